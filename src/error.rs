@@ -1,0 +1,56 @@
+//! What can go wrong on a connection, and whose fault it is.
+
+use std::io;
+
+use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
+
+/// Which deadline passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Timeout {
+    /// The opening handshake was not complete within [`handshake_timeout`](crate::Config::handshake_timeout).
+    #[error("opening handshake")]
+    Handshake,
+    /// The transport took nothing for [`write_timeout`](crate::Config::write_timeout).
+    #[error("write")]
+    Write,
+    /// A keep-alive ping was not answered within [`pong_timeout`](crate::Config::pong_timeout).
+    #[error("pong")]
+    Pong,
+    /// Neither message nor pong came for [`idle_timeout`](crate::Config::idle_timeout).
+    #[error("idle")]
+    Idle,
+}
+
+/// What ended a connection, or kept a call from doing its work: it says who erred.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer broke the protocol, or a limit.
+    #[error("peer broke the protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// The caller wants to send what cannot be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The caller wants to close with what cannot be sent.
+    #[error(transparent)]
+    Close(#[from] InvalidClose),
+    /// The transport failed.
+    #[error("transport: {0}")]
+    Transport(#[from] io::Error),
+    /// A deadline passed.
+    #[error("{0} timeout")]
+    Timeout(Timeout),
+}
+
+impl Error {
+    /// The close code that tells the peer of this error; `None` where nothing is sent.
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Protocol(error) => error.close_frame().map(|frame| frame.code()),
+            Self::Timeout(Timeout::Pong) => Some(CloseCode::INTERNAL_ERROR),
+            Self::Timeout(Timeout::Idle) => Some(CloseCode::GOING_AWAY),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The opening handshake.
+
+use crate::proto::Utf8Bytes;
+
+/// What the opening handshake agreed on: a subprotocol, and extensions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Negotiated {
+    /// The subprotocol; `None` where none was chosen, which is no error.
+    pub subprotocol: Option<Utf8Bytes>,
+}

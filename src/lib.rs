@@ -1,0 +1,12 @@
+//! fullduplex
+#[cfg(feature = "tokio")]
+mod error;
+pub mod handshake;
+pub mod proto;
+#[cfg(feature = "tokio")]
+mod stream;
+#[cfg(feature = "tokio")]
+pub use error::{Error, Timeout};
+pub use proto::{CloseCode, CloseFrame, Config, Message, Outgoing, Role, Utf8Bytes};
+#[cfg(feature = "tokio")]
+pub use stream::WebSocket;

@@ -1,0 +1,158 @@
+//! Limits and deadlines of a connection.
+
+use std::time::Duration;
+
+/// Limits and deadlines of a connection. Every limit is finite by default, and inclusive: what equals it passes.
+///
+/// | what | default |
+/// |---|---|
+/// | [`max_message_size`](Self::max_message_size) | 64 MiB |
+/// | [`max_frame_size`](Self::max_frame_size) | as `max_message_size` |
+/// | [`max_fragments`](Self::max_fragments) | 65,536 |
+/// | [`max_write_buffer`](Self::max_write_buffer) | 1 MiB |
+/// | [`max_header_bytes`](Self::max_header_bytes) | 16 KiB |
+/// | [`max_headers`](Self::max_headers) | 64 |
+/// | [`handshake_timeout`](Self::handshake_timeout) | 10 s |
+/// | [`close_timeout`](Self::close_timeout) | 5 s |
+/// | [`write_timeout`](Self::write_timeout) | 30 s |
+/// | [`ping_interval`](Self::ping_interval) | 20 s |
+/// | [`pong_timeout`](Self::pong_timeout) | 20 s |
+/// | [`idle_timeout`](Self::idle_timeout) | off |
+///
+/// ```
+/// use std::time::Duration;
+/// use fullduplex::Config;
+///
+/// let config = Config::new().max_message_size(1 << 20).ping_interval(Duration::from_secs(30)).idle_timeout(None);
+/// assert_eq!(config.max_frame_size, 1 << 20);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The largest message that is received, in bytes of payload data over all its fragments. Beyond: 1009.
+    pub max_message_size: usize,
+    /// The largest single frame that is received, in bytes of payload data. Beyond: 1009.
+    pub max_frame_size: usize,
+    /// The most frames that one received message may have. Beyond: 1008.
+    pub max_fragments: u32,
+    /// How many bytes may be queued for sending before [`feed`](crate::WebSocket::feed) waits. One message that is
+    /// larger still fits an empty queue.
+    pub max_write_buffer: usize,
+    /// The largest head of a request or response in the opening handshake, in bytes. Beyond: 431.
+    pub max_header_bytes: usize,
+    /// The most header fields of a request or response in the opening handshake. Beyond: 431.
+    pub max_headers: usize,
+    /// How long the whole opening handshake may take.
+    pub handshake_timeout: Option<Duration>,
+    /// How long the peer has, once our Close is on its way, to finish the closing handshake and to end the transport.
+    pub close_timeout: Option<Duration>,
+    /// How long a write may be stuck without the transport taking one byte.
+    pub write_timeout: Option<Duration>,
+    /// How long nothing may come from the peer before a keep-alive ping is sent.
+    pub ping_interval: Option<Duration>,
+    /// How long the pong that answers a keep-alive ping may take.
+    pub pong_timeout: Option<Duration>,
+    /// How long the peer may send neither a message nor a pong.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Config {
+    /// The defaults, as the table above lists them.
+    pub const fn new() -> Self {
+        const MESSAGE: usize = 64 << 20;
+        Self {
+            max_message_size: MESSAGE,
+            max_frame_size: MESSAGE,
+            max_fragments: 65_536,
+            max_write_buffer: 1 << 20,
+            max_header_bytes: 16 << 10,
+            max_headers: 64,
+            handshake_timeout: Some(Duration::from_secs(10)),
+            close_timeout: Some(Duration::from_secs(5)),
+            write_timeout: Some(Duration::from_secs(30)),
+            ping_interval: Some(Duration::from_secs(20)),
+            pong_timeout: Some(Duration::from_secs(20)),
+            idle_timeout: None,
+        }
+    }
+
+    /// Sets the largest message, and with it the largest frame; a smaller
+    /// [`max_frame_size`](Self::max_frame_size) is set after it.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = bytes;
+        self.max_frame_size = bytes;
+        self
+    }
+
+    /// Sets the largest frame.
+    pub fn max_frame_size(mut self, bytes: usize) -> Self {
+        self.max_frame_size = bytes;
+        self
+    }
+
+    /// Sets the most frames of one message.
+    pub fn max_fragments(mut self, frames: u32) -> Self {
+        self.max_fragments = frames;
+        self
+    }
+
+    /// Sets how many bytes may be queued for sending.
+    pub fn max_write_buffer(mut self, bytes: usize) -> Self {
+        self.max_write_buffer = bytes;
+        self
+    }
+
+    /// Sets the largest head of the opening handshake.
+    pub fn max_header_bytes(mut self, bytes: usize) -> Self {
+        self.max_header_bytes = bytes;
+        self
+    }
+
+    /// Sets the most header fields of the opening handshake.
+    pub fn max_headers(mut self, fields: usize) -> Self {
+        self.max_headers = fields;
+        self
+    }
+
+    /// Sets how long the opening handshake may take; `None`: for ever.
+    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.handshake_timeout = timeout.into();
+        self
+    }
+
+    /// Sets how long closing may take; `None`: for ever.
+    pub fn close_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.close_timeout = timeout.into();
+        self
+    }
+
+    /// Sets how long a write may be stuck; `None`: for ever.
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.write_timeout = timeout.into();
+        self
+    }
+
+    /// Sets the silence before a keep-alive ping; `None`: no such pings.
+    pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.ping_interval = interval.into();
+        self
+    }
+
+    /// Sets how long a keep-alive ping may go unanswered; `None`: for ever.
+    pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.pong_timeout = timeout.into();
+        self
+    }
+
+    /// Sets how long the peer may send neither a message nor a pong; `None`: for ever.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}

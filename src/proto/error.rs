@@ -1,0 +1,148 @@
+//! What can go wrong in the protocol core, and whose fault it is.
+
+use super::close::{CloseCode, CloseFrame, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
+
+/// The peer broke the protocol or a limit: the connection has to be failed with [`close_code`](Self::close_code).
+///
+/// RFC 6455 section 7.1.7. After such an error the receive path takes no more input.
+///
+/// ```
+/// use fullduplex::{CloseCode, proto::ProtocolError};
+///
+/// assert_eq!(ProtocolError::UnmaskedFrame.close_code(), CloseCode::PROTOCOL_ERROR);
+/// assert_eq!(ProtocolError::InvalidUtf8.close_code(), CloseCode::INVALID_PAYLOAD);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// A client sent a frame without a masking key (section 5.1).
+    #[error("frame from a client is not masked")]
+    UnmaskedFrame,
+    /// A server sent a masked frame (section 5.1).
+    #[error("frame from a server is masked")]
+    MaskedFrame,
+    /// A reserved bit is set that no negotiated extension gives a meaning to, or where none may stand (section 5.2).
+    #[error("reserved bit set")]
+    ReservedBit,
+    /// An opcode that the RFC reserves (section 5.2).
+    #[error("reserved opcode {0:#x}")]
+    ReservedOpcode(u8),
+    /// A length that is not encoded in the fewest bytes (section 5.2).
+    #[error("payload length not in its shortest form")]
+    LengthNotMinimal,
+    /// A 64-bit length with its highest bit set (section 5.2).
+    #[error("payload length of 2^63 or more")]
+    LengthTooLarge,
+    /// A control frame of more than 125 bytes (section 5.5).
+    #[error("control frame of more than 125 bytes")]
+    ControlFrameTooLong,
+    /// A fragmented control frame (section 5.5).
+    #[error("fragmented control frame")]
+    FragmentedControlFrame,
+    /// A continuation frame where no message is open (section 5.4).
+    #[error("continuation frame without a message to continue")]
+    UnexpectedContinuation,
+    /// A new data frame inside a fragmented message (section 5.4).
+    #[error("new data frame inside a fragmented message")]
+    ExpectedContinuation,
+    /// A text message or close reason that is not UTF-8 (section 8.1).
+    #[error("text is not valid UTF-8")]
+    InvalidUtf8,
+    /// A Close with a payload of one byte (section 5.5.1).
+    #[error("close frame with a payload of one byte")]
+    CloseTooShort,
+    /// A Close with a code that must not be sent (section 7.4).
+    #[error("close code {0} must not be sent")]
+    InvalidCloseCode(CloseCode),
+    /// A frame beyond [`max_frame_size`](super::Config::max_frame_size).
+    #[error("frame larger than the limit of {limit} bytes")]
+    FrameTooBig {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A message beyond [`max_message_size`](super::Config::max_message_size).
+    #[error("message larger than the limit of {limit} bytes")]
+    MessageTooBig {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A message of more than [`max_fragments`](super::Config::max_fragments) frames.
+    #[error("message of more than {limit} fragments")]
+    TooManyFragments {
+        /// The limit, in frames.
+        limit: u32,
+    },
+    /// The transport ended, and no Close had come (section 7.1.5: 1006, which is never sent).
+    #[error("transport ended without a close frame")]
+    EofWithoutClose,
+}
+
+impl ProtocolError {
+    /// The code to fail the connection with; [`CloseCode::ABNORMAL`], which cannot be sent, where nobody is left to
+    /// tell.
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => CloseCode::MESSAGE_TOO_BIG,
+            Self::TooManyFragments { .. } => CloseCode::POLICY_VIOLATION,
+            Self::EofWithoutClose => CloseCode::ABNORMAL,
+            _ => CloseCode::PROTOCOL_ERROR,
+        }
+    }
+
+    /// The Close frame that tells the peer; `None` where nobody is left to tell.
+    pub fn close_frame(self) -> Option<CloseFrame> {
+        let reason = match self {
+            Self::UnmaskedFrame => "frame not masked",
+            Self::MaskedFrame => "frame masked",
+            Self::ReservedBit => "reserved bit set",
+            Self::ReservedOpcode(_) => "reserved opcode",
+            Self::LengthNotMinimal => "length not in its shortest form",
+            Self::LengthTooLarge => "length of 2^63 or more",
+            Self::ControlFrameTooLong => "control frame too long",
+            Self::FragmentedControlFrame => "fragmented control frame",
+            Self::UnexpectedContinuation => "no message to continue",
+            Self::ExpectedContinuation => "message not finished",
+            Self::InvalidUtf8 => "invalid UTF-8",
+            Self::CloseTooShort => "close payload of one byte",
+            Self::InvalidCloseCode(_) => "invalid close code",
+            Self::FrameTooBig { .. } => "frame too big",
+            Self::MessageTooBig { .. } => "message too big",
+            Self::TooManyFragments { .. } => "too many fragments",
+            Self::EofWithoutClose => return None,
+        };
+        Some(CloseFrame::from_static(self.close_code(), reason))
+    }
+}
+
+/// A close code or reason that must not be sent: the caller's mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidClose {
+    /// RFC 6455 section 7.4 does not allow this code in a Close frame.
+    #[error("close code {0} must not be sent")]
+    Code(CloseCode),
+    /// The reason has this many bytes; a Close has room for 123.
+    #[error("close reason of {0} bytes, at most {MAX_CLOSE_REASON} fit")]
+    ReasonTooLong(usize),
+}
+
+/// Why something was not queued for sending: the caller's mistake, or too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// Our Close is queued or sent: nothing may follow it (RFC 6455 section 5.5.1).
+    #[error("closing: nothing can be sent after the close frame")]
+    Closing,
+    /// The payload of a ping has this many bytes; a control frame has room for 125 (RFC 6455 section 5.5).
+    #[error("ping payload of {0} bytes, at most {MAX_CONTROL_PAYLOAD} fit")]
+    PingTooLong(usize),
+    /// The message has more bytes than its permit was reserved for.
+    #[error("message of {len} bytes, room was reserved for {reserved}")]
+    BeyondPermit {
+        /// The length of the message, in bytes.
+        len: usize,
+        /// What was reserved, in bytes.
+        reserved: usize,
+    },
+}

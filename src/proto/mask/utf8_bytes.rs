@@ -1,0 +1,174 @@
+//! Bytes that are known to be UTF-8.
+
+use std::{borrow::Borrow, fmt, hash, ops::Deref, str};
+
+use bytes::Bytes;
+
+/// A string that is cheap to clone: [`Bytes`] that are known to be UTF-8.
+///
+/// It dereferences to [`str`], and turns into [`Bytes`] and from [`String`] without a copy.
+///
+/// ```
+/// use bytes::Bytes;
+/// use fullduplex::Utf8Bytes;
+///
+/// let text = Utf8Bytes::from("grüezi");
+/// assert_eq!(text.len(), 7);
+/// assert!(text.starts_with("gr"));
+/// assert!(Utf8Bytes::try_from(Bytes::from_static(b"\xFF")).is_err());
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Utf8Bytes(
+    /// Always UTF-8: every constructor in this module has checked it, or took it from a `str`.
+    Bytes,
+);
+
+impl Utf8Bytes {
+    /// An empty string.
+    pub const fn new() -> Self {
+        Self(Bytes::new())
+    }
+
+    /// A static string, uncopied.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// Wraps what this module's sibling has validated.
+    ///
+    /// It is visible in `proto::mask` alone, whose `payload` module owns both the bytes and what is known of them.
+    #[inline]
+    pub(super) fn from_validated(bytes: Bytes) -> Self {
+        debug_assert!(str::from_utf8(&bytes).is_ok());
+        Self(bytes)
+    }
+
+    /// The string.
+    #[inline]
+    pub fn as_str(&self) -> &str {
+        // SAFETY: `self.0` is UTF-8, see the field.
+        #[allow(unsafe_code, reason = "validated on construction")]
+        unsafe {
+            str::from_utf8_unchecked(&self.0)
+        }
+    }
+
+    /// The bytes of the string.
+    #[inline]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl Deref for Utf8Bytes {
+    type Target = str;
+
+    #[inline]
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for Utf8Bytes {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl AsRef<[u8]> for Utf8Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Utf8Bytes {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+impl hash::Hash for Utf8Bytes {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialEq<str> for Utf8Bytes {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Utf8Bytes {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl From<&str> for Utf8Bytes {
+    fn from(text: &str) -> Self {
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl From<String> for Utf8Bytes {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes().into())
+    }
+}
+
+impl From<Utf8Bytes> for Bytes {
+    fn from(text: Utf8Bytes) -> Self {
+        text.0
+    }
+}
+
+impl From<Utf8Bytes> for String {
+    fn from(text: Utf8Bytes) -> Self {
+        text.as_str().to_owned()
+    }
+}
+
+/// Validates; the error tells where the text is not UTF-8.
+impl TryFrom<Bytes> for Utf8Bytes {
+    type Error = str::Utf8Error;
+
+    fn try_from(bytes: Bytes) -> Result<Self, Self::Error> {
+        if simdutf8::basic::from_utf8(&bytes).is_err() {
+            str::from_utf8(&bytes)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl fmt::Debug for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_becomes_bytes_and_back_without_a_copy() {
+        let text = String::from("without a copy");
+        let at = text.as_ptr();
+        let bytes = Bytes::from(Utf8Bytes::from(text));
+        assert_eq!(bytes.as_ptr(), at);
+        assert_eq!(Utf8Bytes::try_from(bytes).expect("it was a string").as_ptr(), at);
+    }
+
+    #[test]
+    fn the_error_tells_where_the_text_breaks() {
+        let error = Utf8Bytes::try_from(Bytes::from_static(b"ab\xED\xA0\x80")).expect_err("a surrogate");
+        assert_eq!(error.valid_up_to(), 2);
+    }
+}

@@ -1,0 +1,155 @@
+//! Messages: what a program receives, and what it sends.
+
+use bytes::Bytes;
+
+pub use super::mask::Utf8Bytes;
+
+/// A whole message, put together from its fragments.
+///
+/// RFC 6455 section 5.6. It takes at most 40 bytes, and pins no more memory than about twice its payload.
+///
+/// ```
+/// use fullduplex::Message;
+///
+/// let message = Message::from("hello");
+/// assert_eq!(message.as_text(), Some("hello"));
+/// assert_eq!(message.as_bytes(), b"hello");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Text: its payload data is valid UTF-8.
+    Text(Utf8Bytes),
+    /// Binary: its payload data is whatever the application makes of it.
+    Binary(Bytes),
+}
+
+impl Message {
+    /// A text message, from anything that is a string already.
+    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A binary message.
+    pub fn binary(data: impl Into<Bytes>) -> Self {
+        Self::Binary(data.into())
+    }
+
+    /// The text; `None` for a binary message.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// The payload data of either kind.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(data) => data,
+        }
+    }
+
+    /// The payload data of either kind, uncopied.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Binary(data) => data,
+        }
+    }
+
+    /// The length of the payload data, in bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the message carries no payload data.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether this is a text message.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    /// Whether this is a binary message.
+    pub fn is_binary(&self) -> bool {
+        matches!(self, Self::Binary(_))
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<Utf8Bytes> for Message {
+    fn from(text: Utf8Bytes) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(data: Bytes) -> Self {
+        Self::Binary(data)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(data: Vec<u8>) -> Self {
+        Self::binary(data)
+    }
+}
+
+/// A message on its way out, with the choices that are made for it alone.
+///
+/// Everything that a [`Message`] can be made from turns into one; so
+/// [`send`](crate::WebSocket::send) and its siblings take `"text"`, a `String`, `Bytes`, a `Message`.
+///
+/// ```
+/// use fullduplex::{Message, Outgoing};
+///
+/// let outgoing = Outgoing::from("hello");
+/// assert_eq!(outgoing.message(), &Message::from("hello"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    message: Message,
+}
+
+impl Outgoing {
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// The message, by value.
+    pub fn into_message(self) -> Message {
+        self.message
+    }
+}
+
+impl<T: Into<Message>> From<T> for Outgoing {
+    fn from(message: T) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_takes_at_most_forty_bytes() {
+        assert!(size_of::<Message>() <= 40);
+        assert!(size_of::<Option<Message>>() <= 40);
+    }
+}

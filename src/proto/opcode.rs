@@ -1,0 +1,74 @@
+//! Opcodes: what a frame is.
+
+/// What a frame carries: the four low bits of its first byte.
+///
+/// Only the six opcodes that RFC 6455 defines exist as values; the ten reserved ones never become an `Opcode`.
+///
+/// RFC 6455 sections 5.2 and 11.8.
+///
+/// ```
+/// use fullduplex::proto::Opcode;
+///
+/// assert_eq!(Opcode::from_bits(0x9), Some(Opcode::Ping));
+/// assert_eq!(Opcode::from_bits(0x3), None);
+/// assert!(Opcode::Ping.is_control());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Opcode {
+    /// A further fragment of the message under way.
+    Continuation = 0x0,
+    /// The first, or only, frame of a text message.
+    Text = 0x1,
+    /// The first, or only, frame of a binary message.
+    Binary = 0x2,
+    /// The closing handshake.
+    Close = 0x8,
+    /// A ping, to be answered with a pong.
+    Ping = 0x9,
+    /// The answer to a ping, or a sign of life that nobody asked for.
+    Pong = 0xA,
+}
+
+impl Opcode {
+    /// The opcode of these four bits; `None` for a reserved one.
+    #[inline]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0x0 => Some(Self::Continuation),
+            0x1 => Some(Self::Text),
+            0x2 => Some(Self::Binary),
+            0x8 => Some(Self::Close),
+            0x9 => Some(Self::Ping),
+            0xA => Some(Self::Pong),
+            _ => None,
+        }
+    }
+
+    /// The opcode as it stands in the frame's first byte.
+    #[inline]
+    pub const fn bits(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether this is a control frame's opcode (RFC 6455 section 5.5): Close, Ping or Pong.
+    #[inline]
+    pub const fn is_control(self) -> bool {
+        self.bits() & 0x8 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_defined_opcode_survives_its_bits_and_every_reserved_one_has_none() {
+        for bits in 0..=0xFF {
+            match Opcode::from_bits(bits) {
+                Some(opcode) => assert_eq!(opcode.bits(), bits),
+                None => assert!(matches!(bits, 0x3..=0x7 | 0xB..)),
+            }
+        }
+    }
+}
