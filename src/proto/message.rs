@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-pub use super::mask::Utf8Bytes;
+use super::mask::Utf8Bytes;
 
 /// A whole message, put together from its fragments.
 ///

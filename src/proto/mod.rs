@@ -1,20 +1,72 @@
-//! The protocol core.
-pub mod close;
-pub mod config;
-pub mod error;
-pub mod mask;
-pub mod message;
-pub mod opcode;
+//! The protocol core: RFC 6455 as a state machine. Bytes in, messages out; messages in, bytes out.
+//!
+//! There is no I/O here, no clock, no source of randomness and no global state: a [`ReceivePath`] and a [`SendPath`] for
+//! each connection, which do not know each other. Whoever drives them hands what was [`Received`] to
+//! [`SendPath::answer`], and an error to [`SendPath::fail`]. [`WebSocket`](crate::WebSocket) drives them on tokio; a
+//! blocking program drives them as the example `blocking_echo` shows; so can a test, or another runtime.
+//!
+//! ```
+//! use fullduplex::{Config, Message, Role};
+//! use fullduplex::proto::{Batch, Lent, MAX_SLICES, MaskKey, ReceivePath, Received, SendPath};
+//!
+//! let (config, mut lent, mut batch) = (Config::new(), Lent::new(), Batch::new());
+//!
+//! // A client sends ...
+//! let mut client = SendPath::new(Role::Client, &config);
+//! client.send("Hello".into(), MaskKey::from([0x37, 0xFA, 0x21, 0x3D]), &mut lent)?;
+//! client.stage(&mut batch, &mut lent);
+//! let mut slices = [const { std::io::IoSlice::new(&[]) }; MAX_SLICES];
+//! let mut wire: Vec<u8> = batch.slices(&mut slices).concat();
+//! assert_eq!(wire, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+//!
+//! // ... and a server receives.
+//! let mut server = ReceivePath::new(Role::Server, &config);
+//! let step = server.receive(&mut wire)?;
+//! assert_eq!((step.consumed, step.received), (11, Some(Received::Message(Message::from("Hello")))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
-pub use close::{CloseCode, CloseFrame};
+mod assembler;
+mod batch;
+mod close;
+mod closing;
+mod config;
+mod decoder;
+mod error;
+mod header;
+mod lent;
+mod mask;
+mod message;
+mod opcode;
+mod queue;
+mod receive;
+mod send;
+mod utf8;
+
+pub use batch::{Batch, MAX_SLICES};
+pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
+pub use closing::Closing;
 pub use config::Config;
 pub use error::{InvalidClose, ProtocolError, SendError};
-pub use message::{Message, Outgoing, Utf8Bytes};
+pub use header::{EncodedHeader, Header, MAX_HEADER};
+pub use lent::Lent;
+pub use mask::{Backend, MaskKey, PayloadMut, Utf8Bytes};
+pub use message::{Message, Outgoing};
 pub use opcode::Opcode;
+pub use receive::{ReceivePath, Received, Step, Want};
+pub use send::SendPath;
+pub use utf8::{InvalidUtf8, Utf8Validator};
 
 /// Which end of the connection this is.
 ///
 /// RFC 6455 section 5.1: a client masks, a server does not.
+///
+/// ```
+/// use fullduplex::{Config, Role, proto::ReceivePath};
+///
+/// let path = ReceivePath::new(Role::Server, &Config::new());
+/// # drop(path);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The end that asked for the connection.

@@ -1,3 +1,239 @@
-//! Payload data, unmasked.
+//! Payload data on its way in and out: masked, unmasked, proven to be text.
+//!
+//! This is the crate's only room with `unsafe` in it, and it holds two kinds: calls of the masking pass compiled for
+//! instruction sets found at run time ([`Backend`]), and the reading of validated bytes as a `str` ([`Utf8Bytes`]).
+
+mod payload;
 mod utf8_bytes;
+
+pub use payload::PayloadMut;
+pub(crate) use payload::{Payload, whole_message};
 pub use utf8_bytes::Utf8Bytes;
+
+/// The four bytes a client masks a frame's payload data with.
+///
+/// RFC 6455 section 5.3: a fresh one for each frame, from a source that cannot be predicted. The protocol core has no
+/// such source; whoever calls it brings the key.
+///
+/// ```
+/// use fullduplex::proto::MaskKey;
+///
+/// let key = MaskKey::from([0x37, 0xFA, 0x21, 0x3D]);
+/// let mut data = *b"\x7f\x9f\x4d\x51\x58";
+/// let was_ascii = key.apply(&mut data);
+/// assert_eq!(&data, b"Hello");
+/// assert!(was_ascii);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct MaskKey([u8; 4]);
+
+impl MaskKey {
+    /// Masks or unmasks `data` in place, from the key's first byte on, and tells whether the result is all ASCII.
+    #[inline]
+    pub fn apply(self, data: &mut [u8]) -> bool {
+        // Below this length the pass itself costs less than the choice of a backend.
+        if data.len() < 64 { pass(data, self.0) } else { Backend::best().apply(data, self) }
+    }
+
+    /// The key for the data that follows `len` bytes already masked or unmasked.
+    #[inline]
+    pub fn after(self, len: usize) -> Self {
+        Self(u32::from_le_bytes(self.0).rotate_right(8 * (len as u32 % 4)).to_le_bytes())
+    }
+
+    /// The key's bytes, in the order they stand in the header.
+    #[inline]
+    pub const fn to_bytes(self) -> [u8; 4] {
+        self.0
+    }
+}
+
+impl From<[u8; 4]> for MaskKey {
+    #[inline]
+    fn from(key: [u8; 4]) -> Self {
+        Self(key)
+    }
+}
+
+/// The instruction sets that the masking pass is compiled for.
+///
+/// [`MaskKey::apply`] uses the best that the machine has; this type is for tests and benches that compare them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// What the target has at the least: SSE2 on x86-64, NEON on AArch64.
+    Portable,
+    /// 256-bit registers of x86-64.
+    Avx2,
+    /// 512-bit registers of x86-64.
+    Avx512,
+}
+
+impl Backend {
+    /// All of them, the least first.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// The best backend that this machine has.
+    #[inline]
+    pub fn best() -> Self {
+        if Self::Avx512.is_available() {
+            Self::Avx512
+        } else if Self::Avx2.is_available() {
+            Self::Avx2
+        } else {
+            Self::Portable
+        }
+    }
+
+    /// Whether this machine has it.
+    #[inline]
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => false,
+        }
+    }
+
+    /// Masks or unmasks `data` in place and tells whether the result is all ASCII; by the portable backend where this
+    /// one is not available.
+    #[inline]
+    #[allow(unsafe_code, reason = "calls of functions for instruction sets that were found at run time")]
+    pub fn apply(self, data: &mut [u8], key: MaskKey) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        match self {
+            // SAFETY: the machine has AVX-512 F and BW.
+            Self::Avx512 if self.is_available() => return unsafe { pass_avx512(data, key.0) },
+            // SAFETY: the machine has AVX2.
+            Self::Avx2 if self.is_available() => return unsafe { pass_avx2(data, key.0) },
+            _ => {}
+        }
+        pass_portable(data, key.0)
+    }
+}
+
+/// [`pass`] for what the target has at the least, kept out of the callers.
+#[inline(never)]
+fn pass_portable(data: &mut [u8], key: [u8; 4]) -> bool {
+    pass(data, key)
+}
+
+/// [`pass`] for 256-bit registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn pass_avx2(data: &mut [u8], key: [u8; 4]) -> bool {
+    pass(data, key)
+}
+
+/// [`pass`] for 512-bit registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pass_avx512(data: &mut [u8], key: [u8; 4]) -> bool {
+    pass(data, key)
+}
+
+/// The algorithm, written once so that the compiler makes vectors of it: XOR with the repeated key, and the OR of
+/// everything that came out, whose high bits tell of bytes beyond ASCII.
+#[inline(always)]
+fn pass(data: &mut [u8], key: [u8; 4]) -> bool {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let [a, b, c, d] = key;
+    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut seen = [0; 8];
+    let (blocks, rest) = data.as_chunks_mut::<64>();
+    for block in blocks {
+        let (words, _) = block.as_chunks_mut::<8>();
+        for (bytes, seen) in words.iter_mut().zip(&mut seen) {
+            let unmasked = u64::from_ne_bytes(*bytes) ^ word;
+            *seen |= unmasked;
+            *bytes = unmasked.to_ne_bytes();
+        }
+    }
+    let mut seen = seen.iter().fold(0, |all, one| all | one);
+    let (words, rest) = rest.as_chunks_mut::<8>();
+    for bytes in words {
+        let unmasked = u64::from_ne_bytes(*bytes) ^ word;
+        seen |= unmasked;
+        *bytes = unmasked.to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(word.to_ne_bytes()) {
+        *byte ^= key;
+        seen |= u64::from(*byte);
+    }
+    seen & HIGH_BITS == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 6455 section 5.3, to the letter.
+    fn oracle(data: &[u8], key: [u8; 4]) -> Vec<u8> {
+        data.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect()
+    }
+
+    fn agrees(backend: Backend, data: &[u8], offset: usize, key: [u8; 4]) {
+        let expected = oracle(&data[offset..], key);
+        let mut data = data.to_vec();
+        let ascii = backend.apply(&mut data[offset..], MaskKey(key));
+        assert_eq!(data[offset..], expected, "{backend:?} at {offset}, {} bytes", expected.len());
+        assert_eq!(ascii, expected.is_ascii(), "{backend:?} at {offset}, {} bytes", expected.len());
+    }
+
+    #[test]
+    fn every_backend_agrees_with_the_rfc_at_every_length_and_alignment() {
+        let data: Vec<u8> = (0..512 + 64).map(|i: usize| (i.wrapping_mul(31) >> 3) as u8 & 0x7F).collect();
+        for backend in Backend::ALL {
+            for len in 0..=512 {
+                for offset in [0, 1, 2, 3, 5, 7, 8, 15, 31, 63] {
+                    agrees(backend, &data[..offset + len], offset, [0x01, 0x7F, 0x33, 0x00]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_byte_beyond_ascii_is_seen_wherever_it_stands() {
+        for backend in Backend::ALL {
+            for len in 1..=200 {
+                for at in 0..len {
+                    let mut data = vec![b'a'; len];
+                    data[at] = 0x80;
+                    assert!(!backend.apply(&mut data, MaskKey::default()), "{backend:?} {at} of {len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_goes_on_where_the_last_part_ended() {
+        let data: Vec<u8> = (0..100).collect();
+        let key = MaskKey::from([9, 8, 7, 6]);
+        for cut in 0..data.len() {
+            let mut parts = data.clone();
+            let (first, second) = parts.split_at_mut(cut);
+            key.apply(first);
+            key.after(cut).apply(second);
+            assert_eq!(parts, oracle(&data, key.0));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_backend_agrees_with_the_rfc(
+            data in proptest::collection::vec(any::<u8>(), 0..2048),
+            offset in 0_usize..64,
+            key in any::<[u8; 4]>(),
+        ) {
+            for backend in Backend::ALL {
+                agrees(backend, &data, offset.min(data.len()), key);
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Frame headers.
+
+use super::{error::ProtocolError, mask::MaskKey, opcode::Opcode};
+
+/// The longest header, in bytes: two, eight of length, four of masking key.
+pub const MAX_HEADER: usize = 14;
+
+/// What stands before a frame's payload data.
+///
+/// RFC 6455 section 5.2. A `Header` that was parsed is well-formed by itself: its opcode is a defined one, its length
+/// was in the shortest form and below 2^63, a control frame is neither fragmented nor longer than 125 bytes, RSV2 and
+/// RSV3 were clear. What depends on the connection (masking, RSV1, the order of fragments, limits) is the
+/// [`ReceivePath`](super::ReceivePath)'s to judge.
+///
+/// ```
+/// use fullduplex::proto::{Header, Opcode};
+///
+/// let (header, len) = Header::parse(&[0x82, 0x7E, 0x01, 0x00])?.expect("a whole header");
+/// assert_eq!((header.fin, header.opcode, header.payload_len, len), (true, Opcode::Binary, 256, 4));
+/// assert_eq!(*header.encode(), [0x82, 0x7E, 0x01, 0x00]);
+/// assert_eq!(Header::parse(&[0x82, 0x7E, 0x01])?, None, "a byte is missing");
+/// # Ok::<(), fullduplex::proto::ProtocolError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Header {
+    /// Whether this is the last, or only, frame of its message.
+    pub fin: bool,
+    /// The first reserved bit, whose meaning an extension gives.
+    pub rsv1: bool,
+    /// What the frame carries.
+    pub opcode: Opcode,
+    /// The masking key, where the frame is masked.
+    pub mask: Option<MaskKey>,
+    /// The length of the payload data, in bytes; below 2^63.
+    pub payload_len: u64,
+}
+
+impl Header {
+    /// Reads a header from the start of `input`; gives it with its length in bytes, or `None` where more input is
+    /// needed. What is wrong is told as soon as the byte that is wrong has come.
+    ///
+    /// # Errors
+    /// The header is malformed, as the type's documentation lists it.
+    #[inline]
+    pub fn parse(input: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        let Some(&first) = input.first() else { return Ok(None) };
+        // RFC 6455 section 5.2: reserved bits are 0 unless an extension defines them; none defines RSV2 or RSV3.
+        if first & 0x30 != 0 {
+            return Err(ProtocolError::ReservedBit);
+        }
+        let Some(opcode) = Opcode::from_bits(first & 0x0F) else {
+            return Err(ProtocolError::ReservedOpcode(first & 0x0F));
+        };
+        let (fin, rsv1) = (first & 0x80 != 0, first & 0x40 != 0);
+        // RFC 6455 section 5.5: control frames are never fragmented.
+        if opcode.is_control() && !fin {
+            return Err(ProtocolError::FragmentedControlFrame);
+        }
+        let Some(&second) = input.get(1) else { return Ok(None) };
+        let len_code = second & 0x7F;
+        // RFC 6455 section 5.5: control frames have at most 125 bytes.
+        if opcode.is_control() && len_code > 125 {
+            return Err(ProtocolError::ControlFrameTooLong);
+        }
+        let Some((payload_len, mut at)) = parse_len(len_code, input)? else { return Ok(None) };
+        let mut mask = None;
+        if second & 0x80 != 0 {
+            let Some(key) = input.get(at..).and_then(|rest| rest.first_chunk()) else { return Ok(None) };
+            mask = Some(MaskKey::from(*key));
+            at += 4;
+        }
+        Ok(Some((Self { fin, rsv1, opcode, mask, payload_len }, at)))
+    }
+
+    /// Writes the header, its length in the shortest form.
+    #[inline]
+    pub fn encode(&self) -> EncodedHeader {
+        let mut bytes = [0; MAX_HEADER];
+        bytes[0] = u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode.bits();
+        let mut at = match self.payload_len {
+            len @ 0..=125 => {
+                bytes[1] = len as u8;
+                2
+            }
+            len @ 126..=0xFFFF => {
+                bytes[1] = 126;
+                bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+                4
+            }
+            len => {
+                bytes[1] = 127;
+                bytes[2..10].copy_from_slice(&len.to_be_bytes());
+                10
+            }
+        };
+        if let Some(key) = self.mask {
+            bytes[1] |= 0x80;
+            bytes[at..at + 4].copy_from_slice(&key.to_bytes());
+            at += 4;
+        }
+        EncodedHeader { bytes, len: at as u8 }
+    }
+
+    /// How many bytes the header of a frame with this payload takes.
+    #[inline]
+    pub(crate) fn encoded_len(payload_len: usize, masked: bool) -> usize {
+        let len = match payload_len {
+            0..=125 => 2,
+            126..=0xFFFF => 4,
+            _ => 10,
+        };
+        len + if masked { 4 } else { 0 }
+    }
+}
+
+/// The payload length and where it ends.
+#[inline]
+fn parse_len(len_code: u8, input: &[u8]) -> Result<Option<(u64, usize)>, ProtocolError> {
+    let (len, at, least) = match len_code {
+        126 => {
+            let Some(bytes) = input.get(2..).and_then(|rest| rest.first_chunk()) else { return Ok(None) };
+            (u64::from(u16::from_be_bytes(*bytes)), 4, 126)
+        }
+        127 => {
+            let Some(bytes) = input.get(2..).and_then(|rest| rest.first_chunk()) else { return Ok(None) };
+            (u64::from_be_bytes(*bytes), 10, 1 << 16)
+        }
+        short => return Ok(Some((u64::from(short), 2))),
+    };
+    // RFC 6455 section 5.2: the most significant bit of a 64-bit length is 0.
+    if len >> 63 != 0 {
+        return Err(ProtocolError::LengthTooLarge);
+    }
+    // RFC 6455 section 5.2: the minimal number of bytes is used for the length.
+    if len < least {
+        return Err(ProtocolError::LengthNotMinimal);
+    }
+    Ok(Some((len, at)))
+}
+
+/// A header as it goes over the wire: dereferences to its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodedHeader {
+    bytes: [u8; MAX_HEADER],
+    len: u8,
+}
+
+impl std::ops::Deref for EncodedHeader {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn error(input: &[u8]) -> ProtocolError {
+        Header::parse(input).expect_err("malformed")
+    }
+
+    #[test]
+    fn lengths_are_in_their_shortest_form() {
+        assert_eq!(error(&[0x82, 126, 0, 125]), ProtocolError::LengthNotMinimal);
+        assert_eq!(error(&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]), ProtocolError::LengthNotMinimal);
+        assert_eq!(error(&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0]), ProtocolError::LengthTooLarge);
+        for (len, encoded) in [(125, 2), (126, 4), (0xFFFF, 4), (0x1_0000, 10)] {
+            let header =
+                Header { fin: true, rsv1: false, opcode: Opcode::Text, mask: None, payload_len: len };
+            assert_eq!(header.encode().len(), encoded);
+            assert_eq!(Header::encoded_len(len as usize, false), encoded);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_first_byte_that_is_wrong() {
+        assert_eq!(error(&[0x83]), ProtocolError::ReservedOpcode(3));
+        assert_eq!(error(&[0xA1]), ProtocolError::ReservedBit);
+        assert_eq!(error(&[0x91]), ProtocolError::ReservedBit);
+        assert_eq!(error(&[0x09]), ProtocolError::FragmentedControlFrame);
+        assert_eq!(error(&[0x88, 126]), ProtocolError::ControlFrameTooLong);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_parsed_back_and_no_prefix_of_it_is(
+            fin: bool, rsv1: bool, bits in 0_u8..16, key: Option<[u8; 4]>,
+            payload_len in prop_oneof![0_u64..300, 65_000_u64..66_000, 0..=i64::MAX as u64],
+        ) {
+            let Some(opcode) = Opcode::from_bits(bits) else { return Ok(()) };
+            let control = opcode.is_control();
+            let header = Header {
+                fin: fin || control,
+                rsv1,
+                opcode,
+                mask: key.map(MaskKey::from),
+                payload_len: if control { payload_len % 126 } else { payload_len },
+            };
+            let encoded = header.encode();
+            prop_assert_eq!(Header::parse(&encoded), Ok(Some((header, encoded.len()))));
+            for len in 0..encoded.len() {
+                prop_assert_eq!(Header::parse(&encoded[..len]), Ok(None));
+            }
+        }
+    }
+}

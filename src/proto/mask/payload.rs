@@ -1,0 +1,241 @@
+//! The payload data of a message, as it arrives.
+
+use std::fmt;
+
+use bytes::{BufMut, Bytes, buf::UninitSlice};
+
+use super::{MaskKey, Utf8Bytes};
+use crate::proto::{
+    message::Message,
+    utf8::{InvalidUtf8, Utf8Validator},
+};
+
+/// The least that a buffer read into directly grows by, in bytes.
+const GROWTH_STEP: usize = 16 << 10;
+
+/// The payload data of one message: unmasked in place, once, and for text proven UTF-8 as it comes.
+///
+/// It owns the bytes and what is known of them, so that a [`Utf8Bytes`] can be made at the end without a second look.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    bytes: Vec<u8>,
+    /// How much of `bytes` has been unmasked and validated. What follows was read by way of [`PayloadMut`].
+    ready: usize,
+    /// `None` for a binary message.
+    utf8: Option<Utf8Validator>,
+}
+
+/// A whole message in one piece, unmasked in place and copied out into an allocation of its own size.
+#[inline]
+pub(crate) fn whole_message(
+    data: &mut [u8],
+    mask: Option<MaskKey>,
+    text: bool,
+) -> Result<Message, InvalidUtf8> {
+    let ascii = mask.is_some_and(|key| key.apply(data));
+    if !text {
+        return Ok(Message::Binary(Bytes::copy_from_slice(data)));
+    }
+    if !ascii && simdutf8::basic::from_utf8(data).is_err() {
+        return Err(InvalidUtf8);
+    }
+    Ok(Message::Text(Utf8Bytes::from_validated(Bytes::copy_from_slice(data))))
+}
+
+impl Payload {
+    pub(crate) fn new(text: bool) -> Self {
+        Self { bytes: Vec::new(), ready: 0, utf8: text.then(Utf8Validator::default) }
+    }
+
+    /// Takes over a part of the payload data. `expected`: how long the message is known to become at the least, this
+    /// part included; `limit`: the most that it may become.
+    pub(crate) fn push(
+        &mut self,
+        part: &[u8],
+        mask: Option<MaskKey>,
+        expected: usize,
+        limit: usize,
+    ) -> Result<(), InvalidUtf8> {
+        self.grow(part.len(), self.bytes.len() + part.len(), expected, limit);
+        self.bytes.extend_from_slice(part);
+        self.receive(mask)
+    }
+
+    /// Room to read the next part into: at most `rest` bytes, the end of the frame.
+    pub(crate) fn room(&mut self, rest: usize, limit: usize) -> PayloadMut<'_> {
+        if self.bytes.len() == self.bytes.capacity() {
+            let len = self.bytes.len();
+            self.grow(rest.min(GROWTH_STEP), len, len + rest, limit);
+        }
+        let room = self.bytes.capacity() - self.bytes.len();
+        PayloadMut { bytes: &mut self.bytes, left: room.min(rest) }
+    }
+
+    /// How much has come by way of [`room`](Self::room) and was not taken in yet.
+    pub(crate) fn pending(&self) -> usize {
+        self.bytes.len() - self.ready
+    }
+
+    /// Unmasks and validates what has come.
+    pub(crate) fn receive(&mut self, mask: Option<MaskKey>) -> Result<(), InvalidUtf8> {
+        let part = &mut self.bytes[self.ready..];
+        let ascii = mask.is_some_and(|key| key.apply(part));
+        if let Some(utf8) = &mut self.utf8 {
+            if ascii { utf8.push_ascii(part)? } else { utf8.push(part)? }
+        }
+        self.ready = self.bytes.len();
+        Ok(())
+    }
+
+    /// The message, now that the last part is in.
+    pub(crate) fn finish(mut self) -> Result<Message, InvalidUtf8> {
+        debug_assert_eq!(self.pending(), 0);
+        self.bytes.truncate(self.ready);
+        // A message pins at most about twice its own size.
+        if self.bytes.capacity() / 2 > self.bytes.len() {
+            self.bytes.shrink_to_fit();
+        }
+        match self.utf8 {
+            None => Ok(Message::Binary(self.bytes.into())),
+            // Every part went through the validator, the last one ends with a whole code point.
+            Some(utf8) if utf8.is_complete() => {
+                Ok(Message::Text(Utf8Bytes::from_validated(self.bytes.into())))
+            }
+            Some(_) => Err(InvalidUtf8),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Makes room for `more` bytes: what has `arrived` at most doubles, or grows by one step, towards what is expected.
+    fn grow(&mut self, more: usize, arrived: usize, expected: usize, limit: usize) {
+        let len = self.bytes.len();
+        let needed = len + more;
+        if needed <= self.bytes.capacity() {
+            return;
+        }
+        let target = if expected > needed {
+            arrived.saturating_mul(2).max(arrived.saturating_add(GROWTH_STEP)).min(expected)
+        } else {
+            // A whole fragment: nothing is known of those that follow.
+            len.saturating_mul(2).min(limit)
+        };
+        self.bytes.reserve_exact(target.max(needed) - len);
+    }
+}
+
+/// Room in a message's own buffer, to read its payload data straight into: at most the rest of the frame and one step
+/// of growth.
+///
+/// After the read, [`ReceivePath::payload_received`](crate::proto::ReceivePath::payload_received) takes in what came.
+pub struct PayloadMut<'a> {
+    bytes: &'a mut Vec<u8>,
+    left: usize,
+}
+
+#[allow(unsafe_code, reason = "BufMut is an unsafe trait; this hands on to the one of Vec")]
+// SAFETY: `chunk_mut` gives a part of what Vec's own implementation gives; `advance_mut` is refused beyond `left`,
+// which never exceeds that part, and otherwise is Vec's own, whose contract the caller keeps.
+unsafe impl BufMut for PayloadMut<'_> {
+    fn remaining_mut(&self) -> usize {
+        self.left
+    }
+
+    fn chunk_mut(&mut self) -> &mut UninitSlice {
+        if self.left == 0 {
+            return UninitSlice::new(&mut []);
+        }
+        let left = self.left;
+        let chunk = self.bytes.chunk_mut();
+        let len = chunk.len().min(left);
+        &mut chunk[..len]
+    }
+
+    unsafe fn advance_mut(&mut self, len: usize) {
+        assert!(len <= self.left, "advanced beyond the room for the payload");
+        self.left -= len;
+        // SAFETY: the caller has initialised `len` bytes of the chunk, which was Vec's own.
+        unsafe { self.bytes.advance_mut(len) }
+    }
+}
+
+impl fmt::Debug for PayloadMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PayloadMut").field("remaining_mut", &self.left).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn a_buffer_read_into_grows_with_what_has_arrived() {
+        let mut payload = Payload::new(false);
+        let declared = 1 << 30;
+        let mut len = 0;
+        while len < 4 * MIB {
+            let mut room = payload.room(declared - len, declared);
+            let got = room.remaining_mut();
+            assert!(got > 0 && got <= len.max(GROWTH_STEP), "{got} at {len}");
+            room.put_bytes(0, got);
+            len += got;
+            payload.receive(None).expect("binary");
+            assert!(payload.bytes.capacity() <= 2 * len.max(GROWTH_STEP));
+        }
+    }
+
+    #[test]
+    fn the_last_growth_ends_with_the_frame() {
+        let mut payload = Payload::new(false);
+        payload.push(&[1; 40_000], None, 70_000, MIB).expect("binary");
+        assert_eq!(payload.bytes.capacity(), 70_000);
+        let mut room = payload.room(30_000, MIB);
+        room.put_bytes(2, 30_000);
+        assert_eq!(room.remaining_mut(), 0);
+        assert_eq!(room.chunk_mut().len(), 0);
+        payload.receive(None).expect("binary");
+        assert_eq!(payload.finish().expect("binary").len(), 70_000);
+    }
+
+    #[test]
+    fn one_byte_fragments_are_taken_over_in_few_allocations() {
+        let mut payload = Payload::new(false);
+        let mut allocations = 0;
+        for expected in 1..=10_000 {
+            let before = payload.bytes.capacity();
+            payload.push(b"x", None, expected, MIB).expect("binary");
+            allocations += usize::from(payload.bytes.capacity() != before);
+        }
+        assert!(allocations <= 15, "{allocations}");
+        assert!(payload.bytes.capacity() <= 20_000);
+    }
+
+    #[test]
+    fn text_is_validated_over_the_parts_and_fails_in_the_part_that_breaks_it() {
+        let key = MaskKey::from([1, 2, 3, 4]);
+        let mut payload = Payload::new(true);
+        for (at, byte) in "a\u{20AC}b".bytes().enumerate() {
+            let mut part = [byte];
+            key.after(at).apply(&mut part);
+            payload.push(&part, Some(key.after(at)), 5, MIB).expect("valid so far");
+        }
+        assert_eq!(payload.finish(), Ok(Message::from("a\u{20AC}b")));
+
+        let mut payload = Payload::new(true);
+        payload.push(b"\xE2\x82", None, 2, MIB).expect("valid so far");
+        assert_eq!(payload.push(b"x", None, 3, MIB), Err(InvalidUtf8));
+    }
+
+    #[test]
+    fn text_cut_at_the_end_is_not_text() {
+        let mut payload = Payload::new(true);
+        payload.push(b"\xE2\x82", None, 2, MIB).expect("valid so far");
+        assert_eq!(payload.finish(), Err(InvalidUtf8));
+        assert_eq!(whole_message(&mut b"\xE2\x82".to_owned(), None, true), Err(InvalidUtf8));
+    }
+}

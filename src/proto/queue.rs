@@ -1,0 +1,146 @@
+//! Frames that wait to be written.
+
+use std::{collections::VecDeque, mem};
+
+use bytes::Bytes;
+
+use super::{
+    batch::{BATCH, Batch, Segment},
+    close::MAX_CONTROL_PAYLOAD,
+    header::Header,
+    mask::MaskKey,
+    opcode::Opcode,
+};
+
+/// The most bytes of pongs that are queued; beyond, the newest replaces the last.
+const MAX_PONGS: usize = 4 << 10;
+
+/// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
+const COPIED: usize = 4 << 10;
+
+/// Frames that wait to be written: pings and pongs, which overtake, and the others in their order.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pings: Vec<u8>,
+    pongs: Vec<u8>,
+    /// Where the newest pong starts.
+    newest_pong: usize,
+    segments: VecDeque<Segment>,
+    /// Whole small frames, behind the segments.
+    tail: Vec<u8>,
+    /// How many bytes there are in the segments.
+    segments_len: usize,
+}
+
+impl Queue {
+    /// Queues a frame of a message, or a Close, behind what is there. `mask`: the key for a client, which masks.
+    #[inline]
+    pub(super) fn push(&mut self, opcode: Opcode, payload: Bytes, mask: Option<MaskKey>) {
+        let header = header(opcode, payload.len(), mask);
+        if payload.len() > COPIED {
+            return self.push_uncopied(&header, payload);
+        }
+        if self.tail.len() + payload.len() > BATCH {
+            self.seal(Bytes::new());
+        }
+        push_frame(&mut self.tail, &header, &payload);
+    }
+
+    /// Queues a ping: it overtakes all but the frame that is being written.
+    pub(super) fn push_ping(&mut self, payload: &[u8], mask: Option<MaskKey>) {
+        push_frame(&mut self.pings, &header(Opcode::Ping, payload.len(), mask), payload);
+    }
+
+    /// Queues a pong: it overtakes all but the frame that is being written.
+    pub(super) fn push_pong(&mut self, payload: &[u8], mask: Option<MaskKey>) {
+        // RFC 6455 section 5.5.3: an endpoint may answer only the most recent of several pings.
+        let len = Header::encoded_len(payload.len(), mask.is_some()) + payload.len();
+        if self.pongs.len() + len > MAX_PONGS {
+            self.pongs.truncate(self.newest_pong);
+        }
+        self.newest_pong = self.pongs.len();
+        push_frame(&mut self.pongs, &header(Opcode::Pong, payload.len(), mask), payload);
+    }
+
+    /// Moves to an empty batch what goes out next.
+    #[inline]
+    pub(super) fn stage(&mut self, batch: &mut Batch) {
+        if !self.pings.is_empty() || !self.pongs.is_empty() {
+            self.pings.append(&mut self.pongs);
+            self.newest_pong = 0;
+            batch.push_copied(&mut self.pings);
+        }
+        while self.segments.front().is_some_and(|next| batch.has_room(next.len()))
+            && let Some(segment) = self.segments.pop_front()
+        {
+            self.segments_len -= segment.len();
+            batch.push(segment);
+        }
+        if self.segments.is_empty() && !self.tail.is_empty() && batch.has_room(self.tail.len()) {
+            batch.push_copied(&mut self.tail);
+        }
+    }
+
+    /// Forgets all of it, and keeps buffers of ordinary size.
+    pub(super) fn clear(&mut self) {
+        self.segments.clear();
+        self.segments_len = 0;
+        self.newest_pong = 0;
+        for buffer in [&mut self.pings, &mut self.pongs, &mut self.tail] {
+            buffer.clear();
+            buffer.shrink_to(BATCH + COPIED);
+        }
+    }
+
+    /// How many bytes wait.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.pings.len() + self.pongs.len() + self.segments_len + self.tail.len()
+    }
+
+    fn push_uncopied(&mut self, header: &Header, payload: Bytes) {
+        self.tail.extend_from_slice(&header.encode());
+        self.seal(match header.mask {
+            Some(key) => masked(payload, key),
+            None => payload,
+        });
+    }
+
+    /// Ends the tail, with payload data that goes out uncopied behind it.
+    fn seal(&mut self, uncopied: Bytes) {
+        let segment = Segment { copied: mem::take(&mut self.tail), uncopied };
+        self.segments_len += segment.len();
+        self.segments.push_back(segment);
+    }
+}
+
+#[inline]
+fn header(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> Header {
+    debug_assert!(!opcode.is_control() || payload_len <= MAX_CONTROL_PAYLOAD);
+    Header { fin: true, rsv1: false, opcode, mask, payload_len: payload_len as u64 }
+}
+
+#[inline]
+fn push_frame(buffer: &mut Vec<u8>, header: &Header, payload: &[u8]) {
+    buffer.extend_from_slice(&header.encode());
+    let at = buffer.len();
+    buffer.extend_from_slice(payload);
+    if let Some(key) = header.mask {
+        key.apply(&mut buffer[at..]);
+    }
+}
+
+/// Masks in place where nobody else holds the payload data, else in a copy.
+fn masked(payload: Bytes, key: MaskKey) -> Bytes {
+    match payload.try_into_mut() {
+        Ok(mut own) => {
+            key.apply(&mut own);
+            own.freeze()
+        }
+        Err(shared) => {
+            let mut copy = shared.to_vec();
+            key.apply(&mut copy);
+            copy.into()
+        }
+    }
+}

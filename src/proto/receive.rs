@@ -1,0 +1,325 @@
+//! The way in: bytes to frames to messages.
+
+use std::ops::Range;
+
+use super::{
+    Config, Role,
+    assembler::Assembler,
+    close::{CloseFrame, MAX_CONTROL_PAYLOAD},
+    decoder::{Decoder, Frame},
+    error::ProtocolError,
+    mask::{MaskKey, PayloadMut},
+    message::Message,
+    opcode::Opcode,
+};
+
+/// From this many missing bytes of a frame on, they are better read straight into the message's own buffer.
+const READ_DIRECTLY: u64 = 32 << 10;
+
+/// What one call took in.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// How many bytes of the input are done with.
+    pub consumed: usize,
+    /// What they made whole, if anything.
+    pub received: Option<Received<'a>>,
+}
+
+/// What was received: a message, or a control frame with its payload data.
+///
+/// A ping and a Close are owed an answer: [`SendPath::answer`](super::SendPath::answer).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Received<'a> {
+    /// A whole message.
+    Message(Message),
+    /// RFC 6455 section 5.5.2.
+    Ping(&'a [u8]),
+    /// RFC 6455 section 5.5.3.
+    Pong(&'a [u8]),
+    /// RFC 6455 section 5.5.1. `None`: the peer gave no code.
+    Close(Option<CloseFrame>),
+}
+
+/// Where the next bytes from the transport are wanted.
+#[derive(Debug)]
+pub enum Want<'a> {
+    /// In any buffer, for [`ReceivePath::receive`].
+    Scratch,
+    /// Best in the message's own buffer, for [`ReceivePath::payload_received`].
+    Payload(PayloadMut<'a>),
+}
+
+/// The way in: takes bytes as the transport brings them, gives messages and control frames.
+///
+/// It does no I/O. The order of calls: [`receive`](Self::receive) until all input is consumed, handling what each
+/// [`Step`] brings; before the next read [`want`](Self::want), whose `Payload` is read into and then taken in by
+/// [`payload_received`](Self::payload_received); [`receive_eof`](Self::receive_eof) when the transport ends. After an
+/// error the connection has to be failed ([`SendPath::fail`](super::SendPath::fail)). After a Close and after an error
+/// all further input is consumed and ignored.
+///
+/// However the input is cut into calls, what is received is the same.
+///
+/// ```
+/// use fullduplex::{Config, Message, Role};
+/// use fullduplex::proto::{ReceivePath, Received};
+///
+/// let mut path = ReceivePath::new(Role::Client, &Config::new());
+/// let mut input = *b"\x81\x05Hello\x89\x00";
+/// let step = path.receive(&mut input)?;
+/// assert_eq!(step.received, Some(Received::Message(Message::from("Hello"))));
+/// let step = path.receive(&mut input[7..])?;
+/// assert_eq!(step.received, Some(Received::Ping(b"")));
+/// # Ok::<(), fullduplex::proto::ProtocolError>(())
+/// ```
+#[derive(Debug)]
+pub struct ReceivePath {
+    decoder: Decoder,
+    assembler: Assembler,
+    /// A control frame that comes, or has just come, in more than one part.
+    control: Option<Box<Control>>,
+    close_received: bool,
+    failed: bool,
+    eof: bool,
+}
+
+/// The payload data of a control frame that comes in more than one part.
+#[derive(Debug)]
+struct Control {
+    payload: [u8; MAX_CONTROL_PAYLOAD],
+    len: usize,
+}
+
+impl Control {
+    /// Takes over a part, unmasked.
+    fn push(&mut self, part: &[u8], mask: Option<MaskKey>) {
+        let end = self.len + part.len();
+        let room = &mut self.payload[self.len..end];
+        room.copy_from_slice(part);
+        if let Some(key) = mask {
+            key.apply(room);
+        }
+        self.len = end;
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.payload[..self.len]
+    }
+}
+
+/// What the input made whole, before anything of it is lent out.
+enum Whole {
+    Message(Message),
+    Ping(At),
+    Pong(At),
+    Close(Option<CloseFrame>),
+}
+
+/// Where the payload data of a control frame stands.
+enum At {
+    Input(Range<usize>),
+    Carried,
+}
+
+impl ReceivePath {
+    /// The way in of one end of an open connection, without extensions.
+    pub fn new(role: Role, config: &Config) -> Self {
+        Self::with_rsv1(role, config, false)
+    }
+
+    /// The way in, with RSV1 given a meaning by an extension or not.
+    fn with_rsv1(role: Role, config: &Config, rsv1: bool) -> Self {
+        Self {
+            decoder: Decoder::new(role, rsv1),
+            assembler: Assembler::new(config),
+            control: None,
+            close_received: false,
+            failed: false,
+            eof: false,
+        }
+    }
+
+    /// Takes in the start of `input`, up to the end of the first frame at most; payload data is unmasked there, in
+    /// place.
+    ///
+    /// # Errors
+    /// The peer broke the protocol or a limit. What follows is ignored.
+    #[inline]
+    pub fn receive<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
+        let (consumed, whole) = match self.take_in(input) {
+            Ok(taken) => taken,
+            Err(error) => return Err(self.fail(error)),
+        };
+        let received = match whole {
+            None => None,
+            Some(Whole::Message(message)) => Some(Received::Message(message)),
+            Some(Whole::Ping(at)) => Some(Received::Ping(self.lend(at, input))),
+            Some(Whole::Pong(at)) => Some(Received::Pong(self.lend(at, input))),
+            Some(Whole::Close(frame)) => Some(Received::Close(frame)),
+        };
+        Ok(Step { consumed, received })
+    }
+
+    /// Where the next bytes from the transport are wanted.
+    pub fn want(&mut self) -> Want<'_> {
+        let frame = self.decoder.frame();
+        if frame.is_none_or(|frame| !frame.opcode.is_control()) {
+            self.control = None;
+        }
+        let Some(frame) = frame else { return Want::Scratch };
+        if frame.opcode.is_control() || frame.remaining < READ_DIRECTLY || self.is_done() {
+            return Want::Scratch;
+        }
+        self.assembler.room(&frame).map_or(Want::Scratch, Want::Payload)
+    }
+
+    /// Takes in what was read into [`Want::Payload`]: unmasks it, validates it if it is text, and gives the message if
+    /// that was the last of it.
+    ///
+    /// # Errors
+    /// The text is not UTF-8. What follows is ignored.
+    pub fn payload_received(&mut self) -> Result<Option<Message>, ProtocolError> {
+        let Some(frame) = self.decoder.frame() else { return Ok(None) };
+        let received = self.assembler.read_into_room(&frame).and_then(|len| self.end_part(&frame, len));
+        received.map_err(|error| self.fail(error))
+    }
+
+    /// Notes that the transport has ended.
+    ///
+    /// # Errors
+    /// [`ProtocolError::EofWithoutClose`], once, where neither a Close nor an error came before.
+    pub fn receive_eof(&mut self) -> Result<(), ProtocolError> {
+        let first = !self.is_done();
+        self.eof = true;
+        if first { Err(self.fail(ProtocolError::EofWithoutClose)) } else { Ok(()) }
+    }
+
+    /// Whether a Close has come.
+    pub fn is_close_received(&self) -> bool {
+        self.close_received
+    }
+
+    /// Whether the transport has ended.
+    pub fn is_eof(&self) -> bool {
+        self.eof
+    }
+
+    /// Whether nothing more will be received: after a Close, an error, the end of the transport.
+    #[inline]
+    pub fn is_done(&self) -> bool {
+        self.close_received || self.failed || self.eof
+    }
+
+    /// Whether the input so far ends inside a frame.
+    pub fn is_inside_frame(&self) -> bool {
+        self.decoder.is_inside_frame()
+    }
+
+    /// The first bytes of a header whose rest has not come: at most thirteen.
+    pub fn carried_header(&self) -> &[u8] {
+        self.decoder.carried()
+    }
+
+    #[inline]
+    fn take_in(&mut self, input: &mut [u8]) -> Result<(usize, Option<Whole>), ProtocolError> {
+        // RFC 6455 section 1.4: data received after a Close is discarded; 7.1.7: so is what follows an error.
+        if self.is_done() {
+            return Ok((input.len(), None));
+        }
+        if let Some(frame) = self.decoder.frame() {
+            return self.take_in_part(&frame, input);
+        }
+        let (header, at) = match self.decoder.receive_header(input)? {
+            (Some(header), at) => (header, at),
+            (None, consumed) => return Ok((consumed, None)),
+        };
+        let control = header.opcode.is_control();
+        if !control {
+            self.assembler.begin_frame(&header)?;
+        }
+        let rest = &mut input[at..];
+        if header.payload_len > rest.len() as u64 {
+            self.control = None;
+            let frame = self.decoder.begin_payload(&header);
+            let (consumed, whole) = self.take_in_part(&frame, rest)?;
+            return Ok((at + consumed, whole));
+        }
+        let len = header.payload_len as usize;
+        let payload = &mut rest[..len];
+        let whole = if control {
+            if let Some(key) = header.mask {
+                key.apply(payload);
+            }
+            Some(self.whole_control(header.opcode, payload, At::Input(at..at + len))?)
+        } else {
+            self.assembler.whole_frame(&header, payload)?.map(Whole::Message)
+        };
+        Ok((at + len, whole))
+    }
+
+    /// Takes in a part of a frame's payload data.
+    #[cold]
+    fn take_in_part(
+        &mut self,
+        frame: &Frame,
+        input: &mut [u8],
+    ) -> Result<(usize, Option<Whole>), ProtocolError> {
+        let len = frame.take(input.len());
+        let part = &input[..len];
+        let whole = if frame.opcode.is_control() {
+            self.part_of_control(frame, part)?
+        } else {
+            self.assembler.part_of_frame(frame, part)?;
+            self.end_part(frame, len)?.map(Whole::Message)
+        };
+        Ok((len, whole))
+    }
+
+    /// Notes that `len` bytes of a data frame are in; gives the message if they were the last of it.
+    fn end_part(&mut self, frame: &Frame, len: usize) -> Result<Option<Message>, ProtocolError> {
+        if self.decoder.consume(len) && frame.fin { self.assembler.finish() } else { Ok(None) }
+    }
+
+    fn part_of_control(&mut self, frame: &Frame, part: &[u8]) -> Result<Option<Whole>, ProtocolError> {
+        let mut control = self
+            .control
+            .take()
+            .unwrap_or_else(|| Box::new(Control { payload: [0; MAX_CONTROL_PAYLOAD], len: 0 }));
+        control.push(part, frame.mask);
+        let whole = if self.decoder.consume(part.len()) {
+            Some(self.whole_control(frame.opcode, control.payload(), At::Carried)?)
+        } else {
+            None
+        };
+        self.control = Some(control);
+        Ok(whole)
+    }
+
+    fn whole_control(&mut self, opcode: Opcode, payload: &[u8], at: At) -> Result<Whole, ProtocolError> {
+        match opcode {
+            Opcode::Ping => Ok(Whole::Ping(at)),
+            Opcode::Pong => Ok(Whole::Pong(at)),
+            _ => {
+                let frame = CloseFrame::parse(payload)?;
+                self.close_received = true;
+                self.assembler.clear();
+                Ok(Whole::Close(frame))
+            }
+        }
+    }
+
+    fn lend<'a>(&'a self, at: At, input: &'a [u8]) -> &'a [u8] {
+        match at {
+            At::Input(range) => &input[range],
+            At::Carried => self.control.as_ref().map_or(&[], |control| control.payload()),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, error: ProtocolError) -> ProtocolError {
+        self.failed = true;
+        self.assembler.clear();
+        self.control = None;
+        error
+    }
+}

@@ -1,0 +1,185 @@
+//! The way out: messages to frames to bytes.
+
+use bytes::Bytes;
+
+use super::{
+    Config, Role,
+    batch::Batch,
+    close::{CloseFrame, MAX_CONTROL_PAYLOAD},
+    error::{ProtocolError, SendError},
+    header::Header,
+    lent::Lent,
+    mask::MaskKey,
+    message::{Message, Outgoing},
+    opcode::Opcode,
+    queue::Queue,
+    receive::Received,
+};
+
+/// The way out: takes messages and control frames, gives the bytes to write.
+///
+/// It does no I/O. Frames are queued by [`send`](Self::send), [`ping`](Self::ping), [`answer`](Self::answer),
+/// [`close`](Self::close) and [`fail`](Self::fail), in any order; [`stage`](Self::stage) moves what goes out next to a
+/// [`Batch`], to be called whenever the last batch is written. Pings and pongs overtake the messages that wait, at a
+/// frame's boundary; a Close overtakes nothing, and nothing follows it.
+///
+/// Each call takes a fresh masking key, from a source that cannot be predicted (RFC 6455 section 5.3), which a server
+/// leaves unused; and what the thread lends. [`Batch`] has an example.
+#[derive(Debug)]
+pub struct SendPath {
+    /// Borrowed while something waits.
+    queue: Option<Box<Queue>>,
+    max_write_buffer: usize,
+    role: Role,
+    close_sent: bool,
+}
+
+impl SendPath {
+    /// The way out of one end of an open connection, without extensions.
+    pub fn new(role: Role, config: &Config) -> Self {
+        Self { queue: None, max_write_buffer: config.max_write_buffer, role, close_sent: false }
+    }
+
+    /// Queues a message, as one frame. Whether there is room is for the caller to ask first:
+    /// [`has_room`](Self::has_room).
+    ///
+    /// # Errors
+    /// [`SendError::Closing`] where a Close is queued or sent.
+    #[inline]
+    pub fn send(&mut self, outgoing: Outgoing, key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+        self.open()?;
+        let (opcode, payload) = match outgoing.into_message() {
+            Message::Text(text) => (Opcode::Text, text.into()),
+            Message::Binary(data) => (Opcode::Binary, data),
+        };
+        let mask = self.mask(key);
+        self.queue(lent).push(opcode, payload, mask);
+        Ok(())
+    }
+
+    /// Queues a ping.
+    ///
+    /// # Errors
+    /// [`SendError::PingTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
+    pub fn ping(&mut self, payload: &[u8], key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+        self.open()?;
+        // RFC 6455 section 5.5: control frames have at most 125 bytes.
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(SendError::PingTooLong(payload.len()));
+        }
+        let mask = self.mask(key);
+        self.queue(lent).push_ping(payload, mask);
+        Ok(())
+    }
+
+    /// Queues the answer that is owed to what was received, if one is: a pong to a ping, a Close to a Close. Nothing
+    /// where our Close is queued or sent.
+    pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, lent: &mut Lent) {
+        if self.close_sent {
+            return;
+        }
+        match received {
+            // RFC 6455 section 5.5.3: a pong carries the payload data of its ping.
+            Received::Ping(payload) => {
+                let mask = self.mask(key);
+                self.queue(lent).push_pong(payload, mask);
+            }
+            // RFC 6455 section 5.5.1: a Close is answered with a Close, that typically echoes the code.
+            Received::Close(frame) => self.push_close(frame.as_ref(), key, lent),
+            Received::Message(_) | Received::Pong(_) => {}
+        }
+    }
+
+    /// Queues our Close, behind the messages that are queued already; `None`: without a code.
+    ///
+    /// # Errors
+    /// [`SendError::Closing`] where one is queued or sent already.
+    pub fn close(
+        &mut self,
+        frame: Option<&CloseFrame>,
+        key: MaskKey,
+        lent: &mut Lent,
+    ) -> Result<(), SendError> {
+        self.open()?;
+        self.push_close(frame, key, lent);
+        Ok(())
+    }
+
+    /// Fails the connection: queues the Close that tells the peer of its error, unless a Close is queued or sent.
+    ///
+    /// RFC 6455 section 7.1.7.
+    pub fn fail(&mut self, error: ProtocolError, key: MaskKey, lent: &mut Lent) {
+        if let (false, Some(frame)) = (self.close_sent, error.close_frame()) {
+            self.push_close(Some(&frame), key, lent);
+        }
+    }
+
+    /// Moves what goes out next to the batch, unless it still has something to write. An empty batch after it says that
+    /// nothing waits.
+    #[inline]
+    pub fn stage(&mut self, batch: &mut Batch, lent: &mut Lent) {
+        if !batch.is_empty() {
+            return;
+        }
+        let Some(mut queue) = self.queue.take() else { return };
+        queue.stage(batch);
+        if queue.len() == 0 {
+            lent.take_back(queue);
+        } else {
+            self.queue = Some(queue);
+        }
+    }
+
+    /// Forgets what is queued: the transport is gone.
+    pub fn clear(&mut self, lent: &mut Lent) {
+        if let Some(queue) = self.queue.take() {
+            lent.take_back(queue);
+        }
+    }
+
+    /// Whether a message with this much payload data may be queued, where `staged` bytes of earlier ones are staged and
+    /// not yet written: the queue is empty, or its bytes and the frame's are within
+    /// [`max_write_buffer`](Config::max_write_buffer).
+    #[inline]
+    pub fn has_room(&self, payload_len: usize, staged: usize) -> bool {
+        let waiting = self.queued() + staged;
+        let frame = Header::encoded_len(payload_len, self.role == Role::Client).saturating_add(payload_len);
+        waiting == 0 || waiting.saturating_add(frame) <= self.max_write_buffer
+    }
+
+    /// How many bytes are queued and not yet staged.
+    #[inline]
+    pub fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// Whether our Close is queued or sent.
+    #[inline]
+    pub fn is_close_sent(&self) -> bool {
+        self.close_sent
+    }
+
+    #[inline]
+    fn open(&self) -> Result<(), SendError> {
+        // RFC 6455 section 5.5.1: no more data frames after a Close.
+        if self.close_sent { Err(SendError::Closing) } else { Ok(()) }
+    }
+
+    fn push_close(&mut self, frame: Option<&CloseFrame>, key: MaskKey, lent: &mut Lent) {
+        let (payload, len) = CloseFrame::encode(frame);
+        let mask = self.mask(key);
+        self.queue(lent).push(Opcode::Close, Bytes::copy_from_slice(&payload[..len]), mask);
+        self.close_sent = true;
+    }
+
+    /// RFC 6455 section 5.1: a client masks every frame, a server none.
+    #[inline]
+    fn mask(&self, key: MaskKey) -> Option<MaskKey> {
+        (self.role == Role::Client).then_some(key)
+    }
+
+    #[inline]
+    fn queue(&mut self, lent: &mut Lent) -> &mut Queue {
+        self.queue.get_or_insert_with(|| lent.queue())
+    }
+}

@@ -1,0 +1,147 @@
+//! UTF-8, validated as it arrives.
+
+use std::str;
+
+/// Validates text that comes in parts: it fails at the first byte that no continuation could make right.
+///
+/// RFC 6455 section 8.1; RFC 3629. A code point may be split over parts: at most three bytes of it are carried.
+///
+/// ```
+/// use fullduplex::proto::Utf8Validator;
+///
+/// let mut validator = Utf8Validator::default();
+/// validator.push(b"gr\xC3")?;
+/// assert!(!validator.is_complete());
+/// validator.push(b"\xBCezi")?;
+/// assert!(validator.is_complete());
+/// assert!(validator.push(b"\xED\xA0").is_err(), "no surrogate can come of this");
+/// # Ok::<(), fullduplex::proto::InvalidUtf8>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Utf8Validator {
+    /// The beginning of a code point that the next part has to finish.
+    begun: [u8; 3],
+    begun_len: u8,
+}
+
+/// The text is not UTF-8, whatever may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("invalid UTF-8")]
+pub struct InvalidUtf8;
+
+impl Utf8Validator {
+    /// Validates the next part.
+    ///
+    /// # Errors
+    /// The part holds a byte that cannot stand where it stands.
+    pub fn push(&mut self, part: &[u8]) -> Result<(), InvalidUtf8> {
+        let rest = self.finish_begun(part)?;
+        if let Err(error) = simdutf8::compat::from_utf8(rest) {
+            if error.error_len().is_some() {
+                return Err(InvalidUtf8);
+            }
+            let begun = &rest[error.valid_up_to()..];
+            self.begun[..begun.len()].copy_from_slice(begun);
+            self.begun_len = begun.len() as u8;
+        }
+        Ok(())
+    }
+
+    /// Notes that the next part is all ASCII, which the caller knows.
+    ///
+    /// # Errors
+    /// A code point had begun, and ASCII does not finish it.
+    #[inline]
+    pub fn push_ascii(&mut self, part: &[u8]) -> Result<(), InvalidUtf8> {
+        if self.begun_len > 0 && !part.is_empty() { Err(InvalidUtf8) } else { Ok(()) }
+    }
+
+    /// Whether the text so far ends with a whole code point.
+    #[inline]
+    pub fn is_complete(&self) -> bool {
+        self.begun_len == 0
+    }
+
+    /// Finishes the code point that an earlier part began; gives what follows it.
+    fn finish_begun<'a>(&mut self, part: &'a [u8]) -> Result<&'a [u8], InvalidUtf8> {
+        if self.begun_len == 0 {
+            return Ok(part);
+        }
+        let begun = usize::from(self.begun_len);
+        let mut code_point = [0; 4];
+        code_point[..begun].copy_from_slice(&self.begun[..begun]);
+        for (taken, byte) in part.iter().enumerate() {
+            let len = begun + taken + 1;
+            code_point[len - 1] = *byte;
+            match str::from_utf8(&code_point[..len]) {
+                Ok(_) => {
+                    self.begun_len = 0;
+                    return Ok(&part[taken + 1..]);
+                }
+                Err(error) if error.error_len().is_some() => return Err(InvalidUtf8),
+                // Not whole yet: at most three bytes long, for four are whole or wrong.
+                Err(_) => {
+                    self.begun[..len].copy_from_slice(&code_point[..len]);
+                    self.begun_len = len as u8;
+                }
+            }
+        }
+        Ok(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// How many bytes are taken before the validator fails, one byte at a time; `None` where it does not.
+    fn fails_at(text: &[u8]) -> Option<usize> {
+        let mut validator = Utf8Validator::default();
+        text.iter().position(|byte| validator.push(&[*byte]).is_err())
+    }
+
+    #[test]
+    fn it_fails_at_the_first_byte_that_cannot_be_right() {
+        assert_eq!(fails_at(b"ab\xFF"), Some(2));
+        assert_eq!(fails_at(b"\xC0\x80"), Some(0), "overlong, two bytes");
+        assert_eq!(fails_at(b"\xE0\x80\x80"), Some(1), "overlong, three bytes");
+        assert_eq!(fails_at(b"\xF0\x8F\xBF\xBF"), Some(1), "overlong, four bytes");
+        assert_eq!(fails_at(b"\xED\xA0\x80"), Some(1), "a surrogate");
+        assert_eq!(fails_at(b"\xF4\x90\x80\x80"), Some(1), "beyond U+10FFFF");
+        assert_eq!(fails_at(b"\xF5"), Some(0));
+        assert_eq!(fails_at("\u{10FFFF}\u{D7FF}\u{E000}".as_bytes()), None);
+    }
+
+    #[test]
+    fn text_cut_inside_a_code_point_is_valid_so_far_and_not_complete() {
+        let mut validator = Utf8Validator::default();
+        assert_eq!(validator.push(b"\xF0\x9F\x98"), Ok(()));
+        assert!(!validator.is_complete());
+        assert_eq!(validator.push_ascii(b""), Ok(()));
+        assert_eq!(validator.push_ascii(b"a"), Err(InvalidUtf8));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_of_any_bytes_gives_the_same_verdict(
+            bytes in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..40),
+                any::<String>().prop_map(String::into_bytes),
+            ],
+            cuts in proptest::collection::vec(0_usize..8, 0..40),
+        ) {
+            let mut validator = Utf8Validator::default();
+            let mut rest = &bytes[..];
+            let mut verdict = Ok(());
+            for cut in cuts {
+                let (part, after) = rest.split_at(cut.min(rest.len()));
+                verdict = verdict.and_then(|()| validator.push(part));
+                rest = after;
+            }
+            verdict = verdict.and_then(|()| validator.push(rest));
+            prop_assert_eq!(verdict.is_ok() && validator.is_complete(), str::from_utf8(&bytes).is_ok());
+        }
+    }
+}

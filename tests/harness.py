@@ -1,0 +1,164 @@
+"""Starts the programs under test, and their peers, and reads what they print.
+
+Nothing here sleeps or measures time: it waits for a line, for an end, or for a port, and gives up at one generous
+deadline.
+"""
+
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "target"
+# Where the built examples are.
+EXAMPLES = Path(os.environ.get("FULLDUPLEX_EXAMPLES", TARGET / "release" / "examples"))
+# Seconds until anything that is waited for counts as never coming.
+DEADLINE = 120
+
+LISTENING = re.compile(rb"listening on (ws://\S+)")
+
+
+class Failed(AssertionError):
+    """A program did not do what was waited for."""
+
+
+def example(name):
+    """The path of an example that has been built."""
+    path = EXAMPLES / name
+    if not path.exists():
+        raise Failed(f"no {path}: build it with `cargo build --release --examples`")
+    return str(path)
+
+
+class Program:
+    """A running program. Its standard output is read as lines, its standard error is kept."""
+
+    def __init__(self, command, **kwargs):
+        self.command = [str(part) for part in command]
+        self._stderr = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, cwd=ROOT, **kwargs
+        )
+        self._lines = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def _read(self):
+        for line in self._process.stdout:
+            self._lines.put(line.rstrip(b"\r\n"))
+        self._lines.put(None)
+
+    def line(self):
+        """The next line of the standard output, without its end; `None` at the end of the output."""
+        try:
+            line = self._lines.get(timeout=DEADLINE)
+        except queue.Empty:
+            raise Failed(f"no line from {self}") from None
+        if line is None:
+            self._lines.put(None)
+        return line
+
+    def rest(self):
+        """All lines up to the end of the output."""
+        lines = []
+        while (line := self.line()) is not None:
+            lines.append(line)
+        return lines
+
+    def write(self, data):
+        """Writes to the standard input."""
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
+
+    def write_lines(self, lines):
+        """Writes lines from a thread, so that the program's output is read meanwhile."""
+
+        def write():
+            for line in lines:
+                self.write(line + b"\n")
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        return writer
+
+    def end_input(self):
+        """Closes the standard input."""
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
+
+    def interrupt(self):
+        """What Ctrl-C sends."""
+        self._process.send_signal(signal.SIGINT)
+
+    def exit_code(self):
+        """Waits for the end of the program."""
+        try:
+            return self._process.wait(timeout=DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"does not end: {self}") from None
+
+    def is_running(self):
+        return self._process.poll() is None
+
+    def errors(self):
+        """What it printed to its standard error until now."""
+        # pread: the program goes on writing at the shared offset.
+        size = os.fstat(self._stderr.fileno()).st_size
+        return os.pread(self._stderr.fileno(), size, 0).decode(errors="replace")
+
+    def listening(self):
+        """Waits for the line that tells the address; the address."""
+        while (line := self.line()) is not None:
+            if found := LISTENING.search(line):
+                return found[1].decode()
+        raise Failed(f"ended before it listened: {self}")
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+        self.end_input()
+
+    def __str__(self):
+        return f"{' '.join(self.command)}\n--- standard error:\n{self.errors()[-4000:]}"
+
+
+def address(url):
+    """The host and the port of a `ws://` URL."""
+    host, port = url.removeprefix("ws://").rstrip("/").rsplit(":", 1)
+    return host, int(port)
+
+
+def free_port():
+    """A port nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for_port(port, program):
+    """Waits until a program that prints no such line listens."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        if not program.is_running():
+            raise Failed(f"ended before it listened: {program}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=DEADLINE).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+    raise Failed(f"does not listen on port {port}: {program}")

@@ -1,0 +1,25 @@
+//! Says what `cargo test` alone leaves out, and the command for it. It tests nothing itself.
+
+/// What is left out, and the command that runs it.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("everything, as CI runs it", "bash tests/all.sh"),
+    ("what the lines below need, once", "bash tests/setup.sh"),
+    ("the Autobahn test suite, both roles", "bash tests/all.sh release autobahn"),
+    ("the examples against Python's websockets and Node's ws, under valgrind too", "bash tests/all.sh release peers"),
+    ("the tests under AddressSanitizer", "bash tests/all.sh asan"),
+    ("the fuzz targets, 20 seconds each", "bash tests/all.sh fuzz"),
+    ("the benchmarks, once each as a test", "bash tests/all.sh bench"),
+    ("the floors: what may import what", "bash tests/all.sh floors"),
+];
+
+fn main() {
+    // A test runner that asks for a list is told of no test.
+    if std::env::args().any(|argument| argument == "--list") {
+        return;
+    }
+    println!("\nleft out by `cargo test`:");
+    for (what, command) in LEFT_OUT {
+        println!("  {command:<34} {what}");
+    }
+    println!();
+}

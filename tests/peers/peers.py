@@ -1,0 +1,132 @@
+"""The peers: Python's `websockets` in this process, and Node's `ws` in another.
+
+A peer server plays one scenario with each connection, and tells what happens as events (dictionaries, the same from
+both peers):
+
+- `echo`: sends back each message as it came
+- `acknowledge`: answers each message with its kind and its length
+- `close`: answers the first message with Close 4001
+- `vanish`: answers the first message by ending the TCP connection, with no Close
+- `fragments`: sends a message in three fragments, with a Ping between them, and goes on when the Pong has come
+"""
+
+import contextlib
+import json
+import queue
+import shutil
+import socket
+import threading
+from pathlib import Path
+
+from harness import DEADLINE, Failed, Program
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import serve
+
+NODE_DIRECTORY = Path(__file__).parent / "node"
+
+
+def node(script, *arguments):
+    """Runs one of the scripts for Node."""
+    path = shutil.which("node") or shutil.which("nodejs")
+    if path is None:
+        raise Failed("no node: run tests/setup.sh")
+    return Program([path, NODE_DIRECTORY / script, *arguments])
+
+
+class PeerServer:
+    """A peer server: where it listens, and what happens there."""
+
+    def __init__(self, url, next_line):
+        self.url = url
+        self._next = next_line
+
+    def event(self, kind):
+        """The next event of a kind; others are skipped."""
+        while (event := self._next()) is not None:
+            if event["event"] == kind:
+                return event
+        raise Failed(f"the peer ended before it told of: {kind}")
+
+
+@contextlib.contextmanager
+def node_server(scenario):
+    with node("server.cjs", scenario) as program:
+        url = program.listening()
+        yield PeerServer(url, lambda: (line := program.line()) and json.loads(line))
+
+
+@contextlib.contextmanager
+def python_server(scenario):
+    events = queue.Queue()
+
+    def handler(connection):
+        headers = {name.lower(): value for name, value in connection.request.headers.raw_items()}
+        events.put({"event": "open", "headers": headers, "subprotocol": connection.subprotocol})
+        try:
+            SCENARIOS[scenario](connection, events)
+        except ConnectionClosed:
+            pass
+        close = connection.protocol.close_rcvd
+        code, reason = (close.code, close.reason) if close else (1006, "")
+        events.put({"event": "close", "code": code, "reason": reason})
+
+    options = {"max_size": None, "ping_interval": None, "close_timeout": DEADLINE, "open_timeout": DEADLINE}
+    with serve(handler, "127.0.0.1", 0, subprotocols=["chat.v1"], select_subprotocol=select, **options) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        port = server.socket.getsockname()[1]
+        yield PeerServer(f"ws://127.0.0.1:{port}", lambda: events.get(timeout=DEADLINE))
+        server.shutdown()
+        thread.join()
+
+
+PEERS = {"python": python_server, "node": node_server}
+
+
+def select(_, offered):
+    return "chat.v1" if "chat.v1" in offered else None
+
+
+def messages(connection, events):
+    """Receives, and tells of, messages."""
+    for message in connection:
+        size = len(message.encode() if isinstance(message, str) else message)
+        events.put({"event": "message", "binary": isinstance(message, bytes), "length": size})
+        yield message, size
+
+
+def echo(connection, events):
+    for message, _ in messages(connection, events):
+        connection.send(message)
+
+
+def acknowledge(connection, events):
+    for message, size in messages(connection, events):
+        connection.send(f"{'binary' if isinstance(message, bytes) else 'text'} {size}")
+
+
+def close(connection, events):
+    next(messages(connection, events))
+    connection.close(4001, "that is enough")
+
+
+def vanish(connection, events):
+    next(messages(connection, events))
+    connection.socket.shutdown(socket.SHUT_RDWR)
+
+
+def fragments(connection, events):
+    def parts():
+        yield "one, "
+        pong = connection.ping(b"between")
+        yield "zwei, "
+        assert pong.wait(DEADLINE)
+        yield "drei"
+
+    connection.send(parts())
+    connection.send("the pong came")
+    for _ in messages(connection, events):
+        pass
+
+
+SCENARIOS = {"echo": echo, "acknowledge": acknowledge, "close": close, "vanish": vanish, "fragments": fragments}

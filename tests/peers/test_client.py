@@ -1,0 +1,206 @@
+"""The terminal client, spoken to by servers of Python's `websockets` and Node's `ws`, and by our own servers."""
+
+import http.server
+import socket
+import threading
+
+import pytest
+from harness import Program, example, free_port
+from peers import PEERS, node_server
+
+
+@pytest.fixture(params=PEERS)
+def peer(request):
+    return PEERS[request.param]
+
+
+def client(url, *arguments):
+    return Program([example("client"), url, *arguments])
+
+
+def finish(program):
+    """Ends the input; the client closes properly."""
+    program.end_input()
+    rest = program.rest()
+    assert program.exit_code() == 0, str(program)
+    return rest
+
+
+def fails(program):
+    """The client ends with a clear error; the error."""
+    assert program.rest() == []
+    assert program.exit_code() not in (0, None, 101), str(program)
+    errors = program.errors()
+    assert errors.strip(), "no error was told"
+    assert "panicked" not in errors
+    return errors
+
+
+def test_lines_are_sent_and_answers_printed(peer):
+    with peer("echo") as server, client(server.url) as program:
+        for line in ["hello", "", "grüße, 世界 🦀", "x" * 1000]:
+            program.write(line.encode() + b"\n")
+            assert program.line() == line.encode(), str(program)
+            assert server.event("message") == {"event": "message", "binary": False, "length": len(line.encode())}
+        assert finish(program) == []
+        assert server.event("close") == {"event": "close", "code": 1000, "reason": ""}
+
+
+def test_binary_mode_sends_binary_messages(peer):
+    with peer("acknowledge") as server, client(server.url, "--binary") as program:
+        program.write(b"12345\n")
+        assert program.line() == b"binary 5", str(program)
+        assert finish(program) == []
+        assert server.event("close")["code"] == 1000
+
+
+def test_headers_and_subprotocol_are_passed(peer):
+    arguments = ["--header", "X-Token: a b", "--header", "X-Other: 2", "--subprotocol", "chat.v1"]
+    with peer("echo") as server, client(server.url, *arguments) as program:
+        opened = server.event("open")
+        assert opened["headers"]["x-token"] == "a b"
+        assert opened["headers"]["x-other"] == "2"
+        assert opened["headers"]["sec-websocket-protocol"] == "chat.v1"
+        assert opened["subprotocol"] == "chat.v1"
+        assert "sec-websocket-extensions" not in opened["headers"]
+        finish(program)
+
+
+def test_subprotocol_that_the_server_does_not_choose_is_no_error(peer):
+    with peer("echo") as server, client(server.url, "--subprotocol", "other") as program:
+        assert server.event("open")["subprotocol"] is None
+        program.write(b"hello\n")
+        assert program.line() == b"hello", str(program)
+        finish(program)
+
+
+def test_2000_lines_in_flight_keep_their_order(peer):
+    lines = [f"line {i}".encode() for i in range(2000)]
+    with peer("echo") as server, client(server.url) as program:
+        program.write_lines(lines)
+        assert [program.line() for _ in lines] == lines
+        assert finish(program) == []
+
+
+def test_line_of_5_mib(peer):
+    line = b"0123456789abcdef" * (5 << 16)
+    with peer("echo") as server, client(server.url) as program:
+        program.write_lines([line])
+        received = program.line()
+        assert received is not None, str(program)
+        assert len(received) == len(line)
+        assert (received == line) is True
+        finish(program)
+
+
+def test_fragments_and_pings_of_the_server(peer):
+    with peer("fragments") as server, client(server.url) as program:
+        assert program.line() == b"one, zwei, drei", str(program)
+        assert program.line() == b"the pong came", str(program)
+        finish(program)
+        assert server.event("close")["code"] == 1000
+
+
+def test_close_of_the_server_is_told(peer):
+    with peer("close") as server, client(server.url) as program:
+        program.write(b"hello\n")
+        program.rest()
+        program.exit_code()
+        told = program.errors()
+        assert "4001" in told
+        assert "that is enough" in told
+        assert "panicked" not in told
+        assert server.event("close")["code"] == 4001
+
+
+def test_connection_that_ends_without_close_is_an_error(peer):
+    with peer("vanish") as server, client(server.url) as program:
+        program.write(b"hello\n")
+        fails(program)
+
+
+def test_keep_alive_pings_are_sent():
+    with node_server("echo") as server, client(server.url, "--ping-interval", "1") as program:
+        server.event("ping")
+        server.event("ping")
+        finish(program)
+        assert server.event("close")["code"] == 1000
+
+
+@pytest.mark.parametrize("name", ["echo", "blocking_echo"])
+def test_answers_to_piped_lines_come_before_the_end(name):
+    lines = [f"line {i}".encode() for i in range(2000)]
+    with Program([example(name), "--listen", "127.0.0.1:0"]) as server, client(server.listening()) as program:
+        # The last line has no end.
+        program.write(b"\n".join(lines))
+        assert finish(program) == lines
+
+
+def test_closed_port_is_an_error():
+    errors = fails(client(f"ws://127.0.0.1:{free_port()}"))
+    assert "refused" in errors.lower()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "not a url", "ws://127.0.0.1:99999", "ws://127.0.0.1:1/#part"])
+def test_url_that_is_none_of_a_websocket_is_an_error(url):
+    fails(client(url))
+
+
+def test_header_that_would_break_the_request_is_an_error():
+    fails(client(f"ws://127.0.0.1:{free_port()}", "--header", "X-Token: a\r\nX-Other: b"))
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 404, 503])
+def test_plain_http_server_is_an_error_with_its_status(status):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            body = b"no WebSocket here\n"
+            self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        errors = fails(client(f"ws://127.0.0.1:{server.server_port}"))
+        server.shutdown()
+    assert str(status) in errors
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="no HTTP"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+            id="another Accept",
+        ),
+    ],
+)
+def test_answer_that_is_no_handshake_is_an_error(answer):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    request += connection.recv(4096)
+                connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        fails(client(f"ws://127.0.0.1:{listener.getsockname()[1]}"))
+        thread.join()
