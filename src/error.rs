@@ -14,6 +14,9 @@ pub enum Timeout {
     /// The transport took nothing for [`write_timeout`](crate::Config::write_timeout).
     #[error("write")]
     Write,
+    /// Our Close was not out within [`close_timeout`](crate::Config::close_timeout).
+    #[error("close")]
+    Close,
     /// A keep-alive ping was not answered within [`pong_timeout`](crate::Config::pong_timeout).
     #[error("pong")]
     Pong,
@@ -23,18 +26,24 @@ pub enum Timeout {
 }
 
 /// What ended a connection, or kept a call from doing its work: it says who erred.
+///
+/// A clean close is no error, and neither is a handshake that chose no subprotocol. What ends a connection is told
+/// once; after that, receiving gives `Ok(None)` and sending [`Error::Closed`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer broke the protocol, or a limit.
+    /// The peer erred: it broke the protocol, or a limit.
     #[error("peer broke the protocol: {0}")]
-    Protocol(#[from] ProtocolError),
-    /// The caller wants to send what cannot be sent.
-    #[error(transparent)]
-    Send(#[from] SendError),
-    /// The caller wants to close with what cannot be sent.
-    #[error(transparent)]
+    Protocol(ProtocolError),
+    /// The caller erred: it wants to send what cannot be sent.
+    #[error("cannot send: {0}")]
+    Send(SendError),
+    /// The caller erred: it wants to close with what cannot be sent.
+    #[error("cannot close: {0}")]
     Close(#[from] InvalidClose),
+    /// The connection is closing or closed: nothing can be sent.
+    #[error("connection closed")]
+    Closed,
     /// The transport failed.
     #[error("transport: {0}")]
     Transport(#[from] io::Error),
@@ -44,13 +53,29 @@ pub enum Error {
 }
 
 impl Error {
-    /// The close code that tells the peer of this error; `None` where nothing is sent.
+    /// The close code that was sent to tell the peer of this error; `None` where nothing was.
+    ///
+    /// ```
+    /// use fullduplex::{CloseCode, Error, proto::ProtocolError};
+    ///
+    /// let error = Error::Protocol(ProtocolError::InvalidUtf8);
+    /// assert_eq!(error.close_code(), Some(CloseCode::INVALID_PAYLOAD));
+    /// ```
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::Protocol(error) => error.close_frame().map(|frame| frame.code()),
             Self::Timeout(Timeout::Pong) => Some(CloseCode::INTERNAL_ERROR),
             Self::Timeout(Timeout::Idle) => Some(CloseCode::GOING_AWAY),
             _ => None,
+        }
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Closing => Self::Closed,
+            other => Self::Send(other),
         }
     }
 }

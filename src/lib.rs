@@ -9,4 +9,4 @@ mod stream;
 pub use error::{Error, Timeout};
 pub use proto::{CloseCode, CloseFrame, Config, Message, Outgoing, Role, Utf8Bytes};
 #[cfg(feature = "tokio")]
-pub use stream::WebSocket;
+pub use stream::{Event, Parts, Permit, WebSocket};

@@ -9,3 +9,14 @@ pub struct Negotiated {
     /// The subprotocol; `None` where none was chosen, which is no error.
     pub subprotocol: Option<Utf8Bytes>,
 }
+
+impl Negotiated {
+    /// The subprotocol.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+    /// The extensions.
+    pub fn extensions(&self) -> &str {
+        ""
+    }
+}

@@ -7,19 +7,20 @@ use bytes::{Buf, Bytes};
 /// The most bytes of small frames that are staged at once.
 pub(super) const BATCH: usize = 64 << 10;
 
-/// The most slices that one vectored write gets.
-pub const MAX_SLICES: usize = 32;
-
 /// Whole frames on their way to the transport: staged by [`SendPath::stage`](super::SendPath::stage), written in any
 /// number of writes.
 ///
 /// A batch holds at most 64 KiB, or one frame that is larger, with what is coalesced in front of it. What is staged is
 /// no longer overtaken; pings and pongs queued meanwhile are the first of the next batch.
 ///
+/// It is a [`Buf`]: what [`chunk`](Buf::chunk) or [`chunks_vectored`](Buf::chunks_vectored) gives is to be written next,
+/// and [`advance`](Buf::advance) notes what was.
+///
 /// ```
 /// use std::io::Write;
+/// use bytes::Buf;
 /// use fullduplex::{Config, Role};
-/// use fullduplex::proto::{Batch, Lent, MAX_SLICES, MaskKey, SendPath};
+/// use fullduplex::proto::{Batch, Lent, MaskKey, SendPath};
 ///
 /// let (mut lent, mut batch) = (Lent::new(), Batch::new());
 /// let mut path = SendPath::new(Role::Server, &Config::new());
@@ -27,9 +28,8 @@ pub const MAX_SLICES: usize = 32;
 /// path.stage(&mut batch, &mut lent);
 ///
 /// let mut wire = Vec::new();
-/// while !batch.is_empty() {
-///     let mut slices = [const { std::io::IoSlice::new(&[]) }; MAX_SLICES];
-///     let written = wire.write_vectored(batch.slices(&mut slices)).expect("a Vec takes all");
+/// while batch.has_remaining() {
+///     let written = wire.write(batch.chunk()).expect("a Vec takes all");
 ///     batch.advance(written);
 /// }
 /// assert_eq!(wire, b"\x81\x05Hello");
@@ -65,65 +65,11 @@ impl Batch {
         Self { segments: VecDeque::new(), written: 0, len: 0, spare: Vec::new() }
     }
 
-    /// Notes that the transport has taken this many bytes.
-    ///
-    /// # Panics
-    /// If there were fewer.
-    #[inline]
-    pub fn advance(&mut self, mut written: usize) {
-        assert!(written <= self.len, "wrote more than there was");
-        self.len -= written;
-        while let Some(first) = self.segments.front_mut() {
-            let copied = first.copied.len() - self.written;
-            let from_copied = written.min(copied);
-            self.written += from_copied;
-            written -= from_copied;
-            let from_uncopied = written.min(first.uncopied.len());
-            first.uncopied.advance(from_uncopied);
-            written -= from_uncopied;
-            if self.written < first.copied.len() || !first.uncopied.is_empty() {
-                return;
-            }
-            self.written = 0;
-            let done = self.segments.pop_front();
-            self.reuse(done);
-        }
-    }
-
     /// Forgets what is staged.
     pub fn clear(&mut self) {
         self.segments.clear();
         self.written = 0;
         self.len = 0;
-    }
-
-    /// What to write next, as far as the slices reach.
-    #[inline]
-    pub fn slices<'s, 'a>(&'a self, slices: &'s mut [IoSlice<'a>; MAX_SLICES]) -> &'s [IoSlice<'a>] {
-        let mut count = 0;
-        let mut skip = self.written;
-        for segment in &self.segments {
-            for bytes in [&segment.copied[skip..], &segment.uncopied[..]] {
-                if !bytes.is_empty() && count < MAX_SLICES {
-                    slices[count] = IoSlice::new(bytes);
-                    count += 1;
-                }
-            }
-            skip = 0;
-        }
-        &slices[..count]
-    }
-
-    /// How many bytes are staged and not yet written.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether all that was staged is written.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     pub(super) fn has_room(&self, len: usize) -> bool {
@@ -149,6 +95,61 @@ impl Batch {
         {
             copied.clear();
             self.spare = copied;
+        }
+    }
+}
+
+impl Buf for Batch {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        match self.segments.front() {
+            None => &[],
+            Some(first) if self.written < first.copied.len() => &first.copied[self.written..],
+            Some(first) => &first.uncopied,
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        let mut skip = self.written;
+        for segment in &self.segments {
+            for bytes in [&segment.copied[skip..], &segment.uncopied[..]] {
+                if count == slices.len() {
+                    return count;
+                }
+                if !bytes.is_empty() {
+                    slices[count] = IoSlice::new(bytes);
+                    count += 1;
+                }
+            }
+            skip = 0;
+        }
+        count
+    }
+
+    #[inline]
+    fn advance(&mut self, mut written: usize) {
+        assert!(written <= self.len, "wrote more than there was");
+        self.len -= written;
+        while let Some(first) = self.segments.front_mut() {
+            let copied = first.copied.len() - self.written;
+            let from_copied = written.min(copied);
+            self.written += from_copied;
+            written -= from_copied;
+            let from_uncopied = written.min(first.uncopied.len());
+            first.uncopied.advance(from_uncopied);
+            written -= from_uncopied;
+            if self.written < first.copied.len() || !first.uncopied.is_empty() {
+                return;
+            }
+            self.written = 0;
+            let done = self.segments.pop_front();
+            self.reuse(done);
         }
     }
 }

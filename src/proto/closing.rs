@@ -1,6 +1,6 @@
 //! Where the closing handshake stands.
 
-use super::{receive::ReceivePath, send::SendPath};
+use super::{Role, receive::ReceivePath, send::SendPath};
 
 /// Where the closing handshake stands: derived from what was sent and received, and stored nowhere.
 ///
@@ -53,6 +53,16 @@ impl Closing {
             (_, false) if receive.is_done() => Self::Failed,
             (true, false) => Self::CloseSent,
             (false, false) => Self::Open,
+        }
+    }
+
+    /// Whether this end is the first to end the transport, now that all it has to say is out: a server is, so that the
+    /// client's side need not wait (RFC 6455 section 7.1.1); and who fails the connection is (section 7.1.7).
+    pub fn shuts_down_first(self, role: Role) -> bool {
+        match self {
+            Self::Complete => role == Role::Server,
+            Self::Failed => true,
+            Self::Open | Self::CloseSent | Self::CloseReceived => false,
         }
     }
 }

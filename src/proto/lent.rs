@@ -18,6 +18,10 @@ const KEPT: usize = 16;
 /// ```
 #[derive(Debug, Default)]
 pub struct Lent {
+    #[allow(
+        clippy::vec_box,
+        reason = "connections hold the boxes: a queue is too large to be part of an idle one"
+    )]
     queues: Vec<Box<Queue>>,
 }
 

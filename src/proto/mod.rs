@@ -6,8 +6,9 @@
 //! blocking program drives them as the example `blocking_echo` shows; so can a test, or another runtime.
 //!
 //! ```
+//! use bytes::Buf;
 //! use fullduplex::{Config, Message, Role};
-//! use fullduplex::proto::{Batch, Lent, MAX_SLICES, MaskKey, ReceivePath, Received, SendPath};
+//! use fullduplex::proto::{Batch, Lent, MaskKey, ReceivePath, Received, SendPath};
 //!
 //! let (config, mut lent, mut batch) = (Config::new(), Lent::new(), Batch::new());
 //!
@@ -15,8 +16,7 @@
 //! let mut client = SendPath::new(Role::Client, &config);
 //! client.send("Hello".into(), MaskKey::from([0x37, 0xFA, 0x21, 0x3D]), &mut lent)?;
 //! client.stage(&mut batch, &mut lent);
-//! let mut slices = [const { std::io::IoSlice::new(&[]) }; MAX_SLICES];
-//! let mut wire: Vec<u8> = batch.slices(&mut slices).concat();
+//! let mut wire = batch.chunk().to_vec();
 //! assert_eq!(wire, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
 //!
 //! // ... and a server receives.
@@ -43,7 +43,7 @@ mod receive;
 mod send;
 mod utf8;
 
-pub use batch::{Batch, MAX_SLICES};
+pub use batch::Batch;
 pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
 pub use closing::Closing;
 pub use config::Config;

@@ -1,6 +1,6 @@
 //! The way out: messages to frames to bytes.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::{
     Config, Role,
@@ -118,7 +118,7 @@ impl SendPath {
     /// nothing waits.
     #[inline]
     pub fn stage(&mut self, batch: &mut Batch, lent: &mut Lent) {
-        if !batch.is_empty() {
+        if batch.has_remaining() {
             return;
         }
         let Some(mut queue) = self.queue.take() else { return };
@@ -151,6 +151,12 @@ impl SendPath {
     #[inline]
     pub fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// Which end of the connection this is.
+    #[inline]
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Whether our Close is queued or sent.

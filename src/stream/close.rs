@@ -1,0 +1,105 @@
+//! Closing: the handshake's Close frames, then the end of the stream.
+
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{WebSocket, mask_key, pool, timers::Due};
+use crate::{CloseCode, CloseFrame, Error, Utf8Bytes};
+
+impl<S> WebSocket<S> {
+    /// Queues our Close, behind the messages that are queued already; `None`: without a code. It is
+    /// [`recv`](Self::recv) that completes the closing handshake, and still gives what comes before the peer's Close.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] where a Close is queued or sent already, or the connection has ended.
+    pub fn start_close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
+        if self.transport.is_write_ended() {
+            return Err(Error::Closed);
+        }
+        let key = mask_key(self.send.role());
+        Ok(pool::with_lent(|lent| self.send.close(frame.as_ref(), key, lent))?)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Closes the connection in order: sends what is queued and our Close, waits for the peer's Close and for the end
+    /// of the stream, at most for [`close_timeout`](crate::Config::close_timeout).
+    ///
+    /// Messages that still come are discarded; who wants them calls [`start_close`](Self::start_close), then
+    /// [`recv`](Self::recv) until `None`. It is no error if the closing handshake has begun already, or if the peer does
+    /// not complete it; [`close_frame`](Self::close_frame) tells what the peer said.
+    ///
+    /// ```
+    /// use fullduplex::{CloseCode, Config, Error, Role, WebSocket, handshake::Negotiated};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let (a, b) = tokio::io::duplex(1024);
+    /// let open = |io, role| WebSocket::from_raw(io, Default::default(), role, &Config::new(), Negotiated::default());
+    /// let (mut client, mut server) = (open(a, Role::Client), open(b, Role::Server));
+    ///
+    /// let (closed, received) = tokio::join!(client.close(CloseCode::NORMAL, "bye"), server.recv());
+    /// closed?;
+    /// assert_eq!(received?, None);
+    /// assert_eq!(server.close_frame().expect("it had a code").reason(), "bye");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A code or reason that cannot be sent, and then nothing is. What ended the connection otherwise, as
+    /// [`recv`](Self::recv) tells it.
+    ///
+    /// # Cancel safety
+    /// The Close is queued before the first await. Dropping the future leaves the rest to [`recv`](Self::recv).
+    pub async fn close(&mut self, code: CloseCode, reason: impl Into<Utf8Bytes>) -> Result<(), Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        match self.start_close(Some(frame)) {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Err(error),
+        }
+        while self.recv().await?.is_some() {}
+        Ok(())
+    }
+
+    /// After the last frame: our Close goes out, the write side is shut down, what still comes is discarded up to the end
+    /// of the stream.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_drain(cx).is_pending() {
+            match ready!(self.poll_due(false, cx)) {
+                Due::Timeout(timeout) => self.time_out(timeout, cx),
+                // Keep-alive pings are for open connections.
+                Due::Ping(_) => {}
+            }
+        }
+        self.finish();
+        Poll::Ready(())
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A server ends the stream first (RFC 6455 section 7.1.1), and so does who fails the connection (7.1.7). It goes
+        // on reading: to drop a stream with unread data resets it, which can destroy the Close on its way.
+        if !self.transport.is_stuck() && self.closing().shuts_down_first(self.role()) {
+            // That it fails says that the stream has ended.
+            let _ended = ready!(self.transport.poll_shutdown(&mut self.send, cx));
+        }
+        let mut scratch = pool::scratch();
+        let drained = loop {
+            if self.receive.is_eof() {
+                break Poll::Ready(());
+            }
+            match self.transport.poll_read(&mut scratch, cx) {
+                Poll::Pending => break Poll::Pending,
+                Poll::Ready(Ok(0)) => self.ended(None),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => self.ended(Some(error)),
+            }
+        };
+        pool::take_back_scratch(scratch);
+        ready!(drained);
+        if self.transport.is_stuck() {
+            return Poll::Pending;
+        }
+        self.transport.poll_shutdown(&mut self.send, cx).map(|_ended| ())
+    }
+}

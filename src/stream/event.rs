@@ -1,0 +1,46 @@
+//! What a connection receives, control frames included.
+
+use bytes::Bytes;
+
+use crate::proto::{CloseFrame, Message, Received};
+
+/// What [`recv_event`](crate::WebSocket::recv_event) gives to those who want to see control frames.
+///
+/// Pings are answered, and the closing handshake is completed, whether anybody looks or not.
+///
+/// ```
+/// use fullduplex::{Event, Message};
+///
+/// fn describe(event: &Event) -> &'static str {
+///     match event {
+///         Event::Message(Message::Text(_)) => "text",
+///         Event::Message(Message::Binary(_)) => "binary",
+///         Event::Close(_) => "close",
+///         _ => "something else",
+///     }
+/// }
+/// assert_eq!(describe(&Event::Close(None)), "close");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A whole message.
+    Message(Message),
+    /// A ping with its payload data. The pong is queued already.
+    Ping(Bytes),
+    /// A pong with its payload data, asked for or not.
+    Pong(Bytes),
+    /// The peer's Close; `None` where it gave no code. Ours is queued already.
+    Close(Option<CloseFrame>),
+}
+
+impl From<Received<'_>> for Event {
+    fn from(received: Received<'_>) -> Self {
+        match received {
+            Received::Message(message) => Self::Message(message),
+            Received::Ping(payload) => Self::Ping(Bytes::copy_from_slice(payload)),
+            Received::Pong(payload) => Self::Pong(Bytes::copy_from_slice(payload)),
+            Received::Close(frame) => Self::Close(frame),
+        }
+    }
+}

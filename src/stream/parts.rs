@@ -1,0 +1,54 @@
+//! Taking a connection apart.
+
+use bytes::{Buf, Bytes};
+
+use super::{WebSocket, pool};
+
+/// What a connection was made of: see [`WebSocket::into_inner`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Parts<S> {
+    /// The stream.
+    pub io: S,
+    /// What was read from it and is not part of a frame that was handled, from the start of the next header on. Of a frame
+    /// whose payload data has come in part, only what was not yet handled.
+    pub unread: Bytes,
+    /// What was queued and not written, as it would have gone over the wire; it may start inside a frame.
+    pub unsent: Bytes,
+}
+
+impl<S> WebSocket<S> {
+    /// Takes the connection apart, without closing it.
+    ///
+    /// A message that has come in part is lost.
+    ///
+    /// ```
+    /// use fullduplex::{Config, Role, WebSocket, handshake::Negotiated};
+    ///
+    /// let unread = bytes::Bytes::from_static(b"\x81\x05He");
+    /// let ws = WebSocket::from_raw("any stream", unread, Role::Client, &Config::new(), Negotiated::default());
+    /// let parts = ws.into_inner();
+    /// assert_eq!((parts.io, &parts.unread[..]), ("any stream", &b"\x81\x05He"[..]));
+    /// ```
+    pub fn into_inner(mut self) -> Parts<S> {
+        let mut unread = self.receive.carried_header().to_vec();
+        if let Some(scratch) = &self.scratch {
+            unread.extend_from_slice(scratch.unread());
+        }
+        let (io, batch) = self.transport.into_parts();
+        let mut batch = batch.unwrap_or_default();
+        let mut unsent = Vec::new();
+        loop {
+            while batch.has_remaining() {
+                let chunk = batch.chunk();
+                let len = chunk.len();
+                unsent.extend_from_slice(chunk);
+                batch.advance(len);
+            }
+            pool::with_lent(|lent| self.send.stage(&mut batch, lent));
+            if !batch.has_remaining() {
+                return Parts { io, unread: unread.into(), unsent: unsent.into() };
+            }
+        }
+    }
+}

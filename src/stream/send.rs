@@ -1,0 +1,212 @@
+//! Sending: messages are queued where there is room, and written.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{WebSocket, mask_key, pool, timers::Due};
+use crate::{
+    Error, Outgoing,
+    proto::{MAX_CONTROL_PAYLOAD, SendError},
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Queues a message and flushes: [`feed`](Self::feed), then [`flush`](Self::flush).
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// # use fullduplex::{Error, WebSocket};
+    /// # use tokio::net::TcpStream;
+    /// # async fn example(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+    /// ws.send("text").await?;
+    /// ws.send(Bytes::from_static(b"binary")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Closed`] where nothing can be sent any more, else what ended the connection.
+    ///
+    /// # Cancel safety
+    /// The message is queued whole or not at all, never torn or doubled; where the future was dropped in between,
+    /// [`reserve`](Self::reserve) would have told which.
+    pub async fn send(&mut self, message: impl Into<Outgoing>) -> Result<(), Error> {
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    /// Waits for room, and queues a message. It leaves with the next [`flush`](Self::flush), or at the latest when
+    /// [`recv`](Self::recv) has to wait.
+    ///
+    /// There is room where nothing is queued, or what is queued and the new frame are within
+    /// [`max_write_buffer`](crate::Config::max_write_buffer).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Dropped: the message is not queued. Returned: it is.
+    pub async fn feed(&mut self, message: impl Into<Outgoing>) -> Result<(), Error> {
+        let outgoing = message.into();
+        let len = outgoing.message().len();
+        poll_fn(|cx| self.poll_ready(cx, len)).await?;
+        self.queue(outgoing)
+    }
+
+    /// Waits until all that is queued is written and the stream is flushed.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: what is left stays queued.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Waits for room for one message of at most `payload_len` bytes: for use in `select!`, where a dropped
+    /// [`feed`](Self::feed) would take its message along.
+    ///
+    /// ```
+    /// # use fullduplex::{Error, WebSocket};
+    /// # use tokio::{net::TcpStream, sync::mpsc};
+    /// # async fn example(ws: &mut WebSocket<TcpStream>, lines: &mut mpsc::Receiver<String>) -> Result<(), Error> {
+    /// let permit = ws.reserve(1000).await?;
+    /// if let Ok(line) = lines.try_recv() {
+    ///     permit.feed(line)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the permit, queues nothing.
+    pub async fn reserve(&mut self, payload_len: usize) -> Result<Permit<'_, S>, Error> {
+        poll_fn(|cx| self.poll_ready(cx, payload_len)).await?;
+        Ok(Permit { ws: self, payload_len })
+    }
+
+    /// Queues a ping with at most 125 bytes of payload data and flushes. It goes out ahead of queued messages.
+    ///
+    /// [`recv_event`](Self::recv_event) shows the pong. Keep-alive pings are sent without this.
+    ///
+    /// # Errors
+    /// [`Error::Send`] for a longer payload, and then nothing is sent; else as [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// The ping is queued whole or not at all.
+    pub async fn ping(&mut self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
+        let payload = payload.as_ref();
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(Error::Send(SendError::PingTooLong(payload.len())));
+        }
+        poll_fn(|cx| self.poll_ready(cx, payload.len())).await?;
+        let key = mask_key(self.send.role());
+        pool::with_lent(|lent| self.send.ping(payload, key, lent))?;
+        self.flush().await
+    }
+
+    /// Ready where there is room for a message of `payload_len` bytes, which may then be queued with
+    /// [`start_send`](Self::start_send).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>, payload_len: usize) -> Poll<Result<(), Error>> {
+        self.check_open()?;
+        if self.send.has_room(payload_len, self.transport.staged()) {
+            return Poll::Ready(Ok(()));
+        }
+        match self.poll_flush(cx) {
+            Poll::Pending if !self.send.has_room(payload_len, self.transport.staged()) => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Queues a message without waiting, after [`poll_ready`](Self::poll_ready) has been ready for it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn start_send(&mut self, message: impl Into<Outgoing>) -> Result<(), Error> {
+        self.queue(message.into())
+    }
+
+    /// [`flush`](Self::flush), as a poll function.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.transport.poll_transmit(&mut self.send, cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(self.check_written()),
+            Poll::Ready(Err(error)) => {
+                self.told = true;
+                Poll::Ready(Err(Error::Transport(error)))
+            }
+            Poll::Pending => {
+                match ready!(self.poll_due(false, cx)) {
+                    Due::Timeout(timeout) => self.time_out(timeout, cx),
+                    // Keep-alive is judged by who receives.
+                    Due::Ping(_) => {}
+                }
+                Poll::Ready(self.check_written())
+            }
+        }
+    }
+
+    #[inline]
+    fn queue(&mut self, outgoing: Outgoing) -> Result<(), Error> {
+        self.check_open()?;
+        let key = mask_key(self.send.role());
+        Ok(pool::with_lent(|lent| self.send.send(outgoing, key, lent))?)
+    }
+
+    /// Whether what is queued now can still go.
+    #[inline]
+    fn check_open(&mut self) -> Result<(), Error> {
+        if self.send.is_close_sent() || self.transport.is_write_ended() {
+            return Err(self.why_closed());
+        }
+        Ok(())
+    }
+
+    /// Whether what was queued has gone.
+    #[inline]
+    fn check_written(&mut self) -> Result<(), Error> {
+        let lost = self.transport.is_write_ended() && (self.told || self.error.is_some());
+        if lost { Err(self.why_closed()) } else { Ok(()) }
+    }
+
+    /// What ended the connection, if that has not been told and is not for `recv` to tell.
+    #[cold]
+    fn why_closed(&mut self) -> Error {
+        if self.transport.is_write_ended() { self.tell().unwrap_or(Error::Closed) } else { Error::Closed }
+    }
+}
+
+/// Room for one message: what [`reserve`](WebSocket::reserve) waited for.
+#[derive(Debug)]
+pub struct Permit<'a, S> {
+    ws: &'a mut WebSocket<S>,
+    payload_len: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Permit<'_, S> {
+    /// Queues a message, without waiting.
+    ///
+    /// # Errors
+    /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued.
+    pub fn feed(self, message: impl Into<Outgoing>) -> Result<(), Error> {
+        let outgoing = message.into();
+        let len = outgoing.message().len();
+        if len > self.payload_len {
+            return Err(Error::Send(SendError::BeyondPermit { len, reserved: self.payload_len }));
+        }
+        self.ws.queue(outgoing)
+    }
+}

@@ -1,0 +1,187 @@
+//! The stream beneath a connection: what is staged for it goes out, what it brings comes in.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::pool::{self, Scratch};
+use crate::proto::{Batch, PayloadMut, SendPath};
+
+/// The most slices that one vectored write gets.
+const MAX_SLICES: usize = 16;
+
+/// The stream, and the batch that is being written to it.
+#[derive(Debug)]
+pub(super) struct Transport<S> {
+    io: S,
+    /// Borrowed while something is being written.
+    batch: Option<Box<Batch>>,
+    /// Whether the stream may hold back something it was given: an empty queue is not a flushed stream.
+    needs_flush: bool,
+    /// Whether the stream has taken anything since this was last asked.
+    progressed: bool,
+    /// Whether the stream takes no more, because we shut it down or it failed.
+    write_ended: bool,
+}
+
+impl<S> Transport<S> {
+    pub(super) fn new(io: S) -> Self {
+        Self { io, batch: None, needs_flush: false, progressed: false, write_ended: false }
+    }
+
+    pub(super) fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// The stream, and what was staged for it and not written.
+    pub(super) fn into_parts(self) -> (S, Option<Box<Batch>>) {
+        (self.io, self.batch)
+    }
+
+    /// How many bytes are staged and not yet written.
+    #[inline]
+    pub(super) fn staged(&self) -> usize {
+        self.batch.as_ref().map_or(0, |batch| batch.remaining())
+    }
+
+    /// Whether anything staged waits for the stream.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.write_ended && (self.needs_flush || self.staged() > 0)
+    }
+
+    pub(super) fn is_write_ended(&self) -> bool {
+        self.write_ended
+    }
+
+    /// Whether the stream has taken anything since this was last asked.
+    pub(super) fn take_progressed(&mut self) -> bool {
+        std::mem::take(&mut self.progressed)
+    }
+
+    /// Gives up writing: what waits will never go.
+    pub(super) fn end_write(&mut self, send: &mut SendPath) {
+        self.write_ended = true;
+        self.needs_flush = false;
+        pool::with_lent(|lent| send.clear(lent));
+        if let Some(mut batch) = self.batch.take() {
+            batch.clear();
+            pool::take_back_batch(batch);
+        }
+    }
+
+    /// Stages what goes out next, unless something still does; says whether anything waits to be written.
+    #[inline]
+    fn stage(&mut self, send: &mut SendPath) -> bool {
+        if self.staged() > 0 {
+            return true;
+        }
+        if send.queued() > 0 {
+            let batch = self.batch.get_or_insert_with(pool::batch);
+            pool::with_lent(|lent| send.stage(batch, lent));
+            return true;
+        }
+        if let Some(batch) = self.batch.take() {
+            pool::take_back_batch(batch);
+        }
+        false
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
+    /// Writes what is queued until all of it is out and flushed, or the stream takes no more.
+    ///
+    /// After an error nothing more is written, and this is ready.
+    #[inline]
+    pub(super) fn poll_transmit(
+        &mut self,
+        send: &mut SendPath,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.write_ended || (send.queued() == 0 && self.batch.is_none() && !self.needs_flush) {
+            return Poll::Ready(Ok(()));
+        }
+        let done = ready!(self.poll_write_out(send, cx));
+        if done.is_err() {
+            self.end_write(send);
+        }
+        Poll::Ready(done)
+    }
+
+    /// Ends the write side, after what was queued is out.
+    pub(super) fn poll_shutdown(
+        &mut self,
+        send: &mut SendPath,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.write_ended {
+            let done = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+            self.end_write(send);
+            done?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads into the scratch; 0 is the end of the stream.
+    #[inline]
+    pub(super) fn poll_read(
+        &mut self,
+        scratch: &mut Scratch,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(scratch.space());
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        let len = buffer.filled().len();
+        scratch.filled(len);
+        Poll::Ready(Ok(len))
+    }
+
+    /// Reads into a message's own buffer; 0 is the end of the stream.
+    pub(super) fn poll_read_payload(
+        &mut self,
+        mut room: PayloadMut<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        // The future holds nothing but the two borrows, so nothing is lost when it goes after one poll.
+        pin!(self.io.read_buf(&mut room)).poll(cx)
+    }
+
+    fn poll_write_out(&mut self, send: &mut SendPath, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.stage(send) {
+            let Some(batch) = &mut self.batch else { break };
+            let written = ready!(poll_write_batch(&mut self.io, batch, cx))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            batch.advance(written);
+            self.progressed = true;
+            self.needs_flush = true;
+        }
+        if self.needs_flush {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.needs_flush = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// One write: of all that is staged where the stream takes several slices.
+#[inline]
+fn poll_write_batch<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    batch: &Batch,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let first = batch.chunk();
+    if first.len() == batch.remaining() || !io.is_write_vectored() {
+        return Pin::new(io).poll_write(cx, first);
+    }
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let count = batch.chunks_vectored(&mut slices);
+    Pin::new(io).poll_write_vectored(cx, &slices[..count])
+}

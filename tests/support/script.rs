@@ -1,0 +1,321 @@
+//! A stream whose other end is the test: it brings what it is told to, takes what it is allowed to, and counts.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use fullduplex::{Config, Role, WebSocket, handshake::Negotiated};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The stream that a connection is given.
+#[derive(Debug)]
+pub struct Scripted(Arc<Mutex<State>>);
+
+/// The test's end of it.
+#[derive(Debug, Clone)]
+pub struct Script(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+enum Read {
+    Data(Vec<u8>),
+    /// Pending once; the task is woken at once.
+    Pending,
+    Error(io::ErrorKind),
+    Eof,
+}
+
+#[derive(Debug)]
+struct State {
+    reads: VecDeque<Read>,
+    /// How much one read brings at most.
+    read_at_most: usize,
+    /// How much one write takes at most.
+    write_at_most: usize,
+    /// How much the writes take before they are pending; `None`: without end.
+    write_room: Option<usize>,
+    write_error: Option<io::ErrorKind>,
+    /// Every other write and flush is pending once.
+    stutter: bool,
+    stuttered: bool,
+    /// A flush is pending while this is set.
+    flush_blocked: bool,
+    vectored: bool,
+    written: Vec<u8>,
+    reads_with_data: usize,
+    writes: usize,
+    flushes: usize,
+    shut_down: bool,
+    dropped: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// A stream that brings nothing yet and takes everything.
+pub fn scripted() -> (Scripted, Script) {
+    let state = Arc::new(Mutex::new(State {
+        reads: VecDeque::new(),
+        read_at_most: usize::MAX,
+        write_at_most: usize::MAX,
+        write_room: None,
+        write_error: None,
+        stutter: false,
+        stuttered: false,
+        flush_blocked: false,
+        vectored: true,
+        written: Vec::new(),
+        reads_with_data: 0,
+        writes: 0,
+        flushes: 0,
+        shut_down: false,
+        dropped: false,
+        reader: None,
+        writer: None,
+    }));
+    (Scripted(state.clone()), Script(state))
+}
+
+/// A connection over a scripted stream.
+pub fn open(role: Role, config: &Config) -> (WebSocket<Scripted>, Script) {
+    let (io, script) = scripted();
+    (WebSocket::from_raw(io, Bytes::new(), role, config, Negotiated::default()), script)
+}
+
+/// A server without keep-alive, over a scripted stream.
+pub fn server() -> (WebSocket<Scripted>, Script) {
+    open(Role::Server, &Config::new().ping_interval(None))
+}
+
+/// A client without keep-alive, over a scripted stream.
+pub fn client() -> (WebSocket<Scripted>, Script) {
+    open(Role::Client, &Config::new().ping_interval(None))
+}
+
+impl Script {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panics while it holds the lock")
+    }
+
+    fn push(&self, read: Read) {
+        let mut state = self.state();
+        state.reads.push_back(read);
+        state.reader.take().map(Waker::wake).unwrap_or_default();
+    }
+
+    /// Brings these bytes, in one read if the reader has room.
+    pub fn bring(&self, bytes: impl Into<Vec<u8>>) {
+        self.push(Read::Data(bytes.into()));
+    }
+
+    /// Is pending once.
+    pub fn pause(&self) {
+        self.push(Read::Pending);
+    }
+
+    pub fn end(&self) {
+        self.push(Read::Eof);
+    }
+
+    pub fn fail_reads(&self, kind: io::ErrorKind) {
+        self.push(Read::Error(kind));
+    }
+
+    pub fn read_at_most(&self, len: usize) {
+        self.state().read_at_most = len;
+    }
+
+    pub fn write_at_most(&self, len: usize) {
+        self.state().write_at_most = len;
+    }
+
+    /// Takes this many more bytes, then is pending; `None`: takes all.
+    pub fn allow_writes(&self, room: impl Into<Option<usize>>) {
+        let mut state = self.state();
+        state.write_room = room.into();
+        state.writer.take().map(Waker::wake).unwrap_or_default();
+    }
+
+    pub fn fail_writes(&self, kind: io::ErrorKind) {
+        let mut state = self.state();
+        state.write_error = Some(kind);
+        state.writer.take().map(Waker::wake).unwrap_or_default();
+    }
+
+    /// Makes every other write and flush pending once.
+    pub fn stutter(&self) {
+        self.state().stutter = true;
+    }
+
+    pub fn block_flush(&self, blocked: bool) {
+        let mut state = self.state();
+        state.flush_blocked = blocked;
+        state.writer.take().map(Waker::wake).unwrap_or_default();
+    }
+
+    pub fn no_vectored_writes(&self) {
+        self.state().vectored = false;
+    }
+
+    /// All that was written so far.
+    pub fn written(&self) -> Vec<u8> {
+        self.state().written.clone()
+    }
+
+    /// All that was written since this was last asked.
+    pub fn take_written(&self) -> Vec<u8> {
+        std::mem::take(&mut self.state().written)
+    }
+
+    /// How many reads brought something.
+    pub fn reads(&self) -> usize {
+        self.state().reads_with_data
+    }
+
+    /// How many writes took something.
+    pub fn writes(&self) -> usize {
+        self.state().writes
+    }
+
+    pub fn flushes(&self) -> usize {
+        self.state().flushes
+    }
+
+    pub fn is_shut_down(&self) -> bool {
+        self.state().shut_down
+    }
+
+    /// Whether the connection let go of its stream.
+    pub fn is_dropped(&self) -> bool {
+        self.state().dropped
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.state().dropped = true;
+    }
+}
+
+impl Scripted {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panics while it holds the lock")
+    }
+}
+
+impl State {
+    /// Whether this write or flush is to be pending, as every other one.
+    fn stutters(&mut self, cx: &Context<'_>) -> bool {
+        self.stuttered = self.stutter && !self.stuttered;
+        if self.stuttered {
+            cx.waker().wake_by_ref();
+        }
+        self.stuttered
+    }
+
+    fn write(&mut self, cx: &Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Some(kind) = self.write_error {
+            return Poll::Ready(Err(kind.into()));
+        }
+        if self.shut_down {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.stutters(cx) {
+            return Poll::Pending;
+        }
+        let mut room = self.write_at_most.min(self.write_room.unwrap_or(usize::MAX));
+        if room == 0 {
+            self.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let mut taken = 0;
+        for slice in slices {
+            let len = slice.len().min(room);
+            self.written.extend_from_slice(&slice[..len]);
+            room -= len;
+            taken += len;
+        }
+        if let Some(left) = &mut self.write_room {
+            *left -= taken;
+        }
+        self.writes += 1;
+        Poll::Ready(Ok(taken))
+    }
+}
+
+impl AsyncRead for Scripted {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        let at_most = state.read_at_most.min(buffer.remaining());
+        match state.reads.pop_front() {
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Some(Read::Pending) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Read::Error(kind)) => {
+                state.reads.push_front(Read::Error(kind));
+                Poll::Ready(Err(kind.into()))
+            }
+            Some(Read::Eof) => {
+                state.reads.push_front(Read::Eof);
+                Poll::Ready(Ok(()))
+            }
+            Some(Read::Data(mut data)) => {
+                let rest = data.split_off(data.len().min(at_most));
+                buffer.put_slice(&data);
+                if !rest.is_empty() {
+                    state.reads.push_front(Read::Data(rest));
+                }
+                state.reads_with_data += usize::from(!data.is_empty());
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Scripted {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.state().write(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.state().write(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.state().vectored
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        if state.flush_blocked {
+            state.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if state.stutters(cx) {
+            return Poll::Pending;
+        }
+        state.flushes += 1;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state().shut_down = true;
+        Poll::Ready(Ok(()))
+    }
+}
