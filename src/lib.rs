@@ -7,6 +7,7 @@ pub mod proto;
 mod stream;
 #[cfg(feature = "tokio")]
 pub use error::{Error, Timeout};
+pub use handshake::{Client, Server, Target};
 pub use proto::{CloseCode, CloseFrame, Config, Message, Outgoing, Role, Utf8Bytes};
 #[cfg(feature = "tokio")]
 pub use stream::WebSocket;
