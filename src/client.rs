@@ -40,6 +40,7 @@ where
     T::Error: Into<TargetError>,
 {
     let target = target_of(target)?;
+    // Boxed, so that what the handshake needs does not make the task larger for as long as the connection lasts.
     Box::pin(async move { open(&Client::default(), &target).await }).await
 }
 
@@ -70,7 +71,7 @@ impl Client {
         T::Error: Into<TargetError>,
     {
         let target = target_of(target)?;
-        Box::pin(open(self, &target)).await
+        Box::pin(async move { open(self, &target).await }).await
     }
 
     /// Opens a WebSocket connection over a transport that stands already: a Unix socket, a TLS stream, a tunnel.
@@ -97,7 +98,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let target = target_of(target)?;
-        Box::pin(shake_hands(self, &target, io)).await
+        Box::pin(async move { shake_hands(self, &target, io).await }).await
     }
 }
 

@@ -219,3 +219,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
         Box::pin(write_last(&mut self.io, &response, deadline)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+    #[tokio::test]
+    async fn row_14_what_comes_right_behind_the_request_is_kept_in_order() {
+        for filler in [0, 100, 5000] {
+            let behind = [&b"\x81\x85abcdhello"[..], &vec![b'x'; filler], REQUEST].concat();
+            let (mut near, io) = duplex(1 << 16);
+            near.write_all(&[REQUEST, &behind].concat()).await.expect("fits");
+            near.shutdown().await.expect("open");
+            let mut pending = Server::default().receive(io).await.expect("a valid request");
+            let mut kept = pending.state.unread.to_vec();
+            assert!(!kept.is_empty());
+            pending.io.read_to_end(&mut kept).await.expect("open");
+            assert_eq!(kept, behind);
+        }
+    }
+}

@@ -124,3 +124,38 @@ async fn drain<S: AsyncRead + Unpin>(io: &mut S) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_behind_a_head_is_kept_in_order_and_pins_no_more_than_itself() {
+        let (mut near, mut io) = tokio::io::duplex(1 << 16);
+        near.write_all(b"ONE\r\n\r\nTWO\r\nA: b\r\n\r\n\x81\x00\x82\x00").await.expect("fits");
+        let (mut reader, config) = (HeadReader::new(), Config::default());
+        for head in [&b"ONE\r\n\r\n"[..], b"TWO\r\nA: b\r\n\r\n"] {
+            let (read, end) = reader.read(&mut io, &config).await.expect("open").expect("a head");
+            assert_eq!((&read[..], end.len), (head, head.len()));
+        }
+        assert_eq!(reader.into_unread(), &b"\x81\x00\x82\x00"[..]);
+    }
+
+    #[tokio::test]
+    async fn a_head_of_any_size_within_the_limit_is_read() {
+        for len in [10, READ - 1, READ, READ + 1, 3 * READ, 16 << 10] {
+            let (mut near, mut io) = tokio::io::duplex(1 << 16);
+            let head = format!("X\r\nA: {}\r\n\r\n", "x".repeat(len - 10));
+            near.write_all(head.as_bytes()).await.expect("fits");
+            let read =
+                HeadReader::new().read(&mut io, &Config::default()).await.expect("open").expect("a head");
+            assert_eq!(read.0, head.as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deadline_beyond_what_the_clock_can_tell_is_none() {
+        let deadline = Deadline::after(Some(Duration::MAX), Timeout::Handshake);
+        assert!(deadline.run(async { Ok(()) }).await.is_ok());
+    }
+}
