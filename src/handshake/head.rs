@@ -110,15 +110,23 @@ impl HeadScanner {
     /// # Errors
     /// What is no head, or a limit. There is no going on after one.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<HeadEnd>, HeadError> {
-        for &byte in buffer.get(self.scanned..).unwrap_or_default() {
-            if self.at == At::End {
+        let within = &buffer[..buffer.len().min(self.max_bytes)];
+        while self.at != At::End {
+            let rest = within.get(self.scanned..).unwrap_or_default();
+            // Most bytes are text inside a line, and change nothing.
+            let text = match self.at {
+                At::InLine => rest.iter().position(|&byte| is_control(byte)).unwrap_or(rest.len()),
+                _ => 0,
+            };
+            let Some(&byte) = rest.get(text) else {
+                self.scanned += text;
                 break;
-            }
-            if self.scanned == self.max_bytes {
-                return Err(HeadError::TooLong { limit: self.max_bytes });
-            }
+            };
             self.at = self.receive(byte)?;
-            self.scanned += 1;
+            self.scanned += text + 1;
+        }
+        if self.at != At::End && buffer.len() > self.max_bytes {
+            return Err(HeadError::TooLong { limit: self.max_bytes });
         }
         let end = HeadEnd { len: self.scanned, fields: self.lines.saturating_sub(1) };
         Ok((self.at == At::End).then_some(end))
@@ -132,7 +140,7 @@ impl HeadScanner {
             (_, b'\n') => Err(HeadError::BareLf),
             (At::LineStart, b'\r') if self.lines > 0 => Ok(At::LastCr),
             (At::InLine, b'\r') => Ok(At::Cr),
-            (_, 0..=8 | 10..=31 | 127) => Err(HeadError::ControlByte),
+            (_, byte) if is_control(byte) => Err(HeadError::ControlByte),
             (At::LineStart, b' ' | b'\t') if self.lines == 0 => Err(HeadError::ControlByte),
             // RFC 9112 section 5.2: a server refuses a folded line.
             (At::LineStart, b' ' | b'\t') => Err(HeadError::Folded),
@@ -151,6 +159,11 @@ impl HeadScanner {
     pub fn scanned(&self) -> usize {
         self.scanned
     }
+}
+
+/// Whether no line may hold this byte. A tab is space, not control.
+const fn is_control(byte: u8) -> bool {
+    byte < b' ' && byte != b'\t' || byte == 0x7F
 }
 
 /// Scans a buffer that should be one head and nothing else.
