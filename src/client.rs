@@ -24,6 +24,9 @@ const MAX_INTERIM: usize = 8;
 /// # Errors
 /// As [`Client::connect`].
 ///
+/// # Panics
+/// Outside a tokio runtime, or in one whose I/O and timers are not enabled.
+///
 /// # Cancel safety
 /// Dropping the future closes the connection, if there is one already.
 ///
@@ -55,6 +58,9 @@ impl Client {
     /// cannot stand in a request. [`Error::Response`] where the server did not open the connection: the response is in
     /// there. [`Error::Transport`] and [`Error::Timeout`].
     ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    ///
     /// # Cancel safety
     /// Dropping the future closes the connection, if there is one already.
     ///
@@ -81,6 +87,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one whose timers are not enabled.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.

@@ -44,13 +44,13 @@ pub enum Error {
     Transport(#[from] io::Error),
     /// The peer's request does not open a connection: it got the response that says so.
     #[error(transparent)]
-    Rejected(#[from] Box<Rejection>),
+    Rejected(Box<Rejection>),
     /// The peer's response does not open a connection: it refused, or it erred.
     #[error(transparent)]
-    Response(#[from] Box<ResponseError>),
+    Response(Box<ResponseError>),
     /// The caller wants an opening handshake that cannot be: nothing was sent.
     #[error(transparent)]
-    Invalid(#[from] Box<InvalidHandshake>),
+    Invalid(Box<InvalidHandshake>),
     /// A deadline passed.
     #[error("{0} timeout")]
     Timeout(Timeout),

@@ -21,6 +21,9 @@ use crate::{
 /// # Errors
 /// As [`Server::receive`] and [`Pending::accept`].
 ///
+/// # Panics
+/// Outside a tokio runtime, or in one whose timers are not enabled.
+///
 /// # Cancel safety
 /// Dropping the future drops the transport, which closes the connection.
 ///
@@ -51,6 +54,9 @@ impl Server {
     /// # Errors
     /// [`Error::Rejected`] where the request was turned away, [`Error::Timeout`], [`Error::Transport`] where the transport failed
     /// or ended.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one whose timers are not enabled.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
@@ -168,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     ///
     /// # Errors
     /// [`Error::Invalid`], before anything is written, where the response has a field that the handshake writes itself, a
-    /// subprotocol that was not offered, or a status of its own. [`Error::Transport`] and [`Error::Timeout`] as in
+    /// subprotocol that was not offered, or a status of its own; the connection is closed. [`Error::Transport`] and [`Error::Timeout`] as in
     /// [`accept`](Self::accept).
     ///
     /// # Cancel safety
@@ -202,7 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     /// is spent on waiting for the client to close.
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is written, for a status of 1xx. [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::Invalid`], before anything is written, for a status of 1xx; the connection is closed. [`Error::Transport`] and [`Error::Timeout`].
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection; the response may be cut short.

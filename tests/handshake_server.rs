@@ -383,11 +383,27 @@ async fn a_peer_that_never_stops_sending_is_drained_only_so_far() {
     assert!(response.starts_with("HTTP/1.1 431 "));
 }
 
+#[tokio::test]
+async fn a_rejection_survives_what_the_client_has_sent_in_vain() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let mut client =
+        tokio::net::TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+    client.write_all(&[b'x'; 50_000]).await.expect("fits the socket's buffers");
+    let (tcp, _) = listener.accept().await.expect("a client");
+    let serve = tokio::spawn(async move { Server::default().receive(tcp).await.map(drop) });
+    let mut response = String::new();
+    client.read_to_string(&mut response).await.expect("no reset");
+    assert!(response.starts_with("HTTP/1.1 431 ") && response.ends_with("too large\n"), "{response}");
+    drop(client);
+    assert!(matches!(serve.await.expect("no panic"), Err(Error::Rejected(_))));
+}
+
 #[test]
 fn accepting_costs_the_task_little_more_than_the_connection() {
     let (_, io) = duplex(1);
     let future = fullduplex::accept(io);
     let size = size_of_val(&future);
+    println!("{size} bytes, of a connection of {}", size_of::<WebSocket<DuplexStream>>());
     assert!(size <= size_of::<WebSocket<DuplexStream>>() + 300, "{size}");
     fn assert_send(_: impl Send) {}
     assert_send(future);

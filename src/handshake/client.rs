@@ -70,9 +70,12 @@ impl Client {
         if is_owned(&name) || name == header::SEC_WEBSOCKET_PROTOCOL {
             return self.fail(InvalidHandshake::OwnedHeader(name));
         }
-        match value.try_into().map(|value| self.headers.try_append(&name, value)) {
-            Ok(Ok(_)) => self,
-            Ok(Err(_)) | Err(_) => self.fail(InvalidHandshake::value_of(name)),
+        let Ok(mut value) = value.try_into() else { return self.fail(InvalidHandshake::value_of(name)) };
+        // Not to be shown by `Debug`, where it would end up in a log.
+        value.set_sensitive(is_credential(&name));
+        match self.headers.try_append(&name, value) {
+            Ok(_) => self,
+            Err(_) => self.fail(InvalidHandshake::value_of(name)),
         }
     }
 
@@ -235,6 +238,10 @@ impl Client {
     }
 }
 
+fn is_credential(name: &HeaderName) -> bool {
+    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
+}
+
 impl Default for Client {
     fn default() -> Self {
         Self::new(Config::default())
@@ -259,6 +266,13 @@ mod tests {
         let own = request(&Client::default().header("Authorization", "Bearer x"), target);
         assert!(own.ends_with("\r\nauthorization: Bearer x\r\n\r\n"));
         assert!(!own.contains("Basic"));
+    }
+
+    #[test]
+    fn credentials_do_not_show_in_debug_output() {
+        let client = Client::default().header("Authorization", "Bearer secret").header("cookie", "id=secret");
+        assert!(!format!("{client:?}").contains("secret"));
+        assert!(request(&client, "ws://a").contains("authorization: Bearer secret\r\ncookie: id=secret\r\n"));
     }
 
     #[test]
