@@ -40,11 +40,11 @@ impl Negotiated {
         self.agreed.as_deref().map(|agreed| &*agreed.subprotocol)
     }
 
-    /// The extensions, as `Sec-WebSocket-Extensions` of the response names them; `None` where there are none.
+    /// The extensions, as `Sec-WebSocket-Extensions` of the response lists them (RFC 6455 section 9.1); empty for none.
     ///
     /// This version declines every extension.
-    pub fn extensions(&self) -> Option<&str> {
-        None
+    pub fn extensions(&self) -> &str {
+        ""
     }
 }
 
