@@ -2,12 +2,16 @@
 
 use std::io;
 
+use crate::handshake::{InvalidHandshake, Rejection, ResponseError};
 use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
 
 /// Which deadline passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Timeout {
+    /// The host was not looked up and dialed within [`connect_timeout`](crate::Client::connect_timeout).
+    #[error("connect")]
+    Connect,
     /// The opening handshake was not complete within [`handshake_timeout`](crate::Config::handshake_timeout).
     #[error("opening handshake")]
     Handshake,
@@ -47,6 +51,15 @@ pub enum Error {
     /// The transport failed.
     #[error("transport: {0}")]
     Transport(#[from] io::Error),
+    /// The peer's request does not open a connection: it got the response that says so.
+    #[error(transparent)]
+    Rejected(Box<Rejection>),
+    /// The peer's response does not open a connection: it refused, or it erred.
+    #[error(transparent)]
+    Response(Box<ResponseError>),
+    /// The caller wants an opening handshake that cannot be: nothing was sent.
+    #[error(transparent)]
+    Invalid(Box<InvalidHandshake>),
     /// A deadline passed.
     #[error("{0} timeout")]
     Timeout(Timeout),
@@ -71,11 +84,33 @@ impl Error {
     }
 }
 
+impl From<ResponseError> for Error {
+    fn from(error: ResponseError) -> Self {
+        Self::Response(Box::new(error))
+    }
+}
+
+impl From<InvalidHandshake> for Error {
+    fn from(error: InvalidHandshake) -> Self {
+        Self::Invalid(Box::new(error))
+    }
+}
+
 impl From<SendError> for Error {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Closing => Self::Closed,
             other => Self::Send(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_takes_at_most_twenty_four_bytes() {
+        assert!(size_of::<Error>() <= 24);
     }
 }

@@ -45,7 +45,7 @@ floors() {
   echo "$tree"
   none "a dependency of the core that does I/O" grep -E '^(tokio|futures|mio|async|rand)[-_a-z]* ' <<<"$tree"
   none "an upper floor, tokio, async, a clock or a source of randomness, named in the core" \
-    code '\btokio\b|\basync\b|\.await\b|\brand::|\b(Instant|SystemTime)\b|std::(net|io::(Read|Write))\b' \
+    code '\btokio\b|\basync\b|\.await\b|\brand::|\b(Instant|SystemTime)\b|std::(net::(Tcp|Udp|ToSocket)|io::(Read|Write)\b)' \
     src/proto src/handshake
   none "an upper floor named in the core" \
     code 'crate::(error|stream|server|client|tls|proxy|reconnect|http2|axum|hyper|hub)\b' src/proto src/handshake
@@ -56,7 +56,7 @@ floors() {
 
 unsafe_code() {
   none "\`unsafe\` outside of src/proto/mask" \
-    grep -v '^src/proto/mask' < <(code '\bunsafe\b' src || true)
+    grep -v '^src/proto/mask' < <(code '\bunsafe\b' src)
 }
 
 lines() {
@@ -82,6 +82,7 @@ asan() {
 # Each fuzz target, from the committed seeds. What it finds is kept in fuzz/artifacts.
 fuzz() {
   local build=(--fuzz-dir fuzz --target-dir target/fuzz) target corpus runs
+  cargo fetch "${locked[@]}" --manifest-path fuzz/Cargo.toml
   cargo +nightly fuzz build "${build[@]}"
   for target in $(cargo +nightly fuzz list --fuzz-dir fuzz); do
     corpus=$logs/corpus/$target
@@ -110,7 +111,8 @@ release() {
   cargo build "${locked[@]}" --examples --all-features --release
 }
 
-peers() { pytest tests/peers; }
+# Where nothing works, each test would wait for its deadline: it ends early.
+peers() { pytest --maxfail=25 tests/peers; }
 
 autobahn() { pytest tests/autobahn; }
 
@@ -127,7 +129,8 @@ fail() {
 none() {
   local what=$1 found
   shift
-  found=$("$@" || true)
+  # 1: grep found nothing; more is an error of its own.
+  found=$("$@") || [ $? = 1 ] || fail "could not look for: $what"
   [ -z "$found" ] || fail "$what:"$'\n'"$found"
 }
 

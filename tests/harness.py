@@ -20,7 +20,7 @@ TARGET = ROOT / "target"
 # Where the built examples are.
 EXAMPLES = Path(os.environ.get("FULLDUPLEX_EXAMPLES", TARGET / "release" / "examples"))
 # Seconds until anything that is waited for counts as never coming.
-DEADLINE = 120
+DEADLINE = 60
 
 LISTENING = re.compile(rb"listening on (ws://\S+)")
 

@@ -5,7 +5,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("everything, as CI runs it", "bash tests/all.sh"),
     ("what the lines below need, once", "bash tests/setup.sh"),
     ("the Autobahn test suite, both roles", "bash tests/all.sh release autobahn"),
-    ("the examples against Python's websockets and Node's ws, under valgrind too", "bash tests/all.sh release peers"),
+    (
+        "the examples against Python's websockets and Node's ws, under valgrind too",
+        "bash tests/all.sh release peers",
+    ),
     ("the tests under AddressSanitizer", "bash tests/all.sh asan"),
     ("the fuzz targets, 20 seconds each", "bash tests/all.sh fuzz"),
     ("the benchmarks, once each as a test", "bash tests/all.sh bench"),

@@ -1,22 +1,59 @@
-//! The opening handshake.
+//! The opening handshake, as pure functions over bytes and `http` types.
+//!
+//! RFC 6455 section 4. There is no I/O in here, no clock, and no source of randomness: the nonce is an argument.
+//! [`Server::receive`](crate::Server::receive) and [`Client::connect`](crate::Client::connect) drive these functions over a
+//! transport; what stands on another HTTP library calls [`respond`] and
+//! [`WebSocket::from_raw`](crate::WebSocket::from_raw).
+//!
+//! The order of calls on a server: [`HeadScanner::scan`] until the head is whole, [`parse_request`], [`respond`],
+//! [`encode_response`]. On a client: [`Client::request`], [`HeadScanner::scan`], [`parse_response`],
+//! [`Client::verify`].
 
-use crate::proto::Utf8Bytes;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha1::{Digest, Sha1};
 
-/// What the opening handshake agreed on: a subprotocol, and extensions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Negotiated {
-    /// The subprotocol; `None` where none was chosen, which is no error.
-    pub subprotocol: Option<Utf8Bytes>,
-}
+mod client;
+mod encode;
+mod head;
+mod headers;
+mod invalid;
+mod negotiate;
+mod rejection;
+mod request;
+mod respond;
+mod response;
+mod server;
+mod target;
 
-impl Negotiated {
-    /// The subprotocol.
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
-    }
-    /// The extensions.
-    pub fn extensions(&self) -> &str {
-        ""
-    }
+#[cfg(feature = "tokio")]
+pub(crate) use {
+    request::parse_scanned as parse_scanned_request, respond::validate,
+    response::parse_scanned as parse_scanned_response,
+};
+
+pub use client::Client;
+pub use encode::{encode_rejection, encode_response, extend_response};
+pub use head::{HeadEnd, HeadError, HeadScanner};
+pub use headers::{Extension, MalformedExtensions, is_token, parse_extensions};
+pub use invalid::InvalidHandshake;
+pub use negotiate::{Negotiated, offered_subprotocols};
+pub use rejection::Rejection;
+pub use request::parse_request;
+pub use respond::respond;
+pub use response::{BodyReader, Fault, MAX_BODY, ResponseError, parse_response};
+pub use server::Server;
+pub use target::{Target, TargetError};
+
+/// The value of `Sec-WebSocket-Accept` that answers this `Sec-WebSocket-Key`.
+///
+/// RFC 6455 section 4.2.2: base64 of the SHA-1 of the key, as the client wrote it, and a fixed GUID.
+///
+/// ```
+/// // The example of RFC 6455 section 1.3.
+/// let accept = fullduplex::handshake::accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
+/// assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+pub fn accept_key(key: &[u8]) -> String {
+    const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }

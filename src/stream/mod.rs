@@ -78,8 +78,8 @@ pub struct WebSocket<S> {
     told: bool,
     /// Whether all is over: nothing more will be read or written.
     finished: bool,
-    /// What the opening handshake agreed on, if that is anything.
-    negotiated: Option<Box<Negotiated>>,
+    /// What the opening handshake agreed on.
+    negotiated: Negotiated,
 }
 
 impl<S> WebSocket<S> {
@@ -113,7 +113,7 @@ impl<S> WebSocket<S> {
             error: None,
             told: false,
             finished: false,
-            negotiated: (negotiated != Negotiated::default()).then(|| Box::new(negotiated)),
+            negotiated,
         }
     }
 
@@ -129,13 +129,13 @@ impl<S> WebSocket<S> {
 
     /// The subprotocol that the opening handshake agreed on (RFC 6455 section 1.9); `None` is no error.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.negotiated.as_ref()?.subprotocol()
+        self.negotiated.subprotocol()
     }
 
     /// The extensions that the opening handshake agreed on, as the `Sec-WebSocket-Extensions` header lists them (RFC
     /// 6455 section 9.1); empty for none.
     pub fn extensions(&self) -> &str {
-        self.negotiated.as_ref().map_or("", |negotiated| negotiated.extensions())
+        self.negotiated.extensions()
     }
 
     /// What the peer's Close said: `None` before one has come, and where it gave no code.

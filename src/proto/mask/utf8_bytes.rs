@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// A string that is cheap to clone: [`Bytes`] that are known to be UTF-8.
 ///
-/// It dereferences to [`str`], and turns into [`Bytes`] and from [`String`] without a copy.
+/// It dereferences to [`str`](prim@str), and turns into [`Bytes`] and from [`String`] without a copy.
 ///
 /// ```
 /// use bytes::Bytes;

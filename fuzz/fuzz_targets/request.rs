@@ -1,0 +1,48 @@
+//! A server's side of the opening handshake: whatever the bytes, and however they are cut, the outcome is the same, and
+//! what is answered is well-formed.
+
+#![no_main]
+
+use bytes::Bytes;
+use fullduplex::{
+    Config, Server,
+    handshake::{HeadError, HeadScanner, encode_response, parse_request, parse_response, respond},
+};
+use libfuzzer_sys::fuzz_target;
+
+/// Where the head ends, if reads bring `step` bytes each.
+fn scan(config: &Config, input: &[u8], step: usize) -> Result<Option<usize>, HeadError> {
+    let mut scanner = HeadScanner::new(config);
+    for end in (0..input.len()).step_by(step).chain([input.len()]) {
+        if let Some(end) = scanner.scan(&input[..end])? {
+            assert!(end.fields <= config.max_headers && end.len <= config.max_header_bytes);
+            return Ok(Some(end.len));
+        }
+    }
+    Ok(None)
+}
+
+fuzz_target!(|input: &[u8]| {
+    let config = Config::new().max_header_bytes(1 << 12).max_headers(16);
+    let server = Server::new(config.clone()).subprotocols(["chat"]).allow_origins(["https://example.com"]);
+    let end = scan(&config, input, input.len().max(1));
+    assert_eq!(end, scan(&config, input, 1));
+    assert_eq!(end, scan(&config, input, 7));
+    let Ok(Some(end)) = end else { return };
+    let parsed = parse_request(&input[..end], &config);
+    let answer = parsed.and_then(|request| respond(&request.into_parts().0, &server));
+    let (bytes, body) = match answer {
+        Ok((response, negotiated)) => {
+            assert_eq!(response.status(), 101);
+            assert!(negotiated.subprotocol().is_none_or(|name| name == "chat"));
+            (encode_response(&response), Bytes::new())
+        }
+        Err(rejection) => {
+            assert!(rejection.status().is_client_error() || rejection.status().is_server_error());
+            let body = rejection.clone().into_response().into_body();
+            (rejection.encode(), body)
+        }
+    };
+    let head = bytes.strip_suffix(&body[..]).expect("the body is last");
+    parse_response(head, &config).expect("what is answered can be read");
+});

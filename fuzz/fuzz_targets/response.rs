@@ -1,0 +1,46 @@
+//! A client's side of the opening handshake: whatever the bytes, and however they are cut, the outcome is the same, and a
+//! refusal's body stays within its limit.
+
+#![no_main]
+
+use fullduplex::{
+    Client, Config,
+    handshake::{BodyReader, HeadError, HeadScanner, MAX_BODY, parse_response},
+};
+use libfuzzer_sys::fuzz_target;
+
+/// Where the head ends, if reads bring `step` bytes each.
+fn scan(config: &Config, input: &[u8], step: usize) -> Result<Option<usize>, HeadError> {
+    let mut scanner = HeadScanner::new(config);
+    for end in (0..input.len()).step_by(step).chain([input.len()]) {
+        if let Some(end) = scanner.scan(&input[..end])? {
+            return Ok(Some(end.len));
+        }
+    }
+    Ok(None)
+}
+
+fuzz_target!(|input: &[u8]| {
+    let config = Config::new().max_header_bytes(1 << 12).max_headers(16);
+    let client = Client::new(config.clone()).subprotocol("chat");
+    let end = scan(&config, input, input.len().max(1));
+    assert_eq!(end, scan(&config, input, 1));
+    let Ok(Some(end)) = end else { return };
+    let (head, rest) = input.split_at(end);
+    let Ok(response) = parse_response(head, &config) else { return };
+    if let Ok(negotiated) = client.verify(&response, *b"the sample nonce") {
+        assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert!(negotiated.subprotocol().is_none_or(|name| name == "chat"));
+    }
+    let (parts, ()) = response.into_parts();
+    // The body, if reads bring `step` bytes each, and whether it is complete.
+    let body = |step: usize| {
+        let mut reader = BodyReader::new(&parts);
+        rest.chunks(step).for_each(|piece| reader.receive(piece));
+        (reader.is_done(), reader.into_body())
+    };
+    let whole = body(rest.len().max(1));
+    assert!(whole.1.len() <= MAX_BODY);
+    assert_eq!(whole, body(1));
+    assert_eq!(whole, body(5));
+});

@@ -1,0 +1,197 @@
+//! The opening handshake of a client, over a transport.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use rand::Rng;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use crate::{
+    Role, WebSocket,
+    dial::{ClientStream, dial},
+    error::{Error, Timeout},
+    handshake::{
+        BodyReader, Client, HeadError, InvalidHandshake, Negotiated, ResponseError, Target, TargetError,
+        parse_scanned_response,
+    },
+    transport::{Deadline, HeadReader, write},
+};
+
+/// How many interim responses may come before the one that counts.
+const MAX_INTERIM: usize = 8;
+
+/// Connects to a `ws://` URI, with the defaults.
+///
+/// # Errors
+/// As [`Client::connect`].
+///
+/// # Panics
+/// Outside a tokio runtime, or in one whose I/O and timers are not enabled.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection, if there is one already.
+///
+/// ```
+/// # async fn run() -> Result<(), fullduplex::Error> {
+/// let (ws, response) = fullduplex::connect("ws://localhost:9001/chat").await?;
+/// println!("{:?}", response.headers());
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect<T>(target: T) -> Result<(WebSocket<ClientStream>, Response<()>), Error>
+where
+    T: TryInto<Target>,
+    T::Error: Into<TargetError>,
+{
+    let target = target_of(target)?;
+    // Boxed, so that what the handshake needs does not make the task larger for as long as the connection lasts.
+    Box::pin(async move { open(&Client::default(), &target).await }).await
+}
+
+impl Client {
+    /// Dials the target and opens a WebSocket connection.
+    ///
+    /// Looking the host up and dialing it may take as long as [`connect_timeout`](Self::connect_timeout); the handshake after that,
+    /// from the first byte to the last, [`handshake_timeout`](crate::Config::handshake_timeout).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], before anything is dialed, where the target is no `ws://` URI, or something was set that
+    /// cannot stand in a request. [`Error::Response`] where the server did not open the connection: the response is in
+    /// there. [`Error::Transport`] and [`Error::Timeout`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection, if there is one already.
+    ///
+    /// ```
+    /// # async fn run() -> Result<(), fullduplex::Error> {
+    /// let client = fullduplex::Client::default().header("Authorization", "Bearer 0123").subprotocol("chat");
+    /// let (ws, response) = client.connect("ws://localhost:9001/chat").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect<T>(&self, target: T) -> Result<(WebSocket<ClientStream>, Response<()>), Error>
+    where
+        T: TryInto<Target>,
+        T::Error: Into<TargetError>,
+    {
+        let target = target_of(target)?;
+        Box::pin(async move { open(self, &target).await }).await
+    }
+
+    /// Opens a WebSocket connection over a transport that stands already: a Unix socket, a TLS stream, a tunnel.
+    ///
+    /// The target says what to ask for; nothing is dialed. With `wss://` it is for the caller to see that the transport is
+    /// encrypted.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport, which closes the connection.
+    ///
+    /// ```
+    /// # async fn run(unix: tokio::io::DuplexStream) -> Result<(), fullduplex::Error> {
+    /// let (ws, response) = fullduplex::Client::default().handshake("ws://localhost/events", unix).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn handshake<T, S>(&self, target: T, io: S) -> Result<(WebSocket<S>, Response<()>), Error>
+    where
+        T: TryInto<Target>,
+        T::Error: Into<TargetError>,
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let target = target_of(target)?;
+        Box::pin(async move { shake_hands(self, &target, io).await }).await
+    }
+}
+
+fn target_of<T>(target: T) -> Result<Target, InvalidHandshake>
+where
+    T: TryInto<Target>,
+    T::Error: Into<TargetError>,
+{
+    target.try_into().map_err(|error| InvalidHandshake::Target(error.into()))
+}
+
+async fn open(client: &Client, target: &Target) -> Result<(WebSocket<ClientStream>, Response<()>), Error> {
+    // What the caller got wrong is told before anybody is dialed.
+    client.check().map_err(Clone::clone)?;
+    if target.is_secure() {
+        return Err(InvalidHandshake::TlsUnavailable.into());
+    }
+    let deadline = Deadline::after(client.dial_timeout(), Timeout::Connect);
+    let tcp = deadline.run(async { Ok(dial(target.host(), target.port()).await?) }).await?;
+    shake_hands(client, target, ClientStream::plain(tcp)).await
+}
+
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+    client: &Client,
+    target: &Target,
+    mut io: S,
+) -> Result<(WebSocket<S>, Response<()>), Error> {
+    // RFC 6455 section 4.1, 7: a nonce of 16 bytes, chosen at random for each connection.
+    let mut nonce = [0; 16];
+    rand::rng().fill_bytes(&mut nonce);
+    let request = client.request(target, nonce)?;
+    let deadline = Deadline::after(client.config().handshake_timeout, Timeout::Handshake);
+    let mut reader = HeadReader::new();
+    let exchange = async {
+        write(&mut io, &request).await?;
+        read_response(client, &mut io, &mut reader).await
+    };
+    let response = deadline.run(exchange).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let refused = read_refusal(response, &mut io, reader, deadline).await;
+        return Err(ResponseError::Status(Box::new(refused)).into());
+    }
+    let negotiated: Negotiated = client.verify(&response, nonce)?;
+    let ws = WebSocket::from_raw(io, reader.into_unread(), Role::Client, client.config(), negotiated);
+    Ok((ws, response))
+}
+
+/// Reads the response that counts. RFC 9110 section 15.2: interim ones may come before it.
+async fn read_response<S: AsyncRead + Unpin>(
+    client: &Client,
+    io: &mut S,
+    reader: &mut HeadReader,
+) -> Result<Response<()>, Error> {
+    for _ in 0..=MAX_INTERIM {
+        let head = reader.read(io, client.config()).await?;
+        let response = head.and_then(|(head, end)| parse_scanned_response(&head, end));
+        let response = response.map_err(|error: HeadError| ResponseError::from(error))?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !response.status().is_informational() {
+            return Ok(response);
+        }
+    }
+    Err(ResponseError::TooManyInterim.into())
+}
+
+/// Reads the body of a response that refuses, as much of it as comes in time. A body that fails hides no response.
+async fn read_refusal<S: AsyncRead + Unpin>(
+    response: Response<()>,
+    io: &mut S,
+    reader: HeadReader,
+    deadline: Deadline,
+) -> Response<Bytes> {
+    let (parts, ()) = response.into_parts();
+    let mut body = BodyReader::new(&parts);
+    body.receive(&reader.into_unread());
+    let rest = async {
+        let mut scratch = [0; 1024];
+        while !body.is_done() {
+            match io.read(&mut scratch).await? {
+                0 => break,
+                read => body.receive(&scratch[..read]),
+            }
+        }
+        Ok(())
+    };
+    let _ = deadline.run(rest).await;
+    Response::from_parts(parts, body.into_body())
+}

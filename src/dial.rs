@@ -1,0 +1,116 @@
+//! The transport that a client dials.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, lookup_host},
+};
+
+/// The transport of a connection that [`connect`](crate::connect) has opened.
+///
+/// What it is made of is nobody's business but its own, so that more kinds can come without another type.
+#[derive(Debug)]
+pub struct ClientStream {
+    inner: TcpStream,
+}
+
+impl ClientStream {
+    pub(crate) fn plain(inner: TcpStream) -> Self {
+        Self { inner }
+    }
+
+    /// The TCP stream at the bottom.
+    ///
+    /// ```
+    /// # fn peer(ws: &fullduplex::WebSocket<fullduplex::ClientStream>) -> std::io::Result<std::net::SocketAddr> {
+    /// ws.get_ref().tcp().peer_addr()
+    /// # }
+    /// ```
+    pub fn tcp(&self) -> &TcpStream {
+        &self.inner
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+/// Looks the host up and dials it, with `TCP_NODELAY` set: what is coalesced is coalesced on purpose.
+pub(crate) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = lookup_host((host, port)).await?.collect::<Vec<_>>();
+    let stream = first_of(&addresses).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Dials one address after the other; the error is that of the last.
+async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_followed_by_the_next() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+        let refusing = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+        let dead = refusing.local_addr().expect("bound");
+        drop(refusing);
+        let alive = listener.local_addr().expect("bound");
+        let stream = first_of(&[dead, alive]).await.expect("one address listens");
+        assert_eq!(stream.peer_addr().expect("connected"), alive);
+        let refused = first_of(&[dead]).await.map(drop).map_err(|error| error.kind());
+        assert_eq!(refused, Err(io::ErrorKind::ConnectionRefused));
+    }
+}

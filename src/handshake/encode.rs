@@ -1,0 +1,253 @@
+//! Responses, as bytes.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::{
+    invalid::{InvalidHandshake, is_owned},
+    negotiate::{Negotiated, offered_subprotocols},
+};
+
+/// Writes the 101 that [`respond`](super::respond) gives, as it goes over the wire.
+///
+/// No value in it can hold CR, LF or NUL: `http` types do not.
+///
+/// ```
+/// use http::Response;
+///
+/// let response = Response::builder().status(101).header("upgrade", "websocket").body(())?;
+/// let bytes = fullduplex::handshake::encode_response(&response);
+/// assert_eq!(bytes, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n");
+/// # Ok::<(), http::Error>(())
+/// ```
+pub fn encode_response(response: &Response<()>) -> Vec<u8> {
+    encode(response.status(), response.headers())
+}
+
+/// Writes the application's own answer to a request, which ends the connection, as it goes over the wire: its
+/// `Content-Length` is that of the body, and `Connection` says `close`.
+///
+/// # Errors
+/// A status that ends no exchange: 1xx, or 600 and more.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Response;
+///
+/// let response = Response::builder().status(404).body(Bytes::from_static(b"no"))?;
+/// let bytes = fullduplex::handshake::encode_rejection(response)?;
+/// assert_eq!(bytes, b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn encode_rejection(response: Response<Bytes>) -> Result<Vec<u8>, InvalidHandshake> {
+    // RFC 9110 section 15.2: a 1xx is interim; section 15: beyond 599 nothing is defined.
+    match response.status() {
+        status if status.is_informational() || status.as_u16() > 599 => Err(InvalidHandshake::Status(status)),
+        _ => Ok(encode_final(response)),
+    }
+}
+
+/// The same for a status that is known to be final.
+pub(super) fn encode_final(response: Response<Bytes>) -> Vec<u8> {
+    let (mut parts, body) = response.into_parts();
+    let headers = &mut parts.headers;
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.remove(header::TRAILER);
+    headers.remove(header::CONTENT_LENGTH);
+    // RFC 9110 section 7.8: a response with Upgrade names it in Connection.
+    let connection = if headers.contains_key(header::UPGRADE) { "Upgrade, close" } else { "close" };
+    headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
+    // RFC 9110 sections 8.6, 15.3.5 and 15.4.5: these two have no body, and no length of one.
+    let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !bodiless {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    let mut bytes = encode(parts.status, &parts.headers);
+    if !bodiless {
+        bytes.extend_from_slice(&body);
+    }
+    bytes
+}
+
+/// Adds to a 101 what the application wants to say: header fields such as `Set-Cookie`, and, in
+/// `Sec-WebSocket-Protocol`, which of the subprotocols offered by the request it chose.
+///
+/// # Errors
+/// A field that the handshake writes itself, a subprotocol that the request does not offer, a status other than 101 (or
+/// 200, which is what an `http::Response` has when nobody sets one).
+///
+/// ```
+/// use fullduplex::handshake::{Negotiated, extend_response};
+/// use http::{HeaderMap, Response};
+///
+/// let (mut response, mut negotiated) = (Response::builder().status(101).body(())?, Negotiated::default());
+/// let own = Response::builder().header("Set-Cookie", "seen=1").body(())?;
+/// extend_response(&mut response, &mut negotiated, &HeaderMap::new(), own)?;
+/// assert_eq!(response.headers()["set-cookie"], "seen=1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn extend_response(
+    response: &mut Response<()>,
+    negotiated: &mut Negotiated,
+    request: &HeaderMap,
+    own: Response<()>,
+) -> Result<(), InvalidHandshake> {
+    let (own, ()) = own.into_parts();
+    if !matches!(own.status, StatusCode::OK | StatusCode::SWITCHING_PROTOCOLS) {
+        return Err(InvalidHandshake::Status(own.status));
+    }
+    if let Some(name) = own.headers.keys().find(|name| is_owned(name)) {
+        return Err(InvalidHandshake::OwnedHeader(name.clone()));
+    }
+    if let Some(subprotocol) = own.headers.get(header::SEC_WEBSOCKET_PROTOCOL) {
+        // RFC 6455 section 4.2.2: one that the client offered, and no more than one.
+        let offered = offered_subprotocols(request).unwrap_or_default();
+        let chosen = subprotocol.to_str().ok().filter(|name| offered.contains(name));
+        let doubled = own.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().count() > 1;
+        match chosen {
+            Some(name) if !doubled => *negotiated = Negotiated::with_subprotocol(name),
+            _ => return Err(InvalidHandshake::SubprotocolNotOffered),
+        }
+        response.headers_mut().remove(header::SEC_WEBSOCKET_PROTOCOL);
+    }
+    let mut last = None;
+    for (name, value) in own.headers {
+        last = name.or(last);
+        if let Some(name) = &last {
+            response.headers_mut().append(name, value);
+        }
+    }
+    Ok(())
+}
+
+fn encode(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend_from_slice(b"HTTP/1.1 ");
+    bytes.extend_from_slice(status.as_str().as_bytes());
+    bytes.push(b' ');
+    bytes.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+    encode_fields(headers, &mut bytes);
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+/// Writes header fields, a line each.
+pub(super) fn encode_fields(headers: &HeaderMap, bytes: &mut Vec<u8>) {
+    for (name, value) in headers {
+        bytes.extend_from_slice(spelled(name).as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The names of the handshake's own fields as the RFC spells them: some peers compare them case by case.
+fn spelled(name: &HeaderName) -> &str {
+    match name.as_str() {
+        "upgrade" => "Upgrade",
+        "connection" => "Connection",
+        "content-length" => "Content-Length",
+        "sec-websocket-accept" => "Sec-WebSocket-Accept",
+        "sec-websocket-protocol" => "Sec-WebSocket-Protocol",
+        "sec-websocket-version" => "Sec-WebSocket-Version",
+        name => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(own: Response<()>) -> Result<(Response<()>, Negotiated), InvalidHandshake> {
+        let offered =
+            [(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("a, b"))].into_iter().collect();
+        let mut response =
+            Response::builder().status(101).header("sec-websocket-protocol", "a").body(()).expect("valid");
+        let mut negotiated = Negotiated::with_subprotocol("a");
+        extend_response(&mut response, &mut negotiated, &offered, own)?;
+        Ok((response, negotiated))
+    }
+
+    fn own(fields: &[(&str, &str)]) -> Response<()> {
+        fields
+            .iter()
+            .fold(Response::builder(), |builder, (name, value)| builder.header(*name, *value))
+            .body(())
+            .expect("valid")
+    }
+
+    #[test]
+    fn a_response_takes_the_applications_fields_in_order() {
+        let (response, negotiated) =
+            merged(own(&[("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x", "y")])).expect("allowed");
+        assert_eq!(
+            encode_response(&response).escape_ascii().to_string(),
+            "HTTP/1.1 101 Switching Protocols\\r\\nSec-WebSocket-Protocol: a\\r\\n\
+             set-cookie: a=1\\r\\nset-cookie: b=2\\r\\nx: y\\r\\n\\r\\n"
+        );
+        assert_eq!(negotiated.subprotocol(), Some("a"));
+    }
+
+    #[test]
+    fn a_response_may_choose_another_of_the_offered_subprotocols() {
+        let (response, negotiated) = merged(own(&[("sec-websocket-protocol", "b")])).expect("offered");
+        assert_eq!(negotiated.subprotocol(), Some("b"));
+        assert_eq!(response.headers().get_all("sec-websocket-protocol").iter().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn a_response_may_not_choose_what_was_not_offered_nor_two() {
+        for fields in [
+            &[("sec-websocket-protocol", "c")][..],
+            &[("sec-websocket-protocol", "a, b")],
+            &[("sec-websocket-protocol", "a"), ("sec-websocket-protocol", "b")],
+        ] {
+            assert_eq!(merged(own(fields)).map(drop), Err(InvalidHandshake::SubprotocolNotOffered));
+        }
+    }
+
+    #[test]
+    fn a_response_may_not_overrule_the_handshake() {
+        for name in
+            ["upgrade", "connection", "sec-websocket-accept", "sec-websocket-extensions", "content-length"]
+        {
+            let name = HeaderName::from_static(name);
+            let error = merged(own(&[(name.as_str(), "1")])).map(drop);
+            assert_eq!(error, Err(InvalidHandshake::OwnedHeader(name)));
+        }
+        let mut teapot = own(&[]);
+        *teapot.status_mut() = StatusCode::IM_A_TEAPOT;
+        assert_eq!(merged(teapot).map(drop), Err(InvalidHandshake::Status(StatusCode::IM_A_TEAPOT)));
+    }
+
+    #[test]
+    fn an_answer_that_ends_the_exchange_frames_its_body_itself() {
+        let response = Response::builder()
+            .status(401)
+            .header("content-length", "99")
+            .header("transfer-encoding", "chunked")
+            .header("connection", "keep-alive")
+            .body(Bytes::from_static(b"who?"))
+            .expect("valid");
+        let bytes = encode_rejection(response).expect("final");
+        assert_eq!(
+            bytes.escape_ascii().to_string(),
+            "HTTP/1.1 401 Unauthorized\\r\\nConnection: close\\r\\nContent-Length: 4\\r\\n\\r\\nwho?"
+        );
+    }
+
+    #[test]
+    fn an_answer_without_content_has_no_length() {
+        let response = Response::builder().status(204).body(Bytes::from_static(b"x")).expect("valid");
+        assert_eq!(encode_final(response), b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    }
+
+    #[test]
+    fn an_interim_status_does_not_end_an_exchange() {
+        for status in [100, 101, 103, 600, 999] {
+            let response = Response::builder().status(status).body(Bytes::new()).expect("valid");
+            assert!(encode_rejection(response).is_err(), "{status}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What stands inside header fields: token lists, and the grammar of `Sec-WebSocket-Extensions`.
+
+use http::{HeaderMap, HeaderName};
+
+/// Whether this is a token: one character or more, none of them a separator or a control (RFC 9110 section 5.6.2).
+///
+/// ```
+/// use fullduplex::handshake::is_token;
+///
+/// assert!(is_token("chat.v2"));
+/// assert!(!is_token("chat v2") && !is_token("a,b") && !is_token(""));
+/// ```
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether a field that is a list of tokens, on one line or on several, names this one in any case.
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .any(|element| element.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// The elements of a field that is a list of tokens, in order, over all its lines. Empty elements count for nothing
+/// (RFC 9110 section 5.6.1.2).
+///
+/// `None` where an element is no token.
+pub(crate) fn token_list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Vec<&'a str>> {
+    let mut tokens = Vec::new();
+    for value in headers.get_all(name) {
+        for element in value.to_str().ok()?.split(',') {
+            match element.trim_ascii() {
+                "" => {}
+                token if is_token(token) => tokens.push(token),
+                _ => return None,
+            }
+        }
+    }
+    Some(tokens)
+}
+
+/// The only line of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Single<'a> {
+    Missing,
+    Once(&'a [u8]),
+    Doubled,
+}
+
+/// The value of a field that may stand there once.
+pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Single::Missing,
+        (Some(value), None) => Single::Once(value.as_bytes()),
+        (Some(_), Some(_)) => Single::Doubled,
+    }
+}
+
+/// One extension as `Sec-WebSocket-Extensions` names it: an offer of a client, or what a server agreed to.
+///
+/// RFC 6455 section 9.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension<'a> {
+    name: &'a str,
+    params: Vec<(&'a str, Option<&'a str>)>,
+}
+
+impl<'a> Extension<'a> {
+    /// The name; names are compared in any case.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// The parameters, in order, doubled ones included: `None` for one without a value. A quoted value stands here
+    /// without its quotes.
+    pub fn params(&self) -> &[(&'a str, Option<&'a str>)] {
+        &self.params
+    }
+}
+
+/// The value of a `Sec-WebSocket-Extensions` field is not what the grammar allows.
+///
+/// RFC 6455 section 9.1: whoever receives such a thing fails the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed list of extensions")]
+pub struct MalformedExtensions;
+
+/// Parses the value of one `Sec-WebSocket-Extensions` field, in one pass over its bytes.
+///
+/// ```text
+/// list      = 1#( token *( ";" param ) )
+/// param     = token [ "=" ( token | quoted token ) ]
+/// ```
+///
+/// # Errors
+/// Anything else, or no extension at all.
+///
+/// ```
+/// use fullduplex::handshake::parse_extensions;
+///
+/// let offers = parse_extensions(r#"permessage-deflate; client_max_window_bits; a="8", x-frob"#)?;
+/// assert_eq!(offers[0].name(), "permessage-deflate");
+/// assert_eq!(offers[0].params(), [("client_max_window_bits", None), ("a", Some("8"))]);
+/// assert_eq!(offers[1].name(), "x-frob");
+/// # Ok::<(), fullduplex::handshake::MalformedExtensions>(())
+/// ```
+pub fn parse_extensions(value: &str) -> Result<Vec<Extension<'_>>, MalformedExtensions> {
+    let mut rest = Cursor { rest: value };
+    let mut extensions = Vec::new();
+    loop {
+        rest.skip_space();
+        // RFC 2616 section 2.1, whose list rule RFC 6455 uses: empty elements are allowed, and count for nothing.
+        if rest.take(b',') {
+            continue;
+        }
+        if rest.rest.is_empty() {
+            break;
+        }
+        let name = rest.token()?;
+        let mut params = Vec::new();
+        rest.skip_space();
+        while rest.take(b';') {
+            params.push(rest.param()?);
+            rest.skip_space();
+        }
+        extensions.push(Extension { name, params });
+        if !rest.rest.is_empty() && !rest.take(b',') {
+            return Err(MalformedExtensions);
+        }
+    }
+    if extensions.is_empty() { Err(MalformedExtensions) } else { Ok(extensions) }
+}
+
+/// What is not parsed yet. Every step takes from its front, so that parsing is linear.
+struct Cursor<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Cursor<'a> {
+    fn skip_space(&mut self) {
+        self.rest = self.rest.trim_start_matches([' ', '\t']);
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        match self.rest.strip_prefix(char::from(byte)) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn token(&mut self) -> Result<&'a str, MalformedExtensions> {
+        let len = self.rest.bytes().take_while(|&byte| is_token_byte(byte)).count();
+        // Token bytes are ASCII, so `len` is a character boundary.
+        match self.rest.split_at_checked(len) {
+            Some((token, rest)) if len > 0 => {
+                self.rest = rest;
+                Ok(token)
+            }
+            _ => Err(MalformedExtensions),
+        }
+    }
+
+    fn param(&mut self) -> Result<(&'a str, Option<&'a str>), MalformedExtensions> {
+        self.skip_space();
+        let name = self.token()?;
+        self.skip_space();
+        if !self.take(b'=') {
+            return Ok((name, None));
+        }
+        self.skip_space();
+        if !self.take(b'"') {
+            return Ok((name, Some(self.token()?)));
+        }
+        // RFC 6455 section 9.1: what a quoted value holds must be a token, so it holds no escape and no space.
+        let value = self.token()?;
+        if self.take(b'"') { Ok((name, Some(value))) } else { Err(MalformedExtensions) }
+    }
+}
+
+/// Every extension that a header block names, over all lines of `Sec-WebSocket-Extensions`.
+pub(crate) fn extensions(headers: &HeaderMap) -> Result<Vec<Extension<'_>>, MalformedExtensions> {
+    let mut all = Vec::new();
+    for value in headers.get_all(http::header::SEC_WEBSOCKET_EXTENSIONS) {
+        all.append(&mut parse_extensions(value.to_str().map_err(|_| MalformedExtensions)?)?);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL};
+
+    use super::*;
+
+    fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), http::HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_token_is_found_in_any_case_on_any_line() {
+        let headers = headers(&CONNECTION, &["keep-alive,  UPgrade ", "x"]);
+        assert!(has_token(&headers, &CONNECTION, "upgrade"));
+        assert!(has_token(&headers, &CONNECTION, "X"));
+        assert!(!has_token(&headers, &CONNECTION, "up"));
+        assert!(!has_token(&headers, &CONNECTION, "keep"));
+    }
+
+    #[test]
+    fn a_token_list_keeps_order_over_lines_and_skips_empty_elements() {
+        let fine = headers(&SEC_WEBSOCKET_PROTOCOL, &["b,, a", "c"]);
+        assert_eq!(token_list(&fine, &SEC_WEBSOCKET_PROTOCOL), Some(vec!["b", "a", "c"]));
+        let broken = headers(&SEC_WEBSOCKET_PROTOCOL, &["a b"]);
+        assert_eq!(token_list(&broken, &SEC_WEBSOCKET_PROTOCOL), None);
+    }
+
+    #[test]
+    fn space_may_surround_every_separator() {
+        let offers = parse_extensions(" a ; b = c\t;d=\"e\" ,\t, f ").expect("well-formed");
+        assert_eq!(offers.len(), 2);
+        assert_eq!(offers[0].params(), [("b", Some("c")), ("d", Some("e"))]);
+        assert_eq!(offers[1], Extension { name: "f", params: vec![] });
+    }
+
+    #[test]
+    fn what_the_grammar_does_not_allow_is_refused() {
+        for value in [
+            "",
+            ",",
+            " ",
+            ";",
+            "a;",
+            "a;;b",
+            "a b",
+            "a=b",
+            "a;b=",
+            "a;b=;c",
+            "a;=c",
+            "a;b=\"",
+            "a;b=\"\"",
+            "a;b=\"c",
+            "a;b=\"c d\"",
+            "a;b=\"c\\d\"",
+            "a;b=c\"",
+            "a;b=c d",
+            "\"a\"",
+            "ä",
+            "a;b=\"ä\"",
+        ] {
+            assert_eq!(parse_extensions(value), Err(MalformedExtensions), "{value:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_parsed_can_be_written_and_parsed_again(value in "[ab,;=\" \\\\é]{0,24}") {
+            let Ok(offers) = parse_extensions(&value) else { return Ok(()) };
+            let written: Vec<String> = offers
+                .iter()
+                .map(|offer| {
+                    let params = offer.params().iter().map(|(name, value)| match value {
+                        Some(value) => format!(";{name}={value}"),
+                        None => format!(";{name}"),
+                    });
+                    offer.name().to_owned() + &params.collect::<String>()
+                })
+                .collect();
+            let written = written.join(",");
+            proptest::prop_assert_eq!(parse_extensions(&written).expect("well-formed"), offers);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What an application may not put into the opening handshake.
+
+use std::fmt;
+
+use http::{HeaderName, StatusCode, header};
+
+use super::target::TargetError;
+
+/// The caller asked for an opening handshake that cannot be: nothing was written.
+///
+/// ```
+/// use fullduplex::handshake::{Client, InvalidHandshake};
+///
+/// let client = Client::default().header("x-token", "a\r\nHost: evil.example");
+/// assert_eq!(client.check(), Err(&InvalidHandshake::HeaderValue("x-token".into())));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidHandshake {
+    /// Where to connect to is no `ws://` or `wss://` URI.
+    #[error("invalid target: {0}")]
+    Target(#[from] TargetError),
+    /// The target is `wss://`, and this build of the crate has no TLS.
+    #[error("wss:// needs TLS, which this build does not have")]
+    TlsUnavailable,
+    /// A name that no header field can have.
+    #[error("invalid name of a header field")]
+    HeaderName,
+    /// A value that this header field cannot have: CR, LF or NUL, for one.
+    #[error("invalid value of the header field {0}")]
+    HeaderValue(Box<str>),
+    /// A header field that the handshake writes itself, or that has no place in it.
+    #[error("the header field {0} belongs to the handshake")]
+    OwnedHeader(HeaderName),
+    /// A subprotocol that is no token.
+    #[error("a subprotocol has to be a token, not {0:?}")]
+    Subprotocol(Box<str>),
+    /// A subprotocol that stands in the offer twice.
+    #[error("the subprotocol {0} is offered twice")]
+    SubprotocolDoubled(Box<str>),
+    /// A subprotocol in the response that the client did not offer.
+    #[error("the client did not offer this subprotocol")]
+    SubprotocolNotOffered,
+    /// A status that the response cannot have.
+    #[error("the response cannot have the status {0}")]
+    Status(StatusCode),
+}
+
+impl From<std::convert::Infallible> for InvalidHandshake {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl InvalidHandshake {
+    pub(super) fn value_of(name: impl fmt::Display) -> Self {
+        Self::HeaderValue(name.to_string().into())
+    }
+}
+
+/// Whether the handshake alone decides what this field says. `Sec-WebSocket-Protocol` is not among them: a response may
+/// choose one.
+pub(super) fn is_owned(name: &HeaderName) -> bool {
+    [
+        header::HOST,
+        header::UPGRADE,
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::TRAILER,
+        header::TE,
+        header::SEC_WEBSOCKET_KEY,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_VERSION,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+    ]
+    .contains(name)
+}

@@ -1,0 +1,137 @@
+//! A request, parsed from the bytes of its head.
+
+use http::{Method, Request, Uri, Version};
+
+use super::{
+    head::{HeadEnd, HeadError, header_map, malformed, scan_whole},
+    rejection::Rejection,
+};
+use crate::proto::Config;
+
+/// Parses the head of a request: everything up to and with the empty line, and nothing behind it.
+///
+/// It is the grammar of HTTP/1.1 that is checked here; whether the request opens a WebSocket connection is for
+/// [`respond`](super::respond) to say.
+///
+/// # Errors
+/// What is no head of a request, or breaks a limit of `config`: the rejection has the status to answer with.
+///
+/// ```
+/// use fullduplex::{Config, handshake::parse_request};
+///
+/// let request = parse_request(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n\r\n", &Config::default())?;
+/// assert_eq!(request.uri().path(), "/chat");
+/// assert_eq!(request.headers()["host"], "example.com");
+/// # Ok::<(), fullduplex::handshake::Rejection>(())
+/// ```
+pub fn parse_request(head: &[u8], config: &Config) -> Result<Request<()>, Rejection> {
+    let end = scan_whole(head, config)?;
+    parse_scanned(head, end)
+}
+
+/// The same for a head that a [`HeadScanner`](super::HeadScanner) has gone through.
+pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Request<()>, Rejection> {
+    // As many as there are lines: the limit on them may be any number, and reserves nothing.
+    let mut fields = vec![httparse::EMPTY_HEADER; end.fields];
+    let mut parsed = httparse::Request::new(&mut fields);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+        Ok(_) => return Err(HeadError::Incomplete.into()),
+        Err(httparse::Error::Version) if names_other_version(head) => return Err(HeadError::Version.into()),
+        Err(error) => return Err(malformed(error).into()),
+    }
+    let target = parsed.path.unwrap_or_default();
+    // RFC 9112 section 3.2: no request target has a fragment; `Uri` would drop it.
+    if target.contains('#') {
+        return Err(Rejection::bad_request("fragment in the request target"));
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
+        .map_err(|_| Rejection::bad_request("malformed method"))?;
+    *request.uri_mut() =
+        Uri::try_from(target).map_err(|_| Rejection::bad_request("malformed request target"))?;
+    *request.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    *request.headers_mut() = header_map(parsed.headers)?;
+    Ok(request)
+}
+
+/// Whether this is a request line of another version of HTTP, and not something else altogether.
+fn names_other_version(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let parts: Vec<_> = line.splitn(4, |&byte| byte == b' ').collect();
+    match parts[..] {
+        [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]] => {
+            major.is_ascii_digit() && minor.is_ascii_digit()
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    fn status(head: &str) -> Result<(), StatusCode> {
+        parse_request(head.as_bytes(), &Config::default()).map(drop).map_err(|rejection| rejection.status())
+    }
+
+    #[test]
+    fn header_fields_keep_their_order_and_their_lines() {
+        let head = b"GET / HTTP/1.1\r\nB: 1\r\nA: 2\r\nB:  3 \r\nC:\r\n\r\n";
+        let request = parse_request(head, &Config::default()).expect("well-formed");
+        let values: Vec<_> = request.headers().get_all("b").iter().map(|value| value.as_bytes()).collect();
+        assert_eq!(values, [b"1", b"3"]);
+        assert_eq!(request.headers()["c"], "");
+    }
+
+    #[test]
+    fn other_versions_of_http_are_told_from_garbage() {
+        assert_eq!(status("GET / HTTP/1.0\r\n\r\n"), Ok(()));
+        assert_eq!(status("GET / HTTP/2.0\r\n\r\n"), Err(StatusCode::HTTP_VERSION_NOT_SUPPORTED));
+        assert_eq!(status("PRI * HTTP/2.0\r\n\r\n"), Err(StatusCode::HTTP_VERSION_NOT_SUPPORTED));
+        assert_eq!(status("GET / HTTPS\r\n\r\n"), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(status("GET / a HTTP/1.1\r\n\r\n"), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(status("GET /\r\n\r\n"), Err(StatusCode::BAD_REQUEST));
+    }
+
+    #[test]
+    fn malformed_lines_are_refused() {
+        for line in ["A : b", ": b", "A", "A b: c", "A\t: b", "Ä: b"] {
+            assert_eq!(
+                status(&format!("GET / HTTP/1.1\r\n{line}\r\n\r\n")),
+                Err(StatusCode::BAD_REQUEST),
+                "{line}"
+            );
+        }
+        for target in ["/a#b", "", "a b", "http://[::1/"] {
+            let head = format!("GET {target} HTTP/1.1\r\n\r\n");
+            assert_eq!(status(&head), Err(StatusCode::BAD_REQUEST), "{target}");
+        }
+    }
+
+    #[test]
+    fn exactly_one_head_is_parsed() {
+        assert_eq!(status("GET / HTTP/1.1\r\n"), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(status("GET / HTTP/1.1\r\n\r\n\r\n"), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(status(""), Err(StatusCode::BAD_REQUEST));
+    }
+
+    #[test]
+    fn an_absurd_limit_reserves_nothing() {
+        let config = Config::new().max_headers(usize::MAX).max_header_bytes(usize::MAX);
+        assert!(parse_request(b"GET / HTTP/1.1\r\nA: b\r\n\r\n", &config).is_ok());
+    }
+
+    #[test]
+    fn more_fields_than_a_header_map_holds_are_refused() {
+        let config = Config::new().max_headers(usize::MAX).max_header_bytes(usize::MAX);
+        let head = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100_000));
+        let rejection = parse_request(head.as_bytes(), &config).map(|request| request.headers().len());
+        assert_eq!(
+            rejection.map_err(|rejection| rejection.status()),
+            Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        );
+    }
+}

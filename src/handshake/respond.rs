@@ -1,0 +1,304 @@
+//! What a server answers to a request.
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
+
+use super::{
+    accept_key,
+    headers::{Single, extensions, has_token, single},
+    negotiate::{Negotiated, choose_subprotocol, offered_subprotocols},
+    rejection::Rejection,
+    server::Server,
+};
+
+/// Checks a request against every rule of RFC 6455 section 4.2.1, and answers it.
+///
+/// The response, a 101, opens the connection once it is written; `Negotiated` is what
+/// [`WebSocket::from_raw`](crate::WebSocket::from_raw) then needs. It does no I/O, so that any HTTP/1.1 library can
+/// stand in front of it.
+///
+/// # Errors
+/// A request that does not open a WebSocket connection, and the response that says so.
+///
+/// ```
+/// use fullduplex::{Server, handshake::respond};
+/// use http::Request;
+///
+/// let (request, ()) = Request::get("/chat")
+///     .header("Host", "example.com")
+///     .header("Upgrade", "websocket")
+///     .header("Connection", "keep-alive, Upgrade")
+///     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+///     .header("Sec-WebSocket-Version", "13")
+///     .header("Sec-WebSocket-Protocol", "chat.v1, chat.v2")
+///     .body(())?
+///     .into_parts();
+/// let (response, negotiated) = respond(&request, &Server::default().subprotocols(["chat.v2"]))?;
+/// assert_eq!(response.status(), 101);
+/// assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// assert_eq!(negotiated.subprotocol(), Some("chat.v2"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn respond(request: &Parts, server: &Server) -> Result<(Response<()>, Negotiated), Rejection> {
+    validate(&request.method, &request.uri, request.version, &request.headers, server)
+}
+
+/// The same for a request that is not in parts.
+pub(crate) fn validate(
+    method: &Method,
+    uri: &http::Uri,
+    version: Version,
+    headers: &HeaderMap,
+    server: &Server,
+) -> Result<(Response<()>, Negotiated), Rejection> {
+    // RFC 6455 section 4.2.1, 1: HTTP/1.1 or higher, and GET. From HTTP/2 on, a connection is opened in another way.
+    if version != Version::HTTP_11 {
+        return Err(Rejection::http_version());
+    }
+    if method != Method::GET {
+        return Err(Rejection::method());
+    }
+    check_target(uri)?;
+    check_host(headers)?;
+    check_body(headers)?;
+    check_upgrade(headers)?;
+    let key = check_key(headers)?;
+    check_origin(headers, server)?;
+    let offered =
+        offered_subprotocols(headers).ok_or(Rejection::bad_request("malformed Sec-WebSocket-Protocol"))?;
+    // RFC 6455 section 9.1: a malformed list fails the connection; what is offered may be declined, and is.
+    extensions(headers).map_err(|_| Rejection::bad_request("malformed Sec-WebSocket-Extensions"))?;
+    let negotiated = choose_subprotocol(server.known_subprotocols(), &offered);
+    let response = switching_protocols(key, &negotiated)?;
+    Ok((response, negotiated))
+}
+
+fn check_target(uri: &http::Uri) -> Result<(), Rejection> {
+    // RFC 6455 section 4.2.1, 1: a path, or an absolute URI; not the `*` or `host:port` of other methods.
+    let known = uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https" | "ws" | "wss"));
+    if known && uri.path().starts_with('/') {
+        Ok(())
+    } else {
+        Err(Rejection::bad_request("the request target is no path"))
+    }
+}
+
+fn check_host(headers: &HeaderMap) -> Result<(), Rejection> {
+    // RFC 6455 section 4.2.1, 2; RFC 9112 section 3.2: exactly one Host, and a valid one.
+    match single(headers, &header::HOST) {
+        Single::Once(host) if !host.contains(&b'@') && http::uri::Authority::try_from(host).is_ok() => Ok(()),
+        Single::Once(_) => Err(Rejection::bad_request("malformed Host")),
+        Single::Missing => Err(Rejection::bad_request("Host is missing")),
+        Single::Doubled => Err(Rejection::bad_request("more than one Host")),
+    }
+}
+
+fn check_body(headers: &HeaderMap) -> Result<(), Rejection> {
+    // What follows the request is frames. A body there would be read as such, or the other way round.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Rejection::bad_request("Transfer-Encoding in a request that has no body"));
+    }
+    match single(headers, &header::CONTENT_LENGTH) {
+        Single::Missing | Single::Once(b"0") => Ok(()),
+        Single::Once(_) => Err(Rejection::bad_request("a WebSocket request has no body")),
+        Single::Doubled => Err(Rejection::bad_request("more than one Content-Length")),
+    }
+}
+
+fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
+    // RFC 6455 section 4.2.1, 3 and 4.
+    if !has_token(headers, &header::UPGRADE, "websocket") {
+        return Err(Rejection::upgrade_required());
+    }
+    if !has_token(headers, &header::CONNECTION, "upgrade") {
+        return Err(Rejection::bad_request("Connection: Upgrade is missing"));
+    }
+    // RFC 6455 section 4.2.1, 6 and section 4.2.2, 4: another version is answered with the one that is spoken here.
+    match single(headers, &header::SEC_WEBSOCKET_VERSION) {
+        Single::Once(b"13") => Ok(()),
+        _ => Err(Rejection::websocket_version()),
+    }
+}
+
+/// RFC 6455 section 4.2.1, 5: a key that is base64 of 16 bytes.
+fn check_key(headers: &HeaderMap) -> Result<&[u8], Rejection> {
+    // The last digit of 16 bytes has four bits to spare. RFC 6455 section 4.1 sets some of them in its own example, so
+    // they may be set.
+    const STRICT_PADDING: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
+            .with_decode_allow_trailing_bits(true),
+    );
+    match single(headers, &header::SEC_WEBSOCKET_KEY) {
+        // 24 characters are 18 bytes at most; the decoder asks for room in whole steps of three.
+        Single::Once(key) if key.len() == 24 && STRICT_PADDING.decode_slice(key, &mut [0; 18]) == Ok(16) => {
+            Ok(key)
+        }
+        Single::Once(_) => Err(Rejection::bad_request("Sec-WebSocket-Key is not base64 of 16 bytes")),
+        Single::Missing => Err(Rejection::bad_request("Sec-WebSocket-Key is missing")),
+        Single::Doubled => Err(Rejection::bad_request("more than one Sec-WebSocket-Key")),
+    }
+}
+
+fn check_origin(headers: &HeaderMap, server: &Server) -> Result<(), Rejection> {
+    // RFC 6455 section 4.2.2, 4: an origin that is not welcome is answered with 403.
+    match single(headers, &header::ORIGIN) {
+        Single::Missing => Ok(()),
+        Single::Once(origin) if server.allows_origin(origin) => Ok(()),
+        Single::Once(_) => Err(Rejection::forbidden("this origin is not allowed")),
+        Single::Doubled => Err(Rejection::bad_request("more than one Origin")),
+    }
+}
+
+/// RFC 6455 section 4.2.2, 5: the response that opens the connection.
+fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Result<Response<()>, Rejection> {
+    // Neither value can fail: one is base64, the other a token. An error is what a peer gets should that ever change.
+    let value =
+        |text: &str| HeaderValue::from_str(text).map_err(|_| Rejection::bad_request("malformed handshake"));
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, value(&accept_key(key))?);
+    if let Some(subprotocol) = negotiated.subprotocol() {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(subprotocol)?);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, Request};
+
+    use super::*;
+
+    fn request() -> Parts {
+        Request::get("/chat")
+            .header("Host", "server.example.com")
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("Sec-WebSocket-Version", "13")
+            .body(())
+            .expect("valid")
+            .into_parts()
+            .0
+    }
+
+    fn status_with(name: HeaderName, values: &[&str]) -> StatusCode {
+        let mut request = request();
+        request.headers.remove(&name);
+        for value in values {
+            request.headers.append(&name, value.parse().expect("valid"));
+        }
+        status(&request, &Server::default())
+    }
+
+    fn status(request: &Parts, server: &Server) -> StatusCode {
+        match respond(request, server) {
+            Ok((response, _)) => response.status(),
+            Err(rejection) => rejection.status(),
+        }
+    }
+
+    #[test]
+    fn the_example_of_section_1_3_is_answered_as_it_says() {
+        let (response, negotiated) = respond(&request(), &Server::default()).expect("accepted");
+        assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert!(negotiated.is_empty());
+    }
+
+    #[test]
+    fn section_4_2_1_host_stands_there_once_and_is_valid() {
+        for (values, expected) in [
+            (&["a"][..], 101),
+            (&["[::1]:80"], 101),
+            (&[], 400),
+            (&[""], 400),
+            (&["a", "a"], 400),
+            (&["a, b"], 400),
+            (&["a/b"], 400),
+            (&["a@b"], 400),
+        ] {
+            assert_eq!(status_with(header::HOST, values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn section_4_2_1_the_key_is_base64_of_sixteen_bytes() {
+        for (key, expected) in [
+            ("AAAAAAAAAAAAAAAAAAAAAA==", 101),
+            ("AQIDBAUGBwgJCgsMDQ4PEC==", 101), // the example of section 4.1
+            ("+/+/+/+/+/+/+/+/+/+/+w==", 101),
+            ("AAAAAAAAAAAAAAAAAAAAAA=", 400),
+            ("AAAAAAAAAAAAAAAAAAAAAA", 400),
+            ("AAAAAAAAAAAAAAAAAAAAAAA=", 400), // 17 bytes
+            ("AAAAAAAAAAAAAAAAAAAAAAAA", 400), // 18 bytes
+            ("AAAAAAAAAAAAAAAAAAAA", 400),     // 15 bytes
+            ("-_-_-_-_-_-_-_-_-_-_-w==", 400), // the alphabet for URLs
+            ("AAAAAAAAAAA AAAAAAAAAA==", 400),
+            ("AAAAAAAAAAAAAAAAAAAAA===", 400),
+            ("", 400),
+        ] {
+            assert_eq!(status_with(header::SEC_WEBSOCKET_KEY, &[key]), expected, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn section_4_2_1_the_target_is_a_path_or_an_absolute_uri() {
+        for (uri, expected) in [
+            ("/", 101),
+            ("/?a", 101),
+            ("ws://a/b", 101),
+            ("http://a", 101),
+            ("ftp://a/", 400),
+            ("*", 400),
+            ("a:80", 400),
+        ] {
+            let mut request = request();
+            request.uri = uri.parse().expect("valid");
+            assert_eq!(status(&request, &Server::default()), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn section_4_2_2_an_origin_is_compared_whole() {
+        let server = Server::default().allow_origins(["https://example.com", "https://Other.example:8443/"]);
+        for (origin, expected) in [
+            (Some("https://example.com"), 101),
+            (Some("https://other.example:8443"), 101),
+            (Some("https://example.com.evil.example"), 403),
+            (Some("https://evil.example/https://example.com"), 403),
+            (Some("http://example.com"), 403),
+            (Some("https://example.com:8443"), 403),
+            (Some("null"), 403),
+            (Some(""), 403),
+            (None, 101),
+        ] {
+            let mut request = request();
+            if let Some(origin) = origin {
+                request.headers.insert("origin", origin.parse().expect("valid"));
+            }
+            assert_eq!(status(&request, &server), expected, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn section_9_1_offers_are_declined_and_malformed_ones_refused() {
+        let name = header::SEC_WEBSOCKET_EXTENSIONS;
+        assert_eq!(status_with(name.clone(), &["permessage-deflate; client_max_window_bits", "x"]), 101);
+        assert_eq!(status_with(name, &["x;"]), 400);
+    }
+
+    #[test]
+    fn a_malformed_list_of_subprotocols_is_refused() {
+        assert_eq!(status_with(header::SEC_WEBSOCKET_PROTOCOL, &["a b"]), 400);
+        assert_eq!(status_with(header::SEC_WEBSOCKET_PROTOCOL, &["a", "b, c"]), 101);
+    }
+}

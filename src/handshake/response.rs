@@ -1,0 +1,308 @@
+//! A response, parsed from the bytes of its head, and what can be wrong with it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, Version, header, response::Parts};
+
+use super::{
+    head::{HeadEnd, HeadError, header_map, malformed, scan_whole},
+    headers::{Single, has_token, single},
+};
+use crate::proto::Config;
+
+/// Why a response does not open a WebSocket connection: the server erred, or refused.
+///
+/// RFC 6455 section 4.1: on each of these the client fails the connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// The server answered something other than 101: the response, and the first 16 KiB of its body.
+    #[error("the server answered {} instead of 101", .0.status())]
+    Status(Box<Response<Bytes>>),
+    /// What came is no head of an HTTP/1.1 response, or breaks a limit.
+    #[error("no response: {0}")]
+    Head(#[from] HeadError),
+    /// One interim response (1xx) after another.
+    #[error("too many interim responses")]
+    TooManyInterim,
+    /// `Upgrade` is missing, or says something other than `websocket`.
+    #[error("101 without Upgrade: websocket")]
+    Upgrade,
+    /// `Connection` is missing, or does not name `Upgrade`.
+    #[error("101 without Connection: Upgrade")]
+    Connection,
+    /// `Sec-WebSocket-Accept` is missing, doubled, or does not answer our key: no WebSocket server has read it.
+    #[error("Sec-WebSocket-Accept is {0}")]
+    Accept(Fault),
+    /// `Sec-WebSocket-Protocol` is doubled, or not one of those that were offered.
+    #[error("Sec-WebSocket-Protocol is {0}")]
+    Subprotocol(Fault),
+    /// `Sec-WebSocket-Extensions` is malformed, or names what was not offered.
+    #[error("Sec-WebSocket-Extensions is {0}")]
+    Extension(Fault),
+}
+
+/// What is wrong with a header field of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It is not there.
+    Missing,
+    /// It is there more than once.
+    Doubled,
+    /// It is not in its grammar.
+    Malformed,
+    /// It is not what the request asks for.
+    Wrong,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::Doubled => "doubled",
+            Self::Malformed => "malformed",
+            Self::Wrong => "not what was asked for",
+        })
+    }
+}
+
+/// Parses the head of a response: everything up to and with the empty line, and nothing behind it.
+///
+/// Whether it opens a WebSocket connection is for [`Client::verify`](super::Client::verify) to say.
+///
+/// # Errors
+/// What is no head of an HTTP/1 response, or breaks a limit of `config`.
+///
+/// ```
+/// use fullduplex::{Config, handshake::parse_response};
+///
+/// let response = parse_response(b"HTTP/1.1 403 Forbidden\r\nServer: a\r\n\r\n", &Config::default())?;
+/// assert_eq!(response.status(), 403);
+/// # Ok::<(), fullduplex::handshake::HeadError>(())
+/// ```
+pub fn parse_response(head: &[u8], config: &Config) -> Result<Response<()>, HeadError> {
+    let end = scan_whole(head, config)?;
+    parse_scanned(head, end)
+}
+
+/// The same for a head that a [`HeadScanner`](super::HeadScanner) has gone through.
+pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Response<()>, HeadError> {
+    let mut fields = vec![httparse::EMPTY_HEADER; end.fields];
+    let mut parsed = httparse::Response::new(&mut fields);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+        Ok(_) => return Err(HeadError::Incomplete),
+        Err(httparse::Error::Version) => return Err(HeadError::Version),
+        Err(error) => return Err(malformed(error)),
+    }
+    let mut response = Response::new(());
+    *response.status_mut() =
+        StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| HeadError::Malformed("status"))?;
+    *response.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    *response.headers_mut() = header_map(parsed.headers)?;
+    // RFC 9110 section 7.8: HTTP/1.0 knows no upgrade.
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && parsed.version != Some(1) {
+        return Err(HeadError::Version);
+    }
+    Ok(response)
+}
+
+/// The most that is kept of the body of a response that refuses, in bytes.
+pub const MAX_BODY: usize = 16 << 10;
+
+/// The longest line with the size of a chunk, in bytes.
+const MAX_CHUNK_LINE: usize = 256;
+
+/// Collects the body of a response that refuses: as much of it as fits, and no more.
+///
+/// What is wrong with the body just ends it. The response itself is the news.
+///
+/// ```
+/// use fullduplex::handshake::BodyReader;
+/// use http::Response;
+///
+/// let (response, ()) = Response::builder().status(403).header("content-length", 3).body(())?.into_parts();
+/// let mut body = BodyReader::new(&response);
+/// body.receive(b"no");
+/// assert!(!body.is_done());
+/// body.receive(b"!\n");
+/// assert!(body.is_done());
+/// assert_eq!(body.into_body(), "no!");
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct BodyReader {
+    framing: Framing,
+    body: Vec<u8>,
+    line: Vec<u8>,
+}
+
+/// How the body is delimited, and how far it has come (RFC 9112 section 6.3).
+#[derive(Debug)]
+enum Framing {
+    Length(u64),
+    UntilEof,
+    ChunkSize,
+    Chunk(u64),
+    ChunkEnd,
+    Done,
+}
+
+impl BodyReader {
+    /// A reader of the body that belongs to this response.
+    pub fn new(response: &Parts) -> Self {
+        let headers = &response.headers;
+        let framing = match single(headers, &header::CONTENT_LENGTH) {
+            _ if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {
+                Framing::Done
+            }
+            _ if has_token(headers, &header::TRANSFER_ENCODING, "chunked") => Framing::ChunkSize,
+            Single::Once(length) => match str::from_utf8(length).ok().and_then(|text| text.parse().ok()) {
+                Some(0) => Framing::Done,
+                Some(length) => Framing::Length(length),
+                None => Framing::UntilEof,
+            },
+            Single::Missing | Single::Doubled => Framing::UntilEof,
+        };
+        Self { framing, body: Vec::new(), line: Vec::new() }
+    }
+
+    /// Takes bytes of the body, as they come.
+    pub fn receive(&mut self, mut input: &[u8]) {
+        while !input.is_empty() && !self.is_done() {
+            let used = match self.framing {
+                Framing::Length(left) => self.take(left, input),
+                Framing::UntilEof => self.take(u64::MAX, input),
+                Framing::Chunk(left) => self.take(left, input),
+                Framing::ChunkSize => self.take_chunk_size(input),
+                Framing::ChunkEnd => self.take_chunk_end(input),
+                Framing::Done => 0,
+            };
+            input = input.get(used..).unwrap_or_default();
+        }
+    }
+
+    fn take(&mut self, left: u64, input: &[u8]) -> usize {
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_BODY - self.body.len());
+        let taken = wanted.min(input.len());
+        self.body.extend_from_slice(&input[..taken]);
+        let left = left - taken as u64;
+        self.framing = match self.framing {
+            _ if self.body.len() == MAX_BODY => Framing::Done,
+            Framing::Length(_) if left > 0 => Framing::Length(left),
+            Framing::Chunk(_) if left > 0 => Framing::Chunk(left),
+            Framing::Chunk(_) => Framing::ChunkEnd,
+            Framing::UntilEof => Framing::UntilEof,
+            _ => Framing::Done,
+        };
+        taken
+    }
+
+    /// Looks for the end of the line in what is new: however small the reads, each byte is looked at once.
+    fn take_chunk_size(&mut self, input: &[u8]) -> usize {
+        let end = input.iter().position(|&byte| byte == b'\n');
+        let used = end.map_or(input.len(), |end| end + 1);
+        if self.line.len() + used > MAX_CHUNK_LINE {
+            self.framing = Framing::Done;
+            return used;
+        }
+        self.line.extend_from_slice(&input[..used]);
+        if end.is_some() {
+            self.framing = match httparse::parse_chunk_size(&self.line) {
+                Ok(httparse::Status::Complete((_, size))) if size > 0 => Framing::Chunk(size),
+                _ => Framing::Done,
+            };
+            self.line.clear();
+        }
+        used
+    }
+
+    fn take_chunk_end(&mut self, input: &[u8]) -> usize {
+        self.framing = match input.first() {
+            Some(b'\r') => Framing::ChunkEnd,
+            Some(b'\n') => Framing::ChunkSize,
+            _ => Framing::Done,
+        };
+        1
+    }
+
+    /// Whether the body is complete, or as much of it as is kept.
+    pub fn is_done(&self) -> bool {
+        matches!(self.framing, Framing::Done)
+    }
+
+    /// The body, as far as it came.
+    pub fn into_body(self) -> Bytes {
+        self.body.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(status: u16, fields: &[(&'static str, &'static str)]) -> Parts {
+        let builder = Response::builder().status(status);
+        let builder = fields.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        builder.body(()).expect("valid").into_parts().0
+    }
+
+    fn read(fields: &[(&'static str, &'static str)], input: &[u8], cut: usize) -> (Bytes, bool) {
+        let mut reader = BodyReader::new(&parts(200, fields));
+        input.chunks(cut).for_each(|piece| reader.receive(piece));
+        let done = reader.is_done();
+        (reader.into_body(), done)
+    }
+
+    fn assert_body(fields: &[(&'static str, &'static str)], input: &[u8], body: &[u8], done: bool) {
+        for cut in 1..=input.len().min(40) {
+            assert_eq!(read(fields, input, cut), (body.to_vec().into(), done), "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn a_body_with_a_length_ends_there() {
+        assert_body(&[("content-length", "3")], b"abcdef", b"abc", true);
+        assert_body(&[("content-length", "3")], b"ab", b"ab", false);
+        assert_body(&[("content-length", "0")], b"ab", b"", true);
+    }
+
+    #[test]
+    fn a_body_in_chunks_ends_with_the_empty_one() {
+        let chunked = [("transfer-encoding", "chunked"), ("content-length", "1")];
+        assert_body(&chunked, b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\nmore", b"abc0123456789", true);
+        assert_body(&chunked, b"3\r\nabc\r\n2\r\na", b"abca", false);
+        assert_body(&chunked, b"3\r\nabcX", b"abc", true);
+        assert_body(&chunked, b"x\r\nabc", b"", true);
+        assert_body(&chunked, &[b'1'; 1000], b"", true);
+    }
+
+    #[test]
+    fn no_body_is_kept_beyond_the_limit() {
+        for fields in [&[][..], &[("content-length", "18446744073709551615")], &[("content-length", "-1")]] {
+            assert_eq!(read(fields, &[b'x'; 20_000], 7), (vec![b'x'; MAX_BODY].into(), true));
+        }
+        let chunk = [b"FFFFFFFFFFFFFFFF\r\n", &[b'x'; 20_000][..]].concat();
+        assert_eq!(read(&[("transfer-encoding", "chunked")], &chunk, 7), (vec![b'x'; MAX_BODY].into(), true));
+    }
+
+    #[test]
+    fn a_status_without_content_has_no_body() {
+        assert!(BodyReader::new(&parts(304, &[])).is_done());
+    }
+
+    #[test]
+    fn only_the_head_of_an_http_1_response_is_parsed() {
+        let status = |head: &[u8]| parse_response(head, &Config::default()).map(|response| response.status());
+        assert_eq!(status(b"HTTP/1.1 101\r\n\r\n"), Ok(StatusCode::SWITCHING_PROTOCOLS));
+        assert_eq!(status(b"HTTP/1.0 404 Not Found\r\n\r\n"), Ok(StatusCode::NOT_FOUND));
+        assert_eq!(status(b"HTTP/1.0 101 Nope\r\n\r\n"), Err(HeadError::Version));
+        assert_eq!(status(b"HTTP/2.0 200 OK\r\n\r\n"), Err(HeadError::Version));
+        assert_eq!(status(b"HTTP/1.1 000 Zero\r\n\r\n"), Err(HeadError::Malformed("status")));
+        assert_eq!(status(b"HTTP/1.1 20 OK\r\n\r\n"), Err(HeadError::Malformed("status")));
+        assert!(status(b"SSH-2.0-OpenSSH\r\n\r\n").is_err());
+        assert_eq!(status(b"HTTP/1.1 200 OK\r\n\r\nbody"), Err(HeadError::Incomplete));
+    }
+}

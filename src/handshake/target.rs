@@ -1,0 +1,386 @@
+//! Where a client connects to: a `ws://` or `wss://` URI, parsed from the string.
+
+use std::{convert::Infallible, fmt, net::Ipv6Addr, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+/// Why a string is no target: the caller's mistake.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// A space or a control character: CR, LF and NUL among them.
+    #[error("a WebSocket URI holds no space and no control character")]
+    Character,
+    /// The scheme is neither `ws` nor `wss`.
+    #[error("not a WebSocket URI: it begins with neither ws:// nor wss://")]
+    Scheme,
+    /// A fragment, which RFC 6455 section 3 forbids.
+    #[error("a WebSocket URI has no fragment; write # as %23")]
+    Fragment,
+    /// No host, or one that is no name and no address.
+    #[error("missing or malformed host")]
+    Host,
+    /// A host with letters beyond ASCII.
+    #[error("an international host name has to be given as punycode (xn--...)")]
+    NotPunycode,
+    /// A port that is no number from 1 to 65,535.
+    #[error("the port is no number from 1 to 65535")]
+    Port,
+    /// A user or password with an `@` or a broken percent-encoding.
+    #[error("malformed user or password; write @ as %40")]
+    UserInfo,
+    /// A path or query with letters beyond ASCII.
+    #[error("path and query have to be percent-encoded")]
+    Path,
+}
+
+impl From<Infallible> for TargetError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// Where a client connects to: a parsed `ws://` or `wss://` URI.
+///
+/// RFC 6455 section 3. What exists as a value can be dialed, and written into a request, as it stands: its parts hold no
+/// space and no control character.
+///
+/// ```
+/// use fullduplex::Target;
+///
+/// let target: Target = "ws://[::1]:9001/chat?room=1".parse()?;
+/// assert_eq!((target.host(), target.port()), ("::1", 9001));
+/// assert_eq!(target.host_header(), "[::1]:9001");
+/// assert_eq!(target.path_and_query(), "/chat?room=1");
+///
+/// assert!("wss://example.com/#top".parse::<Target>().is_err());
+/// assert!("wss://example.com:99999/".parse::<Target>().is_err());
+/// # Ok::<(), fullduplex::handshake::TargetError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    secure: bool,
+    host: Box<str>,
+    port: u16,
+    path_and_query: Box<str>,
+    authorization: Option<Box<str>>,
+}
+
+impl Target {
+    /// Whether it is `wss://`: WebSocket over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The host to dial, in lower case: a name or an address, an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port to dial; 80 or 443 where the URI has none.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of the `Host` field: brackets around an IPv6 address, and the port unless it is the scheme's default.
+    pub fn host_header(&self) -> String {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.to_string(),
+        };
+        // RFC 6455 section 4.1: the port is left out where it is the default.
+        if self.port == default_port(self.secure) { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// Path and query, as they stand in the request line; at least `/`.
+    pub fn path_and_query(&self) -> &str {
+        &self.path_and_query
+    }
+
+    /// The value of an `Authorization` field, where the URI names a user: Basic, with user and password.
+    pub fn authorization(&self) -> Option<&str> {
+        self.authorization.as_deref()
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(uri: &str) -> Result<Self, TargetError> {
+        if uri.bytes().any(|byte| byte <= b' ' || byte == 0x7F) {
+            return Err(TargetError::Character);
+        }
+        let (scheme, rest) = uri.split_once("://").ok_or(TargetError::Scheme)?;
+        let secure = match scheme {
+            _ if scheme.eq_ignore_ascii_case("ws") => false,
+            _ if scheme.eq_ignore_ascii_case("wss") => true,
+            _ => return Err(TargetError::Scheme),
+        };
+        // RFC 6455 section 3: fragment identifiers must not be used.
+        if rest.contains('#') {
+            return Err(TargetError::Fragment);
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (userinfo, host_and_port) = match authority.rsplit_once('@') {
+            Some((userinfo, host_and_port)) => (Some(userinfo), host_and_port),
+            None => (None, authority),
+        };
+        let (host, port) = parse_host_and_port(host_and_port)?;
+        Ok(Self {
+            secure,
+            host,
+            port: port.unwrap_or(default_port(secure)),
+            path_and_query: parse_path(path)?,
+            authorization: userinfo.filter(|text| !text.is_empty()).map(basic).transpose()?,
+        })
+    }
+}
+
+const fn default_port(secure: bool) -> u16 {
+    if secure { 443 } else { 80 }
+}
+
+fn parse_host_and_port(text: &str) -> Result<(Box<str>, Option<u16>), TargetError> {
+    if !text.is_ascii() {
+        return Err(TargetError::NotPunycode);
+    }
+    let (host, port) = match text.strip_prefix('[') {
+        Some(text) => {
+            let (host, port) = text.split_once(']').ok_or(TargetError::Host)?;
+            host.parse::<Ipv6Addr>().map_err(|_| TargetError::Host)?;
+            match port.strip_prefix(':') {
+                Some(port) => (host, port),
+                None if port.is_empty() => (host, ""),
+                None => return Err(TargetError::Port),
+            }
+        }
+        None => {
+            let (host, port) = text.split_once(':').unwrap_or((text, ""));
+            // Of what RFC 3986 allows, only what names on the network are made of: a `%` here is a disguise.
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if host.is_empty() || !host.bytes().all(allowed) {
+                return Err(TargetError::Host);
+            }
+            (host, port)
+        }
+    };
+    Ok((host.to_ascii_lowercase().into(), parse_port(port)?))
+}
+
+/// The port; `None` where it is empty, which RFC 3986 section 3.2.3 takes for the default.
+fn parse_port(text: &str) -> Result<Option<u16>, TargetError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // `u16` alone would take a sign.
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(TargetError::Port);
+    }
+    match text.parse() {
+        Ok(0) | Err(_) => Err(TargetError::Port),
+        Ok(port) => Ok(Some(port)),
+    }
+}
+
+/// RFC 6455 section 3: the resource name is the path, `/` where it is empty, and the query.
+fn parse_path(text: &str) -> Result<Box<str>, TargetError> {
+    if !text.is_ascii() {
+        return Err(TargetError::Path);
+    }
+    Ok(if text.starts_with('/') { text.into() } else { format!("/{text}").into() })
+}
+
+/// RFC 7617 section 2: user and password, joined by a colon, in base64.
+fn basic(userinfo: &str) -> Result<Box<str>, TargetError> {
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let mut credentials = percent_decode(user)?;
+    // A colon in the user name would move the border between the two.
+    if credentials.contains(&b':') {
+        return Err(TargetError::UserInfo);
+    }
+    credentials.push(b':');
+    credentials.append(&mut percent_decode(password)?);
+    Ok(format!("Basic {}", STANDARD.encode(credentials)).into())
+}
+
+fn percent_decode(text: &str) -> Result<Vec<u8>, TargetError> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => match (digit(bytes.next()), digit(bytes.next())) {
+                (Some(high), Some(low)) => (high * 16 + low) as u8,
+                _ => return Err(TargetError::UserInfo),
+            },
+            // One `@` ends the user: with a second it is not clear which host is meant.
+            b'@' => return Err(TargetError::UserInfo),
+            byte => byte,
+        });
+    }
+    Ok(decoded)
+}
+
+impl TryFrom<&str> for Target {
+    type Error = TargetError;
+
+    fn try_from(uri: &str) -> Result<Self, TargetError> {
+        uri.parse()
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = TargetError;
+
+    fn try_from(uri: String) -> Result<Self, TargetError> {
+        uri.parse()
+    }
+}
+
+impl TryFrom<&String> for Target {
+    type Error = TargetError;
+
+    fn try_from(uri: &String) -> Result<Self, TargetError> {
+        uri.parse()
+    }
+}
+
+/// A [`Uri`](http::Uri) has lost its fragment already, if it had one: parse the string where that matters.
+impl TryFrom<http::Uri> for Target {
+    type Error = TargetError;
+
+    fn try_from(uri: http::Uri) -> Result<Self, TargetError> {
+        uri.to_string().parse()
+    }
+}
+
+impl TryFrom<&http::Uri> for Target {
+    type Error = TargetError;
+
+    fn try_from(uri: &http::Uri) -> Result<Self, TargetError> {
+        uri.to_string().parse()
+    }
+}
+
+impl From<&Target> for Target {
+    fn from(target: &Target) -> Self {
+        target.clone()
+    }
+}
+
+/// The URI, without user and password: it can be logged. A query may still hold a secret.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.host_header(), self.path_and_query)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(uri: &str) -> Target {
+        uri.parse().unwrap_or_else(|error| panic!("{uri}: {error}"))
+    }
+
+    #[test]
+    fn default_ports_are_dialed_and_left_out_of_host() {
+        for (uri, port, header) in [
+            ("ws://example.com/", 80, "example.com"),
+            ("wss://example.com/", 443, "example.com"),
+            ("WSS://Example.COM:443/", 443, "example.com"),
+            ("ws://example.com:443/", 443, "example.com:443"),
+            ("ws://example.com:/", 80, "example.com"),
+            ("ws://192.0.2.1:8080", 8080, "192.0.2.1:8080"),
+            ("wss://[2001:DB8::1]", 443, "[2001:db8::1]"),
+        ] {
+            let target = target(uri);
+            assert_eq!((target.port(), &*target.host_header()), (port, header), "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_host_to_dial_has_no_brackets() {
+        assert_eq!(target("ws://[::1]:8080/").host(), "::1");
+    }
+
+    #[test]
+    fn the_resource_name_begins_with_a_slash() {
+        for (uri, path) in [
+            ("ws://a", "/"),
+            ("ws://a/", "/"),
+            ("ws://a?b=c", "/?b=c"),
+            ("ws://a/b?c=d/@e", "/b?c=d/@e"),
+            ("ws://a//b:99999", "//b:99999"),
+        ] {
+            assert_eq!(target(uri).path_and_query(), path, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_websocket_uri_is_refused() {
+        use TargetError::*;
+        for (uri, error) in [
+            ("", Scheme),
+            ("example.com", Scheme),
+            ("/chat", Scheme),
+            ("http://example.com/", Scheme),
+            ("ws:/example.com/", Scheme),
+            ("ws://example.com/#top", Fragment),
+            ("ws://example.com#", Fragment),
+            ("ws://", Host),
+            ("ws:///path", Host),
+            ("ws://:80/", Host),
+            ("ws://a%62c/", Host),
+            ("ws://a\\b/", Host),
+            ("ws://[::1/", Host),
+            ("ws://[127.0.0.1]/", Host),
+            ("ws://[fe80::1%25eth0]/", Host),
+            ("ws://[::1]8080/", Port),
+            ("ws://a:99999/", Port),
+            ("ws://a:0/", Port),
+            ("ws://a:+80/", Port),
+            ("ws://::1/", Host),
+            ("ws://a:80:80/", Port),
+            ("ws://grüezi.example/", NotPunycode),
+            ("ws://a/grüezi", Path),
+            ("ws://u@v@a/", UserInfo),
+            ("ws://u%4@a/", UserInfo),
+            ("ws://u%3Av:w@a/", UserInfo),
+        ] {
+            assert_eq!(uri.parse::<Target>(), Err(error), "{uri}");
+        }
+    }
+
+    #[test]
+    fn space_and_control_characters_are_refused_anywhere() {
+        for byte in ['\r', '\n', '\0', ' ', '\t', '\x7F'] {
+            for uri in [format!("ws://a{byte}b/"), format!("ws://a/{byte}"), format!("{byte}ws://a/")] {
+                assert_eq!(uri.parse::<Target>(), Err(TargetError::Character), "{uri:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn user_and_password_become_basic_authorization_and_show_nowhere_else() {
+        let target = target("ws://us%65r:p%40ss:w@example.com/");
+        // base64 of "user:p@ss:w"
+        assert_eq!(target.authorization(), Some("Basic dXNlcjpwQHNzOnc="));
+        assert_eq!(target.host_header(), "example.com");
+        assert_eq!(format!("{target} {target:?}"), "ws://example.com/ Target(ws://example.com/)");
+    }
+
+    #[test]
+    fn an_http_uri_is_parsed_from_what_it_displays() {
+        let uri = http::Uri::from_static("ws://example.com:81/a?b");
+        assert_eq!(Target::try_from(uri), Ok(target("ws://example.com:81/a?b")));
+        assert_eq!(Target::try_from(http::Uri::from_static("/a")), Err(TargetError::Scheme));
+    }
+}

@@ -1,0 +1,161 @@
+//! What both ends do with the transport while the opening handshake lasts.
+
+use std::{io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Config,
+    error::{Error, Timeout},
+    handshake::{HeadEnd, HeadError, HeadScanner},
+};
+
+/// Room for one read. Few heads are larger, and those that are make the buffer double.
+const READ: usize = 2 << 10;
+
+/// How much is read, and for how long, from a peer that was turned away.
+const DRAIN_BYTES: usize = 64 << 10;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// A point in time by which something has to be done, whatever it takes on the way there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    at: Option<Instant>,
+    timeout: Timeout,
+}
+
+impl Deadline {
+    /// From now on; `None`: never.
+    pub(crate) fn after(limit: Option<Duration>, timeout: Timeout) -> Self {
+        // A limit beyond what the clock can tell is none.
+        Self { at: limit.and_then(|limit| Instant::now().checked_add(limit)), timeout }
+    }
+
+    /// Does the work, or gives it up when the time has come.
+    pub(crate) async fn run<T>(self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match self.at {
+            None => work.await,
+            Some(at) => timeout_at(at, work).await.unwrap_or(Err(Error::Timeout(self.timeout))),
+        }
+    }
+}
+
+/// Reads heads, and keeps what comes behind them.
+#[derive(Debug)]
+pub(crate) struct HeadReader {
+    buffer: BytesMut,
+}
+
+impl HeadReader {
+    pub(crate) fn new() -> Self {
+        Self { buffer: BytesMut::with_capacity(READ) }
+    }
+
+    /// Reads until a head is there: the bytes of the head, or why they are none.
+    pub(crate) async fn read<S: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut S,
+        config: &Config,
+    ) -> io::Result<Result<(BytesMut, HeadEnd), HeadError>> {
+        let mut scanner = HeadScanner::new(config);
+        loop {
+            match scanner.scan(&self.buffer) {
+                Ok(Some(end)) => return Ok(Ok((self.buffer.split_to(end.len), end))),
+                Ok(None) => self.fill(io).await?,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    /// Reads once. The end of the transport is an error here: something is still missing.
+    async fn fill<S: AsyncRead + Unpin>(&mut self, io: &mut S) -> io::Result<()> {
+        if self.buffer.len() == self.buffer.capacity() {
+            self.buffer.reserve(READ);
+        }
+        match io.read_buf(&mut self.buffer).await? {
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer ended the opening handshake")),
+            _ => Ok(()),
+        }
+    }
+
+    /// What came behind the heads: bytes of the connection, which pin none of the buffer.
+    pub(crate) fn into_unread(self) -> Bytes {
+        Bytes::copy_from_slice(&self.buffer)
+    }
+}
+
+/// Writes the whole of something, and sees it off.
+pub(crate) async fn write<S: AsyncWrite + Unpin>(io: &mut S, bytes: &[u8]) -> Result<(), Error> {
+    io.write_all(bytes).await?;
+    io.flush().await?;
+    Ok(())
+}
+
+/// Writes the last response, ends the write side, and reads what still comes: dropping a socket that has unread bytes
+/// resets the connection, which can destroy the response on its way.
+pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut S,
+    response: &[u8],
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let shut_down = async {
+        write(io, response).await?;
+        Ok(io.shutdown().await?)
+    };
+    deadline.run(shut_down).await?;
+    let brief = Deadline::after(Some(DRAIN_TIME), Timeout::Handshake);
+    // The response is out: however draining ends, it has done what it can.
+    let _ = deadline.run(brief.run(drain(io))).await;
+    Ok(())
+}
+
+async fn drain<S: AsyncRead + Unpin>(io: &mut S) -> Result<(), Error> {
+    let mut scratch = [0; 1024];
+    let mut left = DRAIN_BYTES;
+    while left > 0 {
+        match io.read(&mut scratch).await? {
+            0 => break,
+            read => left = left.saturating_sub(read),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_behind_a_head_is_kept_in_order_and_pins_no_more_than_itself() {
+        let (mut near, mut io) = tokio::io::duplex(1 << 16);
+        near.write_all(b"ONE\r\n\r\nTWO\r\nA: b\r\n\r\n\x81\x00\x82\x00").await.expect("fits");
+        let (mut reader, config) = (HeadReader::new(), Config::default());
+        for head in [&b"ONE\r\n\r\n"[..], b"TWO\r\nA: b\r\n\r\n"] {
+            let (read, end) = reader.read(&mut io, &config).await.expect("open").expect("a head");
+            assert_eq!((&read[..], end.len), (head, head.len()));
+        }
+        assert_eq!(reader.into_unread(), &b"\x81\x00\x82\x00"[..]);
+    }
+
+    #[tokio::test]
+    async fn a_head_of_any_size_within_the_limit_is_read() {
+        for len in [10, READ - 1, READ, READ + 1, 3 * READ, 16 << 10] {
+            let (mut near, mut io) = tokio::io::duplex(1 << 16);
+            let head = format!("X\r\nA: {}\r\n\r\n", "x".repeat(len - 10));
+            near.write_all(head.as_bytes()).await.expect("fits");
+            let read =
+                HeadReader::new().read(&mut io, &Config::default()).await.expect("open").expect("a head");
+            assert_eq!(read.0, head.as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deadline_beyond_what_the_clock_can_tell_is_none() {
+        let deadline = Deadline::after(Some(Duration::MAX), Timeout::Handshake);
+        assert!(deadline.run(async { Ok(()) }).await.is_ok());
+    }
+}

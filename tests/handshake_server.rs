@@ -1,0 +1,445 @@
+//! The opening handshake of a server, over the public API.
+
+#[path = "support/handshake.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod support;
+
+use std::{io, time::Duration};
+
+use fullduplex::{Config, Error, Server, Timeout, WebSocket};
+use http::Response;
+use proptest::prelude::*;
+use support::{REQUEST, SWITCHING, Script, Step, cut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
+    time::Instant,
+};
+
+/// What the server makes of these bytes, and what it answers. The peer keeps its side open.
+async fn exchange(server: &Server, input: &[u8]) -> (Result<(), Error>, String) {
+    exchange_over(duplex(1 << 20), server, input).await
+}
+
+async fn exchange_over(
+    (near, io): (DuplexStream, DuplexStream),
+    server: &Server,
+    input: &[u8],
+) -> (Result<(), Error>, String) {
+    let (mut read, mut write) = split(near);
+    let serve = async { server.receive(io).await?.accept().await.map(drop) };
+    let peer = async {
+        let mut response = String::new();
+        let (_, read) = tokio::join!(write.write_all(input), read.read_to_string(&mut response));
+        read.expect("text");
+        response
+    };
+    tokio::join!(serve, peer)
+}
+
+/// The request with one line replaced, or left out, or with more behind it.
+fn request(old: &str, new: &str) -> Vec<u8> {
+    assert!(REQUEST.contains(old), "{old}");
+    REQUEST.replacen(old, new, 1).into_bytes()
+}
+
+/// Asserts that a request is rejected with this status, told to both sides, and that the connection ends.
+async fn assert_rejected(server: &Server, input: &[u8], status: u16) -> String {
+    let (result, response) = exchange(server, input).await;
+    let shown = String::from_utf8_lossy(&input[..input.len().min(400)]).into_owned();
+    assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{shown}\n{response}");
+    let (head, body) = response.split_once("\r\n\r\n").expect("a whole head");
+    assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())), "{response}");
+    assert!(
+        head.contains("\r\nConnection: close") || head.contains("\r\nConnection: Upgrade, close"),
+        "{response}"
+    );
+    match result {
+        Err(Error::Rejected(rejection)) => assert_eq!(rejection.status(), status, "{shown}"),
+        other => panic!("{shown}: {other:?}"),
+    }
+    response
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_answered_byte_for_byte() {
+    let (result, response) = exchange(&Server::default(), REQUEST.as_bytes()).await;
+    assert!(result.is_ok());
+    assert_eq!(response, SWITCHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_01_one_deadline_covers_the_whole_request() {
+    let (mut near, io) = duplex(64);
+    let start = Instant::now();
+    let slow = tokio::spawn(async move {
+        for byte in REQUEST.bytes().cycle() {
+            if near.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let result = Server::default().receive(io).await;
+    assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+    slow.await.expect("the transport is gone, so writing ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_02_a_header_block_without_end_is_capped() {
+    for line in ["A: b\r\n", "A: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "x"] {
+        let server = Server::new(Config::new().max_headers(usize::MAX));
+        let input = format!("GET / HTTP/1.1\r\n{}", line.repeat(100_000));
+        assert_rejected(&server, input.as_bytes(), 431).await;
+    }
+    let long_line = format!("GET /{}", "a".repeat(20_000));
+    assert_rejected(&Server::default(), long_line.as_bytes(), 431).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_02_the_cap_on_bytes_is_inclusive() {
+    let exact = Server::new(Config::new().max_header_bytes(REQUEST.len()));
+    assert_eq!(exchange(&exact, REQUEST.as_bytes()).await.1, SWITCHING);
+    let short = Server::new(Config::new().max_header_bytes(REQUEST.len() - 1));
+    assert_rejected(&short, REQUEST.as_bytes(), 431).await;
+}
+
+// That each byte is looked at once is what `handshake::head` tests, where the scanner can be counted.
+#[tokio::test(start_paused = true)]
+async fn row_03_a_request_may_come_in_thousands_of_reads() {
+    let padding = format!("X-Padding: {}\r\n\r\n", "x".repeat(14_000));
+    let input = REQUEST.replace("\r\n\r\n", &format!("\r\n{padding}"));
+    let (result, response) = exchange_over(duplex(1), &Server::default(), input.as_bytes()).await;
+    assert!(result.is_ok());
+    assert_eq!(response, SWITCHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_04_ten_thousand_headers_are_too_many() {
+    let roomy = Config::new().max_header_bytes(1 << 20);
+    let input = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(10_000));
+    assert_rejected(&Server::new(roomy.clone()), input.as_bytes(), 431).await;
+    let input = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(40_000));
+    assert_rejected(&Server::new(roomy.max_headers(usize::MAX)), input.as_bytes(), 431).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
+    let server = Server::default();
+    for (old, new, status) in [
+        ("GET", "POST", 405),
+        ("GET", "HEAD", 405),
+        ("GET", "get", 405),
+        ("HTTP/1.1", "HTTP/1.0", 505),
+        ("HTTP/1.1", "HTTP/2.0", 505),
+        ("HTTP/1.1", "HTTP/0.9", 505),
+        ("Origin", "Content-Length: 5\r\nOrigin", 400),
+        ("Origin", "Content-Length: 00\r\nOrigin", 400),
+        ("Origin", "Content-Length: -0\r\nOrigin", 400),
+        ("Origin", "Transfer-Encoding: chunked\r\nOrigin", 400),
+        ("Origin", "Transfer-Encoding: identity\r\nOrigin", 400),
+    ] {
+        assert_rejected(&server, &request(old, new), status).await;
+    }
+    assert!(assert_rejected(&server, &request("GET", "PUT"), 405).await.contains("\r\nallow: GET\r\n"));
+    let empty = exchange(&server, &request("Origin", "Content-Length: 0\r\nOrigin")).await.1;
+    assert_eq!(empty, SWITCHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_06_upgrade_and_connection_are_lists_in_any_case() {
+    let server = Server::default();
+    for (old, new, status) in [
+        ("Upgrade: websocket", "X: y", 426),
+        ("Upgrade: websocket", "Upgrade: web", 426),
+        ("Upgrade: websocket", "Upgrade:", 426),
+        ("Connection: keep-alive, Upgrade", "X: y", 400),
+        ("Connection: keep-alive, Upgrade", "Connection: keep-alive", 400),
+        ("Connection: keep-alive, Upgrade", "Connection: Upgraded", 400),
+    ] {
+        assert_rejected(&server, &request(old, new), status).await;
+    }
+    for (old, new) in [
+        ("Upgrade: websocket", "uPgRaDe:WEBSOCKET"),
+        ("Upgrade: websocket", "Upgrade: h2c , websocket"),
+        ("Connection: keep-alive, Upgrade", "Connection: UPGRADE"),
+        ("Connection: keep-alive, Upgrade", "Connection: close,,upgrade\t"),
+        ("Connection: keep-alive, Upgrade", "Connection: keep-alive\r\nConnection: upgrade"),
+    ] {
+        assert_eq!(exchange(&server, &request(old, new)).await.1, SWITCHING, "{new}");
+    }
+    let response = assert_rejected(&server, &request("Upgrade: websocket", "X: y"), 426).await;
+    assert!(response.contains("\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"), "{response}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_07_the_key_is_base64_of_sixteen_bytes_and_stands_there_once() {
+    const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for new in [
+        "",
+        "Sec-WebSocket-Key:\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSE=\r\n",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ!==\r\n",
+        &KEY.repeat(2),
+    ] {
+        assert_rejected(&Server::default(), &request(KEY, new), 400).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_08_another_version_is_told_which_one_is_spoken() {
+    const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+    for new in [
+        "",
+        "Sec-WebSocket-Version: 8\r\n",
+        "Sec-WebSocket-Version: 13, 8\r\n",
+        "Sec-WebSocket-Version: 013\r\n",
+        &VERSION.repeat(2),
+    ] {
+        let response = assert_rejected(&Server::default(), &request(VERSION, new), 426).await;
+        assert!(response.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{response}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_09_doubled_fields_and_two_framings_are_refused() {
+    for (old, new) in [
+        ("Host: server.example.com\r\n", ""),
+        ("Host", "Host: server.example.com\r\nHost"),
+        ("Host", "Host: other.example.com\r\nhost"),
+        ("Origin", "Content-Length: 0\r\nContent-Length: 0\r\nOrigin"),
+        ("Origin", "Content-Length: 0, 0\r\nOrigin"),
+        ("Origin", "Content-Length: 0\r\nTransfer-Encoding: chunked\r\nOrigin"),
+        ("Origin", "Origin: http://example.com\r\nOrigin"),
+    ] {
+        assert_rejected(&Server::default(), &request(old, new), 400).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_10_what_two_parsers_read_differently_is_refused() {
+    for (old, new) in [
+        ("\r\n", "\n"),
+        ("Origin: http://example.com\r\n\r\n", "Origin: http://example.com\n\n"),
+        ("Origin:", "X: y\r\n folded\r\nOrigin:"),
+        ("Origin:", "X: y\r\n\tfolded\r\nOrigin:"),
+        ("Origin:", "X: a\0b\r\nOrigin:"),
+        ("Origin:", "X: a\rb\r\nOrigin:"),
+        ("Origin:", "X: a\x0bb\r\nOrigin:"),
+        ("Origin:", "X: a\x7fb\r\nOrigin:"),
+        ("Origin:", "Origin :"),
+        ("Origin:", "Orig\0in:"),
+        ("Origin:", ":"),
+        ("Origin:", "no colon\r\nOrigin:"),
+        ("GET", "\r\nGET"),
+        ("GET", "\nGET"),
+        ("GET", "\0GET"),
+        ("GET", " GET"),
+        ("GET", "\x16\x03\x01\x02"),
+        ("/chat", "/ch at"),
+        ("/chat", "/chat#fragment"),
+        ("/chat", "*"),
+        ("GET /chat", "GET  /chat"),
+    ] {
+        assert_rejected(&Server::default(), &request(old, new), 400).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_11_a_cross_site_origin_is_rejected() {
+    let server = Server::default().allow_origins(["https://example.com"]);
+    assert_rejected(&server, REQUEST.as_bytes(), 403).await;
+    let same_site = request("Origin: http:", "Origin: https:");
+    assert_eq!(exchange(&server, &same_site).await.1, SWITCHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
+    assert!(Response::builder().header("x", "a\r\nb: c").body(()).is_err(), "http types refuse it");
+    for (name, value) in
+        [("sec-websocket-accept", "x"), ("connection", "close"), ("sec-websocket-protocol", "chat")]
+    {
+        let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
+        let pending = Server::default().receive(io).await.expect("a valid request");
+        let own = Response::builder().header(name, value).body(()).expect("valid");
+        let result = pending.accept_with(own).await;
+        assert!(matches!(result, Err(Error::Invalid(_))), "{name}: {result:?}");
+        assert_eq!((written.text(), written.is_dropped()), (String::new(), true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_13_h2c_is_no_upgrade_and_a_second_request_gets_no_response() {
+    let server = Server::default();
+    assert_rejected(&server, &request("Upgrade: websocket", "Upgrade: h2c"), 426).await;
+    let (_, response) = exchange(&server, REQUEST.repeat(2).as_bytes()).await;
+    assert_eq!(response, SWITCHING);
+    // Behind a request that is refused, nothing is read as another either.
+    let refused = [request("GET", "POST"), REQUEST.into()].concat();
+    assert_eq!(assert_rejected(&server, &refused, 405).await.matches("HTTP/1.1").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_14_frames_in_the_same_packet_change_nothing_about_the_handshake() {
+    let input = [REQUEST.as_bytes(), b"\x81\x85\0\0\0\0hello\r\n\r\n\0"].concat();
+    assert_eq!(exchange(&Server::default(), &input).await.1, SWITCHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_14_frames_in_the_same_packet_as_the_request_are_received_in_order() {
+    let (mut near, io) = duplex(1 << 16);
+    let input = [REQUEST.as_bytes(), b"\x81\x85\0\0\0\0hello\x81\x83\0\0\0\0bye"].concat();
+    near.write_all(&input).await.expect("fits");
+    let mut ws = fullduplex::accept(io).await.expect("accepted");
+    assert_eq!(ws.recv().await.expect("open"), Some("hello".into()));
+    assert_eq!(ws.recv().await.expect("open"), Some("bye".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_51_the_end_of_the_transport_inside_the_request_releases_it() {
+    for end in 0..REQUEST.len() {
+        let (io, written) = Script::new(cut(&REQUEST.as_bytes()[..end], &[]));
+        let result = Server::default().receive(io).await;
+        assert!(
+            matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::UnexpectedEof),
+            "{end}: {result:?}"
+        );
+        assert_eq!((written.text(), written.is_dropped()), (String::new(), true));
+
+        let steps = cut(&REQUEST.as_bytes()[..end], &[]).into_iter();
+        let (io, written) = Script::new(steps.chain([Step::Fails(io::ErrorKind::ConnectionReset)]));
+        let result = Server::default().receive(io).await;
+        assert!(
+            matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::ConnectionReset),
+            "{end}: {result:?}"
+        );
+        assert!(written.is_dropped());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_52_dropping_the_future_drops_the_transport() {
+    let (io, written) = Script::new([Step::Bytes(REQUEST[..100].into()), Step::Hangs]);
+    let patience = Duration::from_secs(1);
+    assert!(tokio::time::timeout(patience, fullduplex::accept(io)).await.is_err());
+    assert!(written.is_dropped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subprotocol_is_chosen_by_the_servers_preference() {
+    let input = request("Origin", "Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: c\r\nOrigin");
+    let line = "Sec-WebSocket-Protocol: c\r\n\r\n";
+    let response = exchange(&Server::default().subprotocols(["x", "c", "a"]), &input).await.1;
+    assert_eq!(response, SWITCHING.replace("xOo=\r\n\r\n", &format!("xOo=\r\n{line}")));
+    assert_eq!(exchange(&Server::default().subprotocols(["x"]), &input).await.1, SWITCHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_may_look_at_the_request_and_answer_as_it_likes() {
+    let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
+    let pending = Server::default().receive(io).await.expect("a valid request");
+    assert_eq!(pending.request().uri().path(), "/chat");
+    assert_eq!(pending.request().headers()["origin"], "http://example.com");
+    let own = Response::builder().header("Set-Cookie", "seen=1").body(()).expect("valid");
+    let ws: WebSocket<_> = pending.accept_with(own).await.expect("accepted");
+    assert_eq!(written.text(), SWITCHING.replace("\r\n\r\n", "\r\nset-cookie: seen=1\r\n\r\n"));
+    drop(ws);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_of_the_application_goes_out_whole_before_the_transport_ends() {
+    let (mut near, io) = duplex(1 << 16);
+    near.write_all(REQUEST.as_bytes()).await.expect("fits");
+    near.write_all(b"never read").await.expect("fits");
+    let pending = Server::default().receive(io).await.expect("a valid request");
+    let start = Instant::now();
+    let own =
+        Response::builder().status(401).header("WWW-Authenticate", "Basic").body("who?").expect("valid");
+    pending.reject(own).await.expect("written");
+    assert_eq!(start.elapsed().as_secs(), 1, "a peer that does not close is waited for, but briefly");
+    let mut response = String::new();
+    near.read_to_string(&mut response).await.expect("text");
+    assert_eq!(
+        response,
+        "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic\r\nConnection: close\r\nContent-Length: 4\r\n\r\nwho?"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_no_response_is_given_up_at_the_deadline() {
+    let (mut near, io) = duplex(1024);
+    near.write_all(REQUEST.as_bytes()).await.expect("fits");
+    let pending = Server::default().receive(io).await.expect("a valid request");
+    let start = Instant::now();
+    let result = pending.reject(Response::new(vec![b'x'; 10_000])).await;
+    assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_stops_sending_is_drained_only_so_far() {
+    let (near, io) = duplex(1024);
+    let (mut read, mut write) = split(near);
+    let flood = tokio::spawn(async move { while write.write_all(&[b'x'; 512]).await.is_ok() {} });
+    let start = Instant::now();
+    let result = Server::new(Config::new().max_header_bytes(100)).receive(io).await;
+    assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
+    assert!(start.elapsed() < Duration::from_secs(1));
+    flood.await.expect("ends with the transport");
+    let mut response = String::new();
+    read.read_to_string(&mut response).await.expect("text");
+    assert!(response.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
+async fn a_rejection_survives_what_the_client_has_sent_in_vain() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let mut client =
+        tokio::net::TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+    client.write_all(&[b'x'; 50_000]).await.expect("fits the socket's buffers");
+    let (tcp, _) = listener.accept().await.expect("a client");
+    let serve = tokio::spawn(async move { Server::default().receive(tcp).await.map(drop) });
+    let mut response = String::new();
+    client.read_to_string(&mut response).await.expect("no reset");
+    assert!(response.starts_with("HTTP/1.1 431 ") && response.ends_with("too large\n"), "{response}");
+    drop(client);
+    assert!(matches!(serve.await.expect("no panic"), Err(Error::Rejected(_))));
+}
+
+#[test]
+fn accepting_costs_the_task_little_more_than_the_connection() {
+    let (_, io) = duplex(1);
+    let future = fullduplex::accept(io);
+    let size = size_of_val(&future);
+    println!("{size} bytes, of a connection of {}", size_of::<WebSocket<DuplexStream>>());
+    assert!(size <= size_of::<WebSocket<DuplexStream>>() + 300, "{size}");
+    fn assert_send(_: impl Send) {}
+    assert_send(future);
+}
+
+proptest! {
+    #[test]
+    fn however_a_request_is_cut_into_reads_the_answer_is_the_same(
+        places in proptest::collection::vec(any::<usize>(), 0..20),
+        case in 0..4usize,
+    ) {
+        let input = [
+            REQUEST.as_bytes().to_vec(),
+            [REQUEST.as_bytes(), b"\x81\x80\0\0\0\0"].concat(),
+            request("Host", " Host"),
+            request("GET", "PUT"),
+        ][case].clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let (expected, found) = runtime.block_on(async {
+            let (whole, expected) = Script::new(cut(&input, &[]));
+            let (pieces, found) = Script::new(cut(&input, &places));
+            let _ = fullduplex::accept(whole).await;
+            let _ = fullduplex::accept(pieces).await;
+            (expected.text(), found.text())
+        });
+        prop_assert!(!expected.is_empty());
+        prop_assert_eq!(expected, found);
+    }
+}

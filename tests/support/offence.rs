@@ -1,0 +1,99 @@
+//! Input that fails the connection, and what has to come of it.
+
+use std::pin::pin;
+
+use fullduplex::{
+    Config, Error, Message,
+    Role::{self, Client, Server},
+    proto::ProtocolError,
+};
+
+use super::{
+    frames::{self, Frame, close, text},
+    pending, script,
+};
+
+/// Input that fails the connection.
+#[derive(Debug)]
+pub struct Offence {
+    role: Role,
+    config: Config,
+    input: Vec<u8>,
+    before: Vec<Message>,
+    /// How much each read brings at most.
+    reads: &'static [usize],
+}
+
+/// A connection of this role gets this input.
+pub fn offence(role: Role, input: impl Into<Vec<u8>>) -> Offence {
+    let reads = &[usize::MAX, 1];
+    Offence { role, config: Config::new(), input: input.into(), before: Vec::new(), reads }
+}
+
+impl Offence {
+    pub fn with(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What is received before it fails.
+    pub fn after(mut self, messages: &[&str]) -> Self {
+        self.before = messages.iter().map(|message| Message::from(*message)).collect();
+        self
+    }
+
+    /// Comes in one read, and not byte by byte too.
+    pub fn at_once(mut self) -> Self {
+        self.reads = &[usize::MAX];
+        self
+    }
+
+    /// Whether the input comes in one read or byte by byte: the messages before it are received, the Close goes out at
+    /// once, the error is told once and after that, and what follows is not received.
+    pub async fn fails(self, error: ProtocolError, code: u16, reason: &str) {
+        for &at_most in self.reads {
+            let (mut ws, script) = script::open(self.role, &self.config);
+            script.read_at_most(at_most);
+            script.bring(self.input.clone());
+            for message in &self.before {
+                assert_eq!(ws.recv().await.expect("it came before"), Some(message.clone()));
+            }
+            pending(pin!(ws.recv()), "the stream has not ended");
+            assert_close(self.role, &script.take_written(), code, reason);
+            assert!(script.is_shut_down(), "who fails the connection ends the stream first");
+
+            script.bring(sent_to(self.role, text("too late")).build());
+            script.end();
+            match ws.recv().await {
+                Err(Error::Protocol(told)) => assert_eq!(told, error),
+                other => panic!("{error:?} was to be told, not {other:?}"),
+            }
+            for _ in 0..3 {
+                assert_eq!(ws.recv().await.expect("the error was told"), None);
+            }
+            assert_eq!(script.written(), b"", "nothing follows the Close");
+        }
+    }
+}
+
+/// The only thing on the wire is this Close, masked if it comes from a client.
+pub fn assert_close(role: Role, written: &[u8], code: u16, reason: &str) {
+    match role {
+        Server => assert_eq!(written, close(code, reason).build()),
+        Client => {
+            assert_eq!(written.get(1).map(|second| second & 0x80), Some(0x80), "a client masks");
+            let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+            assert_eq!(frames::parse(written), [(0x88, payload)]);
+        }
+    }
+}
+
+/// The frame as the peer of this role sends it: masked to a server, not to a client.
+pub fn sent_to(role: Role, frame: Frame) -> Frame {
+    if role == Server { frame.masked() } else { frame }
+}
+
+/// Frames as the peer of this role sends them.
+pub fn wire_to(role: Role, frames: &[Frame]) -> Vec<u8> {
+    frames.iter().flat_map(|frame| sent_to(role, frame.clone()).build()).collect()
+}

@@ -1,0 +1,407 @@
+//! Keep-alive pings and deadlines, on a clock that the tests move.
+
+mod support;
+
+use std::{pin::pin, time::Duration};
+
+use fullduplex::{CloseCode, Config, Error, Message, Role, Timeout, WebSocket};
+use support::{
+    frames::{self, binary, close, ping, pong, text, wire},
+    pending,
+    script::{self, Script, Scripted},
+};
+use tokio::time::{Instant, advance};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// A ping after 20 seconds of silence, 20 more for its pong, and no other deadline.
+fn keep_alive() -> Config {
+    quiet().ping_interval(20 * SECOND).pong_timeout(20 * SECOND)
+}
+
+/// No deadline at all.
+fn quiet() -> Config {
+    let config = Config::new().close_timeout(None).write_timeout(None).idle_timeout(None);
+    config.ping_interval(None).pong_timeout(None)
+}
+
+/// The payload of the only frame that was written, which is a ping.
+#[track_caller]
+fn only_ping(script: &Script) -> Vec<u8> {
+    match &frames::parse(&script.take_written())[..] {
+        [(0x89, payload)] => payload.clone(),
+        other => panic!("one ping was to be written, not {other:?}"),
+    }
+}
+
+/// Polls `recv`, which has nothing to give.
+#[track_caller]
+fn nothing_received(ws: &mut WebSocket<Scripted>) {
+    pending(pin!(ws.recv()), "nothing came and no deadline passed");
+}
+
+#[track_caller]
+fn timed_out(result: Result<Option<Message>, Error>, expected: Timeout) {
+    match result {
+        Err(Error::Timeout(told)) => assert_eq!(told, expected),
+        other => panic!("a timeout ({expected}) was to be told, not {other:?}"),
+    }
+}
+
+// --- keep-alive
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_goes_out_after_the_interval_of_silence_and_not_before() {
+    for role in [Role::Server, Role::Client] {
+        let (mut ws, script) = script::open(role, &keep_alive());
+        nothing_received(&mut ws);
+        advance(20 * SECOND - MILLISECOND).await;
+        nothing_received(&mut ws);
+        assert_eq!(script.written(), b"");
+        advance(MILLISECOND).await;
+        nothing_received(&mut ws);
+        assert_eq!(script.written()[1] & 0x80 != 0, role == Role::Client, "a client masks");
+        assert_eq!(only_ping(&script).len(), 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_interval_wakes_who_waits_in_recv() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    let started = Instant::now();
+    let receiving = tokio::spawn(async move { (ws.recv().await, ws) });
+    while script.written().is_empty() {
+        tokio::time::sleep(MILLISECOND).await;
+    }
+    assert_eq!(started.elapsed().as_secs(), 20);
+    receiving.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_counts_from_the_last_message() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    nothing_received(&mut ws);
+    advance(15 * SECOND).await;
+    script.bring(text("here").masked().build());
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("here")));
+    nothing_received(&mut ws);
+    advance(20 * SECOND - MILLISECOND).await;
+    nothing_received(&mut ws);
+    assert_eq!(script.written(), b"");
+    advance(MILLISECOND).await;
+    nothing_received(&mut ws);
+    only_ping(&script);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_matching_pong_keeps_the_connection_and_the_next_ping_follows_an_interval_later() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    nothing_received(&mut ws);
+    let mut payloads = Vec::new();
+    for _ in 0..10 {
+        advance(20 * SECOND).await;
+        nothing_received(&mut ws);
+        let payload = only_ping(&script);
+        // Just in time.
+        advance(20 * SECOND - MILLISECOND).await;
+        script.bring(pong(&payload).masked().build());
+        nothing_received(&mut ws);
+        assert_eq!(script.written(), b"");
+        payloads.push(payload);
+    }
+    payloads.sort();
+    payloads.dedup();
+    assert!(payloads.len() > 8, "pings can be told apart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_pong_the_timeout_is_told_once_and_a_close_with_1011_is_attempted() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    let started = Instant::now();
+    let error = ws.recv().await.expect_err("no pong comes");
+    assert_eq!(started.elapsed(), 40 * SECOND);
+    assert!(matches!(error, Error::Timeout(Timeout::Pong)), "{error:?}");
+    assert_eq!(error.close_code(), Some(CloseCode::INTERNAL_ERROR));
+    let written = script.written();
+    assert_eq!(written[6..], close(1011, "pong timeout").build());
+    assert!(script.is_shut_down());
+    for _ in 0..3 {
+        assert_eq!(ws.recv().await.expect("it was told"), None);
+        assert!(matches!(ws.send("too late").await, Err(Error::Closed)));
+    }
+    assert_eq!(script.written(), written);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_that_does_not_match_is_no_answer() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    nothing_received(&mut ws);
+    advance(20 * SECOND).await;
+    nothing_received(&mut ws);
+    let mut wrong = only_ping(&script);
+    wrong[0] ^= 1;
+    script.bring(wire(&[pong(wrong).masked(), pong("").masked(), text("still here").masked()]));
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("still here")));
+    let started = Instant::now();
+    timed_out(ws.recv().await, Timeout::Pong);
+    assert_eq!(started.elapsed(), 20 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_pong_timeout_a_ping_may_go_unanswered_for_ever() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive().pong_timeout(None));
+    nothing_received(&mut ws);
+    advance(20 * SECOND).await;
+    nothing_received(&mut ws);
+    only_ping(&script);
+    advance(86_400 * SECOND).await;
+    nothing_received(&mut ws);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_was_busy_finds_the_pong_in_the_stream_and_times_nothing_out() {
+    for at_most in [usize::MAX, 1] {
+        let (mut ws, script) = script::open(Role::Server, &keep_alive());
+        script.read_at_most(at_most);
+        nothing_received(&mut ws);
+        advance(20 * SECOND).await;
+        nothing_received(&mut ws);
+        let payload = only_ping(&script);
+        // The pong comes in a later read than a message, and nobody polls for an hour.
+        script.bring(text("first").masked().build());
+        script.bring(pong(payload).masked().build());
+        advance(3600 * SECOND).await;
+        assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("first")));
+        advance(3600 * SECOND).await;
+        nothing_received(&mut ws);
+        assert_eq!(script.written(), b"");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_large_frame_causes_no_pong_timeout_while_its_bytes_keep_coming() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    let frame = binary(vec![7; 1000]).masked().build();
+    for byte in &frame[..100] {
+        script.bring([*byte]);
+        nothing_received(&mut ws);
+        advance(19 * SECOND).await;
+    }
+    // The ping was sent, and cannot be answered before the frame ends.
+    only_ping(&script);
+    // Only that no more bytes come is an end.
+    let started = Instant::now();
+    timed_out(ws.recv().await, Timeout::Pong);
+    assert_eq!(started.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_frame_that_the_peer_takes_slowly_causes_no_pong_timeout_while_it_takes_bytes() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    let message = vec![7; 10_000];
+    script.allow_writes(0);
+    ws.feed(message.clone()).await.expect("room");
+    for _ in 0..100 {
+        script.allow_writes(100);
+        nothing_received(&mut ws);
+        advance(SECOND).await;
+    }
+    // The ping, which was due after 20 seconds, could not leave before the frame's end.
+    script.allow_writes(None);
+    nothing_received(&mut ws);
+    let frames = frames::parse(&script.take_written());
+    assert_eq!(frames[0], (0x82, message));
+    assert_eq!(frames[1].0, 0x89);
+    advance(20 * SECOND - MILLISECOND).await;
+    nothing_received(&mut ws);
+    script.bring(pong(&frames[1].1).masked().build());
+    nothing_received(&mut ws);
+    assert_eq!(script.written(), b"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_the_peer_never_takes_is_not_answered_in_time() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    script.allow_writes(0);
+    let started = Instant::now();
+    timed_out(ws.recv().await, Timeout::Pong);
+    assert_eq!(started.elapsed(), 40 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_wakes_whoever_polled_last() {
+    let (mut ws, _script) = script::open(Role::Server, &keep_alive());
+    nothing_received(&mut ws);
+    advance(5 * SECOND).await;
+    let started = Instant::now();
+    let (result, _ws) = tokio::spawn(async move { (ws.recv().await, ws) }).await.expect("no panic");
+    timed_out(result, Timeout::Pong);
+    assert_eq!(started.elapsed(), 35 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_keep_alive_ping_follows_our_close() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    nothing_received(&mut ws);
+    ws.start_close(None).expect("open");
+    nothing_received(&mut ws);
+    assert_eq!(script.take_written(), frames::close_empty().build());
+    advance(3600 * SECOND).await;
+    nothing_received(&mut ws);
+    assert_eq!(script.written(), b"");
+}
+
+// --- the other deadlines
+
+#[tokio::test(start_paused = true)]
+async fn the_idle_timeout_ends_a_silent_connection_with_1001() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().idle_timeout(30 * SECOND));
+    let started = Instant::now();
+    let error = ws.recv().await.expect_err("nothing comes");
+    assert_eq!(started.elapsed(), 30 * SECOND);
+    assert!(matches!(error, Error::Timeout(Timeout::Idle)), "{error:?}");
+    assert_eq!(error.close_code(), Some(CloseCode::GOING_AWAY));
+    assert_eq!(script.written(), close(1001, "idle timeout").build());
+    assert_eq!(ws.recv().await.expect("it was told"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_write_timeout_starts_anew_with_every_byte_that_is_taken() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().write_timeout(30 * SECOND));
+    script.allow_writes(0);
+    ws.feed("a message").await.expect("room");
+    for _ in 0..5 {
+        pending(pin!(ws.flush()), "the stream takes nothing");
+        advance(30 * SECOND - MILLISECOND).await;
+        pending(pin!(ws.flush()), "the deadline has not passed");
+        script.allow_writes(1);
+    }
+    pending(pin!(ws.flush()), "the stream takes one byte");
+    let started = Instant::now();
+    let error = ws.flush().await.expect_err("the stream takes nothing");
+    assert_eq!(started.elapsed(), 30 * SECOND);
+    assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:?}");
+    assert_eq!(error.close_code(), None);
+    assert_eq!(script.written().len(), 5);
+    assert!(matches!(ws.flush().await, Err(Error::Closed)), "the message is lost");
+    script.end();
+    assert_eq!(ws.recv().await.expect("it was told"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_write_timeout_is_judged_by_recv_and_by_feed_too() {
+    let config = quiet().write_timeout(30 * SECOND).max_write_buffer(10);
+    for receives in [true, false] {
+        let (mut ws, script) = script::open(Role::Server, &config);
+        script.allow_writes(0);
+        ws.feed("a message").await.expect("the queue is empty");
+        let started = Instant::now();
+        let error = if receives {
+            ws.recv().await.expect_err("the stream takes nothing")
+        } else {
+            ws.feed("another").await.expect_err("the stream takes nothing")
+        };
+        assert_eq!(started.elapsed(), 30 * SECOND);
+        assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_the_stream_never_finishes_is_a_write_that_is_stuck() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().write_timeout(30 * SECOND));
+    script.block_flush(true);
+    let started = Instant::now();
+    let error = ws.send("held back").await.expect_err("the stream never flushes");
+    assert_eq!(started.elapsed(), 30 * SECOND);
+    assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_nothing_for_a_while_and_then_all_times_nothing_out() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().write_timeout(30 * SECOND));
+    for _ in 0..3 {
+        script.allow_writes(0);
+        ws.feed("a message").await.expect("room");
+        pending(pin!(ws.flush()), "the stream takes nothing");
+        advance(20 * SECOND).await;
+        script.allow_writes(None);
+        ws.flush().await.expect("the stream takes all");
+    }
+    assert_eq!(script.written(), wire(&[text("a message"), text("a message"), text("a message")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_timeout_hides_no_message_that_already_came() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().write_timeout(30 * SECOND));
+    script.bring(wire(&[text("first").masked(), text("second").masked()]));
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("first")));
+    script.allow_writes(0);
+    let error = ws.send("an answer").await.expect_err("the stream takes nothing");
+    assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:?}");
+    assert_eq!(ws.recv().await.expect("it came before"), Some(Message::from("second")));
+    script.end();
+    assert_eq!(ws.recv().await.expect("the error was told"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_timeout_ends_the_wait_for_the_peers_close_and_is_no_error() {
+    for role in [Role::Server, Role::Client] {
+        let (mut ws, script) = script::open(role, &quiet().close_timeout(5 * SECOND));
+        let started = Instant::now();
+        ws.close(CloseCode::NORMAL, "bye").await.expect("our Close is out");
+        assert_eq!(started.elapsed(), 5 * SECOND);
+        assert_eq!(frames::parse(&script.written()), [(0x88, b"\x03\xE8bye".to_vec())]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_timeout_is_an_error_where_our_close_could_not_leave() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().close_timeout(5 * SECOND));
+    script.allow_writes(3);
+    let started = Instant::now();
+    let error = ws.close(CloseCode::NORMAL, "bye").await.expect_err("the stream takes three bytes");
+    assert_eq!(started.elapsed(), 5 * SECOND);
+    assert!(matches!(error, Error::Timeout(Timeout::Close)), "{error:?}");
+    assert_eq!(error.close_code(), None);
+    assert_eq!(ws.recv().await.expect("it was told"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_timeout_does_not_start_anew_with_what_the_peer_sends() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().close_timeout(5 * SECOND));
+    ws.start_close(None).expect("open");
+    nothing_received(&mut ws);
+    for _ in 0..4 {
+        advance(SECOND).await;
+        script.bring(wire(&[text("not done").masked(), ping("").masked()]));
+        assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("not done")));
+        nothing_received(&mut ws);
+    }
+    let started = Instant::now();
+    assert_eq!(ws.recv().await.expect("our Close is out"), None);
+    assert_eq!(started.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_every_deadline_off_nothing_is_ever_sent_and_nothing_ends() {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    for _ in 0..24 {
+        nothing_received(&mut ws);
+        advance(3600 * SECOND).await;
+    }
+    nothing_received(&mut ws);
+    assert_eq!(script.written(), b"");
+    assert_eq!((script.writes(), script.flushes()), (0, 0));
+
+    script.allow_writes(0);
+    ws.feed("stuck").await.expect("room");
+    ws.start_close(None).expect("open");
+    for _ in 0..24 {
+        nothing_received(&mut ws);
+        advance(3600 * SECOND).await;
+    }
+    script.allow_writes(None);
+    nothing_received(&mut ws);
+    assert_eq!(script.written(), wire(&[text("stuck"), frames::close_empty()]));
+}
