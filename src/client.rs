@@ -13,7 +13,7 @@ use crate::{
         BodyReader, Client, HeadError, InvalidHandshake, Negotiated, ResponseError, Target, TargetError,
         parse_scanned_response,
     },
-    transport::{Deadline, HeadReader, write},
+    opening::{Deadline, HeadReader, write},
 };
 
 /// How many interim responses may come before the one that counts.

@@ -12,7 +12,7 @@ mod server;
 #[cfg(feature = "tokio")]
 mod stream;
 #[cfg(feature = "tokio")]
-mod transport;
+mod opening;
 #[cfg(feature = "tokio")]
 pub use client::connect;
 #[cfg(feature = "tokio")]

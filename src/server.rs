@@ -11,7 +11,7 @@ use crate::{
         Negotiated, Rejection, Server, encode_rejection, encode_response, extend_response,
         parse_scanned_request, validate,
     },
-    transport::{Deadline, HeadReader, write, write_last},
+    opening::{Deadline, HeadReader, write, write_last},
 };
 
 /// Accepts a WebSocket connection, with the defaults: any origin, no subprotocol.
