@@ -6,13 +6,13 @@ mod dial;
 #[cfg(feature = "tokio")]
 mod error;
 pub mod handshake;
+#[cfg(feature = "tokio")]
+mod opening;
 pub mod proto;
 #[cfg(feature = "tokio")]
 mod server;
 #[cfg(feature = "tokio")]
 mod stream;
-#[cfg(feature = "tokio")]
-mod opening;
 #[cfg(feature = "tokio")]
 pub use client::connect;
 #[cfg(feature = "tokio")]

@@ -136,25 +136,15 @@ fn pass_avx512(data: &mut [u8], key: [u8; 4]) -> bool {
     pass(data, key)
 }
 
-/// The algorithm, written once so that the compiler makes vectors of it: XOR with the repeated key, and the OR of
-/// everything that came out, whose high bits tell of bytes beyond ASCII.
+/// The algorithm, written once and plainly, so that the compiler makes vectors of it: XOR with the repeated key, and the
+/// OR of everything that came out, whose high bits tell of bytes beyond ASCII.
 #[inline(always)]
 fn pass(data: &mut [u8], key: [u8; 4]) -> bool {
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
     let [a, b, c, d] = key;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let mut seen = [0; 8];
-    let (blocks, rest) = data.as_chunks_mut::<64>();
-    for block in blocks {
-        let (words, _) = block.as_chunks_mut::<8>();
-        for (bytes, seen) in words.iter_mut().zip(&mut seen) {
-            let unmasked = u64::from_ne_bytes(*bytes) ^ word;
-            *seen |= unmasked;
-            *bytes = unmasked.to_ne_bytes();
-        }
-    }
-    let mut seen = seen.iter().fold(0, |all, one| all | one);
-    let (words, rest) = rest.as_chunks_mut::<8>();
+    let mut seen = 0;
+    let (words, rest) = data.as_chunks_mut::<8>();
     for bytes in words {
         let unmasked = u64::from_ne_bytes(*bytes) ^ word;
         seen |= unmasked;

@@ -1,0 +1,70 @@
+//! The client under test for the Autobahn test suite: runs every case of a `wstest -m fuzzingserver`, then has the
+//! report written.
+//!
+//! ```text
+//! cargo run --release --example autobahn_client -- --url ws://127.0.0.1:9001 --agent fullduplex
+//! ```
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use fullduplex::{Client, ClientStream, CloseCode, Config, Error, WebSocket};
+
+/// Runs all cases of an Autobahn fuzzing server against this library's client.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Where the fuzzing server listens.
+    #[arg(long, default_value = "ws://127.0.0.1:9001")]
+    url: String,
+    /// The name under which the results are reported.
+    #[arg(long, default_value = "fullduplex")]
+    agent: String,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args).await {
+        Ok(cases) => {
+            println!("{cases} cases run");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("autobahn_client: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<u32, Box<dyn std::error::Error>> {
+    let mut ws = connect(&args.url, "/getCaseCount").await?;
+    let count = ws.recv().await?.ok_or("the server closed before it told how many cases there are")?;
+    let cases = count.as_text().ok_or("the number of cases is not text")?.parse()?;
+    ws.close(CloseCode::NORMAL, "").await?;
+    for case in 1..=cases {
+        let ws = connect(&args.url, &format!("/runCase?case={case}&agent={}", args.agent)).await?;
+        // Most cases are about errors: the report judges them.
+        if let Err(error) = echo(ws).await {
+            println!("case {case} of {cases}: {error}");
+        }
+    }
+    let ws = connect(&args.url, &format!("/updateReports?agent={}", args.agent)).await?;
+    echo(ws).await?;
+    Ok(cases)
+}
+
+async fn connect(url: &str, path: &str) -> Result<WebSocket<ClientStream>, Error> {
+    let client = Client::new(Config::new().ping_interval(None));
+    Ok(client.connect(format!("{}{path}", url.trim_end_matches('/'))).await?.0)
+}
+
+async fn echo(mut ws: WebSocket<ClientStream>) -> Result<(), Error> {
+    while let Some(message) = ws.recv().await? {
+        match ws.feed(message).await {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

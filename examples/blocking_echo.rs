@@ -1,0 +1,231 @@
+//! An echo server without tokio: the protocol core and the opening handshake, driven over blocking sockets, a thread for
+//! each connection.
+//!
+//! ```text
+//! cargo run --release --example blocking_echo -- --listen 127.0.0.1:9001
+//! ```
+
+use std::{
+    error::Error,
+    io::{self, IoSlice, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, BufMut};
+use clap::Parser;
+use fullduplex::{
+    Config, Message, Role, Server,
+    handshake::{HeadScanner, Rejection, encode_response, parse_request, respond},
+    proto::{Batch, Closing, Lent, MaskKey, ProtocolError, ReceivePath, Received, SendPath, Want},
+};
+
+/// How much one read brings at most.
+const READ: usize = 64 << 10;
+
+/// An echo server for WebSocket over blocking sockets.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Address to listen on; port 0 lets the system choose one.
+    #[arg(long, default_value = "127.0.0.1:9001")]
+    listen: SocketAddr,
+}
+
+fn main() -> ExitCode {
+    match serve(Args::parse().listen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("blocking_echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(listen: SocketAddr) -> io::Result<()> {
+    let listener = TcpListener::bind(listen)
+        .map_err(|error| io::Error::new(error.kind(), format!("{listen}: {error}")))?;
+    println!("listening on ws://{}", listener.local_addr()?);
+    loop {
+        match listener.accept() {
+            Ok((tcp, peer)) => {
+                thread::spawn(move || {
+                    if let Err(error) = connection(tcp) {
+                        eprintln!("{peer}: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                eprintln!("accept: {error}");
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+fn connection(mut tcp: TcpStream) -> Result<(), Box<dyn Error>> {
+    tcp.set_nodelay(true)?;
+    let config = Config::new();
+    let unread = open(&mut tcp, &Server::new(config.clone()))?;
+    tcp.set_read_timeout(None)?;
+    tcp.set_write_timeout(config.write_timeout)?;
+    let mut echo = Echo {
+        receive: ReceivePath::new(Role::Server, &config),
+        send: SendPath::new(Role::Server, &config),
+        lent: Lent::new(),
+        batch: Batch::new(),
+        failed: None,
+    };
+    echo.run(&mut tcp, unread)?;
+    end(&mut tcp, config.close_timeout)?;
+    echo.failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// The opening handshake; gives what was read behind it.
+fn open(tcp: &mut TcpStream, server: &Server) -> Result<Vec<u8>, Box<dyn Error>> {
+    let deadline = server.config().handshake_timeout.map(|timeout| Instant::now() + timeout);
+    let mut read = Vec::new();
+    let mut scanner = HeadScanner::new(server.config());
+    let answer = loop {
+        match scanner.scan(&read) {
+            Ok(None) => receive_more(tcp, &mut read, deadline)?,
+            Ok(Some(end)) => {
+                let unread = read.split_off(end.len);
+                break parse_request(&read, server.config())
+                    .and_then(|request| respond(&request.into_parts().0, server))
+                    .map(|(response, _negotiated)| (response, unread));
+            }
+            Err(error) => break Err(Rejection::from(error)),
+        }
+    };
+    match answer {
+        Ok((response, unread)) => {
+            tcp.write_all(&encode_response(&response))?;
+            Ok(unread)
+        }
+        Err(rejection) => {
+            tcp.write_all(&rejection.clone().encode())?;
+            end(tcp, Some(Duration::from_secs(1)))?;
+            Err(rejection.into())
+        }
+    }
+}
+
+/// Reads once, within what is left of the time for the whole handshake.
+fn receive_more(tcp: &mut TcpStream, read: &mut Vec<u8>, deadline: Option<Instant>) -> io::Result<()> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    if left.is_some_and(|left| left.is_zero()) {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    tcp.set_read_timeout(left)?;
+    let mut buffer = [0; 2048];
+    match tcp.read(&mut buffer)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        len => {
+            read.extend_from_slice(&buffer[..len]);
+            Ok(())
+        }
+    }
+}
+
+/// One connection: the way in, the way out, and what they borrow.
+struct Echo {
+    receive: ReceivePath,
+    send: SendPath,
+    lent: Lent,
+    batch: Batch,
+    failed: Option<ProtocolError>,
+}
+
+impl Echo {
+    /// Receives and answers until nothing more will be received.
+    fn run(&mut self, tcp: &mut TcpStream, mut unread: Vec<u8>) -> io::Result<()> {
+        let mut scratch = vec![0; READ];
+        self.handle(&mut unread);
+        while matches!(Closing::of(&self.send, &self.receive), Closing::Open) {
+            self.transmit(tcp)?;
+            if let Want::Payload(mut room) = self.receive.want() {
+                let len = room.remaining_mut().min(READ);
+                let len = tcp.read(&mut scratch[..len])?;
+                room.put_slice(&scratch[..len]);
+                match (len, self.receive.payload_received()) {
+                    (0, _) => self.end_of_input(),
+                    (_, Ok(message)) => message.into_iter().for_each(|message| self.echo(message)),
+                    (_, Err(error)) => self.fail(error),
+                }
+                continue;
+            }
+            match tcp.read(&mut scratch)? {
+                0 => self.end_of_input(),
+                len => self.handle(&mut scratch[..len]),
+            }
+        }
+        self.transmit(tcp)
+    }
+
+    /// Takes in all that one read brought.
+    fn handle(&mut self, mut unread: &mut [u8]) {
+        while !unread.is_empty() {
+            let step = match self.receive.receive(unread) {
+                Ok(step) => step,
+                Err(error) => return self.fail(error),
+            };
+            let consumed = step.consumed;
+            match step.received {
+                Some(Received::Message(message)) => self.echo(message),
+                Some(received) => self.send.answer(&received, MaskKey::default(), &mut self.lent),
+                None => {}
+            }
+            unread = &mut unread[consumed..];
+        }
+    }
+
+    fn echo(&mut self, message: Message) {
+        // It fails only where a Close is on its way, and then the peer no longer wants the answer.
+        let _closing = self.send.send(message.into(), MaskKey::default(), &mut self.lent);
+    }
+
+    fn end_of_input(&mut self) {
+        if let Err(error) = self.receive.receive_eof() {
+            self.fail(error);
+        }
+    }
+
+    fn fail(&mut self, error: ProtocolError) {
+        self.send.fail(error, MaskKey::default(), &mut self.lent);
+        self.failed = Some(error);
+    }
+
+    /// Writes all that is queued.
+    fn transmit(&mut self, tcp: &mut TcpStream) -> io::Result<()> {
+        loop {
+            self.send.stage(&mut self.batch, &mut self.lent);
+            if !self.batch.has_remaining() {
+                return Ok(());
+            }
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = self.batch.chunks_vectored(&mut slices);
+            match tcp.write_vectored(&slices[..count])? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => self.batch.advance(written),
+            }
+        }
+    }
+}
+
+/// Ends the stream: our side first, then what still comes is read up to the peer's end, for to drop a socket with unread
+/// data can destroy what was last written.
+fn end(tcp: &mut TcpStream, patience: Option<Duration>) -> io::Result<()> {
+    if tcp.shutdown(Shutdown::Write).is_err() {
+        return Ok(());
+    }
+    let deadline = patience.map(|patience| Instant::now() + patience);
+    let mut scratch = Vec::new();
+    // However it ends, it has ended.
+    while receive_more(tcp, &mut scratch, deadline).is_ok() {
+        scratch.clear();
+    }
+    Ok(())
+}
