@@ -55,7 +55,8 @@ async fn run(args: &Args) -> Result<u32, Box<dyn std::error::Error>> {
 }
 
 async fn connect(url: &str, path: &str) -> Result<WebSocket<ClientStream>, Error> {
-    let client = Client::new(Config::new().ping_interval(None));
+    // The suite sends 4 MiB in fragments of 64 bytes, and an empty one.
+    let client = Client::new(Config::new().ping_interval(None).max_fragments(1 << 17));
     Ok(client.connect(format!("{}{path}", url.trim_end_matches('/'))).await?.0)
 }
 

@@ -67,7 +67,8 @@ fn serve(listen: SocketAddr) -> io::Result<()> {
 
 fn connection(mut tcp: TcpStream) -> Result<(), Box<dyn Error>> {
     tcp.set_nodelay(true)?;
-    let config = Config::new();
+    // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
+    let config = Config::new().max_fragments(1 << 17);
     let unread = open(&mut tcp, &Server::new(config.clone()))?;
     tcp.set_read_timeout(None)?;
     tcp.set_write_timeout(config.write_timeout)?;

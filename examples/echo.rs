@@ -59,8 +59,12 @@ fn runtime(threads: usize) -> io::Result<runtime::Runtime> {
 
 async fn serve(args: &Args) -> io::Result<()> {
     let ping_interval = (args.ping_interval > 0).then(|| Duration::from_secs(args.ping_interval));
-    let server =
-        Server::new(Config::new().ping_interval(ping_interval).max_message_size(args.max_message_size));
+    let config = Config::new()
+        .ping_interval(ping_interval)
+        .max_message_size(args.max_message_size)
+        // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
+        .max_fragments(1 << 17);
+    let server = Server::new(config);
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
