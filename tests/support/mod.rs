@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
 pub mod allocated;
+pub mod drive;
 pub mod frames;
 pub mod offence;
 pub mod pair;

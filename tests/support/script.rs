@@ -5,12 +5,15 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
 use fullduplex::{Config, Role, WebSocket, handshake::Negotiated};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop,
+};
 
 /// The stream that a connection is given.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ enum Read {
     Pending,
     Error(io::ErrorKind),
     Eof,
+    /// These bytes, over and over.
+    Endless(Vec<u8>),
 }
 
 #[derive(Debug)]
@@ -34,6 +39,8 @@ struct State {
     reads: VecDeque<Read>,
     /// How much one read brings at most.
     read_at_most: usize,
+    /// Whether reads take part in the task's budget, as those of tokio's own streams do.
+    cooperative: bool,
     /// How much one write takes at most.
     write_at_most: usize,
     /// How much the writes take before they are pending; `None`: without end.
@@ -47,6 +54,7 @@ struct State {
     vectored: bool,
     written: Vec<u8>,
     reads_with_data: usize,
+    read_polls: usize,
     writes: usize,
     flushes: usize,
     shut_down: bool,
@@ -60,6 +68,7 @@ pub fn scripted() -> (Scripted, Script) {
     let state = Arc::new(Mutex::new(State {
         reads: VecDeque::new(),
         read_at_most: usize::MAX,
+        cooperative: false,
         write_at_most: usize::MAX,
         write_room: None,
         write_error: None,
@@ -69,6 +78,7 @@ pub fn scripted() -> (Scripted, Script) {
         vectored: true,
         written: Vec::new(),
         reads_with_data: 0,
+        read_polls: 0,
         writes: 0,
         flushes: 0,
         shut_down: false,
@@ -114,6 +124,17 @@ impl Script {
     /// Is pending once.
     pub fn pause(&self) {
         self.push(Read::Pending);
+    }
+
+    /// Brings these bytes over and over, one read each: it never has nothing, as a peer that is faster than we are.
+    pub fn bring_endlessly(&self, bytes: impl Into<Vec<u8>>) {
+        self.cooperate();
+        self.push(Read::Endless(bytes.into()));
+    }
+
+    /// Reads take part in the task's budget, as those of tokio's own streams do.
+    pub fn cooperate(&self) {
+        self.state().cooperative = true;
     }
 
     pub fn end(&self) {
@@ -173,6 +194,11 @@ impl Script {
     /// How many reads brought something.
     pub fn reads(&self) -> usize {
         self.state().reads_with_data
+    }
+
+    /// How often a read was tried.
+    pub fn read_polls(&self) -> usize {
+        self.state().read_polls
     }
 
     /// How many writes took something.
@@ -253,6 +279,10 @@ impl AsyncRead for Scripted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.state();
+        state.read_polls += 1;
+        if state.cooperative {
+            ready!(coop::poll_proceed(cx)).made_progress();
+        }
         let at_most = state.read_at_most.min(buffer.remaining());
         match state.reads.pop_front() {
             None => {
@@ -269,6 +299,13 @@ impl AsyncRead for Scripted {
             }
             Some(Read::Eof) => {
                 state.reads.push_front(Read::Eof);
+                Poll::Ready(Ok(()))
+            }
+            Some(Read::Endless(data)) => {
+                assert!(data.len() <= at_most, "an endless read is whole");
+                buffer.put_slice(&data);
+                state.reads.push_front(Read::Endless(data));
+                state.reads_with_data += 1;
                 Poll::Ready(Ok(()))
             }
             Some(Read::Data(mut data)) => {

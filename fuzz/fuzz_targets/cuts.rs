@@ -1,0 +1,34 @@
+//! However the same bytes are cut into reads, the same comes of them.
+
+#![no_main]
+
+use arbitrary::Arbitrary;
+use fullduplex::{Config, Role};
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/support/drive.rs"]
+mod drive;
+
+use drive::drive;
+
+#[derive(Debug, Arbitrary)]
+struct Input<'a> {
+    server: bool,
+    /// Repeats the payload of the last frame, so that small inputs make large frames.
+    repeat: u8,
+    reads: [u16; 4],
+    wire: &'a [u8],
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let role = if input.server { Role::Server } else { Role::Client };
+    let config = Config::new().max_message_size(1 << 18).max_fragments(100);
+    let mut wire = input.wire.to_vec();
+    let tail = &input.wire[input.wire.len() / 2..];
+    for _ in 0..input.repeat {
+        wire.extend_from_slice(tail);
+    }
+    let whole = drive(role, &config, &wire, &[usize::MAX]);
+    assert_eq!(whole, drive(role, &config, &wire, &[1]));
+    assert_eq!(whole, drive(role, &config, &wire, &input.reads.map(usize::from)));
+});

@@ -1,0 +1,95 @@
+//! The protocol core, without a stream: however bytes are cut, the same comes of them.
+
+mod support;
+
+use fullduplex::{CloseFrame, Config, Message, Role, proto::ProtocolError};
+use proptest::prelude::*;
+use support::{
+    drive::{Outcome, drive},
+    frames::{Frame, binary, close, close_empty, continuation, frame, ping, pong, text},
+};
+
+/// Frames that are mostly right, and sometimes not.
+fn any_frame() -> impl Strategy<Value = Frame> {
+    let payload = prop_oneof![
+        8 => proptest::collection::vec(any::<u8>(), 0..140),
+        8 => any::<String>().prop_map(String::into_bytes),
+        1 => (0_usize..90_000, any::<u8>()).prop_map(|(len, byte)| vec![byte & 0x7F; len]),
+    ];
+    let opcode =
+        prop_oneof![6 => Just(0), 6 => Just(1), 6 => Just(2), 3 => Just(9), 3 => Just(10), 1 => 0_u8..16];
+    (opcode, payload, any::<[u8; 4]>(), 0_u8..100).prop_map(|(opcode, mut payload, key, odd)| {
+        if opcode >= 8 {
+            payload.truncate(125);
+        }
+        let frame = frame(opcode, payload).masked_with(key);
+        match odd {
+            0 => frame.rsv(4),
+            1 => frame.length_bits(64),
+            2..60 if opcode < 8 => frame.more(),
+            _ => frame,
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn however_the_input_is_cut_the_same_comes_of_it(
+        frames in proptest::collection::vec(any_frame(), 0..12),
+        cut in proptest::collection::vec(0_usize..300, 1..60),
+        end in 0_usize..20,
+    ) {
+        let mut wire: Vec<u8> = frames.iter().flat_map(Frame::build).collect();
+        wire.truncate(wire.len().saturating_sub(end));
+        let config = Config::new().max_message_size(100_000).max_fragments(8);
+        let whole = drive(Role::Server, &config, &wire, &[usize::MAX]);
+        prop_assert_eq!(&whole, &drive(Role::Server, &config, &wire, &[1]));
+        prop_assert_eq!(&whole, &drive(Role::Server, &config, &wire, &cut));
+        prop_assert_eq!(&whole, &drive(Role::Server, &config, &wire, &[64 << 10]));
+    }
+}
+
+fn received(frames: &[Frame]) -> Vec<Outcome> {
+    drive(Role::Client, &Config::new(), &support::frames::wire(frames), &[usize::MAX])
+}
+
+#[test]
+fn fragments_become_one_message_with_control_frames_handled_between_them() {
+    assert_eq!(
+        received(&[
+            text("a").more(),
+            ping("p"),
+            continuation("b").more(),
+            pong("q"),
+            continuation("c"),
+            close_empty()
+        ]),
+        [
+            Outcome::Ping(b"p".to_vec()),
+            Outcome::Pong(b"q".to_vec()),
+            Outcome::Message(Message::from("abc")),
+            Outcome::Close(None)
+        ]
+    );
+}
+
+#[test]
+fn nothing_is_received_after_a_close() {
+    assert_eq!(
+        received(&[close(1000, "bye"), text("late"), frame(3, "")]),
+        [Outcome::Close(Some(CloseFrame::new(1000.into(), "bye").expect("valid")))]
+    );
+}
+
+#[test]
+fn nothing_is_received_after_an_error() {
+    assert_eq!(
+        received(&[binary("ok"), continuation("x"), text("late")]),
+        [Outcome::Message(Message::binary("ok")), Outcome::Error(ProtocolError::UnexpectedContinuation)]
+    );
+}
+
+#[test]
+fn the_end_of_the_input_without_a_close_is_an_error() {
+    assert_eq!(received(&[]), [Outcome::Error(ProtocolError::EofWithoutClose)]);
+}
