@@ -66,7 +66,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The close code that was sent to tell the peer of this error; `None` where nothing was.
+    /// The close code that tells the peer of this error, in a Close that goes out if the stream still takes it and no
+    /// other was sent before; `None` where the peer is told nothing.
     ///
     /// ```
     /// use fullduplex::{CloseCode, Error, proto::ProtocolError};

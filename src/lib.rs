@@ -1,4 +1,80 @@
-//! fullduplex
+//! WebSockets (RFC 6455) from scratch: client and server on tokio, with a protocol core that does no I/O.
+//!
+//! A server that sends back what it receives:
+//!
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use fullduplex::Error;
+//! use tokio::net::{TcpListener, TcpStream};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Error> {
+//!     let listener = TcpListener::bind("127.0.0.1:9001").await?;
+//!     loop {
+//!         let (tcp, peer) = listener.accept().await?;
+//!         tokio::spawn(async move {
+//!             if let Err(error) = echo(tcp).await {
+//!                 eprintln!("{peer}: {error}");
+//!             }
+//!         });
+//!     }
+//! }
+//!
+//! async fn echo(tcp: TcpStream) -> Result<(), Error> {
+//!     tcp.set_nodelay(true)?;
+//!     let mut ws = fullduplex::accept(tcp).await?;
+//!     while let Some(message) = ws.recv().await? {
+//!         ws.feed(message).await?; // queued; leaves at the latest when `recv` has to wait
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A client:
+//!
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! # use fullduplex::{CloseCode, Error};
+//! # async fn run() -> Result<(), Error> {
+//! let (mut ws, _response) = fullduplex::connect("ws://127.0.0.1:9001").await?;
+//! ws.send("hello").await?; // queued and flushed
+//! if let Some(message) = ws.recv().await? {
+//!     println!("{message:?}");
+//! }
+//! ws.close(CloseCode::NORMAL, "bye").await
+//! # }
+//! ```
+//!
+//! # Where to look
+//! - [`WebSocket`]: a connection. [`Message`], [`Outgoing`] and [`Event`] go through it, [`Config`] limits it.
+//! - [`accept`] and [`Server`], [`connect`] and [`Client`]: how it is opened, with the defaults or with your own choices.
+//! - [`handshake`]: the opening handshake as pure functions, for those who stand on another HTTP library.
+//! - [`proto`]: the protocol core as a state machine, for tests, blocking programs and other runtimes.
+//!
+//! # Cargo features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `tokio` | yes | `WebSocket`, `accept`, `connect`: the connection on tokio. Without it: `proto` and `handshake`, which do no I/O |
+//!
+//! # When bytes leave
+//! [`feed`](WebSocket::feed) waits for room and queues a message; [`send`](WebSocket::send) is `feed`, then
+//! [`flush`](WebSocket::flush). [`recv`](WebSocket::recv) gives out what was read already without a system call, and
+//! before it reads again it writes what is queued. It never waits for a write. Dropping a connection sends no Close, and
+//! loses what was fed and not flushed: [`close`](WebSocket::close) ends it in order.
+//!
+//! Pings are answered, keep-alive pings sent, and deadlines judged, while the connection is polled.
+//!
+//! # Cancel safety
+//! No protocol state lives in a future. Dropping one, as `select!` does, loses no received message, tears no frame, and
+//! doubles nothing; each method says what it promises. Where a message must not be lost with the future that sends it,
+//! [`reserve`](WebSocket::reserve) waits for the room first.
+//!
+//! # Errors
+//! An [`Error`] says who erred: the peer, the caller, the transport, or time. What ended a connection is told once; after
+//! that, and after a clean close, which is no error, `recv` gives `Ok(None)`.
+//! [`close_code`](Error::close_code) is what the peer was told.
+
 #[cfg(feature = "tokio")]
 mod client;
 #[cfg(feature = "tokio")]
@@ -13,15 +89,20 @@ pub mod proto;
 mod server;
 #[cfg(feature = "tokio")]
 mod stream;
-#[cfg(feature = "tokio")]
-pub use client::connect;
-#[cfg(feature = "tokio")]
-pub use dial::ClientStream;
-#[cfg(feature = "tokio")]
-pub use error::{Error, Timeout};
+
 pub use handshake::{Client, Server, Target};
 pub use proto::{CloseCode, CloseFrame, Config, Message, Outgoing, Role, Utf8Bytes};
+
 #[cfg(feature = "tokio")]
-pub use server::{Pending, accept};
-#[cfg(feature = "tokio")]
-pub use stream::{Event, Parts, Permit, WebSocket};
+pub use {
+    client::connect,
+    dial::ClientStream,
+    error::{Error, Timeout},
+    server::{Pending, accept},
+    stream::{Event, Parts, Permit, WebSocket},
+};
+
+/// The code in the README is tested as the docs are.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -38,9 +38,11 @@ pub struct Config {
     /// How many bytes may be queued for sending before [`feed`](crate::WebSocket::feed) waits. One message that is
     /// larger still fits an empty queue.
     pub max_write_buffer: usize,
-    /// The largest head of a request or response in the opening handshake, in bytes. Beyond: 431.
+    /// The largest head of a request or response in the opening handshake, in bytes. Beyond: a server
+    /// answers 431, a client gives up.
     pub max_header_bytes: usize,
-    /// The most header fields of a request or response in the opening handshake. Beyond: 431.
+    /// The most header fields of a request or response in the opening handshake. Beyond: as
+    /// [`max_header_bytes`](Self::max_header_bytes).
     pub max_headers: usize,
     /// How long the whole opening handshake may take.
     pub handshake_timeout: Option<Duration>,

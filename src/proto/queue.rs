@@ -12,8 +12,11 @@ use super::{
     opcode::Opcode,
 };
 
-/// The most bytes of pongs that are queued; beyond, the newest replaces the last.
+/// The most bytes of pongs that are queued; where one more might not fit, the newest replaces the last.
 const MAX_PONGS: usize = 4 << 10;
+
+/// The longest pong, header and masking key included.
+const MAX_PONG: usize = 2 + 4 + MAX_CONTROL_PAYLOAD;
 
 /// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
 const COPIED: usize = 4 << 10;
@@ -54,8 +57,7 @@ impl Queue {
     /// Queues a pong: it overtakes all but the frame that is being written.
     pub(super) fn push_pong(&mut self, payload: &[u8], mask: Option<MaskKey>) {
         // RFC 6455 section 5.5.3: an endpoint may answer only the most recent of several pings.
-        let len = Header::encoded_len(payload.len(), mask.is_some()) + payload.len();
-        if self.pongs.len() + len > MAX_PONGS {
+        if self.pongs.len() > MAX_PONGS - MAX_PONG {
             self.pongs.truncate(self.newest_pong);
         }
         self.newest_pong = self.pongs.len();

@@ -323,3 +323,46 @@ impl ReceivePath {
         error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of one unmasked frame where RSV1 has a meaning, or has none.
+    fn receive(rsv1: bool, mut frame: Vec<u8>) -> Result<bool, ProtocolError> {
+        let mut path = ReceivePath::with_rsv1(Role::Client, &Config::new(), rsv1);
+        path.receive(&mut frame).map(|step| step.received.is_some())
+    }
+
+    #[test]
+    fn rsv1_is_allowed_where_it_was_negotiated_on_the_first_frame_of_a_message_alone() {
+        for first in [0xC1, 0xC2, 0x41, 0x42] {
+            assert_eq!(receive(false, vec![first, 0]), Err(ProtocolError::ReservedBit));
+            assert_eq!(receive(true, vec![first, 0]), Ok(first >= 0x80));
+        }
+        for first in [0xC0, 0xC8, 0xC9, 0xCA] {
+            assert_eq!(receive(true, vec![first, 0]), Err(ProtocolError::ReservedBit));
+        }
+    }
+
+    #[test]
+    fn control_frames_in_parts_are_put_together_one_after_the_other() {
+        let mut path = ReceivePath::new(Role::Client, &Config::new());
+        for part in [&b"\x89\x03a"[..], b"b"] {
+            assert_eq!(path.receive(&mut part.to_vec()).expect("valid").received, None);
+        }
+        let (mut last, mut next) = (b"c\x8A\x02d".to_vec(), b"e".to_vec());
+        let step = path.receive(&mut last).expect("valid");
+        assert_eq!((step.consumed, step.received), (1, Some(Received::Ping(b"abc"))));
+        assert_eq!(path.receive(&mut last[1..]).expect("valid").received, None);
+        assert_eq!(path.receive(&mut next).expect("valid").received, Some(Received::Pong(b"de")));
+    }
+
+    #[test]
+    fn the_end_of_the_transport_is_told_once() {
+        let mut path = ReceivePath::new(Role::Client, &Config::new());
+        assert_eq!(path.receive_eof(), Err(ProtocolError::EofWithoutClose));
+        assert_eq!(path.receive_eof(), Ok(()));
+        assert!(path.is_done() && path.is_eof() && !path.is_close_received());
+    }
+}

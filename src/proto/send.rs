@@ -189,3 +189,106 @@ impl SendPath {
         self.queue.get_or_insert_with(|| lent.queue())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server, its batch, and what a thread lends.
+    fn path() -> (SendPath, Batch, Lent) {
+        (SendPath::new(Role::Server, &Config::new().max_write_buffer(1000)), Batch::new(), Lent::new())
+    }
+
+    fn staged(path: &mut SendPath, batch: &mut Batch, lent: &mut Lent) -> Vec<u8> {
+        path.stage(batch, lent);
+        batch.copy_to_bytes(batch.remaining()).to_vec()
+    }
+
+    fn send(path: &mut SendPath, message: impl Into<Outgoing>, lent: &mut Lent) {
+        path.send(message.into(), MaskKey::default(), lent).expect("open");
+    }
+
+    #[test]
+    fn pings_and_pongs_overtake_messages_and_a_close_overtakes_nothing() {
+        let (mut path, mut batch, mut lent) = path();
+        send(&mut path, "message", &mut lent);
+        path.close(None, MaskKey::default(), &mut lent).expect("open");
+        assert_eq!(path.ping(b"late", MaskKey::default(), &mut lent), Err(SendError::Closing));
+        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x81\x07message\x88\x00");
+
+        let mut path = SendPath::new(Role::Server, &Config::new());
+        send(&mut path, "message", &mut lent);
+        path.answer(&Received::Ping(b"o"), MaskKey::default(), &mut lent);
+        path.ping(b"i", MaskKey::default(), &mut lent).expect("open");
+        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x89\x01i\x8A\x01o\x81\x07message");
+        assert_eq!(path.queued(), 0);
+    }
+
+    #[test]
+    fn where_one_more_pong_might_pass_4_kib_the_newest_replaces_the_last() {
+        let (mut path, mut batch, mut lent) = path();
+        let pings: Vec<[u8; 100]> = (0..100).map(|i| [i; 100]).collect();
+        for ping in &pings {
+            path.answer(&Received::Ping(ping), MaskKey::default(), &mut lent);
+            assert!(path.queued() <= 4096);
+        }
+        let wire = staged(&mut path, &mut batch, &mut lent);
+        let answered: Vec<u8> = wire.chunks(102).map(|pong| pong[2]).collect();
+        let expected: Vec<u8> = (0..38).chain([99]).collect();
+        assert_eq!(answered, expected);
+    }
+
+    #[test]
+    fn a_batch_holds_64_kib_of_frames_or_one_that_is_larger() {
+        let (mut path, mut batch, mut lent) = path();
+        for _ in 0..40 {
+            send(&mut path, vec![1; 4000], &mut lent);
+        }
+        send(&mut path, vec![2; 200_000], &mut lent);
+        let mut lengths = Vec::new();
+        loop {
+            let wire = staged(&mut path, &mut batch, &mut lent);
+            if wire.is_empty() {
+                break;
+            }
+            lengths.push(wire.len());
+        }
+        assert_eq!(lengths.iter().sum::<usize>(), 40 * 4004 + 200_010);
+        assert!(lengths.iter().all(|len| *len <= 64 << 10 || *len >= 200_010), "{lengths:?}");
+        assert_eq!(path.queued(), 0);
+    }
+
+    #[test]
+    fn there_is_room_in_an_empty_queue_and_up_to_the_limit() {
+        let (mut path, _, mut lent) = path();
+        assert!(path.has_room(1 << 30, 0) && !path.has_room(1 << 30, 1));
+        send(&mut path, vec![0; 496], &mut lent);
+        assert_eq!(path.queued(), 500);
+        assert!(path.has_room(496, 0) && !path.has_room(497, 0) && !path.has_room(496, 1));
+        assert!(!path.has_room(usize::MAX, 0));
+    }
+
+    #[test]
+    fn a_client_masks_large_payloads_in_place_or_in_a_copy() {
+        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let mut path = SendPath::new(Role::Client, &Config::new());
+        let shared = Bytes::from(vec![0xFF; 5000]);
+        let key = MaskKey::from([1, 2, 3, 4]);
+        path.send(shared.clone().into(), key, &mut lent).expect("open");
+        path.send(vec![0xFF; 5000].into(), key, &mut lent).expect("open");
+        let wire = staged(&mut path, &mut batch, &mut lent);
+        let frame =
+            [&[0x82, 0xFE, 0x13, 0x88, 1, 2, 3, 4][..], &[0xFE, 0xFD, 0xFC, 0xFB].repeat(1250)].concat();
+        assert_eq!(wire, frame.repeat(2));
+        assert_eq!(shared, vec![0xFF; 5000], "what others hold is not touched");
+    }
+
+    #[test]
+    fn a_connection_is_failed_with_the_code_of_the_error_and_once() {
+        let (mut path, mut batch, mut lent) = path();
+        path.fail(ProtocolError::InvalidUtf8, MaskKey::default(), &mut lent);
+        path.fail(ProtocolError::ReservedBit, MaskKey::default(), &mut lent);
+        let wire = staged(&mut path, &mut batch, &mut lent);
+        assert_eq!(wire, b"\x88\x0F\x03\xEFinvalid UTF-8");
+    }
+}

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, mask_key, pool, timers::Due};
+use super::{WebSocket, mask_key, pool, recv::poll_budget};
 use crate::{CloseCode, CloseFrame, Error, Utf8Bytes};
 
 impl<S> WebSocket<S> {
@@ -28,7 +28,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// Messages that still come are discarded; who wants them calls [`start_close`](Self::start_close), then
     /// [`recv`](Self::recv) until `None`. It is no error if the closing handshake has begun already, or if the peer does
-    /// not complete it; [`close_frame`](Self::close_frame) tells what the peer said.
+    /// not answer in time; [`close_frame`](Self::close_frame) tells what it said.
     ///
     /// ```
     /// use fullduplex::{CloseCode, Config, Error, Role, WebSocket, handshake::Negotiated};
@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Errors
     /// A code or reason that cannot be sent, and then nothing is. What ended the connection otherwise, as
-    /// [`recv`](Self::recv) tells it.
+    /// [`recv`](Self::recv) tells it: also that the peer ended the stream without a Close.
     ///
     /// # Cancel safety
     /// The Close is queued before the first await. Dropping the future leaves the rest to [`recv`](Self::recv).
@@ -65,12 +65,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// After the last frame: our Close goes out, the write side is shut down, what still comes is discarded up to the end
     /// of the stream.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.poll_drain(cx).is_pending() {
-            match ready!(self.poll_due(false, cx)) {
-                Due::Timeout(timeout) => self.time_out(timeout, cx),
-                // Keep-alive pings are for open connections.
-                Due::Ping(_) => {}
-            }
+        // First, for a peer that sends without a pause leaves no budget for a look at the clock afterwards.
+        if !self.is_overdue(cx) {
+            ready!(self.poll_drain(cx));
         }
         self.finish();
         Poll::Ready(())
@@ -87,6 +84,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let drained = loop {
             if self.receive.is_eof() {
                 break Poll::Ready(());
+            }
+            if poll_budget(&mut self.frames, cx).is_pending() {
+                break Poll::Pending;
             }
             match self.transport.poll_read(&mut scratch, cx) {
                 Poll::Pending => break Poll::Pending,

@@ -68,7 +68,7 @@ pub struct WebSocket<S> {
     /// There while a deadline runs.
     timers: Option<Pin<Box<Timers>>>,
     timeouts: Timeouts,
-    /// How many frames may be handled before the task's budget is asked for again.
+    /// How many frames and reads may be handled before the task's budget is asked for again.
     frames: u8,
     /// What the peer's Close said.
     close_frame: Option<Box<CloseFrame>>,
@@ -182,23 +182,28 @@ impl<S> WebSocket<S> {
         }
     }
 
+    /// Whether the connection is on its way to its end.
+    #[inline]
+    fn is_closing(&self) -> bool {
+        self.closing() != Closing::Open || self.transport.is_write_ended()
+    }
+
     /// What is due; pending until something is.
     fn poll_due(&mut self, waiting: bool, cx: &mut Context<'_>) -> Poll<Due> {
         let activity = Activity {
             stuck: self.transport.is_stuck(),
             progressed: self.transport.take_progressed(),
-            closing: self.closing() != Closing::Open || self.transport.is_write_ended(),
+            closing: self.is_closing(),
             waiting,
             inside_frame: self.receive.is_inside_frame(),
         };
-        let watched = self.timeouts.watch_peer();
-        if watched || activity.stuck || activity.closing {
+        if self.timeouts.watch(activity) {
             let timers = self.timers.get_or_insert_with(|| Box::pin(Timers::new()));
             if let Some(due) = ready!(timers.as_mut().poll_due(&self.timeouts, activity, cx)) {
                 return Poll::Ready(due);
             }
         }
-        if !watched {
+        if !self.timeouts.watch_peer() {
             self.timers = None;
         }
         Poll::Pending

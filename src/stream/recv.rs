@@ -22,7 +22,7 @@ use crate::{
     proto::{CloseCode, CloseFrame, Message, ProtocolError, Received, Step, Want},
 };
 
-/// How many frames are handled for one unit of the task's budget.
+/// How many frames and reads are handled for one unit of the task's budget.
 const FRAMES_PER_UNIT: u8 = 64;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -92,6 +92,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 ready!(self.poll_end(cx));
                 continue;
             }
+            if self.is_overdue(cx) {
+                continue;
+            }
             match self.poll_fill(cx) {
                 Poll::Ready(None) => {}
                 Poll::Ready(Some(message)) => {
@@ -115,11 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         pick: impl Fn(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
         while let Some(scratch) = &mut self.scratch {
-            if self.frames == 0 {
-                ready!(coop::poll_proceed(cx)).made_progress();
-                self.frames = FRAMES_PER_UNIT;
-            }
-            self.frames -= 1;
+            ready!(poll_budget(&mut self.frames, cx));
             let mut item = None;
             match self.receive.receive(scratch.unread_mut()) {
                 Ok(Step { consumed, received }) => {
@@ -159,6 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Reads once, into the scratch or into the message's own buffer; gives the message that this completes.
     #[inline]
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        ready!(poll_budget(&mut self.frames, cx));
         let read = match self.receive.want() {
             Want::Payload(room) => ready!(self.transport.poll_read_payload(room, cx)),
             Want::Scratch => {
@@ -194,6 +194,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             }
         }
         Poll::Ready(None)
+    }
+
+    /// Judges the deadlines that a peer must not put off by what it sends: those of a stuck write, and of closing.
+    #[inline]
+    pub(super) fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.transport.is_stuck() && !self.is_closing() {
+            return false;
+        }
+        let Poll::Ready(Due::Timeout(timeout)) = self.poll_due(false, cx) else { return false };
+        self.time_out(timeout, cx);
+        true
     }
 
     fn note_read(&mut self) {
@@ -239,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// A deadline passed: tells the peer, if it still listens, without waiting for it.
     #[cold]
-    pub(super) fn time_out(&mut self, timeout: Timeout, cx: &mut Context<'_>) {
+    fn time_out(&mut self, timeout: Timeout, cx: &mut Context<'_>) {
         let reason = match timeout {
             Timeout::Pong => Some(CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "pong timeout")),
             Timeout::Idle => Some(CloseFrame::from_static(CloseCode::GOING_AWAY, "idle timeout")),
@@ -259,6 +270,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         self.finish();
     }
+}
+
+/// Takes a frame, or a read, from the task's budget, so that a flood leaves other tasks their turns.
+#[inline]
+pub(super) fn poll_budget(frames: &mut u8, cx: &mut Context<'_>) -> Poll<()> {
+    if *frames == 0 {
+        ready!(coop::poll_proceed(cx)).made_progress();
+        *frames = FRAMES_PER_UNIT;
+    }
+    *frames -= 1;
+    Poll::Ready(())
 }
 
 /// Notes a sign of life.

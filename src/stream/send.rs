@@ -143,20 +143,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As [`send`](Self::send).
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self.transport.poll_transmit(&mut self.send, cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(self.check_written()),
-            Poll::Ready(Err(error)) => {
-                self.told = true;
-                Poll::Ready(Err(Error::Transport(error)))
-            }
-            Poll::Pending => {
-                match ready!(self.poll_due(false, cx)) {
-                    Due::Timeout(timeout) => self.time_out(timeout, cx),
-                    // Keep-alive is judged by who receives.
-                    Due::Ping(_) => {}
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => self.keep(Error::Transport(error)),
+            Poll::Pending => match ready!(self.poll_due(false, cx)) {
+                Due::Timeout(timeout) => {
+                    self.keep(Error::Timeout(timeout));
+                    self.transport.end_write(&mut self.send);
                 }
-                Poll::Ready(self.check_written())
-            }
+                // Keep-alive is judged by who receives.
+                Due::Ping(_) => {}
+            },
         }
+        Poll::Ready(self.check_written())
     }
 
     #[inline]
@@ -178,8 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Whether what was queued has gone.
     #[inline]
     fn check_written(&mut self) -> Result<(), Error> {
-        let lost = self.transport.is_write_ended() && (self.told || self.error.is_some());
-        if lost { Err(self.why_closed()) } else { Ok(()) }
+        if self.transport.has_lost() { Err(self.why_closed()) } else { Ok(()) }
     }
 
     /// What ended the connection, if that has not been told and is not for `recv` to tell.

@@ -53,6 +53,13 @@ impl Timeouts {
     pub(super) fn watch_peer(&self) -> bool {
         self.ping.is_some() || self.idle.is_some()
     }
+
+    /// Whether any deadline runs.
+    pub(super) fn watch(&self, activity: Activity) -> bool {
+        self.watch_peer()
+            || (activity.stuck && self.write.is_some())
+            || (activity.closing && self.close.is_some())
+    }
 }
 
 /// What a connection is doing, as far as deadlines depend on it.
@@ -100,7 +107,10 @@ pin_project! {
 #[derive(Debug, Clone, Copy)]
 struct Ping {
     payload: [u8; 4],
+    /// Since when the peer may be expected to answer.
     since: Instant,
+    /// Whether it is known to have left, and not to wait behind what the stream takes slowly.
+    left: bool,
 }
 
 impl Timers {
@@ -155,7 +165,7 @@ impl Timers {
             if deadline <= now {
                 let due = due.unwrap_or_else(|| Due::Ping(rand::random()));
                 if let Due::Ping(payload) = due {
-                    *this.ping = Some(Ping { payload, since: now });
+                    *this.ping = Some(Ping { payload, since: now, left: false });
                 }
                 return Poll::Ready(Some(due));
             }
@@ -174,10 +184,13 @@ impl Timers {
         if activity.closing {
             this.closing_since.get_or_insert_with(Instant::now);
         }
+        let Some(ping) = this.ping else { return };
+        if activity.progressed && !ping.left {
+            ping.since = Instant::now();
+        }
+        ping.left |= !activity.stuck;
         // A pong cannot come before the frame that is under way has ended.
-        if activity.inside_frame
-            && let Some(ping) = this.ping
-        {
+        if activity.inside_frame {
             ping.since = ping.since.max(*this.read_at);
         }
     }
@@ -186,7 +199,12 @@ impl Timers {
     fn next(&self, timeouts: &Timeouts, activity: Activity) -> Option<(Instant, Option<Due>)> {
         let at = |timeout: Option<Millis>, since: Option<Instant>| Some(timeout?.after(since?));
         let waiting = |instant: Instant| (activity.waiting && !activity.closing).then_some(instant);
-        let ping_due = if self.ping.is_none() { waiting(self.heard_at) } else { None };
+        let ping_due = match self.ping {
+            None => waiting(self.heard_at),
+            // Nobody waits for its pong: the next ping is due all the same.
+            Some(ping) if timeouts.pong.is_none() => waiting(ping.since.max(self.heard_at)),
+            Some(_) => None,
+        };
         let pong_due = self.ping.and_then(|ping| waiting(ping.since));
         [
             (at(timeouts.close, self.closing_since), Some(Due::Timeout(Timeout::Close))),

@@ -28,11 +28,13 @@ pub(super) struct Transport<S> {
     progressed: bool,
     /// Whether the stream takes no more, because we shut it down or it failed.
     write_ended: bool,
+    /// Whether something waited when the stream took no more.
+    lost: bool,
 }
 
 impl<S> Transport<S> {
     pub(super) fn new(io: S) -> Self {
-        Self { io, batch: None, needs_flush: false, progressed: false, write_ended: false }
+        Self { io, batch: None, needs_flush: false, progressed: false, write_ended: false, lost: false }
     }
 
     pub(super) fn get_ref(&self) -> &S {
@@ -59,6 +61,11 @@ impl<S> Transport<S> {
         self.write_ended
     }
 
+    /// Whether something that was queued will never go.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Whether the stream has taken anything since this was last asked.
     pub(super) fn take_progressed(&mut self) -> bool {
         std::mem::take(&mut self.progressed)
@@ -66,6 +73,7 @@ impl<S> Transport<S> {
 
     /// Gives up writing: what waits will never go.
     pub(super) fn end_write(&mut self, send: &mut SendPath) {
+        self.lost |= self.needs_flush || self.staged() > 0 || send.queued() > 0;
         self.write_ended = true;
         self.needs_flush = false;
         pool::with_lent(|lent| send.clear(lent));
