@@ -10,7 +10,7 @@ use std::{
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
-use fullduplex::{Config, Message, Role, WebSocket, handshake::Negotiated};
+use fullduplex::{Config, Message, Role, WebSocket, handshake::Negotiated, proto::Closing};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -18,7 +18,7 @@ use tokio::{
 
 mod support;
 
-use support::frames::{binary, continuation, ping, text, wire};
+use support::frames::{binary, continuation, frame, ping, text, wire};
 
 /// A stream that brings its input in reads of at most `chunk` bytes and discards what it takes; it allocates nothing.
 #[derive(Debug)]
@@ -177,6 +177,19 @@ fn a_kept_large_message_pins_at_most_twice_its_size() {
         let len = kept.expect("a message came").len() as i64;
         assert!(held.bytes_current <= 2 * len + 64, "{} for {len}", held.bytes_current);
     }
+}
+
+#[test]
+fn row_26_a_reserved_opcode_with_a_huge_length_allocates_nothing_for_it() {
+    let input = frame(0x3, "").declaring((1 << 63) - 1).masked().build();
+    let fail = || {
+        let mut ws = server(&quiet().close_timeout(None), &input, usize::MAX);
+        assert!(ws.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending(), "the stream goes on");
+        assert_eq!(ws.closing(), Closing::Failed);
+    };
+    (0..4).for_each(|_| fail());
+    let allocated = measure(fail);
+    assert!(allocated.bytes_max <= 200, "{}", allocated.bytes_max);
 }
 
 #[test]

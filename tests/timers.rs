@@ -405,3 +405,29 @@ async fn with_every_deadline_off_nothing_is_ever_sent_and_nothing_ends() {
     nothing_received(&mut ws);
     assert_eq!(script.written(), wire(&[text("stuck"), frames::close_empty()]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_a_pong_timeout_keep_alive_pings_go_on_unanswered() {
+    let config = Config::new().ping_interval(20 * SECOND).pong_timeout(None);
+    let (mut ws, script) = script::open(Role::Server, &config);
+    for _ in 0..5 {
+        nothing_received(&mut ws);
+        advance(20 * SECOND).await;
+    }
+    nothing_received(&mut ws);
+    assert_eq!(frames::parse(&script.written()).len(), 5);
+}
+
+#[test]
+fn with_every_deadline_off_no_runtime_is_needed() {
+    let config = quiet().close_timeout(None).write_timeout(None);
+    let (mut ws, script) = script::open(Role::Server, &config);
+    script.allow_writes(0);
+    ws.start_close(None).expect("open");
+    nothing_received(&mut ws);
+    script.allow_writes(None);
+    script.bring(close(1000, "").masked().build());
+    script.end();
+    let poll = support::poll_once(pin!(ws.recv()));
+    assert!(matches!(poll, std::task::Poll::Ready(Ok(None))), "{poll:?}");
+}

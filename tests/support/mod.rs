@@ -1,7 +1,6 @@
 //! What the tests share: frames built byte by byte, a scripted stream, two connected ends.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
-pub mod allocated;
 pub mod drive;
 pub mod frames;
 pub mod offence;

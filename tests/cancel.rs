@@ -1,0 +1,572 @@
+//! Row 52 of the project's list of hostile input: a future dropped at any await loses, tears and doubles nothing.
+//!
+//! Each future is polled a number of times and dropped, for every number up to the one at which it is done.
+
+mod support;
+
+use std::{future::Future, pin::pin, task::Poll, time::Duration};
+
+use bytes::Bytes;
+use fullduplex::{
+    CloseCode, Config, Error, Event, Message, Permit,
+    Role::{self, Client, Server},
+    WebSocket,
+};
+use proptest::prelude::*;
+use support::{
+    frames::{self, Frame, binary, close, continuation, ping, pong, text},
+    offence::wire_to,
+    pair::pair,
+    poll_once,
+    script::{self, Script, Scripted},
+};
+use tokio::io::DuplexStream;
+
+/// No keep-alive; `feed` has to wait for a queue that is as good as empty.
+fn narrow() -> Config {
+    Config::new().ping_interval(None).max_write_buffer(16)
+}
+
+/// How the stream keeps those waiting who write.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Writes {
+    /// One byte for each poll.
+    Drip,
+    /// All at once, but every other call is pending first.
+    Stutter,
+    /// One byte for each call, and every other call is pending.
+    DripAndStutter,
+    /// All at once, one slice for each call.
+    NotVectored,
+    /// All at once; what was written is never flushed.
+    FlushBlocked,
+    /// Nothing.
+    Blocked,
+}
+
+const WRITES: [Writes; 6] = [
+    Writes::Drip,
+    Writes::Stutter,
+    Writes::DripAndStutter,
+    Writes::NotVectored,
+    Writes::FlushBlocked,
+    Writes::Blocked,
+];
+
+impl Writes {
+    fn set_up(self, script: &Script) {
+        match self {
+            Self::Drip | Self::Blocked => script.allow_writes(0),
+            Self::Stutter => script.stutter(),
+            Self::DripAndStutter => {
+                script.write_at_most(1);
+                script.stutter();
+            }
+            Self::NotVectored => script.no_vectored_writes(),
+            Self::FlushBlocked => script.block_flush(true),
+        }
+    }
+
+    /// Before each poll.
+    fn step(self, script: &Script) {
+        if self == Self::Drip {
+            script.allow_writes(1);
+        }
+    }
+
+    fn unblock(script: &Script) {
+        script.allow_writes(None);
+        script.block_flush(false);
+    }
+
+    /// Whether what waits for it waits for ever.
+    fn is_blocked(self) -> bool {
+        matches!(self, Self::FlushBlocked | Self::Blocked)
+    }
+}
+
+/// Polls a future at most so many times, then drops it; `None`: it was not done.
+fn polled<F: Future>(future: F, times: usize, mut before_each: impl FnMut()) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..times {
+        before_each();
+        if let Poll::Ready(output) = poll_once(future.as_mut()) {
+            return Some(output);
+        }
+    }
+    None
+}
+
+/// Polls a future until it is done.
+fn finished<F: Future>(future: F) -> F::Output {
+    polled(future, 100_000, || {}).expect("nothing is in its way")
+}
+
+/// A case for either role, each way of writing, and each number of polls, until `case` says that the future was done.
+async fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
+    for role in [Server, Client] {
+        for writes in WRITES {
+            let mut times = 0;
+            while !case(role, writes, times) {
+                times += 1;
+                if writes.is_blocked() && times > 5 {
+                    break;
+                }
+                assert!(times < 1000, "{role:?} {writes:?}: it is never done");
+            }
+            let waits = matches!(writes, Writes::Drip | Writes::Stutter | Writes::DripAndStutter);
+            assert!(times > usize::from(waits), "{role:?} {writes:?}: it had nothing to wait for");
+        }
+    }
+}
+
+/// A connection that has one message queued.
+fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Script) {
+    let (mut ws, script) = script::open(role, &narrow());
+    finished(ws.feed("the first one")).expect("the queue is empty");
+    writes.set_up(&script);
+    (ws, script)
+}
+
+/// Lets all out, and sends another message; gives what went over the wire, without that last one.
+fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
+    Writes::unblock(script);
+    finished(ws.send("the last one")).expect("open");
+    assert_eq!(ws.queued(), 0);
+    let mut frames = frames::parse(&script.written());
+    assert_eq!(frames.pop(), Some((0x81, b"the last one".to_vec())));
+    frames
+}
+
+/// What these frames are on the wire.
+fn of(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
+    frames::parse(&frames::wire(frames))
+}
+
+// --- sending
+
+#[tokio::test]
+async fn feed_dropped_has_not_queued_its_message_and_returned_it_has() {
+    at_every_await(|role, writes, times| {
+        let (mut ws, script) = with_a_message_queued(role, writes);
+        let done = polled(ws.feed("the second one"), times, || writes.step(&script));
+        let frames = go_on(ws, &script);
+        let is_done = done.is_some();
+        match done {
+            None => assert_eq!(frames, of(&[text("the first one")])),
+            Some(Ok(())) => assert_eq!(frames, of(&[text("the first one"), text("the second one")])),
+            Some(Err(error)) => panic!("{error}"),
+        }
+        is_done
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn send_dropped_has_queued_its_message_whole_or_not_at_all() {
+    at_every_await(|role, writes, times| {
+        let (mut ws, script) = with_a_message_queued(role, writes);
+        let done = polled(ws.send(vec![7; 30]), times, || writes.step(&script));
+        let frames = go_on(ws, &script);
+        let (first, second) = (text("the first one"), binary([7; 30]));
+        if done.is_some() || frames.len() == 2 {
+            assert_eq!(frames, of(&[first, second]));
+        } else {
+            assert_eq!(frames, of(&[first]));
+        }
+        done.is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn flush_dropped_loses_nothing_and_returned_everything_is_out_and_flushed() {
+    at_every_await(|role, writes, times| {
+        let (mut ws, script) = with_a_message_queued(role, writes);
+        let done = polled(ws.flush(), times, || writes.step(&script));
+        if let Some(result) = &done {
+            result.as_ref().expect("the stream takes all");
+            assert_eq!(frames::parse(&script.written()), of(&[text("the first one")]));
+            assert_eq!((ws.queued(), script.flushes()), (0, 1));
+        }
+        assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
+        done.is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reserve_dropped_queues_nothing_and_its_permit_queues_one_message_or_none() {
+    for uses in [true, false] {
+        at_every_await(|role, writes, times| {
+            let (mut ws, script) = with_a_message_queued(role, writes);
+            let permit: Option<Result<Permit<'_, _>, _>> =
+                polled(ws.reserve(20), times, || writes.step(&script));
+            let done = permit.is_some();
+            if let (Some(permit), true) = (permit, uses) {
+                permit.expect("room").feed("the second one").expect("within the permit");
+            }
+            let mut expected = of(&[text("the first one")]);
+            if done && uses {
+                expected.extend(of(&[text("the second one")]));
+            }
+            assert_eq!(go_on(ws, &script), expected);
+            done
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn ping_dropped_has_queued_its_ping_whole_or_not_at_all() {
+    at_every_await(|role, writes, times| {
+        let (mut ws, script) = with_a_message_queued(role, writes);
+        let done = polled(ws.ping("a ping of 20 bytes.."), times, || writes.step(&script));
+        let mut frames = go_on(ws, &script);
+        let ping = of(&[ping("a ping of 20 bytes..")]).remove(0);
+        let before = frames.len();
+        frames.retain(|frame| *frame != ping);
+        assert!(before - frames.len() <= 1, "doubled");
+        assert!(done.is_none() || before - frames.len() == 1, "lost");
+        assert_eq!(frames, of(&[text("the first one")]));
+        done.is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pending_write_dropped_over_and_over_tears_no_frame() {
+    for role in [Server, Client] {
+        for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter, Writes::NotVectored] {
+            let (mut ws, script) = script::open(role, &narrow());
+            writes.set_up(&script);
+            let messages: Vec<_> =
+                [3, 0, 126, 5000, 1, 70].map(|len| Message::binary(vec![len as u8; len])).into();
+            for message in &messages {
+                // One poll for each future; no message is fed again once it was taken.
+                while polled(ws.feed(message.clone()), 1, || writes.step(&script)).is_none() {}
+                let _dropped = polled(ws.flush(), 1, || writes.step(&script));
+                let _dropped = polled(ws.recv(), 1, || writes.step(&script));
+            }
+            while polled(ws.flush(), 1, || writes.step(&script)).is_none() {}
+            let expected: Vec<_> =
+                messages.iter().map(|message| (0x82, message.as_bytes().to_vec())).collect();
+            assert_eq!(frames::parse(&script.written()), expected, "{role:?} {writes:?}");
+        }
+    }
+}
+
+// --- closing
+
+#[tokio::test(start_paused = true)]
+async fn close_dropped_leaves_the_closing_handshake_to_recv() {
+    for reply_at in [0, 3, 50] {
+        at_every_await(|role, writes, times| {
+            let (mut ws, script) = with_a_message_queued(role, writes);
+            let mut polls = 0;
+            let peer = || {
+                script.bring(wire_to(role, &[text("in flight"), close(4000, "of the peer")]));
+                script.end();
+            };
+            let done = polled(ws.close(CloseCode::NORMAL, "bye"), times, || {
+                writes.step(&script);
+                if polls == reply_at {
+                    peer();
+                }
+                polls += 1;
+            });
+            if times == 0 {
+                // Never polled, it has done nothing.
+                assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
+                return false;
+            }
+            Writes::unblock(&script);
+            if polls <= reply_at {
+                peer();
+                assert_eq!(finished(ws.recv()).expect("a message"), Some(Message::from("in flight")));
+            }
+            if let Some(result) = &done {
+                result.as_ref().expect("closed cleanly");
+            }
+            assert_eq!(finished(ws.recv()).expect("closed cleanly"), None);
+            assert_eq!(ws.close_frame().expect("it had a code").reason(), "of the peer");
+            assert_eq!(
+                frames::parse(&script.written()),
+                of(&[text("the first one"), close(1000, "bye")]),
+                "{role:?} {writes:?} {times}"
+            );
+            assert!(script.is_shut_down());
+            done.is_some()
+        })
+        .await;
+    }
+}
+
+// --- receiving
+
+/// Frames of every kind that is received, each message with the frames between its fragments.
+fn all_kinds() -> Vec<Frame> {
+    vec![
+        text("one"),
+        ping("1"),
+        text("tw").more(),
+        ping("2"),
+        continuation("").more(),
+        pong("unasked"),
+        continuation("o \u{20AC}"),
+        binary(""),
+        binary(vec![7; 300]),
+        ping([b'x'; 125]),
+        binary(vec![8; 40_000]).more(),
+        continuation(vec![9; 40_000]),
+        text("last"),
+        close(1000, "bye"),
+    ]
+}
+
+/// What these frames are, received.
+fn all_events() -> Vec<Event> {
+    let large = [vec![8; 40_000], vec![9; 40_000]].concat();
+    vec![
+        Event::Message("one".into()),
+        Event::Ping("1".into()),
+        Event::Ping("2".into()),
+        Event::Pong("unasked".into()),
+        Event::Message("two \u{20AC}".into()),
+        Event::Message(Message::binary("")),
+        Event::Message(Message::binary(vec![7; 300])),
+        Event::Ping(Bytes::from(vec![b'x'; 125])),
+        Event::Message(Message::binary(large)),
+        Event::Message("last".into()),
+        Event::Close(Some(fullduplex::CloseFrame::new(CloseCode::NORMAL, "bye").expect("it can be sent"))),
+    ]
+}
+
+/// Brings these frames in reads of so many bytes, pending once after each.
+fn bring_in_pieces(script: &Script, role: Role, len: usize) {
+    for piece in wire_to(role, &all_kinds()).chunks(len) {
+        script.bring(piece);
+        script.pause();
+    }
+    script.end();
+}
+
+#[tokio::test(start_paused = true)]
+async fn recv_event_dropped_at_every_await_loses_and_doubles_nothing() {
+    for role in [Server, Client] {
+        for (len, times) in [(1, 1), (1, 7), (3, 1), (13, 2), (500, 1), (33_000, 1), (100_000, 1)] {
+            for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter, Writes::NotVectored] {
+                let (mut ws, script) = script::open(role, &narrow());
+                writes.set_up(&script);
+                bring_in_pieces(&script, role, len);
+                let mut events = Vec::new();
+                loop {
+                    match polled(ws.recv_event(), times, || writes.step(&script)) {
+                        None => {}
+                        Some(Ok(Some(event))) => events.push(event),
+                        Some(Ok(None)) => break,
+                        Some(Err(error)) => panic!("{error}"),
+                    }
+                }
+                assert!(events == all_events(), "{role:?} {len} {times} {writes:?}");
+                let pongs = [pong("1"), pong("2"), pong([b'x'; 125]), close(1000, "bye")];
+                assert_eq!(frames::parse(&script.written()), of(&pongs), "{role:?} {len} {times} {writes:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn recv_dropped_once_at_any_await_loses_and_doubles_nothing() {
+    let messages: Vec<_> = all_events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Message(message) => Some(message),
+            _ => None,
+        })
+        .collect();
+    for times in 0..400 {
+        let (mut ws, script) = script::open(Server, &narrow());
+        script.stutter();
+        bring_in_pieces(&script, Server, 301);
+        let mut left = times;
+        let mut received = Vec::new();
+        loop {
+            // One future after the other, until that many polls are spent; the one that spends the last is dropped.
+            let done = polled(ws.recv(), left.max(1), || left = left.saturating_sub(1));
+            let result = match done {
+                Some(result) => result,
+                None => finished(ws.recv()),
+            };
+            match result.expect("closed cleanly") {
+                Some(message) => received.push(message),
+                None => break,
+            }
+        }
+        assert!(received == messages, "{times}");
+        let pongs = [pong("1"), pong("2"), pong([b'x'; 125]), close(1000, "bye")];
+        assert_eq!(frames::parse(&script.written()), of(&pongs), "{times}");
+    }
+}
+
+#[tokio::test]
+async fn recv_dropped_while_what_is_queued_is_being_written_tears_and_doubles_nothing() {
+    at_every_await(|role, writes, times| {
+        let (mut ws, script) = with_a_message_queued(role, writes);
+        assert!(polled(ws.recv(), times, || writes.step(&script)).is_none(), "nothing came");
+        let out = times > 0 && ws.queued() == 0;
+        assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
+        out
+    })
+    .await;
+}
+
+// --- any program
+
+/// What one end does, and how often that is polled before it is dropped.
+#[derive(Debug, Clone)]
+struct Action {
+    client: bool,
+    does: Does,
+    polls: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Does {
+    Feed(usize),
+    Send(usize),
+    Reserve(usize, bool),
+    Ping,
+    Flush,
+    Recv,
+    RecvEvent,
+    StartClose,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let len = || prop_oneof![8 => 0_usize..40, 2 => 100_usize..200, 1 => 4000_usize..9000];
+    let does = prop_oneof![
+        6 => len().prop_map(Does::Feed),
+        6 => len().prop_map(Does::Send),
+        4 => (len(), any::<bool>()).prop_map(|(len, uses)| Does::Reserve(len, uses)),
+        2 => Just(Does::Ping),
+        4 => Just(Does::Flush),
+        6 => Just(Does::Recv),
+        6 => Just(Does::RecvEvent),
+        1 => Just(Does::StartClose),
+    ];
+    let polls = prop_oneof![6 => 0_usize..4, 1 => 4_usize..40];
+    (any::<bool>(), does, polls).prop_map(|(client, does, polls)| Action { client, does, polls })
+}
+
+/// One end, and what is known of what it sent and received.
+struct End {
+    ws: WebSocket<DuplexStream>,
+    /// What it sent, in order; `false`: perhaps.
+    sent: Vec<(Message, bool)>,
+    received: Vec<Message>,
+    over: bool,
+}
+
+impl End {
+    fn new(ws: WebSocket<DuplexStream>) -> Self {
+        Self { ws, sent: Vec::new(), received: Vec::new(), over: false }
+    }
+
+    fn act(&mut self, does: &Does, polls: usize, nth: usize) {
+        let message = |len: usize| Message::binary([&nth.to_be_bytes()[..], &vec![nth as u8; len]].concat());
+        match does {
+            Does::Feed(len) => match polled(self.ws.feed(message(*len)), polls, || {}) {
+                None | Some(Err(Error::Closed)) => {}
+                Some(result) => {
+                    result.expect("nothing but a Close is in the way");
+                    self.sent.push((message(*len), true));
+                }
+            },
+            Does::Send(len) => match polled(self.ws.send(message(*len)), polls, || {}) {
+                None => self.sent.push((message(*len), false)),
+                Some(Err(Error::Closed)) => {}
+                Some(result) => {
+                    result.expect("nothing but a Close is in the way");
+                    self.sent.push((message(*len), true));
+                }
+            },
+            Does::Reserve(len, uses) => match polled(self.ws.reserve(len + 8), polls, || {}) {
+                None | Some(Err(Error::Closed)) => {}
+                Some(permit) => {
+                    let permit = permit.expect("nothing but a Close is in the way");
+                    if *uses {
+                        permit.feed(message(*len)).expect("within the permit");
+                        self.sent.push((message(*len), true));
+                    }
+                }
+            },
+            Does::Ping => {
+                let _either = polled(self.ws.ping(nth.to_be_bytes()), polls, || {});
+            }
+            Does::Flush => {
+                if let Some(result) = polled(self.ws.flush(), polls, || {}) {
+                    result.expect("nothing is in the way");
+                }
+            }
+            Does::Recv => {
+                let done = polled(self.ws.recv(), polls, || {});
+                self.note(done.map(|result| result.expect("nothing goes wrong").map(Event::Message)));
+            }
+            Does::RecvEvent => {
+                let done = polled(self.ws.recv_event(), polls, || {});
+                self.note(done.map(|result| result.expect("nothing goes wrong")));
+            }
+            Does::StartClose => {
+                let _already = self.ws.start_close(None);
+            }
+        }
+    }
+
+    fn note(&mut self, event: Option<Option<Event>>) {
+        match event {
+            Some(Some(Event::Message(message))) => self.received.push(message),
+            Some(None) => self.over = true,
+            _ => {}
+        }
+    }
+
+    /// Whether this is what came of what the other end sent: all of it in order, nothing twice, what is not sure or not.
+    fn has_received_what(&self, other: &Self) -> bool {
+        let mut received = self.received.iter().peekable();
+        let all = other.sent.iter().all(|(message, sure)| received.next_if_eq(&message).is_some() || !sure);
+        all && received.next().is_none()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_dropped_each_message_arrives_once_and_in_order(
+        actions in proptest::collection::vec(action(), 0..60),
+        room in prop_oneof![1_usize..10, 10_usize..5000],
+        max_write_buffer in 0_usize..300,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let _entered = runtime.enter();
+        let config = Config::new().ping_interval(None).max_write_buffer(max_write_buffer)
+            .close_timeout(Duration::from_secs(3600)).write_timeout(None);
+        let (client, server) = pair(&config, room);
+        let (mut client, mut server) = (End::new(client), End::new(server));
+        for (nth, action) in actions.iter().enumerate() {
+            let end = if action.client { &mut client } else { &mut server };
+            end.act(&action.does, action.polls, nth);
+        }
+        let _already = client.ws.start_close(None);
+        let mut turns = 0;
+        while !(client.over && server.over) {
+            client.act(&Does::Recv, 1, 0);
+            server.act(&Does::Recv, 1, 0);
+            turns += 1;
+            prop_assert!(turns < 1_000_000, "it hangs");
+        }
+        prop_assert!(server.has_received_what(&client), "{:?} of {:?}", server.received, client.sent);
+        prop_assert!(client.has_received_what(&server), "{:?} of {:?}", client.received, server.sent);
+    }
+}

@@ -1,0 +1,487 @@
+//! The closing handshake, and every other way in which a connection ends.
+//!
+//! RFC 6455 sections 5.5.1 and 7.
+
+mod support;
+
+use std::{io::ErrorKind, pin::pin};
+
+use fullduplex::{
+    CloseCode, CloseFrame, Config, Error, Event, Message, Role, Timeout, WebSocket,
+    proto::{Closing, ProtocolError},
+};
+use support::{
+    frames::{self, close, close_empty, continuation, frame, ping, pong, text, wire},
+    offence::wire_to,
+    pair::pair,
+    pending,
+    script::{self, Script, Scripted},
+};
+use tokio::time::{Duration, Instant};
+
+const BOTH: [Role; 2] = [Role::Server, Role::Client];
+
+fn bye() -> Option<CloseFrame> {
+    Some(CloseFrame::new(CloseCode::NORMAL, "bye").expect("it can be sent"))
+}
+
+/// The opcodes and payloads of what was written.
+fn written(script: &Script) -> Vec<(u8, Vec<u8>)> {
+    frames::parse(&script.written())
+}
+
+/// The opcodes and payloads of these frames.
+fn of(frames: &[frames::Frame]) -> Vec<(u8, Vec<u8>)> {
+    frames::parse(&wire(frames))
+}
+
+/// The connection is over, and its end was told.
+async fn is_over(ws: &mut WebSocket<Scripted>) {
+    for _ in 0..3 {
+        assert_eq!(ws.recv().await.expect("the end was told"), None);
+        assert!(matches!(ws.feed("too late").await, Err(Error::Closed)));
+    }
+}
+
+#[track_caller]
+fn told(result: Result<Option<Message>, Error>, expected: ProtocolError) {
+    match result {
+        Err(Error::Protocol(error)) => assert_eq!(error, expected),
+        other => panic!("{expected:?} was to be told, not {other:?}"),
+    }
+}
+
+// --- the closing handshake, begun by the peer
+
+#[tokio::test]
+async fn a_server_answers_ends_the_stream_first_and_reads_it_to_its_end() {
+    let (mut ws, script) = script::server();
+    script.bring(close(1000, "bye").masked().build());
+    pending(pin!(ws.recv()), "the client has not ended the stream");
+    assert_eq!(script.written(), close(1000, "bye").build());
+    assert!(script.is_shut_down());
+    script.bring(text("still in flight").masked().build());
+    pending(pin!(ws.recv()), "the client has not ended the stream");
+    assert_eq!(script.reads(), 2, "unread data would make the system reset the connection");
+    script.end();
+    assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+    is_over(&mut ws).await;
+    assert_eq!(script.written(), close(1000, "bye").build());
+}
+
+#[tokio::test]
+async fn a_client_answers_and_waits_for_the_server_to_end_the_stream() {
+    let (mut ws, script) = script::client();
+    script.bring(close(1000, "bye").build());
+    pending(pin!(ws.recv()), "the server has not ended the stream");
+    assert_eq!(written(&script), of(&[close(1000, "bye")]));
+    assert!(!script.is_shut_down(), "the server ends it first");
+    script.end();
+    assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+    assert!(script.is_shut_down());
+    is_over(&mut ws).await;
+}
+
+#[tokio::test]
+async fn a_close_is_echoed_with_its_code_and_reason_and_without_a_code_where_it_had_none() {
+    let longest = "r".repeat(123);
+    for role in BOTH {
+        for frame in [close(1000, ""), close(1001, "bye"), close(4999, &longest), close_empty()] {
+            let (mut ws, script) = script::open(role, &Config::new());
+            script.bring(wire_to(role, std::slice::from_ref(&frame)));
+            script.end();
+            assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+            assert_eq!(written(&script), of(&[frame]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn close_frame_tells_what_the_peers_close_said() {
+    let (mut ws, script) = script::server();
+    assert_eq!(ws.close_frame(), None, "none has come");
+    ws.start_close(bye()).expect("open");
+    script.bring(close(4000, "of the peer").masked().build());
+    script.end();
+    assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+    let frame = ws.close_frame().expect("it had a code");
+    assert_eq!((frame.code().get(), frame.reason()), (4000, "of the peer"));
+
+    let (mut ws, script) = script::server();
+    script.bring(close_empty().masked().build());
+    script.end();
+    assert_eq!(ws.recv_event().await.expect("a Close"), Some(Event::Close(None)));
+    assert_eq!(ws.close_frame(), None, "it had no code");
+}
+
+#[tokio::test]
+async fn the_answer_goes_behind_complete_frames_that_are_queued_and_pongs_go_first() {
+    let (mut ws, script) = script::server();
+    script.bring(wire_to(Role::Server, &[text("x"), ping("!"), close(1000, "")]));
+    script.end();
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("x")));
+    ws.feed("one").await.expect("room");
+    ws.feed("two").await.expect("room");
+    assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+    assert_eq!(script.written(), wire(&[pong("!"), text("one"), text("two"), close(1000, "")]));
+}
+
+// --- the closing handshake, begun by us
+
+#[tokio::test]
+async fn our_close_goes_behind_complete_frames_that_are_queued_and_nothing_is_queued_after_it() {
+    for role in BOTH {
+        let (mut ws, script) = script::open(role, &Config::new());
+        ws.feed("one").await.expect("room");
+        ws.feed(vec![7; 10_000]).await.expect("room");
+        ws.start_close(bye()).expect("open");
+        let queued = ws.queued();
+        assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
+        assert!(matches!(ws.send("late").await, Err(Error::Closed)));
+        assert!(matches!(ws.ping("late").await, Err(Error::Closed)));
+        assert!(matches!(ws.reserve(1).await.map(|_| ()), Err(Error::Closed)));
+        assert!(matches!(ws.start_send("late"), Err(Error::Closed)));
+        assert!(matches!(ws.start_close(bye()), Err(Error::Closed)));
+        assert_eq!(ws.queued(), queued);
+        ws.flush().await.expect("the stream takes all");
+        assert_eq!(written(&script), of(&[text("one"), frames::binary(vec![7; 10_000]), close(1000, "bye")]));
+    }
+}
+
+#[tokio::test]
+async fn our_close_waits_for_the_frame_that_is_being_written() {
+    let (mut ws, script) = script::server();
+    script.allow_writes(3);
+    pending(pin!(ws.send("being written")), "the stream takes three bytes");
+    ws.start_close(bye()).expect("open");
+    pending(pin!(ws.recv()), "the stream takes three bytes");
+    assert_eq!(script.written().len(), 3);
+    script.allow_writes(None);
+    pending(pin!(ws.recv()), "the peer has not answered");
+    assert_eq!(script.written(), wire(&[text("being written"), close(1000, "bye")]));
+}
+
+#[tokio::test]
+async fn a_close_without_a_code_can_be_sent() {
+    let (mut ws, script) = script::server();
+    ws.start_close(None).expect("open");
+    ws.flush().await.expect("the stream takes all");
+    assert_eq!(script.written(), close_empty().build());
+}
+
+#[tokio::test]
+async fn pings_that_come_after_our_close_are_not_answered() {
+    let (mut ws, script) = script::server();
+    ws.start_close(bye()).expect("open");
+    script.bring(wire(&[ping("late").masked(), close(1000, "bye").masked()]));
+    script.end();
+    assert_eq!(ws.recv_event().await.expect("a ping"), Some(Event::Ping("late".into())));
+    assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+    assert_eq!(script.written(), close(1000, "bye").build());
+}
+
+#[tokio::test]
+async fn messages_that_come_between_our_close_and_the_peers_are_given_by_recv() {
+    let (mut ws, script) = script::server();
+    ws.start_close(bye()).expect("open");
+    script.bring(wire_to(
+        Role::Server,
+        &[text("one"), text("t").more(), continuation("wo"), close(1000, "bye")],
+    ));
+    script.end();
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("one")));
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("two")));
+    assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+}
+
+#[tokio::test]
+async fn messages_that_come_between_our_close_and_the_peers_are_discarded_by_close() {
+    let (mut ws, script) = script::server();
+    script.bring(wire_to(Role::Server, &[text("one"), text("two"), close(1001, "gone")]));
+    script.end();
+    ws.close(CloseCode::NORMAL, "bye").await.expect("closed cleanly");
+    assert_eq!(ws.recv().await.expect("it is over"), None);
+    assert_eq!(ws.close_frame().expect("it had a code").reason(), "gone");
+    assert_eq!(script.written(), close(1000, "bye").build());
+}
+
+#[tokio::test]
+async fn who_begins_to_close_ends_the_stream_only_after_the_peers_close_and_a_client_after_its_end() {
+    for role in BOTH {
+        let (mut ws, script) = script::open(role, &Config::new());
+        ws.start_close(bye()).expect("open");
+        pending(pin!(ws.recv()), "the peer has not answered");
+        assert!(!script.is_shut_down());
+        assert_eq!(ws.closing(), Closing::CloseSent);
+        script.bring(wire_to(role, &[close(1000, "bye")]));
+        pending(pin!(ws.recv()), "the stream has not ended");
+        assert_eq!(script.is_shut_down(), role == Role::Server);
+        assert_eq!(ws.closing(), Closing::Complete);
+        script.end();
+        assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+        assert!(script.is_shut_down());
+    }
+}
+
+#[tokio::test]
+async fn simultaneous_closes_are_each_others_answer() {
+    for role in BOTH {
+        let (mut ws, script) = script::open(role, &Config::new());
+        ws.start_close(bye()).expect("open");
+        script.bring(wire_to(role, &[close(4001, "of the peer")]));
+        script.end();
+        assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+        assert_eq!(written(&script), of(&[close(1000, "bye")]));
+        assert_eq!(ws.close_frame().expect("it had a code").code().get(), 4001);
+    }
+    let (mut client, mut server) = pair(&Config::new(), 8);
+    let (at_client, at_server) = tokio::join!(
+        client.close(CloseCode::NORMAL, "client"),
+        server.close(CloseCode::GOING_AWAY, "server")
+    );
+    at_client.expect("closed cleanly");
+    at_server.expect("closed cleanly");
+    assert_eq!(client.close_frame().expect("it had a code").reason(), "server");
+    assert_eq!(server.close_frame().expect("it had a code").reason(), "client");
+}
+
+#[tokio::test]
+async fn to_close_again_is_no_error_and_sends_nothing() {
+    let (mut ws, script) = script::server();
+    script.bring(close(1000, "bye").masked().build());
+    script.end();
+    ws.close(CloseCode::NORMAL, "bye").await.expect("closed cleanly");
+    ws.close(CloseCode::GOING_AWAY, "again").await.expect("closed already");
+    assert!(matches!(ws.start_close(None), Err(Error::Closed)));
+    ws.flush().await.expect("nothing is queued");
+    assert_eq!(script.written(), close(1000, "bye").build());
+    is_over(&mut ws).await;
+}
+
+#[tokio::test]
+async fn to_close_after_the_peers_close_finishes_its_handshake() {
+    let (mut ws, script) = script::server();
+    script.bring(close(1001, "gone").masked().build());
+    assert!(matches!(ws.recv_event().await, Ok(Some(Event::Close(Some(_))))));
+    script.end();
+    ws.close(CloseCode::NORMAL, "bye").await.expect("closed cleanly");
+    assert_eq!(script.written(), close(1001, "gone").build());
+}
+
+#[tokio::test]
+async fn a_reset_or_a_broken_end_after_both_closes_is_clean() {
+    for role in BOTH {
+        for kind in [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof, ErrorKind::BrokenPipe] {
+            for ours_first in [true, false] {
+                let (mut ws, script) = script::open(role, &Config::new());
+                if ours_first {
+                    ws.start_close(bye()).expect("open");
+                    ws.flush().await.expect("the stream takes all");
+                }
+                script.bring(wire_to(role, &[close(1000, "bye")]));
+                script.fail_reads(kind);
+                assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+                assert_eq!(written(&script), of(&[close(1000, "bye")]));
+                is_over(&mut ws).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_connection_lets_go_of_its_stream_and_sends_nothing() {
+    let (mut ws, script) = script::server();
+    ws.feed("never sent").await.expect("room");
+    drop(ws);
+    assert!(script.is_dropped());
+    assert_eq!(script.written(), b"");
+}
+
+// --- ends without a closing handshake
+
+#[tokio::test]
+async fn an_end_without_a_close_is_told_once_and_then_it_is_over() {
+    for role in BOTH {
+        for ours in [true, false] {
+            let (mut ws, script) = script::open(role, &Config::new());
+            if ours {
+                ws.start_close(bye()).expect("open");
+            }
+            script.bring(wire_to(role, &[text("before")]));
+            script.end();
+            assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("before")));
+            let error = ws.recv().await.expect_err("no Close came");
+            assert_eq!(error.close_code(), None, "nobody is left to tell");
+            told(Err(error), ProtocolError::EofWithoutClose);
+            is_over(&mut ws).await;
+            ws.close(CloseCode::NORMAL, "").await.expect("it is over");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_end_without_a_close_that_flush_tells_is_not_told_again() {
+    let (mut ws, script) = script::server();
+    script.allow_writes(0);
+    ws.feed("lost").await.expect("room");
+    script.bring(text("before").masked().build());
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("before")));
+    script.fail_writes(ErrorKind::BrokenPipe);
+    assert!(matches!(ws.flush().await, Err(Error::Transport(_))));
+    script.end();
+    is_over(&mut ws).await;
+}
+
+#[tokio::test]
+async fn an_error_that_waits_to_be_told_is_told_once_whoever_is_first_to_hear_of_an_end() {
+    let (mut ws, script) = script::server();
+    script.allow_writes(0);
+    script.bring(frame(0x3, "").masked().build());
+    pending(pin!(ws.recv()), "the Close cannot leave");
+    script.fail_writes(ErrorKind::BrokenPipe);
+    ws.flush().await.expect_err("the stream has failed");
+    script.end();
+    assert_eq!(ws.recv().await.expect("an end was told"), None);
+}
+
+#[tokio::test]
+async fn a_protocol_error_is_told_only_after_the_close_went_out() {
+    let (mut ws, script) = script::server();
+    ws.feed("queued before").await.expect("room");
+    script.allow_writes(0);
+    script.bring(frame(0x3, "").masked().build());
+    script.end();
+    for allowed in 0..wire(&[text("queued before"), close(1002, "reserved opcode")]).len() {
+        pending(pin!(ws.recv()), "the Close is not out");
+        assert_eq!(script.written().len(), allowed);
+        script.allow_writes(1);
+    }
+    told(ws.recv().await, ProtocolError::ReservedOpcode(3));
+    assert_eq!(script.written(), wire(&[text("queued before"), close(1002, "reserved opcode")]));
+    assert!(script.is_shut_down());
+    is_over(&mut ws).await;
+}
+
+#[tokio::test]
+async fn after_a_protocol_error_nothing_can_be_sent_while_the_close_waits() {
+    let (mut ws, script) = script::server();
+    script.allow_writes(0);
+    script.bring(frame(0x3, "").masked().build());
+    pending(pin!(ws.recv()), "the Close cannot leave");
+    assert_eq!(ws.closing(), Closing::Failed);
+    for _ in 0..2 {
+        assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
+    }
+    script.allow_writes(None);
+    script.end();
+    told(ws.recv().await, ProtocolError::ReservedOpcode(3));
+    assert_eq!(script.written(), close(1002, "reserved opcode").build());
+}
+
+#[tokio::test]
+async fn a_protocol_error_that_feed_tells_once_the_close_is_out_is_not_told_by_recv() {
+    let (mut ws, script) = script::server();
+    script.bring(frame(0x3, "").masked().build());
+    pending(pin!(ws.recv()), "the stream has not ended");
+    told(ws.feed("late").await.map(|()| None), ProtocolError::ReservedOpcode(3));
+    script.end();
+    is_over(&mut ws).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protocol_error_is_told_after_the_close_timeout_where_the_peer_does_not_end_the_stream() {
+    for takes in [None, Some(1)] {
+        let (mut ws, script) = script::server();
+        script.allow_writes(takes);
+        script.bring(frame(0x3, "").masked().build());
+        let started = Instant::now();
+        told(ws.recv().await, ProtocolError::ReservedOpcode(3));
+        assert_eq!(started.elapsed(), Duration::from_secs(5));
+        is_over(&mut ws).await;
+    }
+}
+
+// --- writes that fail
+
+#[tokio::test]
+async fn a_failed_write_hides_no_message_and_is_told_once() {
+    let (mut ws, script) = script::server();
+    script.bring(wire_to(Role::Server, &[text("one"), text("two")]));
+    script.bring(wire_to(Role::Server, &[text("three")]));
+    script.fail_reads(ErrorKind::ConnectionReset);
+    script.fail_writes(ErrorKind::BrokenPipe);
+    for message in ["one", "two", "three"] {
+        assert_eq!(ws.recv().await.expect("it came"), Some(Message::from(message)));
+        if message == "two" {
+            ws.feed("lost").await.expect("nothing was written yet");
+        }
+    }
+    match ws.recv().await {
+        Err(Error::Transport(error)) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "what failed first"),
+        other => panic!("the transport's error was to be told, not {other:?}"),
+    }
+    is_over(&mut ws).await;
+}
+
+#[tokio::test]
+async fn a_failed_write_does_not_hide_a_close_that_already_came() {
+    let (mut ws, script) = script::server();
+    script.bring(wire_to(Role::Server, &[text("one")]));
+    script.bring(wire_to(Role::Server, &[text("two"), close(4000, "why")]));
+    script.end();
+    script.fail_writes(ErrorKind::BrokenPipe);
+    assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("one")));
+    ws.feed("an answer").await.expect("room");
+    assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("two")));
+    assert_eq!(ws.recv().await.expect("the peer closed"), None);
+    assert_eq!(ws.close_frame().expect("it had a code").reason(), "why");
+}
+
+#[tokio::test]
+async fn flush_does_not_claim_that_what_was_lost_is_written() {
+    let (mut ws, script) = script::server();
+    ws.feed("lost").await.expect("room");
+    script.bring(close(1000, "bye").masked().build());
+    script.end();
+    script.fail_writes(ErrorKind::BrokenPipe);
+    assert_eq!(ws.recv().await.expect("the peer closed"), None);
+    assert_eq!(script.written(), b"");
+    assert!(matches!(ws.flush().await, Err(Error::Closed)));
+}
+
+#[tokio::test]
+async fn a_failed_write_that_send_told_is_not_told_by_recv() {
+    let (mut ws, script) = script::server();
+    script.bring(text("one").masked().build());
+    script.fail_writes(ErrorKind::BrokenPipe);
+    assert!(matches!(ws.send("lost").await, Err(Error::Transport(_))));
+    assert!(matches!(ws.send("late").await, Err(Error::Closed)));
+    assert!(matches!(ws.flush().await, Err(Error::Closed)));
+    assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("one")));
+    script.fail_reads(ErrorKind::ConnectionReset);
+    is_over(&mut ws).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failed_write_a_peer_that_goes_on_for_ever_is_left_at_the_close_timeout() {
+    let (mut ws, script) = script::server();
+    script.fail_writes(ErrorKind::BrokenPipe);
+    ws.feed("lost").await.expect("room");
+    let started = Instant::now();
+    assert!(matches!(ws.recv().await, Err(Error::Transport(_))));
+    assert_eq!(started.elapsed(), Duration::from_secs(5));
+    is_over(&mut ws).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_timeout_in_flush_hides_no_message_that_already_came() {
+    let (mut ws, script) = script::server();
+    script.bring(wire_to(Role::Server, &[text("one"), text("two")]));
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("one")));
+    script.allow_writes(0);
+    ws.start_close(bye()).expect("open");
+    assert!(matches!(ws.flush().await, Err(Error::Timeout(Timeout::Close))));
+    assert_eq!(ws.recv().await.expect("it came before"), Some(Message::from("two")));
+    script.end();
+    is_over(&mut ws).await;
+}

@@ -1,0 +1,590 @@
+//! Hostile peers, rows 45 to 50, 53 and 56 of the project's list of hostile input: floods, peers that do not read, that
+//! trickle, that do not leave, that vanish; and what a caller may not send.
+
+mod support;
+
+use std::{
+    collections::HashSet,
+    io::ErrorKind,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use fullduplex::{
+    CloseCode, Config, Error, Event, Message, Role, Timeout, WebSocket,
+    proto::{InvalidClose, ProtocolError, SendError},
+};
+use support::{
+    frames::{self, binary, close, close_empty, continuation, ping, pong, text, wire},
+    offence::wire_to,
+    pending,
+    script::{self, Script, Scripted},
+};
+use tokio::time::{Instant, advance};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const BOTH: [Role; 2] = [Role::Server, Role::Client];
+
+/// No deadline at all.
+fn quiet() -> Config {
+    let config = Config::new().close_timeout(None).write_timeout(None).idle_timeout(None);
+    config.ping_interval(None).pong_timeout(None)
+}
+
+/// Polls `recv`, which has nothing to give.
+#[track_caller]
+fn nothing_received(ws: &mut WebSocket<Scripted>) {
+    pending(pin!(ws.recv()), "nothing came");
+}
+
+/// How often another task of the same thread runs until this many reads have brought something.
+async fn turns_until(script: &Script, reads: usize) -> usize {
+    let mut turns = 0;
+    while script.reads() < reads {
+        tokio::task::yield_now().await;
+        turns += 1;
+    }
+    turns
+}
+
+// --- row 45: ping floods
+
+#[tokio::test]
+async fn row_45_pongs_to_a_peer_that_does_not_read_are_bounded_and_the_newest_replaces_the_last() {
+    for role in BOTH {
+        let (mut ws, script) = script::open(role, &quiet());
+        script.allow_writes(0);
+        for burst in 0..200_u32 {
+            let pings: Vec<_> = (0..40).map(|i| ping(format!("{:0>60}", burst * 40 + i))).collect();
+            script.bring(wire_to(role, &pings));
+            nothing_received(&mut ws);
+            // What is being written, and what is queued behind it.
+            assert!(ws.queued() <= 8 << 10, "{} bytes", ws.queued());
+        }
+        script.allow_writes(None);
+        nothing_received(&mut ws);
+        let pongs = frames::parse(&script.written());
+        assert!(pongs.iter().all(|(first, payload)| *first == 0x8A && payload.len() == 60));
+        let numbers: Vec<u32> = pongs
+            .iter()
+            .map(|(_, payload)| String::from_utf8_lossy(payload).parse().expect("a number"))
+            .collect();
+        let (last, first) = numbers.split_last().expect("pongs");
+        assert_eq!(*last, 200 * 40 - 1, "the newest");
+        assert!(first.iter().copied().eq(0..first.len() as u32), "the first are all answered, in order");
+    }
+}
+
+#[tokio::test]
+async fn row_45_pongs_of_every_size_stay_within_4_kib() {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    script.allow_writes(0);
+    pending(pin!(ws.send("being written")), "the stream takes nothing");
+    let staged = ws.queued();
+    for (short, long) in [(2047, 1), (10, 1000), (3000, 1), (1, 1)] {
+        script.bring(ping("").masked().build().repeat(short));
+        script.bring(ping([b'x'; 125]).masked().build().repeat(long));
+        nothing_received(&mut ws);
+        let pongs = ws.queued() - staged;
+        assert!(pongs <= 4 << 10, "{pongs} bytes of pongs are queued");
+    }
+}
+
+#[tokio::test]
+async fn row_45_every_ping_of_a_peer_that_reads_is_answered() {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    let pings: Vec<_> = (0..20).map(|i| ping([i; 100])).collect();
+    for _ in 0..10 {
+        script.bring(wire_to(Role::Server, &pings));
+    }
+    nothing_received(&mut ws);
+    let pongs: Vec<_> = (0..20).map(|i| pong([i; 100])).collect();
+    assert_eq!(script.written(), wire(&pongs).repeat(10));
+}
+
+#[tokio::test]
+async fn row_45_a_ping_flood_leaves_other_tasks_their_turns() {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    for _ in 0..100 {
+        script.bring(ping("").masked().build().repeat(1000));
+    }
+    let receiving = tokio::spawn(async move { ws.recv().await });
+    let turns = turns_until(&script, 100).await;
+    assert!(turns >= 10, "{turns} turns beside 100,000 pings");
+    receiving.abort();
+}
+
+#[tokio::test]
+async fn row_45_a_frame_in_tiny_reads_leaves_other_tasks_their_turns() {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    script.bring(binary("").masked().declaring(10 << 20).build());
+    for _ in 0..20_000 {
+        script.bring([0; 4]);
+    }
+    let receiving = tokio::spawn(async move { ws.recv().await });
+    let turns = turns_until(&script, 20_001).await;
+    assert!(turns >= 2, "{turns} turns beside 20,000 reads");
+    receiving.abort();
+}
+
+#[tokio::test]
+async fn row_45_data_after_a_close_leaves_other_tasks_their_turns() {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    script.bring(close(1000, "").masked().build());
+    for _ in 0..20_000 {
+        script.bring([0; 100]);
+    }
+    let receiving = tokio::spawn(async move { ws.recv().await });
+    let turns = turns_until(&script, 20_001).await;
+    assert!(turns >= 2, "{turns} turns beside 20,000 reads");
+    receiving.abort();
+}
+
+// --- row 46: pong floods
+
+#[tokio::test(start_paused = true)]
+async fn row_46_pongs_that_nobody_asked_for_are_ignored_and_none_of_them_answers_a_keep_alive_ping() {
+    let (mut ws, script) =
+        script::open(Role::Server, &quiet().ping_interval(20 * SECOND).pong_timeout(20 * SECOND));
+    script.bring(pong([0; 4]).masked().build().repeat(10_000));
+    nothing_received(&mut ws);
+    assert_eq!((script.writes(), ws.queued()), (0, 0));
+    advance(20 * SECOND).await;
+    nothing_received(&mut ws);
+    let sent = frames::parse(&script.take_written()).remove(0).1;
+    for _ in 0..19 {
+        let guesses: Vec<_> = (0..=255).map(|last| [sent[0], sent[1], !sent[2], last]).map(pong).collect();
+        script.bring(wire_to(Role::Server, &guesses));
+        script.bring(wire_to(Role::Server, &[pong(""), pong(&sent[..3]), pong([&sent[..], &[0]].concat())]));
+        nothing_received(&mut ws);
+        advance(SECOND).await;
+    }
+    let started = Instant::now();
+    assert!(matches!(ws.recv().await, Err(Error::Timeout(Timeout::Pong))));
+    assert_eq!(started.elapsed(), SECOND);
+}
+
+// --- row 47: a peer that never reads
+
+#[tokio::test]
+async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().max_write_buffer(100));
+    script.allow_writes(0);
+    let half = "x".repeat(48);
+    ws.feed(&half[..]).await.expect("50 bytes");
+    ws.feed(&half[..]).await.expect("100 bytes");
+    assert_eq!(ws.queued(), 100);
+    pending(pin!(ws.feed("")), "the buffer is full");
+    pending(pin!(ws.reserve(0)), "the buffer is full");
+    pending(pin!(ws.send("")), "the buffer is full");
+    pending(pin!(ws.ping("")), "the buffer is full");
+    assert_eq!(ws.queued(), 100);
+    script.allow_writes(1);
+    pending(pin!(ws.feed("")), "one byte is free, and the frame has two");
+    script.allow_writes(1);
+    ws.feed("").await.expect("two bytes are free");
+    assert_eq!(ws.queued(), 100);
+    script.allow_writes(None);
+    ws.flush().await.expect("the stream takes all");
+    assert_eq!(script.written(), wire(&[text(&half), text(&half), text("")]));
+}
+
+#[tokio::test]
+async fn row_47_one_large_message_fits_an_empty_queue_and_no_second() {
+    for role in BOTH {
+        let (mut ws, script) = script::open(role, &quiet().max_write_buffer(100));
+        script.allow_writes(0);
+        ws.feed(vec![7; 100_000]).await.expect("the queue is empty");
+        pending(pin!(ws.feed("")), "the buffer is full");
+        script.allow_writes(None);
+        ws.feed(vec![8; 100_000]).await.expect("the queue is empty again");
+        ws.flush().await.expect("the stream takes all");
+        let frames = [(0x82, vec![7; 100_000]), (0x82, vec![8; 100_000])];
+        assert_eq!(frames::parse(&script.written()), frames);
+    }
+}
+
+#[tokio::test]
+async fn row_47_feed_is_woken_when_the_peer_reads() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().max_write_buffer(10));
+    script.allow_writes(0);
+    ws.feed("12345678").await.expect("the queue is empty");
+    let feeding = tokio::spawn(async move { ws.feed("12345678").await.map(|()| ws) });
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+        assert!(!feeding.is_finished());
+        script.allow_writes(1);
+    }
+    let ws = feeding.await.expect("no panic").expect("room");
+    assert_eq!((ws.queued(), script.written().len()), (10, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_47_the_write_timeout_ends_a_peer_that_never_reads() {
+    let config = quiet().write_timeout(30 * SECOND).max_write_buffer(100);
+    let (mut ws, script) = script::open(Role::Server, &config);
+    script.allow_writes(0);
+    ws.feed(vec![7; 1000]).await.expect("the queue is empty");
+    let started = Instant::now();
+    let error = ws.feed("no room").await.expect_err("the peer reads nothing");
+    assert_eq!(started.elapsed(), 30 * SECOND);
+    assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:?}");
+    assert_eq!(ws.queued(), 0, "what was queued is let go of");
+    assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
+}
+
+/// Moves the clock, second by second, until the task has ended; says how many seconds that took, at most 100.
+async fn seconds_until_ended<T>(task: &tokio::task::JoinHandle<T>) -> u32 {
+    for second in 0..100 {
+        tokio::task::yield_now().await;
+        if task.is_finished() {
+            return second;
+        }
+        advance(SECOND).await;
+    }
+    100
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_47_a_flood_that_never_pauses_does_not_put_off_the_write_timeout() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().write_timeout(30 * SECOND));
+    script.allow_writes(0);
+    script.bring_endlessly(ping("no pause").masked().build());
+    let receiving = tokio::spawn(async move { ws.recv().await });
+    let seconds = seconds_until_ended(&receiving).await;
+    receiving.abort();
+    assert!(seconds <= 31, "{seconds} s");
+}
+
+// --- row 48: trickles
+
+#[tokio::test(start_paused = true)]
+async fn row_48_one_byte_before_each_idle_deadline_does_not_put_it_off() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().idle_timeout(30 * SECOND));
+    nothing_received(&mut ws);
+    advance(30 * SECOND - MILLISECOND).await;
+    script.bring(&text("slow").masked().build()[..1]);
+    nothing_received(&mut ws);
+    let started = Instant::now();
+    assert!(matches!(ws.recv().await, Err(Error::Timeout(Timeout::Idle))));
+    assert_eq!(started.elapsed(), MILLISECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_48_pings_and_fragments_do_not_put_off_the_idle_deadline() {
+    for frame in [ping("").masked(), text("Hel").more().masked()] {
+        let (mut ws, script) = script::open(Role::Server, &quiet().idle_timeout(30 * SECOND));
+        nothing_received(&mut ws);
+        advance(30 * SECOND - MILLISECOND).await;
+        script.bring(frame.build());
+        nothing_received(&mut ws);
+        let started = Instant::now();
+        assert!(matches!(ws.recv().await, Err(Error::Timeout(Timeout::Idle))));
+        assert_eq!(started.elapsed(), MILLISECOND);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_48_messages_and_pongs_put_off_the_idle_deadline() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().idle_timeout(30 * SECOND));
+    nothing_received(&mut ws);
+    let large = binary(vec![7; 100_000]).masked().build();
+    let (start, rest) = large.split_at(70_000);
+    for round in 0..12 {
+        advance(30 * SECOND - MILLISECOND).await;
+        match round % 4 {
+            0 => script.bring(text("message").masked().build()),
+            1 => script.bring(pong("").masked().build()),
+            2 => script.bring(wire(&[text("in").more().masked(), continuation(" two").masked()])),
+            _ => {
+                script.bring(start);
+                script.bring(rest);
+            }
+        }
+        assert!(ws.recv_event().await.expect("no timeout").is_some());
+        nothing_received(&mut ws);
+    }
+    let started = Instant::now();
+    assert!(matches!(ws.recv().await, Err(Error::Timeout(Timeout::Idle))));
+    assert_eq!(started.elapsed(), 30 * SECOND);
+}
+
+// --- row 49: peers that do not leave
+
+#[tokio::test(start_paused = true)]
+async fn row_49_a_peer_that_never_ends_the_stream_is_left_at_the_close_timeout() {
+    for role in BOTH {
+        for ours_first in [true, false] {
+            let (mut ws, script) = script::open(role, &Config::new());
+            if ours_first {
+                ws.start_close(None).expect("open");
+            }
+            script.bring(wire_to(role, &[close_empty()]));
+            let started = Instant::now();
+            assert_eq!(ws.recv().await.expect("both Closes are out"), None);
+            assert_eq!(started.elapsed(), 5 * SECOND);
+            drop(ws);
+            assert!(script.is_dropped());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_49_a_peer_that_never_answers_and_never_pauses_is_left_at_the_close_timeout() {
+    let (mut ws, script) = script::open(Role::Server, &Config::new());
+    script.bring_endlessly(text("not done yet").masked().build());
+    let closing = tokio::spawn(async move { ws.close(CloseCode::NORMAL, "bye").await });
+    let seconds = seconds_until_ended(&closing).await;
+    closing.abort();
+    assert!(seconds <= 6, "{seconds} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_49_data_after_a_close_that_never_pauses_does_not_put_off_the_close_timeout() {
+    for role in BOTH {
+        let (mut ws, script) = script::open(role, &Config::new());
+        script.bring(wire_to(role, &[close(1000, "bye")]));
+        script.bring_endlessly([0; 1000]);
+        let receiving = tokio::spawn(async move { ws.recv().await });
+        let seconds = seconds_until_ended(&receiving).await;
+        receiving.abort();
+        assert!(seconds <= 6, "{seconds} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_budget_is_spent_before_it_reads_the_pong_times_nothing_out() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().ping_interval(SECOND).pong_timeout(SECOND));
+    nothing_received(&mut ws);
+    advance(SECOND).await;
+    nothing_received(&mut ws);
+    let payload = frames::parse(&script.take_written()).remove(0).1;
+    script.cooperate();
+    script.read_at_most(1);
+    script.bring(wire_to(Role::Server, &[text("x".repeat(500)).more(), pong(payload), continuation("")]));
+    advance(3600 * SECOND).await;
+    let (message, _ws) = tokio::spawn(async move { (ws.recv().await, ws) }).await.expect("no panic");
+    assert_eq!(message.expect("the pong was there"), Some(Message::from("x".repeat(500))));
+}
+
+// --- row 50: ends inside a frame
+
+#[tokio::test]
+async fn row_50_an_end_inside_a_frame_is_told_once_wherever_it_is() {
+    let frames =
+        wire_to(Role::Server, &[text("Hel").more(), ping("!"), continuation("lo, world"), close(1000, "")]);
+    for cut in 1..frames.len() {
+        for reset in [false, true] {
+            let (mut ws, script) = script::open(Role::Server, &Config::new());
+            script.bring(text("before").masked().build());
+            script.bring(&frames[..cut]);
+            if reset {
+                script.fail_reads(ErrorKind::ConnectionReset)
+            } else {
+                script.end()
+            }
+            assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("before")));
+            let mut result = ws.recv().await;
+            if matches!(&result, Ok(Some(message)) if *message == Message::from("Hello, world")) {
+                result = ws.recv().await;
+            }
+            match result {
+                Err(Error::Transport(error)) if reset => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+                Err(Error::Protocol(ProtocolError::EofWithoutClose)) if !reset => {}
+                other => panic!("cut at {cut}: {other:?}"),
+            }
+            let polls = script.read_polls();
+            for _ in 0..10 {
+                assert_eq!(ws.recv().await.expect("it was told"), None);
+                assert_eq!(ws.recv_event().await.expect("it was told"), None);
+            }
+            assert_eq!(script.read_polls(), polls, "the stream is not asked again");
+        }
+    }
+}
+
+/// Counts how often a task is woken.
+#[derive(Debug, Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_50_a_connection_that_waits_wakes_nobody_and_is_woken_by_what_comes() {
+    let (mut ws, script) = script::open(Role::Server, &Config::new());
+    script.allow_writes(3);
+    ws.feed("stuck").await.expect("room");
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    let poll = |ws: &mut WebSocket<Scripted>| -> Poll<_> {
+        pin!(ws.recv_event()).poll(&mut Context::from_waker(&waker))
+    };
+    assert!(poll(&mut ws).is_pending());
+    assert_eq!(wakes.0.load(Relaxed), 0, "it would spin");
+    let woken_by = [
+        ("bytes", Box::new(|| script.bring(&b"\x89"[..])) as Box<dyn Fn()>),
+        ("room to write", Box::new(|| script.allow_writes(1))),
+        ("a frame", Box::new(|| script.bring([0x80, 0, 0, 0, 0]))),
+        ("the end", Box::new(|| script.end())),
+    ];
+    for (nth, (what, happens)) in woken_by.iter().enumerate() {
+        happens();
+        assert!(wakes.0.swap(0, Relaxed) > 0, "{what} wakes who waits");
+        let polled = poll(&mut ws);
+        assert_eq!(polled.is_ready(), nth >= 2, "{what}: {polled:?}");
+        if nth == 2 {
+            assert!(poll(&mut ws).is_pending());
+        }
+        assert_eq!(wakes.0.load(Relaxed), 0, "{what}: it would spin");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_50_a_silent_connection_is_polled_only_for_its_deadlines() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().ping_interval(20 * SECOND).pong_timeout(None));
+    let receiving = tokio::spawn(async move { ws.recv().await });
+    tokio::time::sleep(3600 * SECOND).await;
+    receiving.abort();
+    // A ping every 20 seconds: the timer's poll, and one after the ping is out.
+    assert!(script.read_polls() <= 2 * 180 + 4, "{} polls in an hour", script.read_polls());
+}
+
+// --- row 53: masking keys
+
+/// The masking keys of frames with at most 125 bytes of payload data.
+fn keys(mut wire: &[u8]) -> Vec<[u8; 4]> {
+    let mut keys = Vec::new();
+    while let [_, second, key @ ..] = wire {
+        assert!(*second >= 0x80, "a client masks");
+        keys.push(*key.first_chunk().expect("a key"));
+        wire = &wire[6 + usize::from(second & 0x7F)..];
+    }
+    keys
+}
+
+#[tokio::test]
+async fn row_53_masking_keys_differ_between_frames_and_connections_in_all_their_bytes() {
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let (mut ws, script) = script::client();
+        for _ in 0..20 {
+            ws.send("the same").await.expect("the stream takes all");
+            ws.ping("the same").await.expect("the stream takes all");
+            script.bring(ping("the same").build());
+            nothing_received(&mut ws);
+        }
+        ws.start_close(None).expect("open");
+        ws.flush().await.expect("the stream takes all");
+        all.extend(keys(&script.written()));
+    }
+    assert_eq!(all.len(), 20 * 61);
+    let distinct: HashSet<_> = all.iter().collect();
+    // Of 1,220 random keys, two are the same once in about 6,000 runs; three pairs never.
+    assert!(distinct.len() >= all.len() - 2, "{} of {}", distinct.len(), all.len());
+    for byte in 0..4 {
+        let values: HashSet<u8> = all.iter().map(|key| key[byte]).collect();
+        assert!(values.len() > 200, "byte {byte} has {} values", values.len());
+    }
+    let steps: HashSet<u32> = all
+        .windows(2)
+        .map(|pair| u32::from_be_bytes(pair[1]).wrapping_sub(u32::from_be_bytes(pair[0])))
+        .collect();
+    assert!(steps.len() >= all.len() - 4, "no key can be told from the one before");
+}
+
+#[tokio::test]
+async fn row_53_the_same_large_message_is_masked_with_another_key_each_time() {
+    let (mut ws, script) = script::client();
+    let message = Message::binary(vec![0; 10_000]);
+    for _ in 0..3 {
+        ws.send(message.clone()).await.expect("the stream takes all");
+    }
+    assert_eq!(message, Message::binary(vec![0; 10_000]), "what the caller keeps is not masked");
+    let written = script.written();
+    assert_eq!(frames::parse(&written), vec![(0x82, vec![0; 10_000]); 3]);
+    let keys: HashSet<_> = written.chunks(10_008).map(|frame| &frame[4..8]).collect();
+    assert_eq!(keys.len(), 3);
+}
+
+// --- row 56: what the caller may not send
+
+/// Nothing was sent, and the connection works.
+async fn is_usable(mut ws: WebSocket<Scripted>, script: &Script) {
+    assert_eq!((script.writes(), ws.queued()), (0, 0));
+    ws.send("still here").await.expect("open");
+    assert_eq!(script.take_written(), text("still here").build());
+    script.bring(text("me too").masked().build());
+    assert_eq!(ws.recv().await.expect("open"), Some(Message::from("me too")));
+}
+
+#[tokio::test]
+async fn row_56_an_over_long_ping_is_the_callers_error_and_nothing_is_sent() {
+    for len in [126, 127, 0x1_0000] {
+        let (mut ws, script) = script::server();
+        match ws.ping(vec![b'x'; len]).await {
+            Err(Error::Send(error)) => assert_eq!(error, SendError::PingTooLong(len)),
+            other => panic!("{len}: {other:?}"),
+        }
+        is_usable(ws, &script).await;
+    }
+    let (mut ws, script) = script::server();
+    ws.ping([b'x'; 125]).await.expect("125 bytes fit");
+    assert_eq!(script.written(), ping([b'x'; 125]).build());
+}
+
+#[tokio::test]
+async fn row_56_a_close_code_that_must_not_be_sent_is_the_callers_error_and_nothing_is_sent() {
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 0xFFFF].map(CloseCode::from) {
+        let (mut ws, script) = script::server();
+        match ws.close(code, "why").await {
+            Err(Error::Close(error)) => assert_eq!(error, InvalidClose::Code(code)),
+            other => panic!("{code}: {other:?}"),
+        }
+        is_usable(ws, &script).await;
+    }
+}
+
+#[tokio::test]
+async fn row_56_a_reason_of_more_than_123_bytes_is_the_callers_error_and_nothing_is_sent() {
+    // 62 characters, 124 bytes: bytes are what counts.
+    for reason in ["x".repeat(124), "\u{FC}".repeat(62), "x".repeat(100_000)] {
+        let (mut ws, script) = script::server();
+        match ws.close(CloseCode::NORMAL, reason.clone()).await {
+            Err(Error::Close(error)) => assert_eq!(error, InvalidClose::ReasonTooLong(reason.len())),
+            other => panic!("{other:?}"),
+        }
+        is_usable(ws, &script).await;
+    }
+}
+
+#[tokio::test]
+async fn row_56_a_message_beyond_its_permit_is_the_callers_error_and_nothing_is_sent() {
+    let (mut ws, script) = script::server();
+    let permit = ws.reserve(3).await.expect("room");
+    match permit.feed("four") {
+        Err(Error::Send(error)) => assert_eq!(error, SendError::BeyondPermit { len: 4, reserved: 3 }),
+        other => panic!("{other:?}"),
+    }
+    is_usable(ws, &script).await;
+}
+
+#[tokio::test]
+async fn row_46_pongs_that_nobody_asked_for_are_shown_to_who_asks_for_events() {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    script.bring(pong("unasked").masked().build().repeat(3));
+    for _ in 0..3 {
+        assert_eq!(ws.recv_event().await.expect("a pong"), Some(Event::Pong("unasked".into())));
+    }
+    nothing_received(&mut ws);
+    assert_eq!(script.writes(), 0);
+}
