@@ -13,7 +13,8 @@ use drive::{Outcome, drive};
 const MAX_MESSAGE: usize = 1 << 17;
 
 fuzz_target!(|wire: &[u8]| {
-    let config = Config::new().max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE / 2).max_fragments(100);
+    let config =
+        Config::new().max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE / 2).max_fragments(100);
     for role in [Role::Client, Role::Server] {
         let outcomes = drive(role, &config, wire, &[usize::MAX]);
         for (at, outcome) in outcomes.iter().enumerate() {
