@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Timeout},
     handshake::{
         BodyReader, Client, HeadError, InvalidHandshake, Negotiated, ResponseError, Target, TargetError,
-        parse_scanned_response,
+        response,
     },
     opening::{Deadline, HeadReader, write},
 };
@@ -163,7 +163,7 @@ async fn read_response<S: AsyncRead + Unpin>(
 ) -> Result<Response<()>, Error> {
     for _ in 0..=MAX_INTERIM {
         let head = reader.read(io, client.config()).await?;
-        let response = head.and_then(|(head, end)| parse_scanned_response(&head, end));
+        let response = head.and_then(|(head, end)| response::parse_scanned(&head, end));
         let response = response.map_err(|error: HeadError| ResponseError::from(error))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS || !response.status().is_informational() {
             return Ok(response);

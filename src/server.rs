@@ -8,8 +8,7 @@ use crate::{
     Config, Role, WebSocket,
     error::{Error, Timeout},
     handshake::{
-        Negotiated, Rejection, Server, encode_rejection, encode_response, extend_response,
-        parse_scanned_request, validate,
+        Negotiated, Rejection, Server, encode_rejection, encode_response, extend_response, request, respond,
     },
     opening::{Deadline, HeadReader, write, write_last},
 };
@@ -101,11 +100,12 @@ async fn read_request<S: AsyncRead + Unpin>(
         Ok(head) => head,
         Err(error) => return Ok(Err(error.into())),
     };
-    let request = match parse_scanned_request(&head, end) {
+    let request = match request::parse_scanned(&head, end) {
         Ok(request) => request,
         Err(rejection) => return Ok(Err(rejection)),
     };
-    let answer = validate(request.method(), request.uri(), request.version(), request.headers(), server);
+    let answer =
+        respond::validate(request.method(), request.uri(), request.version(), request.headers(), server);
     Ok(answer.map(|(response, negotiated)| {
         let (unread, config) = (reader.into_unread(), server.config().clone());
         Box::new(State { request, response, negotiated, unread, config })

@@ -124,8 +124,8 @@ impl Client {
         &self.config
     }
 
-    #[cfg(feature = "tokio")]
-    pub(crate) fn dial_timeout(&self) -> Option<Duration> {
+    /// How long looking the host up and dialing it may take: what [`connect_timeout`](Self::connect_timeout) has set.
+    pub fn dial_timeout(&self) -> Option<Duration> {
         self.connect_timeout
     }
 

@@ -19,17 +19,11 @@ mod headers;
 mod invalid;
 mod negotiate;
 mod rejection;
-mod request;
-mod respond;
-mod response;
+pub(crate) mod request;
+pub(crate) mod respond;
+pub(crate) mod response;
 mod server;
 mod target;
-
-#[cfg(feature = "tokio")]
-pub(crate) use {
-    request::parse_scanned as parse_scanned_request, respond::validate,
-    response::parse_scanned as parse_scanned_response,
-};
 
 pub use client::Client;
 pub use encode::{encode_rejection, encode_response, extend_response};
