@@ -91,7 +91,7 @@ mod server;
 mod stream;
 
 pub use handshake::{Client, Server, Target};
-pub use proto::{CloseCode, CloseFrame, Config, Message, Outgoing, Role, Utf8Bytes};
+pub use proto::{CloseCode, CloseFrame, Config, Message, Outgoing, PreparedMessage, Role, Utf8Bytes};
 
 #[cfg(feature = "tokio")]
 pub use {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::mask::Utf8Bytes;
+use super::{mask::Utf8Bytes, opcode::Opcode, prepared::PreparedMessage};
 
 /// A whole message, put together from its fragments.
 ///
@@ -55,6 +55,14 @@ impl Message {
         match self {
             Self::Text(text) => text.into(),
             Self::Binary(data) => data,
+        }
+    }
+
+    /// The opcode of its first frame, and its payload data.
+    pub(super) fn into_payload(self) -> (Opcode, Bytes) {
+        match self {
+            Self::Text(text) => (Opcode::Text, text.into()),
+            Self::Binary(data) => (Opcode::Binary, data),
         }
     }
 
@@ -111,35 +119,60 @@ impl From<Vec<u8>> for Message {
 
 /// A message on its way out, with the choices that are made for it alone.
 ///
-/// Everything that a [`Message`] can be made from turns into one; so
+/// Everything that a [`Message`] can be made from turns into one, and so does a [`PreparedMessage`]; so
 /// [`send`](crate::WebSocket::send) and its siblings take `"text"`, a `String`, `Bytes`, a `Message`.
 ///
 /// ```
-/// use fullduplex::{Message, Outgoing};
+/// use fullduplex::{Outgoing, PreparedMessage};
 ///
-/// let outgoing = Outgoing::from("hello");
-/// assert_eq!(outgoing.message(), &Message::from("hello"));
+/// assert_eq!(Outgoing::from("hello").len(), 5);
+/// assert_eq!(Outgoing::from(&PreparedMessage::new("hello")).len(), 5);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
-    message: Message,
+    pub(super) content: Content,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    Message(Message),
+    Prepared(PreparedMessage),
 }
 
 impl Outgoing {
-    /// The message.
-    pub fn message(&self) -> &Message {
-        &self.message
+    /// The length of the payload data, in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match &self.content {
+            Content::Message(message) => message.len(),
+            Content::Prepared(prepared) => prepared.len(),
+        }
     }
 
-    /// The message, by value.
-    pub fn into_message(self) -> Message {
-        self.message
+    /// Whether the message carries no payload data.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
 impl<T: Into<Message>> From<T> for Outgoing {
+    #[inline]
     fn from(message: T) -> Self {
-        Self { message: message.into() }
+        Self { content: Content::Message(message.into()) }
+    }
+}
+
+impl From<PreparedMessage> for Outgoing {
+    fn from(prepared: PreparedMessage) -> Self {
+        Self { content: Content::Prepared(prepared) }
+    }
+}
+
+impl From<&PreparedMessage> for Outgoing {
+    #[inline]
+    fn from(prepared: &PreparedMessage) -> Self {
+        prepared.clone().into()
     }
 }
 

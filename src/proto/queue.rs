@@ -49,6 +49,12 @@ impl Queue {
         push_frame(&mut self.tail, &header, &payload);
     }
 
+    /// Queues a frame that is encoded already, unmasked and uncopied.
+    #[inline]
+    pub(super) fn push_encoded(&mut self, frame: Bytes) {
+        self.seal(frame);
+    }
+
     /// Queues a ping: it overtakes all but the frame that is being written.
     pub(super) fn push_ping(&mut self, payload: &[u8], mask: Option<MaskKey>) {
         push_frame(&mut self.pings, &header(Opcode::Ping, payload.len(), mask), payload);

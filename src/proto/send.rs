@@ -10,7 +10,7 @@ use super::{
     header::Header,
     lent::Lent,
     mask::MaskKey,
-    message::{Message, Outgoing},
+    message::{Content, Outgoing},
     opcode::Opcode,
     queue::Queue,
     receive::Received,
@@ -48,11 +48,15 @@ impl SendPath {
     #[inline]
     pub fn send(&mut self, outgoing: Outgoing, key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
         self.open()?;
-        let (opcode, payload) = match outgoing.into_message() {
-            Message::Text(text) => (Opcode::Text, text.into()),
-            Message::Binary(data) => (Opcode::Binary, data),
-        };
         let mask = self.mask(key);
+        let (opcode, payload) = match (outgoing.content, mask) {
+            (Content::Message(message), _) => message.into_payload(),
+            (Content::Prepared(prepared), Some(_)) => (prepared.opcode(), prepared.into_payload()),
+            (Content::Prepared(prepared), None) => {
+                self.queue(lent).push_encoded(prepared.into_frame());
+                return Ok(());
+            }
+        };
         self.queue(lent).push(opcode, payload, mask);
         Ok(())
     }

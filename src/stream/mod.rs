@@ -6,6 +6,7 @@ mod parts;
 mod pool;
 mod recv;
 mod send;
+mod sink;
 mod timers;
 mod transport;
 

@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Dropped: the message is not queued. Returned: it is.
     pub async fn feed(&mut self, message: impl Into<Outgoing>) -> Result<(), Error> {
         let outgoing = message.into();
-        let len = outgoing.message().len();
+        let len = outgoing.len();
         poll_fn(|cx| self.poll_ready(cx, len)).await?;
         self.queue(outgoing)
     }
@@ -200,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Permit<'_, S> {
     /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued.
     pub fn feed(self, message: impl Into<Outgoing>) -> Result<(), Error> {
         let outgoing = message.into();
-        let len = outgoing.message().len();
+        let len = outgoing.len();
         if len > self.payload_len {
             return Err(Error::Send(SendError::BeyondPermit { len, reserved: self.payload_len }));
         }

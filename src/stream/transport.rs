@@ -14,7 +14,7 @@ use super::pool::{self, Scratch};
 use crate::proto::{Batch, PayloadMut, SendPath};
 
 /// The most slices that one vectored write gets.
-const MAX_SLICES: usize = 16;
+const MAX_SLICES: usize = 64;
 
 /// The stream, and the batch that is being written to it.
 #[derive(Debug)]
