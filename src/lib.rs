@@ -99,7 +99,7 @@ pub use {
     dial::ClientStream,
     error::{Error, Timeout},
     server::{Pending, accept},
-    stream::{Event, Parts, Permit, WebSocket},
+    stream::{Event, Parts, Permit, Receiver, SendPermit, Sender, TrySendError, WebSocket},
 };
 
 /// The code in the README is tested as the docs are.

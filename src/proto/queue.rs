@@ -103,7 +103,13 @@ impl Queue {
     /// How many bytes wait.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.pings.len() + self.pongs.len() + self.segments_len + self.tail.len()
+        self.pings.len() + self.pongs.len() + self.ordered_len()
+    }
+
+    /// How many bytes wait that are overtaken by pings and pongs: messages, and a Close.
+    #[inline]
+    pub(super) fn ordered_len(&self) -> usize {
+        self.segments_len + self.tail.len()
     }
 
     fn push_uncopied(&mut self, header: &Header, payload: Bytes) {

@@ -41,6 +41,17 @@ pub enum Received<'a> {
     Close(Option<CloseFrame>),
 }
 
+impl Received<'_> {
+    /// The message, if it is one.
+    #[inline]
+    pub fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            _ => None,
+        }
+    }
+}
+
 /// Where the next bytes from the transport are wanted.
 #[derive(Debug)]
 pub enum Want<'a> {

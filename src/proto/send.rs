@@ -141,20 +141,49 @@ impl SendPath {
         }
     }
 
+    /// Takes all of it, and leaves a way out on which nothing can be sent.
+    pub(crate) fn take(&mut self) -> Self {
+        let Self { queue, max_write_buffer, role, close_sent } = self;
+        let taken = Self {
+            queue: queue.take(),
+            max_write_buffer: *max_write_buffer,
+            role: *role,
+            close_sent: *close_sent,
+        };
+        *close_sent = true;
+        taken
+    }
+
     /// Whether a message with this much payload data may be queued, where `staged` bytes of earlier ones are staged and
     /// not yet written: the queue is empty, or its bytes and the frame's are within
     /// [`max_write_buffer`](Config::max_write_buffer).
     #[inline]
     pub fn has_room(&self, payload_len: usize, staged: usize) -> bool {
         let waiting = self.queued() + staged;
-        let frame = Header::encoded_len(payload_len, self.role == Role::Client).saturating_add(payload_len);
-        waiting == 0 || waiting.saturating_add(frame) <= self.max_write_buffer
+        waiting == 0 || waiting.saturating_add(self.frame_len(payload_len)) <= self.max_write_buffer
     }
 
     /// How many bytes are queued and not yet staged.
     #[inline]
     pub fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// How many of them are messages and a Close, which keep their order.
+    #[inline]
+    pub fn queued_in_order(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.ordered_len())
+    }
+
+    /// How many bytes the frame of a message with this much payload data takes.
+    #[inline]
+    pub fn frame_len(&self, payload_len: usize) -> usize {
+        Header::encoded_len(payload_len, self.role == Role::Client).saturating_add(payload_len)
+    }
+
+    /// How many bytes may be queued: [`max_write_buffer`](Config::max_write_buffer).
+    pub fn max_write_buffer(&self) -> usize {
+        self.max_write_buffer
     }
 
     /// Which end of the connection this is.

@@ -1,10 +1,8 @@
 //! Closing: the handshake's Close frames, then the end of the stream.
 
-use std::task::{Context, Poll, ready};
-
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, mask_key, pool, recv::poll_budget};
+use super::WebSocket;
 use crate::{CloseCode, CloseFrame, Error, Utf8Bytes};
 
 impl<S> WebSocket<S> {
@@ -14,11 +12,11 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// [`Error::Closed`] where a Close is queued or sent already, or the connection has ended.
     pub fn start_close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
-        if self.transport.is_write_ended() {
+        let line = &mut self.connection.line;
+        if line.transport.is_write_ended() {
             return Err(Error::Closed);
         }
-        let key = mask_key(self.send.role());
-        Ok(pool::with_lent(|lent| self.send.close(frame.as_ref(), key, lent))?)
+        Ok(line.with_send(|send, key, lent| send.close(frame.as_ref(), key, lent))?)
     }
 }
 
@@ -60,46 +58,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         while self.recv().await?.is_some() {}
         Ok(())
-    }
-
-    /// After the last frame: our Close goes out, the write side is shut down, what still comes is discarded up to the end
-    /// of the stream.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // First, for a peer that sends without a pause leaves no budget for a look at the clock afterwards.
-        if !self.is_overdue(cx) {
-            ready!(self.poll_drain(cx));
-        }
-        self.finish();
-        Poll::Ready(())
-    }
-
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // A server ends the stream first (RFC 6455 section 7.1.1), and so does who fails the connection (7.1.7). It goes
-        // on reading: to drop a stream with unread data resets it, which can destroy the Close on its way.
-        if !self.transport.is_stuck() && self.closing().shuts_down_first(self.role()) {
-            // That it fails says that the stream has ended.
-            let _ended = ready!(self.transport.poll_shutdown(&mut self.send, cx));
-        }
-        let mut scratch = pool::scratch();
-        let drained = loop {
-            if self.receive.is_eof() {
-                break Poll::Ready(());
-            }
-            if poll_budget(&mut self.frames, cx).is_pending() {
-                break Poll::Pending;
-            }
-            match self.transport.poll_read(&mut scratch, cx) {
-                Poll::Pending => break Poll::Pending,
-                Poll::Ready(Ok(0)) => self.ended(None),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => self.ended(Some(error)),
-            }
-        };
-        pool::take_back_scratch(scratch);
-        ready!(drained);
-        if self.transport.is_stuck() {
-            return Poll::Pending;
-        }
-        self.transport.poll_shutdown(&mut self.send, cx).map(|_ended| ())
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::{WebSocket, pool};
+use super::{WebSocket, connection::Connection, line::Own, pool};
 
 /// What a connection was made of: see [`WebSocket::into_inner`].
 #[derive(Debug)]
@@ -30,12 +30,13 @@ impl<S> WebSocket<S> {
     /// let parts = ws.into_inner();
     /// assert_eq!((parts.io, &parts.unread[..]), ("any stream", &b"\x81\x05He"[..]));
     /// ```
-    pub fn into_inner(mut self) -> Parts<S> {
-        let mut unread = self.receive.carried_header().to_vec();
-        if let Some(scratch) = &self.scratch {
+    pub fn into_inner(self) -> Parts<S> {
+        let Connection { line: Own { transport, mut send, .. }, receive, scratch, .. } = self.connection;
+        let mut unread = receive.carried_header().to_vec();
+        if let Some(scratch) = &scratch {
             unread.extend_from_slice(scratch.unread());
         }
-        let (io, batch) = self.transport.into_parts();
+        let (io, batch) = transport.into_parts();
         let mut batch = batch.unwrap_or_default();
         let mut unsent = Vec::new();
         loop {
@@ -45,7 +46,7 @@ impl<S> WebSocket<S> {
                 unsent.extend_from_slice(chunk);
                 batch.advance(len);
             }
-            pool::with_lent(|lent| self.send.stage(&mut batch, lent));
+            pool::with_lent(|lent| send.stage(&mut batch, lent));
             if !batch.has_remaining() {
                 return Parts { io, unread: unread.into(), unsent: unsent.into() };
             }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, mask_key, pool, timers::Due};
+use super::{WebSocket, line::Line, timers::Due};
 use crate::{
     Error, Outgoing,
     proto::{MAX_CONTROL_PAYLOAD, SendError},
@@ -107,8 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Err(Error::Send(SendError::PingTooLong(payload.len())));
         }
         poll_fn(|cx| self.poll_ready(cx, payload.len())).await?;
-        let key = mask_key(self.send.role());
-        pool::with_lent(|lent| self.send.ping(payload, key, lent))?;
+        self.connection.line.with_send(|send, key, lent| send.ping(payload, key, lent))?;
         self.flush().await
     }
 
@@ -119,11 +118,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As [`send`](Self::send).
     pub fn poll_ready(&mut self, cx: &mut Context<'_>, payload_len: usize) -> Poll<Result<(), Error>> {
         self.check_open()?;
-        if self.send.has_room(payload_len, self.transport.staged()) {
+        if self.has_room(payload_len) {
             return Poll::Ready(Ok(()));
         }
         match self.poll_flush(cx) {
-            Poll::Pending if !self.send.has_room(payload_len, self.transport.staged()) => Poll::Pending,
+            Poll::Pending if !self.has_room(payload_len) => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }
@@ -142,13 +141,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.transport.poll_transmit(&mut self.send, cx) {
+        let connection = &mut self.connection;
+        match connection.line.poll_transmit(cx) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => self.keep(Error::Transport(error)),
-            Poll::Pending => match ready!(self.poll_due(false, cx)) {
+            Poll::Ready(Err(error)) => connection.line.verdict.keep(Error::Transport(error)),
+            Poll::Pending => match ready!(connection.poll_due(false, cx)) {
                 Due::Timeout(timeout) => {
-                    self.keep(Error::Timeout(timeout));
-                    self.transport.end_write(&mut self.send);
+                    connection.line.verdict.keep(Error::Timeout(timeout));
+                    connection.line.end_write();
                 }
                 // Keep-alive is judged by who receives.
                 Due::Ping(_) => {}
@@ -160,14 +160,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[inline]
     fn queue(&mut self, outgoing: Outgoing) -> Result<(), Error> {
         self.check_open()?;
-        let key = mask_key(self.send.role());
-        Ok(pool::with_lent(|lent| self.send.send(outgoing, key, lent))?)
+        Ok(self.connection.line.with_send(|send, key, lent| send.send(outgoing, key, lent))?)
+    }
+
+    #[inline]
+    fn has_room(&self, payload_len: usize) -> bool {
+        let line = &self.connection.line;
+        line.send.has_room(payload_len, line.transport.staged())
     }
 
     /// Whether what is queued now can still go.
     #[inline]
     fn check_open(&mut self) -> Result<(), Error> {
-        if self.send.is_close_sent() || self.transport.is_write_ended() {
+        let line = &self.connection.line;
+        if line.send.is_close_sent() || line.transport.is_write_ended() {
             return Err(self.why_closed());
         }
         Ok(())
@@ -176,13 +182,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Whether what was queued has gone.
     #[inline]
     fn check_written(&mut self) -> Result<(), Error> {
-        if self.transport.has_lost() { Err(self.why_closed()) } else { Ok(()) }
+        if self.connection.line.transport.has_lost() { Err(self.why_closed()) } else { Ok(()) }
     }
 
     /// What ended the connection, if that has not been told and is not for `recv` to tell.
     #[cold]
     fn why_closed(&mut self) -> Error {
-        if self.transport.is_write_ended() { self.tell().unwrap_or(Error::Closed) } else { Error::Closed }
+        let line = &mut self.connection.line;
+        let told = if line.transport.is_write_ended() { line.verdict.tell() } else { None };
+        told.unwrap_or(Error::Closed)
     }
 }
 

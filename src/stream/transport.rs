@@ -16,6 +16,34 @@ use crate::proto::{Batch, PayloadMut, SendPath};
 /// The most slices that one vectored write gets.
 const MAX_SLICES: usize = 64;
 
+/// Where what is to be written comes from.
+pub(super) trait Source {
+    /// How many bytes wait.
+    fn queued(&self) -> usize;
+
+    /// Moves what goes out next to an empty batch.
+    fn stage(&mut self, batch: &mut Batch);
+
+    /// Forgets what waits.
+    fn clear(&mut self);
+}
+
+impl Source for SendPath {
+    #[inline]
+    fn queued(&self) -> usize {
+        SendPath::queued(self)
+    }
+
+    #[inline]
+    fn stage(&mut self, batch: &mut Batch) {
+        pool::with_lent(|lent| SendPath::stage(self, batch, lent));
+    }
+
+    fn clear(&mut self) {
+        pool::with_lent(|lent| SendPath::clear(self, lent));
+    }
+}
+
 /// The stream, and the batch that is being written to it.
 #[derive(Debug)]
 pub(super) struct Transport<S> {
@@ -72,11 +100,11 @@ impl<S> Transport<S> {
     }
 
     /// Gives up writing: what waits will never go.
-    pub(super) fn end_write(&mut self, send: &mut SendPath) {
-        self.lost |= self.needs_flush || self.staged() > 0 || send.queued() > 0;
+    pub(super) fn end_write<Q: Source + ?Sized>(&mut self, source: &mut Q) {
+        self.lost |= self.needs_flush || self.staged() > 0 || source.queued() > 0;
         self.write_ended = true;
         self.needs_flush = false;
-        pool::with_lent(|lent| send.clear(lent));
+        source.clear();
         if let Some(mut batch) = self.batch.take() {
             batch.clear();
             pool::take_back_batch(batch);
@@ -85,14 +113,14 @@ impl<S> Transport<S> {
 
     /// Stages what goes out next, unless something still does; says whether anything waits to be written.
     #[inline]
-    fn stage(&mut self, send: &mut SendPath) -> bool {
+    fn stage<Q: Source + ?Sized>(&mut self, source: &mut Q) -> bool {
         if self.staged() > 0 {
             return true;
         }
-        if send.queued() > 0 {
+        if source.queued() > 0 {
             let batch = self.batch.get_or_insert_with(pool::batch);
-            pool::with_lent(|lent| send.stage(batch, lent));
-            return true;
+            source.stage(batch);
+            return batch.has_remaining();
         }
         if let Some(batch) = self.batch.take() {
             pool::take_back_batch(batch);
@@ -106,30 +134,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     ///
     /// After an error nothing more is written, and this is ready.
     #[inline]
-    pub(super) fn poll_transmit(
+    pub(super) fn poll_transmit<Q: Source + ?Sized>(
         &mut self,
-        send: &mut SendPath,
+        source: &mut Q,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.write_ended || (send.queued() == 0 && self.batch.is_none() && !self.needs_flush) {
+        if self.write_ended || (self.batch.is_none() && !self.needs_flush && source.queued() == 0) {
             return Poll::Ready(Ok(()));
         }
-        let done = ready!(self.poll_write_out(send, cx));
+        let done = ready!(self.poll_write_out(source, cx));
         if done.is_err() {
-            self.end_write(send);
+            self.end_write(source);
         }
         Poll::Ready(done)
     }
 
     /// Ends the write side, after what was queued is out.
-    pub(super) fn poll_shutdown(
+    pub(super) fn poll_shutdown<Q: Source + ?Sized>(
         &mut self,
-        send: &mut SendPath,
+        source: &mut Q,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.write_ended {
             let done = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
-            self.end_write(send);
+            self.end_write(source);
             done?;
         }
         Poll::Ready(Ok(()))
@@ -159,8 +187,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         pin!(self.io.read_buf(&mut room)).poll(cx)
     }
 
-    fn poll_write_out(&mut self, send: &mut SendPath, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.stage(send) {
+    fn poll_write_out<Q: Source + ?Sized>(
+        &mut self,
+        source: &mut Q,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.stage(source) {
             let Some(batch) = &mut self.batch else { break };
             let written = ready!(poll_write_batch(&mut self.io, batch, cx))?;
             if written == 0 {

@@ -1,0 +1,384 @@
+//! Receiving, over a line that is owned or shared: what was read is handed out, what is queued is written, then the stream
+//! is read again.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::task::coop;
+
+use super::{
+    line::{Line, Outlook, Verdict},
+    pool::{self, Scratch},
+    timers::{Activity, Due, Timeouts, Timers},
+};
+use crate::{
+    Config, Error, Role,
+    error::Timeout,
+    handshake::Negotiated,
+    proto::{CloseCode, CloseFrame, Closing, Message, ProtocolError, ReceivePath, Received, Step, Want},
+};
+
+/// How many frames and reads are handled for one unit of the task's budget.
+const FRAMES_PER_UNIT: u8 = 64;
+
+/// What receives on a connection, and drives it to its end.
+#[derive(Debug)]
+pub(super) struct Connection<L> {
+    pub(super) line: L,
+    pub(super) receive: ReceivePath,
+    /// What was read and not handled.
+    pub(super) scratch: Option<Box<Scratch>>,
+    /// There while a deadline runs.
+    timers: Option<Pin<Box<Timers>>>,
+    timeouts: Timeouts,
+    /// How many frames and reads may be handled before the task's budget is asked for again.
+    frames: u8,
+    /// Whether all is over: nothing more will be read or written.
+    pub(super) finished: bool,
+    /// What the peer's Close said.
+    pub(super) close_frame: Option<Box<CloseFrame>>,
+    /// What the opening handshake agreed on.
+    pub(super) negotiated: Negotiated,
+}
+
+impl<L> Connection<L> {
+    pub(super) fn new(line: L, unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
+        Self {
+            line,
+            receive: ReceivePath::new(role, config),
+            scratch: (!unread.is_empty()).then(|| Box::new(Scratch::holding(unread))),
+            timers: None,
+            timeouts: Timeouts::new(config),
+            frames: 0,
+            finished: false,
+            close_frame: None,
+            negotiated,
+        }
+    }
+
+    /// The same connection over another line.
+    pub(super) fn replace_line<M>(self, line: M) -> (L, Connection<M>) {
+        let Self { line: old, receive, scratch, timers, timeouts, frames, finished, close_frame, negotiated } =
+            self;
+        let new = Connection {
+            line,
+            receive,
+            scratch,
+            timers,
+            timeouts,
+            frames,
+            finished,
+            close_frame,
+            negotiated,
+        };
+        (old, new)
+    }
+
+    #[inline]
+    fn give_back_scratch(&mut self) {
+        if let Some(scratch) = self.scratch.take() {
+            pool::take_back_scratch(scratch);
+        }
+    }
+}
+
+impl<L: Line> Connection<L> {
+    /// The next of what is received that `pick` picks.
+    #[inline]
+    pub(super) fn poll_received<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        pick: impl Fn(Received<'_>) -> Option<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        loop {
+            if let Some(item) = ready!(self.poll_buffered(cx, &pick)) {
+                return Poll::Ready(Ok(Some(item)));
+            }
+            if self.finished {
+                return Poll::Ready(self.line.verdict(Verdict::tell).map_or(Ok(None), Err));
+            }
+            if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
+                self.keep(Error::Transport(error));
+            }
+            if self.receive.is_done() {
+                ready!(self.poll_end(cx));
+                continue;
+            }
+            if self.is_overdue(cx) {
+                continue;
+            }
+            match self.poll_fill(cx) {
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(message)) => {
+                    if let Some(item) = pick(Received::Message(message)) {
+                        return Poll::Ready(Ok(Some(item)));
+                    }
+                }
+                Poll::Pending => match ready!(self.poll_due(true, cx)) {
+                    Due::Ping(payload) => self.keep_alive(payload),
+                    Due::Timeout(timeout) => self.time_out(timeout, cx),
+                },
+            }
+        }
+    }
+
+    /// Handles what was read, up to the next that `pick` picks; `None`: all of it is handled.
+    #[inline]
+    fn poll_buffered<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        pick: impl Fn(Received<'_>) -> Option<T>,
+    ) -> Poll<Option<T>> {
+        while let Some(scratch) = &mut self.scratch {
+            ready!(poll_budget(&mut self.frames, cx));
+            let mut item = None;
+            match self.receive.receive(scratch.unread_mut()) {
+                Ok(Step { consumed, received }) => {
+                    if let Some(received) = received {
+                        let timers = self.timers.as_mut().map(Pin::as_mut);
+                        if !matches!(received, Received::Message(_)) {
+                            self.line.with_send(|send, key, lent| send.answer(&received, key, lent));
+                        }
+                        match &received {
+                            Received::Close(frame) => {
+                                self.close_frame = frame.clone().map(Box::new);
+                                self.line.verdict(Verdict::peer_left);
+                            }
+                            other => hear(timers, other),
+                        }
+                        item = pick(received);
+                    }
+                    scratch.consume(consumed);
+                    if scratch.unread().is_empty() {
+                        self.give_back_scratch();
+                    }
+                }
+                Err(error) => {
+                    self.give_back_scratch();
+                    self.fail(error);
+                }
+            }
+            if item.is_some() {
+                return Poll::Ready(item);
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Reads once, into the scratch or into the message's own buffer; gives the message that this completes.
+    #[inline]
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        ready!(poll_budget(&mut self.frames, cx));
+        let read = match self.receive.want() {
+            Want::Payload(room) => ready!(self.line.poll_read_payload(room, cx)),
+            Want::Scratch => {
+                let mut scratch = pool::scratch();
+                match self.line.poll_read(&mut scratch, cx) {
+                    Poll::Ready(Ok(len)) if len > 0 => {
+                        self.scratch = Some(scratch);
+                        self.note_read();
+                        return Poll::Ready(None);
+                    }
+                    other => {
+                        pool::take_back_scratch(scratch);
+                        ready!(other)
+                    }
+                }
+            }
+        };
+        match read {
+            Ok(0) => self.ended(None),
+            Err(error) => self.ended(Some(error)),
+            Ok(_) => {
+                self.note_read();
+                match self.receive.payload_received() {
+                    Ok(None) => {}
+                    Ok(Some(message)) => {
+                        if let Some(timers) = &mut self.timers {
+                            timers.as_mut().heard();
+                        }
+                        return Poll::Ready(Some(message));
+                    }
+                    Err(error) => self.fail(error),
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Judges the deadlines that a peer must not put off by what it sends: those of a stuck write, and of closing.
+    #[inline]
+    fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        let outlook = self.line.outlook();
+        if !outlook.stuck && !self.is_closing(outlook) {
+            return false;
+        }
+        let Poll::Ready(Due::Timeout(timeout)) = self.poll_due(false, cx) else { return false };
+        self.time_out(timeout, cx);
+        true
+    }
+
+    fn note_read(&mut self) {
+        if let Some(timers) = &mut self.timers {
+            timers.as_mut().read();
+        }
+    }
+
+    /// The peer broke the protocol: tells it why, and keeps the error until that is out.
+    #[cold]
+    fn fail(&mut self, error: ProtocolError) {
+        self.line.with_send(|send, key, lent| send.fail(error, key, lent));
+        self.keep(Error::Protocol(error));
+    }
+
+    /// The stream brings no more: it ended, or it failed.
+    #[cold]
+    fn ended(&mut self, error: Option<io::Error>) {
+        // After both Closes, however the stream ends is a clean end.
+        if let Err(abnormal) = self.receive.receive_eof() {
+            self.line.end_write();
+            self.keep(error.map_or(Error::Protocol(abnormal), Error::Transport));
+        } else if error.is_some() {
+            self.line.end_write();
+        }
+    }
+
+    #[cold]
+    fn keep_alive(&mut self, payload: [u8; 4]) {
+        // It fails only where we are closing, and then there is nothing to keep alive.
+        let _closing = self.line.with_send(|send, key, lent| send.ping(&payload, key, lent));
+    }
+
+    /// A deadline passed: tells the peer, if it still listens, without waiting for it.
+    #[cold]
+    fn time_out(&mut self, timeout: Timeout, cx: &mut Context<'_>) {
+        let reason = match timeout {
+            Timeout::Pong => Some(CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "pong timeout")),
+            Timeout::Idle => Some(CloseFrame::from_static(CloseCode::GOING_AWAY, "idle timeout")),
+            _ => None,
+        };
+        if let Some(frame) = reason
+            && self.line.with_send(|send, key, lent| send.close(Some(&frame), key, lent)).is_ok()
+        {
+            // Whether it gets through makes no difference to what is told.
+            let _sent = self.line.poll_transmit(cx);
+            let _shut = self.line.poll_shutdown(cx);
+        }
+        // Where our Close is out, a peer that does not complete the closing handshake is no error of ours.
+        if timeout != Timeout::Close || self.line.outlook().stuck {
+            self.keep(Error::Timeout(timeout));
+        }
+        self.finish();
+    }
+
+    fn keep(&mut self, error: Error) {
+        self.line.verdict(|verdict| verdict.keep(error));
+    }
+
+    /// Ends it all: nothing more will be read or written, and nothing more is held.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+        self.timers = None;
+        self.line.end_write();
+        self.give_back_scratch();
+    }
+
+    /// Whether the connection is on its way to its end.
+    #[inline]
+    fn is_closing(&self, outlook: Outlook) -> bool {
+        outlook.close_sent || outlook.write_ended || self.receive.is_done()
+    }
+
+    /// What is due; pending until something is.
+    pub(super) fn poll_due(&mut self, waiting: bool, cx: &mut Context<'_>) -> Poll<Due> {
+        let outlook = self.line.outlook();
+        let activity = Activity {
+            stuck: outlook.stuck,
+            progressed: self.line.take_progressed(),
+            closing: self.is_closing(outlook),
+            waiting,
+            inside_frame: self.receive.is_inside_frame(),
+        };
+        if self.timeouts.watch(activity) {
+            let timers = self.timers.get_or_insert_with(|| Box::pin(Timers::new()));
+            if let Some(due) = ready!(timers.as_mut().poll_due(&self.timeouts, activity, cx)) {
+                return Poll::Ready(due);
+            }
+        }
+        if !self.timeouts.watch_peer() {
+            self.timers = None;
+        }
+        Poll::Pending
+    }
+
+    /// After the last frame: our Close goes out, the write side is shut down, what still comes is discarded up to the end
+    /// of the stream.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // First, for a peer that sends without a pause leaves no budget for a look at the clock afterwards.
+        if !self.is_overdue(cx) {
+            ready!(self.poll_drain(cx));
+        }
+        self.finish();
+        Poll::Ready(())
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A server ends the stream first (RFC 6455 section 7.1.1), and so does who fails the connection (7.1.7). It goes
+        // on reading: to drop a stream with unread data resets it, which can destroy the Close on its way.
+        let (outlook, receive) = (self.line.outlook(), &self.receive);
+        let closing = self.line.with_send(|send, _, _| Closing::of(send, receive));
+        if !outlook.stuck && closing.shuts_down_first(outlook.role) {
+            // That it fails says that the stream has ended.
+            let _ended = ready!(self.line.poll_shutdown(cx));
+        }
+        let mut scratch = pool::scratch();
+        let drained = loop {
+            if self.receive.is_eof() {
+                break Poll::Ready(());
+            }
+            if poll_budget(&mut self.frames, cx).is_pending() {
+                break Poll::Pending;
+            }
+            match self.line.poll_read(&mut scratch, cx) {
+                Poll::Pending => break Poll::Pending,
+                Poll::Ready(Ok(0)) => self.ended(None),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => self.ended(Some(error)),
+            }
+        };
+        pool::take_back_scratch(scratch);
+        ready!(drained);
+        if self.line.outlook().stuck {
+            return Poll::Pending;
+        }
+        self.line.poll_shutdown(cx).map(|_ended| ())
+    }
+}
+
+/// Takes a frame, or a read, from the task's budget, so that a flood leaves other tasks their turns.
+#[inline]
+fn poll_budget(frames: &mut u8, cx: &mut Context<'_>) -> Poll<()> {
+    if *frames == 0 {
+        ready!(coop::poll_proceed(cx)).made_progress();
+        *frames = FRAMES_PER_UNIT;
+    }
+    *frames -= 1;
+    Poll::Ready(())
+}
+
+/// Notes a sign of life.
+#[inline]
+fn hear(timers: Option<Pin<&mut Timers>>, received: &Received<'_>) {
+    let Some(mut timers) = timers else { return };
+    match received {
+        Received::Message(_) => timers.heard(),
+        Received::Pong(payload) => {
+            timers.as_mut().heard();
+            timers.pong(payload);
+        }
+        _ => {}
+    }
+}

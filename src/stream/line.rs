@@ -1,0 +1,166 @@
+//! What the receiving half of a connection needs of the rest of it: the way out, and the stream.
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    pool::{self, Scratch},
+    transport::Transport,
+};
+use crate::{
+    Error, Role,
+    proto::{Lent, MaskKey, PayloadMut, SendPath},
+};
+
+/// The way out and the stream, owned or shared.
+///
+/// Receiving is written once, over this: [`Own`] is a connection in one piece, without a lock; a split one shares them
+/// with its senders.
+pub(super) trait Line {
+    /// Calls the way out, with a fresh masking key and what the thread lends.
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T;
+
+    /// How things stand on the way out.
+    fn outlook(&mut self) -> Outlook;
+
+    /// Whether the stream has taken anything since this was last asked.
+    fn take_progressed(&mut self) -> bool;
+
+    /// Gives up writing: what waits will never go.
+    fn end_write(&mut self);
+
+    /// What ended the connection.
+    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T;
+
+    /// Writes what is queued until all of it is out and flushed, or the stream takes no more.
+    fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends the write side, after what was queued is out.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads into the scratch; 0 is the end of the stream.
+    fn poll_read(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+
+    /// Reads into a message's own buffer; 0 is the end of the stream.
+    fn poll_read_payload(&mut self, room: PayloadMut<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+}
+
+/// How things stand on the way out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outlook {
+    pub(super) role: Role,
+    /// Something staged waits for the stream.
+    pub(super) stuck: bool,
+    /// Our Close is queued or sent.
+    pub(super) close_sent: bool,
+    /// The stream takes no more, because we shut it down or it failed.
+    pub(super) write_ended: bool,
+}
+
+/// What ended the connection, or will: it is told once.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    error: Option<Box<Error>>,
+    told: bool,
+    /// The peer's Close has come: that a write fails is part of its leaving.
+    peer_left: bool,
+}
+
+impl Verdict {
+    /// Keeps what will have ended the connection, until it is told.
+    pub(super) fn keep(&mut self, error: Error) {
+        let leaving = self.peer_left && matches!(error, Error::Transport(_));
+        if !self.told && !leaving && self.error.is_none() {
+            self.error = Some(Box::new(error));
+        }
+    }
+
+    /// Hands out what was kept.
+    pub(super) fn tell(&mut self) -> Option<Error> {
+        let error = self.error.take()?;
+        self.told = true;
+        Some(*error)
+    }
+
+    /// Notes the peer's Close, and drops what its leaving explains.
+    pub(super) fn peer_left(&mut self) {
+        self.peer_left = true;
+        self.error = None;
+    }
+}
+
+/// A line in one hand.
+#[derive(Debug)]
+pub(super) struct Own<S> {
+    pub(super) transport: Transport<S>,
+    pub(super) send: SendPath,
+    pub(super) verdict: Verdict,
+}
+
+impl<S> Own<S> {
+    #[inline]
+    pub(super) fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+        let key = mask_key(self.send.role());
+        pool::with_lent(|lent| call(&mut self.send, key, lent))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
+    #[inline]
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+        Own::with_send(self, call)
+    }
+
+    #[inline]
+    fn outlook(&mut self) -> Outlook {
+        Outlook {
+            role: self.send.role(),
+            stuck: self.transport.is_stuck(),
+            close_sent: self.send.is_close_sent(),
+            write_ended: self.transport.is_write_ended(),
+        }
+    }
+
+    fn take_progressed(&mut self) -> bool {
+        self.transport.take_progressed()
+    }
+
+    fn end_write(&mut self) {
+        self.transport.end_write(&mut self.send);
+    }
+
+    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
+        call(&mut self.verdict)
+    }
+
+    #[inline]
+    fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_transmit(&mut self.send, cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport.poll_shutdown(&mut self.send, cx)
+    }
+
+    #[inline]
+    fn poll_read(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.transport.poll_read(scratch, cx)
+    }
+
+    fn poll_read_payload(&mut self, room: PayloadMut<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.transport.poll_read_payload(room, cx)
+    }
+}
+
+/// A fresh masking key for a client, from the thread's CSPRNG (RFC 6455 section 5.3); a server has no use for one.
+#[inline]
+pub(super) fn mask_key(role: Role) -> MaskKey {
+    match role {
+        Role::Client => MaskKey::from(rand::random::<[u8; 4]>()),
+        Role::Server => MaskKey::default(),
+    }
+}

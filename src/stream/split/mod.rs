@@ -1,0 +1,168 @@
+//! A connection in two halves: one receives, any number of clones of the other send.
+
+mod parked;
+mod sender;
+mod shared;
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+pub use sender::{SendPermit, Sender, TrySendError};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::shared::{Half, Shared, Transmit};
+use super::{Event, WebSocket, connection::Connection, line::Own};
+use crate::{
+    Error, Message,
+    proto::{CloseFrame, Received},
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static> WebSocket<S> {
+    /// Splits the connection: one half receives, answers pings, completes the closing handshake and judges deadlines; the
+    /// other sends, from any number of tasks.
+    ///
+    /// ```
+    /// # use fullduplex::{Error, WebSocket};
+    /// # use tokio::net::TcpStream;
+    /// # async fn example(ws: WebSocket<TcpStream>) -> Result<(), Error> {
+    /// let (mut receiver, sender) = ws.split();
+    /// let ticker = sender.clone();
+    /// tokio::spawn(async move { ticker.send("a tick").await });
+    /// while let Some(message) = receiver.recv().await? {
+    ///     sender.send(message).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn split(self) -> (Receiver<S>, Sender) {
+        let (line, connection) = self.connection.replace_line(());
+        let shared = Arc::new(Shared::new(line.transport, line.send, line.verdict));
+        let sender = Sender { shared: shared.clone() as Arc<Shared<dyn Transmit>> };
+        let ((), connection) = connection.replace_line(Half(shared));
+        (Receiver { connection }, sender)
+    }
+}
+
+/// The receiving half of a split connection.
+///
+/// While it is polled, pings are answered, keep-alive pings are sent, deadlines are judged and what is queued is written.
+/// Dropped, it takes the stream along: the connection ends, and each [`Sender`] learns [`Error::Closed`].
+#[derive(Debug)]
+pub struct Receiver<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> {
+    connection: Connection<Half<S>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Receiver<S> {
+    /// The next message, as [`WebSocket::recv`].
+    ///
+    /// # Errors
+    /// As [`WebSocket::recv`]; an error that a sender was told is not told again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: all state is in the connection.
+    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+        let visit = Visit(self);
+        poll_fn(|cx| visit.0.poll_recv(cx)).await
+    }
+
+    /// As [`recv`](Self::recv), control frames included.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: all state is in the connection.
+    pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
+        let visit = Visit(self);
+        poll_fn(|cx| visit.0.poll_recv_event(cx)).await
+    }
+
+    /// [`recv`](Self::recv), as a poll function.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.poll_received(cx, |received| received.into_message())
+    }
+
+    /// [`recv_event`](Self::recv_event), as a poll function.
+    pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        self.poll_received(cx, |received| Some(Event::from(received)))
+    }
+
+    /// What the peer's Close said: `None` before one has come, and where it gave no code.
+    pub fn close_frame(&self) -> Option<&CloseFrame> {
+        self.connection.close_frame.as_deref()
+    }
+
+    /// The subprotocol that the opening handshake agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.connection.negotiated.subprotocol()
+    }
+
+    /// The extensions that the opening handshake agreed on; empty for none.
+    pub fn extensions(&self) -> &str {
+        self.connection.negotiated.extensions()
+    }
+
+    /// Puts the halves together again.
+    ///
+    /// # Errors
+    /// Both come back where the sender belongs to another connection, or has clones.
+    pub fn reunite(self, sender: Sender) -> Result<WebSocket<S>, Box<(Self, Sender)>> {
+        let ours = Arc::as_ptr(&self.connection.line.0).cast::<()>();
+        let same = std::ptr::addr_eq(ours, Arc::as_ptr(&sender.shared));
+        if !same || Arc::strong_count(&sender.shared) > 2 {
+            return Err(Box::new((self, sender)));
+        }
+        match self.connection.line.take() {
+            Some((transport, send, verdict)) => {
+                let (_half, connection) = self.connection.replace_line(Own { transport, send, verdict });
+                Ok(WebSocket { connection })
+            }
+            None => Err(Box::new((self, sender))),
+        }
+    }
+
+    fn poll_received<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        pick: impl Fn(Received<'_>) -> Option<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        self.connection.line.0.parked.park_receiver(cx.waker());
+        let received = self.connection.poll_received(cx, pick);
+        if received.is_ready() {
+            self.leave();
+        }
+        received
+    }
+
+    /// Nobody is to count on the receiver; what somebody did count on is written now, as far as that goes.
+    fn leave(&self) {
+        let shared = &self.connection.line.0;
+        if shared.parked.receiver_leaves() && shared.queued() > 0 {
+            shared.drive();
+        }
+    }
+}
+
+/// A future that receives: dropped, the receiver is no longer waited for.
+struct Visit<'a, S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug>(&'a mut Receiver<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Drop for Visit<'_, S> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// [`recv`](Receiver::recv), as a stream: it ends where `recv` gives `Ok(None)`.
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Stream for Receiver<S> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx).map(Result::transpose)
+    }
+}

@@ -1,0 +1,108 @@
+//! Who waits on a split connection.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Wake, Waker},
+};
+
+/// Who waits. A stream keeps one waker for each direction, so both halves poll it with one that wakes them all.
+#[derive(Debug, Default)]
+pub(super) struct Parked(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    receiver: Receiving,
+    others: Vec<Waker>,
+}
+
+/// What the receiver does.
+///
+/// ```text
+///            pending                     woken
+///   Away ──────────────▶ Parked(waker) ─────────▶ Woken
+///    ▲                        │                     │
+///    └────────────────────────┴─────────────────────┘
+///        gives something, or its future is dropped
+/// ```
+#[derive(Debug, Default)]
+enum Receiving {
+    /// The application is busy with something else.
+    #[default]
+    Away,
+    Parked(Waker),
+    /// On its way: it will write what is queued by then.
+    Woken,
+}
+
+impl Parked {
+    /// The receiver is polled, and will be woken from here on.
+    pub(super) fn park_receiver(&self, waker: &Waker) {
+        let mut waiting = self.lock();
+        match &mut waiting.receiver {
+            Receiving::Parked(parked) => parked.clone_from(waker),
+            other => *other = Receiving::Parked(waker.clone()),
+        }
+    }
+
+    /// The receiver has something to give, or is given up; says whether somebody counted on it.
+    pub(super) fn receiver_leaves(&self) -> bool {
+        matches!(mem::take(&mut self.lock().receiver), Receiving::Woken)
+    }
+
+    /// Wakes the receiver; says whether it will come.
+    pub(super) fn wake_receiver(&self) -> bool {
+        let mut waiting = self.lock();
+        let coming = !matches!(waiting.receiver, Receiving::Away);
+        if let Some(waker) = waiting.take_receiver() {
+            drop(waiting);
+            waker.wake();
+        }
+        coming
+    }
+
+    /// A sender waits.
+    pub(super) fn park(&self, waker: &Waker) {
+        let mut waiting = self.lock();
+        if !waiting.others.iter().any(|parked| parked.will_wake(waker)) {
+            waiting.others.push(waker.clone());
+        }
+    }
+
+    /// Wakes the senders that wait.
+    pub(super) fn wake_senders(&self) {
+        let mut others = mem::take(&mut self.lock().others);
+        others.drain(..).for_each(Waker::wake);
+    }
+
+    pub(super) fn wake_all(&self) {
+        self.wake_receiver();
+        self.wake_senders();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn take_receiver(&mut self) -> Option<Waker> {
+        match mem::replace(&mut self.receiver, Receiving::Woken) {
+            Receiving::Parked(waker) => Some(waker),
+            other => {
+                self.receiver = other;
+                None
+            }
+        }
+    }
+}
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_all();
+    }
+}

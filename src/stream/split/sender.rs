@@ -1,0 +1,292 @@
+//! The sending half of a split connection.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_sink::Sink;
+use tokio::sync::{SemaphorePermit, TryAcquireError};
+
+use super::shared::{Shared, Transmit};
+use crate::{
+    CloseCode, CloseFrame, Error, Message, Outgoing, Utf8Bytes,
+    proto::{MAX_CONTROL_PAYLOAD, SendError},
+};
+
+/// The sending half of a split connection: any number of clones, in any tasks and threads.
+///
+/// What it sends leaves whole and in the order of its calls. Senders that wait for room are served first come first
+/// served. It drives the stream itself while it flushes; what was fed and not flushed leaves when the
+/// [`Receiver`](super::Receiver) is polled next.
+///
+/// Once the connection closes, or the receiver is dropped, every call gives [`Error::Closed`]; what ended the connection
+/// is told once, to whoever hears of it first.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    pub(super) shared: Arc<Shared<dyn Transmit>>,
+}
+
+impl Sender {
+    /// Queues a message and flushes: [`feed`](Self::feed), then [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// [`Error::Closed`] where nothing can be sent any more, else what ended the connection.
+    ///
+    /// # Cancel safety
+    /// The message is queued whole or not at all; [`reserve`](Self::reserve) tells which.
+    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), Error> {
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    /// Waits for room, and queues a message. It leaves with the next [`flush`](Self::flush), or when the receiver is
+    /// polled next.
+    ///
+    /// There is room where nothing is queued, or what is queued and the new frame are within
+    /// [`max_write_buffer`](crate::Config::max_write_buffer).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Dropped: the message is not queued. Returned: it is.
+    pub async fn feed(&self, message: impl Into<Outgoing>) -> Result<(), Error> {
+        let outgoing = message.into();
+        let room = self.room(outgoing.len()).await?;
+        self.queue(outgoing, room)
+    }
+
+    /// Waits until all that was queued when it was called is written and the stream is flushed.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: what is left stays queued.
+    pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
+        let target = self.shared.flush_target();
+        poll_fn(move |cx| self.poll_flushed(target, cx))
+    }
+
+    /// Queues a message without waiting. Where the receiver waits, it is woken and writes; else one write is attempted that
+    /// does not wait. What is left behind after that leaves when anyone next receives, sends or flushes.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`] where there is no room, or others wait for it; [`TrySendError::Closed`]. Both give the message
+    /// back.
+    pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), TrySendError> {
+        let outgoing = message.into();
+        let room = match self.shared.room().try_acquire_many(self.shared.need(outgoing.len())) {
+            Ok(room) => room,
+            Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(outgoing)),
+            Err(TryAcquireError::Closed) => return Err(TrySendError::Closed(outgoing)),
+        };
+        let kept = outgoing.clone();
+        self.queue(outgoing, room).map_err(|_closed| TrySendError::Closed(kept))?;
+        if !self.shared.parked.wake_receiver() {
+            self.shared.drive();
+        }
+        Ok(())
+    }
+
+    /// Waits for room for one message of at most `payload_len` bytes: for use in `select!`, where a dropped
+    /// [`feed`](Self::feed) would take its message along. The room is kept until the permit is dropped.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the permit, queues nothing.
+    pub async fn reserve(&self, payload_len: usize) -> Result<SendPermit<'_>, Error> {
+        Ok(SendPermit { room: self.room(payload_len).await?, sender: self, payload_len })
+    }
+
+    /// Queues a ping with at most 125 bytes of payload data, ahead of queued messages, and attempts to write it.
+    ///
+    /// # Errors
+    /// [`Error::Send`] for a longer payload, and then nothing is sent; else as [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// The ping is queued whole or not at all.
+    pub async fn ping(&self, payload: impl AsRef<[u8]> + Send) -> Result<(), Error> {
+        let len = payload.as_ref().len();
+        if len > MAX_CONTROL_PAYLOAD {
+            return Err(Error::Send(SendError::PingTooLong(len)));
+        }
+        // It takes no room for long: it overtakes whatever waits.
+        let _room = self.room(len).await?;
+        self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
+        self.shared.drive();
+        Ok(())
+    }
+
+    /// Queues our Close, behind the messages that are queued already, and flushes. The
+    /// [`Receiver`](super::Receiver) completes the closing handshake.
+    ///
+    /// # Errors
+    /// A code or reason that cannot be sent, and then nothing is; [`Error::Closed`] where a Close was queued before.
+    ///
+    /// # Cancel safety
+    /// The Close is queued before the first await.
+    pub async fn close(&self, code: CloseCode, reason: impl Into<Utf8Bytes>) -> Result<(), Error> {
+        let frame = CloseFrame::new(code, reason)?;
+        self.start_close(Some(&frame))?;
+        self.flush().await
+    }
+
+    /// Waits until nothing can be sent any more: a Close is queued, or the connection has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn closed(&self) {
+        poll_fn(|cx| {
+            self.shared.parked.park(cx.waker());
+            if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Whether nothing can be sent any more.
+    pub fn is_closed(&self) -> bool {
+        self.shared.room().is_closed()
+    }
+
+    /// How many bytes are queued or staged, and not yet taken by the stream.
+    pub fn queued(&self) -> usize {
+        self.shared.queued()
+    }
+
+    fn start_close(&self, frame: Option<&CloseFrame>) -> Result<(), Error> {
+        if self.is_closed() {
+            return Err(self.shared.why_closed());
+        }
+        Ok(self.shared.with_send(0, |send, key, lent| send.close(frame, key, lent))?)
+    }
+
+    async fn room(&self, payload_len: usize) -> Result<SemaphorePermit<'_>, Error> {
+        let acquired = self.shared.room().acquire_many(self.shared.need(payload_len));
+        let mut acquired = std::pin::pin!(acquired);
+        poll_fn(|cx| {
+            let acquired = acquired.as_mut().poll(cx);
+            if acquired.is_pending() {
+                // Nobody may be writing what takes the room.
+                self.shared.drive();
+            }
+            acquired
+        })
+        .await
+        .map_err(|_closed| self.shared.why_closed())
+    }
+
+    fn queue(&self, outgoing: Outgoing, room: SemaphorePermit<'_>) -> Result<(), Error> {
+        let held = room.num_permits();
+        self.shared.with_send(held, |send, key, lent| {
+            // The room is given back by whoever writes the message, or with it where it was not queued.
+            let queued = send.send(outgoing, key, lent);
+            room.forget();
+            queued
+        })?;
+        Ok(())
+    }
+
+    fn poll_flushed(&self, target: u64, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.shared.is_flushed(target) {
+            Ok(true) => return Poll::Ready(Ok(())),
+            Ok(false) => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        // Parked first, so that what happens from here on wakes it.
+        self.shared.parked.park(cx.waker());
+        self.shared.drive();
+        match self.shared.is_flushed(target) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// [`feed`](Sender::feed), [`flush`](Sender::flush) and [`close`](Sender::close), as a sink; as with
+/// [`WebSocket`](crate::WebSocket), the last message may pass [`max_write_buffer`](crate::Config::max_write_buffer).
+impl Sink<Message> for Sender {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        for attempt in 0..2 {
+            if self.is_closed() {
+                return Poll::Ready(Err(self.shared.why_closed()));
+            }
+            if self.shared.room().available_permits() > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if attempt == 0 {
+                self.shared.parked.park(cx.waker());
+                self.shared.drive();
+            }
+        }
+        Poll::Pending
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        let outgoing = Outgoing::from(message);
+        let room = self.shared.room();
+        let need = self.shared.need(outgoing.len());
+        loop {
+            // All the room that there is, where that is less.
+            let there = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
+            match room.try_acquire_many(need.min(there)) {
+                Ok(room) => return self.queue(outgoing, room),
+                Err(TryAcquireError::NoPermits) => {}
+                Err(TryAcquireError::Closed) => return Err(self.shared.why_closed()),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_flushed(self.shared.flush_target(), cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.start_close(None) {
+            Ok(()) | Err(Error::Closed) => self.poll_flush(cx),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// Room for one message: what [`Sender::reserve`] waited for.
+#[derive(Debug)]
+pub struct SendPermit<'a> {
+    sender: &'a Sender,
+    room: SemaphorePermit<'a>,
+    payload_len: usize,
+}
+
+impl SendPermit<'_> {
+    /// Queues a message, without waiting.
+    ///
+    /// # Errors
+    /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued; [`Error::Closed`].
+    pub fn feed(self, message: impl Into<Outgoing>) -> Result<(), Error> {
+        let outgoing = message.into();
+        let len = outgoing.len();
+        if len > self.payload_len {
+            return Err(Error::Send(SendError::BeyondPermit { len, reserved: self.payload_len }));
+        }
+        self.sender.queue(outgoing, self.room)
+    }
+}
+
+/// Why [`Sender::try_send`] did not queue a message; it gives the message back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrySendError {
+    /// There is no room, or others wait for it.
+    #[error("no room in the write buffer")]
+    Full(Outgoing),
+    /// Nothing can be sent any more.
+    #[error("connection closed")]
+    Closed(Outgoing),
+}

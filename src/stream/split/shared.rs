@@ -1,0 +1,413 @@
+//! What the halves of a split connection share.
+
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    task::{Context, Poll, Waker},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Semaphore,
+};
+
+use super::parked::Parked;
+use crate::{
+    Error,
+    proto::{Batch, Lent, MaskKey, PayloadMut, SendPath},
+    stream::{
+        line::{Line, Outlook, Verdict, mask_key},
+        pool::{self, Scratch},
+        transport::{Source, Transport},
+    },
+};
+
+/// What the halves share: the queue behind one lock, the stream and the batch being written behind another.
+///
+/// The first is held for moments, and never while the second is waited for. The second is held for one call of the
+/// stream; who finds it taken leaves a note, and who releases it looks at the queue again. No lock is held over an await.
+#[derive(Debug)]
+pub(super) struct Shared<T: ?Sized> {
+    state: Mutex<State>,
+    /// The bytes that may still be queued: waiters are served first come first served.
+    room: Semaphore,
+    capacity: u32,
+    pub(super) parked: Arc<Parked>,
+    /// Wakes all that are parked.
+    waker: Waker,
+    transport: Mutex<T>,
+}
+
+/// The queue, and how things stand with what left it.
+#[derive(Debug)]
+struct State {
+    send: SendPath,
+    verdict: Verdict,
+    /// How many bytes have been queued in order.
+    fed: u64,
+    /// How many of them are staged at the latest.
+    staged_through: u64,
+    /// How many of them the stream has taken, and is not known to hold back.
+    flushed: u64,
+    /// How many bytes of room are taken.
+    held: usize,
+    /// How the transport stands.
+    staged: usize,
+    stuck: bool,
+    progressed: bool,
+    write_ended: bool,
+    /// Somebody wants to write, and found the transport taken.
+    wanted: bool,
+}
+
+/// The stream, whatever its type.
+pub(super) trait Transmit: fmt::Debug + Send {
+    fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn standing(&mut self) -> Standing;
+}
+
+/// How a transport stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    staged: usize,
+    stuck: bool,
+    progressed: bool,
+    write_ended: bool,
+}
+
+/// A transport until the receiver is dropped, and the stream with it.
+#[derive(Debug)]
+pub(super) struct Slot<S>(Option<Transport<S>>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Transmit for Slot<S> {
+    fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().map_or(Poll::Ready(Ok(())), |transport| transport.poll_transmit(source, cx))
+    }
+
+    fn standing(&mut self) -> Standing {
+        match &mut self.0 {
+            Some(transport) => Standing {
+                staged: transport.staged(),
+                stuck: transport.is_stuck(),
+                progressed: transport.take_progressed(),
+                write_ended: transport.is_write_ended(),
+            },
+            None => Standing { staged: 0, stuck: false, progressed: false, write_ended: true },
+        }
+    }
+}
+
+/// What has changed with the use of a transport.
+#[derive(Debug)]
+struct News {
+    /// Bytes of room that are free again.
+    released: usize,
+    /// A flush may be complete, or never will be.
+    for_senders: bool,
+    /// There is a deadline to watch.
+    for_receiver: bool,
+}
+
+impl State {
+    /// Keeps the books after the transport was used.
+    fn settle(&mut self, standing: Standing) -> News {
+        let before = (self.flushed, self.stuck);
+        self.staged = standing.staged;
+        self.stuck = standing.stuck;
+        self.progressed |= standing.progressed;
+        self.write_ended |= standing.write_ended;
+        let waiting = self.send.queued_in_order();
+        if !self.stuck && !self.write_ended {
+            self.flushed = self.fed - waiting as u64;
+        }
+        let held = self.held.min(waiting + standing.staged);
+        let released = self.held - held;
+        self.held = held;
+        News {
+            released,
+            for_senders: self.flushed != before.0 || self.write_ended,
+            for_receiver: self.stuck && !before.1,
+        }
+    }
+}
+
+/// The queue as a transport finds it, which locks it for each look.
+struct Locked<'a>(&'a Mutex<State>);
+
+impl Source for Locked<'_> {
+    fn queued(&self) -> usize {
+        lock(self.0).send.queued()
+    }
+
+    fn stage(&mut self, batch: &mut Batch) {
+        let mut state = lock(self.0);
+        let state = &mut *state;
+        // What was staged before is all taken, and more follows it.
+        state.flushed = state.staged_through;
+        Source::stage(&mut state.send, batch);
+        state.staged_through = state.fed - state.send.queued_in_order() as u64;
+    }
+
+    fn clear(&mut self) {
+        Source::clear(&mut lock(self.0).send);
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic in between leaves nothing half done that a later call would stumble over.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<S> Shared<Slot<S>> {
+    pub(super) fn new(transport: Transport<S>, send: SendPath, verdict: Verdict) -> Self {
+        let parked = Arc::new(Parked::default());
+        let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
+        let waiting = send.queued_in_order() + transport.staged();
+        let held = waiting.min(capacity as usize);
+        let room = Semaphore::new(capacity as usize - held);
+        if send.is_close_sent() || transport.is_write_ended() {
+            room.close();
+        }
+        let (fed, staged, stuck) = (waiting as u64, transport.staged(), transport.is_stuck());
+        let state = State {
+            staged_through: transport.staged() as u64,
+            flushed: 0,
+            write_ended: transport.is_write_ended(),
+            progressed: false,
+            wanted: false,
+            send,
+            verdict,
+            fed,
+            held,
+            staged,
+            stuck,
+        };
+        Self {
+            state: Mutex::new(state),
+            room,
+            capacity,
+            waker: Waker::from(parked.clone()),
+            parked,
+            transport: Mutex::new(Slot(Some(transport))),
+        }
+    }
+
+    /// Takes the stream and the queue back out.
+    fn take(&self) -> Option<(Transport<S>, SendPath, Verdict)> {
+        let transport = lock(&self.transport).0.take()?;
+        let mut state = lock(&self.state);
+        let verdict = std::mem::take(&mut state.verdict);
+        let send = state.send.take();
+        drop(state);
+        self.close();
+        Some((transport, send, verdict))
+    }
+}
+
+impl<T: ?Sized> Shared<T> {
+    /// Nothing more can be sent: whoever waits for room learns it.
+    fn close(&self) {
+        self.room.close();
+        self.parked.wake_senders();
+    }
+}
+
+impl<T: Transmit + ?Sized> Shared<T> {
+    /// How much room a message of this length needs: one that is larger than all the room needs all of it.
+    pub(super) fn need(&self, payload_len: usize) -> u32 {
+        let frame = lock(&self.state).send.frame_len(payload_len);
+        u32::try_from(frame).map_or(self.capacity, |frame| frame.min(self.capacity))
+    }
+
+    pub(super) fn room(&self) -> &Semaphore {
+        &self.room
+    }
+
+    /// Calls the way out. What is queued in order by it takes `room` that the caller has acquired.
+    pub(super) fn with_send<R>(
+        &self,
+        room: usize,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
+    ) -> R {
+        let mut state = lock(&self.state);
+        let key = mask_key(state.send.role());
+        let before = state.send.queued_in_order();
+        let result = pool::with_lent(|lent| call(&mut state.send, key, lent));
+        state.fed += (state.send.queued_in_order() - before) as u64;
+        state.held += room;
+        let closing = state.send.is_close_sent();
+        drop(state);
+        if closing && !self.room.is_closed() {
+            self.close();
+        }
+        result
+    }
+
+    /// Writes what is queued, unless somebody does: who does looks again afterwards.
+    pub(super) fn drive(&self) {
+        lock(&self.state).wanted = true;
+        self.serve();
+    }
+
+    /// Writes for those who found the transport taken.
+    fn serve(&self) {
+        while lock(&self.state).wanted {
+            let transport = match self.transport.try_lock() {
+                Ok(transport) => transport,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            lock(&self.state).wanted = false;
+            let _pending = self.transmit(transport);
+        }
+    }
+
+    /// Writes what is queued. Where that fails, the error goes to who hears of it first.
+    fn transmit(&self, transport: MutexGuard<'_, T>) -> Poll<()> {
+        self.with_transport(transport, |transport, cx| {
+            transport.poll_transmit(&mut Locked(&self.state), cx).map(|result| {
+                if let Err(error) = result {
+                    lock(&self.state).verdict.keep(Error::Transport(error));
+                }
+            })
+        })
+    }
+
+    /// Uses the transport and keeps the books; once it is released, wakes those for whom something has changed.
+    fn with_transport<R>(
+        &self,
+        mut transport: MutexGuard<'_, T>,
+        call: impl FnOnce(&mut T, &mut Context<'_>) -> R,
+    ) -> R {
+        let result = call(&mut transport, &mut Context::from_waker(&self.waker));
+        let standing = transport.standing();
+        let news = lock(&self.state).settle(standing);
+        drop(transport);
+        self.room.add_permits(news.released);
+        if standing.write_ended {
+            self.room.close();
+        }
+        if news.for_senders {
+            self.parked.wake_senders();
+        }
+        if news.for_receiver {
+            self.parked.wake_receiver();
+        }
+        result
+    }
+
+    /// Up to where a flush that begins now has to get.
+    pub(super) fn flush_target(&self) -> u64 {
+        lock(&self.state).fed
+    }
+
+    /// Whether all up to there is flushed; an error where it never will be.
+    pub(super) fn is_flushed(&self, target: u64) -> Result<bool, Error> {
+        let state = lock(&self.state);
+        let flushed = state.flushed >= target;
+        if flushed || !state.write_ended {
+            return Ok(flushed);
+        }
+        drop(state);
+        Err(self.why_closed())
+    }
+
+    /// What ended the connection, if that has not been told and is not for the receiver to tell.
+    pub(super) fn why_closed(&self) -> Error {
+        let mut state = lock(&self.state);
+        let told = if state.write_ended { state.verdict.tell() } else { None };
+        told.unwrap_or(Error::Closed)
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        let state = lock(&self.state);
+        state.send.queued() + state.staged
+    }
+}
+
+/// The receiver's hold on what is shared. Dropped, it takes the stream along.
+#[derive(Debug)]
+pub(super) struct Half<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug>(
+    pub(super) Arc<Shared<Slot<S>>>,
+);
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Half<S> {
+    /// Takes the stream and the queue back out.
+    pub(super) fn take(&self) -> Option<(Transport<S>, SendPath, Verdict)> {
+        self.0.take()
+    }
+
+    /// Uses the transport, then writes for those who found it taken; `None` where it is gone.
+    fn with_transport<R>(&self, call: impl FnOnce(&mut Transport<S>, &mut Context<'_>) -> R) -> Option<R> {
+        let slot = lock(&self.0.transport);
+        let result =
+            self.0.with_transport(slot, |slot, cx| slot.0.as_mut().map(|transport| call(transport, cx)));
+        self.0.serve();
+        result
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Drop for Half<S> {
+    fn drop(&mut self) {
+        let taken = self.0.take();
+        lock(&self.0.state).write_ended = true;
+        self.0.parked.wake_all();
+        drop(taken);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Line for Half<S> {
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+        self.0.with_send(0, call)
+    }
+
+    fn outlook(&mut self) -> Outlook {
+        let state = lock(&self.0.state);
+        Outlook {
+            role: state.send.role(),
+            stuck: state.stuck,
+            close_sent: state.send.is_close_sent(),
+            write_ended: state.write_ended,
+        }
+    }
+
+    fn take_progressed(&mut self) -> bool {
+        std::mem::take(&mut lock(&self.0.state).progressed)
+    }
+
+    fn end_write(&mut self) {
+        let shared = &self.0;
+        self.with_transport(|transport, _| transport.end_write(&mut Locked(&shared.state)));
+    }
+
+    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
+        call(&mut lock(&self.0.state).verdict)
+    }
+
+    fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = lock(&self.0.state);
+        let idle = !state.stuck && state.send.queued() == 0;
+        drop(state);
+        if idle {
+            return Poll::Ready(Ok(()));
+        }
+        let result = self.0.transmit(lock(&self.0.transport));
+        self.0.serve();
+        result.map(Ok)
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shared = &self.0;
+        self.with_transport(|transport, cx| transport.poll_shutdown(&mut Locked(&shared.state), cx))
+            .unwrap_or(Poll::Ready(Ok(())))
+    }
+
+    fn poll_read(&mut self, scratch: &mut Scratch, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.with_transport(|transport, cx| transport.poll_read(scratch, cx)).unwrap_or(Poll::Ready(Ok(0)))
+    }
+
+    fn poll_read_payload(&mut self, room: PayloadMut<'_>, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.with_transport(|transport, cx| transport.poll_read_payload(room, cx))
+            .unwrap_or(Poll::Ready(Ok(0)))
+    }
+}
