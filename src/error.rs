@@ -31,6 +31,8 @@ pub enum Timeout {
 
 /// What ended a connection, or kept a call from doing its work: it says who erred.
 ///
+/// Its message says all there is to say, causes included; it has no [`source`](std::error::Error::source).
+///
 /// A clean close is no error, and neither is a handshake that chose no subprotocol. What ends a connection is told
 /// once; after that, receiving gives `Ok(None)` and sending [`Error::Closed`].
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +46,13 @@ pub enum Error {
     Send(SendError),
     /// The caller erred: it wants to close with what cannot be sent.
     #[error("cannot close: {0}")]
-    Close(#[from] InvalidClose),
+    Close(InvalidClose),
     /// The connection is closing or closed: nothing can be sent.
     #[error("connection closed")]
     Closed,
     /// The transport failed.
     #[error("transport: {0}")]
-    Transport(#[from] io::Error),
+    Transport(io::Error),
     /// The peer's request does not open a connection: it got the response that says so.
     #[error(transparent)]
     Rejected(Box<Rejection>),
@@ -94,6 +96,18 @@ impl From<ResponseError> for Error {
 impl From<InvalidHandshake> for Error {
     fn from(error: InvalidHandshake) -> Self {
         Self::Invalid(Box::new(error))
+    }
+}
+
+impl From<InvalidClose> for Error {
+    fn from(error: InvalidClose) -> Self {
+        Self::Close(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Transport(error)
     }
 }
 

@@ -11,13 +11,13 @@ use fullduplex::{
     proto::{Closing, ProtocolError},
 };
 use support::{
-    frames::{self, close, close_empty, continuation, frame, ping, pong, text, wire},
+    frames::{self, binary, close, close_empty, continuation, frame, ping, pong, text, wire},
     offence::wire_to,
     pair::pair,
     pending,
     script::{self, Script, Scripted},
 };
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, advance};
 
 const BOTH: [Role; 2] = [Role::Server, Role::Client];
 
@@ -433,8 +433,68 @@ async fn a_failed_write_does_not_hide_a_close_that_already_came() {
     assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("one")));
     ws.feed("an answer").await.expect("room");
     assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("two")));
+    assert!(matches!(ws.recv().await, Err(Error::Transport(_))), "the answer is lost");
+    assert_eq!(ws.close_frame().expect("it had a code").reason(), "why");
+    is_over(&mut ws).await;
+}
+
+#[tokio::test]
+async fn where_only_our_close_is_lost_the_end_is_clean() {
+    let (mut ws, script) = script::server();
+    script.bring(close(4000, "why").masked().build());
+    script.end();
+    script.fail_writes(ErrorKind::BrokenPipe);
     assert_eq!(ws.recv().await.expect("the peer closed"), None);
     assert_eq!(ws.close_frame().expect("it had a code").reason(), "why");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_while_the_program_was_busy_is_received_before_the_close_timeout_is_judged() {
+    let (mut ws, script) = script::server();
+    ws.start_close(bye()).expect("open");
+    pending(pin!(ws.recv()), "nothing came");
+    script.bring(wire_to(Role::Server, &[text("a"), text("b"), close(1000, "bye")]));
+    script.end();
+    advance(Duration::from_secs(6)).await;
+    assert_eq!(ws.recv().await.expect("it came in time"), Some(Message::from("a")));
+    assert_eq!(ws.recv().await.expect("it came in time"), Some(Message::from("b")));
+    assert_eq!(ws.recv().await.expect("it came in time"), None);
+    assert_eq!(ws.close_frame().expect("it came in time").reason(), "bye");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_timeout_does_not_cut_what_is_still_moving() {
+    let (mut ws, script) = script::server();
+    ws.feed(vec![7; 1000]).await.expect("room");
+    script.allow_writes(0);
+    ws.start_close(None).expect("open");
+    for _ in 0..11 {
+        pending(pin!(ws.recv()), "the peer takes its time");
+        advance(Duration::from_secs(4)).await;
+        script.allow_writes(100);
+    }
+    pending(pin!(ws.recv()), "the peer has not answered");
+    assert_eq!(script.written(), wire(&[binary(vec![7; 1000]), close_empty()]));
+    script.bring(close_empty().masked().build());
+    script.end();
+    assert_eq!(ws.recv().await.expect("a clean close"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_timeout_nothing_is_open_and_nothing_can_be_sent() {
+    let (mut ws, script) = script::open(Role::Server, &Config::new().idle_timeout(Duration::from_secs(1)));
+    script.bring(&binary([7; 1000]).masked().build()[..500]);
+    assert!(matches!(ws.recv().await, Err(Error::Timeout(Timeout::Idle))));
+    assert_eq!(ws.closing(), Closing::Failed);
+    assert!(ws.is_closed());
+}
+
+#[tokio::test]
+async fn an_end_of_tls_without_a_notice_is_an_end_without_a_close() {
+    let (mut ws, script) = script::server();
+    script.fail_reads(ErrorKind::UnexpectedEof);
+    told(ws.recv().await, ProtocolError::EofWithoutClose);
+    is_over(&mut ws).await;
 }
 
 #[tokio::test]
@@ -444,9 +504,10 @@ async fn flush_does_not_claim_that_what_was_lost_is_written() {
     script.bring(close(1000, "bye").masked().build());
     script.end();
     script.fail_writes(ErrorKind::BrokenPipe);
-    assert_eq!(ws.recv().await.expect("the peer closed"), None);
+    assert!(matches!(ws.recv().await, Err(Error::Transport(_))));
     assert_eq!(script.written(), b"");
     assert!(matches!(ws.flush().await, Err(Error::Closed)));
+    is_over(&mut ws).await;
 }
 
 #[tokio::test]

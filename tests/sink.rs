@@ -43,8 +43,21 @@ async fn a_stream_is_forwarded_to_a_sink_and_the_sink_closed_with_a_close_withou
 #[tokio::test]
 async fn the_halves_of_a_futures_split_echo_to_each_other() {
     let (mut client, server) = pair(&Config::new(), 100);
-    let (sink, stream) = server.split();
+    let (sink, stream) = StreamExt::split(server);
     let echo = tokio::spawn(stream.forward(sink));
+    for len in [0, 10, 1000] {
+        client.send("x".repeat(len)).await.expect("open");
+        assert_eq!(client.recv().await.expect("open"), Some(Message::text("x".repeat(len))));
+    }
+    client.close(1000.into(), "").await.expect("closed cleanly");
+    assert!(echo.await.expect("no panic").is_ok());
+}
+
+#[tokio::test]
+async fn a_receiver_is_forwarded_to_a_sender() {
+    let (mut client, server) = pair(&Config::new(), 100);
+    let (receiver, sender) = server.split();
+    let echo = tokio::spawn(receiver.forward(sender));
     for len in [0, 10, 1000] {
         client.send("x".repeat(len)).await.expect("open");
         assert_eq!(client.recv().await.expect("open"), Some(Message::text("x".repeat(len))));

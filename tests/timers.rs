@@ -431,3 +431,29 @@ fn with_every_deadline_off_no_runtime_is_needed() {
     let poll = support::poll_once(pin!(ws.recv()));
     assert!(matches!(poll, std::task::Poll::Ready(Ok(None))), "{poll:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_waited_once_is_not_held_against_a_later_write() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().write_timeout(30 * SECOND));
+    script.block_flush(true);
+    ws.feed("first").await.expect("room");
+    pending(pin!(ws.flush()), "the stream holds it back");
+    script.block_flush(false);
+    ws.flush().await.expect("the stream takes all");
+    advance(60 * SECOND).await;
+    script.allow_writes(0);
+    ws.feed("second").await.expect("room");
+    pending(pin!(ws.flush()), "it has waited for a moment only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_while_the_program_was_busy_is_received_before_the_write_timeout_is_judged() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().write_timeout(30 * SECOND));
+    script.allow_writes(0);
+    ws.feed("an answer").await.expect("room");
+    nothing_received(&mut ws);
+    script.bring(text("it came").masked().build());
+    advance(31 * SECOND).await;
+    assert_eq!(ws.recv().await.expect("in time"), Some(Message::from("it came")));
+    timed_out(ws.recv().await, Timeout::Write);
+}

@@ -5,7 +5,7 @@ use super::{
     decoder::Frame,
     error::ProtocolError,
     header::Header,
-    mask::{Payload, PayloadMut, whole_message},
+    mask::{Outlook, Payload, PayloadMut, whole_message},
     message::Message,
     opcode::Opcode,
     utf8::InvalidUtf8,
@@ -82,10 +82,8 @@ impl Assembler {
         if header.fin && self.open.is_none() {
             return Ok(Some(whole_message(payload, header.mask, header.opcode == Opcode::Text)?));
         }
-        let limit = self.max_message_size;
-        let open = self.open(header.opcode);
-        let expected = open.payload.len() + payload.len();
-        open.payload.push(payload, header.mask, expected, limit)?;
+        let outlook = Outlook { rest: payload.len(), last: header.fin, limit: self.max_message_size };
+        self.open(header.opcode).payload.push(payload, header.mask, outlook)?;
         if header.fin { self.finish() } else { Ok(None) }
     }
 
@@ -94,18 +92,16 @@ impl Assembler {
         if part.is_empty() {
             return Ok(());
         }
-        let limit = self.max_message_size;
-        let open = self.open(frame.opcode);
-        let expected = open.payload.len() + frame.remaining as usize;
-        Ok(open.payload.push(part, frame.mask, expected, limit)?)
+        let outlook = self.outlook(frame);
+        Ok(self.open(frame.opcode).payload.push(part, frame.mask, outlook)?)
     }
 
     /// Room to read the rest of this frame into; `None` before the first byte of the message has come, so that a header
     /// alone allocates nothing.
     pub(super) fn room(&mut self, frame: &Frame) -> Option<PayloadMut<'_>> {
-        let limit = self.max_message_size;
+        let outlook = self.outlook(frame);
         let payload = &mut self.open.as_mut()?.payload;
-        (payload.len() > 0).then(|| payload.room(frame.remaining as usize, limit))
+        (payload.len() > 0).then(|| payload.room(outlook))
     }
 
     /// Takes in what was read into [`room`](Self::room); says how much it was.
@@ -127,6 +123,12 @@ impl Assembler {
     /// Lets go of a message that will never be whole.
     pub(super) fn clear(&mut self) {
         self.open = None;
+    }
+
+    /// What is known of the payload data that is to come in this frame.
+    fn outlook(&self, frame: &Frame) -> Outlook {
+        // The limits are a `usize`, so a longer frame has failed by now.
+        Outlook { rest: frame.remaining as usize, last: frame.fin, limit: self.max_message_size }
     }
 
     /// The message under way, or a new one of this kind.

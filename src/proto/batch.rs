@@ -1,6 +1,6 @@
 //! What is being written.
 
-use std::{collections::VecDeque, io::IoSlice, mem};
+use std::{collections::VecDeque, fmt, io::IoSlice, mem};
 
 use bytes::{Buf, Bytes};
 
@@ -35,7 +35,7 @@ pub(super) const BATCH: usize = 64 << 10;
 /// assert_eq!(wire, b"\x81\x05Hello");
 /// # Ok::<(), fullduplex::proto::SendError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Batch {
     segments: VecDeque<Segment>,
     /// How much of the first segment's copied bytes is written.
@@ -47,7 +47,6 @@ pub struct Batch {
 
 /// Whole frames: small ones, copied one behind the other, and perhaps the header of a last one whose payload data goes
 /// out from where it is.
-#[derive(Debug)]
 pub(super) struct Segment {
     pub(super) copied: Vec<u8>,
     pub(super) uncopied: Bytes,
@@ -96,6 +95,13 @@ impl Batch {
             copied.clear();
             self.spare = copied;
         }
+    }
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("remaining", &self.len).finish_non_exhaustive()
     }
 }
 

@@ -19,6 +19,8 @@ use std::time::Duration;
 /// | [`pong_timeout`](Self::pong_timeout) | 20 s |
 /// | [`idle_timeout`](Self::idle_timeout) | off |
 ///
+/// Deadlines of an open connection are kept in milliseconds: shorter ones count as one, and 49 days are the longest.
+///
 /// ```
 /// use std::time::Duration;
 /// use fullduplex::Config;
@@ -46,7 +48,8 @@ pub struct Config {
     pub max_headers: usize,
     /// How long the whole opening handshake may take.
     pub handshake_timeout: Option<Duration>,
-    /// How long the peer has, once our Close is on its way, to finish the closing handshake and to end the transport.
+    /// How long the peer has, once our Close is out, to finish the closing handshake and to end the transport; and how long
+    /// our Close may wait without the transport taking one byte of what is queued before it.
     pub close_timeout: Option<Duration>,
     /// How long a write may be stuck without the transport taking one byte.
     pub write_timeout: Option<Duration>,

@@ -42,6 +42,14 @@ impl Message {
         }
     }
 
+    /// The text, by value; `None` for a binary message.
+    pub fn into_text(self) -> Option<Utf8Bytes> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
     /// The payload data of either kind.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -108,6 +116,18 @@ impl From<Utf8Bytes> for Message {
 impl From<Bytes> for Message {
     fn from(data: Bytes) -> Self {
         Self::Binary(data)
+    }
+}
+
+impl From<&[u8]> for Message {
+    fn from(data: &[u8]) -> Self {
+        Self::Binary(Bytes::copy_from_slice(data))
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Message {
+    fn from(data: [u8; N]) -> Self {
+        data[..].into()
     }
 }
 

@@ -1,13 +1,13 @@
 //! Frames that wait to be written.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, fmt, mem};
 
 use bytes::Bytes;
 
 use super::{
     batch::{BATCH, Batch, Segment},
     close::MAX_CONTROL_PAYLOAD,
-    header::Header,
+    header::{Header, MAX_HEADER},
     mask::MaskKey,
     opcode::Opcode,
 };
@@ -18,11 +18,14 @@ const MAX_PONGS: usize = 4 << 10;
 /// The longest pong, header and masking key included.
 const MAX_PONG: usize = 2 + 4 + MAX_CONTROL_PAYLOAD;
 
+/// How many segments an idle queue keeps room for.
+const SEGMENTS: usize = 64;
+
 /// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
 const COPIED: usize = 4 << 10;
 
 /// Frames that wait to be written: pings and pongs, which overtake, and the others in their order.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Queue {
     pings: Vec<u8>,
     pongs: Vec<u8>,
@@ -35,6 +38,13 @@ pub(super) struct Queue {
     segments_len: usize,
 }
 
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
 impl Queue {
     /// Queues a frame of a message, or a Close, behind what is there. `mask`: the key for a client, which masks.
     #[inline]
@@ -43,7 +53,7 @@ impl Queue {
         if payload.len() > COPIED {
             return self.push_uncopied(&header, payload);
         }
-        if self.tail.len() + payload.len() > BATCH {
+        if self.tail.len() + MAX_HEADER + payload.len() > BATCH {
             self.seal(Bytes::new());
         }
         push_frame(&mut self.tail, &header, &payload);
@@ -92,6 +102,7 @@ impl Queue {
     /// Forgets all of it, and keeps buffers of ordinary size.
     pub(super) fn clear(&mut self) {
         self.segments.clear();
+        self.segments.shrink_to(SEGMENTS);
         self.segments_len = 0;
         self.newest_pong = 0;
         for buffer in [&mut self.pings, &mut self.pongs, &mut self.tail] {

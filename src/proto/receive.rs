@@ -1,6 +1,6 @@
 //! The way in: bytes to frames to messages.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use super::{
     Config, Role,
@@ -95,10 +95,16 @@ pub struct ReceivePath {
 }
 
 /// The payload data of a control frame that comes in more than one part.
-#[derive(Debug)]
 struct Control {
     payload: [u8; MAX_CONTROL_PAYLOAD],
     len: usize,
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("len", &self.len).finish_non_exhaustive()
+    }
 }
 
 impl Control {
@@ -203,6 +209,13 @@ impl ReceivePath {
         let first = !self.is_done();
         self.eof = true;
         if first { Err(self.fail(ProtocolError::EofWithoutClose)) } else { Ok(()) }
+    }
+
+    /// Gives up: what has come of a message is dropped, all further input is ignored.
+    pub fn abandon(&mut self) {
+        self.failed = true;
+        self.assembler.clear();
+        self.control = None;
     }
 
     /// Whether a Close has come.
@@ -328,9 +341,7 @@ impl ReceivePath {
 
     #[cold]
     fn fail(&mut self, error: ProtocolError) -> ProtocolError {
-        self.failed = true;
-        self.assembler.clear();
-        self.control = None;
+        self.abandon();
         error
     }
 }

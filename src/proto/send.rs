@@ -79,6 +79,8 @@ impl SendPath {
     /// Queues the answer that is owed to what was received, if one is: a pong to a ping, a Close to a Close. Nothing
     /// where our Close is queued or sent.
     pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, lent: &mut Lent) {
+        // RFC 6455 section 5.5.1 bars data frames behind our Close; here nothing at all follows it, not even the pong that
+        // section 5.5.2 would still allow.
         if self.close_sent {
             return;
         }

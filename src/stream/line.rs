@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, Role,
-    proto::{Lent, MaskKey, PayloadMut, SendPath},
+    proto::{Lent, MaskKey, PayloadMut, Received, SendPath},
 };
 
 /// The way out and the stream, owned or shared.
@@ -23,6 +23,16 @@ use crate::{
 pub(super) trait Line {
     /// Calls the way out, with a fresh masking key and what the thread lends.
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T;
+
+    /// Queues the answer that is owed to what was received, if one is.
+    fn answer(&mut self, received: &Received<'_>) {
+        if let Received::Close(_) = received
+            && !self.outlook().waiting
+        {
+            self.verdict(Verdict::excuse_writes);
+        }
+        self.with_send(|send, key, lent| send.answer(received, key, lent));
+    }
 
     /// How things stand on the way out.
     fn outlook(&mut self) -> Outlook;
@@ -55,6 +65,8 @@ pub(super) struct Outlook {
     pub(super) role: Role,
     /// Something staged waits for the stream.
     pub(super) stuck: bool,
+    /// Something is queued or staged.
+    pub(super) waiting: bool,
     /// Our Close is queued or sent.
     pub(super) close_sent: bool,
     /// The stream takes no more, because we shut it down or it failed.
@@ -66,15 +78,15 @@ pub(super) struct Outlook {
 pub(super) struct Verdict {
     error: Option<Box<Error>>,
     told: bool,
-    /// The peer's Close has come: that a write fails is part of its leaving.
-    peer_left: bool,
+    /// The peer leaves, and nothing of ours is under way to it: that a write fails is no news.
+    writes_excused: bool,
 }
 
 impl Verdict {
     /// Keeps what will have ended the connection, until it is told.
     pub(super) fn keep(&mut self, error: Error) {
-        let leaving = self.peer_left && matches!(error, Error::Transport(_));
-        if !self.told && !leaving && self.error.is_none() {
+        let excused = self.writes_excused && matches!(error, Error::Transport(_));
+        if !self.told && !excused && self.error.is_none() {
             self.error = Some(Box::new(error));
         }
     }
@@ -86,10 +98,9 @@ impl Verdict {
         Some(*error)
     }
 
-    /// Notes the peer's Close, and drops what its leaving explains.
-    pub(super) fn peer_left(&mut self) {
-        self.peer_left = true;
-        self.error = None;
+    /// Notes that from here on a failed write loses nothing but our Close.
+    pub(super) fn excuse_writes(&mut self) {
+        self.writes_excused = true;
     }
 }
 
@@ -120,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
         Outlook {
             role: self.send.role(),
             stuck: self.transport.is_stuck(),
+            waiting: self.transport.is_stuck() || self.send.queued() > 0,
             close_sent: self.send.is_close_sent(),
             write_ended: self.transport.is_write_ended(),
         }

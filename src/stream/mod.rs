@@ -121,6 +121,12 @@ impl<S> WebSocket<S> {
         Closing::of(&self.connection.line.send, &self.connection.receive)
     }
 
+    /// Whether nothing can be sent any more: our Close is queued or sent, or the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        let line = &self.connection.line;
+        line.send.is_close_sent() || line.transport.is_write_ended()
+    }
+
     /// How many bytes are queued or staged, and not yet taken by the stream.
     pub fn queued(&self) -> usize {
         let line = &self.connection.line;

@@ -1,6 +1,6 @@
 //! Buffers that the connections of one thread share: an idle connection holds none of them.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, fmt, mem};
 
 use crate::proto::{Batch, Lent};
 
@@ -26,11 +26,17 @@ struct Pool {
 }
 
 /// Bytes that one read brought, and how far they are done with.
-#[derive(Debug)]
 pub(super) struct Scratch {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
+}
+
+/// What it holds is nobody's business: other connections had it before.
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch").field("unread", &self.unread().len()).finish_non_exhaustive()
+    }
 }
 
 impl Scratch {
@@ -70,10 +76,14 @@ impl Scratch {
     }
 }
 
-/// Lends the calls of the protocol core what they may need. `use_it` calls nothing but those.
+/// Lends the calls of the protocol core what they may need. It is taken out for the call, for payload data that is
+/// dropped meanwhile may be of any type, and do anything.
 #[inline]
 pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
-    POOL.with(|pool| use_it(&mut pool.borrow_mut().lent))
+    let mut lent = POOL.with(|pool| mem::take(&mut pool.borrow_mut().lent));
+    let result = use_it(&mut lent);
+    POOL.with(|pool| pool.borrow_mut().lent = lent);
+    result
 }
 
 #[inline]

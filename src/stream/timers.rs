@@ -181,8 +181,9 @@ impl Timers {
         } else if activity.progressed || this.stuck_since.is_none() {
             *this.stuck_since = Some(Instant::now());
         }
-        if activity.closing {
-            this.closing_since.get_or_insert_with(Instant::now);
+        // What is queued before our Close may take its time, as long as it moves: `write` is the deadline for that.
+        if activity.closing && (this.closing_since.is_none() || (activity.stuck && activity.progressed)) {
+            *this.closing_since = Some(Instant::now());
         }
         let Some(ping) = this.ping else { return };
         if activity.progressed && !ping.left {

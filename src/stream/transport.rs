@@ -205,6 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         if self.needs_flush {
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
             self.needs_flush = false;
+            self.progressed = true;
         }
         Poll::Ready(Ok(()))
     }

@@ -8,7 +8,7 @@ mod payload;
 mod utf8_bytes;
 
 pub use payload::PayloadMut;
-pub(crate) use payload::{Payload, whole_message};
+pub(crate) use payload::{Outlook, Payload, whole_message};
 pub use utf8_bytes::Utf8Bytes;
 
 /// The four bytes a client masks a frame's payload data with.

@@ -16,7 +16,6 @@ const GROWTH_STEP: usize = 16 << 10;
 /// The payload data of one message: unmasked in place, once, and for text proven UTF-8 as it comes.
 ///
 /// It owns the bytes and what is known of them, so that a [`Utf8Bytes`] can be made at the end without a second look.
-#[derive(Debug)]
 pub(crate) struct Payload {
     bytes: Vec<u8>,
     /// How much of `bytes` has been unmasked and validated. What follows was read by way of [`PayloadMut`].
@@ -47,28 +46,25 @@ impl Payload {
         Self { bytes: Vec::new(), ready: 0, utf8: text.then(Utf8Validator::default) }
     }
 
-    /// Takes over a part of the payload data. `expected`: how long the message is known to become at the least, this
-    /// part included; `limit`: the most that it may become.
+    /// Takes over a part of the payload data.
     pub(crate) fn push(
         &mut self,
         part: &[u8],
         mask: Option<MaskKey>,
-        expected: usize,
-        limit: usize,
+        outlook: Outlook,
     ) -> Result<(), InvalidUtf8> {
-        self.grow(part.len(), self.bytes.len() + part.len(), expected, limit);
+        self.grow(part.len(), self.bytes.len() + part.len(), outlook);
         self.bytes.extend_from_slice(part);
         self.receive(mask)
     }
 
-    /// Room to read the next part into: at most `rest` bytes, the end of the frame.
-    pub(crate) fn room(&mut self, rest: usize, limit: usize) -> PayloadMut<'_> {
+    /// Room to read the rest of the frame into.
+    pub(crate) fn room(&mut self, outlook: Outlook) -> PayloadMut<'_> {
         if self.bytes.len() == self.bytes.capacity() {
-            let len = self.bytes.len();
-            self.grow(rest.min(GROWTH_STEP), len, len + rest, limit);
+            self.grow(outlook.rest.min(GROWTH_STEP), self.bytes.len(), outlook);
         }
         let room = self.bytes.capacity() - self.bytes.len();
-        PayloadMut { bytes: &mut self.bytes, left: room.min(rest) }
+        PayloadMut { bytes: &mut self.bytes, left: room.min(outlook.rest) }
     }
 
     /// How much has come by way of [`room`](Self::room) and was not taken in yet.
@@ -109,21 +105,38 @@ impl Payload {
         self.bytes.len()
     }
 
-    /// Makes room for `more` bytes: what has `arrived` at most doubles, or grows by one step, towards what is expected.
-    fn grow(&mut self, more: usize, arrived: usize, expected: usize, limit: usize) {
+    /// Makes room for `more` bytes: what has `arrived` at most doubles, or grows by one step towards the end of the frame.
+    fn grow(&mut self, more: usize, arrived: usize, outlook: Outlook) {
         let len = self.bytes.len();
         let needed = len + more;
         if needed <= self.bytes.capacity() {
             return;
         }
-        let target = if expected > needed {
-            arrived.saturating_mul(2).max(arrived.saturating_add(GROWTH_STEP)).min(expected)
-        } else {
-            // A whole fragment: nothing is known of those that follow.
-            len.saturating_mul(2).min(limit)
-        };
+        let frame_end = len + outlook.rest;
+        let step = arrived.saturating_add(GROWTH_STEP).min(frame_end);
+        // Nothing is known of the fragments that may follow one that is not the last.
+        let end = if outlook.last { frame_end } else { outlook.limit };
+        let target = arrived.saturating_mul(2).max(step).min(end);
         self.bytes.reserve_exact(target.max(needed) - len);
     }
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload").field("len", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is known of the payload data to come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outlook {
+    /// How many bytes of the frame are to come, with the part at hand.
+    pub(crate) rest: usize,
+    /// Whether this is the last frame of the message.
+    pub(crate) last: bool,
+    /// The most that the message may become.
+    pub(crate) limit: usize,
 }
 
 /// Room in a message's own buffer, to read its payload data straight into: at most the rest of the frame and one step
@@ -173,13 +186,17 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    fn last(rest: usize) -> Outlook {
+        Outlook { rest, last: true, limit: MIB }
+    }
+
     #[test]
     fn a_buffer_read_into_grows_with_what_has_arrived() {
         let mut payload = Payload::new(false);
         let declared = 1 << 30;
         let mut len = 0;
         while len < 4 * MIB {
-            let mut room = payload.room(declared - len, declared);
+            let mut room = payload.room(Outlook { rest: declared - len, last: true, limit: declared });
             let got = room.remaining_mut();
             assert!(got > 0 && got <= len.max(GROWTH_STEP), "{got} at {len}");
             room.put_bytes(0, got);
@@ -192,9 +209,9 @@ mod tests {
     #[test]
     fn the_last_growth_ends_with_the_frame() {
         let mut payload = Payload::new(false);
-        payload.push(&[1; 40_000], None, 70_000, MIB).expect("binary");
+        payload.push(&[1; 40_000], None, last(70_000)).expect("binary");
         assert_eq!(payload.bytes.capacity(), 70_000);
-        let mut room = payload.room(30_000, MIB);
+        let mut room = payload.room(last(30_000));
         room.put_bytes(2, 30_000);
         assert_eq!(room.remaining_mut(), 0);
         assert_eq!(room.chunk_mut().len(), 0);
@@ -206,13 +223,28 @@ mod tests {
     fn one_byte_fragments_are_taken_over_in_few_allocations() {
         let mut payload = Payload::new(false);
         let mut allocations = 0;
-        for expected in 1..=10_000 {
+        for _ in 0..10_000 {
             let before = payload.bytes.capacity();
-            payload.push(b"x", None, expected, MIB).expect("binary");
+            payload.push(b"x", None, Outlook { rest: 1, last: false, limit: MIB }).expect("binary");
             allocations += usize::from(payload.bytes.capacity() != before);
         }
         assert!(allocations <= 15, "{allocations}");
         assert!(payload.bytes.capacity() <= 20_000);
+    }
+
+    #[test]
+    fn fragments_that_come_in_two_parts_are_taken_over_in_few_allocations() {
+        let mut payload = Payload::new(false);
+        let mut allocations = 0;
+        for _ in 0..10_000 {
+            for (part, rest) in [(&[0; 35][..], 64), (&[0; 29], 29)] {
+                let before = payload.bytes.capacity();
+                payload.push(part, None, Outlook { rest, last: false, limit: MIB }).expect("binary");
+                allocations += usize::from(payload.bytes.capacity() != before);
+            }
+        }
+        assert!(allocations <= 20, "{allocations}");
+        assert!(payload.bytes.capacity() <= MIB);
     }
 
     #[test]
@@ -222,19 +254,19 @@ mod tests {
         for (at, byte) in "a\u{20AC}b".bytes().enumerate() {
             let mut part = [byte];
             key.after(at).apply(&mut part);
-            payload.push(&part, Some(key.after(at)), 5, MIB).expect("valid so far");
+            payload.push(&part, Some(key.after(at)), last(5 - at)).expect("valid so far");
         }
         assert_eq!(payload.finish(), Ok(Message::from("a\u{20AC}b")));
 
         let mut payload = Payload::new(true);
-        payload.push(b"\xE2\x82", None, 2, MIB).expect("valid so far");
-        assert_eq!(payload.push(b"x", None, 3, MIB), Err(InvalidUtf8));
+        payload.push(b"\xE2\x82", None, last(3)).expect("valid so far");
+        assert_eq!(payload.push(b"x", None, last(1)), Err(InvalidUtf8));
     }
 
     #[test]
     fn text_cut_at_the_end_is_not_text() {
         let mut payload = Payload::new(true);
-        payload.push(b"\xE2\x82", None, 2, MIB).expect("valid so far");
+        payload.push(b"\xE2\x82", None, last(2)).expect("valid so far");
         assert_eq!(payload.finish(), Err(InvalidUtf8));
         assert_eq!(whole_message(&mut b"\xE2\x82".to_owned(), None, true), Err(InvalidUtf8));
     }

@@ -53,9 +53,9 @@ impl Utf8Bytes {
         }
     }
 
-    /// The bytes of the string.
+    /// The string's bytes, in their own right.
     #[inline]
-    pub fn as_bytes(&self) -> &Bytes {
+    pub fn as_inner(&self) -> &Bytes {
         &self.0
     }
 }

@@ -366,6 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Line for Half<S> {
         Outlook {
             role: state.send.role(),
             stuck: state.stuck,
+            waiting: state.stuck || state.send.queued() > 0,
             close_sent: state.send.is_close_sent(),
             write_ended: state.write_ended,
         }
