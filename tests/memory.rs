@@ -10,7 +10,7 @@ use std::{
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
-use fullduplex::{Config, Message, Role, WebSocket, handshake::Negotiated, proto::Closing};
+use fullduplex::{Config, Message, PreparedMessage, Role, WebSocket, handshake::Negotiated, proto::Closing};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -228,6 +228,52 @@ fn echoing_a_small_message_allocates_once_and_a_ping_never() {
     assert!(after_echoing(&quiet(), &messages, usize::MAX).count_total <= 1000);
     let pings = wire(&vec![ping("now").masked(); 1000]);
     assert_eq!(after_echoing(&quiet(), &pings, usize::MAX).count_total, 0);
+}
+
+#[test]
+fn an_idle_split_connection_holds_one_allocation_for_what_its_halves_share_and_one_for_their_wakers() {
+    static HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
+    let echo_split = |keep: bool| {
+        let (mut receiver, sender) = server(&quiet(), HELLO, usize::MAX).split();
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(message) = receiver.poll_recv(&mut cx) else { panic!("a message came") };
+        sender.try_send(message.expect("valid").expect("no Close came")).expect("room");
+        assert!(receiver.poll_recv(&mut cx).is_pending());
+        assert_eq!(sender.queued(), 0);
+        keep.then_some((receiver, sender))
+    };
+    (0..4).for_each(|_| drop(echo_split(false)));
+    let mut kept = None;
+    let held = measure(|| kept = echo_split(true));
+    assert_eq!(held.count_current, 2);
+    assert!(held.bytes_current <= 640, "{}", held.bytes_current);
+}
+
+#[test]
+fn sending_a_prepared_message_to_a_split_connection_allocates_nothing() {
+    let message = PreparedMessage::new("to everybody");
+    let mut members: Vec<_> = (0..1000)
+        .map(|_| {
+            let (mut receiver, sender) = server(&quiet(), &[], usize::MAX).split();
+            assert!(receiver.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
+            (receiver, sender)
+        })
+        .collect();
+    let mut broadcast = || {
+        for _ in 0..3 {
+            members.iter().for_each(|(_, sender)| sender.try_send(&message).expect("room"));
+        }
+        let queued = members.iter().map(|(_, sender)| sender.queued()).sum::<usize>();
+        for (receiver, _) in &mut members {
+            assert!(receiver.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        queued
+    };
+    (0..4).for_each(|_| drop(broadcast()));
+    let mut queued = 0;
+    let allocated = measure(|| queued = broadcast());
+    assert_eq!(queued, 1000 * 3 * 14, "the receivers write it");
+    assert_eq!(allocated.count_total, 0);
 }
 
 #[test]

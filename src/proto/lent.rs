@@ -2,8 +2,11 @@
 
 use super::queue::Queue;
 
-/// How many of each are kept for the next borrower.
-const KEPT: usize = 16;
+/// How many queues are kept for the next borrowers: as many may have something queued in one turn of a broadcast.
+const KEPT: usize = 1024;
+
+/// How many of them keep their buffers.
+const KEPT_WITH_BUFFERS: usize = 16;
 
 /// Buffers for the connections of one thread: a connection borrows one while it has something queued, and an idle one
 /// holds none.
@@ -40,6 +43,9 @@ impl Lent {
     pub(super) fn take_back(&mut self, mut queue: Box<Queue>) {
         if self.queues.len() < KEPT {
             queue.clear();
+            if self.queues.len() >= KEPT_WITH_BUFFERS {
+                queue.drop_buffers();
+            }
             self.queues.push(queue);
         }
     }

@@ -21,6 +21,9 @@ const MAX_PONG: usize = 2 + 4 + MAX_CONTROL_PAYLOAD;
 /// How many segments an idle queue keeps room for.
 const SEGMENTS: usize = 64;
 
+/// The same for one that keeps no buffers.
+const SEGMENTS_WITHOUT_BUFFERS: usize = 8;
+
 /// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
 const COPIED: usize = 4 << 10;
 
@@ -109,6 +112,14 @@ impl Queue {
             buffer.clear();
             buffer.shrink_to(BATCH + COPIED);
         }
+    }
+
+    /// Keeps no more than the room for a few frames that are encoded already.
+    pub(super) fn drop_buffers(&mut self) {
+        for buffer in [&mut self.pings, &mut self.pongs, &mut self.tail] {
+            *buffer = Vec::new();
+        }
+        self.segments.shrink_to(SEGMENTS_WITHOUT_BUFFERS);
     }
 
     /// How many bytes wait.

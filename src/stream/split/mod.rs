@@ -5,7 +5,6 @@ mod sender;
 mod shared;
 
 use std::{
-    fmt,
     future::poll_fn,
     pin::Pin,
     sync::Arc,
@@ -23,7 +22,7 @@ use crate::{
     proto::{CloseFrame, Received},
 };
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static> WebSocket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// Splits the connection: one half receives, answers pings, completes the closing handshake and judges deadlines; the
     /// other sends, from any number of tasks.
     ///
@@ -54,11 +53,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug + 'static> WebSocket<
 /// While it is polled, pings are answered, keep-alive pings are sent, deadlines are judged and what is queued is written.
 /// Dropped, it takes the stream along: the connection ends, and each [`Sender`] learns [`Error::Closed`].
 #[derive(Debug)]
-pub struct Receiver<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> {
+pub struct Receiver<S: AsyncRead + AsyncWrite + Unpin + Send> {
     connection: Connection<Half<S>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Receiver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
     /// The next message, as [`WebSocket::recv`].
     ///
     /// # Errors
@@ -150,16 +149,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Receiver<S> {
 }
 
 /// A future that receives: dropped, the receiver is no longer waited for.
-struct Visit<'a, S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug>(&'a mut Receiver<S>);
+struct Visit<'a, S: AsyncRead + AsyncWrite + Unpin + Send>(&'a mut Receiver<S>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Drop for Visit<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Drop for Visit<'_, S> {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
 /// [`recv`](Receiver::recv), as a stream: it ends where `recv` gives `Ok(None)`.
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Stream for Receiver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for Receiver<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

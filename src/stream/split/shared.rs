@@ -26,7 +26,6 @@ use crate::{
 ///
 /// The first is held for moments, and never while the second is waited for. The second is held for one call of the
 /// stream; who finds it taken leaves a note, and who releases it looks at the queue again. No lock is held over an await.
-#[derive(Debug)]
 pub(super) struct Shared<T: ?Sized> {
     state: Mutex<State>,
     /// The bytes that may still be queued: waiters are served first come first served.
@@ -36,6 +35,12 @@ pub(super) struct Shared<T: ?Sized> {
     /// Wakes all that are parked.
     waker: Waker,
     transport: Mutex<T>,
+}
+
+impl<T: ?Sized> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 /// The queue, and how things stand with what left it.
@@ -61,7 +66,7 @@ struct State {
 }
 
 /// The stream, whatever its type.
-pub(super) trait Transmit: fmt::Debug + Send {
+pub(super) trait Transmit: Send {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn standing(&mut self) -> Standing;
 }
@@ -76,10 +81,9 @@ pub(super) struct Standing {
 }
 
 /// A transport until the receiver is dropped, and the stream with it.
-#[derive(Debug)]
 pub(super) struct Slot<S>(Option<Transport<S>>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Transmit for Slot<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transmit for Slot<S> {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.as_mut().map_or(Poll::Ready(Ok(())), |transport| transport.poll_transmit(source, cx))
     }
@@ -198,6 +202,7 @@ impl<S> Shared<Slot<S>> {
         let mut state = lock(&self.state);
         let verdict = std::mem::take(&mut state.verdict);
         let send = state.send.take();
+        (state.staged, state.stuck) = (0, false);
         drop(state);
         self.close();
         Some((transport, send, verdict))
@@ -327,11 +332,9 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
 /// The receiver's hold on what is shared. Dropped, it takes the stream along.
 #[derive(Debug)]
-pub(super) struct Half<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug>(
-    pub(super) Arc<Shared<Slot<S>>>,
-);
+pub(super) struct Half<S: AsyncRead + AsyncWrite + Unpin + Send>(pub(super) Arc<Shared<Slot<S>>>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Half<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Half<S> {
     /// Takes the stream and the queue back out.
     pub(super) fn take(&self) -> Option<(Transport<S>, SendPath, Verdict)> {
         self.0.take()
@@ -347,7 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Half<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Drop for Half<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Drop for Half<S> {
     fn drop(&mut self) {
         let taken = self.0.take();
         lock(&self.0.state).write_ended = true;
@@ -356,7 +359,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Drop for Half<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Line for Half<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
         self.0.with_send(0, call)
     }
