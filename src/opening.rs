@@ -128,6 +128,7 @@ async fn drain<S: AsyncRead + Unpin>(io: &mut S) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::EXAMINED;
 
     #[tokio::test]
     async fn what_comes_behind_a_head_is_kept_in_order_and_pins_no_more_than_itself() {
@@ -139,6 +140,18 @@ mod tests {
             assert_eq!((&read[..], end.len), (head, head.len()));
         }
         assert_eq!(reader.into_unread(), &b"\x81\x00\x82\x00"[..]);
+    }
+
+    #[tokio::test]
+    async fn row_03_each_byte_of_a_head_is_looked_at_once_however_small_the_reads() {
+        let (mut near, mut io) = tokio::io::duplex(1);
+        let head = format!("X\r\nA: {}\r\n\r\n", "x".repeat(14_000));
+        let (mut reader, config) = (HeadReader::new(), Config::default());
+        EXAMINED.set(0);
+        let (written, read) = tokio::join!(near.write_all(head.as_bytes()), reader.read(&mut io, &config));
+        written.expect("open");
+        assert_eq!(read.expect("open").expect("a head").0, head.as_bytes());
+        assert_eq!(EXAMINED.get(), head.len());
     }
 
     #[tokio::test]

@@ -8,12 +8,14 @@ use crate::{
     Config, Role, WebSocket,
     error::{Error, Timeout},
     handshake::{
-        Negotiated, Rejection, Server, encode_rejection, encode_response, extend_response, request, respond,
+        InvalidHandshake, Negotiated, Rejection, Server, encode_rejection, encode_response, extend_response,
+        request, respond,
     },
     opening::{Deadline, HeadReader, write, write_last},
 };
 
-/// Accepts a WebSocket connection, with the defaults: any origin, no subprotocol.
+/// Accepts a WebSocket connection, with the defaults: any origin, no subprotocol, and
+/// [10 seconds](Config::handshake_timeout) for reading the request and writing the response.
 ///
 /// Servers that browsers reach with cookies need [`Server::allow_origins`].
 ///
@@ -35,8 +37,10 @@ use crate::{
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> Result<WebSocket<S>, Error> {
     // Boxed, so that what the handshake needs does not make the task larger for as long as the connection lasts.
     Box::pin(async move {
-        let pending = receive(&Server::default(), io).await?;
-        pending.open().await
+        let server = Server::default();
+        let deadline = deadline(server.config());
+        let pending = receive(&server, io, deadline).await?;
+        pending.open(deadline).await
     })
     .await
 }
@@ -45,14 +49,16 @@ impl Server {
     /// Reads a request and checks it. What to do with it is up to the caller: [`Pending`].
     ///
     /// A request that does not open a WebSocket connection is answered at once, as RFC 6455 section 4.2.2 and HTTP have
-    /// it. The time for all that, from the first byte to the last, is [`handshake_timeout`](Config::handshake_timeout).
+    /// it. The time for all that, from the first byte to the last, is [`handshake_timeout`](Config::handshake_timeout);
+    /// accepting or rejecting what was received has as much again.
     ///
     /// The transport is a TCP stream, a TLS stream, whatever carries bytes both ways; `TCP_NODELAY` is for the caller to
     /// set.
     ///
     /// # Errors
-    /// [`Error::Rejected`] where the request was turned away, [`Error::Timeout`], [`Error::Transport`] where the transport failed
-    /// or ended.
+    /// [`Error::Invalid`], before anything is read, for what [`check`](Self::check) tells: the transport is dropped.
+    /// [`Error::Rejected`] where the request was turned away, [`Error::Timeout`], [`Error::Transport`] where the
+    /// transport failed or ended.
     ///
     /// # Panics
     /// Outside a tokio runtime, or in one whose timers are not enabled.
@@ -75,12 +81,21 @@ impl Server {
     /// # }
     /// ```
     pub async fn receive<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Result<Pending<S>, Error> {
-        Box::pin(receive(self, io)).await
+        Box::pin(receive(self, io, deadline(self.config()))).await
     }
 }
 
-async fn receive<S: AsyncRead + AsyncWrite + Unpin>(server: &Server, mut io: S) -> Result<Pending<S>, Error> {
-    let deadline = Deadline::after(server.config().handshake_timeout, Timeout::Handshake);
+/// Until when the opening handshake, or what is left of it, has to be done.
+fn deadline(config: &Config) -> Deadline {
+    Deadline::after(config.handshake_timeout, Timeout::Handshake)
+}
+
+async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+    server: &Server,
+    mut io: S,
+    deadline: Deadline,
+) -> Result<Pending<S>, Error> {
+    server.check().map_err(Clone::clone)?;
     match deadline.run(read_request(server, &mut io)).await? {
         Ok(state) => Ok(Pending { io, state }),
         Err(rejection) => {
@@ -166,16 +181,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     /// # }
     /// ```
     pub async fn accept(self) -> Result<WebSocket<S>, Error> {
-        Box::pin(self.open()).await
+        let deadline = deadline(&self.state.config);
+        Box::pin(self.open(deadline)).await
     }
 
     /// Opens the connection with a response that says more: header fields such as `Set-Cookie`, and, in
     /// `Sec-WebSocket-Protocol`, which of the offered subprotocols to speak.
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is written, where the response has a field that the handshake writes itself, a
-    /// subprotocol that was not offered, or a status of its own; the connection is closed. [`Error::Transport`] and [`Error::Timeout`] as in
-    /// [`accept`](Self::accept).
+    /// [`Error::Invalid`] where the response has a field that the handshake writes itself, a subprotocol that was not
+    /// offered, or a status of its own: the client is answered 500, and the connection closed, as in
+    /// [`reject`](Self::reject). [`Error::Transport`] and [`Error::Timeout`] as in [`accept`](Self::accept).
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
@@ -189,12 +205,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     /// ```
     pub async fn accept_with(mut self, response: Response<()>) -> Result<WebSocket<S>, Error> {
         let State { request, response: answer, negotiated, .. } = &mut *self.state;
-        extend_response(answer, negotiated, request.headers(), response)?;
-        Box::pin(self.open()).await
+        match extend_response(answer, negotiated, request.headers(), response) {
+            Ok(()) => self.accept().await,
+            Err(error) => Err(Box::pin(self.fail(error)).await),
+        }
     }
 
-    async fn open(mut self) -> Result<WebSocket<S>, Error> {
-        let deadline = Deadline::after(self.state.config.handshake_timeout, Timeout::Handshake);
+    async fn open(mut self, deadline: Deadline) -> Result<WebSocket<S>, Error> {
         let response = encode_response(&self.state.response);
         deadline.run(write(&mut self.io, &response)).await?;
         let State { unread, config, negotiated, .. } = *self.state;
@@ -208,7 +225,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     /// is spent on waiting for the client to close.
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is written, for a status of 1xx; the connection is closed. [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::Invalid`] for a status of 1xx, or of 600 and more: the client is answered 500 in its place.
+    /// [`Error::Transport`] and [`Error::Timeout`].
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection; the response may be cut short.
@@ -220,9 +238,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     /// # }
     /// ```
     pub async fn reject<B: Into<Bytes>>(mut self, response: Response<B>) -> Result<(), Error> {
-        let response = encode_rejection(response.map(Into::into))?;
-        let deadline = Deadline::after(self.state.config.handshake_timeout, Timeout::Handshake);
-        Box::pin(write_last(&mut self.io, &response, deadline)).await
+        match encode_rejection(response.map(Into::into)) {
+            Ok(response) => {
+                let deadline = deadline(&self.state.config);
+                Box::pin(write_last(&mut self.io, &response, deadline)).await
+            }
+            Err(error) => Err(Box::pin(self.fail(error)).await),
+        }
+    }
+
+    /// Tells the client that the server erred, and gives back how.
+    async fn fail(mut self, error: InvalidHandshake) -> Error {
+        let deadline = deadline(&self.state.config);
+        // That the application erred is the news, whether or not the client still listens.
+        let _ = write_last(&mut self.io, &Rejection::server_error().encode(), deadline).await;
+        error.into()
     }
 }
 

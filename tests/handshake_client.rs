@@ -13,7 +13,7 @@ use fullduplex::{
 };
 use http::Response;
 use proptest::prelude::*;
-use support::{Script, Step};
+use support::{Script, Step, poll_once, released_at_every_poll};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::TcpListener,
@@ -212,6 +212,10 @@ async fn row_12_what_cannot_stand_in_a_request_is_told_before_a_byte_is_written(
         (plain().header("x\r\ny", "z"), TARGET),
         (plain().header("Host", "evil.example"), TARGET),
         (plain().header("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="), TARGET),
+        (plain().header("Sec-WebSocket-Anything", "x"), TARGET),
+        (plain(), "ws://good.example\\@evil.example/"),
+        (plain(), "ws://[x]@evil.example/"),
+        (plain(), "ws://example.com/<a>"),
         (plain().header("Upgrade", "h2c"), TARGET),
         (plain().header("Connection", "close"), TARGET),
         (plain().subprotocol("a\r\nb"), TARGET),
@@ -248,7 +252,7 @@ async fn row_14_frames_behind_the_101_change_nothing_about_the_handshake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_in_the_same_packet_as_the_101_are_received_in_order() {
+async fn row_14_frames_that_come_with_the_101_are_received_in_order() {
     let (mut near, io) = duplex(1 << 16);
     let client = Client::default();
     let (opened, ()) = tokio::join!(client.handshake(TARGET, io), async {
@@ -367,6 +371,94 @@ async fn row_51_the_end_of_the_transport_inside_the_response_releases_it() {
             assert!(written.is_dropped());
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_51_a_write_that_fails_inside_the_request_releases_the_transport() {
+    for end in [0, 1, 50, 100] {
+        let (io, written) = Script::new([Step::Hangs]);
+        let io = io.writes_fail_behind(end, io::ErrorKind::BrokenPipe);
+        let result = Client::default().handshake(TARGET, io).await;
+        assert!(
+            matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::BrokenPipe),
+            "{end}: {result:?}"
+        );
+        assert_eq!((written.text().len(), written.is_dropped()), (end, true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
+    let client = Client::default();
+    let refused = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\nbody";
+    let (result, _) = released_at_every_poll(refused, |io| client.handshake(TARGET, io));
+    match result {
+        Err(Error::Response(error)) => {
+            assert!(matches!(&*error, ResponseError::Status(response) if response.body() == "body"));
+        }
+        other => panic!("{other:?}"),
+    }
+    let wrong = switching("{}", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let (result, _) = released_at_every_poll(wrong.as_bytes(), |io| client.handshake(TARGET, io));
+    assert!(matches!(result, Err(Error::Response(_))), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_52_whichever_end_is_dropped_at_whatever_poll_the_other_is_told() {
+    for dropped in ["client", "server"] {
+        for polls in 0.. {
+            // A byte at a time in each direction.
+            let (near, far) = duplex(1);
+            let client = Client::default();
+            let mut connect = Box::pin(client.handshake(TARGET, near));
+            let mut accept = Box::pin(fullduplex::accept(far));
+            let mut done = false;
+            for _ in 0..polls {
+                done = poll_once(connect.as_mut()).is_ready() || poll_once(accept.as_mut()).is_ready();
+                if done {
+                    break;
+                }
+            }
+            if done {
+                assert!(polls > 100, "{polls} polls: it was no byte at a time");
+                break;
+            }
+            let result = match dropped {
+                "client" => {
+                    drop(connect);
+                    accept.await.map(drop)
+                }
+                _ => {
+                    drop(accept);
+                    connect.await.map(drop)
+                }
+            };
+            assert!(matches!(result, Err(Error::Transport(_))), "{dropped} {polls}: {result:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn row_52_connecting_dropped_at_any_poll_closes_the_socket() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let target = format!("ws://{}/", listener.local_addr().expect("bound"));
+    let mut sockets = 0;
+    for polls in 0..8 {
+        let client = Client::default();
+        let mut connect = Box::pin(client.connect(&target));
+        for _ in 0..polls {
+            assert!(poll_once(connect.as_mut()).is_pending(), "nobody answers");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(connect);
+        while let Ok(accepted) = tokio::time::timeout(Duration::from_millis(20), listener.accept()).await {
+            let (mut socket, _) = accepted.expect("listening");
+            let end = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut Vec::new())).await;
+            assert!(end.is_ok(), "after {polls} polls: still open");
+            sockets += 1;
+        }
+    }
+    assert!(sockets > 0, "never dialed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,14 +6,18 @@ mod support;
 
 use std::{io, time::Duration};
 
-use fullduplex::{Config, Error, Server, Timeout, WebSocket};
+use fullduplex::{CloseCode, Config, Error, Server, Timeout, WebSocket, handshake::InvalidHandshake};
 use http::Response;
 use proptest::prelude::*;
-use support::{REQUEST, SWITCHING, Script, Step, cut};
+use support::{REQUEST, SWITCHING, Script, Step, cut, released_at_every_poll};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
     time::Instant,
 };
+
+/// What a client is told where the application erred.
+const SERVER_ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    Connection: close\r\nContent-Length: 17\r\n\r\nthe server erred\n";
 
 /// What the server makes of these bytes, and what it answers. The peer keeps its side open.
 async fn exchange(server: &Server, input: &[u8]) -> (Result<(), Error>, String) {
@@ -86,6 +90,33 @@ async fn row_01_one_deadline_covers_the_whole_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn row_01_one_deadline_covers_all_of_accept() {
+    // The rest of the request comes late, and there is no room for the whole response.
+    let (mut near, io) = duplex(64);
+    let start = Instant::now();
+    let slow = async {
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        near.write_all(REQUEST.as_bytes()).await.expect("read");
+        std::future::pending::<()>().await;
+    };
+    let result = tokio::select! {
+        result = fullduplex::accept(io) => result,
+        () = slow => unreachable!("never done"),
+    };
+    assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_01_accepting_what_was_received_has_a_deadline_of_its_own() {
+    let (mut near, io) = duplex(1 << 10);
+    near.write_all(REQUEST.as_bytes()).await.expect("fits");
+    let pending = Server::default().receive(io).await.expect("a valid request");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(pending.accept().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn row_02_a_header_block_without_end_is_capped() {
     for line in ["A: b\r\n", "A: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "x"] {
         let server = Server::new(Config::new().max_headers(usize::MAX));
@@ -104,7 +135,7 @@ async fn row_02_the_cap_on_bytes_is_inclusive() {
     assert_rejected(&short, REQUEST.as_bytes(), 431).await;
 }
 
-// That each byte is looked at once is what `handshake::head` tests, where the scanner can be counted.
+// That each byte is looked at once is what `handshake::head` and `opening` test, where what is looked at is counted.
 #[tokio::test(start_paused = true)]
 async fn row_03_a_request_may_come_in_thousands_of_reads() {
     let padding = format!("X-Padding: {}\r\n\r\n", "x".repeat(14_000));
@@ -128,7 +159,6 @@ async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
     let server = Server::default();
     for (old, new, status) in [
         ("GET", "POST", 405),
-        ("GET", "HEAD", 405),
         ("GET", "get", 405),
         ("HTTP/1.1", "HTTP/1.0", 505),
         ("HTTP/1.1", "HTTP/2.0", 505),
@@ -144,6 +174,21 @@ async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
     assert!(assert_rejected(&server, &request("GET", "PUT"), 405).await.contains("\r\nallow: GET\r\n"));
     let empty = exchange(&server, &request("Origin", "Content-Length: 0\r\nOrigin")).await.1;
     assert_eq!(empty, SWITCHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_05_a_head_is_refused_without_content() {
+    for (input, status) in [
+        (request("GET", "HEAD"), 405),
+        (request("GET /chat HTTP/1.1", "HEAD /chat HTTP/1.0"), 505),
+        (request("GET /chat", "HEAD /chat#a"), 400),
+    ] {
+        let (result, response) = exchange(&Server::default(), &input).await;
+        assert!(matches!(&result, Err(Error::Rejected(error)) if error.status() == status), "{result:?}");
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        assert!(response.ends_with("\r\nConnection: close\r\n\r\n"), "{response}");
+        assert!(!response.contains("Content-Length"), "{response}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,6 +258,9 @@ async fn row_09_doubled_fields_and_two_framings_are_refused() {
         ("Origin", "Content-Length: 0, 0\r\nOrigin"),
         ("Origin", "Content-Length: 0\r\nTransfer-Encoding: chunked\r\nOrigin"),
         ("Origin", "Origin: http://example.com\r\nOrigin"),
+        ("GET /chat", "GET http://other.example.com/chat"),
+        ("GET /chat", "GET http://user@server.example.com/chat"),
+        ("GET /chat", "GET http://server.example.com:81/chat"),
     ] {
         assert_rejected(&Server::default(), &request(old, new), 400).await;
     }
@@ -256,6 +304,24 @@ async fn row_11_a_cross_site_origin_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn row_11_a_list_that_would_turn_every_page_away_is_told_before_anything_is_read() {
+    for (server, error) in [
+        (Server::default().allow_origins(["*"]), InvalidHandshake::Origin("*".into())),
+        (Server::default().allow_origins(["example.com"]), InvalidHandshake::Origin("example.com".into())),
+        (Server::default().subprotocols(["a b"]), InvalidHandshake::Subprotocol("a b".into())),
+    ] {
+        let (io, written) = Script::new([Step::Hangs]);
+        match server.receive(io).await {
+            Err(Error::Invalid(found)) => assert_eq!(*found, error),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!((written.text(), written.is_dropped()), (String::new(), true));
+    }
+    let server = Server::default().allow_origins(["HTTP://Example.com:80/"]);
+    assert_eq!(exchange(&server, REQUEST.as_bytes()).await.1, SWITCHING);
+}
+
+#[tokio::test(start_paused = true)]
 async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
     assert!(Response::builder().header("x", "a\r\nb: c").body(()).is_err(), "http types refuse it");
     for (name, value) in
@@ -266,7 +332,21 @@ async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
         let own = Response::builder().header(name, value).body(()).expect("valid");
         let result = pending.accept_with(own).await;
         assert!(matches!(result, Err(Error::Invalid(_))), "{name}: {result:?}");
-        assert_eq!((written.text(), written.is_dropped()), (String::new(), true));
+        assert_eq!((written.text(), written.is_dropped()), (SERVER_ERROR.into(), true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_12_a_rejection_that_is_none_is_answered_500_and_told() {
+    for status in [100, 101, 600] {
+        let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
+        let pending = Server::default().receive(io).await.expect("a valid request");
+        let own = Response::builder().status(status).body("").expect("valid");
+        match pending.reject(own).await {
+            Err(Error::Invalid(error)) => assert!(matches!(*error, InvalidHandshake::Status(_)), "{error}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!((written.text(), written.is_dropped()), (SERVER_ERROR.into(), true));
     }
 }
 
@@ -282,13 +362,26 @@ async fn row_13_h2c_is_no_upgrade_and_a_second_request_gets_no_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_in_the_same_packet_change_nothing_about_the_handshake() {
+async fn row_13_a_second_request_behind_the_first_is_read_as_frames() {
+    let (io, written) = Script::new([Step::Bytes(REQUEST.repeat(2).into()), Step::Hangs]);
+    let mut ws = fullduplex::accept(io).await.expect("accepted");
+    let error = ws.recv().await.expect_err("G is a reserved bit and no FIN");
+    assert_eq!(error.close_code(), Some(CloseCode::PROTOCOL_ERROR), "{error:?}");
+    assert!(matches!(ws.recv().await, Ok(None)));
+    let written = written.bytes();
+    let frames = written.strip_prefix(SWITCHING.as_bytes()).expect("the first request is answered");
+    // RFC 6455 sections 5.5.1 and 7.4.1: one Close with 1002, and nothing behind it.
+    assert!(matches!(frames, [0x88, len, 0x03, 0xEA, reason @ ..] if usize::from(*len) == reason.len() + 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_14_frames_that_come_with_the_request_change_nothing_about_the_handshake() {
     let input = [REQUEST.as_bytes(), b"\x81\x85\0\0\0\0hello\r\n\r\n\0"].concat();
     assert_eq!(exchange(&Server::default(), &input).await.1, SWITCHING);
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_in_the_same_packet_as_the_request_are_received_in_order() {
+async fn row_14_frames_that_come_with_the_request_are_received_in_order() {
     let (mut near, io) = duplex(1 << 16);
     let input = [REQUEST.as_bytes(), b"\x81\x85\0\0\0\0hello\x81\x83\0\0\0\0bye"].concat();
     near.write_all(&input).await.expect("fits");
@@ -317,6 +410,92 @@ async fn row_51_the_end_of_the_transport_inside_the_request_releases_it() {
         );
         assert!(written.is_dropped());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_51_a_write_that_fails_inside_the_101_releases_the_transport() {
+    for end in 0..SWITCHING.len() {
+        let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
+        let result = fullduplex::accept(io.writes_fail_behind(end, io::ErrorKind::BrokenPipe)).await;
+        assert!(
+            matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::BrokenPipe),
+            "{end}: {result:?}"
+        );
+        assert_eq!((&*written.text(), written.is_dropped()), (&SWITCHING[..end], true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_51_a_write_that_fails_inside_a_rejection_hides_nothing_and_releases_the_transport() {
+    for end in [0, 1, 50, 100] {
+        let over = |input: Vec<u8>| {
+            let (io, written) = Script::new([Step::Bytes(input), Step::Hangs]);
+            (io.writes_fail_behind(end, io::ErrorKind::BrokenPipe), written)
+        };
+        let (io, written) = over(request("GET", "POST"));
+        let result = Server::default().receive(io).await;
+        assert!(matches!(&result, Err(Error::Rejected(error)) if error.status() == 405), "{result:?}");
+        assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
+
+        let (io, written) = over(REQUEST.into());
+        let pending = Server::default().receive(io).await.expect("a valid request");
+        let own = Response::builder().status(404).body("x".repeat(100)).expect("valid");
+        let result = pending.reject(own).await;
+        assert!(
+            matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::BrokenPipe),
+            "{result:?}"
+        );
+        assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
+
+        let (io, written) = over(REQUEST.into());
+        let pending = Server::default().receive(io).await.expect("a valid request");
+        let own = Response::builder().header("upgrade", "h2c").body(()).expect("valid");
+        let result = pending.accept_with(own).await;
+        assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+        assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_51_the_end_of_the_transport_behind_a_rejection_ends_the_wait() {
+    for end in [None, Some(Step::Fails(io::ErrorKind::ConnectionReset))] {
+        let start = Instant::now();
+        let behind = Step::Bytes(b"in vain".to_vec());
+        let steps = [Some(Step::Bytes(request("GET", "POST"))), Some(behind), end];
+        let (io, written) = Script::new(steps.into_iter().flatten());
+        let result = Server::default().receive(io).await;
+        assert!(matches!(&result, Err(Error::Rejected(error)) if error.status() == 405), "{result:?}");
+        assert_eq!((start.elapsed(), written.is_dropped()), (Duration::ZERO, true));
+        assert!(written.text().ends_with("opened with GET\n"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
+    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), fullduplex::accept);
+    assert_eq!((result.is_ok(), &*written), (true, SWITCHING));
+
+    let server = Server::default();
+    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), |io| server.receive(io));
+    assert_eq!((result.is_ok(), &*written), (true, ""));
+
+    let refused = [&request("GET", "POST")[..], b"in vain"].concat();
+    let (result, written) = released_at_every_poll(&refused, |io| server.receive(io));
+    assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
+    assert!(written.ends_with("opened with GET\n"), "{written}");
+
+    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), async |io| {
+        let own = Response::builder().status(404).body("no such room").expect("valid");
+        server.receive(io).await?.reject(own).await
+    });
+    assert!(result.is_ok() && written.ends_with("no such room"), "{result:?} {written}");
+
+    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), async |io| {
+        let own = Response::builder().header("upgrade", "h2c").body(()).expect("valid");
+        server.receive(io).await?.accept_with(own).await
+    });
+    assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+    assert_eq!(written, SERVER_ERROR);
 }
 
 #[tokio::test(start_paused = true)]

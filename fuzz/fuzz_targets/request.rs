@@ -3,24 +3,15 @@
 
 #![no_main]
 
+mod scan;
+
 use bytes::Bytes;
 use fullduplex::{
     Config, Server,
-    handshake::{HeadError, HeadScanner, encode_response, parse_request, parse_response, respond},
+    handshake::{encode_response, parse_request, parse_response, respond},
 };
 use libfuzzer_sys::fuzz_target;
-
-/// Where the head ends, if reads bring `step` bytes each.
-fn scan(config: &Config, input: &[u8], step: usize) -> Result<Option<usize>, HeadError> {
-    let mut scanner = HeadScanner::new(config);
-    for end in (0..input.len()).step_by(step).chain([input.len()]) {
-        if let Some(end) = scanner.scan(&input[..end])? {
-            assert!(end.fields <= config.max_headers && end.len <= config.max_header_bytes);
-            return Ok(Some(end.len));
-        }
-    }
-    Ok(None)
-}
+use scan::scan;
 
 fuzz_target!(|input: &[u8]| {
     let config = Config::new().max_header_bytes(1 << 12).max_headers(16);

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use super::{
     accept_key,
     encode::encode_fields,
-    headers::{Single, extensions, has_token, is_token, single},
+    headers::{Single, extensions, has_token, is_credential, is_token, single},
     invalid::{InvalidHandshake, is_owned},
     negotiate::Negotiated,
     response::{Fault, ResponseError},
@@ -71,8 +71,10 @@ impl Client {
             return self.fail(InvalidHandshake::OwnedHeader(name));
         }
         let Ok(mut value) = value.try_into() else { return self.fail(InvalidHandshake::value_of(name)) };
-        // Not to be shown by `Debug`, where it would end up in a log.
-        value.set_sensitive(is_credential(&name));
+        // Not to be shown by `Debug`, where it would end up in a log. What the caller marked stays so.
+        if is_credential(&name) {
+            value.set_sensitive(true);
+        }
         match self.headers.try_append(&name, value) {
             Ok(_) => self,
             Err(_) => self.fail(InvalidHandshake::value_of(name)),
@@ -238,10 +240,6 @@ impl Client {
     }
 }
 
-fn is_credential(name: &HeaderName) -> bool {
-    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
-}
-
 impl Default for Client {
     fn default() -> Self {
         Self::new(Config::default())
@@ -276,6 +274,16 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_the_caller_marked_sensitive_stays_so() {
+        let mut value = HeaderValue::from_static("secret");
+        value.set_sensitive(true);
+        let client = Client::default().header("x-api-key", value).header("x-public", "shown");
+        let shown = format!("{client:?}");
+        assert!(!shown.contains("secret") && shown.contains("shown"), "{shown}");
+        assert!(request(&client, "ws://a").contains("\r\nx-api-key: secret\r\n"));
+    }
+
+    #[test]
     fn subprotocols_stand_in_one_field_in_order() {
         let client = Client::default().subprotocol("b").subprotocol("a");
         assert!(request(&client, "ws://a").contains("\r\nSec-WebSocket-Protocol: b, a\r\n"));
@@ -292,6 +300,10 @@ mod tests {
             (
                 Client::default().header("sec-websocket-protocol", "a"),
                 OwnedHeader(header::SEC_WEBSOCKET_PROTOCOL),
+            ),
+            (
+                Client::default().header("Sec-WebSocket-Anything", "a"),
+                OwnedHeader(header::HeaderName::from_static("sec-websocket-anything")),
             ),
             (Client::default().subprotocol("a, b"), Subprotocol("a, b".into())),
             (Client::default().subprotocol(""), Subprotocol("".into())),

@@ -43,12 +43,20 @@ pub fn encode_rejection(response: Response<Bytes>) -> Result<Vec<u8>, InvalidHan
     // RFC 9110 section 15.2: a 1xx is interim; section 15: beyond 599 nothing is defined.
     match response.status() {
         status if status.is_informational() || status.as_u16() > 599 => Err(InvalidHandshake::Status(status)),
-        _ => Ok(encode_final(response)),
+        _ => Ok(encode_final(response, Content::Sent)),
     }
 }
 
+/// Whether the body goes out with the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Sent,
+    /// The response answers a HEAD.
+    Omitted,
+}
+
 /// The same for a status that is known to be final.
-pub(super) fn encode_final(response: Response<Bytes>) -> Vec<u8> {
+pub(super) fn encode_final(response: Response<Bytes>, content: Content) -> Vec<u8> {
     let (mut parts, body) = response.into_parts();
     let headers = &mut parts.headers;
     headers.remove(header::TRANSFER_ENCODING);
@@ -57,8 +65,9 @@ pub(super) fn encode_final(response: Response<Bytes>) -> Vec<u8> {
     // RFC 9110 section 7.8: a response with Upgrade names it in Connection.
     let connection = if headers.contains_key(header::UPGRADE) { "Upgrade, close" } else { "close" };
     headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
-    // RFC 9110 sections 8.6, 15.3.5 and 15.4.5: these two have no body, and no length of one.
-    let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // RFC 9110 sections 8.6, 9.3.2, 15.3.5 and 15.4.5: these have no body, and no length of one.
+    let bodiless = content == Content::Omitted
+        || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
@@ -209,9 +218,14 @@ mod tests {
 
     #[test]
     fn a_response_may_not_overrule_the_handshake() {
-        for name in
-            ["upgrade", "connection", "sec-websocket-accept", "sec-websocket-extensions", "content-length"]
-        {
+        for name in [
+            "upgrade",
+            "connection",
+            "sec-websocket-accept",
+            "sec-websocket-extensions",
+            "sec-websocket-anything",
+            "content-length",
+        ] {
             let name = HeaderName::from_static(name);
             let error = merged(own(&[(name.as_str(), "1")])).map(drop);
             assert_eq!(error, Err(InvalidHandshake::OwnedHeader(name)));
@@ -240,7 +254,10 @@ mod tests {
     #[test]
     fn an_answer_without_content_has_no_length() {
         let response = Response::builder().status(204).body(Bytes::from_static(b"x")).expect("valid");
-        assert_eq!(encode_final(response), b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        assert_eq!(
+            encode_final(response, Content::Sent),
+            b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What stands inside header fields: token lists, and the grammar of `Sec-WebSocket-Extensions`.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
 
 /// Whether this is a token: one character or more, none of them a separator or a control (RFC 9110 section 5.6.2).
 ///
@@ -61,6 +61,11 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a
         (Some(value), None) => Single::Once(value.as_bytes()),
         (Some(_), Some(_)) => Single::Doubled,
     }
+}
+
+/// Whether this field proves who somebody is, so that no log should show it.
+pub(crate) fn is_credential(name: &HeaderName) -> bool {
+    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
 }
 
 /// One extension as `Sec-WebSocket-Extensions` names it: an offer of a client, or what a server agreed to.
@@ -190,7 +195,7 @@ impl<'a> Cursor<'a> {
 /// Every extension that a header block names, over all lines of `Sec-WebSocket-Extensions`.
 pub(crate) fn extensions(headers: &HeaderMap) -> Result<Vec<Extension<'_>>, MalformedExtensions> {
     let mut all = Vec::new();
-    for value in headers.get_all(http::header::SEC_WEBSOCKET_EXTENSIONS) {
+    for value in headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
         all.append(&mut parse_extensions(value.to_str().map_err(|_| MalformedExtensions)?)?);
     }
     Ok(all)

@@ -6,7 +6,8 @@ use http::{HeaderName, StatusCode, header};
 
 use super::target::TargetError;
 
-/// The caller asked for an opening handshake that cannot be: nothing was written.
+/// The caller asked for an opening handshake that cannot be: nothing of it was written. A client whose request waits
+/// for an answer is told 500.
 ///
 /// ```
 /// use fullduplex::handshake::{Client, InvalidHandshake};
@@ -38,6 +39,9 @@ pub enum InvalidHandshake {
     /// A subprotocol that stands in the offer twice.
     #[error("the subprotocol {0} is offered twice")]
     SubprotocolDoubled(Box<str>),
+    /// An origin that no browser ever sends: a wildcard, a host without a scheme, a path.
+    #[error("an origin has to be null or scheme://host[:port], as browsers write it, not {0:?}")]
+    Origin(Box<str>),
     /// A subprotocol in the response that the client did not offer.
     #[error("the client did not offer this subprotocol")]
     SubprotocolNotOffered,
@@ -61,7 +65,8 @@ impl InvalidHandshake {
 /// Whether the handshake alone decides what this field says. `Sec-WebSocket-Protocol` is not among them: a response may
 /// choose one.
 pub(super) fn is_owned(name: &HeaderName) -> bool {
-    [
+    let websocket = name.as_str().starts_with("sec-websocket-") && name != header::SEC_WEBSOCKET_PROTOCOL;
+    let http = [
         header::HOST,
         header::UPGRADE,
         header::CONNECTION,
@@ -69,10 +74,6 @@ pub(super) fn is_owned(name: &HeaderName) -> bool {
         header::TRANSFER_ENCODING,
         header::TRAILER,
         header::TE,
-        header::SEC_WEBSOCKET_KEY,
-        header::SEC_WEBSOCKET_ACCEPT,
-        header::SEC_WEBSOCKET_VERSION,
-        header::SEC_WEBSOCKET_EXTENSIONS,
-    ]
-    .contains(name)
+    ];
+    websocket || http.contains(name)
 }

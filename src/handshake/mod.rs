@@ -18,6 +18,7 @@ mod head;
 mod headers;
 mod invalid;
 mod negotiate;
+mod origin;
 mod rejection;
 pub(crate) mod request;
 pub(crate) mod respond;
@@ -27,6 +28,8 @@ mod target;
 
 pub use client::Client;
 pub use encode::{encode_rejection, encode_response, extend_response};
+#[cfg(test)]
+pub(crate) use head::EXAMINED;
 pub use head::{HeadEnd, HeadError, HeadScanner};
 pub use headers::{Extension, MalformedExtensions, is_token, parse_extensions};
 pub use invalid::InvalidHandshake;

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header::SEC_WEBSOCKET_PROTOCOL};
 
-use super::headers::{is_token, token_list};
+use super::headers::token_list;
 
 /// What the opening handshake agreed on: a subprotocol, and extensions.
 ///
@@ -66,7 +66,7 @@ pub fn offered_subprotocols(headers: &HeaderMap) -> Option<Vec<&str>> {
 
 /// The first of the server's subprotocols that the client offers. Names are compared as they stand: their case counts.
 pub(super) fn choose_subprotocol(supported: &[Box<str>], offered: &[&str]) -> Negotiated {
-    let chosen = supported.iter().find(|name| is_token(name) && offered.contains(&&***name));
+    let chosen = supported.iter().find(|name| offered.contains(&&***name));
     chosen.map_or_else(Negotiated::default, |name| Negotiated::with_subprotocol(name))
 }
 

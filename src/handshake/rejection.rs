@@ -1,11 +1,15 @@
 //! The answer to a request that does not open a WebSocket connection.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 
-use super::{encode::encode_final, head::HeadError};
+use super::{
+    encode::{Content, encode_final},
+    head::HeadError,
+};
 
-/// Why a request does not open a WebSocket connection: the client erred, and this is what it is told.
+/// Why a request does not open a WebSocket connection, and what the client is told: that it erred, or, with 500, that
+/// the server did.
 ///
 /// RFC 6455 section 4.2.2 and RFC 9110 section 15.
 ///
@@ -25,6 +29,7 @@ pub struct Rejection {
     status: StatusCode,
     reason: &'static str,
     advice: Advice,
+    to_head: bool,
 }
 
 /// What the response adds for a client that would do better.
@@ -38,38 +43,48 @@ enum Advice {
 
 impl Rejection {
     pub(super) fn bad_request(reason: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, reason, advice: Advice::None }
+        Self::new(StatusCode::BAD_REQUEST, reason, Advice::None)
     }
 
     pub(super) fn forbidden(reason: &'static str) -> Self {
-        Self { status: StatusCode::FORBIDDEN, reason, advice: Advice::None }
+        Self::new(StatusCode::FORBIDDEN, reason, Advice::None)
+    }
+
+    /// The client did nothing wrong: the application did.
+    pub(crate) fn server_error() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server erred", Advice::None)
     }
 
     pub(super) fn method() -> Self {
         // RFC 9110 section 15.5.6: 405 comes with the methods that are allowed.
         let status = StatusCode::METHOD_NOT_ALLOWED;
-        Self { status, reason: "a WebSocket connection is opened with GET", advice: Advice::Method }
+        Self::new(status, "a WebSocket connection is opened with GET", Advice::Method)
     }
 
     pub(super) fn http_version() -> Self {
         let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-        Self { status, reason: "a WebSocket connection is opened over HTTP/1.1", advice: Advice::None }
+        Self::new(status, "a WebSocket connection is opened over HTTP/1.1", Advice::None)
     }
 
     pub(super) fn upgrade_required() -> Self {
         // RFC 9110 section 15.5.22: 426 comes with the protocol to upgrade to.
         let status = StatusCode::UPGRADE_REQUIRED;
-        Self {
-            status,
-            reason: "this is a WebSocket server: Upgrade: websocket is missing",
-            advice: Advice::Upgrade,
-        }
+        Self::new(status, "this is a WebSocket server: Upgrade: websocket is missing", Advice::Upgrade)
     }
 
     pub(super) fn websocket_version() -> Self {
         // RFC 6455 section 4.4: the versions that are understood.
         let status = StatusCode::UPGRADE_REQUIRED;
-        Self { status, reason: "the version of the WebSocket protocol is 13", advice: Advice::Version }
+        Self::new(status, "the version of the WebSocket protocol is 13", Advice::Version)
+    }
+
+    fn new(status: StatusCode, reason: &'static str, advice: Advice) -> Self {
+        Self { status, reason, advice, to_head: false }
+    }
+
+    /// The same, as the answer to a request of this method.
+    pub(super) fn answering(self, method: &Method) -> Self {
+        Self { to_head: method == Method::HEAD, ..self }
     }
 
     /// The status of the response.
@@ -84,12 +99,15 @@ impl Rejection {
 
     /// The response that tells the client, as it goes over the wire where the connection ends with it.
     pub fn encode(self) -> Vec<u8> {
-        encode_final(self.into_response())
+        let content = if self.to_head { Content::Omitted } else { Content::Sent };
+        encode_final(self.into_response(), content)
     }
 
-    /// The response that tells the client: the reason is its body.
+    /// The response that tells the client: the reason is its body, unless the request is a HEAD.
     pub fn into_response(self) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::from(format!("{}\n", self.reason)));
+        // RFC 9110 section 9.3.2: no content in the response to a HEAD.
+        let body = if self.to_head { Bytes::new() } else { format!("{}\n", self.reason).into() };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -123,7 +141,7 @@ impl From<HeadError> for Rejection {
         match error {
             HeadError::TooLong { .. } | HeadError::TooManyFields { .. } => {
                 let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                Self { status, reason, advice: Advice::None }
+                Self::new(status, reason, Advice::None)
             }
             _ => Self::bad_request(reason),
         }

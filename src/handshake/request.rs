@@ -42,14 +42,15 @@ pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Request<()>, Re
     }
     let target = parsed.path.unwrap_or_default();
     // RFC 9112 section 3.2: no request target has a fragment; `Uri` would drop it.
+    let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
+        .map_err(|_| Rejection::bad_request("malformed method"))?;
     if target.contains('#') {
-        return Err(Rejection::bad_request("fragment in the request target"));
+        return Err(Rejection::bad_request("fragment in the request target").answering(&method));
     }
     let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
-        .map_err(|_| Rejection::bad_request("malformed method"))?;
-    *request.uri_mut() =
-        Uri::try_from(target).map_err(|_| Rejection::bad_request("malformed request target"))?;
+    *request.uri_mut() = Uri::try_from(target)
+        .map_err(|_| Rejection::bad_request("malformed request target").answering(&method))?;
+    *request.method_mut() = method;
     *request.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     *request.headers_mut() = header_map(parsed.headers)?;
     Ok(request)
@@ -84,6 +85,16 @@ mod tests {
         let values: Vec<_> = request.headers().get_all("b").iter().map(|value| value.as_bytes()).collect();
         assert_eq!(values, [b"1", b"3"]);
         assert_eq!(request.headers()["c"], "");
+    }
+
+    #[test]
+    fn credentials_do_not_show_in_debug_output() {
+        let head = b"GET / HTTP/1.1\r\nCookie: secret\r\nAuthorization: secret\r\n\
+            Proxy-Authorization: secret\r\nX: shown\r\n\r\n";
+        let request = parse_request(head, &Config::default()).expect("well-formed");
+        assert_eq!(request.headers()["cookie"], "secret");
+        let shown = format!("{request:?}");
+        assert!(!shown.contains("secret") && shown.contains("shown"), "{shown}");
     }
 
     #[test]

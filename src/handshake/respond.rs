@@ -22,7 +22,8 @@ use super::{
 /// stand in front of it.
 ///
 /// # Errors
-/// A request that does not open a WebSocket connection, and the response that says so.
+/// A request that does not open a WebSocket connection, and the response that says so; 500 where
+/// [`Server::check`] tells an error.
 ///
 /// ```
 /// use fullduplex::{Server, handshake::respond};
@@ -55,6 +56,17 @@ pub(crate) fn validate(
     headers: &HeaderMap,
     server: &Server,
 ) -> Result<(Response<()>, Negotiated), Rejection> {
+    check_all(method, uri, version, headers, server).map_err(|rejection| rejection.answering(method))
+}
+
+fn check_all(
+    method: &Method,
+    uri: &http::Uri,
+    version: Version,
+    headers: &HeaderMap,
+    server: &Server,
+) -> Result<(Response<()>, Negotiated), Rejection> {
+    server.check().map_err(|_| Rejection::server_error())?;
     // RFC 6455 section 4.2.1, 1: HTTP/1.1 or higher, and GET. From HTTP/2 on, a connection is opened in another way.
     if version != Version::HTTP_11 {
         return Err(Rejection::http_version());
@@ -63,7 +75,7 @@ pub(crate) fn validate(
         return Err(Rejection::method());
     }
     check_target(uri)?;
-    check_host(headers)?;
+    check_authority(uri, check_host(headers)?)?;
     check_body(headers)?;
     check_upgrade(headers)?;
     let key = check_key(headers)?;
@@ -87,13 +99,46 @@ fn check_target(uri: &http::Uri) -> Result<(), Rejection> {
     }
 }
 
-fn check_host(headers: &HeaderMap) -> Result<(), Rejection> {
+fn check_host(headers: &HeaderMap) -> Result<(&str, Option<u16>), Rejection> {
     // RFC 6455 section 4.2.1, 2; RFC 9112 section 3.2: exactly one Host, and a valid one.
     match single(headers, &header::HOST) {
-        Single::Once(host) if !host.contains(&b'@') && http::uri::Authority::try_from(host).is_ok() => Ok(()),
-        Single::Once(_) => Err(Rejection::bad_request("malformed Host")),
+        Single::Once(host) => {
+            str::from_utf8(host).ok().and_then(host_and_port).ok_or(Rejection::bad_request("malformed Host"))
+        }
         Single::Missing => Err(Rejection::bad_request("Host is missing")),
         Single::Doubled => Err(Rejection::bad_request("more than one Host")),
+    }
+}
+
+/// RFC 9110 section 7.2: a host, and a port or none; nobody's name and password.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    if text.contains('@') {
+        return None;
+    }
+    let host = text.parse::<http::uri::Authority>().ok()?.host().len();
+    let (host, port) = text.split_at_checked(host).filter(|(host, _)| !host.is_empty())?;
+    match port.strip_prefix(':').unwrap_or(port) {
+        "" => Some((host, None)),
+        // `u16` alone would take a sign.
+        port if port.bytes().all(|byte| byte.is_ascii_digit()) => Some((host, Some(port.parse().ok()?))),
+        _ => None,
+    }
+}
+
+fn check_authority(uri: &http::Uri, (host, port): (&str, Option<u16>)) -> Result<(), Rejection> {
+    // RFC 9112 section 3.2.2: Host repeats what an absolute URI says. Where the two differ, what stands in front may have
+    // judged the request by the other one.
+    let Some(authority) = uri.authority() else { return Ok(()) };
+    let default = if matches!(uri.scheme_str(), Some("https" | "wss")) { 443 } else { 80 };
+    match host_and_port(authority.as_str()) {
+        None => Err(Rejection::bad_request("malformed authority in the request target")),
+        Some((own_host, own_port))
+            if own_host.eq_ignore_ascii_case(host)
+                && own_port.unwrap_or(default) == port.unwrap_or(default) =>
+        {
+            Ok(())
+        }
+        Some(_) => Err(Rejection::bad_request("the request target and Host name two hosts")),
     }
 }
 
@@ -225,6 +270,10 @@ mod tests {
             (&["a, b"], 400),
             (&["a/b"], 400),
             (&["a@b"], 400),
+            (&["a:"], 101),
+            (&["a:b"], 400),
+            (&["a:99999"], 400),
+            (&[":80"], 400),
         ] {
             assert_eq!(status_with(header::HOST, values), expected, "{values:?}");
         }
@@ -255,9 +304,9 @@ mod tests {
         for (uri, expected) in [
             ("/", 101),
             ("/?a", 101),
-            ("ws://a/b", 101),
-            ("http://a", 101),
-            ("ftp://a/", 400),
+            ("ws://server.example.com/b", 101),
+            ("http://server.example.com", 101),
+            ("ftp://server.example.com/", 400),
             ("*", 400),
             ("a:80", 400),
         ] {
@@ -268,8 +317,55 @@ mod tests {
     }
 
     #[test]
+    fn section_3_2_2_of_http_an_absolute_uri_names_the_same_host_as_host() {
+        for (uri, host, expected) in [
+            ("http://a/", "a", 101),
+            ("http://A/", "a:80", 101),
+            ("ws://a:80/", "A", 101),
+            ("wss://a/", "a:443", 101),
+            ("https://a:8443/", "a:8443", 101),
+            ("http://[::1]/", "[::1]:", 101),
+            ("http://a/", "b", 400),
+            ("http://a/", "a.b", 400),
+            ("http://a/", "a:443", 400),
+            ("https://a/", "a:80", 400),
+            ("http://a:8080/", "a", 400),
+            ("http://u@a/", "a", 400),
+            ("http://u:p@a/", "a", 400),
+            ("http://a:/", "a", 101),
+        ] {
+            let mut request = request();
+            request.uri = uri.parse().expect("valid");
+            request.headers.insert("host", host.parse().expect("valid"));
+            assert_eq!(status(&request, &Server::default()), expected, "{uri} {host}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_set_up_wrong_answers_500() {
+        for server in [Server::default().allow_origins(["*"]), Server::default().subprotocols(["a b"])] {
+            assert_eq!(status(&request(), &server), 500);
+        }
+    }
+
+    #[test]
+    fn section_9_3_2_of_http_a_head_is_answered_without_content() {
+        let mut request = request();
+        for (method, body, length) in [(Method::HEAD, "", 0), (Method::PUT, "GET\n", 1)] {
+            request.method = method;
+            let rejection = respond(&request, &Server::default()).expect_err("only GET is accepted");
+            let text = String::from_utf8(rejection.clone().encode()).expect("text");
+            assert!(text.starts_with("HTTP/1.1 405 ") && text.contains("\r\nallow: GET\r\n"), "{text}");
+            assert_eq!(text.matches("Content-Length").count(), length);
+            assert!(text.split_once("\r\n\r\n").is_some_and(|(_, content)| content.ends_with(body)));
+            assert_eq!(text.ends_with("\r\n\r\n"), body.is_empty());
+            assert_eq!(rejection.into_response().body().is_empty(), body.is_empty());
+        }
+    }
+
+    #[test]
     fn section_4_2_2_an_origin_is_compared_whole() {
-        let server = Server::default().allow_origins(["https://example.com", "https://Other.example:8443/"]);
+        let server = Server::default().allow_origins(["https://example.com", "HTTPS://Other.example:8443/"]);
         for (origin, expected) in [
             (Some("https://example.com"), 101),
             (Some("https://other.example:8443"), 101),

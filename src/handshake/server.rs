@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use super::{headers::is_token, invalid::InvalidHandshake, origin};
 use crate::proto::Config;
 
 /// What a server accepts, and within which limits.
 ///
 /// It is made once and serves any number of connections. [`receive`](Server::receive) reads a request from a transport;
 /// [`respond`](super::respond) judges one that another HTTP library has read.
+///
+/// What could never come to anything, such as an origin that no browser sends, is kept as an error, which
+/// [`check`](Self::check) tells; where there is one, no request is accepted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,13 +21,14 @@ use crate::proto::Config;
 ///     .allow_origins(["https://example.com"])
 ///     .subprotocols(["chat.v2", "chat.v1"])
 ///     .handshake_timeout(Duration::from_secs(5));
-/// assert_eq!(server.config().handshake_timeout, Some(Duration::from_secs(5)));
+/// assert_eq!(server.check(), Ok(()));
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Server {
     config: Config,
     origins: Option<Box<[Box<str>]>>,
     subprotocols: Box<[Box<str>]>,
+    invalid: Option<InvalidHandshake>,
 }
 
 impl Server {
@@ -36,20 +41,30 @@ impl Server {
     ///
     /// **This is needed wherever a browser sends credentials along by itself**: cookies, HTTP authentication, client
     /// certificates, or an address inside a private network. A page of any site may open a WebSocket connection to any
-    /// server, and the same-origin policy does not stop it: without this list such a page acts as its visitor. It is not needed where
-    /// each connection proves itself by what a foreign page cannot know, such as a token in the first message.
+    /// server, and the same-origin policy does not stop it: without this list such a page acts as its visitor. It is not
+    /// needed where each connection proves itself by what a foreign page cannot know, such as a token in the first
+    /// message.
     ///
     /// An origin is written as browsers do, `https://example.com` or `https://example.com:8443`: scheme, host, the port
-    /// unless it is the default. Pages without an origin of their own say `null`. A request without `Origin` passes:
-    /// every browser sends one with a WebSocket request, and other clients can write there what they like
-    /// (RFC 6455 section 10.2).
+    /// unless it is the default. Pages without an origin of their own say `null`. Case, a default port and a slash at the
+    /// end are put right. Anything else, `*` and `example.com` among it, would turn every page away, and is an error that
+    /// [`check`](Self::check) tells; to accept pages of any origin, set no list.
+    ///
+    /// A request without `Origin` passes: every browser sends one with a WebSocket request, and other clients can write
+    /// there what they like (RFC 6455 section 10.2).
     pub fn allow_origins<I>(mut self, origins: I) -> Self
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let origins = origins.into_iter().map(|origin| origin.as_ref().trim_end_matches('/').into());
-        self.origins = Some(origins.collect());
+        let mut allowed = Vec::new();
+        for entry in origins {
+            match origin::normalize(entry.as_ref()) {
+                Some(origin) => allowed.push(origin),
+                None => self.fail(InvalidHandshake::Origin(entry.as_ref().into())),
+            }
+        }
+        self.origins = Some(allowed.into());
         self
     }
 
@@ -57,13 +72,21 @@ impl Server {
     ///
     /// Of those that a client offers, the first in this list is chosen. Where there is none in common, the connection is
     /// accepted without one (RFC 6455 section 4.2.2); whoever wants to refuse looks at
-    /// [`WebSocket::subprotocol`](crate::WebSocket). Only tokens can ever be offered, and so be chosen.
+    /// [`WebSocket::subprotocol`](crate::WebSocket). A name that is no token, which no client can offer, is an error that
+    /// [`check`](Self::check) tells.
     pub fn subprotocols<I>(mut self, subprotocols: I) -> Self
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        self.subprotocols = subprotocols.into_iter().map(|name| name.as_ref().into()).collect();
+        let mut known = Vec::new();
+        for name in subprotocols {
+            match name.as_ref() {
+                name if is_token(name) => known.push(name.into()),
+                name => self.fail(InvalidHandshake::Subprotocol(name.into())),
+            }
+        }
+        self.subprotocols = known.into();
         self
     }
 
@@ -71,6 +94,29 @@ impl Server {
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config = self.config.handshake_timeout(timeout);
         self
+    }
+
+    /// Keeps the first error.
+    fn fail(&mut self, error: InvalidHandshake) {
+        self.invalid.get_or_insert(error);
+    }
+
+    /// Whether everything that was set can come to something. A program that asks before it listens finds out before the
+    /// first client does.
+    ///
+    /// # Errors
+    /// The first thing that cannot. [`receive`](Server::receive) returns it before it reads, and
+    /// [`respond`](super::respond) answers 500.
+    ///
+    /// ```
+    /// use fullduplex::{Server, handshake::InvalidHandshake};
+    ///
+    /// assert_eq!(Server::default().allow_origins(["HTTPS://Example.com:443/"]).check(), Ok(()));
+    /// let wildcard = Server::default().allow_origins(["*"]);
+    /// assert_eq!(wildcard.check(), Err(&InvalidHandshake::Origin("*".into())));
+    /// ```
+    pub fn check(&self) -> Result<(), &InvalidHandshake> {
+        self.invalid.as_ref().map_or(Ok(()), Err)
     }
 
     /// The limits and deadlines of the handshake and of the connections that come out of it.
@@ -82,10 +128,33 @@ impl Server {
         &self.subprotocols
     }
 
-    /// Whether a request of this origin may be accepted. An origin is ASCII in lower case as browsers write it
-    /// (RFC 6454 section 6.2), so that comparing in any case adds nothing but tolerance for the list.
+    /// Whether a request of this origin may be accepted. Both sides are written as RFC 6454 section 6.2 has it.
     pub(super) fn allows_origin(&self, origin: &[u8]) -> bool {
         let Some(origins) = &self.origins else { return true };
-        origins.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin))
+        origins.iter().any(|allowed| allowed.as_bytes() == origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_thing_that_can_come_to_nothing_is_told() {
+        use InvalidHandshake::{Origin, Subprotocol};
+        for (server, error) in [
+            (Server::default().allow_origins(["https://a", "*", "b"]), Origin("*".into())),
+            (Server::default().allow_origins(["a"]).allow_origins(["https://a"]), Origin("a".into())),
+            (Server::default().subprotocols(["a", "b c"]), Subprotocol("b c".into())),
+            (Server::default().subprotocols([""]).allow_origins(["*"]), Subprotocol("".into())),
+        ] {
+            assert_eq!(server.check(), Err(&error));
+        }
+    }
+
+    #[test]
+    fn no_origin_at_all_may_be_welcome() {
+        let server = Server::default().allow_origins([""; 0]);
+        assert_eq!((server.check(), server.allows_origin(b"null")), (Ok(()), false));
     }
 }

@@ -8,8 +8,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
-    /// A space or a control character: CR, LF and NUL among them.
-    #[error("a WebSocket URI holds no space and no control character")]
+    /// A space, a backslash, or a control character: CR, LF and NUL among them.
+    #[error("a WebSocket URI holds no space, no backslash and no control character")]
     Character,
     /// The scheme is neither `ws` nor `wss`.
     #[error("not a WebSocket URI: it begins with neither ws:// nor wss://")]
@@ -26,11 +26,12 @@ pub enum TargetError {
     /// A port that is no number from 1 to 65,535.
     #[error("the port is no number from 1 to 65535")]
     Port,
-    /// A user or password with an `@` or a broken percent-encoding.
-    #[error("malformed user or password; write @ as %40")]
+    /// A user or password with a character that no URI has there, such as `@`, or with a `%` that encodes nothing.
+    #[error("a character in user or password has to be percent-encoded; write @ as %40")]
     UserInfo,
-    /// A path or query with letters beyond ASCII.
-    #[error("path and query have to be percent-encoded")]
+    /// A path or query with a character that no URI has there: letters beyond ASCII, one of ``"<>[]^`{|}``, or a `%`
+    /// that encodes nothing.
+    #[error("a character in path or query has to be percent-encoded; write % as %25")]
     Path,
 }
 
@@ -43,7 +44,7 @@ impl From<Infallible> for TargetError {
 /// Where a client connects to: a parsed `ws://` or `wss://` URI.
 ///
 /// RFC 6455 section 3. What exists as a value can be dialed, and written into a request, as it stands: its parts hold no
-/// space and no control character.
+/// characters but those that RFC 3986 has there.
 ///
 /// ```
 /// use fullduplex::Target;
@@ -107,7 +108,8 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(uri: &str) -> Result<Self, TargetError> {
-        if uri.bytes().any(|byte| byte <= b' ' || byte == 0x7F) {
+        // Browsers read a backslash as `/`, others as part of the user: what is read in two ways names two hosts.
+        if uri.bytes().any(|byte| byte <= b' ' || byte == 0x7F || byte == b'\\') {
             return Err(TargetError::Character);
         }
         let (scheme, rest) = uri.split_once("://").ok_or(TargetError::Scheme)?;
@@ -184,14 +186,39 @@ fn parse_port(text: &str) -> Result<Option<u16>, TargetError> {
 
 /// RFC 6455 section 3: the resource name is the path, `/` where it is empty, and the query.
 fn parse_path(text: &str) -> Result<Box<str>, TargetError> {
-    if !text.is_ascii() {
+    // RFC 3986 sections 3.3 and 3.4: pchar, and what separates the parts.
+    if !is_encoded(text, b":@/?") {
         return Err(TargetError::Path);
     }
     Ok(if text.starts_with('/') { text.into() } else { format!("/{text}").into() })
 }
 
+/// Whether there is nothing but the characters that stand for themselves in every part of a URI, `more` of them, and
+/// percent-encoded ones.
+fn is_encoded(text: &str, more: &[u8]) -> bool {
+    // RFC 3986 sections 2.2 and 2.3: unreserved and sub-delims.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
+    let mut bytes = text.bytes();
+    let is_digit =
+        |bytes: &mut std::str::Bytes<'_>| bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
+    while let Some(byte) = bytes.next() {
+        let fine = match byte {
+            b'%' => is_digit(&mut bytes) && is_digit(&mut bytes),
+            byte => plain(byte) || more.contains(&byte),
+        };
+        if !fine {
+            return false;
+        }
+    }
+    true
+}
+
 /// RFC 7617 section 2: user and password, joined by a colon, in base64.
 fn basic(userinfo: &str) -> Result<Box<str>, TargetError> {
+    // RFC 3986 section 3.2.1. With a second `@`, or a bracket, it is not clear which host is meant.
+    if !is_encoded(userinfo, b":") {
+        return Err(TargetError::UserInfo);
+    }
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     let mut credentials = percent_decode(user)?;
     // A colon in the user name would move the border between the two.
@@ -213,8 +240,6 @@ fn percent_decode(text: &str) -> Result<Vec<u8>, TargetError> {
                 (Some(high), Some(low)) => (high * 16 + low) as u8,
                 _ => return Err(TargetError::UserInfo),
             },
-            // One `@` ends the user: with a second it is not clear which host is meant.
-            b'@' => return Err(TargetError::UserInfo),
             byte => byte,
         });
     }
@@ -339,7 +364,6 @@ mod tests {
             ("ws:///path", Host),
             ("ws://:80/", Host),
             ("ws://a%62c/", Host),
-            ("ws://a\\b/", Host),
             ("ws://[::1/", Host),
             ("ws://[127.0.0.1]/", Host),
             ("ws://[fe80::1%25eth0]/", Host),
@@ -351,7 +375,12 @@ mod tests {
             ("ws://a:80:80/", Port),
             ("ws://grüezi.example/", NotPunycode),
             ("ws://a/grüezi", Path),
+            ("ws://a/%", Path),
+            ("ws://a/%4", Path),
+            ("ws://a/?%4g", Path),
             ("ws://u@v@a/", UserInfo),
+            ("ws://[x]@evil.example/", UserInfo),
+            ("ws://grüezi@a/", UserInfo),
             ("ws://u%4@a/", UserInfo),
             ("ws://u%3Av:w@a/", UserInfo),
         ] {
@@ -360,9 +389,32 @@ mod tests {
     }
 
     #[test]
-    fn space_and_control_characters_are_refused_anywhere() {
-        for byte in ['\r', '\n', '\0', ' ', '\t', '\x7F'] {
-            for uri in [format!("ws://a{byte}b/"), format!("ws://a/{byte}"), format!("{byte}ws://a/")] {
+    fn what_has_to_be_encoded_is_refused_and_what_has_not_is_kept() {
+        for byte in "\"<>[]^`{|}".chars() {
+            for (uri, error) in [
+                (format!("ws://a/{byte}"), TargetError::Path),
+                (format!("ws://a?{byte}"), TargetError::Path),
+                (format!("ws://{byte}@a/"), TargetError::UserInfo),
+                (format!("ws://u:{byte}@a/"), TargetError::UserInfo),
+                (format!("ws://a{byte}/"), TargetError::Host),
+            ] {
+                assert_eq!(uri.parse::<Target>(), Err(error), "{uri}");
+            }
+        }
+        let plain = "/AZaz09-._~!$&'()*+,;=:@%4f%C3/?/?:@!";
+        assert_eq!(target(&format!("ws://a{plain}")).path_and_query(), plain);
+        assert!(target("ws://AZaz09-._~!$&'()*+,;=:%4f%C3::@a/").authorization().is_some());
+    }
+
+    #[test]
+    fn spaces_backslashes_and_control_characters_are_refused_anywhere() {
+        for byte in ['\r', '\n', '\0', ' ', '\t', '\x7F', '\\'] {
+            for uri in [
+                format!("ws://a{byte}b/"),
+                format!("ws://a/{byte}"),
+                format!("{byte}ws://a/"),
+                format!("wss://good.example{byte}@evil.example/"),
+            ] {
                 assert_eq!(uri.parse::<Target>(), Err(TargetError::Character), "{uri:?}");
             }
         }

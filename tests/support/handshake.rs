@@ -2,10 +2,11 @@
 
 use std::{
     collections::VecDeque,
+    future::Future,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -35,6 +36,9 @@ pub(crate) enum Step {
 pub(crate) struct Script {
     steps: VecDeque<Step>,
     written: Arc<Mutex<Vec<u8>>>,
+    fails_behind: Option<(usize, io::ErrorKind)>,
+    drips: bool,
+    paused: bool,
 }
 
 /// What was written to a [`Script`], and whether it is still there.
@@ -46,7 +50,32 @@ impl Script {
     pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> (Self, Written) {
         let written = Arc::default();
         let steps = steps.into_iter().collect();
-        (Self { steps, written: Arc::clone(&written) }, Written(written))
+        let script =
+            Self { steps, written: Arc::clone(&written), fails_behind: None, drips: false, paused: false };
+        (script, Written(written))
+    }
+
+    /// Writes fail once so many bytes are written.
+    pub(crate) fn writes_fail_behind(self, len: usize, kind: io::ErrorKind) -> Self {
+        Self { fails_behind: Some((len, kind)), ..self }
+    }
+
+    /// A byte at a time in both directions, and every other call is pending first.
+    pub(crate) fn drips(self) -> Self {
+        Self { drips: true, ..self }
+    }
+
+    /// Whether this call is to be pending, as every other one.
+    fn pauses(&mut self, cx: &Context<'_>) -> bool {
+        self.paused = self.drips && !self.paused;
+        if self.paused {
+            cx.waker().wake_by_ref();
+        }
+        self.paused
+    }
+
+    fn at_most(&self, len: usize) -> usize {
+        if self.drips { len.min(1) } else { len }
     }
 }
 
@@ -54,6 +83,11 @@ impl Written {
     /// The bytes.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
+    }
+
+    /// The bytes, where they are no text.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().expect("no panic").clone()
     }
 
     /// Whether the transport was dropped.
@@ -65,12 +99,16 @@ impl Written {
 impl AsyncRead for Script {
     fn poll_read(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.pauses(cx) {
+            return Poll::Pending;
+        }
+        let room = self.at_most(buffer.remaining());
         match self.steps.front_mut() {
             Some(Step::Bytes(bytes)) => {
-                let rest = bytes.split_off(bytes.len().min(buffer.remaining()));
+                let rest = bytes.split_off(bytes.len().min(room));
                 buffer.put_slice(bytes);
                 *bytes = rest;
                 if bytes.is_empty() {
@@ -86,17 +124,28 @@ impl AsyncRead for Script {
 }
 
 impl AsyncWrite for Script {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.written.lock().expect("no panic").extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.pauses(cx) {
+            return Poll::Pending;
+        }
+        let mut written = self.written.lock().expect("no panic");
+        let mut len = self.at_most(bytes.len());
+        if let Some((end, kind)) = self.fails_behind {
+            if written.len() == end {
+                return Poll::Ready(Err(kind.into()));
+            }
+            len = len.min(end - written.len());
+        }
+        written.extend_from_slice(&bytes[..len]);
+        Poll::Ready(Ok(len))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pauses(cx) { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
     }
 }
 
@@ -114,4 +163,30 @@ pub(crate) fn cut(bytes: &[u8], places: &[usize]) -> Vec<Step> {
         }
     }
     pieces
+}
+
+/// Polls a future once, with a waker that does nothing and outside of the task's budget.
+pub(crate) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    pin!(tokio::task::coop::unconstrained(future)).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Asserts that whatever this makes of a transport that drips, dropped after any number of polls, has let go of the
+/// transport. What it gives in the end is returned, with what was written by then.
+pub(crate) fn released_at_every_poll<F: Future>(
+    input: &[u8],
+    start: impl Fn(Script) -> F,
+) -> (F::Output, String) {
+    for polls in 0.. {
+        let (io, written) = Script::new([Step::Bytes(input.to_vec())]);
+        let mut future = Box::pin(start(io.drips()));
+        for _ in 0..polls {
+            if let Poll::Ready(output) = poll_once(future.as_mut()) {
+                assert!(polls > input.len(), "done after {polls} polls: it did not drip");
+                return (output, written.text());
+            }
+        }
+        drop(future);
+        assert!(written.is_dropped(), "after {polls} polls");
+    }
+    unreachable!("it is done after some number of polls")
 }

@@ -1,0 +1,18 @@
+//! What the targets of both sides share.
+
+use fullduplex::{
+    Config,
+    handshake::{HeadError, HeadScanner},
+};
+
+/// Where the head ends, if reads bring `step` bytes each.
+pub(crate) fn scan(config: &Config, input: &[u8], step: usize) -> Result<Option<usize>, HeadError> {
+    let mut scanner = HeadScanner::new(config);
+    for end in (0..input.len()).step_by(step).chain([input.len()]) {
+        if let Some(end) = scanner.scan(&input[..end])? {
+            assert!(end.fields <= config.max_headers && end.len <= config.max_header_bytes);
+            return Ok(Some(end.len));
+        }
+    }
+    Ok(None)
+}

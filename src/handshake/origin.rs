@@ -1,0 +1,135 @@
+//! The origins that a server lists, as browsers write them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The entry of a list as an `Origin` field has it: in lower case, without the default port and a slash at the end.
+///
+/// RFC 6454 section 6.2. `None` for what no browser ever sends, and so would welcome nobody: a wildcard, a host without a
+/// scheme, a path.
+pub(super) fn normalize(entry: &str) -> Option<Box<str>> {
+    let entry = entry.to_ascii_lowercase();
+    // RFC 6454 section 4, 4: what a page in a file says is up to the browser; these two are said.
+    if matches!(&*entry, "null" | "file://") {
+        return Some(entry.into());
+    }
+    let (scheme, rest) = entry.split_once("://")?;
+    // A page that opens a WebSocket connection comes from elsewhere: its origin is that of HTTP, or of an application.
+    if !is_scheme(scheme) || matches!(scheme, "ws" | "wss" | "file") {
+        return None;
+    }
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match authority.rsplit_once(':') {
+        // The colon is inside of an address.
+        Some(_) if authority.ends_with(']') => (authority, ""),
+        Some((host, port)) => (host, port),
+        None => (authority, ""),
+    };
+    let (host, port) = (normalize_host(host)?, parse_port(port)?);
+    let default = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    Some(match port.filter(|_| port != default) {
+        Some(port) => format!("{scheme}://{host}:{port}").into(),
+        None => format!("{scheme}://{host}").into(),
+    })
+}
+
+/// RFC 3986 section 3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
+fn normalize_host(host: &str) -> Option<String> {
+    if let Some(address) = host.strip_prefix('[') {
+        let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
+        return Some(match (address.to_ipv4_mapped(), address.segments()) {
+            // Browsers write the last two groups as they do the others.
+            (Some(_), [.., high, low]) => format!("[::ffff:{high:x}:{low:x}]"),
+            (None, _) => format!("[{address}]"),
+        });
+    }
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next()?;
+    let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    // Browsers take what ends in a number for an address, and write all four parts of it.
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+    (is_name && (!is_number || host.parse::<Ipv4Addr>().is_ok())).then(|| host.to_owned())
+}
+
+/// The port, `None` inside where there is none.
+fn parse_port(text: &str) -> Option<Option<u16>> {
+    match text {
+        "" => Some(None),
+        // `u16` alone would take a sign.
+        _ if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok().map(Some),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn section_6_2_an_entry_becomes_what_browsers_send() {
+        for (entry, sent) in [
+            ("https://example.com", "https://example.com"),
+            ("HTTPS://Example.COM", "https://example.com"),
+            ("https://example.com/", "https://example.com"),
+            ("https://example.com:443", "https://example.com"),
+            ("http://example.com:80/", "http://example.com"),
+            ("http://example.com:443", "http://example.com:443"),
+            ("http://localhost:03000", "http://localhost:3000"),
+            ("http://localhost:", "http://localhost"),
+            ("http://192.0.2.1:8080", "http://192.0.2.1:8080"),
+            ("https://[2001:DB8:0::1]:8443", "https://[2001:db8::1]:8443"),
+            ("http://[::ffff:192.0.2.1]", "http://[::ffff:c000:201]"),
+            ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+            ("tauri://localhost", "tauri://localhost"),
+            ("null", "null"),
+            ("file://", "file://"),
+        ] {
+            assert_eq!(normalize(entry).as_deref(), Some(sent), "{entry}");
+        }
+    }
+
+    #[test]
+    fn section_6_2_what_no_browser_sends_is_no_entry() {
+        for entry in [
+            "",
+            "*",
+            "example.com",
+            "example.com:443",
+            "//example.com",
+            "://example.com",
+            "https:example.com",
+            "https://",
+            "https:///",
+            "https://*",
+            "https://*.example.com",
+            "https://example.com/app",
+            "https://example.com//",
+            "https://example.com?a",
+            "https://example.com#a",
+            "https://user@example.com",
+            "https://example.com:*",
+            "https://example.com:+80",
+            "https://example.com:65536",
+            "https://exämple.com",
+            "https://a b",
+            "https://a, https://b",
+            "https://127.1",
+            "https://2001:db8::1",
+            "https://[example.com]",
+            "https://[::1",
+            "https://[::1]a",
+            "wss://example.com",
+            "file:///home",
+            "1http://example.com",
+        ] {
+            assert_eq!(normalize(entry), None, "{entry}");
+        }
+    }
+}
