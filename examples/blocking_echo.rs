@@ -10,6 +10,7 @@ use std::{
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::ExitCode,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use std::{
 use bytes::{Buf, BufMut};
 use clap::Parser;
 use fullduplex::{
-    Config, Message, Role, Server,
+    CloseCode, CloseFrame, Config, Message, Role, Server,
     handshake::{HeadScanner, Rejection, encode_response, parse_request, respond},
     proto::{Batch, Closing, Lent, MaskKey, ProtocolError, ReceivePath, Received, SendPath, Want},
 };
@@ -32,10 +33,16 @@ struct Args {
     /// Address to listen on; port 0 lets the system choose one.
     #[arg(long, default_value = "127.0.0.1:9001")]
     listen: SocketAddr,
+    /// How many connections may be open; each has a thread, and further ones are refused.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    max_connections: usize,
+    /// Seconds of silence before a connection is closed; 0 is never.
+    #[arg(long, value_name = "SECS", default_value_t = 60)]
+    idle_timeout: u64,
 }
 
 fn main() -> ExitCode {
-    match serve(Args::parse().listen) {
+    match serve(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("blocking_echo: {error}");
@@ -44,18 +51,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(listen: SocketAddr) -> io::Result<()> {
-    let listener = TcpListener::bind(listen)
-        .map_err(|error| io::Error::new(error.kind(), format!("{listen}: {error}")))?;
+fn serve(args: &Args) -> io::Result<()> {
+    let listener = TcpListener::bind(args.listen)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
     println!("listening on ws://{}", listener.local_addr()?);
+    let idle_timeout = (args.idle_timeout > 0).then(|| Duration::from_secs(args.idle_timeout));
+    // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
+    let server = Server::new(Config::new().max_fragments(1 << 17).idle_timeout(idle_timeout));
+    // Each connection holds a clone, so that there are as many as connections, and one.
+    let open = Arc::new(());
     loop {
         match listener.accept() {
+            Ok((_, peer)) if Arc::strong_count(&open) > args.max_connections => {
+                eprintln!("{peer}: refused, {} connections are open", args.max_connections);
+            }
             Ok((tcp, peer)) => {
-                thread::spawn(move || {
-                    if let Err(error) = connection(tcp) {
+                let (server, open) = (server.clone(), open.clone());
+                let spawned = thread::Builder::new().spawn(move || {
+                    if let Err(error) = connection(tcp, &server) {
                         eprintln!("{peer}: {error}");
                     }
+                    drop(open);
                 });
+                // The connection went with the thread that was to have it; others go on, and some will end.
+                if let Err(error) = spawned {
+                    eprintln!("{peer}: refused, no thread for it: {error}");
+                }
             }
             Err(error) => {
                 eprintln!("accept: {error}");
@@ -65,16 +86,15 @@ fn serve(listen: SocketAddr) -> io::Result<()> {
     }
 }
 
-fn connection(mut tcp: TcpStream) -> Result<(), Box<dyn Error>> {
+fn connection(mut tcp: TcpStream, server: &Server) -> Result<(), Box<dyn Error>> {
+    let config = server.config();
     tcp.set_nodelay(true)?;
-    // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
-    let config = Config::new().max_fragments(1 << 17);
-    let unread = open(&mut tcp, &Server::new(config.clone()))?;
-    tcp.set_read_timeout(None)?;
     tcp.set_write_timeout(config.write_timeout)?;
+    let unread = open(&mut tcp, server)?;
+    tcp.set_read_timeout(config.idle_timeout)?;
     let mut echo = Echo {
-        receive: ReceivePath::new(Role::Server, &config),
-        send: SendPath::new(Role::Server, &config),
+        receive: ReceivePath::new(Role::Server, config),
+        send: SendPath::new(Role::Server, config),
         lent: Lent::new(),
         batch: Batch::new(),
         failed: None,
@@ -122,11 +142,27 @@ fn receive_more(tcp: &mut TcpStream, read: &mut Vec<u8>, deadline: Option<Instan
     }
     tcp.set_read_timeout(left)?;
     let mut buffer = [0; 2048];
-    match tcp.read(&mut buffer)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        len => {
+    match receive(tcp, &mut buffer)? {
+        None => Err(io::ErrorKind::TimedOut.into()),
+        Some(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Some(len) => {
             read.extend_from_slice(&buffer[..len]);
             Ok(())
+        }
+    }
+}
+
+/// Reads once; `None`: nothing came in time.
+fn receive(tcp: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match tcp.read(buffer) {
+            // A socket with a timeout is interrupted even where the process is stopped and continued.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Which of the two it is depends on the system.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                return Ok(None);
+            }
+            other => return other.map(Some),
         }
     }
 }
@@ -149,18 +185,20 @@ impl Echo {
             self.transmit(tcp)?;
             if let Want::Payload(mut room) = self.receive.want() {
                 let len = room.remaining_mut().min(READ);
-                let len = tcp.read(&mut scratch[..len])?;
-                room.put_slice(&scratch[..len]);
-                match (len, self.receive.payload_received()) {
-                    (0, _) => self.end_of_input(),
+                let read = receive(tcp, &mut scratch[..len])?;
+                room.put_slice(&scratch[..read.unwrap_or(0)]);
+                match (read, self.receive.payload_received()) {
+                    (None, _) => self.idle(),
+                    (Some(0), _) => self.end_of_input(),
                     (_, Ok(message)) => message.into_iter().for_each(|message| self.echo(message)),
                     (_, Err(error)) => self.fail(error),
                 }
                 continue;
             }
-            match tcp.read(&mut scratch)? {
-                0 => self.end_of_input(),
-                len => self.handle(&mut scratch[..len]),
+            match receive(tcp, &mut scratch)? {
+                None => self.idle(),
+                Some(0) => self.end_of_input(),
+                Some(len) => self.handle(&mut scratch[..len]),
             }
         }
         self.transmit(tcp)
@@ -188,6 +226,13 @@ impl Echo {
         let _closing = self.send.send(message.into(), MaskKey::default(), &mut self.lent);
     }
 
+    /// Nothing came for too long: our Close ends it.
+    fn idle(&mut self) {
+        let frame = CloseFrame::new(CloseCode::GOING_AWAY, "idle").ok();
+        // It fails only where a Close is on its way.
+        let _closing = self.send.close(frame.as_ref(), MaskKey::default(), &mut self.lent);
+    }
+
     fn end_of_input(&mut self) {
         if let Err(error) = self.receive.receive_eof() {
             self.fail(error);
@@ -208,9 +253,14 @@ impl Echo {
             }
             let mut slices = [IoSlice::new(&[]); 16];
             let count = self.batch.chunks_vectored(&mut slices);
-            match tcp.write_vectored(&slices[..count])? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => self.batch.advance(written),
+            match tcp.write_vectored(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.batch.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "write timeout"));
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -4,20 +4,23 @@
 //! cargo run --release --example echo -- --listen 127.0.0.1:9001
 //! ```
 
-use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{future::Future, io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use fullduplex::{CloseCode, Config, Error, Server, WebSocket};
+use fullduplex::{CloseCode, Config, Error, Receiver, Sender, Server, WebSocket};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
     sync::watch,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::timeout,
 };
 
 /// How long the peers have to say goodbye once the server stops.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// What they are told then.
+const STOPS: &str = "the server stops";
 
 /// An echo server for WebSocket: every message comes back as it was sent.
 #[derive(Debug, Parser)]
@@ -35,6 +38,12 @@ struct Args {
     /// The largest message that is received, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     max_message_size: usize,
+    /// How many connections may be open; further ones are refused.
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    max_connections: usize,
+    /// Receive and send by the two halves of a split connection.
+    #[arg(long)]
+    split: bool,
 }
 
 fn main() -> ExitCode {
@@ -68,18 +77,21 @@ async fn serve(args: &Args) -> io::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
+    let mut asked_to_stop = std::pin::pin!(asked_to_stop()?);
     println!("listening on ws://{}", listener.local_addr()?);
 
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
+                Ok((_, peer)) if is_full(&mut connections, args.max_connections) => {
+                    eprintln!("{peer}: refused, {} connections are open", args.max_connections);
+                }
                 Ok((tcp, peer)) => {
-                    let (server, stopped) = (server.clone(), stopped.clone());
+                    let (server, stopped, split) = (server.clone(), stopped.clone(), args.split);
                     connections.spawn(async move {
-                        if let Err(error) = connection(&server, tcp, stopped).await {
+                        if let Err(error) = connection(&server, tcp, stopped, split).await {
                             eprintln!("{peer}: {error}");
                         }
                     });
@@ -90,27 +102,76 @@ async fn serve(args: &Args) -> io::Result<()> {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            Some(_) = connections.join_next() => {}
-            result = &mut interrupt => {
-                result?;
-                break;
-            }
+            Some(ended) = connections.join_next() => report(ended),
+            () = &mut asked_to_stop => break,
         }
     }
     drop(stop);
-    if timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if timeout(GRACE, all_ended).await.is_err() {
         eprintln!("{} connections cut off", connections.len());
     }
     Ok(())
 }
 
+/// Ready at Ctrl-C, and at SIGTERM, which service managers send.
+#[cfg(unix)]
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Ready at Ctrl-C.
+#[cfg(windows)]
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
+}
+
+/// Whether there are as many connections as there may be; those that have ended are no longer counted.
+fn is_full(connections: &mut JoinSet<()>, max: usize) -> bool {
+    while let Some(ended) = connections.try_join_next() {
+        report(ended);
+    }
+    connections.len() >= max
+}
+
+/// A connection's errors are told by itself, unless it panicked.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        eprintln!("a connection ended, for a bug: {error}");
+    }
+}
+
 /// Serves one connection, until it ends or the server does.
-async fn connection(server: &Server, tcp: TcpStream, mut stopped: watch::Receiver<()>) -> Result<(), Error> {
+async fn connection(
+    server: &Server,
+    tcp: TcpStream,
+    mut stopped: watch::Receiver<()>,
+    split: bool,
+) -> Result<(), Error> {
     tcp.set_nodelay(true)?;
     let mut ws = server.receive(tcp).await?.accept().await?;
+    if split {
+        return split_connection(ws, stopped).await;
+    }
     tokio::select! {
         result = echo(&mut ws) => result,
-        _ = stopped.changed() => ws.close(CloseCode::GOING_AWAY, "the server stops").await,
+        _ = stopped.changed() => ws.close(CloseCode::GOING_AWAY, STOPS).await,
     }
 }
 
@@ -119,6 +180,37 @@ async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         match ws.feed(message).await {
             // The peer closes, and no longer wants the answer.
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The same by the two halves of a connection, which could be in two tasks.
+async fn split_connection(ws: WebSocket<TcpStream>, mut stopped: watch::Receiver<()>) -> Result<(), Error> {
+    let (mut receiver, sender) = ws.split();
+    tokio::select! {
+        result = split_echo(&mut receiver, &sender) => return result,
+        _ = stopped.changed() => {}
+    }
+    // At once, for it is the receiver that completes the closing handshake and judges its deadlines.
+    let (closed, received) = tokio::join!(sender.close(CloseCode::GOING_AWAY, STOPS), async {
+        while receiver.recv().await?.is_some() {}
+        Ok(())
+    });
+    match closed {
+        // The peer was the first to close.
+        Ok(()) | Err(Error::Closed) => received,
+        Err(error) => Err(error),
+    }
+}
+
+/// As [`echo`], except that nobody receives while `feed` waits for room: it is the receiver that judges deadlines, so a
+/// peer that never reads is kept until the server stops.
+async fn split_echo(receiver: &mut Receiver<TcpStream>, sender: &Sender) -> Result<(), Error> {
+    while let Some(message) = receiver.recv().await? {
+        match sender.feed(message).await {
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => return Err(error),
         }

@@ -10,15 +10,18 @@ both peers):
 - `fragments`: sends a message in three fragments, with a Ping between them, and goes on when the Pong has come
 """
 
+import base64
 import contextlib
+import hashlib
 import json
 import queue
 import shutil
 import socket
 import threading
+import time
 from pathlib import Path
 
-from harness import DEADLINE, Failed, Program
+from harness import DEADLINE, Failed, Program, address
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
@@ -130,3 +133,69 @@ def fragments(connection, events):
 
 
 SCENARIOS = {"echo": echo, "acknowledge": acknowledge, "close": close, "vanish": vanish, "fragments": fragments}
+
+
+# Bare sockets, for what a well-behaved peer does not do.
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+@contextlib.contextmanager
+def listener():
+    """A socket that listens, and its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(DEADLINE)
+        yield listening, f"ws://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def accept(listening):
+    """Accepts a connection and its opening handshake, and does no more."""
+    connection, _ = listening.accept()
+    connection.settimeout(DEADLINE)
+    request = read_head(connection)
+    key = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
+    accepted = base64.b64encode(hashlib.sha1(key.split(b":", 1)[1].strip() + GUID).digest())
+    connection.sendall(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accepted + b"\r\n\r\n"
+    )
+    return connection
+
+
+def dial(url):
+    """Connects and does the opening handshake, and does no more."""
+    host, port = address(url)
+    connection = socket.create_connection((host, port), timeout=DEADLINE)
+    connection.sendall(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    assert b" 101 " in read_head(connection)
+    return connection
+
+
+def read_head(connection):
+    """Reads a head of HTTP, and not a byte beyond."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connection.recv(1)
+        assert byte, f"it ended inside its head: {head!r}"
+        head += byte
+    return head
+
+
+def read_all(connection):
+    """Reads up to the end of the stream."""
+    data = b""
+    while more := connection.recv(65536):
+        data += more
+    return data
+
+
+def wait_until(condition, program):
+    """Waits for what no line tells."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > end:
+            raise Failed(f"did not come to that: {program}")
+        time.sleep(0.02)

@@ -1,12 +1,17 @@
 """The terminal client, spoken to by servers of Python's `websockets` and Node's `ws`, and by our own servers."""
 
 import http.server
+import os
+import pty
+import signal
 import socket
+import subprocess
 import threading
+import time
 
 import pytest
-from harness import Program, example, free_port
-from peers import PEERS, node_server
+from harness import DEADLINE, Program, example, free_port
+from peers import PEERS, accept, listener, node_server, read_all, wait_until
 
 
 @pytest.fixture(params=PEERS)
@@ -204,3 +209,144 @@ def test_answer_that_is_no_handshake_is_an_error(answer):
         thread.start()
         fails(client(f"ws://127.0.0.1:{listener.getsockname()[1]}"))
         thread.join()
+
+
+def test_interrupt_closes_in_order(peer):
+    with peer("echo") as server, client(server.url) as program:
+        program.write(b"hello\n")
+        assert program.line() == b"hello", str(program)
+        program.interrupt()
+        assert program.rest() == []
+        assert program.exit_code() == 0, str(program)
+        assert server.event("close") == {"event": "close", "code": 1000, "reason": "interrupted"}
+
+
+def interrupted(program):
+    """The first Ctrl-C, once the client has heard of it."""
+    program.interrupt()
+    wait_until(lambda: "Ctrl-C again" in program.errors(), program)
+
+
+def test_second_interrupt_ends_it_at_once():
+    with listener() as (listening, url), client(url) as program, accept(listening) as connection:
+        connection.sendall(b"\x81\x05ready")
+        assert program.line() == b"ready", str(program)
+        # The closing handshake is not answered, and would be waited for.
+        interrupted(program)
+        program.interrupt()
+        assert program.exit_code() == 130, str(program)
+
+
+def stuck(listening, program):
+    """The client sends to a peer that does not read."""
+    connection = accept(listening)
+    program.write_lines([b"x" * (32 << 20), b"another"])
+    connection.recv(1, socket.MSG_PEEK)
+    return connection
+
+
+def test_messages_of_a_server_that_does_not_read_are_printed():
+    with listener() as (listening, url), client(url) as program, stuck(listening, program) as connection:
+        for text in [b"one", b"two"]:
+            connection.sendall(b"\x81\x03" + text)
+            assert program.line() == text, str(program)
+
+
+def test_interrupt_ends_a_client_whose_server_does_not_read():
+    with listener() as (listening, url), client(url) as program, stuck(listening, program):
+        interrupted(program)
+        assert program.rest() == []
+        assert program.exit_code() == 1, str(program)
+        assert "close timeout" in program.errors()
+
+
+def test_second_interrupt_ends_a_client_whose_server_does_not_read():
+    with listener() as (listening, url), client(url) as program, stuck(listening, program):
+        interrupted(program)
+        program.interrupt()
+        assert program.exit_code() == 130, str(program)
+
+
+def test_lines_that_waited_for_room_arrive_in_order():
+    lines = [b"x" * (8 << 20), b"", b"y" * (8 << 20), b"z"]
+    with listener() as (listening, url), client(url) as program, accept(listening) as connection:
+        writer = program.write_lines(lines)
+        connection.recv(1, socket.MSG_PEEK)
+        connection.sendall(b"\x81\x05ready")
+        assert program.line() == b"ready", str(program)
+        data = bytearray()
+        # The frames, 14 or 6 bytes of header before each payload.
+        while len(data) < sum(len(line) + (14 if len(line) > 125 else 6) for line in lines):
+            data += connection.recv(1 << 20)
+        writer.join()
+        connection.sendall(b"\x88\x00")
+        connection.shutdown(socket.SHUT_WR)
+        assert finish(program) == []
+    lengths, at = [], 0
+    while at < len(data):
+        short = data[at + 1] & 0x7F
+        header, length = (14, int.from_bytes(data[at + 2 : at + 10], "big")) if short == 127 else (6, short)
+        lengths.append(length)
+        at += header + length
+    assert lengths == [len(line) for line in lines]
+
+
+def test_interrupts_end_a_client_whose_output_nobody_reads():
+    with listener() as (listening, url):
+        command = [example("client"), url]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            with accept(listening) as connection:
+                # A pipe takes 64 KiB; the rest waits in the client and in the socket.
+                connection.sendall(b"\x82\x7f" + (1 << 20).to_bytes(8, "big") + b"x" * (1 << 20))
+                end = time.monotonic() + DEADLINE
+                # Until the output is written to, for then the client hangs there.
+                assert os.read(process.stdout.fileno(), 1) == b"x"
+                while process.poll() is None and time.monotonic() < end:
+                    process.send_signal(signal.SIGINT)
+                    time.sleep(0.1)
+                assert process.poll() == 130
+
+
+HARMFUL = b"a\x1b[2J\tb\rc\x7f\xc2\x9b d\ne"
+
+
+def served(payload, **kwargs):
+    """Runs the client with a server that sends a message, and closes with a reason that would harm a terminal."""
+    with listener() as (listening, url):
+        process = subprocess.Popen([example("client"), url], stdin=subprocess.PIPE, **kwargs)
+        with accept(listening) as connection:
+            connection.sendall(bytes([0x82, len(payload)]) + payload + b"\x88\x08\x0f\xa1r\x1b[2J\t")
+            connection.shutdown(socket.SHUT_WR)
+            read_all(connection)
+        return process
+
+
+def test_control_characters_are_piped_as_they_are():
+    process = served(HARMFUL + b"\xff", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, errors = process.communicate(timeout=DEADLINE)
+    assert out == HARMFUL + b"\xff\n"
+    assert b"r\x1b[2J\t" in errors
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_control_characters_are_escaped_for_a_terminal(stream):
+    ours, theirs = pty.openpty()
+    others = {"stdout", "stderr"} - {stream}
+    process = served(HARMFUL + b"\xff", **{stream: theirs}, **dict.fromkeys(others, subprocess.PIPE))
+    os.close(theirs)
+    shown = b""
+    # The terminal's end is an error on Linux.
+    try:
+        while more := os.read(ours, 4096):
+            shown += more
+    except OSError:
+        pass
+    os.close(ours)
+    out, errors = process.communicate(timeout=DEADLINE)
+    if stream == "stdout":
+        assert shown.replace(b"\r\n", b"\n") == b"a\\u{1b}[2J\tb\\rc\\u{7f}\\u{9b} d\ne\\xff\n"
+        assert b"r\x1b[2J\t" in errors
+    else:
+        assert b"r\\u{1b}[2J\t" in shown
+        assert b"\x1b" not in shown
+        assert out == HARMFUL + b"\xff\n"

@@ -1,11 +1,16 @@
 """The servers under test, spoken to by Python's `websockets` and Node's `ws`."""
 
 import http.client
+import re
+import resource
+import signal
 
 import pytest
 import python_client
 from harness import Program, address, example
-from peers import node
+from peers import dial, node, read_all, wait_until
+from websockets.exceptions import WebSocketException
+from websockets.frames import Close
 
 SCENARIOS = [
     "text",
@@ -26,6 +31,7 @@ SCENARIOS = [
 SERVERS = {
     "echo_on_one_thread": ["echo", "--threads", "1", "--ping-interval", "0"],
     "echo_on_two_threads": ["echo", "--threads", "2", "--ping-interval", "20"],
+    "echo_split": ["echo", "--split", "--threads", "2"],
     "blocking_echo": ["blocking_echo"],
 }
 
@@ -43,17 +49,23 @@ def url(request):
 
 
 @pytest.fixture
-def echo():
-    """An `echo` of its own, started with the arguments that the test gives."""
+def server():
+    """A server of its own, started with the name and the arguments that the test gives."""
     started = []
 
-    def run(*arguments):
-        started.append(start("echo", *arguments))
+    def run(name, *arguments):
+        started.append(start(name, *arguments))
         return started[-1], started[-1].listening()
 
     yield run
-    for server in started:
-        server.kill()
+    for program in started:
+        program.kill()
+
+
+@pytest.fixture
+def echo(server):
+    """An `echo` of its own, started with the arguments that the test gives."""
+    return lambda *arguments: server("echo", *arguments)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -99,23 +111,92 @@ def test_message_over_the_limit_is_closed_with_1009_for_node(echo):
         assert client.exit_code() == 0, str(client)
 
 
-def test_interrupt_closes_with_1001_and_exits_with_0(echo):
-    server, url = echo("--threads", "2")
+@pytest.mark.parametrize("arguments", [[], ["--split"]], ids=["whole", "split"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_signal_closes_with_1001_and_exits_with_0(echo, how, arguments):
+    server, url = echo("--threads", "2", *arguments)
     with node("client.cjs", "going_away", url) as second, python_client.opened(url) as first:
         assert second.line() == b"ready", str(second)
         first.send("ready")
         python_client.expect(first, "ready")
-        server.interrupt()
+        server._process.send_signal(how)
         assert python_client.closed_by_server(first) == 1001
+        assert first.protocol.close_rcvd == Close(1001, "the server stops")
         second.rest()
         assert second.exit_code() == 0, str(second)
         assert server.exit_code() == 0, str(server)
 
 
-def test_interrupt_without_a_connection_exits_with_0(echo):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_signal_without_a_connection_exits_with_0(echo, how):
     server, _ = echo("--threads", "1")
-    server.interrupt()
+    server._process.send_signal(how)
     assert server.exit_code() == 0, str(server)
+
+
+@pytest.mark.parametrize("arguments", [["echo"], ["echo", "--split"], ["blocking_echo"]], ids=" ".join)
+def test_connection_over_the_maximum_is_refused(server, arguments):
+    program, url = server(*arguments, "--max-connections", "2")
+    with python_client.opened(url) as first, python_client.opened(url):
+        with pytest.raises((OSError, EOFError, WebSocketException)):
+            python_client.opened(url)
+        wait_until(lambda: "refused, 2 connections are open" in program.errors(), program)
+        first.send("still here")
+        python_client.expect(first, "still here")
+    wait_until(lambda: accepts(url), program)
+    python_client.text(url)
+    assert "panicked" not in program.errors()
+
+
+def accepts(url):
+    try:
+        with python_client.opened(url):
+            return True
+    except (OSError, EOFError, WebSocketException):
+        return False
+
+
+def test_silent_connection_is_closed_with_1001(server):
+    program, url = server("blocking_echo", "--idle-timeout", "1")
+    with python_client.opened(url) as client:
+        assert python_client.closed_by_server(client) == 1001
+        assert client.protocol.close_rcvd == Close(1001, "idle")
+    python_client.text(url)
+    assert program.errors() == ""
+
+
+# A frame of which there is nothing, a little, or so much that the rest is read into the message itself.
+@pytest.mark.parametrize("part", [0, 10, 100_000])
+def test_silence_inside_a_message_is_closed_with_1001(server, part):
+    _, url = server("blocking_echo", "--idle-timeout", "1")
+    with dial(url) as client:
+        client.sendall(b"\x82\xff" + (1 << 20).to_bytes(8, "big") + b"\x00" * (4 + part))
+        assert read_all(client) == b"\x88\x06\x03\xe9idle"
+
+
+def test_connection_without_traffic_stays_open_where_the_idle_timeout_is_off(server):
+    _, url = server("blocking_echo", "--idle-timeout", "0")
+    with python_client.opened(url) as client:
+        with pytest.raises(TimeoutError):
+            client.recv(timeout=1.5)
+        client.send("still here")
+        python_client.expect(client, "still here")
+
+
+def test_connection_for_which_there_is_no_thread_is_dropped(server):
+    program, url = server("blocking_echo")
+    process = program._process.pid
+    with open(f"/proc/{process}/status") as status:
+        size = int(re.search(r"VmSize:\s*(\d+) kB", status.read())[1]) << 10
+    soft, hard = resource.prlimit(process, resource.RLIMIT_AS)
+    # A thread's stack is larger than what is left.
+    resource.prlimit(process, resource.RLIMIT_AS, (size + (1 << 20), hard))
+    with pytest.raises((OSError, EOFError, WebSocketException)):
+        python_client.opened(url)
+    wait_until(lambda: "refused, no thread for it" in program.errors(), program)
+    resource.prlimit(process, resource.RLIMIT_AS, (soft, hard))
+    python_client.text(url)
+    assert "panicked" not in program.errors()
 
 
 def test_address_in_use_is_an_error(echo):
