@@ -59,7 +59,8 @@ pub enum Error {
     /// The peer's response does not open a connection: it refused, or it erred.
     #[error(transparent)]
     Response(Box<ResponseError>),
-    /// The caller wants an opening handshake that cannot be: nothing was sent.
+    /// The caller wants an opening handshake that cannot be: nothing of it was sent; a client whose request waits for an
+    /// answer is told 500.
     #[error(transparent)]
     Invalid(Box<InvalidHandshake>),
     /// A deadline passed.

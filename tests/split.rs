@@ -263,6 +263,40 @@ async fn the_receiver_judges_the_write_timeout_of_a_stuck_sender() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sender_judges_the_write_timeout_where_the_receiver_is_busy() {
+    let (mut receiver, sender, script) = server_with_room(10);
+    script.allow_writes(0);
+    let late = tokio::spawn({
+        let sender = sender.clone();
+        async move {
+            settle().await;
+            sender.feed("no room").await
+        }
+    });
+    let started = tokio::time::Instant::now();
+    let told = [sender.send("0123456789").await, late.await.expect("no panic")];
+    assert!(started.elapsed() <= 60 * SECOND);
+    let timeouts = told.iter().filter(|told| matches!(told, Err(Error::Timeout(Timeout::Write)))).count();
+    assert_eq!(timeouts, 1, "it is told once: {told:?}");
+    assert!(matches!(sender.feed("late").await, Err(Error::Closed)));
+    script.end();
+    assert_eq!(receiver.recv().await.expect("it was told"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_slowly_is_no_write_timeout() {
+    let (_receiver, sender, script) = server();
+    script.allow_writes(0);
+    let sending = tokio::spawn(async move { sender.send(vec![7; 1000]).await });
+    for _ in 0..101 {
+        settle().await;
+        tokio::time::advance(20 * SECOND).await;
+        script.allow_writes(10);
+    }
+    sending.await.expect("no panic").expect("it took its time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn keep_alive_and_its_timeout_work_without_the_application() {
     let (ws, script) = script::open(Role::Server, &Config::new().ping_interval(SECOND).pong_timeout(SECOND));
     let (mut receiver, sender) = ws.split();

@@ -46,7 +46,9 @@ pub struct Config {
     /// The most header fields of a request or response in the opening handshake. Beyond: as
     /// [`max_header_bytes`](Self::max_header_bytes).
     pub max_headers: usize,
-    /// How long the whole opening handshake may take.
+    /// How long the whole opening handshake may take. [`accept`](crate::accept) has this long for all of it; with
+    /// [`Server::receive`](crate::Server::receive), reading the request has this long, and so has accepting or rejecting
+    /// it, counted from that call.
     pub handshake_timeout: Option<Duration>,
     /// How long the peer has, once our Close is out, to finish the closing handshake and to end the transport; and how long
     /// our Close may wait without the transport taking one byte of what is queued before it.

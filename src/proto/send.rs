@@ -144,7 +144,8 @@ impl SendPath {
     }
 
     /// Takes all of it, and leaves a way out on which nothing can be sent.
-    pub(crate) fn take(&mut self) -> Self {
+    #[must_use]
+    pub fn take(&mut self) -> Self {
         let Self { queue, max_write_buffer, role, close_sent } = self;
         let taken = Self {
             queue: queue.take(),

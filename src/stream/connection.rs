@@ -37,7 +37,7 @@ pub(super) struct Connection<L> {
     pub(super) scratch: Option<Box<Scratch>>,
     /// There while a deadline runs.
     timers: Option<Pin<Box<Timers>>>,
-    timeouts: Timeouts,
+    pub(super) timeouts: Timeouts,
     /// How many frames and reads may be handled before the task's budget is asked for again.
     frames: u8,
     /// How many reads are left after a deadline has passed.

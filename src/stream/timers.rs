@@ -33,8 +33,12 @@ impl Millis {
         Self(NonZeroU32::new(millis).unwrap_or(NonZeroU32::MIN))
     }
 
+    fn duration(self) -> Duration {
+        Duration::from_millis(self.0.get().into())
+    }
+
     fn after(self, start: Instant) -> Instant {
-        start + Duration::from_millis(self.0.get().into())
+        start + self.duration()
     }
 }
 
@@ -47,6 +51,11 @@ impl Timeouts {
             pong: config.pong_timeout.map(Millis::new),
             idle: config.idle_timeout.map(Millis::new),
         }
+    }
+
+    /// How long a write may be stuck.
+    pub(super) fn write(&self) -> Option<Duration> {
+        self.write.map(Millis::duration)
     }
 
     /// Whether what comes from the peer has to be timed.

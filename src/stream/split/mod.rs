@@ -1,8 +1,11 @@
 //! A connection in two halves: one receives, any number of clones of the other send.
 
+#[cfg(all(test, fullduplex_loom))]
+mod model;
 mod parked;
 mod sender;
 mod shared;
+mod sync;
 
 use std::{
     future::poll_fn,
@@ -41,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// ```
     pub fn split(self) -> (Receiver<S>, Sender) {
         let (line, connection) = self.connection.replace_line(());
-        let shared = Arc::new(Shared::new(line.transport, line.send, line.verdict));
+        let shared = Arc::new(Shared::new(line, connection.timeouts.write()));
         let sender = Sender { shared: shared.clone() as Arc<Shared<dyn Transmit>> };
         let ((), connection) = connection.replace_line(Half(shared));
         (Receiver { connection }, sender)

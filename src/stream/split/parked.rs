@@ -2,9 +2,11 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Wake, Waker},
 };
+
+use super::sync::Mutex;
 
 /// Who waits. A stream keeps one waker for each direction, so both halves poll it with one that wakes them all.
 #[derive(Debug, Default)]
@@ -38,7 +40,7 @@ enum Receiving {
 impl Parked {
     /// The receiver is polled, and will be woken from here on.
     pub(super) fn park_receiver(&self, waker: &Waker) {
-        let mut waiting = self.lock();
+        let mut waiting = self.0.lock();
         match &mut waiting.receiver {
             Receiving::Parked(parked) => parked.clone_from(waker),
             other => *other = Receiving::Parked(waker.clone()),
@@ -47,12 +49,12 @@ impl Parked {
 
     /// The receiver has something to give, or is given up; says whether somebody counted on it.
     pub(super) fn receiver_leaves(&self) -> bool {
-        matches!(mem::take(&mut self.lock().receiver), Receiving::Woken)
+        matches!(mem::take(&mut self.0.lock().receiver), Receiving::Woken)
     }
 
     /// Wakes the receiver; says whether it will come.
     pub(super) fn wake_receiver(&self) -> bool {
-        let mut waiting = self.lock();
+        let mut waiting = self.0.lock();
         let coming = !matches!(waiting.receiver, Receiving::Away);
         if let Some(waker) = waiting.take_receiver() {
             drop(waiting);
@@ -63,7 +65,7 @@ impl Parked {
 
     /// A sender waits.
     pub(super) fn park(&self, waker: &Waker) {
-        let mut waiting = self.lock();
+        let mut waiting = self.0.lock();
         if !waiting.others.iter().any(|parked| parked.will_wake(waker)) {
             waiting.others.push(waker.clone());
         }
@@ -71,17 +73,13 @@ impl Parked {
 
     /// Wakes the senders that wait.
     pub(super) fn wake_senders(&self) {
-        let mut others = mem::take(&mut self.lock().others);
+        let mut others = mem::take(&mut self.0.lock().others);
         others.drain(..).for_each(Waker::wake);
     }
 
     pub(super) fn wake_all(&self) {
         self.wake_receiver();
         self.wake_senders();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
 
 use futures_sink::Sink;
-use tokio::sync::{SemaphorePermit, TryAcquireError};
+use tokio::{
+    sync::{SemaphorePermit, TryAcquireError},
+    time::timeout,
+};
 
 use super::shared::{Shared, Transmit};
 use crate::{
@@ -21,6 +24,9 @@ use crate::{
 /// What it sends leaves whole and in the order of its calls. Senders that wait for room are served first come first
 /// served. It drives the stream itself while it flushes; what was fed and not flushed leaves when the
 /// [`Receiver`](super::Receiver) is polled next.
+///
+/// A stream that takes nothing for [`write_timeout`](crate::Config::write_timeout) ends the connection, whether the
+/// receiver is polled or a sender waits.
 ///
 /// Once the connection closes, or the receiver is dropped, every call gives [`Error::Closed`]; what ended the connection
 /// is told once, to whoever hears of it first.
@@ -68,7 +74,7 @@ impl Sender {
     /// Dropping the future loses nothing: what is left stays queued.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
         let target = self.shared.flush_target();
-        poll_fn(move |cx| self.poll_flushed(target, cx))
+        async move { self.watch(poll_fn(move |cx| self.poll_flushed(target, cx))).await? }
     }
 
     /// Queues a message without waiting. Where the receiver waits, it is woken and writes; else one write is attempted that
@@ -168,17 +174,35 @@ impl Sender {
 
     async fn room(&self, payload_len: usize) -> Result<SemaphorePermit<'_>, Error> {
         let acquired = self.shared.room().acquire_many(self.shared.need(payload_len));
-        let mut acquired = std::pin::pin!(acquired);
-        poll_fn(|cx| {
+        let mut acquired = pin!(acquired);
+        let acquired = poll_fn(|cx| {
             let acquired = acquired.as_mut().poll(cx);
             if acquired.is_pending() {
-                // Nobody may be writing what takes the room.
+                // Nobody may be writing what takes the room: then it is for who waits.
+                self.shared.parked.park(cx.waker());
                 self.shared.drive();
             }
             acquired
-        })
-        .await
-        .map_err(|_closed| self.shared.why_closed())
+        });
+        self.watch(acquired).await?.map_err(|_closed| self.shared.why_closed())
+    }
+
+    /// Waits for something that the stream's taking bytes brings about, within
+    /// [`write_timeout`](crate::Config::write_timeout): the receiver may not be there to judge it.
+    async fn watch<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        let mut work = pin!(work);
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+            return Ok(done);
+        }
+        let Some(limit) = self.shared.write_timeout else { return Ok(work.await) };
+        loop {
+            let moves = self.shared.moves();
+            match timeout(limit, work.as_mut()).await {
+                Ok(done) => return Ok(done),
+                // It wakes whoever waits, this call too.
+                Err(_) => self.shared.end_if_stuck_since(moves),
+            }
+        }
     }
 
     fn queue(&self, outgoing: Outgoing, room: SemaphorePermit<'_>) -> Result<(), Error> {

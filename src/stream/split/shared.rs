@@ -2,8 +2,9 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use tokio::{
@@ -11,12 +12,16 @@ use tokio::{
     sync::Semaphore,
 };
 
-use super::parked::Parked;
+use super::{
+    parked::Parked,
+    sync::{Guard, Mutex},
+};
 use crate::{
     Error,
+    error::Timeout,
     proto::{Batch, Lent, MaskKey, PayloadMut, SendPath},
     stream::{
-        line::{Line, Outlook, Verdict, mask_key},
+        line::{Line, Outlook, Own, Verdict, mask_key},
         pool::{self, Scratch},
         transport::{Source, Transport},
     },
@@ -31,6 +36,7 @@ pub(super) struct Shared<T: ?Sized> {
     /// The bytes that may still be queued: waiters are served first come first served.
     room: Semaphore,
     capacity: u32,
+    pub(super) write_timeout: Option<Duration>,
     pub(super) parked: Arc<Parked>,
     /// Wakes all that are parked.
     waker: Waker,
@@ -60,6 +66,8 @@ struct State {
     staged: usize,
     stuck: bool,
     progressed: bool,
+    /// How often the stream has taken something.
+    moves: u64,
     write_ended: bool,
     /// Somebody wants to write, and found the transport taken.
     wanted: bool,
@@ -68,6 +76,7 @@ struct State {
 /// The stream, whatever its type.
 pub(super) trait Transmit: Send {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn end_write(&mut self, source: &mut dyn Source);
     fn standing(&mut self) -> Standing;
 }
 
@@ -86,6 +95,12 @@ pub(super) struct Slot<S>(Option<Transport<S>>);
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transmit for Slot<S> {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.as_mut().map_or(Poll::Ready(Ok(())), |transport| transport.poll_transmit(source, cx))
+    }
+
+    fn end_write(&mut self, source: &mut dyn Source) {
+        if let Some(transport) = &mut self.0 {
+            transport.end_write(source);
+        }
     }
 
     fn standing(&mut self) -> Standing {
@@ -119,6 +134,7 @@ impl State {
         self.staged = standing.staged;
         self.stuck = standing.stuck;
         self.progressed |= standing.progressed;
+        self.moves += u64::from(standing.progressed);
         self.write_ended |= standing.write_ended;
         let waiting = self.send.queued_in_order();
         if !self.stuck && !self.write_ended {
@@ -140,11 +156,11 @@ struct Locked<'a>(&'a Mutex<State>);
 
 impl Source for Locked<'_> {
     fn queued(&self) -> usize {
-        lock(self.0).send.queued()
+        self.0.lock().send.queued()
     }
 
     fn stage(&mut self, batch: &mut Batch) {
-        let mut state = lock(self.0);
+        let mut state = self.0.lock();
         let state = &mut *state;
         // What was staged before is all taken, and more follows it.
         state.flushed = state.staged_through;
@@ -153,17 +169,13 @@ impl Source for Locked<'_> {
     }
 
     fn clear(&mut self) {
-        Source::clear(&mut lock(self.0).send);
+        Source::clear(&mut self.0.lock().send);
     }
 }
 
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic in between leaves nothing half done that a later call would stumble over.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl<S> Shared<Slot<S>> {
-    pub(super) fn new(transport: Transport<S>, send: SendPath, verdict: Verdict) -> Self {
+    pub(super) fn new(line: Own<S>, write_timeout: Option<Duration>) -> Self {
+        let Own { transport, send, verdict } = line;
         let parked = Arc::new(Parked::default());
         let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let waiting = send.queued_in_order() + transport.staged();
@@ -178,6 +190,7 @@ impl<S> Shared<Slot<S>> {
             flushed: 0,
             write_ended: transport.is_write_ended(),
             progressed: false,
+            moves: 0,
             wanted: false,
             send,
             verdict,
@@ -190,6 +203,7 @@ impl<S> Shared<Slot<S>> {
             state: Mutex::new(state),
             room,
             capacity,
+            write_timeout,
             waker: Waker::from(parked.clone()),
             parked,
             transport: Mutex::new(Slot(Some(transport))),
@@ -198,8 +212,8 @@ impl<S> Shared<Slot<S>> {
 
     /// Takes the stream and the queue back out.
     fn take(&self) -> Option<(Transport<S>, SendPath, Verdict)> {
-        let transport = lock(&self.transport).0.take()?;
-        let mut state = lock(&self.state);
+        let transport = self.transport.lock().0.take()?;
+        let mut state = self.state.lock();
         let verdict = std::mem::take(&mut state.verdict);
         let send = state.send.take();
         (state.staged, state.stuck) = (0, false);
@@ -220,7 +234,7 @@ impl<T: ?Sized> Shared<T> {
 impl<T: Transmit + ?Sized> Shared<T> {
     /// How much room a message of this length needs: one that is larger than all the room needs all of it.
     pub(super) fn need(&self, payload_len: usize) -> u32 {
-        let frame = lock(&self.state).send.frame_len(payload_len);
+        let frame = self.state.lock().send.frame_len(payload_len);
         u32::try_from(frame).map_or(self.capacity, |frame| frame.min(self.capacity))
     }
 
@@ -234,7 +248,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         room: usize,
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
     ) -> R {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let key = mask_key(state.send.role());
         let before = state.send.queued_in_order();
         let result = pool::with_lent(|lent| call(&mut state.send, key, lent));
@@ -250,29 +264,25 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Writes what is queued, unless somebody does: who does looks again afterwards.
     pub(super) fn drive(&self) {
-        lock(&self.state).wanted = true;
+        self.state.lock().wanted = true;
         self.serve();
     }
 
     /// Writes for those who found the transport taken.
     fn serve(&self) {
-        while lock(&self.state).wanted {
-            let transport = match self.transport.try_lock() {
-                Ok(transport) => transport,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return,
-            };
-            lock(&self.state).wanted = false;
+        while self.state.lock().wanted {
+            let Some(transport) = self.transport.try_lock() else { return };
+            self.state.lock().wanted = false;
             let _pending = self.transmit(transport);
         }
     }
 
     /// Writes what is queued. Where that fails, the error goes to who hears of it first.
-    fn transmit(&self, transport: MutexGuard<'_, T>) -> Poll<()> {
+    fn transmit(&self, transport: Guard<'_, T>) -> Poll<()> {
         self.with_transport(transport, |transport, cx| {
             transport.poll_transmit(&mut Locked(&self.state), cx).map(|result| {
                 if let Err(error) = result {
-                    lock(&self.state).verdict.keep(Error::Transport(error));
+                    self.state.lock().verdict.keep(Error::Transport(error));
                 }
             })
         })
@@ -281,12 +291,12 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// Uses the transport and keeps the books; once it is released, wakes those for whom something has changed.
     fn with_transport<R>(
         &self,
-        mut transport: MutexGuard<'_, T>,
+        mut transport: Guard<'_, T>,
         call: impl FnOnce(&mut T, &mut Context<'_>) -> R,
     ) -> R {
         let result = call(&mut transport, &mut Context::from_waker(&self.waker));
         let standing = transport.standing();
-        let news = lock(&self.state).settle(standing);
+        let news = self.state.lock().settle(standing);
         drop(transport);
         self.room.add_permits(news.released);
         if standing.write_ended {
@@ -303,12 +313,12 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Up to where a flush that begins now has to get.
     pub(super) fn flush_target(&self) -> u64 {
-        lock(&self.state).fed
+        self.state.lock().fed
     }
 
     /// Whether all up to there is flushed; an error where it never will be.
     pub(super) fn is_flushed(&self, target: u64) -> Result<bool, Error> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let flushed = state.flushed >= target;
         if flushed || !state.write_ended {
             return Ok(flushed);
@@ -317,15 +327,34 @@ impl<T: Transmit + ?Sized> Shared<T> {
         Err(self.why_closed())
     }
 
+    /// How often the stream has taken something.
+    pub(super) fn moves(&self) -> u64 {
+        self.state.lock().moves
+    }
+
+    /// Ends the connection if the stream is stuck, and has taken nothing since it had moved so often.
+    pub(super) fn end_if_stuck_since(&self, moves: u64) {
+        let state = self.state.lock();
+        let stuck = state.stuck && state.moves == moves;
+        drop(state);
+        if stuck {
+            self.with_transport(self.transport.lock(), |transport, _| {
+                self.state.lock().verdict.keep(Error::Timeout(Timeout::Write));
+                transport.end_write(&mut Locked(&self.state));
+            });
+            self.parked.wake_receiver();
+        }
+    }
+
     /// What ended the connection, if that has not been told and is not for the receiver to tell.
     pub(super) fn why_closed(&self) -> Error {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let told = if state.write_ended { state.verdict.tell() } else { None };
         told.unwrap_or(Error::Closed)
     }
 
     pub(super) fn queued(&self) -> usize {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         state.send.queued() + state.staged
     }
 }
@@ -342,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Half<S> {
 
     /// Uses the transport, then writes for those who found it taken; `None` where it is gone.
     fn with_transport<R>(&self, call: impl FnOnce(&mut Transport<S>, &mut Context<'_>) -> R) -> Option<R> {
-        let slot = lock(&self.0.transport);
+        let slot = self.0.transport.lock();
         let result =
             self.0.with_transport(slot, |slot, cx| slot.0.as_mut().map(|transport| call(transport, cx)));
         self.0.serve();
@@ -353,7 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Half<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Drop for Half<S> {
     fn drop(&mut self) {
         let taken = self.0.take();
-        lock(&self.0.state).write_ended = true;
+        self.0.state.lock().write_ended = true;
         self.0.parked.wake_all();
         drop(taken);
     }
@@ -365,7 +394,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
     }
 
     fn outlook(&mut self) -> Outlook {
-        let state = lock(&self.0.state);
+        let state = self.0.state.lock();
         Outlook {
             role: state.send.role(),
             stuck: state.stuck,
@@ -376,7 +405,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
     }
 
     fn take_progressed(&mut self) -> bool {
-        std::mem::take(&mut lock(&self.0.state).progressed)
+        std::mem::take(&mut self.0.state.lock().progressed)
     }
 
     fn end_write(&mut self) {
@@ -385,17 +414,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
     }
 
     fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
-        call(&mut lock(&self.0.state).verdict)
+        call(&mut self.0.state.lock().verdict)
     }
 
     fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let state = lock(&self.0.state);
+        let state = self.0.state.lock();
         let idle = !state.stuck && state.send.queued() == 0;
         drop(state);
         if idle {
             return Poll::Ready(Ok(()));
         }
-        let result = self.0.transmit(lock(&self.0.transport));
+        let result = self.0.transmit(self.0.transport.lock());
         self.0.serve();
         result.map(Ok)
     }

@@ -1,0 +1,75 @@
+//! The lock that the halves share, which a model checker can stand behind.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{self, PoisonError, TryLockError},
+};
+
+/// A lock that does not know of poison: a panic in between leaves nothing half done that a later call would stumble over.
+#[derive(Debug, Default)]
+pub(super) struct Mutex<T: ?Sized> {
+    /// Who gets in is for the model checker to decide.
+    #[cfg(fullduplex_loom)]
+    gate: loom::sync::Mutex<()>,
+    inner: sync::Mutex<T>,
+}
+
+/// What is locked. The fields are dropped in their order.
+#[derive(Debug)]
+pub(super) struct Guard<'a, T: ?Sized> {
+    inner: sync::MutexGuard<'a, T>,
+    #[cfg(fullduplex_loom)]
+    _gate: loom::sync::MutexGuard<'a, ()>,
+}
+
+impl<T> Mutex<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self {
+            #[cfg(fullduplex_loom)]
+            gate: loom::sync::Mutex::new(()),
+            inner: sync::Mutex::new(value),
+        }
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    pub(super) fn lock(&self) -> Guard<'_, T> {
+        #[cfg(fullduplex_loom)]
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        Guard {
+            inner: self.inner.lock().unwrap_or_else(PoisonError::into_inner),
+            #[cfg(fullduplex_loom)]
+            _gate,
+        }
+    }
+
+    /// Locks it, unless somebody else has.
+    pub(super) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        #[cfg(fullduplex_loom)]
+        let _gate = self.gate.try_lock().ok()?;
+        let inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Guard {
+            inner,
+            #[cfg(fullduplex_loom)]
+            _gate,
+        })
+    }
+}
+
+impl<T: ?Sized> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T: ?Sized> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
