@@ -47,6 +47,7 @@
 //!
 //! # Where to look
 //! - [`WebSocket`]: a connection. [`Message`], [`Outgoing`] and [`Event`] go through it, [`Config`] limits it.
+//! - [`Receiver`] and [`Sender`]: its halves, for many tasks. [`PreparedMessage`]: encoded once, sent to many.
 //! - [`accept`] and [`Server`], [`connect`] and [`Client`]: how it is opened, with the defaults or with your own choices.
 //! - [`handshake`]: the opening handshake as pure functions, for those who stand on another HTTP library.
 //! - [`proto`]: the protocol core as a state machine, for tests, blocking programs and other runtimes.
@@ -73,7 +74,7 @@
 //! # Errors
 //! An [`Error`] says who erred: the peer, the caller, the transport, or time. What ended a connection is told once; after
 //! that, and after a clean close, which is no error, `recv` gives `Ok(None)`.
-//! [`close_code`](Error::close_code) is what the peer was told.
+//! [`close_code`](Error::close_code) is what tells the peer.
 
 #[cfg(feature = "tokio")]
 mod client;

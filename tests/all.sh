@@ -79,6 +79,12 @@ asan() {
   "${test[@]}" --test '*' --all-features
 }
 
+# The split connection under a model checker.
+loom() {
+  RUSTFLAGS="--cfg fullduplex_loom" CARGO_TARGET_DIR=target/loom CARGO_PROFILE_RELEASE_LTO=off \
+    timeout -k 10 $hangs cargo test "${locked[@]}" --release --lib model
+}
+
 # Each fuzz target, from the committed seeds. What it finds is kept in fuzz/artifacts.
 fuzz() {
   local build=(--fuzz-dir fuzz --target-dir target/fuzz) target corpus runs
@@ -206,6 +212,7 @@ readonly steps=(
   "check release"
   "tests peers"
   "tests autobahn"
+  "tests loom"
   "tests asan"
   "check fuzz"
   "check bench"

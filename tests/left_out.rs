@@ -9,10 +9,12 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "the examples against Python's websockets and Node's ws, under valgrind too",
         "bash tests/all.sh release peers",
     ),
+    ("the split connection under the model checker loom", "bash tests/all.sh loom"),
     ("the tests under AddressSanitizer", "bash tests/all.sh asan"),
     ("the fuzz targets, 20 seconds each", "bash tests/all.sh fuzz"),
     ("the benchmarks, once each as a test", "bash tests/all.sh bench"),
-    ("the floors: what may import what", "bash tests/all.sh floors"),
+    ("what may import what, and where `unsafe` may stand", "bash tests/all.sh floors unsafe_code"),
+    ("formatting, lints, the docs without warnings", "bash tests/all.sh fmt clippy docs"),
 ];
 
 fn main() {

@@ -1,4 +1,5 @@
-"""The Autobahn test suite: each of its cases is a test, for the server, the blocking server, and the client.
+"""The Autobahn test suite: each of its cases is a test, for the server (a connection whole, and split), the blocking
+server, and the client.
 
 The cases on compression (12.* and 13.*) are left out: permessage-deflate is not offered and not accepted.
 
@@ -44,12 +45,16 @@ def run_against_server(role, command):
     return report
 
 
+ECHO = [example("echo"), "--listen", "127.0.0.1:0", "--threads", "1", "--ping-interval", "0"]
+ECHO += ["--max-message-size", MAX_MESSAGE]
+
+
 def run_server():
-    return run_against_server(
-        "server",
-        [example("echo"), "--listen", "127.0.0.1:0", "--threads", "1", "--ping-interval", "0"]
-        + ["--max-message-size", MAX_MESSAGE],
-    )
+    return run_against_server("server", ECHO)
+
+
+def run_split_server():
+    return run_against_server("split-server", [*ECHO, "--split"])
 
 
 def run_blocking_server():
@@ -68,7 +73,12 @@ def run_client():
     return report
 
 
-ROLES = {"server": run_server, "blocking-server": run_blocking_server, "client": run_client}
+ROLES = {
+    "server": run_server,
+    "split-server": run_split_server,
+    "blocking-server": run_blocking_server,
+    "client": run_client,
+}
 
 
 @pytest.fixture(scope="session", params=ROLES)
