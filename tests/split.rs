@@ -124,6 +124,21 @@ async fn k_messages_queued_in_one_turn_leave_in_one_write_of_the_waiting_receive
 }
 
 #[tokio::test]
+async fn a_burst_that_passes_the_room_is_written_before_try_send_says_full() {
+    let (mut receiver, sender, script) = server_with_room(20);
+    tokio::spawn(async move { receiver.recv().await });
+    settle().await;
+    for _ in 0..10 {
+        sender.try_send("0123456789").expect("the peer reads");
+    }
+    settle().await;
+    assert_eq!(script.written(), wire(&vec![text("0123456789"); 10]));
+    script.allow_writes(0);
+    sender.try_send("0123456789").expect("room");
+    assert!(matches!(sender.try_send("0123456789"), Err(TrySendError::Full(_))));
+}
+
+#[tokio::test]
 async fn try_send_writes_at_once_while_the_receiver_is_busy() {
     let (mut receiver, sender, script) = server();
     script.bring(text("work").masked().build());

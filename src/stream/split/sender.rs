@@ -85,7 +85,14 @@ impl Sender {
     /// back.
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), TrySendError> {
         let outgoing = message.into();
-        let room = match self.shared.room().try_acquire_many(self.shared.need(outgoing.len())) {
+        let need = self.shared.need(outgoing.len());
+        let mut room = self.shared.room().try_acquire_many(need);
+        if let Err(TryAcquireError::NoPermits) = room {
+            // A receiver that was woken may not have had its turn: what waits for it can make room now.
+            self.shared.drive();
+            room = self.shared.room().try_acquire_many(need);
+        }
+        let room = match room {
             Ok(room) => room,
             Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(outgoing)),
             Err(TryAcquireError::Closed) => return Err(TrySendError::Closed(outgoing)),

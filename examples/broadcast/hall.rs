@@ -1,0 +1,220 @@
+//! Who is in the chat, and who hears what.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use fullduplex::{PreparedMessage, Sender, TrySendError};
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+
+/// The longest name, in characters.
+const MAX_NAME: usize = 24;
+
+/// Everybody who is in the chat.
+///
+/// One lock gives everybody the same order of lines. It is held for moments: nothing waits for a member while it is.
+#[derive(Debug, Default)]
+pub(crate) struct Hall(Mutex<Members>);
+
+#[derive(Debug, Default)]
+struct Members {
+    by_id: HashMap<u64, Member>,
+    /// How many have come.
+    joined: u64,
+    /// The number of the last guest.
+    guests: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    name: Name,
+    sender: Sender,
+    expelled: Arc<Notify>,
+}
+
+/// Who hears a line.
+#[derive(Debug, Clone, Copy)]
+enum To {
+    All,
+    Others(u64),
+    Only(u64),
+}
+
+/// A name that can be told from what stands around it in a line.
+#[derive(Debug, Clone)]
+struct Name(String);
+
+/// Why a name cannot be had.
+#[derive(Debug, thiserror::Error)]
+enum NameError {
+    #[error("a name has 1 to {MAX_NAME} letters, digits, \"-\" or \"_\" of ASCII")]
+    Malformed,
+    #[error("the name {0} is taken")]
+    Taken(Name),
+}
+
+impl Hall {
+    /// Lets somebody in, as a guest where the name cannot be had.
+    pub(crate) fn join(&self, sender: Sender, wanted: Option<&str>) -> Membership<'_> {
+        let mut members = self.lock();
+        let (name, trouble) = match wanted.map(|wanted| members.available(wanted, None)) {
+            Some(Ok(name)) => (name, None),
+            Some(Err(error)) => (members.guest(), Some(error)),
+            None => (members.guest(), None),
+        };
+        members.joined += 1;
+        let id = members.joined;
+        let (expelled, count) = (Arc::new(Notify::new()), members.by_id.len());
+        members.by_id.insert(id, Member { name: name.clone(), sender, expelled: expelled.clone() });
+        if let Some(error) = trouble {
+            members.tell(To::Only(id), format!("* {error}"));
+        }
+        members.tell(To::Only(id), format!("* you are {name}, others here: {count}"));
+        members.tell(To::Others(id), format!("* {name} joined"));
+        Membership { hall: self, id, expelled }
+    }
+
+    /// Forgets everybody, without a word.
+    pub(crate) fn clear(&self) {
+        self.lock().by_id.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        // A panic in between leaves nothing half done that a later call would stumble over.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the hall: dropped, its member leaves.
+#[derive(Debug)]
+pub(crate) struct Membership<'a> {
+    hall: &'a Hall,
+    id: u64,
+    expelled: Arc<Notify>,
+}
+
+impl Membership<'_> {
+    /// Tells a line to everybody else.
+    pub(crate) fn say(&self, line: &str) {
+        let mut members = self.hall.lock();
+        if let Some(member) = members.by_id.get(&self.id) {
+            let line = format!("{}: {}", member.name, without_controls(line));
+            members.tell(To::Others(self.id), line);
+        }
+    }
+
+    /// Chooses another name.
+    pub(crate) fn rename(&self, wanted: &str) {
+        let mut members = self.hall.lock();
+        let name = match members.available(wanted, Some(self.id)) {
+            Ok(name) => name,
+            Err(error) => return members.tell(To::Only(self.id), format!("* {error}")),
+        };
+        let Some(member) = members.by_id.get_mut(&self.id) else { return };
+        let before = std::mem::replace(&mut member.name, name.clone());
+        members.tell(To::Only(self.id), format!("* you are {name}"));
+        members.tell(To::Others(self.id), format!("* {before} is now {name}"));
+    }
+
+    /// Waits until this member is found too slow.
+    pub(crate) async fn expelled(&self) {
+        self.expelled.notified().await;
+    }
+}
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        let mut members = self.hall.lock();
+        if let Some(member) = members.by_id.remove(&self.id) {
+            members.tell(To::All, format!("* {} left", member.name));
+        }
+    }
+}
+
+impl Members {
+    /// Tells a line, encoded once. Those who have no room for it are expelled, which is told as well.
+    fn tell(&mut self, to: To, line: String) {
+        let mut news = VecDeque::from([(to, line)]);
+        while let Some((to, line)) = news.pop_front() {
+            for slow in self.deliver(to, line) {
+                slow.expelled.notify_one();
+                news.push_back((To::All, format!("* {} left: too slow", slow.name)));
+            }
+        }
+    }
+
+    /// Tells a line, and takes out those who have no room for it.
+    fn deliver(&mut self, to: To, line: String) -> Vec<Member> {
+        let line = PreparedMessage::new(line);
+        self.by_id
+            .extract_if(|id, member| to.includes(*id) && member.has_no_room(&line))
+            .map(|(_, member)| member)
+            .collect()
+    }
+
+    /// The name, if it is one and nobody else has it.
+    fn available(&self, wanted: &str, wanted_by: Option<u64>) -> Result<Name, NameError> {
+        let name = Name::parse(wanted)?;
+        let taken =
+            self.by_id.iter().any(|(id, member)| Some(*id) != wanted_by && member.name.is_like(&name));
+        if taken { Err(NameError::Taken(name)) } else { Ok(name) }
+    }
+
+    /// A name for somebody without one.
+    fn guest(&mut self) -> Name {
+        loop {
+            self.guests += 1;
+            let name = Name(format!("guest-{}", self.guests));
+            if !self.by_id.values().any(|member| member.name.is_like(&name)) {
+                return name;
+            }
+        }
+    }
+}
+
+impl Member {
+    /// Queues a line; says whether there is no room for it. One who is closing hears nothing more, and is not slow.
+    fn has_no_room(&self, line: &PreparedMessage) -> bool {
+        let Err(TrySendError::Full(line)) = self.sender.try_send(line) else { return false };
+        // What takes the room may only wait for the member's task to run: a flush writes what can be written.
+        let _ = self.sender.flush().now_or_never();
+        matches!(self.sender.try_send(line), Err(TrySendError::Full(_)))
+    }
+}
+
+impl To {
+    fn includes(self, id: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Others(speaker) => id != speaker,
+            Self::Only(one) => id == one,
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Name {
+    fn parse(name: &str) -> Result<Self, NameError> {
+        let fits = (1..=MAX_NAME).contains(&name.len());
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if fits && name.bytes().all(allowed) { Ok(Self(name.to_owned())) } else { Err(NameError::Malformed) }
+    }
+
+    /// Whether people would take one for the other.
+    fn is_like(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+/// A line feed could forge a line of somebody else, and other control characters could trouble a terminal.
+fn without_controls(line: &str) -> String {
+    line.trim_end().chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+}

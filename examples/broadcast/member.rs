@@ -1,0 +1,152 @@
+//! One connection, from its first byte to its last.
+
+use std::time::Duration;
+
+use fullduplex::{CloseCode, Error, Pending, Receiver, Sender, WebSocket};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, watch},
+    task,
+    time::timeout,
+};
+
+use crate::{Chat, hall::Membership, page};
+
+/// How long a Close may take, with all that is queued before it. Then the connection is dropped.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// A connection that is open, and wants to be a member's.
+struct Newcomer {
+    ws: WebSocket<TcpStream>,
+    name: Option<String>,
+    _seat: OwnedSemaphorePermit,
+}
+
+/// What the server closes a connection with.
+type Farewell = (CloseCode, &'static str);
+
+/// Serves one connection, until it ends or the server does.
+pub(crate) async fn serve(
+    chat: &Chat,
+    tcp: TcpStream,
+    mut stopped: watch::Receiver<()>,
+) -> Result<(), Error> {
+    tcp.set_nodelay(true)?;
+    let newcomer = tokio::select! {
+        opened = open(chat, tcp) => opened?,
+        _ = stopped.changed() => return Ok(()),
+    };
+    match newcomer {
+        Some(newcomer) => converse(chat, newcomer, stopped).await,
+        None => Ok(()),
+    }
+}
+
+/// Opens a connection; `None` where the page, or a refusal, was the answer.
+async fn open(chat: &Chat, mut tcp: TcpStream) -> Result<Option<Newcomer>, Error> {
+    if let Some(request) = page::peek(&tcp).await? {
+        page::answer(&mut tcp, request).await?;
+        return Ok(None);
+    }
+    let pending = chat.server.receive(tcp).await?;
+    if is_foreign(pending.request()) {
+        refuse(pending, StatusCode::FORBIDDEN, "not from this page").await?;
+        return Ok(None);
+    }
+    let Ok(seat) = chat.seats.clone().try_acquire_owned() else {
+        refuse(pending, StatusCode::SERVICE_UNAVAILABLE, "all seats are taken").await?;
+        return Ok(None);
+    };
+    let name = wanted_name(pending.request()).map(str::to_owned);
+    let ws = pending.accept().await?;
+    Ok(Some(Newcomer { ws, name, _seat: seat }))
+}
+
+async fn refuse(pending: Pending<TcpStream>, status: StatusCode, why: &'static str) -> Result<(), Error> {
+    let mut response = Response::new(why);
+    *response.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+    }
+    pending.reject(response).await
+}
+
+/// Whether a browser sends this for a page of some other server (RFC 6455 section 10.2).
+fn is_foreign(request: &Request<()>) -> bool {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return false };
+    let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    authority.is_none() || authority != host
+}
+
+/// The name in the query. It is taken as it stands: no character of a name needs percent-encoding.
+fn wanted_name(request: &Request<()>) -> Option<&str> {
+    request
+        .uri()
+        .query()?
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("name="))
+        .filter(|name| !name.is_empty())
+}
+
+async fn converse(chat: &Chat, newcomer: Newcomer, mut stopped: watch::Receiver<()>) -> Result<(), Error> {
+    // The seat is kept to the end of the connection.
+    let Newcomer { ws, name, _seat } = newcomer;
+    let (mut receiver, sender) = ws.split();
+    let member = chat.hall.join(sender.clone(), name.as_deref());
+    let farewell = tokio::select! {
+        biased;
+        _ = stopped.changed() => Some((CloseCode::GOING_AWAY, "the server stops")),
+        () = member.expelled() => Some((CloseCode::TRY_AGAIN_LATER, "you read too slowly")),
+        ended = listen(&mut receiver, &member) => ended?,
+    };
+    drop(member);
+    match farewell {
+        Some(farewell) => close(receiver, &sender, farewell).await,
+        None => Ok(()),
+    }
+}
+
+/// Hears what a member says, until it has left or is to be closed.
+async fn listen(
+    receiver: &mut Receiver<TcpStream>,
+    member: &Membership<'_>,
+) -> Result<Option<Farewell>, Error> {
+    while let Some(message) = receiver.recv().await? {
+        let Some(line) = message.as_text() else {
+            return Ok(Some((CloseCode::UNSUPPORTED_DATA, "lines of text only")));
+        };
+        match line.strip_prefix("/name") {
+            Some(name) if name.is_empty() || name.starts_with(' ') => member.rename(name.trim()),
+            _ => member.say(line),
+        }
+        // One line a turn: nobody's burst fills the queues before those who read have had their turn.
+        task::yield_now().await;
+    }
+    Ok(None)
+}
+
+/// Closes in order, and drops the connection where that takes too long: the peer may not even read.
+async fn close(
+    mut receiver: Receiver<TcpStream>,
+    sender: &Sender,
+    (code, reason): Farewell,
+) -> Result<(), Error> {
+    // At once, for it is the receiver that completes the closing handshake.
+    let in_order = async {
+        tokio::join!(sender.close(code, reason), async {
+            while receiver.recv().await?.is_some() {}
+            Ok(())
+        })
+    };
+    match timeout(CLOSE_GRACE, in_order).await {
+        // Where the peer was the first to close, all is well.
+        Ok((Ok(()) | Err(Error::Closed), received)) => received,
+        Ok((Err(error), _)) => Err(error),
+        Err(_elapsed) => {
+            eprintln!("a connection is dropped: its Close ({code}) did not get through");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! A server that pushes: it sends ticks to who has subscribed to them, and takes commands on the same connection.
+//!
+//! ```text
+//! cargo run --release --example push -- --listen 127.0.0.1:9003
+//! cargo run --release --example client -- ws://127.0.0.1:9003
+//! ```
+//!
+//! Commands are text: `subscribe NAME`, `unsubscribe NAME`, `list`. Everything that comes back is JSON:
+//!
+//! ```text
+//! {"tick":"NAME","n":1}
+//! {"subscribed":"NAME"}
+//! {"unsubscribed":"NAME"}
+//! {"subscriptions":["NAME"]}
+//! {"error":"unknown command; there are: subscribe NAME, unsubscribe NAME, list"}
+//! ```
+//!
+//! A tick that finds no room, because its reader is slow, is skipped; `n` counts it all the same, so that the gap shows.
+//! Receiving and sending need no second task for that, nor a split: `recv` gives nothing up when `select!` drops it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    process::ExitCode,
+    task::Poll,
+    time::Duration,
+};
+
+use clap::Parser;
+use fullduplex::{CloseCode, Config, Error, Message, Server, WebSocket};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+};
+
+/// How long the peers have to say goodbye once the server stops.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The largest command that is received, in bytes.
+const MAX_COMMAND: usize = 1 << 10;
+
+/// How many bytes may wait for a peer to read them. What is missed is not to be had later, so this is little.
+const QUEUE: usize = 4 << 10;
+
+/// How many subscriptions a connection may have.
+const MAX_SUBSCRIPTIONS: usize = 32;
+
+/// The longest name, in bytes.
+const MAX_NAME: usize = 32;
+
+/// A WebSocket server that sends ticks to their subscribers, and takes commands meanwhile.
+///
+/// Commands: "subscribe NAME", "unsubscribe NAME", "list".
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Address to listen on; port 0 lets the system choose one.
+    #[arg(long, default_value = "127.0.0.1:9003")]
+    listen: SocketAddr,
+    /// Milliseconds between two ticks.
+    #[arg(long, value_name = "MILLIS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    interval: u32,
+    /// How many connections may be open; further ones are refused.
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    max_connections: usize,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match serve(&Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("push: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: &Args) -> io::Result<()> {
+    let server = Server::new(Config::new().max_message_size(MAX_COMMAND).max_write_buffer(QUEUE));
+    let period = Duration::from_millis(args.interval.into());
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
+    let mut asked_to_stop = std::pin::pin!(asked_to_stop()?);
+    println!("listening on ws://{}", listener.local_addr()?);
+
+    let (stop, stopped) = watch::channel(());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((_, peer)) if is_full(&mut connections, args.max_connections) => {
+                    eprintln!("{peer}: refused, {} connections are open", args.max_connections);
+                }
+                Ok((tcp, peer)) => {
+                    let (server, stopped) = (server.clone(), stopped.clone());
+                    connections.spawn(async move {
+                        if let Err(error) = connection(&server, tcp, period, stopped).await {
+                            eprintln!("{peer}: {error}");
+                        }
+                    });
+                }
+                // Such as too many open files: other connections go on, and some will end.
+                Err(error) => {
+                    eprintln!("accept: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(ended) = connections.join_next() => report(ended),
+            () = &mut asked_to_stop => break,
+        }
+    }
+    drop(stop);
+    finish(connections).await;
+    Ok(())
+}
+
+/// Serves one connection, until it ends or the server does.
+async fn connection(
+    server: &Server,
+    tcp: TcpStream,
+    period: Duration,
+    mut stopped: watch::Receiver<()>,
+) -> Result<(), Error> {
+    tcp.set_nodelay(true)?;
+    let mut ws = tokio::select! {
+        opened = async { server.receive(tcp).await?.accept().await } => opened?,
+        _ = stopped.changed() => return Ok(()),
+    };
+    tokio::select! {
+        result = push(&mut ws, period) => result,
+        _ = stopped.changed() => ws.close(CloseCode::GOING_AWAY, "the server stops").await,
+    }
+}
+
+/// Answers commands and sends ticks, whichever comes first. What is queued leaves when `recv` has to wait.
+async fn push(ws: &mut WebSocket<TcpStream>, period: Duration) -> Result<(), Error> {
+    let mut subscriptions = Subscriptions::default();
+    let mut ticks = ticks(period);
+    loop {
+        tokio::select! {
+            received = ws.recv() => {
+                let Some(message) = received? else { return Ok(()) };
+                match ws.feed(subscriptions.answer(&message)).await {
+                    // The peer closes, and no longer wants the answer.
+                    Ok(()) | Err(Error::Closed) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            _ = ticks.tick() => for tick in subscriptions.tick() {
+                offer(ws, tick).await?;
+            },
+        }
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+/// Queues a message if there is room for it now, and forgets it otherwise.
+async fn offer(ws: &mut WebSocket<TcpStream>, message: String) -> Result<(), Error> {
+    match poll_fn(|cx| Poll::Ready(ws.poll_ready(cx, message.len()))).await {
+        Poll::Ready(Ok(())) => ws.start_send(message),
+        // Where the peer closes, `recv` will tell how that ends.
+        Poll::Ready(Err(Error::Closed)) | Poll::Pending => Ok(()),
+        Poll::Ready(Err(error)) => Err(error),
+    }
+}
+
+/// What a connection has subscribed to: how often each has ticked.
+#[derive(Debug, Default)]
+struct Subscriptions(BTreeMap<Name, u64>);
+
+impl Subscriptions {
+    /// Obeys a command; the answer.
+    fn answer(&mut self, message: &Message) -> String {
+        message
+            .as_text()
+            .ok_or("a command is a text message")
+            .and_then(|command| self.obey(command))
+            .unwrap_or_else(|error| format!(r#"{{"error":"{error}"}}"#))
+    }
+
+    fn obey(&mut self, command: &str) -> Result<String, &'static str> {
+        let words: Vec<&str> = command.split_whitespace().take(3).collect();
+        match words[..] {
+            ["subscribe", name] => self.subscribe(Name::parse(name)?),
+            ["unsubscribe", name] => self.unsubscribe(&Name::parse(name)?),
+            ["list"] => Ok(self.list()),
+            _ => Err("unknown command; there are: subscribe NAME, unsubscribe NAME, list"),
+        }
+    }
+
+    /// Who has subscribed already stays subscribed.
+    fn subscribe(&mut self, name: Name) -> Result<String, &'static str> {
+        if self.0.len() >= MAX_SUBSCRIPTIONS && !self.0.contains_key(&name) {
+            return Err("too many subscriptions");
+        }
+        let answer = format!(r#"{{"subscribed":"{name}"}}"#);
+        self.0.entry(name).or_default();
+        Ok(answer)
+    }
+
+    fn unsubscribe(&mut self, name: &Name) -> Result<String, &'static str> {
+        self.0.remove(name).ok_or("not subscribed")?;
+        Ok(format!(r#"{{"unsubscribed":"{name}"}}"#))
+    }
+
+    fn list(&self) -> String {
+        let names: Vec<String> = self.0.keys().map(|name| format!(r#""{name}""#)).collect();
+        format!(r#"{{"subscriptions":[{}]}}"#, names.join(","))
+    }
+
+    /// The next tick of each.
+    fn tick(&mut self) -> impl Iterator<Item = String> {
+        self.0.iter_mut().map(|(name, n)| {
+            *n += 1;
+            format!(r#"{{"tick":"{name}","n":{n}}}"#)
+        })
+    }
+}
+
+/// A name that can stand in JSON as it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name(String);
+
+impl Name {
+    fn parse(name: &str) -> Result<Self, &'static str> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.len() <= MAX_NAME && name.bytes().all(allowed) {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err("a name has at most 32 letters, digits, '-', '_' or '.' of ASCII")
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Waits a moment for the connections to end.
+async fn finish(mut connections: JoinSet<()>) {
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if timeout(GRACE, all_ended).await.is_err() {
+        eprintln!("{} connections cut off", connections.len());
+    }
+}
+
+/// Whether there are as many connections as there may be; those that have ended are no longer counted.
+fn is_full(connections: &mut JoinSet<()>, max: usize) -> bool {
+    while let Some(ended) = connections.try_join_next() {
+        report(ended);
+    }
+    connections.len() >= max
+}
+
+/// A connection's errors are told by itself, unless it panicked.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        eprintln!("a connection ended, for a bug: {error}");
+    }
+}
+
+/// Ready at Ctrl-C, and at SIGTERM, which service managers send.
+#[cfg(unix)]
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Ready at Ctrl-C.
+#[cfg(not(unix))]
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            eprintln!("Ctrl-C ends the server without a Close: {error}");
+            std::future::pending::<()>().await;
+        }
+    })
+}
