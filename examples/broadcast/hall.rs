@@ -7,7 +7,6 @@ use std::{
 };
 
 use fullduplex::{PreparedMessage, Sender, TrySendError};
-use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 /// The longest name, in characters.
@@ -178,9 +177,6 @@ impl Members {
 impl Member {
     /// Queues a line; says whether there is no room for it. One who is closing hears nothing more, and is not slow.
     fn has_no_room(&self, line: &PreparedMessage) -> bool {
-        let Err(TrySendError::Full(line)) = self.sender.try_send(line) else { return false };
-        // What takes the room may only wait for the member's task to run: a flush writes what can be written.
-        let _ = self.sender.flush().now_or_never();
         matches!(self.sender.try_send(line), Err(TrySendError::Full(_)))
     }
 }
