@@ -111,12 +111,9 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Stages what goes out next, unless something still does; says whether anything waits to be written.
+    /// Stages what goes out next, now that all that was staged is out; says whether there is anything.
     #[inline]
     fn stage<Q: Source + ?Sized>(&mut self, source: &mut Q) -> bool {
-        if self.staged() > 0 {
-            return true;
-        }
         if source.queued() > 0 {
             let batch = self.batch.get_or_insert_with(pool::batch);
             source.stage(batch);
@@ -192,22 +189,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         source: &mut Q,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.stage(source) {
-            let Some(batch) = &mut self.batch else { break };
-            let written = ready!(poll_write_batch(&mut self.io, batch, cx))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        loop {
+            while let Some(batch) = self.batch.as_mut().filter(|batch| batch.has_remaining()) {
+                let written = ready!(poll_write_batch(&mut self.io, batch, cx))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                batch.advance(written);
+                self.progressed = true;
+                self.needs_flush = true;
             }
-            batch.advance(written);
-            self.progressed = true;
-            self.needs_flush = true;
+            // Batch by batch, so that a flush ends also while others go on queueing.
+            if self.needs_flush {
+                ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+                self.needs_flush = false;
+                self.progressed = true;
+            }
+            if !self.stage(source) {
+                return Poll::Ready(Ok(()));
+            }
         }
-        if self.needs_flush {
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-            self.needs_flush = false;
-            self.progressed = true;
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

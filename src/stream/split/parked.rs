@@ -15,6 +15,8 @@ pub(super) struct Parked(Mutex<Waiting>);
 #[derive(Debug, Default)]
 struct Waiting {
     receiver: Receiving,
+    /// Senders that wait for room: they count on whoever takes it to have it written.
+    for_room: Vec<Waker>,
     others: Vec<Waker>,
 }
 
@@ -65,21 +67,36 @@ impl Parked {
 
     /// A sender waits.
     pub(super) fn park(&self, waker: &Waker) {
-        let mut waiting = self.0.lock();
-        if !waiting.others.iter().any(|parked| parked.will_wake(waker)) {
-            waiting.others.push(waker.clone());
-        }
+        add(&mut self.0.lock().others, waker);
+    }
+
+    /// A sender waits for room.
+    pub(super) fn park_for_room(&self, waker: &Waker) {
+        add(&mut self.0.lock().for_room, waker);
+    }
+
+    /// Whether a sender waits for room.
+    pub(super) fn is_room_wanted(&self) -> bool {
+        !self.0.lock().for_room.is_empty()
     }
 
     /// Wakes the senders that wait.
     pub(super) fn wake_senders(&self) {
-        let mut others = mem::take(&mut self.0.lock().others);
-        others.drain(..).for_each(Waker::wake);
+        let mut waiting = self.0.lock();
+        let (for_room, others) = (mem::take(&mut waiting.for_room), mem::take(&mut waiting.others));
+        drop(waiting);
+        for_room.into_iter().chain(others).for_each(Waker::wake);
     }
 
     pub(super) fn wake_all(&self) {
         self.wake_receiver();
         self.wake_senders();
+    }
+}
+
+fn add(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|parked| parked.will_wake(waker)) {
+        wakers.push(waker.clone());
     }
 }
 

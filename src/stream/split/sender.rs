@@ -186,7 +186,7 @@ impl Sender {
             let acquired = acquired.as_mut().poll(cx);
             if acquired.is_pending() {
                 // Nobody may be writing what takes the room: then it is for who waits.
-                self.shared.parked.park(cx.waker());
+                self.shared.parked.park_for_room(cx.waker());
                 self.shared.drive();
             }
             acquired
@@ -220,6 +220,10 @@ impl Sender {
             room.forget();
             queued
         })?;
+        // What is only fed takes the room from those who wait for it, and who think it is being written.
+        if self.shared.parked.is_room_wanted() {
+            self.shared.drive();
+        }
         Ok(())
     }
 
@@ -254,7 +258,7 @@ impl Sink<Message> for Sender {
                 return Poll::Ready(Ok(()));
             }
             if attempt == 0 {
-                self.shared.parked.park(cx.waker());
+                self.shared.parked.park_for_room(cx.waker());
                 self.shared.drive();
             }
         }

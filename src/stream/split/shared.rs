@@ -58,7 +58,7 @@ struct State {
     fed: u64,
     /// How many of them are staged at the latest.
     staged_through: u64,
-    /// How many of them the stream has taken, and is not known to hold back.
+    /// How many of them the stream has taken, and holds none of back.
     flushed: u64,
     /// How many bytes of room are taken.
     held: usize,
@@ -162,7 +162,7 @@ impl Source for Locked<'_> {
     fn stage(&mut self, batch: &mut Batch) {
         let mut state = self.0.lock();
         let state = &mut *state;
-        // What was staged before is all taken, and more follows it.
+        // What was staged before is all taken and flushed.
         state.flushed = state.staged_through;
         Source::stage(&mut state.send, batch);
         state.staged_through = state.fed - state.send.queued_in_order() as u64;
@@ -184,7 +184,9 @@ impl<S> Shared<Slot<S>> {
         if send.is_close_sent() || transport.is_write_ended() {
             room.close();
         }
-        let (fed, staged, stuck) = (waiting as u64, transport.staged(), transport.is_stuck());
+        let (staged, stuck) = (transport.staged(), transport.is_stuck());
+        // One more than what waits, where the stream holds something back or something is lost: so a flush is not done.
+        let fed = waiting as u64 + u64::from(stuck || transport.has_lost());
         let state = State {
             staged_through: transport.staged() as u64,
             flushed: 0,

@@ -1,0 +1,33 @@
+//! Random programs on two connected ends: whatever is sent, dropped, split, stalled and closed in whatever order, each
+//! message arrives once, whole and in order, nobody waits for a wake-up that does not come, and both ends see the end.
+//!
+//! A program follows from its seed alone. `PROGRAM_SEED` runs the one that failed, `PROGRAM_STEPS` runs for longer, from
+//! `PROGRAM_FROM` on; a step is an operation or a poll.
+
+#[path = "support/program/mod.rs"]
+mod program;
+
+use program::Program;
+
+/// About 8 seconds of a debug build.
+const STEPS: u64 = 1_000_000;
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    Some(value.parse().unwrap_or_else(|error| panic!("{variable}={value}: {error}")))
+}
+
+#[test]
+fn whatever_a_program_does_its_messages_arrive_once_in_order_and_nobody_is_left_waiting() {
+    if let Some(seed) = number("PROGRAM_SEED") {
+        Program::new(seed).run();
+        return;
+    }
+    let (steps, from) = (number("PROGRAM_STEPS").unwrap_or(STEPS), number("PROGRAM_FROM").unwrap_or(0));
+    let (mut taken, mut programs) = (0, 0);
+    while taken < steps {
+        taken += Program::new(from + programs).run();
+        programs += 1;
+    }
+    println!("{taken} steps in {programs} programs");
+}

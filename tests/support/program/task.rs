@@ -1,0 +1,120 @@
+//! Futures that are polled by hand, with wakers that count.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    ops::{Deref, DerefMut},
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+/// Counts how often it was woken.
+#[derive(Debug, Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A future under way.
+pub struct Task<T, Op> {
+    pub op: Op,
+    future: Pin<Box<dyn Future<Output = T>>>,
+    /// Of the last poll; `None`: it was not polled yet.
+    wakes: Option<Arc<Wakes>>,
+}
+
+impl<T, Op> Task<T, Op> {
+    pub fn new(op: Op, future: Pin<Box<dyn Future<Output = T>>>) -> Self {
+        Self { op, future, wakes: None }
+    }
+
+    /// Polls it; with a waker of its own, so that an earlier one that is woken in its place does not count.
+    pub fn poll(&mut self, with_new_waker: bool) -> Poll<T> {
+        let wakes = match self.wakes.take() {
+            Some(wakes) if !with_new_waker => wakes,
+            _ => Arc::default(),
+        };
+        wakes.0.store(0, Ordering::Relaxed);
+        let waker = Waker::from(wakes.clone());
+        self.wakes = Some(wakes);
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    pub fn was_polled(&self) -> bool {
+        self.wakes.is_some()
+    }
+
+    /// Whether an executor would poll it.
+    pub fn is_woken(&self) -> bool {
+        self.wakes.as_ref().is_none_or(|wakes| wakes.0.load(Ordering::Relaxed) > 0)
+    }
+}
+
+/// Where something is that a future may borrow, and gives back when it is done or dropped.
+#[derive(Debug)]
+pub struct Slot<T>(Rc<RefCell<Option<T>>>);
+
+impl<T> Slot<T> {
+    pub fn new(value: T) -> Self {
+        Self(Rc::new(RefCell::new(Some(value))))
+    }
+
+    /// Borrows what is there; `None`: it is borrowed already.
+    pub fn lease(&self) -> Option<Lease<T>> {
+        let value = self.0.borrow_mut().take()?;
+        Some(Lease { slot: self.0.clone(), value: Some(value) })
+    }
+
+    /// Takes what is there for good.
+    pub fn take(&self) -> Option<T> {
+        self.0.borrow_mut().take()
+    }
+}
+
+/// A loan.
+#[derive(Debug)]
+pub struct Lease<T> {
+    slot: Rc<RefCell<Option<T>>>,
+    value: Option<T>,
+}
+
+impl<T> Deref for Lease<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl<T> DerefMut for Lease<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("there until it is dropped")
+    }
+}
+
+impl<T> Drop for Lease<T> {
+    fn drop(&mut self) {
+        *self.slot.borrow_mut() = self.value.take();
+    }
+}
+
+/// Waits for so many polls, which it asks for itself.
+pub async fn pause(mut polls: u32) {
+    poll_fn(|cx| {
+        if polls == 0 {
+            return Poll::Ready(());
+        }
+        polls -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
