@@ -21,10 +21,7 @@ const KEPT_WITH_BUFFERS: usize = 16;
 /// ```
 #[derive(Debug, Default)]
 pub struct Lent {
-    #[allow(
-        clippy::vec_box,
-        reason = "connections hold the boxes: a queue is too large to be part of an idle one"
-    )]
+    #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
     queues: Vec<Box<Queue>>,
 }
 
