@@ -44,6 +44,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// There is room where nothing is queued, or what is queued and the new frame are within
     /// [`max_write_buffer`](crate::Config::max_write_buffer).
     ///
+    /// While it waits, nothing is received: two ends that both send, and neither receives, wait for each other until
+    /// [`write_timeout`](crate::Config::write_timeout). [`split`](Self::split) is for programs that do both at once.
+    ///
     /// # Errors
     /// As [`send`](Self::send).
     ///
