@@ -6,11 +6,15 @@
 //! ```
 
 use std::{
+    collections::HashMap,
     error::Error,
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    process::ExitCode,
-    sync::Arc,
+    process::{self, ExitCode},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +29,12 @@ use fullduplex::{
 
 /// How much one read brings at most.
 const READ: usize = 64 << 10;
+
+/// How long the peers have to say goodbye once the server stops.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How long one of them has to take our Close.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// An echo server for WebSocket over blocking sockets.
 #[derive(Debug, Parser)]
@@ -54,30 +64,19 @@ fn main() -> ExitCode {
 fn serve(args: &Args) -> io::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
-    println!("listening on ws://{}", listener.local_addr()?);
     let idle_timeout = (args.idle_timeout > 0).then(|| Duration::from_secs(args.idle_timeout));
     // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
     let server = Server::new(Config::new().max_fragments(1 << 17).idle_timeout(idle_timeout));
-    // Each connection holds a clone, so that there are as many as connections, and one.
-    let open = Arc::new(());
+    let open = Arc::new(Connections::default());
+    let stopping = open.clone();
+    ctrlc::set_handler(move || stopping.stop()).map_err(io::Error::other)?;
+    println!("listening on ws://{}", listener.local_addr()?);
     loop {
         match listener.accept() {
-            Ok((_, peer)) if Arc::strong_count(&open) > args.max_connections => {
+            Ok((_, peer)) if open.streams().len() >= args.max_connections => {
                 eprintln!("{peer}: refused, {} connections are open", args.max_connections);
             }
-            Ok((tcp, peer)) => {
-                let (server, open) = (server.clone(), open.clone());
-                let spawned = thread::Builder::new().spawn(move || {
-                    if let Err(error) = connection(tcp, &server) {
-                        eprintln!("{peer}: {error}");
-                    }
-                    drop(open);
-                });
-                // The connection went with the thread that was to have it; others go on, and some will end.
-                if let Err(error) = spawned {
-                    eprintln!("{peer}: refused, no thread for it: {error}");
-                }
-            }
+            Ok((tcp, peer)) => serve_one(Arc::new(tcp), peer, server.clone(), open.clone()),
             Err(error) => {
                 eprintln!("accept: {error}");
                 thread::sleep(Duration::from_millis(100));
@@ -86,11 +85,59 @@ fn serve(args: &Args) -> io::Result<()> {
     }
 }
 
-fn connection(mut tcp: TcpStream, server: &Server) -> Result<(), Box<dyn Error>> {
+/// The connections that are open, so that they can be told when the server stops.
+#[derive(Debug, Default)]
+struct Connections {
+    streams: Mutex<HashMap<SocketAddr, Weak<TcpStream>>>,
+    stopping: AtomicBool,
+}
+
+impl Connections {
+    fn streams(&self) -> MutexGuard<'_, HashMap<SocketAddr, Weak<TcpStream>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Ends all reads, so that each connection's thread looks up and says goodbye; then ends the program.
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        for stream in self.streams().values().filter_map(Weak::upgrade) {
+            // It fails where the stream has ended already.
+            let _ended = stream.shutdown(Shutdown::Read);
+        }
+        let deadline = Instant::now() + GRACE;
+        while !self.streams().is_empty() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        process::exit(0);
+    }
+}
+
+/// Gives a connection its thread.
+fn serve_one(tcp: Arc<TcpStream>, peer: SocketAddr, server: Server, open: Arc<Connections>) {
+    open.streams().insert(peer, Arc::downgrade(&tcp));
+    let known = open.clone();
+    let spawned = thread::Builder::new().spawn(move || {
+        if let Err(error) = connection(&tcp, &server, &open) {
+            eprintln!("{peer}: {error}");
+        }
+        open.streams().remove(&peer);
+    });
+    // The connection went with the thread that was to have it; others go on, and some will end.
+    if let Err(error) = spawned {
+        known.streams().remove(&peer);
+        eprintln!("{peer}: refused, no thread for it: {error}");
+    }
+}
+
+fn connection(tcp: &TcpStream, server: &Server, open: &Connections) -> Result<(), Box<dyn Error>> {
     let config = server.config();
     tcp.set_nodelay(true)?;
     tcp.set_write_timeout(config.write_timeout)?;
-    let unread = open(&mut tcp, server)?;
+    let unread = handshake(tcp, server)?;
     tcp.set_read_timeout(config.idle_timeout)?;
     let mut echo = Echo {
         receive: ReceivePath::new(Role::Server, config),
@@ -98,14 +145,19 @@ fn connection(mut tcp: TcpStream, server: &Server) -> Result<(), Box<dyn Error>>
         lent: Lent::new(),
         batch: Batch::new(),
         failed: None,
+        open,
     };
-    echo.run(&mut tcp, unread)?;
-    end(&mut tcp, config.close_timeout)?;
+    echo.run(tcp, unread)?;
+    end(tcp, config.close_timeout)?;
+    if open.is_stopping() {
+        // Our side no longer reads: the peer gets a moment to take our Close before the stream goes.
+        thread::sleep(MOMENT);
+    }
     echo.failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The opening handshake; gives what was read behind it.
-fn open(tcp: &mut TcpStream, server: &Server) -> Result<Vec<u8>, Box<dyn Error>> {
+fn handshake(mut tcp: &TcpStream, server: &Server) -> Result<Vec<u8>, Box<dyn Error>> {
     let deadline = server.config().handshake_timeout.map(|timeout| Instant::now() + timeout);
     let mut read = Vec::new();
     let mut scanner = HeadScanner::new(server.config());
@@ -135,7 +187,7 @@ fn open(tcp: &mut TcpStream, server: &Server) -> Result<Vec<u8>, Box<dyn Error>>
 }
 
 /// Reads once, within what is left of the time for the whole handshake.
-fn receive_more(tcp: &mut TcpStream, read: &mut Vec<u8>, deadline: Option<Instant>) -> io::Result<()> {
+fn receive_more(tcp: &TcpStream, read: &mut Vec<u8>, deadline: Option<Instant>) -> io::Result<()> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     if left.is_some_and(|left| left.is_zero()) {
         return Err(io::ErrorKind::TimedOut.into());
@@ -153,7 +205,7 @@ fn receive_more(tcp: &mut TcpStream, read: &mut Vec<u8>, deadline: Option<Instan
 }
 
 /// Reads once; `None`: nothing came in time.
-fn receive(tcp: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+fn receive(mut tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
         match tcp.read(buffer) {
             // A socket with a timeout is interrupted even where the process is stopped and continued.
@@ -168,17 +220,18 @@ fn receive(tcp: &mut TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> 
 }
 
 /// One connection: the way in, the way out, and what they borrow.
-struct Echo {
+struct Echo<'a> {
     receive: ReceivePath,
     send: SendPath,
     lent: Lent,
     batch: Batch,
     failed: Option<ProtocolError>,
+    open: &'a Connections,
 }
 
-impl Echo {
+impl Echo<'_> {
     /// Receives and answers until nothing more will be received.
-    fn run(&mut self, tcp: &mut TcpStream, mut unread: Vec<u8>) -> io::Result<()> {
+    fn run(&mut self, tcp: &TcpStream, mut unread: Vec<u8>) -> io::Result<()> {
         let mut scratch = vec![0; READ];
         self.handle(&mut unread);
         while matches!(Closing::of(&self.send, &self.receive), Closing::Open) {
@@ -188,7 +241,7 @@ impl Echo {
                 let read = receive(tcp, &mut scratch[..len])?;
                 room.put_slice(&scratch[..read.unwrap_or(0)]);
                 match (read, self.receive.payload_received()) {
-                    (None, _) => self.idle(),
+                    (None, _) => self.leave("idle"),
                     (Some(0), _) => self.end_of_input(),
                     (_, Ok(message)) => message.into_iter().for_each(|message| self.echo(message)),
                     (_, Err(error)) => self.fail(error),
@@ -196,7 +249,7 @@ impl Echo {
                 continue;
             }
             match receive(tcp, &mut scratch)? {
-                None => self.idle(),
+                None => self.leave("idle"),
                 Some(0) => self.end_of_input(),
                 Some(len) => self.handle(&mut scratch[..len]),
             }
@@ -226,14 +279,17 @@ impl Echo {
         let _closing = self.send.send(message.into(), MaskKey::default(), &mut self.lent);
     }
 
-    /// Nothing came for too long: our Close ends it.
-    fn idle(&mut self) {
-        let frame = CloseFrame::new(CloseCode::GOING_AWAY, "idle").ok();
+    /// Our Close ends it.
+    fn leave(&mut self, reason: &str) {
+        let frame = CloseFrame::new(CloseCode::GOING_AWAY, reason).ok();
         // It fails only where a Close is on its way.
         let _closing = self.send.close(frame.as_ref(), MaskKey::default(), &mut self.lent);
     }
 
     fn end_of_input(&mut self) {
+        if self.open.is_stopping() {
+            return self.leave("the server stops");
+        }
         if let Err(error) = self.receive.receive_eof() {
             self.fail(error);
         }
@@ -245,7 +301,7 @@ impl Echo {
     }
 
     /// Writes all that is queued.
-    fn transmit(&mut self, tcp: &mut TcpStream) -> io::Result<()> {
+    fn transmit(&mut self, mut tcp: &TcpStream) -> io::Result<()> {
         loop {
             self.send.stage(&mut self.batch, &mut self.lent);
             if !self.batch.has_remaining() {
@@ -268,7 +324,7 @@ impl Echo {
 
 /// Ends the stream: our side first, then what still comes is read up to the peer's end, for to drop a socket with unread
 /// data can destroy what was last written.
-fn end(tcp: &mut TcpStream, patience: Option<Duration>) -> io::Result<()> {
+fn end(tcp: &TcpStream, patience: Option<Duration>) -> io::Result<()> {
     if tcp.shutdown(Shutdown::Write).is_err() {
         return Ok(());
     }

@@ -111,10 +111,13 @@ def test_message_over_the_limit_is_closed_with_1009_for_node(echo):
         assert client.exit_code() == 0, str(client)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--split"]], ids=["whole", "split"])
+STOPPABLE = [["echo", "--threads", "2"], ["echo", "--split"], ["blocking_echo"]]
+
+
+@pytest.mark.parametrize("arguments", STOPPABLE, ids=" ".join)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_signal_closes_with_1001_and_exits_with_0(echo, how, arguments):
-    server, url = echo("--threads", "2", *arguments)
+def test_signal_closes_with_1001_and_exits_with_0(server, how, arguments):
+    server, url = server(*arguments)
     with node("client.cjs", "going_away", url) as second, python_client.opened(url) as first:
         assert second.line() == b"ready", str(second)
         first.send("ready")
@@ -127,9 +130,10 @@ def test_signal_closes_with_1001_and_exits_with_0(echo, how, arguments):
         assert server.exit_code() == 0, str(server)
 
 
+@pytest.mark.parametrize("arguments", STOPPABLE, ids=" ".join)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_signal_without_a_connection_exits_with_0(echo, how):
-    server, _ = echo("--threads", "1")
+def test_signal_without_a_connection_exits_with_0(server, how, arguments):
+    server, _ = server(*arguments)
     server._process.send_signal(how)
     assert server.exit_code() == 0, str(server)
 
