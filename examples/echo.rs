@@ -4,20 +4,15 @@
 //! cargo run --release --example echo -- --listen 127.0.0.1:9001
 //! ```
 
-use std::{future::Future, io, net::SocketAddr, process::ExitCode, time::Duration};
+#[path = "common/serve.rs"]
+mod serve;
+
+use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use fullduplex::{CloseCode, Config, Error, Receiver, Sender, Server, WebSocket};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime,
-    sync::watch,
-    task::{JoinError, JoinSet},
-    time::timeout,
-};
-
-/// How long the peers have to say goodbye once the server stops.
-const GRACE: Duration = Duration::from_secs(3);
+use serve::Stopped;
+use tokio::{net::TcpStream, runtime};
 
 /// What they are told then.
 const STOPS: &str = "the server stops";
@@ -74,96 +69,20 @@ async fn serve(args: &Args) -> io::Result<()> {
         // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
         .max_fragments(1 << 17);
     let server = Server::new(config);
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
-    let mut asked_to_stop = std::pin::pin!(asked_to_stop()?);
-    println!("listening on ws://{}", listener.local_addr()?);
-
-    let (stop, stopped) = watch::channel(());
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((_, peer)) if is_full(&mut connections, args.max_connections) => {
-                    eprintln!("{peer}: refused, {} connections are open", args.max_connections);
-                }
-                Ok((tcp, peer)) => {
-                    let (server, stopped, split) = (server.clone(), stopped.clone(), args.split);
-                    connections.spawn(async move {
-                        if let Err(error) = connection(&server, tcp, stopped, split).await {
-                            eprintln!("{peer}: {error}");
-                        }
-                    });
-                }
-                // Such as too many open files: other connections go on, and some will end.
-                Err(error) => {
-                    eprintln!("accept: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            Some(ended) = connections.join_next() => report(ended),
-            () = &mut asked_to_stop => break,
-        }
-    }
-    drop(stop);
-    let all_ended = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
+    let split = args.split;
+    let connection = |tcp, peer, stopped| {
+        let server = server.clone();
+        async move {
+            if let Err(error) = connection(&server, tcp, stopped, split).await {
+                eprintln!("{peer}: {error}");
+            }
         }
     };
-    if timeout(GRACE, all_ended).await.is_err() {
-        eprintln!("{} connections cut off", connections.len());
-    }
-    Ok(())
-}
-
-/// Ready at Ctrl-C, and at SIGTERM, which service managers send.
-#[cfg(unix)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-/// Ready at Ctrl-C.
-#[cfg(windows)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
-    })
-}
-
-/// Whether there are as many connections as there may be; those that have ended are no longer counted.
-fn is_full(connections: &mut JoinSet<()>, max: usize) -> bool {
-    while let Some(ended) = connections.try_join_next() {
-        report(ended);
-    }
-    connections.len() >= max
-}
-
-/// A connection's errors are told by itself, unless it panicked.
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        eprintln!("a connection ended, for a bug: {error}");
-    }
+    serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
 }
 
 /// Serves one connection, until it ends or the server does.
-async fn connection(
-    server: &Server,
-    tcp: TcpStream,
-    mut stopped: watch::Receiver<()>,
-    split: bool,
-) -> Result<(), Error> {
+async fn connection(server: &Server, tcp: TcpStream, mut stopped: Stopped, split: bool) -> Result<(), Error> {
     tcp.set_nodelay(true)?;
     let mut ws = server.receive(tcp).await?.accept().await?;
     if split {
@@ -188,7 +107,7 @@ async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
 }
 
 /// The same by the two halves of a connection, which could be in two tasks.
-async fn split_connection(ws: WebSocket<TcpStream>, mut stopped: watch::Receiver<()>) -> Result<(), Error> {
+async fn split_connection(ws: WebSocket<TcpStream>, mut stopped: Stopped) -> Result<(), Error> {
     let (mut receiver, sender) = ws.split();
     tokio::select! {
         result = split_echo(&mut receiver, &sender) => return result,

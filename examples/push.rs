@@ -18,28 +18,21 @@
 //! A tick that finds no room, because its reader is slow, is skipped; `n` counts it all the same, so that the gap shows.
 //! Receiving and sending need no second task for that, nor a split: `recv` gives nothing up when `select!` drops it.
 
+#[path = "common/serve.rs"]
+mod serve;
+
 use std::{
-    collections::BTreeMap,
-    fmt,
-    future::{Future, poll_fn},
-    io,
-    net::SocketAddr,
-    process::ExitCode,
-    task::Poll,
+    collections::BTreeMap, fmt, future::poll_fn, io, net::SocketAddr, process::ExitCode, task::Poll,
     time::Duration,
 };
 
 use clap::Parser;
 use fullduplex::{CloseCode, Config, Error, Message, Server, WebSocket};
+use serve::Stopped;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::{JoinError, JoinSet},
-    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+    net::TcpStream,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
-
-/// How long the peers have to say goodbye once the server stops.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// The largest command that is received, in bytes.
 const MAX_COMMAND: usize = 1 << 10;
@@ -84,41 +77,15 @@ async fn main() -> ExitCode {
 async fn serve(args: &Args) -> io::Result<()> {
     let server = Server::new(Config::new().max_message_size(MAX_COMMAND).max_write_buffer(QUEUE));
     let period = Duration::from_millis(args.interval.into());
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
-    let mut asked_to_stop = std::pin::pin!(asked_to_stop()?);
-    println!("listening on ws://{}", listener.local_addr()?);
-
-    let (stop, stopped) = watch::channel(());
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((_, peer)) if is_full(&mut connections, args.max_connections) => {
-                    eprintln!("{peer}: refused, {} connections are open", args.max_connections);
-                }
-                Ok((tcp, peer)) => {
-                    let (server, stopped) = (server.clone(), stopped.clone());
-                    connections.spawn(async move {
-                        if let Err(error) = connection(&server, tcp, period, stopped).await {
-                            eprintln!("{peer}: {error}");
-                        }
-                    });
-                }
-                // Such as too many open files: other connections go on, and some will end.
-                Err(error) => {
-                    eprintln!("accept: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            Some(ended) = connections.join_next() => report(ended),
-            () = &mut asked_to_stop => break,
+    let connection = |tcp, peer, stopped| {
+        let server = server.clone();
+        async move {
+            if let Err(error) = connection(&server, tcp, period, stopped).await {
+                eprintln!("{peer}: {error}");
+            }
         }
-    }
-    drop(stop);
-    finish(connections).await;
-    Ok(())
+    };
+    serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
 }
 
 /// Serves one connection, until it ends or the server does.
@@ -126,7 +93,7 @@ async fn connection(
     server: &Server,
     tcp: TcpStream,
     period: Duration,
-    mut stopped: watch::Receiver<()>,
+    mut stopped: Stopped,
 ) -> Result<(), Error> {
     tcp.set_nodelay(true)?;
     let mut ws = tokio::select! {
@@ -248,57 +215,4 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// Waits a moment for the connections to end.
-async fn finish(mut connections: JoinSet<()>) {
-    let all_ended = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
-    };
-    if timeout(GRACE, all_ended).await.is_err() {
-        eprintln!("{} connections cut off", connections.len());
-    }
-}
-
-/// Whether there are as many connections as there may be; those that have ended are no longer counted.
-fn is_full(connections: &mut JoinSet<()>, max: usize) -> bool {
-    while let Some(ended) = connections.try_join_next() {
-        report(ended);
-    }
-    connections.len() >= max
-}
-
-/// A connection's errors are told by itself, unless it panicked.
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        eprintln!("a connection ended, for a bug: {error}");
-    }
-}
-
-/// Ready at Ctrl-C, and at SIGTERM, which service managers send.
-#[cfg(unix)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-/// Ready at Ctrl-C.
-#[cfg(not(unix))]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            eprintln!("Ctrl-C ends the server without a Close: {error}");
-            std::future::pending::<()>().await;
-        }
-    })
 }

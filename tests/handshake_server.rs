@@ -4,20 +4,16 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use fullduplex::{CloseCode, Config, Error, Server, Timeout, WebSocket, handshake::InvalidHandshake};
 use http::Response;
 use proptest::prelude::*;
-use support::{REQUEST, SWITCHING, Script, Step, cut, released_at_every_poll};
+use support::{REQUEST, SERVER_ERROR, SWITCHING, Script, Step, cut, request};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
     time::Instant,
 };
-
-/// What a client is told where the application erred.
-const SERVER_ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    Connection: close\r\nContent-Length: 17\r\n\r\nthe server erred\n";
 
 /// What the server makes of these bytes, and what it answers. The peer keeps its side open.
 async fn exchange(server: &Server, input: &[u8]) -> (Result<(), Error>, String) {
@@ -38,12 +34,6 @@ async fn exchange_over(
         response
     };
     tokio::join!(serve, peer)
-}
-
-/// The request with one line replaced, or left out, or with more behind it.
-fn request(old: &str, new: &str) -> Vec<u8> {
-    assert!(REQUEST.contains(old), "{old}");
-    REQUEST.replacen(old, new, 1).into_bytes()
 }
 
 /// Asserts that a request is rejected with this status, told to both sides, and that the connection ends.
@@ -388,122 +378,6 @@ async fn row_14_frames_that_come_with_the_request_are_received_in_order() {
     let mut ws = fullduplex::accept(io).await.expect("accepted");
     assert_eq!(ws.recv().await.expect("open"), Some("hello".into()));
     assert_eq!(ws.recv().await.expect("open"), Some("bye".into()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn row_51_the_end_of_the_transport_inside_the_request_releases_it() {
-    for end in 0..REQUEST.len() {
-        let (io, written) = Script::new(cut(&REQUEST.as_bytes()[..end], &[]));
-        let result = Server::default().receive(io).await;
-        assert!(
-            matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::UnexpectedEof),
-            "{end}: {result:?}"
-        );
-        assert_eq!((written.text(), written.is_dropped()), (String::new(), true));
-
-        let steps = cut(&REQUEST.as_bytes()[..end], &[]).into_iter();
-        let (io, written) = Script::new(steps.chain([Step::Fails(io::ErrorKind::ConnectionReset)]));
-        let result = Server::default().receive(io).await;
-        assert!(
-            matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::ConnectionReset),
-            "{end}: {result:?}"
-        );
-        assert!(written.is_dropped());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn row_51_a_write_that_fails_inside_the_101_releases_the_transport() {
-    for end in 0..SWITCHING.len() {
-        let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
-        let result = fullduplex::accept(io.writes_fail_behind(end, io::ErrorKind::BrokenPipe)).await;
-        assert!(
-            matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::BrokenPipe),
-            "{end}: {result:?}"
-        );
-        assert_eq!((&*written.text(), written.is_dropped()), (&SWITCHING[..end], true));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn row_51_a_write_that_fails_inside_a_rejection_hides_nothing_and_releases_the_transport() {
-    for end in [0, 1, 50, 100] {
-        let over = |input: Vec<u8>| {
-            let (io, written) = Script::new([Step::Bytes(input), Step::Hangs]);
-            (io.writes_fail_behind(end, io::ErrorKind::BrokenPipe), written)
-        };
-        let (io, written) = over(request("GET", "POST"));
-        let result = Server::default().receive(io).await;
-        assert!(matches!(&result, Err(Error::Rejected(error)) if error.status() == 405), "{result:?}");
-        assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
-
-        let (io, written) = over(REQUEST.into());
-        let pending = Server::default().receive(io).await.expect("a valid request");
-        let own = Response::builder().status(404).body("x".repeat(100)).expect("valid");
-        let result = pending.reject(own).await;
-        assert!(
-            matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::BrokenPipe),
-            "{result:?}"
-        );
-        assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
-
-        let (io, written) = over(REQUEST.into());
-        let pending = Server::default().receive(io).await.expect("a valid request");
-        let own = Response::builder().header("upgrade", "h2c").body(()).expect("valid");
-        let result = pending.accept_with(own).await;
-        assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
-        assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn row_51_the_end_of_the_transport_behind_a_rejection_ends_the_wait() {
-    for end in [None, Some(Step::Fails(io::ErrorKind::ConnectionReset))] {
-        let start = Instant::now();
-        let behind = Step::Bytes(b"in vain".to_vec());
-        let steps = [Some(Step::Bytes(request("GET", "POST"))), Some(behind), end];
-        let (io, written) = Script::new(steps.into_iter().flatten());
-        let result = Server::default().receive(io).await;
-        assert!(matches!(&result, Err(Error::Rejected(error)) if error.status() == 405), "{result:?}");
-        assert_eq!((start.elapsed(), written.is_dropped()), (Duration::ZERO, true));
-        assert!(written.text().ends_with("opened with GET\n"));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
-    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), fullduplex::accept);
-    assert_eq!((result.is_ok(), &*written), (true, SWITCHING));
-
-    let server = Server::default();
-    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), |io| server.receive(io));
-    assert_eq!((result.is_ok(), &*written), (true, ""));
-
-    let refused = [&request("GET", "POST")[..], b"in vain"].concat();
-    let (result, written) = released_at_every_poll(&refused, |io| server.receive(io));
-    assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
-    assert!(written.ends_with("opened with GET\n"), "{written}");
-
-    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), async |io| {
-        let own = Response::builder().status(404).body("no such room").expect("valid");
-        server.receive(io).await?.reject(own).await
-    });
-    assert!(result.is_ok() && written.ends_with("no such room"), "{result:?} {written}");
-
-    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), async |io| {
-        let own = Response::builder().header("upgrade", "h2c").body(()).expect("valid");
-        server.receive(io).await?.accept_with(own).await
-    });
-    assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
-    assert_eq!(written, SERVER_ERROR);
-}
-
-#[tokio::test(start_paused = true)]
-async fn row_52_dropping_the_future_drops_the_transport() {
-    let (io, written) = Script::new([Step::Bytes(REQUEST[..100].into()), Step::Hangs]);
-    let patience = Duration::from_secs(1);
-    assert!(tokio::time::timeout(patience, fullduplex::accept(io)).await.is_err());
-    assert!(written.is_dropped());
 }
 
 #[tokio::test(start_paused = true)]

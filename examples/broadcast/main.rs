@@ -16,22 +16,17 @@
 mod hall;
 mod member;
 mod page;
+#[path = "../common/serve.rs"]
+mod serve;
 
-use std::{future::Future, io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use fullduplex::{Config, Server};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    task::{JoinError, JoinSet},
-    time::timeout,
-};
+use serve::Stopped;
+use tokio::{net::TcpStream, sync::Semaphore};
 
 use self::hall::Hall;
-
-/// How long the members have to say goodbye once the server stops.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// How many connections may be open beside those of members: they get the page, or learn that there is no seat.
 const VISITORS: usize = 64;
@@ -95,96 +90,15 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: &Args) -> io::Result<()> {
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
-    let mut asked_to_stop = std::pin::pin!(asked_to_stop()?);
-    println!("listening on http://{}", listener.local_addr()?);
-
     let chat = Arc::new(Chat::new(args));
-    let (stop, stopped) = watch::channel(());
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((_, peer)) if is_full(&mut connections, args) => {
-                    eprintln!("{peer}: dropped, {} connections are open", connections.len());
-                }
-                Ok((tcp, peer)) => {
-                    connections.spawn(connection(chat.clone(), tcp, peer, stopped.clone()));
-                }
-                // Such as too many open files: other connections go on, and some will end.
-                Err(error) => {
-                    eprintln!("accept: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            Some(ended) = connections.join_next() => report(ended),
-            () = &mut asked_to_stop => break,
-        }
-    }
+    let max = (args.max_connections as usize).saturating_add(VISITORS);
+    let connection = |tcp, peer, stopped| connection(chat.clone(), tcp, peer, stopped);
     // Nobody is told that everybody leaves.
-    chat.hall.clear();
-    drop(stop);
-    finish(connections).await;
-    Ok(())
+    serve::serve(args.listen, "http", max, connection, || chat.hall.clear()).await
 }
 
-async fn connection(chat: Arc<Chat>, tcp: TcpStream, peer: SocketAddr, stopped: watch::Receiver<()>) {
+async fn connection(chat: Arc<Chat>, tcp: TcpStream, peer: SocketAddr, stopped: Stopped) {
     if let Err(error) = member::serve(&chat, tcp, stopped).await {
         eprintln!("{peer}: {error}");
     }
-}
-
-/// Waits a moment for the connections to end.
-async fn finish(mut connections: JoinSet<()>) {
-    let all_ended = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
-    };
-    if timeout(GRACE, all_ended).await.is_err() {
-        eprintln!("{} connections cut off", connections.len());
-    }
-}
-
-/// Whether there are as many connections as there may be; those that have ended are no longer counted.
-fn is_full(connections: &mut JoinSet<()>, args: &Args) -> bool {
-    while let Some(ended) = connections.try_join_next() {
-        report(ended);
-    }
-    connections.len() >= (args.max_connections as usize).saturating_add(VISITORS)
-}
-
-/// A connection's errors are told by itself, unless it panicked.
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        eprintln!("a connection ended, for a bug: {error}");
-    }
-}
-
-/// Ready at Ctrl-C, and at SIGTERM, which service managers send.
-#[cfg(unix)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-/// Ready at Ctrl-C.
-#[cfg(not(unix))]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            eprintln!("Ctrl-C ends the server without a Close: {error}");
-            std::future::pending::<()>().await;
-        }
-    })
 }

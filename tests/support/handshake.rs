@@ -190,3 +190,13 @@ pub(crate) fn released_at_every_poll<F: Future>(
     }
     unreachable!("it is done after some number of polls")
 }
+
+/// What a client is told where the application erred.
+pub(crate) const SERVER_ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    Connection: close\r\nContent-Length: 17\r\n\r\nthe server erred\n";
+
+/// The request with one line replaced, or left out, or with more behind it.
+pub(crate) fn request(old: &str, new: &str) -> Vec<u8> {
+    assert!(REQUEST.contains(old), "{old}");
+    REQUEST.replacen(old, new, 1).into_bytes()
+}

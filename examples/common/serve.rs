@@ -1,0 +1,112 @@
+//! What the example servers on tokio share: connections are accepted until the program is asked to stop.
+
+use std::{future::Future, io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
+
+/// How long the peers have to say goodbye once the server stops.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Ends when the server stops: [`changed`](watch::Receiver::changed) is ready then.
+pub(crate) type Stopped = watch::Receiver<()>;
+
+/// Gives each connection a task, of which there are at most `max`, until Ctrl-C. Then `stopping` is called, the
+/// connections learn it, and have a moment to end. `scheme` is what the address that is printed begins with.
+pub(crate) async fn serve<F>(
+    listen: SocketAddr,
+    scheme: &str,
+    max: usize,
+    connection: impl Fn(TcpStream, SocketAddr, Stopped) -> F,
+    stopping: impl FnOnce(),
+) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("{listen}: {error}")))?;
+    let mut asked_to_stop = std::pin::pin!(asked_to_stop()?);
+    println!("listening on {scheme}://{}", listener.local_addr()?);
+
+    let (stop, stopped) = watch::channel(());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((_, peer)) if is_full(&mut connections, max) => {
+                    eprintln!("{peer}: refused, {max} connections are open");
+                }
+                Ok((tcp, peer)) => {
+                    connections.spawn(connection(tcp, peer, stopped.clone()));
+                }
+                // Such as too many open files: other connections go on, and some will end.
+                Err(error) => {
+                    eprintln!("accept: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(ended) = connections.join_next() => report(ended),
+            () = &mut asked_to_stop => break,
+        }
+    }
+    stopping();
+    drop(stop);
+    finish(connections).await;
+    Ok(())
+}
+
+/// Waits a moment for the connections to end.
+async fn finish(mut connections: JoinSet<()>) {
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if timeout(GRACE, all_ended).await.is_err() {
+        eprintln!("{} connections cut off", connections.len());
+    }
+}
+
+/// Whether there are as many connections as there may be; those that have ended are no longer counted.
+fn is_full(connections: &mut JoinSet<()>, max: usize) -> bool {
+    while let Some(ended) = connections.try_join_next() {
+        report(ended);
+    }
+    connections.len() >= max
+}
+
+/// A connection's errors are told by itself, unless it panicked.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        eprintln!("a connection ended, for a bug: {error}");
+    }
+}
+
+/// Ready at Ctrl-C, and at SIGTERM, which service managers send.
+#[cfg(unix)]
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Ready at Ctrl-C.
+#[cfg(windows)]
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
+}
