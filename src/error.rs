@@ -47,7 +47,7 @@ pub enum Error {
     /// The caller erred: it wants to close with what cannot be sent.
     #[error("cannot close: {0}")]
     Close(InvalidClose),
-    /// The connection is closing or closed: nothing can be sent.
+    /// The connection is closing or closed: nothing can be sent, and a message that is read in parts has no end.
     #[error("connection closed")]
     Closed,
     /// The transport failed.
@@ -109,6 +109,21 @@ impl From<InvalidClose> for Error {
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Transport(error)
+    }
+}
+
+/// For those who read or write a message as bytes: what is inside can be taken out again by
+/// [`downcast`](io::Error::downcast).
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error {
+            Error::Transport(error) => return error,
+            Error::Protocol(_) | Error::Rejected(_) | Error::Response(_) => io::ErrorKind::InvalidData,
+            Error::Send(_) | Error::Close(_) | Error::Invalid(_) => io::ErrorKind::InvalidInput,
+            Error::Closed => io::ErrorKind::BrokenPipe,
+            Error::Timeout(_) => io::ErrorKind::TimedOut,
+        };
+        Self::new(kind, error)
     }
 }
 

@@ -92,7 +92,9 @@ mod server;
 mod stream;
 
 pub use handshake::{Client, Server, Target};
-pub use proto::{CloseCode, CloseFrame, Config, Message, Outgoing, PreparedMessage, Role, Utf8Bytes};
+pub use proto::{
+    CloseCode, CloseFrame, Config, Message, MessageKind, Outgoing, PreparedMessage, Role, Utf8Bytes,
+};
 
 #[cfg(feature = "tokio")]
 pub use {
@@ -100,7 +102,10 @@ pub use {
     dial::ClientStream,
     error::{Error, Timeout},
     server::{Pending, accept},
-    stream::{Event, Parts, Permit, Receiver, SendPermit, Sender, TrySendError, WebSocket},
+    stream::{
+        Event, MessageReader, MessageWriter, Parts, Permit, Receiver, SendPermit, Sender, SenderTurn,
+        TrySendError, WebSocket,
+    },
 };
 
 /// The code in the README is tested as the docs are.

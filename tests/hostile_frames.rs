@@ -143,7 +143,7 @@ async fn row_28_the_greatest_legal_length_fails_by_the_limit_even_behind_other_f
     let config = Config::new().max_message_size(limit);
     let huge = continuation("").declaring((1 << 63) - 1);
     let input = wire_to(Server, &[text("Hel").more(), huge]);
-    let error = ProtocolError::MessageTooBig { limit };
+    let error = ProtocolError::MessageTooBig { limit: limit as u64 };
     offence(Server, input).with(config).fails(error, 1009, "message too big").await;
 }
 

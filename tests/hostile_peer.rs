@@ -183,7 +183,6 @@ async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive()
     pending(pin!(ws.feed("")), "the buffer is full");
     pending(pin!(ws.reserve(0)), "the buffer is full");
     pending(pin!(ws.send("")), "the buffer is full");
-    pending(pin!(ws.ping("")), "the buffer is full");
     assert_eq!(ws.queued(), 100);
     script.allow_writes(1);
     pending(pin!(ws.feed("")), "one byte is free, and the frame has two");
@@ -193,6 +192,27 @@ async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive()
     script.allow_writes(None);
     ws.flush().await.expect("the stream takes all");
     assert_eq!(script.written(), wire(&[text(&half), text(&half), text("")]));
+}
+
+#[tokio::test]
+async fn row_47_pings_take_no_room_of_messages_and_wait_at_a_limit_of_their_own() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().max_write_buffer(10));
+    script.allow_writes(0);
+    ws.feed("01234567").await.expect("the queue is empty");
+    for _ in 0..200 {
+        pending(pin!(ws.ping([7; 100])), "the stream takes nothing");
+    }
+    assert!((8 << 10..9 << 10).contains(&ws.queued()), "{}", ws.queued());
+
+    let (_receiver, sender) = ws.split();
+    let before = sender.queued();
+    let mut waiting = pin!(sender.ping("it waits"));
+    assert!(support::poll_once(waiting.as_mut()).is_pending());
+    assert_eq!(sender.queued(), before);
+    script.allow_writes(None);
+    sender.flush().await.expect("the stream takes all");
+    waiting.await.expect("there is room again");
+    assert!(script.written().ends_with(&frames::ping("it waits").build()));
 }
 
 #[tokio::test]

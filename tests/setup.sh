@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lays out what the tests need beside a Rust toolchain. Run by tests/all.sh; does nothing where all is there already.
 #
-#   target/test-venv      pytest, and `websockets` as a peer (CPython 3)
+#   target/test-venv      pytest, `websockets` as a peer, and Selenium, which drives Chromium (CPython 3)
 #   target/autobahn-venv  the Autobahn test suite (CPython 2.7)
 #   tests/peers/node_modules  `ws` as a peer (Node)
 set -euo pipefail
@@ -33,6 +33,9 @@ have make || packages+=(make)
 have valgrind || packages+=(valgrind libc6-dbg)
 have node || packages+=(nodejs)
 have npm || packages+=(npm)
+# The font has the emoji that are in the pictures of the browser's windows.
+have chromium || packages+=(chromium fonts-noto-color-emoji)
+have chromedriver || packages+=(chromium-driver)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
 [ ${#packages[@]} = 0 ] || install_with_apt "${packages[@]}"
 

@@ -1,31 +1,50 @@
 //! Frames to messages.
 
+use bytes::Bytes;
+
 use super::{
     Config,
     decoder::Frame,
     error::ProtocolError,
     header::Header,
-    mask::{Outlook, Payload, PayloadMut, whole_message},
-    message::Message,
+    mask::{MaskKey, Outlook, Payload, PayloadMut, whole_message},
+    message::{Message, MessageKind},
     opcode::Opcode,
     utf8::InvalidUtf8,
 };
 
-/// Puts messages together from data frames, within the limits.
+/// Puts messages together from data frames, within the limits; or lets them pass in parts.
 #[derive(Debug)]
 pub(super) struct Assembler {
     /// The message that has not all come; boxed, for most connections wait without one.
     open: Option<Box<Open>>,
-    max_message_size: usize,
-    max_frame_size: usize,
-    max_fragments: u32,
+    limits: Limits,
+}
+
+/// What a message may be that is put together.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    message_size: usize,
+    frame_size: usize,
+    fragments: u32,
 }
 
 #[derive(Debug)]
 struct Open {
     payload: Payload,
-    /// How many frames of it have begun.
+    /// How many frames of it have begun: none, where all that is known of it is that it will be given in parts.
     fragments: u32,
+    /// There if it is given in parts.
+    parts: Option<Parts>,
+}
+
+/// A message that is given in parts: nothing of it is kept.
+#[derive(Debug)]
+struct Parts {
+    /// The most payload data that it may have.
+    limit: u64,
+    /// How much the headers so far have announced.
+    announced: u64,
 }
 
 impl From<InvalidUtf8> for ProtocolError {
@@ -36,40 +55,23 @@ impl From<InvalidUtf8> for ProtocolError {
 
 impl Assembler {
     pub(super) fn new(config: &Config) -> Self {
-        Self {
-            open: None,
-            max_message_size: config.max_message_size,
-            max_frame_size: config.max_frame_size,
-            max_fragments: config.max_fragments,
-        }
+        let limits = Limits {
+            message_size: config.max_message_size,
+            frame_size: config.max_frame_size,
+            fragments: config.max_fragments,
+        };
+        Self { open: None, limits }
     }
 
     /// Judges a data frame by its header, before anything is allocated for it.
     #[inline]
     pub(super) fn begin_frame(&mut self, header: &Header) -> Result<(), ProtocolError> {
-        let mut so_far = 0;
-        match (&mut self.open, header.opcode) {
-            // RFC 6455 section 5.4: a continuation continues something, ...
-            (None, Opcode::Continuation) => return Err(ProtocolError::UnexpectedContinuation),
-            // ... and the fragments of two messages are not interleaved.
-            (Some(_), Opcode::Text | Opcode::Binary) => return Err(ProtocolError::ExpectedContinuation),
-            (Some(open), _) => {
-                if open.fragments >= self.max_fragments {
-                    return Err(ProtocolError::TooManyFragments { limit: self.max_fragments });
-                }
-                open.fragments += 1;
-                so_far = open.payload.len() as u64;
-            }
-            (None, _) => {}
+        match &mut self.open {
+            // RFC 6455 section 5.4: a continuation continues something.
+            None if header.opcode == Opcode::Continuation => Err(ProtocolError::UnexpectedContinuation),
+            None => self.limits.check(0, header),
+            Some(open) => open.begin_frame(header, self.limits),
         }
-        if header.payload_len > self.max_frame_size as u64 {
-            return Err(ProtocolError::FrameTooBig { limit: self.max_frame_size });
-        }
-        // Both are below 2^63.
-        if so_far + header.payload_len > self.max_message_size as u64 {
-            return Err(ProtocolError::MessageTooBig { limit: self.max_message_size });
-        }
-        Ok(())
     }
 
     /// Takes in a frame whose payload data is all there; gives the message if that was the last of it.
@@ -82,7 +84,7 @@ impl Assembler {
         if header.fin && self.open.is_none() {
             return Ok(Some(whole_message(payload, header.mask, header.opcode == Opcode::Text)?));
         }
-        let outlook = Outlook { rest: payload.len(), last: header.fin, limit: self.max_message_size };
+        let outlook = Outlook { rest: payload.len(), last: header.fin, limit: self.limits.message_size };
         self.open(header.opcode).payload.push(payload, header.mask, outlook)?;
         if header.fin { self.finish() } else { Ok(None) }
     }
@@ -97,7 +99,7 @@ impl Assembler {
     }
 
     /// Room to read the rest of this frame into; `None` before the first byte of the message has come, so that a header
-    /// alone allocates nothing.
+    /// alone allocates nothing, and where the message is given in parts.
     pub(super) fn room(&mut self, frame: &Frame) -> Option<PayloadMut<'_>> {
         let outlook = self.outlook(frame);
         let payload = &mut self.open.as_mut()?.payload;
@@ -120,6 +122,63 @@ impl Assembler {
         }
     }
 
+    /// Gives the message under way, or the next one where none is, in parts, up to `limit` bytes of payload data in all.
+    /// Gives what was kept of it.
+    pub(super) fn begin_parts(&mut self, limit: u64, frame: Option<Frame>) -> Option<(MessageKind, Bytes)> {
+        let frame = frame.filter(|frame| !frame.opcode.is_control());
+        let open = self.open.get_or_insert_with(|| {
+            // A frame of which nothing has come but its header has begun a message all the same.
+            let kind = MessageKind::of(frame.map_or(Opcode::Binary, |frame| frame.opcode));
+            let fragments = u32::from(frame.is_some());
+            Box::new(Open { payload: Payload::new(kind), fragments, parts: None })
+        });
+        let kept = open.payload.take();
+        let so_far = kept.len() as u64 + frame.map_or(0, |frame| frame.remaining);
+        let announced = open.parts.as_ref().map_or(so_far, |parts| parts.announced);
+        open.parts = Some(Parts { limit, announced });
+        (open.fragments > 0).then(|| (open.payload.kind(), kept))
+    }
+
+    /// Puts the next message together, unless one that is given in parts has begun.
+    pub(super) fn end_parts(&mut self) {
+        if self.open.as_ref().is_some_and(|open| open.fragments == 0) {
+            self.open = None;
+        }
+    }
+
+    /// Whether the message under way, or the next one, is given in parts.
+    #[inline]
+    pub(super) fn gives_parts(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.parts.is_some())
+    }
+
+    /// Whether a message that is given in parts has begun, and is not over.
+    pub(super) fn is_inside_parts(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.parts.is_some() && open.fragments > 0)
+    }
+
+    /// Lets a part of a message pass, unmasked where it stands and validated.
+    pub(super) fn pass(
+        &mut self,
+        part: &mut [u8],
+        mask: Option<MaskKey>,
+        last: bool,
+    ) -> Result<MessageKind, ProtocolError> {
+        let Some(open) = &mut self.open else { return Err(ProtocolError::UnexpectedContinuation) };
+        if let Some(parts) = &open.parts {
+            parts.check()?;
+        }
+        open.payload.pass(part, mask)?;
+        let kind = open.payload.kind();
+        if last {
+            if !open.payload.is_complete() {
+                return Err(ProtocolError::InvalidUtf8);
+            }
+            self.open = None;
+        }
+        Ok(kind)
+    }
+
     /// Lets go of a message that will never be whole.
     pub(super) fn clear(&mut self) {
         self.open = None;
@@ -128,13 +187,61 @@ impl Assembler {
     /// What is known of the payload data that is to come in this frame.
     fn outlook(&self, frame: &Frame) -> Outlook {
         // The limits are a `usize`, so a longer frame has failed by now.
-        Outlook { rest: frame.remaining as usize, last: frame.fin, limit: self.max_message_size }
+        Outlook { rest: frame.remaining as usize, last: frame.fin, limit: self.limits.message_size }
     }
 
     /// The message under way, or a new one of this kind.
     fn open(&mut self, opcode: Opcode) -> &mut Open {
         self.open.get_or_insert_with(|| {
-            Box::new(Open { payload: Payload::new(opcode == Opcode::Text), fragments: 1 })
+            Box::new(Open { payload: Payload::new(MessageKind::of(opcode)), fragments: 1, parts: None })
         })
+    }
+}
+
+impl Open {
+    /// Judges the next frame of the message by its header.
+    fn begin_frame(&mut self, header: &Header, limits: Limits) -> Result<(), ProtocolError> {
+        match (self.fragments, header.opcode) {
+            (0, Opcode::Continuation) => return Err(ProtocolError::UnexpectedContinuation),
+            (0, opcode) => self.payload = Payload::new(MessageKind::of(opcode)),
+            // RFC 6455 section 5.4: the fragments of two messages are not interleaved.
+            (_, Opcode::Text | Opcode::Binary) => return Err(ProtocolError::ExpectedContinuation),
+            _ => {}
+        }
+        match &mut self.parts {
+            Some(parts) => {
+                parts.announced = parts.announced.saturating_add(header.payload_len);
+                parts.check()?;
+            }
+            None if self.fragments >= limits.fragments => {
+                return Err(ProtocolError::TooManyFragments { limit: limits.fragments });
+            }
+            None => limits.check(self.payload.len(), header)?,
+        }
+        self.fragments = self.fragments.saturating_add(1);
+        Ok(())
+    }
+}
+
+impl Limits {
+    /// Judges a frame of a message of which this much has come.
+    #[inline]
+    fn check(self, so_far: usize, header: &Header) -> Result<(), ProtocolError> {
+        if header.payload_len > self.frame_size as u64 {
+            return Err(ProtocolError::FrameTooBig { limit: self.frame_size });
+        }
+        // Both are below 2^63.
+        let limit = self.message_size as u64;
+        if so_far as u64 + header.payload_len > limit {
+            return Err(ProtocolError::MessageTooBig { limit });
+        }
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn check(&self) -> Result<(), ProtocolError> {
+        let Self { limit, announced } = *self;
+        if announced > limit { Err(ProtocolError::MessageTooBig { limit }) } else { Ok(()) }
     }
 }

@@ -60,11 +60,12 @@ pub enum ProtocolError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A message beyond [`max_message_size`](super::Config::max_message_size).
+    /// A message beyond [`max_message_size`](super::Config::max_message_size), or beyond the limit of who reads it in
+    /// parts.
     #[error("message larger than the limit of {limit} bytes")]
     MessageTooBig {
         /// The limit, in bytes.
-        limit: usize,
+        limit: u64,
     },
     /// A message of more than [`max_fragments`](super::Config::max_fragments) frames.
     #[error("message of more than {limit} fragments")]
@@ -137,6 +138,16 @@ pub enum SendError {
     /// The payload of a ping has this many bytes; a control frame has room for 125 (RFC 6455 section 5.5).
     #[error("ping payload of {0} bytes, at most {MAX_CONTROL_PAYLOAD} fit")]
     PingTooLong(usize),
+    /// A message that is sent in parts has begun and is not finished: no other may stand between its fragments (RFC 6455
+    /// section 5.4).
+    #[error("a message sent in parts is not finished")]
+    MessageOpen,
+    /// A part of a message, where none has begun.
+    #[error("no message sent in parts has begun")]
+    NoMessageOpen,
+    /// What is to be sent as text is not UTF-8 (RFC 6455 section 8.1).
+    #[error("text is not valid UTF-8")]
+    InvalidUtf8,
     /// The message has more bytes than its permit was reserved for.
     #[error("message of {len} bytes, room was reserved for {reserved}")]
     BeyondPermit {

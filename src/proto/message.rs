@@ -23,6 +23,36 @@ pub enum Message {
     Binary(Bytes),
 }
 
+/// Whether a message is text or binary: the opcode of its first frame (RFC 6455 section 5.6).
+///
+/// ```
+/// use fullduplex::{Message, MessageKind};
+///
+/// assert_eq!(Message::from("hello").kind(), MessageKind::Text);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// Text, in UTF-8.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+impl MessageKind {
+    /// The opcode of the first frame of such a message.
+    pub(super) fn opcode(self) -> Opcode {
+        match self {
+            Self::Text => Opcode::Text,
+            Self::Binary => Opcode::Binary,
+        }
+    }
+
+    /// The kind of message that begins with a data frame of this opcode.
+    pub(super) fn of(opcode: Opcode) -> Self {
+        if opcode == Opcode::Text { Self::Text } else { Self::Binary }
+    }
+}
+
 impl Message {
     /// A text message, from anything that is a string already.
     pub fn text(text: impl Into<Utf8Bytes>) -> Self {
@@ -68,9 +98,14 @@ impl Message {
 
     /// The opcode of its first frame, and its payload data.
     pub(super) fn into_payload(self) -> (Opcode, Bytes) {
+        (self.kind().opcode(), self.into_bytes())
+    }
+
+    /// Whether it is text or binary.
+    pub fn kind(&self) -> MessageKind {
         match self {
-            Self::Text(text) => (Opcode::Text, text.into()),
-            Self::Binary(data) => (Opcode::Binary, data),
+            Self::Text(_) => MessageKind::Text,
+            Self::Binary(_) => MessageKind::Binary,
         }
     }
 

@@ -52,10 +52,10 @@ pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
 pub use lent::Lent;
 pub use mask::{Backend, MaskKey, PayloadMut, Utf8Bytes};
-pub use message::{Message, Outgoing};
+pub use message::{Message, MessageKind, Outgoing};
 pub use opcode::Opcode;
 pub use prepared::PreparedMessage;
-pub use receive::{ReceivePath, Received, Step, Want};
+pub use receive::{Part, ReceivePath, Received, Step, Want};
 pub use send::SendPath;
 pub use utf8::{InvalidUtf8, Utf8Validator};
 

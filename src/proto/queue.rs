@@ -51,8 +51,8 @@ impl fmt::Debug for Queue {
 impl Queue {
     /// Queues a frame of a message, or a Close, behind what is there. `mask`: the key for a client, which masks.
     #[inline]
-    pub(super) fn push(&mut self, opcode: Opcode, payload: Bytes, mask: Option<MaskKey>) {
-        let header = header(opcode, payload.len(), mask);
+    pub(super) fn push(&mut self, opcode: Opcode, fin: bool, payload: Bytes, mask: Option<MaskKey>) {
+        let header = Header { fin, ..header(opcode, payload.len(), mask) };
         if payload.len() > COPIED {
             return self.push_uncopied(&header, payload);
         }
@@ -126,6 +126,11 @@ impl Queue {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.pings.len() + self.pongs.len() + self.ordered_len()
+    }
+
+    /// Whether one more ping may be queued: beyond this, whoever sends them waits until some are out.
+    pub(super) fn has_room_for_ping(&self) -> bool {
+        self.pings.len() + self.pongs.len() <= 2 * MAX_PONGS
     }
 
     /// How many bytes wait that are overtaken by pings and pongs: messages, and a Close.

@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::Range};
 
+use bytes::Bytes;
+
 use super::{
     Config, Role,
     assembler::Assembler,
@@ -9,7 +11,7 @@ use super::{
     decoder::{Decoder, Frame},
     error::ProtocolError,
     mask::{MaskKey, PayloadMut},
-    message::Message,
+    message::{Message, MessageKind},
     opcode::Opcode,
 };
 
@@ -33,12 +35,25 @@ pub struct Step<'a> {
 pub enum Received<'a> {
     /// A whole message.
     Message(Message),
+    /// A part of a message: [`ReceivePath::receive_parts`].
+    Part(Part<'a>),
     /// RFC 6455 section 5.5.2.
     Ping(&'a [u8]),
     /// RFC 6455 section 5.5.3.
     Pong(&'a [u8]),
     /// RFC 6455 section 5.5.1. `None`: the peer gave no code.
     Close(Option<CloseFrame>),
+}
+
+/// A part of a message, as it came: any number of bytes, that may end inside a code point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// What the message is.
+    pub kind: MessageKind,
+    /// The next of its payload data, unmasked; proven UTF-8 so far if it is text. It may be empty.
+    pub payload: &'a [u8],
+    /// Whether the message ends with it.
+    pub last: bool,
 }
 
 impl Received<'_> {
@@ -127,6 +142,12 @@ impl Control {
 /// What the input made whole, before anything of it is lent out.
 enum Whole {
     Message(Message),
+    /// The last bytes of the input that is done with.
+    Part {
+        kind: MessageKind,
+        len: usize,
+        last: bool,
+    },
     Ping(At),
     Pong(At),
     Close(Option<CloseFrame>),
@@ -170,6 +191,9 @@ impl ReceivePath {
         let received = match whole {
             None => None,
             Some(Whole::Message(message)) => Some(Received::Message(message)),
+            Some(Whole::Part { kind, len, last }) => {
+                Some(Received::Part(Part { kind, payload: &input[consumed - len..consumed], last }))
+            }
             Some(Whole::Ping(at)) => Some(Received::Ping(self.lend(at, input))),
             Some(Whole::Pong(at)) => Some(Received::Pong(self.lend(at, input))),
             Some(Whole::Close(frame)) => Some(Received::Close(frame)),
@@ -199,6 +223,43 @@ impl ReceivePath {
         let Some(frame) = self.decoder.frame() else { return Ok(None) };
         let received = self.assembler.read_into_room(&frame).and_then(|len| self.end_part(&frame, len));
         received.map_err(|error| self.fail(error))
+    }
+
+    /// From here on gives the message under way, or the next one where none is, in parts, as they come: a
+    /// [`Received::Part`] each, and none is kept. What was kept of a message under way is handed out.
+    ///
+    /// Of the limits only this one applies to it: `limit` bytes of payload data in all.
+    ///
+    /// ```
+    /// use fullduplex::{Config, Role, MessageKind};
+    /// use fullduplex::proto::{Part, ReceivePath, Received};
+    ///
+    /// let mut path = ReceivePath::new(Role::Client, &Config::new());
+    /// path.receive_parts(1 << 40);
+    /// let mut input = *b"\x81\x05Hel";
+    /// let step = path.receive(&mut input)?;
+    /// let part = Part { kind: MessageKind::Text, payload: b"Hel", last: false };
+    /// assert_eq!(step.received, Some(Received::Part(part)));
+    /// # Ok::<(), fullduplex::proto::ProtocolError>(())
+    /// ```
+    pub fn receive_parts(&mut self, limit: u64) -> Option<(MessageKind, Bytes)> {
+        if self.is_done() {
+            return None;
+        }
+        self.assembler.begin_parts(limit, self.decoder.frame())
+    }
+
+    /// Gives the next message whole again. One that is given in parts, and has begun, goes on so to its end.
+    #[inline]
+    pub fn receive_whole(&mut self) {
+        if self.assembler.gives_parts() {
+            self.assembler.end_parts();
+        }
+    }
+
+    /// Whether a message that is given in parts has begun, and its last part has not come.
+    pub fn is_inside_parts(&self) -> bool {
+        self.assembler.is_inside_parts()
     }
 
     /// Notes that the transport has ended.
@@ -275,6 +336,8 @@ impl ReceivePath {
                 key.apply(payload);
             }
             Some(self.whole_control(header.opcode, payload, At::Input(at..at + len))?)
+        } else if self.assembler.gives_parts() {
+            Some(self.pass(payload, header.mask, header.fin)?)
         } else {
             self.assembler.whole_frame(&header, payload)?.map(Whole::Message)
         };
@@ -289,9 +352,12 @@ impl ReceivePath {
         input: &mut [u8],
     ) -> Result<(usize, Option<Whole>), ProtocolError> {
         let len = frame.take(input.len());
-        let part = &input[..len];
+        let part = &mut input[..len];
         let whole = if frame.opcode.is_control() {
             self.part_of_control(frame, part)?
+        } else if self.assembler.gives_parts() {
+            let ends = self.decoder.consume(len);
+            Some(self.pass(part, frame.mask, ends && frame.fin)?)
         } else {
             self.assembler.part_of_frame(frame, part)?;
             self.end_part(frame, len)?.map(Whole::Message)
@@ -302,6 +368,12 @@ impl ReceivePath {
     /// Notes that `len` bytes of a data frame are in; gives the message if they were the last of it.
     fn end_part(&mut self, frame: &Frame, len: usize) -> Result<Option<Message>, ProtocolError> {
         if self.decoder.consume(len) && frame.fin { self.assembler.finish() } else { Ok(None) }
+    }
+
+    #[inline(never)]
+    fn pass(&mut self, part: &mut [u8], mask: Option<MaskKey>, last: bool) -> Result<Whole, ProtocolError> {
+        let kind = self.assembler.pass(part, mask, last)?;
+        Ok(Whole::Part { kind, len: part.len(), last })
     }
 
     fn part_of_control(&mut self, frame: &Frame, part: &[u8]) -> Result<Option<Whole>, ProtocolError> {

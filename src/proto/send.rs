@@ -5,15 +5,16 @@ use bytes::{Buf, Bytes};
 use super::{
     Config, Role,
     batch::Batch,
-    close::{CloseFrame, MAX_CONTROL_PAYLOAD},
+    close::{CloseCode, CloseFrame, MAX_CONTROL_PAYLOAD},
     error::{ProtocolError, SendError},
     header::Header,
     lent::Lent,
     mask::MaskKey,
-    message::{Content, Outgoing},
+    message::{Content, MessageKind, Outgoing},
     opcode::Opcode,
     queue::Queue,
     receive::Received,
+    utf8::Utf8Validator,
 };
 
 /// The way out: takes messages and control frames, gives the bytes to write.
@@ -32,22 +33,40 @@ pub struct SendPath {
     max_write_buffer: usize,
     role: Role,
     close_sent: bool,
+    /// A message that is sent in parts and not finished.
+    message: Option<InParts>,
+}
+
+/// A message that is sent in parts.
+#[derive(Debug, Clone, Copy)]
+struct InParts {
+    /// That of the next frame: a continuation, once the first is queued.
+    opcode: Opcode,
+    /// `None` for a binary message.
+    utf8: Option<Utf8Validator>,
 }
 
 impl SendPath {
     /// The way out of one end of an open connection, without extensions.
     pub fn new(role: Role, config: &Config) -> Self {
-        Self { queue: None, max_write_buffer: config.max_write_buffer, role, close_sent: false }
+        Self {
+            queue: None,
+            max_write_buffer: config.max_write_buffer,
+            role,
+            close_sent: false,
+            message: None,
+        }
     }
 
     /// Queues a message, as one frame. Whether there is room is for the caller to ask first:
     /// [`has_room`](Self::has_room).
     ///
     /// # Errors
-    /// [`SendError::Closing`] where a Close is queued or sent.
+    /// [`SendError::Closing`] where a Close is queued or sent; [`SendError::MessageOpen`] where a message that is sent in
+    /// parts is not finished.
     #[inline]
     pub fn send(&mut self, outgoing: Outgoing, key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
-        self.open()?;
+        self.no_message()?;
         let mask = self.mask(key);
         let (opcode, payload) = match (outgoing.content, mask) {
             (Content::Message(message), _) => message.into_payload(),
@@ -57,8 +76,56 @@ impl SendPath {
                 return Ok(());
             }
         };
-        self.queue(lent).push(opcode, payload, mask);
+        self.queue(lent).push(opcode, true, payload, mask);
         Ok(())
+    }
+
+    /// Begins a message that is sent in parts: until it is finished, nothing but pings, pongs and a Close may be queued
+    /// beside it (RFC 6455 section 5.4).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn begin_message(&mut self, kind: MessageKind) -> Result<(), SendError> {
+        self.no_message()?;
+        let utf8 = (kind == MessageKind::Text).then(Utf8Validator::default);
+        self.message = Some(InParts { opcode: kind.opcode(), utf8 });
+        Ok(())
+    }
+
+    /// Queues the next part of the message that has begun, as one frame; the last finishes it. Text may be cut anywhere.
+    ///
+    /// # Errors
+    /// [`SendError::Closing`]; [`SendError::NoMessageOpen`]; [`SendError::InvalidUtf8`], also for a last part that ends
+    /// inside a code point. Nothing is queued then, and the message stays as it was.
+    pub fn send_part(
+        &mut self,
+        part: Bytes,
+        last: bool,
+        key: MaskKey,
+        lent: &mut Lent,
+    ) -> Result<(), SendError> {
+        self.open()?;
+        let InParts { opcode, mut utf8 } = self.message.ok_or(SendError::NoMessageOpen)?;
+        if let Some(utf8) = &mut utf8 {
+            utf8.push(&part).map_err(|_| SendError::InvalidUtf8)?;
+            if last && !utf8.is_complete() {
+                return Err(SendError::InvalidUtf8);
+            }
+        }
+        self.message = (!last).then_some(InParts { opcode: Opcode::Continuation, utf8 });
+        let mask = self.mask(key);
+        self.queue(lent).push(opcode, last, part, mask);
+        Ok(())
+    }
+
+    /// Gives up the message that is sent in parts, if one is. Where a part of it is queued or sent, which cannot be taken
+    /// back, the connection is failed with 1011.
+    pub fn abandon_message(&mut self, key: MaskKey, lent: &mut Lent) {
+        let begun = self.message.take().is_some_and(|message| message.opcode == Opcode::Continuation);
+        if begun && !self.close_sent {
+            let frame = CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "message not finished");
+            self.push_close(Some(&frame), key, lent);
+        }
     }
 
     /// Queues a ping.
@@ -92,7 +159,7 @@ impl SendPath {
             }
             // RFC 6455 section 5.5.1: a Close is answered with a Close, that typically echoes the code.
             Received::Close(frame) => self.push_close(frame.as_ref(), key, lent),
-            Received::Message(_) | Received::Pong(_) => {}
+            Received::Message(_) | Received::Part(_) | Received::Pong(_) => {}
         }
     }
 
@@ -146,12 +213,13 @@ impl SendPath {
     /// Takes all of it, and leaves a way out on which nothing can be sent.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let Self { queue, max_write_buffer, role, close_sent } = self;
+        let Self { queue, max_write_buffer, role, close_sent, message } = self;
         let taken = Self {
             queue: queue.take(),
             max_write_buffer: *max_write_buffer,
             role: *role,
             close_sent: *close_sent,
+            message: message.take(),
         };
         *close_sent = true;
         taken
@@ -164,6 +232,17 @@ impl SendPath {
     pub fn has_room(&self, payload_len: usize, staged: usize) -> bool {
         let waiting = self.queued() + staged;
         waiting == 0 || waiting.saturating_add(self.frame_len(payload_len)) <= self.max_write_buffer
+    }
+
+    /// Whether a ping may be queued: not many wait. They overtake what else is queued, and need no room there.
+    pub fn has_room_for_ping(&self) -> bool {
+        self.queue.as_ref().is_none_or(|queue| queue.has_room_for_ping())
+    }
+
+    /// Whether a message that is sent in parts has begun and is not finished.
+    #[inline]
+    pub fn is_message_open(&self) -> bool {
+        self.message.is_some()
     }
 
     /// How many bytes are queued and not yet staged.
@@ -207,10 +286,18 @@ impl SendPath {
         if self.close_sent { Err(SendError::Closing) } else { Ok(()) }
     }
 
+    /// Whether a message may begin.
+    #[inline]
+    fn no_message(&self) -> Result<(), SendError> {
+        self.open()?;
+        // RFC 6455 section 5.4: the fragments of two messages are not interleaved.
+        if self.message.is_some() { Err(SendError::MessageOpen) } else { Ok(()) }
+    }
+
     fn push_close(&mut self, frame: Option<&CloseFrame>, key: MaskKey, lent: &mut Lent) {
         let (payload, len) = CloseFrame::encode(frame);
         let mask = self.mask(key);
-        self.queue(lent).push(Opcode::Close, Bytes::copy_from_slice(&payload[..len]), mask);
+        self.queue(lent).push(Opcode::Close, true, Bytes::copy_from_slice(&payload[..len]), mask);
         self.close_sent = true;
     }
 
@@ -258,6 +345,42 @@ mod tests {
         path.ping(b"i", MaskKey::default(), &mut lent).expect("open");
         assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x89\x01i\x8A\x01o\x81\x07message");
         assert_eq!(path.queued(), 0);
+    }
+
+    #[test]
+    fn a_message_in_parts_is_one_frame_for_each_and_pings_pass() {
+        let (mut path, mut batch, mut lent) = path();
+        let key = MaskKey::default();
+        assert_eq!(path.send_part(Bytes::new(), true, key, &mut lent), Err(SendError::NoMessageOpen));
+        path.begin_message(MessageKind::Text).expect("none is open");
+        path.send_part("gr\u{fc}".into(), false, key, &mut lent).expect("text");
+        assert_eq!(path.send("other".into(), key, &mut lent), Err(SendError::MessageOpen));
+        assert_eq!(path.begin_message(MessageKind::Binary), Err(SendError::MessageOpen));
+        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x01\x04gr\xC3\xBC");
+        path.send_part(Bytes::from_static(b"\xE2\x82"), false, key, &mut lent).expect("text so far");
+        path.ping(b"p", key, &mut lent).expect("open");
+        assert_eq!(path.send_part("x".into(), true, key, &mut lent), Err(SendError::InvalidUtf8));
+        assert_eq!(path.send_part(Bytes::new(), true, key, &mut lent), Err(SendError::InvalidUtf8));
+        path.send_part(Bytes::from_static(b"\xAC"), true, key, &mut lent).expect("text");
+        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x89\x01p\x00\x02\xE2\x82\x80\x01\xAC");
+        send(&mut path, "other", &mut lent);
+        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x81\x05other");
+    }
+
+    #[test]
+    fn a_message_that_is_given_up_fails_the_connection_if_a_part_of_it_is_queued() {
+        let (mut path, mut batch, mut lent) = path();
+        let key = MaskKey::default();
+        path.begin_message(MessageKind::Binary).expect("none is open");
+        path.abandon_message(key, &mut lent);
+        send(&mut path, "other", &mut lent);
+        path.begin_message(MessageKind::Binary).expect("none is open");
+        path.send_part("part".into(), false, key, &mut lent).expect("open");
+        path.abandon_message(key, &mut lent);
+        path.abandon_message(key, &mut lent);
+        let close = b"\x88\x16\x03\xF3message not finished";
+        let expected = [&b"\x81\x05other\x02\x04part"[..], close].concat();
+        assert_eq!(staged(&mut path, &mut batch, &mut lent), expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::task::coop;
 
 use super::{
@@ -18,7 +19,10 @@ use crate::{
     Config, Error, Role,
     error::Timeout,
     handshake::Negotiated,
-    proto::{CloseCode, CloseFrame, Closing, Message, ProtocolError, ReceivePath, Received, Step, Want},
+    proto::{
+        CloseCode, CloseFrame, Closing, Message, MessageKind, Part, ProtocolError, ReceivePath, Received,
+        Step, Want,
+    },
 };
 
 /// How many frames and reads are handled for one unit of the task's budget.
@@ -27,6 +31,14 @@ const FRAMES_PER_UNIT: u8 = 64;
 /// How often a peer that sends without a pause is still read after a deadline has passed: what had come by then is
 /// received first.
 const GRACE: u8 = 16;
+
+/// The beginning of a message that is given in parts.
+#[derive(Debug)]
+pub(super) struct FirstPart {
+    pub(super) kind: MessageKind,
+    pub(super) payload: Bytes,
+    pub(super) last: bool,
+}
 
 /// What receives on a connection, and drives it to its end.
 #[derive(Debug)]
@@ -104,15 +116,51 @@ impl<L> Connection<L> {
 }
 
 impl<L: Line> Connection<L> {
+    /// The next of what is received that `pick` picks, messages whole. What an earlier reader left of its message is skipped.
+    #[inline]
+    pub(super) fn poll_whole<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        pick: impl FnMut(Received<'_>) -> Option<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        self.receive.receive_whole();
+        self.poll_received(cx, pick)
+    }
+
+    /// The beginning of the next message, which is given in parts; what an earlier reader left of its own is skipped.
+    pub(super) fn poll_first_part(
+        &mut self,
+        limit: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<FirstPart>, Error>> {
+        if self.receive.is_inside_parts() {
+            let last = |received: Received<'_>| {
+                matches!(received, Received::Part(Part { last: true, .. })).then_some(())
+            };
+            if ready!(self.poll_received(cx, last))?.is_none() {
+                return Poll::Ready(Ok(None));
+            }
+        }
+        if let Some((kind, payload)) = self.receive.receive_parts(limit) {
+            return Poll::Ready(Ok(Some(FirstPart { kind, payload, last: false })));
+        }
+        self.poll_received(cx, |received| match received {
+            Received::Part(Part { kind, payload, last }) => {
+                Some(FirstPart { kind, payload: Bytes::copy_from_slice(payload), last })
+            }
+            _ => None,
+        })
+    }
+
     /// The next of what is received that `pick` picks.
     #[inline]
     pub(super) fn poll_received<T>(
         &mut self,
         cx: &mut Context<'_>,
-        pick: impl Fn(Received<'_>) -> Option<T>,
+        mut pick: impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Result<Option<T>, Error>> {
         loop {
-            if let Some(item) = ready!(self.poll_buffered(cx, &pick)) {
+            if let Some(item) = ready!(self.poll_buffered(cx, &mut pick)) {
                 return Poll::Ready(Ok(Some(item)));
             }
             if self.finished {
@@ -153,7 +201,7 @@ impl<L: Line> Connection<L> {
     fn poll_buffered<T>(
         &mut self,
         cx: &mut Context<'_>,
-        pick: impl Fn(Received<'_>) -> Option<T>,
+        pick: &mut impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
         while let Some(scratch) = &mut self.scratch {
             ready!(poll_budget(&mut self.frames, cx));
@@ -162,7 +210,7 @@ impl<L: Line> Connection<L> {
                 Ok(Step { consumed, received }) => {
                     if let Some(received) = received {
                         let timers = self.timers.as_mut().map(Pin::as_mut);
-                        if !matches!(received, Received::Message(_)) {
+                        if matches!(received, Received::Ping(_) | Received::Close(_)) {
                             self.line.answer(&received);
                         }
                         match &received {
@@ -401,7 +449,7 @@ fn poll_budget(frames: &mut u8, cx: &mut Context<'_>) -> Poll<()> {
 fn hear(timers: Option<Pin<&mut Timers>>, received: &Received<'_>) {
     let Some(mut timers) = timers else { return };
     match received {
-        Received::Message(_) => timers.heard(),
+        Received::Message(_) | Received::Part(_) => timers.heard(),
         Received::Pong(payload) => {
             timers.as_mut().heard();
             timers.pong(payload);

@@ -34,13 +34,15 @@ pub enum Event {
     Close(Option<CloseFrame>),
 }
 
-impl From<Received<'_>> for Event {
-    fn from(received: Received<'_>) -> Self {
+impl Event {
+    /// What was received, to be kept; `None` for a part of a message that nobody reads any more.
+    pub(super) fn of(received: Received<'_>) -> Option<Self> {
         match received {
-            Received::Message(message) => Self::Message(message),
-            Received::Ping(payload) => Self::Ping(Bytes::copy_from_slice(payload)),
-            Received::Pong(payload) => Self::Pong(Bytes::copy_from_slice(payload)),
-            Received::Close(frame) => Self::Close(frame),
+            Received::Message(message) => Some(Self::Message(message)),
+            Received::Part(_) => None,
+            Received::Ping(payload) => Some(Self::Ping(Bytes::copy_from_slice(payload))),
+            Received::Pong(payload) => Some(Self::Pong(Bytes::copy_from_slice(payload))),
+            Received::Close(frame) => Some(Self::Close(frame)),
         }
     }
 }

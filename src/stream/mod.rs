@@ -6,18 +6,22 @@ mod event;
 mod line;
 mod parts;
 mod pool;
+mod reader;
 mod recv;
 mod send;
 mod sink;
 mod split;
 mod timers;
 mod transport;
+mod writer;
 
 use bytes::Bytes;
 pub use event::Event;
 pub use parts::Parts;
+pub use reader::MessageReader;
 pub use send::Permit;
-pub use split::{Receiver, SendPermit, Sender, TrySendError};
+pub use split::{Receiver, SendPermit, Sender, SenderTurn, TrySendError};
+pub use writer::MessageWriter;
 
 use self::{
     connection::Connection,

@@ -45,11 +45,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// [`recv`](Self::recv), as a poll function.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.connection.poll_received(cx, |received| received.into_message())
+        self.connection.poll_whole(cx, |received| received.into_message())
     }
 
     /// [`recv_event`](Self::recv_event), as a poll function.
     pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        self.connection.poll_received(cx, |received| Some(Event::from(received)))
+        self.connection.poll_whole(cx, Event::of)
     }
 }

@@ -109,9 +109,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(Error::Send(SendError::PingTooLong(payload.len())));
         }
-        poll_fn(|cx| self.poll_ready(cx, payload.len())).await?;
+        poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
         self.connection.line.with_send(|send, key, lent| send.ping(payload, key, lent))?;
         self.flush().await
+    }
+
+    /// Ready where a ping may be queued: it overtakes messages, and waits for none.
+    fn poll_ready_to_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.check_open()?;
+        if self.connection.line.send.has_room_for_ping() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush(cx)
     }
 
     /// Ready where there is room for a message of `payload_len` bytes, which may then be queued with
@@ -174,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Whether what is queued now can still go.
     #[inline]
-    fn check_open(&mut self) -> Result<(), Error> {
+    pub(super) fn check_open(&mut self) -> Result<(), Error> {
         let line = &self.connection.line;
         if line.send.is_close_sent() || line.transport.is_write_ended() {
             return Err(self.why_closed());

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, buf::UninitSlice};
 
 use super::{MaskKey, Utf8Bytes};
 use crate::proto::{
-    message::Message,
+    message::{Message, MessageKind},
     utf8::{InvalidUtf8, Utf8Validator},
 };
 
@@ -42,8 +42,26 @@ pub(crate) fn whole_message(
 }
 
 impl Payload {
-    pub(crate) fn new(text: bool) -> Self {
+    pub(crate) fn new(kind: MessageKind) -> Self {
+        let text = kind == MessageKind::Text;
         Self { bytes: Vec::new(), ready: 0, utf8: text.then(Utf8Validator::default) }
+    }
+
+    /// Whose payload data it is.
+    pub(crate) fn kind(&self) -> MessageKind {
+        if self.utf8.is_some() { MessageKind::Text } else { MessageKind::Binary }
+    }
+
+    /// Takes in a part without keeping it: it is unmasked where it stands, and validated.
+    pub(crate) fn pass(&mut self, part: &mut [u8], mask: Option<MaskKey>) -> Result<(), InvalidUtf8> {
+        unmask(&mut self.utf8, part, mask)
+    }
+
+    /// Hands out what was kept so far; what follows is validated as the continuation of it.
+    pub(crate) fn take(&mut self) -> Bytes {
+        debug_assert_eq!(self.pending(), 0);
+        self.ready = 0;
+        std::mem::take(&mut self.bytes).into()
     }
 
     /// Takes over a part of the payload data.
@@ -74,11 +92,7 @@ impl Payload {
 
     /// Unmasks and validates what has come.
     pub(crate) fn receive(&mut self, mask: Option<MaskKey>) -> Result<(), InvalidUtf8> {
-        let part = &mut self.bytes[self.ready..];
-        let ascii = mask.is_some_and(|key| key.apply(part));
-        if let Some(utf8) = &mut self.utf8 {
-            if ascii { utf8.push_ascii(part)? } else { utf8.push(part)? }
-        }
+        unmask(&mut self.utf8, &mut self.bytes[self.ready..], mask)?;
         self.ready = self.bytes.len();
         Ok(())
     }
@@ -101,6 +115,12 @@ impl Payload {
         }
     }
 
+    /// Whether what has come ends with a whole code point, if it is text.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.utf8.is_none_or(|utf8| utf8.is_complete())
+    }
+
+    /// How many bytes are kept.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -118,6 +138,20 @@ impl Payload {
         let end = if outlook.last { frame_end } else { outlook.limit };
         let target = arrived.saturating_mul(2).max(step).min(end);
         self.bytes.reserve_exact(target.max(needed) - len);
+    }
+}
+
+/// Unmasks a part in place, and validates it if it is of a text.
+fn unmask(
+    utf8: &mut Option<Utf8Validator>,
+    part: &mut [u8],
+    mask: Option<MaskKey>,
+) -> Result<(), InvalidUtf8> {
+    let ascii = mask.is_some_and(|key| key.apply(part));
+    match utf8 {
+        Some(utf8) if ascii => utf8.push_ascii(part),
+        Some(utf8) => utf8.push(part),
+        None => Ok(()),
     }
 }
 
@@ -192,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_buffer_read_into_grows_with_what_has_arrived() {
-        let mut payload = Payload::new(false);
+        let mut payload = Payload::new(MessageKind::Binary);
         let declared = 1 << 30;
         let mut len = 0;
         while len < 4 * MIB {
@@ -208,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_last_growth_ends_with_the_frame() {
-        let mut payload = Payload::new(false);
+        let mut payload = Payload::new(MessageKind::Binary);
         payload.push(&[1; 40_000], None, last(70_000)).expect("binary");
         assert_eq!(payload.bytes.capacity(), 70_000);
         let mut room = payload.room(last(30_000));
@@ -221,7 +255,7 @@ mod tests {
 
     #[test]
     fn one_byte_fragments_are_taken_over_in_few_allocations() {
-        let mut payload = Payload::new(false);
+        let mut payload = Payload::new(MessageKind::Binary);
         let mut allocations = 0;
         for _ in 0..10_000 {
             let before = payload.bytes.capacity();
@@ -234,7 +268,7 @@ mod tests {
 
     #[test]
     fn fragments_that_come_in_two_parts_are_taken_over_in_few_allocations() {
-        let mut payload = Payload::new(false);
+        let mut payload = Payload::new(MessageKind::Binary);
         let mut allocations = 0;
         for _ in 0..10_000 {
             for (part, rest) in [(&[0; 35][..], 64), (&[0; 29], 29)] {
@@ -250,7 +284,7 @@ mod tests {
     #[test]
     fn text_is_validated_over_the_parts_and_fails_in_the_part_that_breaks_it() {
         let key = MaskKey::from([1, 2, 3, 4]);
-        let mut payload = Payload::new(true);
+        let mut payload = Payload::new(MessageKind::Text);
         for (at, byte) in "a\u{20AC}b".bytes().enumerate() {
             let mut part = [byte];
             key.after(at).apply(&mut part);
@@ -258,14 +292,14 @@ mod tests {
         }
         assert_eq!(payload.finish(), Ok(Message::from("a\u{20AC}b")));
 
-        let mut payload = Payload::new(true);
+        let mut payload = Payload::new(MessageKind::Text);
         payload.push(b"\xE2\x82", None, last(3)).expect("valid so far");
         assert_eq!(payload.push(b"x", None, last(1)), Err(InvalidUtf8));
     }
 
     #[test]
     fn text_cut_at_the_end_is_not_text() {
-        let mut payload = Payload::new(true);
+        let mut payload = Payload::new(MessageKind::Text);
         payload.push(b"\xE2\x82", None, last(2)).expect("valid so far");
         assert_eq!(payload.finish(), Err(InvalidUtf8));
         assert_eq!(whole_message(&mut b"\xE2\x82".to_owned(), None, true), Err(InvalidUtf8));

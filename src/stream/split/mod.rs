@@ -3,9 +3,11 @@
 #[cfg(all(test, fullduplex_loom))]
 mod model;
 mod parked;
+mod parts;
 mod sender;
 mod shared;
 mod sync;
+mod watchdog;
 
 use std::{
     future::poll_fn,
@@ -15,15 +17,13 @@ use std::{
 };
 
 use futures_core::Stream;
+pub use parts::SenderTurn;
 pub use sender::{SendPermit, Sender, TrySendError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::shared::{Half, Shared, Transmit};
 use super::{Event, WebSocket, connection::Connection, line::Own};
-use crate::{
-    Error, Message,
-    proto::{CloseFrame, Received},
-};
+use crate::{Error, Message, proto::CloseFrame};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// Splits the connection: one half receives, answers pings, completes the closing handshake and judges deadlines; the
@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     pub fn split(self) -> (Receiver<S>, Sender) {
         let (line, connection) = self.connection.replace_line(());
         let shared = Arc::new(Shared::new(line, connection.timeouts.write()));
-        let sender = Sender { shared: shared.clone() as Arc<Shared<dyn Transmit>> };
+        let sender = Sender::new(shared.clone() as Arc<Shared<dyn Transmit>>);
         let ((), connection) = connection.replace_line(Half(shared));
         (Receiver { connection }, sender)
     }
@@ -87,12 +87,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
 
     /// [`recv`](Self::recv), as a poll function.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.poll_received(cx, |received| received.into_message())
+        self.visit(cx, |connection, cx| connection.poll_whole(cx, |received| received.into_message()))
     }
 
     /// [`recv_event`](Self::recv_event), as a poll function.
     pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        self.poll_received(cx, |received| Some(Event::from(received)))
+        self.visit(cx, |connection, cx| connection.poll_whole(cx, Event::of))
     }
 
     /// What the peer's Close said: `None` before one has come, and where it gave no code.
@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
     ///
     /// # Errors
     /// Both come back where the sender belongs to another connection, or has clones.
-    pub fn reunite(self, sender: Sender) -> Result<WebSocket<S>, Box<(Self, Sender)>> {
+    pub fn reunite(self, mut sender: Sender) -> Result<WebSocket<S>, Box<(Self, Sender)>> {
         let ours = Arc::as_ptr(&self.connection.line.0).cast::<()>();
         let same = std::ptr::addr_eq(ours, Arc::as_ptr(&sender.shared));
         if !same || Arc::strong_count(&sender.shared) > 2 {
@@ -123,19 +123,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
         match self.connection.line.take() {
             Some((transport, send, verdict)) => {
                 let (_half, connection) = self.connection.replace_line(Own { transport, send, verdict });
-                Ok(WebSocket { connection })
+                let mut ws = WebSocket { connection };
+                if let Some(message) = sender.take_late() {
+                    // Where nothing can be sent any more, it is lost like all that was fed and not flushed.
+                    let _closed = ws.start_send(message);
+                }
+                Ok(ws)
             }
             None => Err(Box::new((self, sender))),
         }
     }
 
-    fn poll_received<T>(
+    /// Receives, and meanwhile is known to be there.
+    fn visit<T>(
         &mut self,
         cx: &mut Context<'_>,
-        pick: impl Fn(Received<'_>) -> Option<T>,
-    ) -> Poll<Result<Option<T>, Error>> {
+        receive: impl FnOnce(&mut Connection<Half<S>>, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
         self.connection.line.0.parked.park_receiver(cx.waker());
-        let received = self.connection.poll_received(cx, pick);
+        let received = receive(&mut self.connection, cx);
         if received.is_ready() {
             self.leave();
         }

@@ -4,19 +4,19 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_sink::Sink;
-use tokio::{
-    sync::{SemaphorePermit, TryAcquireError},
-    time::timeout,
-};
+use tokio::sync::{SemaphorePermit, TryAcquireError};
 
-use super::shared::{Shared, Transmit};
+use super::{
+    shared::{Shared, Transmit},
+    watchdog::Watchdog,
+};
 use crate::{
     CloseCode, CloseFrame, Error, Message, Outgoing, Utf8Bytes,
-    proto::{MAX_CONTROL_PAYLOAD, SendError},
+    proto::{MAX_CONTROL_PAYLOAD, SendError, SendPath},
 };
 
 /// The sending half of a split connection: any number of clones, in any tasks and threads.
@@ -30,12 +30,24 @@ use crate::{
 ///
 /// Once the connection closes, or the receiver is dropped, every call gives [`Error::Closed`]; what ended the connection
 /// is told once, to whoever hears of it first.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Sender {
     pub(super) shared: Arc<Shared<dyn Transmit>>,
+    /// What was given to the sink when the room that it had been promised was gone.
+    late: Option<Message>,
+}
+
+impl Clone for Sender {
+    fn clone(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
 }
 
 impl Sender {
+    pub(super) fn new(shared: Arc<Shared<dyn Transmit>>) -> Self {
+        Self { shared, late: None }
+    }
+
     /// Queues a message and flushes: [`feed`](Self::feed), then [`flush`](Self::flush).
     ///
     /// # Errors
@@ -61,7 +73,7 @@ impl Sender {
     /// Dropped: the message is not queued. Returned: it is.
     pub async fn feed(&self, message: impl Into<Outgoing>) -> Result<(), Error> {
         let outgoing = message.into();
-        let room = self.room(outgoing.len()).await?;
+        let room = self.room(self.shared.need(outgoing.len())).await?;
         self.queue(outgoing, room)
     }
 
@@ -74,7 +86,7 @@ impl Sender {
     /// Dropping the future loses nothing: what is left stays queued.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
         let target = self.shared.flush_target();
-        async move { self.watch(poll_fn(move |cx| self.poll_flushed(target, cx))).await? }
+        async move { self.watch(poll_fn(move |cx| self.poll_flushed(target, cx))).await }
     }
 
     /// Queues a message without waiting. Where the receiver waits, it is woken and writes; else one write is attempted that
@@ -114,7 +126,7 @@ impl Sender {
     /// # Cancel safety
     /// Dropping the future, or the permit, queues nothing.
     pub async fn reserve(&self, payload_len: usize) -> Result<SendPermit<'_>, Error> {
-        Ok(SendPermit { room: self.room(payload_len).await?, sender: self, payload_len })
+        Ok(SendPermit { room: self.room(self.shared.need(payload_len)).await?, sender: self, payload_len })
     }
 
     /// Queues a ping with at most 125 bytes of payload data, ahead of queued messages, and attempts to write it.
@@ -129,8 +141,9 @@ impl Sender {
         if len > MAX_CONTROL_PAYLOAD {
             return Err(Error::Send(SendError::PingTooLong(len)));
         }
-        // It takes no room for long: it overtakes whatever waits.
-        let _room = self.room(len).await?;
+        // It overtakes the messages that wait, and so takes no room of theirs.
+        let mut watchdog = Watchdog::default();
+        poll_fn(|cx| self.poll_for(cx, &mut watchdog, |send, _| send.has_room_for_ping())).await?;
         self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
         self.shared.drive();
         Ok(())
@@ -179,8 +192,9 @@ impl Sender {
         Ok(self.shared.with_send(0, |send, key, lent| send.close(frame, key, lent))?)
     }
 
-    async fn room(&self, payload_len: usize) -> Result<SemaphorePermit<'_>, Error> {
-        let acquired = self.shared.room().acquire_many(self.shared.need(payload_len));
+    /// Waits for room.
+    pub(super) async fn room(&self, need: u32) -> Result<SemaphorePermit<'_>, Error> {
+        let acquired = self.shared.room().acquire_many(need);
         let mut acquired = pin!(acquired);
         let acquired = poll_fn(|cx| {
             let acquired = acquired.as_mut().poll(cx);
@@ -191,25 +205,41 @@ impl Sender {
             }
             acquired
         });
-        self.watch(acquired).await?.map_err(|_closed| self.shared.why_closed())
+        self.watch(acquired).await.map_err(|_closed| self.shared.why_closed())
     }
 
     /// Waits for something that the stream's taking bytes brings about, within
     /// [`write_timeout`](crate::Config::write_timeout): the receiver may not be there to judge it.
-    async fn watch<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
-        let mut work = pin!(work);
-        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-            return Ok(done);
-        }
-        let Some(limit) = self.shared.write_timeout else { return Ok(work.await) };
-        loop {
-            let moves = self.shared.moves();
-            match timeout(limit, work.as_mut()).await {
-                Ok(done) => return Ok(done),
-                // It wakes whoever waits, this call too.
-                Err(_) => self.shared.end_if_stuck_since(moves),
+    async fn watch<T>(&self, work: impl Future<Output = T>) -> T {
+        let (mut work, mut watchdog) = (pin!(work), Watchdog::default());
+        poll_fn(|cx| {
+            let done = work.as_mut().poll(cx);
+            if done.is_pending() {
+                watchdog.poll(&self.shared, cx);
             }
+            done
+        })
+        .await
+    }
+
+    /// Ready where the way out says so, which is asked again whenever the stream has taken something.
+    pub(super) fn poll_for(
+        &self,
+        cx: &mut Context<'_>,
+        watchdog: &mut Watchdog,
+        ask: impl Fn(&SendPath, usize) -> bool,
+    ) -> Poll<Result<(), Error>> {
+        if self.shared.ask(&ask)? {
+            return Poll::Ready(Ok(()));
         }
+        // Parked first, so that what happens from here on wakes it.
+        self.shared.parked.park(cx.waker());
+        self.shared.drive();
+        if self.shared.ask(&ask)? {
+            return Poll::Ready(Ok(()));
+        }
+        watchdog.poll(&self.shared, cx);
+        Poll::Pending
     }
 
     fn queue(&self, outgoing: Outgoing, room: SemaphorePermit<'_>) -> Result<(), Error> {
@@ -227,7 +257,7 @@ impl Sender {
         Ok(())
     }
 
-    fn poll_flushed(&self, target: u64, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_flushed(&self, target: u64, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self.shared.is_flushed(target) {
             Ok(true) => return Poll::Ready(Ok(())),
             Ok(false) => {}
@@ -249,7 +279,48 @@ impl Sender {
 impl Sink<Message> for Sender {
     type Error = Error;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_late(cx))?;
+        self.poll_any_room(cx)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.late = Some(message);
+        self.queue_late()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_late(cx))?;
+        self.poll_flushed(self.shared.flush_target(), cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.poll_late(cx))?;
+        match self.start_close(None) {
+            Ok(()) | Err(Error::Closed) => self.poll_flush(cx),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl Sender {
+    /// What the sink was given and is not queued.
+    pub(super) fn take_late(&mut self) -> Option<Message> {
+        self.late.take()
+    }
+
+    /// Queues what the sink was given and could not queue at once: others took the room between its being ready and
+    /// its being given a message.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.late.is_some() {
+            ready!(self.poll_any_room(cx))?;
+            self.queue_late()?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready where there is any room.
+    fn poll_any_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for attempt in 0..2 {
             if self.is_closed() {
                 return Poll::Ready(Err(self.shared.why_closed()));
@@ -265,29 +336,22 @@ impl Sink<Message> for Sender {
         Poll::Pending
     }
 
-    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        let outgoing = Outgoing::from(message);
+    /// Queues it if there is any room: it takes all that there is, where it needs more.
+    fn queue_late(&mut self) -> Result<(), Error> {
+        let Some(message) = self.late.take() else { return Ok(()) };
         let room = self.shared.room();
-        let need = self.shared.need(outgoing.len());
+        let need = self.shared.need(message.len());
         loop {
-            // All the room that there is, where that is less.
             let there = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
+            if there == 0 && !room.is_closed() {
+                self.late = Some(message);
+                return Ok(());
+            }
             match room.try_acquire_many(need.min(there)) {
-                Ok(room) => return self.queue(outgoing, room),
+                Ok(room) => return self.queue(message.into(), room),
                 Err(TryAcquireError::NoPermits) => {}
                 Err(TryAcquireError::Closed) => return Err(self.shared.why_closed()),
             }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_flushed(self.shared.flush_target(), cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.start_close(None) {
-            Ok(()) | Err(Error::Closed) => self.poll_flush(cx),
-            Err(error) => Poll::Ready(Err(error)),
         }
     }
 }

@@ -68,6 +68,8 @@ struct State {
     progressed: bool,
     /// How often the stream has taken something.
     moves: u64,
+    /// How many bytes of pings and pongs wait.
+    overtaking: usize,
     write_ended: bool,
     /// Somebody wants to write, and found the transport taken.
     wanted: bool,
@@ -130,7 +132,7 @@ struct News {
 impl State {
     /// Keeps the books after the transport was used.
     fn settle(&mut self, standing: Standing) -> News {
-        let before = (self.flushed, self.stuck);
+        let before = (self.flushed, self.overtaking, self.stuck);
         self.staged = standing.staged;
         self.stuck = standing.stuck;
         self.progressed |= standing.progressed;
@@ -140,14 +142,24 @@ impl State {
         if !self.stuck && !self.write_ended {
             self.flushed = self.fed - waiting as u64;
         }
-        let held = self.held.min(waiting + standing.staged);
+        self.overtaking = self.send.queued() - waiting;
+        News {
+            released: self.release(),
+            for_senders: self.flushed != before.0 || self.overtaking < before.1 || self.write_ended,
+            for_receiver: self.stuck && !before.2,
+        }
+    }
+
+    /// How many bytes of room are free again: those of what has been written. Whoever sends a message in parts keeps all
+    /// of it to the end.
+    fn release(&mut self) -> usize {
+        if self.send.is_message_open() {
+            return 0;
+        }
+        let held = self.held.min(self.send.queued_in_order() + self.staged);
         let released = self.held - held;
         self.held = held;
-        News {
-            released,
-            for_senders: self.flushed != before.0 || self.write_ended,
-            for_receiver: self.stuck && !before.1,
-        }
+        released
     }
 }
 
@@ -193,6 +205,7 @@ impl<S> Shared<Slot<S>> {
             write_ended: transport.is_write_ended(),
             progressed: false,
             moves: 0,
+            overtaking: send.queued() - send.queued_in_order(),
             wanted: false,
             send,
             verdict,
@@ -255,6 +268,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         let before = state.send.queued_in_order();
         let result = pool::with_lent(|lent| call(&mut state.send, key, lent));
         state.fed += (state.send.queued_in_order() - before) as u64;
+        state.overtaking = state.send.queued() - state.send.queued_in_order();
         state.held += room;
         let closing = state.send.is_close_sent();
         drop(state);
@@ -311,6 +325,27 @@ impl<T: Transmit + ?Sized> Shared<T> {
             self.parked.wake_receiver();
         }
         result
+    }
+
+    /// Gives back the room that nobody needs any more.
+    pub(super) fn release(&self) {
+        let released = self.state.lock().release();
+        self.room.add_permits(released);
+    }
+
+    /// All the room that there is.
+    pub(super) fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Asks the way out, unless nothing can be sent any more.
+    pub(super) fn ask(&self, ask: impl FnOnce(&SendPath, usize) -> bool) -> Result<bool, Error> {
+        let state = self.state.lock();
+        if state.send.is_close_sent() || state.write_ended {
+            drop(state);
+            return Err(self.why_closed());
+        }
+        Ok(ask(&state.send, state.staged))
     }
 
     /// Up to where a flush that begins now has to get.

@@ -1,0 +1,125 @@
+//! Messages in parts, over the halves of a connection.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Receiver, Sender, Visit, watchdog::Watchdog};
+use crate::{
+    Error, MessageKind,
+    proto::Received,
+    stream::{
+        reader::{MessageReader, ReceiveParts},
+        writer::{MessageWriter, SendParts},
+    },
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
+    /// Waits for the beginning of the next message, and gives the message as a stream of bytes, as
+    /// [`WebSocket::reader`](crate::WebSocket::reader).
+    ///
+    /// ```
+    /// # use fullduplex::{Error, Receiver, Sender};
+    /// # use tokio::net::TcpStream;
+    /// /// Sends back what comes, of any size, and holds little of it.
+    /// async fn echo(mut receiver: Receiver<TcpStream>, sender: Sender) -> Result<(), Error> {
+    ///     while let Some(mut message) = receiver.reader(u64::MAX).await? {
+    ///         let mut answer = sender.writer(message.kind()).await?;
+    ///         while let Some(part) = message.recv_part().await? {
+    ///             answer.feed_part(part).await?;
+    ///         }
+    ///         answer.finish().await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: the message is given by the next call, of `reader` or `recv`. Dropping the
+    /// reader gives up the message: the next call skips what is left of it.
+    pub async fn reader(&mut self, limit: u64) -> Result<Option<MessageReader<&mut Self>>, Error> {
+        let visit = Visit(&mut *self);
+        let first = poll_fn(|cx| visit.0.visit(cx, |connection, cx| connection.poll_first_part(limit, cx)));
+        let first = first.await?;
+        drop(visit);
+        Ok(first.map(|first| MessageReader::new(self, first)))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ReceiveParts for &mut Receiver<S> {
+    fn poll_received<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        pick: impl FnMut(Received<'_>) -> Option<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        self.visit(cx, |connection, cx| connection.poll_received(cx, pick))
+    }
+
+    fn leave(&mut self) {
+        Receiver::leave(self);
+    }
+}
+
+impl Sender {
+    /// Waits for its turn, and begins a message that is sent as a stream of bytes, which need never be whole in memory.
+    ///
+    /// Its turn comes when all messages that were queued before are out. Until the message is finished or dropped, the
+    /// others' messages wait, and [`try_send`](Self::try_send) finds no room; pings and pongs pass.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// Dropping the future begins nothing.
+    pub async fn writer(&self, kind: MessageKind) -> Result<MessageWriter<SenderTurn<'_>>, Error> {
+        let room = self.room(self.shared.capacity()).await?;
+        let held = room.num_permits();
+        // From here on the message holds all of it.
+        room.forget();
+        self.shared.with_send(held, |send, _, _| send.begin_message(kind))?;
+        Ok(MessageWriter::new(SenderTurn { sender: self, watchdog: Watchdog::default() }))
+    }
+}
+
+/// The turn of a [`Sender`] that sends a message in parts, while the others wait: what [`Sender::writer`] waits for.
+#[derive(Debug)]
+pub struct SenderTurn<'a> {
+    sender: &'a Sender,
+    watchdog: Watchdog,
+}
+
+impl SendParts for SenderTurn<'_> {
+    fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
+        self.sender.poll_for(cx, &mut self.watchdog, |send, staged| send.has_room(len, staged))
+    }
+
+    fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
+        let shared = &self.sender.shared;
+        Ok(shared.with_send(0, |send, key, lent| send.send_part(part, last, key, lent))?)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let shared = &self.sender.shared;
+        let flushed = self.sender.poll_flushed(shared.flush_target(), cx);
+        if flushed.is_pending() {
+            self.watchdog.poll(shared, cx);
+        }
+        flushed
+    }
+
+    fn abandon(&mut self) {
+        let shared = &self.sender.shared;
+        shared.with_send(0, |send, key, lent| send.abandon_message(key, lent));
+        shared.release();
+        if !shared.parked.wake_receiver() {
+            shared.drive();
+        }
+    }
+}
