@@ -69,6 +69,9 @@ unit() {
   timeout -k 10 $hangs cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
 }
 
+# A message of 10 GiB, which takes minutes without optimisation.
+large() { timeout -k 10 $hangs cargo test "${locked[@]}" --all-features --release --test large; }
+
 # The core's own tests, then the integration tests, under AddressSanitizer.
 asan() {
   local host
@@ -210,6 +213,7 @@ readonly steps=(
   "check docs"
   "tests unit"
   "check release"
+  "tests large"
   "tests peers"
   "tests autobahn"
   "tests loom"

@@ -9,6 +9,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "the examples against Python's websockets and Node's ws, under valgrind too",
         "bash tests/all.sh release peers",
     ),
+    ("a message of 10 GiB, in a release build; here it has 32 MiB", "bash tests/all.sh large"),
     ("the split connection under the model checker loom", "bash tests/all.sh loom"),
     ("the tests under AddressSanitizer", "bash tests/all.sh asan"),
     ("the fuzz targets, 20 seconds each", "bash tests/all.sh fuzz"),

@@ -5,7 +5,7 @@ mod support;
 use fullduplex::{CloseFrame, Config, Message, Role, proto::ProtocolError};
 use proptest::prelude::*;
 use support::{
-    drive::{Outcome, drive},
+    drive::{Outcome, drive, drive_in_parts},
     frames::{Frame, binary, close, close_empty, continuation, frame, ping, pong, text},
 };
 
@@ -46,6 +46,22 @@ proptest! {
         prop_assert_eq!(&whole, &drive(Role::Server, &config, &wire, &[1]));
         prop_assert_eq!(&whole, &drive(Role::Server, &config, &wire, &cut));
         prop_assert_eq!(&whole, &drive(Role::Server, &config, &wire, &[64 << 10]));
+    }
+}
+
+proptest! {
+    #[test]
+    fn in_parts_or_whole_the_same_comes_of_it(
+        frames in proptest::collection::vec(any_frame(), 0..12),
+        cut in proptest::collection::vec(0_usize..300, 1..60),
+        parts in proptest::collection::vec(any::<bool>(), 1..20),
+    ) {
+        let wire: Vec<u8> = frames.iter().flat_map(Frame::build).collect();
+        // Of the limits, a reader has that of the whole message alone.
+        let config = Config::new().max_message_size(100_000).max_frame_size(usize::MAX).max_fragments(u32::MAX);
+        let whole = drive(Role::Server, &config, &wire, &[usize::MAX]);
+        prop_assert_eq!(&whole, &drive_in_parts(Role::Server, &config, &wire, &cut, &[true]));
+        prop_assert_eq!(&whole, &drive_in_parts(Role::Server, &config, &wire, &cut, &parts));
     }
 }
 

@@ -1,6 +1,8 @@
-//! However the same bytes are cut into reads, the same comes of them.
+//! However the same bytes are cut into reads, and whether messages are taken whole or in parts, the same comes of them.
 
 #![no_main]
+
+use std::array;
 
 use arbitrary::Arbitrary;
 use fullduplex::{Config, Role};
@@ -9,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../tests/support/drive.rs"]
 mod drive;
 
-use drive::drive;
+use drive::{drive, drive_in_parts};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
@@ -30,5 +32,13 @@ fuzz_target!(|input: Input<'_>| {
     }
     let whole = drive(role, &config, &wire, &[usize::MAX]);
     assert_eq!(whole, drive(role, &config, &wire, &[1]));
-    assert_eq!(whole, drive(role, &config, &wire, &input.reads.map(usize::from)));
+    let reads = input.reads.map(usize::from);
+    assert_eq!(whole, drive(role, &config, &wire, &reads));
+
+    // In parts: of the limits, those have that of the whole message alone.
+    let config = config.max_frame_size(usize::MAX).max_fragments(u32::MAX);
+    let whole = drive(role, &config, &wire, &[usize::MAX]);
+    let parts: [bool; 8] = array::from_fn(|bit| input.repeat >> bit & 1 == 1);
+    assert_eq!(whole, drive_in_parts(role, &config, &wire, &reads, &[true]));
+    assert_eq!(whole, drive_in_parts(role, &config, &wire, &reads, &parts));
 });

@@ -1,9 +1,9 @@
 //! Drives a receive path over bytes that are cut into reads in any way, and tells all that came of it.
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use fullduplex::{
-    CloseFrame, Config, Message, Role,
-    proto::{ProtocolError, ReceivePath, Received, Want},
+    CloseFrame, Config, Message, MessageKind, Role, Utf8Bytes,
+    proto::{Part, ProtocolError, ReceivePath, Received, Want},
 };
 
 /// What came of the bytes, in order.
@@ -19,8 +19,22 @@ pub enum Outcome {
 /// Receives `wire` in reads of these lengths (0 counts as 1), the last of them again and again.
 ///
 /// Reads go where the path wants them, so that large payloads take both ways in.
-pub fn drive(role: Role, config: &Config, mut wire: &[u8], reads: &[usize]) -> Vec<Outcome> {
+pub fn drive(role: Role, config: &Config, wire: &[u8], reads: &[usize]) -> Vec<Outcome> {
+    drive_in_parts(role, config, wire, reads, &[false])
+}
+
+/// The same, where `parts` says from step to step, over and over, whether the message under way, or the next, is taken in
+/// parts, which are put together again here.
+pub fn drive_in_parts(
+    role: Role,
+    config: &Config,
+    mut wire: &[u8],
+    reads: &[usize],
+    parts: &[bool],
+) -> Vec<Outcome> {
     let mut path = ReceivePath::new(role, config);
+    let limit = config.max_message_size as u64;
+    let mut choices = Choices { parts: parts.iter().cycle(), limit, joined: None };
     let mut outcomes = Vec::new();
     let mut reads = reads.iter().copied();
     let mut read = usize::MAX;
@@ -43,7 +57,7 @@ pub fn drive(role: Role, config: &Config, mut wire: &[u8], reads: &[usize]) -> V
             }
             continue;
         }
-        receive_all(&mut path, &mut part.to_vec(), &mut outcomes);
+        receive_all(&mut path, &mut part.to_vec(), &mut choices, &mut outcomes);
     }
     if let Err(error) = path.receive_eof() {
         outcomes.push(Outcome::Error(error));
@@ -51,18 +65,59 @@ pub fn drive(role: Role, config: &Config, mut wire: &[u8], reads: &[usize]) -> V
     outcomes
 }
 
-fn receive_all(path: &mut ReceivePath, mut unread: &mut [u8], outcomes: &mut Vec<Outcome>) {
+/// Which messages are taken in parts, and what has come of one.
+struct Choices<'a> {
+    parts: std::iter::Cycle<std::slice::Iter<'a, bool>>,
+    limit: u64,
+    joined: Option<Vec<u8>>,
+}
+
+impl Choices<'_> {
+    fn choose(&mut self, path: &mut ReceivePath) {
+        if path.is_inside_parts() {
+            return;
+        }
+        if self.parts.next() != Some(&true) {
+            path.receive_whole();
+        } else if let Some((_, kept)) = path.receive_parts(self.limit) {
+            self.joined = Some(kept.to_vec());
+        }
+    }
+
+    /// The message, if that was the last of it.
+    fn join(&mut self, part: Part<'_>) -> Option<Outcome> {
+        let joined = self.joined.get_or_insert_default();
+        joined.extend_from_slice(part.payload);
+        if !part.last {
+            return None;
+        }
+        let whole = Bytes::from(self.joined.take().unwrap_or_default());
+        Some(Outcome::Message(match part.kind {
+            MessageKind::Text => Message::Text(Utf8Bytes::try_from(whole).expect("it was validated")),
+            MessageKind::Binary => Message::Binary(whole),
+        }))
+    }
+}
+
+fn receive_all(
+    path: &mut ReceivePath,
+    mut unread: &mut [u8],
+    choices: &mut Choices<'_>,
+    outcomes: &mut Vec<Outcome>,
+) {
     while !unread.is_empty() {
+        choices.choose(path);
         let step = match path.receive(unread) {
             Ok(step) => step,
             Err(error) => return outcomes.push(Outcome::Error(error)),
         };
         let consumed = step.consumed;
-        outcomes.extend(step.received.map(|received| match received {
-            Received::Message(message) => Outcome::Message(message),
-            Received::Ping(payload) => Outcome::Ping(payload.to_vec()),
-            Received::Pong(payload) => Outcome::Pong(payload.to_vec()),
-            Received::Close(frame) => Outcome::Close(frame),
+        outcomes.extend(step.received.and_then(|received| match received {
+            Received::Message(message) => Some(Outcome::Message(message)),
+            Received::Part(part) => choices.join(part),
+            Received::Ping(payload) => Some(Outcome::Ping(payload.to_vec())),
+            Received::Pong(payload) => Some(Outcome::Pong(payload.to_vec())),
+            Received::Close(frame) => Some(Outcome::Close(frame)),
             _ => unreachable!("all that there is"),
         }));
         assert!(consumed > 0, "nothing was taken in, and no error told");
