@@ -6,7 +6,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("what the lines below need, once", "bash tests/setup.sh"),
     ("the Autobahn test suite, both roles", "bash tests/all.sh release autobahn"),
     (
-        "the examples against Python's websockets and Node's ws, under valgrind too",
+        "the examples against Python's websockets and Node's ws, under valgrind too; the chat's page in Chromium",
         "bash tests/all.sh release peers",
     ),
     ("a message of 10 GiB, in a release build; here it has 32 MiB", "bash tests/all.sh large"),

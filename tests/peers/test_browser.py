@@ -1,7 +1,7 @@
 """The chat's page in a real browser: two windows of Chromium, each in a browser of its own.
 
-The browsers have no display. `target/browser` gets a picture of both windows, and of a window that does not show what is
-waited for.
+The browsers have no display. `target/browser` gets a picture of both windows, and of a window that does not show what
+is waited for.
 """
 
 import os
@@ -181,12 +181,17 @@ def open_window(browsers, start):
 
 
 @pytest.fixture
-def two(start, open_window):
-    """Two windows, whose members know of each other."""
-    chat = start()
-    ann = open_window(chat, "/?name=ann")
+def ann(start, open_window):
+    """A window in a chat, once its member is one: a page is loaded before that."""
+    ann = open_window(start(), "/?name=ann")
     ann.expect("* you are ann, others here: 0")
-    bob = open_window(chat, "/?name=bob")
+    return ann
+
+
+@pytest.fixture
+def two(ann, open_window):
+    """Two windows, whose members know of each other."""
+    bob = open_window(ann.chat, "/?name=bob")
     bob.expect("* you are bob, others here: 1")
     ann.expect("* bob joined")
     return ann, bob
@@ -329,21 +334,17 @@ def test_window_without_a_seat_is_told(start, open_window):
     assert "503" in complaint
 
 
-def test_newest_line_stays_in_view(start, open_window):
-    chat = start()
-    ann = open_window(chat, "/?name=ann")
-    with chat.join("bob", 1) as bob:
+def test_newest_line_stays_in_view(ann):
+    with ann.chat.join("bob", 1) as bob:
         for number in range(100):
             bob.send(f"line {number}")
         texts = [f"bob: line {number}" for number in range(100)]
-        ann.expect("* you are ann, others here: 0", "* bob joined", *texts)
+        ann.expect("* bob joined", *texts)
         ann.wait_until(lambda: ann.is_in_view("last"), "the last line")
 
 
-def test_who_reads_earlier_lines_is_left_there_until_a_line_of_their_own(start, open_window):
-    chat = start()
-    ann = open_window(chat, "/?name=ann")
-    with chat.join("bob", 1) as bob:
+def test_who_reads_earlier_lines_is_left_there_until_a_line_of_their_own(ann):
+    with ann.chat.join("bob", 1) as bob:
         for number in range(100):
             bob.send(f"line {number}")
         ann.wait_until(lambda: len(ann.lines()) == 102, "all lines")
@@ -358,10 +359,8 @@ def test_who_reads_earlier_lines_is_left_there_until_a_line_of_their_own(start, 
         assert ann.lines()[-1] == "you: my own"
 
 
-def test_oldest_lines_go(start, open_window):
-    chat = start()
-    ann = open_window(chat, "/?name=ann")
-    with chat.join("bob", 1) as bob:
+def test_oldest_lines_go(ann):
+    with ann.chat.join("bob", 1) as bob:
         for number in range(MAX_LINES + 100):
             bob.send(f"line {number}")
         last = f"bob: line {MAX_LINES + 99}"
