@@ -1,0 +1,69 @@
+//! One message to a thousand connections, over loopback TCP, each of them received from at the same time.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use tokio::time::timeout;
+
+use crate::{
+    child::{Child, Job},
+    frames::{Kind, put_unmasked},
+    load::{self, PATIENCE},
+    peers::{self, Peer},
+    report::{Better, Section, Target, interleave, whole},
+    server::BROADCAST,
+    settings::Settings,
+};
+
+pub fn run(settings: &Settings) -> Result<Vec<Section>> {
+    let runtime = load::runtime()?;
+    // Whole, a connection is not sent to by one task and received from by another.
+    let peers: Vec<_> = peers::active().into_iter().filter(|peer| peer.name() != "fullduplex").collect();
+    let about = format!(
+        "A binary message of {} bytes to {} connections over loopback TCP, one after the other by one task, while a task \
+         for each connection receives.",
+        BROADCAST.len(),
+        whole(settings.broadcast_connections)
+    );
+    let mut section = Section::new("Broadcast", "as the row says", &about, &peers);
+    section.add_row("ns of server CPU per connection", Better::Lower, Target::None, true);
+    section.add_row("µs until the last connection has it", Better::Lower, Target::None, false);
+    interleave(settings.rounds, 1, peers.len(), |_, column| {
+        match runtime.block_on(measure(settings, peers[column])) {
+            Ok((cpu, latency)) => {
+                section.record(0, column, cpu);
+                section.record(1, column, latency);
+            }
+            Err(error) => section.fail(0, column, &error),
+        }
+    });
+    Ok(vec![section])
+}
+
+async fn measure(settings: &Settings, peer: &dyn Peer) -> Result<(f64, f64)> {
+    let count = settings.broadcast_connections;
+    let mut child = Child::start(peer, Job::Broadcast(count))?;
+    // All at once: the server accepts all of them before it answers the first.
+    let mut connections = load::open_many(child.address, count, count).await?;
+    let mut frame = Vec::new();
+    put_unmasked(&mut frame, Kind::Binary, BROADCAST);
+    let mut started = None;
+    for turn in 0..=settings.broadcasts {
+        if turn == 1 {
+            started = Some((Instant::now(), child.cpu_time()?));
+        }
+        child.order("send")?;
+        let all = async {
+            for connection in &mut connections {
+                connection.expect(&frame, turn == 0).await?;
+            }
+            anyhow::Ok(())
+        };
+        timeout(PATIENCE, all).await.context("the broadcast did not come")??;
+        child.answer()?;
+    }
+    let (begin, cpu) = started.context("no broadcast was measured")?;
+    let elapsed = begin.elapsed();
+    let (cpu, turns) = (child.cpu_time()?.saturating_sub(cpu), settings.broadcasts as f64);
+    Ok((cpu.as_nanos() as f64 / turns / count as f64, elapsed.as_micros() as f64 / turns))
+}

@@ -1,0 +1,95 @@
+//! The server as the load generator sees it: a child process, with its address, its clock and its memory.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    process::{ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    machine,
+    peers::{Manner, Peer},
+};
+
+#[derive(Debug)]
+pub struct Child {
+    process: std::process::Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    pub address: SocketAddr,
+}
+
+/// What the server is to do.
+#[derive(Debug, Clone, Copy)]
+pub enum Job {
+    Echo(Manner),
+    /// Echo, its allocated bytes counted.
+    Count(Manner),
+    Open,
+    Broadcast(usize),
+}
+
+impl Child {
+    pub fn start(peer: &dyn Peer, job: Job) -> Result<Self> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["serve", "--peer", peer.name()]);
+        match job {
+            Job::Echo(manner) => command.args(["--manner", name(manner)]),
+            Job::Count(manner) => command.args(["--count", "--manner", name(manner)]),
+            Job::Open => command.arg("--open"),
+            Job::Broadcast(connections) => command.args(["--broadcast", &connections.to_string()]),
+        };
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let orders = process.stdin.take().context("no standard input")?;
+        let answers = process.stdout.take().context("no standard output")?;
+        let mut child =
+            Self { process, orders, answers: BufReader::new(answers), address: ([127, 0, 0, 1], 0).into() };
+        let port = child.answer()?.parse()?;
+        child.address.set_port(port);
+        Ok(child)
+    }
+
+    /// Gives an order; [`answer`](Self::answer) takes the answer to it.
+    pub fn order(&mut self, order: &str) -> Result<()> {
+        Ok(writeln!(self.orders, "{order}")?)
+    }
+
+    pub fn answer(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        anyhow::ensure!(!line.is_empty(), "the server ended");
+        Ok(line.trim().to_owned())
+    }
+
+    pub fn cpu_time(&self) -> Result<Duration> {
+        machine::cpu_time(self.process.id())
+    }
+
+    pub fn resident_bytes(&self) -> Result<u64> {
+        machine::resident_bytes(self.process.id())
+    }
+
+    pub fn allocated_bytes(&mut self) -> Result<i64> {
+        self.order("stat")?;
+        Ok(self.answer()?.parse()?)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _killed = self.process.kill();
+        let _waited = self.process.wait();
+    }
+}
+
+fn name(manner: Manner) -> &'static str {
+    match manner {
+        Manner::Best => "best",
+        Manner::Plain => "plain",
+    }
+}

@@ -1,0 +1,77 @@
+//! The document around the tables: where, what, which versions, and what the reader must know of each column.
+
+use std::fmt::Write;
+
+use crate::{machine, peers, report::Section, settings::Settings};
+
+/// The versions are those that were built.
+const LOCK: &str = include_str!("../Cargo.lock");
+
+pub fn markdown(sections: &[&Section], command: &str, settings: &Settings) -> String {
+    let mut out = format!(
+        "# fullduplex and its peers\n\n\
+         Made by `{command}` in `benches/peers`, {}.\n\n\
+         Machine: {}. The server has one core, the load generator another; in memory there is one thread.\n\n\
+         A figure is the median of the rounds; behind it in brackets, how many times the best peer that is. Lower is \
+         better, except for what is per second. Targets are judged by the column `fullduplex`. A dash: it has no such \
+         thing, or failed, which is said below its table.\n\n",
+        rounds(settings),
+        machine::describe()
+    );
+    for section in sections {
+        out.push_str(&section.to_markdown());
+        out.push('\n');
+    }
+    put_columns(&mut out);
+    put_rules(&mut out);
+    out
+}
+
+/// For the plot, in one line.
+pub fn subtitle(settings: &Settings) -> String {
+    format!("{}; medians, {}", machine::describe(), rounds(settings))
+}
+
+fn rounds(settings: &Settings) -> String {
+    match settings.rounds {
+        1 => "one round".to_owned(),
+        rounds => format!("{rounds} rounds, the peers in turn"),
+    }
+}
+
+fn put_columns(out: &mut String) {
+    out.push_str("## Columns\n\n| | version | |\n|---|---|---|\n");
+    for peer in peers::ALL {
+        let version = peer.package().and_then(version).unwrap_or("");
+        let _ = writeln!(out, "| {} | {version} | {} |", peer.name(), peer.notes());
+    }
+    out.push('\n');
+}
+
+fn put_rules(out: &mut String) {
+    out.push_str(
+        "All have the same runtime (tokio, one thread), accept loop, `TCP_NODELAY`, allocator (the system's), compiler \
+         flags and profile (release, fat LTO, one codegen unit), and the defaults of their own configuration, unless the \
+         column's line says otherwise. The load generator uses no WebSocket library; it checks the first answer of each \
+         connection byte for byte, and the length of all others. In memory, the first message is checked so. uWebSockets \
+         is C++ and not on crates.io: it is not measured here.\n",
+    );
+}
+
+/// The version of a package, from the lock file.
+fn version(package: &str) -> Option<&'static str> {
+    let (_, rest) = LOCK.split_once(&format!("\nname = \"{package}\"\nversion = \""))?;
+    Some(rest.split_once('"')?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_has_a_version() {
+        for package in peers::ALL.iter().filter_map(|peer| peer.package()) {
+            assert!(version(package).is_some_and(|version| version.contains('.')), "{package}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Opening handshakes: TCP connection, request, response, and the connection's end, each library by its own handshake.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use tokio::{
+    task::{LocalSet, spawn_local},
+    time::sleep,
+};
+
+use crate::{
+    child::{Child, Job},
+    load::{self, Connection, OPENING, PATIENCE},
+    peers::{self, Peer},
+    report::{Better, Section, Target, interleave},
+    settings::Settings,
+};
+
+/// Columns that open no connection of their own, or as another column does.
+const LEFT_OUT: [&str; 3] = ["bare loop", "fullduplex, split", "web-socket"];
+
+pub fn run(settings: &Settings) -> Result<Vec<Section>> {
+    let runtime = load::runtime()?;
+    let peers: Vec<_> = peers::active().into_iter().filter(|peer| !LEFT_OUT.contains(&peer.name())).collect();
+    let about = format!(
+        "Over loopback TCP, {OPENING} at a time, from accepting the TCP connection to its end; the request has no \
+         header that is not needed. fastwebsockets and yawc open connections by hyper; web-socket has no handshake."
+    );
+    let mut section = Section::new("Opening handshakes", "as the row says", &about, &peers);
+    section.add_row("ns of server CPU per handshake", Better::Lower, Target::None, true);
+    section.add_row("handshakes per second", Better::Higher, Target::None, false);
+    interleave(settings.rounds, 1, peers.len(), |_, column| {
+        match LocalSet::new().block_on(&runtime, measure(settings, peers[column])) {
+            Ok((cpu, rate)) => {
+                section.record(0, column, cpu);
+                section.record(1, column, rate);
+            }
+            Err(error) => section.fail(0, column, &error),
+        }
+    });
+    Ok(vec![section])
+}
+
+async fn measure(settings: &Settings, peer: &dyn Peer) -> Result<(f64, f64)> {
+    let child = Child::start(peer, Job::Open)?;
+    // The first is a check, and warms up what is made once.
+    Connection::open(child.address).await?;
+    let opened = Rc::new(Cell::new(0_u64));
+    let failed = Rc::new(Cell::new(false));
+    for _ in 0..OPENING {
+        let (opened, failed, address) = (opened.clone(), failed.clone(), child.address);
+        spawn_local(async move {
+            while Connection::open(address).await.is_ok() {
+                opened.set(opened.get() + 1);
+            }
+            failed.set(true);
+        });
+    }
+    sleep(settings.warm_up).await;
+    let (begin, cpu, before) = (Instant::now(), child.cpu_time()?, opened.get());
+    while begin.elapsed() < settings.measured || (opened.get() - before < 200 && begin.elapsed() < PATIENCE) {
+        sleep(settings.measured / 8).await;
+    }
+    let (elapsed, cpu) = (begin.elapsed(), child.cpu_time()?.saturating_sub(cpu));
+    ensure!(!failed.get(), "an opening handshake failed");
+    Ok(rates(opened.get() - before, cpu, elapsed))
+}
+
+fn rates(count: u64, cpu: Duration, elapsed: Duration) -> (f64, f64) {
+    (cpu.as_nanos() as f64 / count as f64, count as f64 / elapsed.as_secs_f64())
+}

@@ -1,0 +1,162 @@
+//! The load: connections that send and count bytes, without any WebSocket library.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    runtime::{self, Runtime},
+    time::timeout,
+};
+
+use crate::{
+    frames::Window,
+    peers::{ACCEPT, KEY},
+};
+
+/// After this long without an answer, a server is taken to have failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How many connections are opened at a time.
+pub const OPENING: usize = 64;
+
+pub fn runtime() -> io::Result<Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// A connection, its opening handshake done and checked.
+#[derive(Debug)]
+pub struct Connection {
+    tcp: TcpStream,
+    room: Vec<u8>,
+}
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Result<Self> {
+        let opened = timeout(PATIENCE, Self::try_open(address)).await;
+        opened.context("no answer to the opening handshake")?
+    }
+
+    async fn try_open(address: SocketAddr) -> Result<Self> {
+        let mut tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        // Reset at its end: else the ports of closed connections would be taken for a minute.
+        tcp.set_zero_linger()?;
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        tcp.write_all(request.as_bytes()).await?;
+        let mut head = Vec::with_capacity(512);
+        while !head.ends_with(b"\r\n\r\n") {
+            ensure!(tcp.read_buf(&mut head).await? > 0, "the server hung up in the opening handshake");
+        }
+        let head = String::from_utf8(head)?;
+        ensure!(head.starts_with("HTTP/1.1 101 ") && head.contains(ACCEPT), "refused: {head}");
+        Ok(Self { tcp, room: Vec::new() })
+    }
+
+    /// Sends a window, and receives all that comes back; the first time, checks it byte for byte.
+    pub async fn exchange(&mut self, window: &Window, check: bool) -> Result<()> {
+        let (mut sent, mut received) = (0, 0);
+        self.room.resize(window.answer.len().clamp(4 << 10, 256 << 10), 0);
+        let exchanged = poll_fn(|cx| self.poll_exchange(window, check, &mut sent, &mut received, cx));
+        exchanged.await.context("the exchange failed")
+    }
+
+    /// Sends and receives at the same time: else both ends could wait for each other with full buffers.
+    fn poll_exchange(
+        &mut self,
+        window: &Window,
+        check: bool,
+        sent: &mut usize,
+        received: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while *sent < window.request.len() {
+            match Pin::new(&mut self.tcp).poll_write(cx, &window.request[*sent..])? {
+                Poll::Ready(len) => *sent += len,
+                Poll::Pending => break,
+            }
+        }
+        while *received < window.answer.len() {
+            let mut room = ReadBuf::new(&mut self.room);
+            match Pin::new(&mut self.tcp).poll_read(cx, &mut room)? {
+                Poll::Ready(()) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+            let part = room.filled();
+            let expected = window.answer.get(*received..*received + part.len());
+            if part.is_empty() || expected.is_none() || (check && expected != Some(part)) {
+                let what =
+                    if part.is_empty() { "the server hung up" } else { "the echo is not what was sent" };
+                return Poll::Ready(Err(io::Error::other(what)));
+            }
+            *received += part.len();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Receives exactly these bytes.
+    pub async fn expect(&mut self, answer: &[u8], check: bool) -> Result<()> {
+        self.room.resize(answer.len(), 0);
+        self.tcp.read_exact(&mut self.room).await?;
+        ensure!(!check || self.room == answer, "what came is not what was sent");
+        Ok(())
+    }
+
+    /// Answers pings until it is told to stop; then echoes once more.
+    pub async fn answer_pings(
+        mut self,
+        window: Window,
+        pings: Rc<Cell<u64>>,
+        stop: Rc<Cell<bool>>,
+    ) -> Result<()> {
+        while !stop.get() {
+            let mut header = [0; 2];
+            // Short of a ping's interval, so that it is seen soon when to stop.
+            match timeout(Duration::from_secs(1), self.tcp.peek(&mut header)).await {
+                Err(_) => continue,
+                Ok(read) => ensure!(read? > 0, "the server hung up"),
+            }
+            self.tcp.read_exact(&mut header).await?;
+            ensure!(header[0] == 0x89 && header[1] <= 125, "not a ping");
+            let mut payload = vec![0; usize::from(header[1])];
+            self.tcp.read_exact(&mut payload).await?;
+            // A pong with a masking key of zeros.
+            let mut pong = vec![0x8A, 0x80 | header[1], 0, 0, 0, 0];
+            pong.extend_from_slice(&payload);
+            self.tcp.write_all(&pong).await?;
+            pings.set(pings.get() + 1);
+        }
+        self.exchange(&window, true).await
+    }
+
+    /// Gives back what receiving took.
+    pub fn forget_room(&mut self) {
+        self.room = Vec::new();
+    }
+}
+
+/// As many connections, this many of them opened at a time.
+pub async fn open_many(address: SocketAddr, count: usize, at_once: usize) -> Result<Vec<Connection>> {
+    let opening = stream::iter(0..count).map(|_| Connection::open(address)).buffer_unordered(at_once);
+    opening.try_collect().await
+}
+
+/// One window on each connection, checked, and with an end to patience.
+pub async fn warm_up(connections: &mut [Connection], window: &Window) -> Result<()> {
+    let all = stream::iter(connections).map(|one| one.exchange(window, true)).buffer_unordered(OPENING);
+    timeout(PATIENCE, all.try_collect::<()>()).await.context("the first echo did not come")?
+}

@@ -1,0 +1,187 @@
+//! fullduplex beside its peers, measured in one run.
+//!
+//! ```text
+//! cargo run --release -- --markdown peers.md --svg peers.svg
+//! ```
+//!
+//! Each section is a file, each peer is a file. Servers are child processes: this program again, with `serve`.
+#![deny(unsafe_code, missing_debug_implementations)]
+
+mod broadcast;
+mod child;
+mod counting;
+mod crowd;
+mod curves;
+mod document;
+mod echo;
+mod frames;
+mod handshakes;
+mod latency;
+mod load;
+mod machine;
+mod memory;
+mod memory_stream;
+mod peers;
+mod plot;
+mod receive;
+mod report;
+mod scale;
+mod send;
+mod server;
+mod settings;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use self::{report::Section, scale::Curve, settings::Settings};
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+/// Measures fullduplex beside its peers, and prints the tables.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Only these sections, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// How often each cell is measured; the median is shown.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// One short round, to see that everything runs; its figures are rough.
+    #[arg(long, conflicts_with = "rounds")]
+    quick: bool,
+    /// Write the tables as Markdown.
+    #[arg(long, value_name = "PATH")]
+    markdown: Option<PathBuf>,
+    /// Write a plot as SVG: bars, or, of the scale section alone, curves.
+    #[arg(long, value_name = "PATH")]
+    svg: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The server of a measurement; this program starts it itself.
+    #[command(hide = true)]
+    Serve(server::ServeArgs),
+    /// A million connections in memory; this program starts it itself.
+    #[command(hide = true)]
+    Crowd(crowd::CrowdArgs),
+}
+
+/// The sections, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Receive,
+    Send,
+    Echo,
+    Broadcast,
+    Handshakes,
+    Memory,
+    Latency,
+    /// Only where it is asked for: it takes long.
+    Scale,
+}
+
+/// What was measured.
+#[derive(Debug, Default)]
+struct Results {
+    sections: Vec<Section>,
+    curves: Vec<Curve>,
+}
+
+impl Results {
+    fn measure(&mut self, part: Part, settings: &Settings) -> Result<()> {
+        let sections = match part {
+            Part::Receive => receive::run(settings),
+            Part::Send => send::run(settings),
+            Part::Echo => echo::run(settings),
+            Part::Broadcast => broadcast::run(settings),
+            Part::Handshakes => handshakes::run(settings),
+            Part::Memory => memory::run(settings),
+            Part::Latency => latency::run(settings),
+            Part::Scale => {
+                let (sections, curves) = scale::run(settings)?;
+                self.curves = curves;
+                Ok(sections)
+            }
+        };
+        self.sections.extend(sections?);
+        Ok(())
+    }
+
+    fn all(&self) -> Vec<&Section> {
+        self.sections.iter().chain(self.curves.iter().map(|curve| &curve.section)).collect()
+    }
+
+    /// The bars, or, where only those were measured, the curves.
+    fn svg(&self, subtitle: &str) -> String {
+        if self.sections.iter().any(Section::is_plotted) {
+            plot::svg(&self.sections, subtitle)
+        } else {
+            curves::svg(&self.curves, subtitle)
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.command {
+        Some(Command::Serve(serve)) => server::run(serve),
+        Some(Command::Crowd(crowd)) => crowd::run(crowd),
+        None => measure(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(args: &Args) -> Result<()> {
+    machine::pin_to(machine::cores() - 1)?;
+    machine::raise_file_limit()?;
+    let settings = if args.quick { Settings::quick() } else { Settings::full(args.rounds) };
+    let mut results = Results::default();
+    for part in Part::value_variants() {
+        if args.only.contains(part) || (args.only.is_empty() && *part != Part::Scale) {
+            eprintln!("{part:?}");
+            results.measure(*part, &settings)?;
+        }
+    }
+    let tables = document::markdown(&results.all(), &command(args), &settings);
+    print!("{tables}");
+    if let Some(path) = &args.markdown {
+        fs::write(path, &tables).context("cannot write the Markdown")?;
+    }
+    if let Some(path) = &args.svg {
+        fs::write(path, results.svg(&document::subtitle(&settings))).context("cannot write the plot")?;
+    }
+    anyhow::ensure!(results.all().iter().all(|section| section.failures.is_empty()), "some cells failed");
+    Ok(())
+}
+
+/// The command that makes the same tables again, without this machine's paths.
+fn command(args: &Args) -> String {
+    let mut command = "cargo run --release".to_owned();
+    let only: Vec<String> = args.only.iter().map(|part| format!("{part:?}").to_lowercase()).collect();
+    let mut options = Vec::new();
+    if !only.is_empty() {
+        options.push(format!("--only {}", only.join(",")));
+    }
+    if args.quick {
+        options.push("--quick".to_owned());
+    } else if args.rounds != 5 {
+        options.push(format!("--rounds {}", args.rounds));
+    }
+    if !options.is_empty() {
+        command += &format!(" -- {}", options.join(" "));
+    }
+    command
+}

@@ -1,0 +1,84 @@
+//! Memory of an idle connection: what the server's process holds more, divided by the connections.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio::time::sleep;
+
+use crate::{
+    child::{Child, Job},
+    frames::{Kind, Window},
+    load::{self, Connection, OPENING},
+    machine,
+    peers::{self, Manner, Peer},
+    report::{Better, Section, Target, interleave, whole},
+    settings::Settings,
+};
+
+/// User-space bytes, TCP stream and task included.
+const TARGET: f64 = 1200.0;
+
+/// Connections that are there before, so that what is made once is not counted.
+const FIRST: usize = 16;
+
+/// How long the server has to come to rest.
+const REST: Duration = Duration::from_millis(200);
+
+/// Files that are not connections.
+const OTHER_FILES: usize = 100;
+
+pub fn run(settings: &Settings) -> Result<Vec<Section>> {
+    let runtime = load::runtime()?;
+    let count = settings.idle_connections.min(machine::raise_file_limit()?.saturating_sub(OTHER_FILES));
+    ensure!(count > FIRST, "too few files may be open");
+    let peers = peers::ALL;
+    let about = format!(
+        "User-space bytes for each of {} idle connections over loopback TCP: task, TCP stream and library, by the \
+         plain loop, where it holds less; before and after one echo of 512 bytes. Resident memory (RSS), and what is \
+         allocated. The bare loop is a task with a TCP stream and no state.",
+        whole(count)
+    );
+    let mut section = Section::new("Memory of an idle connection", "bytes", &about, peers);
+    section.add_row("resident, before the first message", Better::Lower, Target::None, false);
+    section.add_row("resident, after an echo", Better::Lower, Target::AtMost(TARGET), true);
+    section.add_row("allocated, before the first message", Better::Lower, Target::None, false);
+    section.add_row("allocated, after an echo", Better::Lower, Target::AtMost(TARGET), false);
+    interleave(settings.rounds, 1, peers.len(), |_, column| {
+        match runtime.block_on(measure(peers[column], count)) {
+            Ok(bytes) => {
+                for (row, value) in bytes.into_iter().enumerate() {
+                    section.record(row, column, value);
+                }
+            }
+            Err(error) => section.fail(0, column, &error),
+        }
+    });
+    Ok(vec![section])
+}
+
+/// In the order of the rows.
+async fn measure(peer: &dyn Peer, count: usize) -> Result<[f64; 4]> {
+    let mut child = Child::start(peer, Job::Count(Manner::Plain))?;
+    let window = Window::new(Kind::Binary, 512, 1);
+    let mut first = load::open_many(child.address, FIRST, OPENING).await?;
+    load::warm_up(&mut first, &window).await?;
+    let (resident, allocated) = held(&mut child).await?;
+    let mut connections = load::open_many(child.address, count, OPENING).await?;
+    let opened = held(&mut child).await?;
+    load::warm_up(&mut connections, &window).await?;
+    connections.iter_mut().for_each(Connection::forget_room);
+    let echoed = held(&mut child).await?;
+    let more = |now: f64, before: f64| (now - before) / count as f64;
+    Ok([
+        more(opened.0, resident),
+        more(echoed.0, resident),
+        more(opened.1, allocated),
+        more(echoed.1, allocated),
+    ])
+}
+
+/// Resident and allocated bytes, once the server is at rest.
+async fn held(child: &mut Child) -> Result<(f64, f64)> {
+    sleep(REST).await;
+    Ok((child.resident_bytes()? as f64, child.allocated_bytes()? as f64))
+}

@@ -1,0 +1,201 @@
+//! This crate: whole, split, and without keep-alive.
+
+use anyhow::Result;
+use bytes::Bytes;
+use fullduplex::{
+    Config, Message, PreparedMessage, Receiver, Sender, Server, WebSocket, handshake::Negotiated,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::{Manner, Orders, Peer, Role, Sending, Standing, Tally, Work, each, spawn, spawn_opened};
+use crate::memory_stream::Memory;
+
+#[derive(Debug)]
+pub struct FullDuplex {
+    name: &'static str,
+    split: bool,
+    keep_alive: bool,
+}
+
+pub static WHOLE: FullDuplex = FullDuplex { name: "fullduplex", split: false, keep_alive: true };
+pub static SPLIT: FullDuplex = FullDuplex { name: "fullduplex, split", split: true, keep_alive: true };
+pub static QUIET: FullDuplex =
+    FullDuplex { name: "fullduplex, no keep-alive", split: false, keep_alive: false };
+
+impl FullDuplex {
+    fn config(&self) -> Config {
+        if self.keep_alive { Config::new() } else { Config::new().ping_interval(None) }
+    }
+
+    fn over(&self, io: Memory, role: Role) -> WebSocket<Memory> {
+        let role = match role {
+            Role::Client => fullduplex::Role::Client,
+            Role::Server => fullduplex::Role::Server,
+        };
+        WebSocket::from_raw(io, Bytes::new(), role, &self.config(), Negotiated::default())
+    }
+}
+
+impl Peer for FullDuplex {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn package(&self) -> Option<&'static str> {
+        (!self.split && self.keep_alive).then_some("fullduplex")
+    }
+
+    fn standing(&self) -> Standing {
+        Standing::Ours
+    }
+
+    fn notes(&self) -> &'static str {
+        match (self.split, self.keep_alive) {
+            (false, true) => "keep-alive pings every 20 s by default; UTF-8 checked; masks from a CSPRNG",
+            (true, _) => "its two halves, for an echo both in one task",
+            (false, false) => "keep-alive switched off",
+        }
+    }
+
+    fn is_idle_variant(&self) -> bool {
+        !self.keep_alive
+    }
+
+    fn receive(&self, io: Memory, tally: Tally) -> Option<Work<Tally>> {
+        let ws = self.over(io, Role::Server);
+        if self.split {
+            let (receiver, _sender) = ws.split();
+            return Some(Box::pin(receive_split(receiver, tally)));
+        }
+        Some(Box::pin(receive(ws, tally)))
+    }
+
+    fn send(&self, io: Memory, sending: Sending) -> Option<Work<()>> {
+        let ws = self.over(io, sending.role);
+        if self.split {
+            let (receiver, sender) = ws.split();
+            return Some(Box::pin(send_split(receiver, sender, sending)));
+        }
+        Some(Box::pin(send(ws, sending)))
+    }
+
+    fn serve(&self, tcp: TcpStream, manner: Manner) {
+        let opening = accept(Server::new(self.config()), tcp);
+        if self.split {
+            spawn_opened(opening, move |ws| {
+                let (receiver, sender) = ws.split();
+                echo_split(receiver, sender, manner)
+            });
+        } else {
+            spawn_opened(opening, move |ws| echo(ws, manner));
+        }
+    }
+
+    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+        // Only a split connection is sent to while it is received from.
+        self.split.then(|| {
+            let message = PreparedMessage::new(message);
+            let work: Work<()> = Box::pin(async move {
+                let mut senders = Vec::new();
+                for tcp in connections {
+                    let (mut receiver, sender) = fullduplex::accept(tcp).await?.split();
+                    spawn(async move {
+                        while receiver.recv().await?.is_some() {}
+                        Ok(())
+                    });
+                    senders.push(sender);
+                }
+                each(senders, orders, async |sender| Ok(sender.send(&message).await?)).await
+            });
+            work
+        })
+    }
+}
+
+async fn accept(server: Server, tcp: TcpStream) -> Result<WebSocket<TcpStream>> {
+    Ok(server.receive(tcp).await?.accept().await?)
+}
+
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
+fn echo(mut ws: WebSocket<TcpStream>, manner: Manner) -> impl Future<Output = Result<()>> {
+    async move {
+        while let Some(message) = ws.recv().await? {
+            match manner {
+                Manner::Best => ws.feed(message).await?,
+                Manner::Plain => ws.send(message).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
+fn echo_split(
+    mut receiver: Receiver<TcpStream>,
+    sender: Sender,
+    manner: Manner,
+) -> impl Future<Output = Result<()>> {
+    async move {
+        while let Some(message) = receiver.recv().await? {
+            match manner {
+                Manner::Best => sender.feed(message).await?,
+                Manner::Plain => sender.send(message).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn note(tally: &mut Tally, message: Option<Message>) -> Result<()> {
+    match message {
+        Some(message) => tally.note(message.as_bytes(), message.is_text()),
+        None => anyhow::bail!("the connection ended"),
+    }
+}
+
+async fn receive<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>, mut tally: Tally) -> Result<Tally> {
+    while tally.wants() {
+        note(&mut tally, ws.recv().await?)?;
+    }
+    Ok(tally)
+}
+
+async fn receive_split(mut receiver: Receiver<Memory>, mut tally: Tally) -> Result<Tally> {
+    while tally.wants() {
+        note(&mut tally, receiver.recv().await?)?;
+    }
+    Ok(tally)
+}
+
+async fn send(mut ws: WebSocket<Memory>, sending: Sending) -> Result<()> {
+    for _ in 0..sending.batches() {
+        if sending.manner == Manner::Plain {
+            ws.send(sending.payload.clone()).await?;
+            continue;
+        }
+        for _ in 0..sending.batch() {
+            ws.feed(sending.payload.clone()).await?;
+        }
+        ws.flush().await?;
+    }
+    Ok(())
+}
+
+/// The receiver is kept: without it, nothing can be sent.
+async fn send_split(receiver: Receiver<Memory>, sender: Sender, sending: Sending) -> Result<()> {
+    for _ in 0..sending.batches() {
+        if sending.manner == Manner::Plain {
+            sender.send(sending.payload.clone()).await?;
+            continue;
+        }
+        for _ in 0..sending.batch() {
+            sender.feed(sending.payload.clone()).await?;
+        }
+        sender.flush().await?;
+    }
+    drop(receiver);
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! The opening handshake for those who have none of their own for a plain TCP stream, and for the baseline.
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// The key of RFC 6455 section 1.3, and the answer to it that stands there: all the load generator needs.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// Answers the load generator's request, which has no byte behind it.
+pub async fn answered(mut tcp: TcpStream) -> Result<TcpStream> {
+    let mut head = Vec::with_capacity(1024);
+    while !head.ends_with(b"\r\n\r\n") {
+        ensure!(head.len() < 4096 && tcp.read_buf(&mut head).await? > 0, "no request");
+    }
+    ensure!(head.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "another key");
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+    );
+    tcp.write_all(response.as_bytes()).await?;
+    Ok(tcp)
+}
+
+/// Serves one connection by hyper, for the libraries that open theirs by it.
+pub async fn by_hyper(
+    tcp: TcpStream,
+    upgrade: impl Fn(Request<Incoming>) -> Result<Response<Empty<Bytes>>>,
+) -> Result<()> {
+    let service = service_fn(|request| std::future::ready(upgrade(request)));
+    http1::Builder::new().serve_connection(TokioIo::new(tcp), service).with_upgrades().await?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! sockudo-ws, by its `Stream` and `Sink`, and by its halves.
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use sockudo_ws::{
+    Config, Error, Http1, Message, Role as TheirRole, WebSocketStream, server::WebSocketServer,
+};
+use tokio::net::TcpStream;
+
+use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, burst, each, spawn, spawn_opened};
+use crate::memory_stream::Memory;
+
+#[derive(Debug)]
+pub struct Sockudo;
+
+impl Peer for Sockudo {
+    fn name(&self) -> &'static str {
+        "sockudo-ws"
+    }
+
+    fn notes(&self) -> &'static str {
+        "keep-alive pings every 30 s by default; UTF-8 checked; masks from a CSPRNG (its feature `rand_rng`)"
+    }
+
+    fn receive(&self, io: Memory, mut tally: Tally) -> Option<Work<Tally>> {
+        Some(Box::pin(async move {
+            let mut ws = WebSocketStream::server(io, Config::default());
+            while tally.wants() {
+                match ws.next().await.context("the connection ended")?? {
+                    Message::Text(text) => tally.note(&text, true)?,
+                    Message::Binary(data) => tally.note(&data, false)?,
+                    _ => {}
+                }
+            }
+            Ok(tally)
+        }))
+    }
+
+    fn send(&self, io: Memory, sending: Sending) -> Option<Work<()>> {
+        let role = match sending.role {
+            Role::Client => TheirRole::Client,
+            Role::Server => TheirRole::Server,
+        };
+        let payload = sending.payload.clone();
+        Some(Box::pin(async move {
+            let ws = WebSocketStream::from_raw(io, role, Config::default());
+            burst::send(ws, sending, || Message::Binary(payload.clone())).await
+        }))
+    }
+
+    fn serve(&self, tcp: TcpStream, manner: Manner) {
+        spawn_opened(accept(tcp), move |ws| burst::echo_fed(ws, manner, reply));
+    }
+
+    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+        Some(Box::pin(async move {
+            let mut senders = Vec::new();
+            for tcp in connections {
+                let (mut receiver, sender) = accept(tcp).await?.split();
+                spawn(async move {
+                    while receiver.next().await.transpose()?.is_some() {}
+                    Ok(())
+                });
+                senders.push(sender);
+            }
+            each(senders, orders, async |sender| Ok(sender.send_binary(message.clone()).await?)).await
+        }))
+    }
+}
+
+/// Without its type-erased stream, which costs more.
+async fn accept(tcp: TcpStream) -> Result<WebSocketStream<TcpStream>> {
+    let server = WebSocketServer::<Http1>::new(Config::default());
+    Ok(server.accept_raw(tcp).await?.0)
+}
+
+fn reply(item: Result<Message, Error>) -> Result<Option<Message>> {
+    let message = item?;
+    Ok(matches!(message, Message::Text(_) | Message::Binary(_)).then_some(message))
+}

@@ -1,0 +1,145 @@
+//! soketto, over `futures` streams. It writes header and payload data by themselves: it is used with buffers around its
+//! stream, and a burst is answered with one write where that stream gathers what is written.
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use futures_util::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
+use soketto::{
+    Data,
+    connection::{Builder, Mode, Receiver, Sender},
+    handshake::{Server, server::Response},
+};
+use tokio::net::TcpStream;
+use tokio_util::compat::TokioAsyncReadCompatExt;
+
+use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, each, spawn, spawn_opened};
+use crate::memory_stream::{Cork, Memory};
+
+/// As the others read.
+const READ: usize = 64 << 10;
+
+#[derive(Debug)]
+pub struct Soketto;
+
+impl Peer for Soketto {
+    fn name(&self) -> &'static str {
+        "soketto"
+    }
+
+    fn notes(&self) -> &'static str {
+        "no keep-alive, no vectored writes, no feed: buffers around its stream, the best loop on one that gathers writes \
+         until it is read from; UTF-8 not checked: the loop does it, by simdutf8; masks from a CSPRNG"
+    }
+
+    fn receive(&self, io: Memory, mut tally: Tally) -> Option<Work<Tally>> {
+        Some(Box::pin(async move {
+            let io = BufReader::with_capacity(READ, io.compat());
+            let (_sender, mut receiver) = Builder::new(io, Mode::Server).finish();
+            let mut message = Vec::new();
+            while tally.wants() {
+                message.clear();
+                let is_text = received(&mut receiver, &mut message).await?;
+                // What the others hand out is the program's to keep.
+                tally.note(&std::mem::take(&mut message), is_text)?;
+            }
+            Ok(tally)
+        }))
+    }
+
+    fn send(&self, io: Memory, sending: Sending) -> Option<Work<()>> {
+        Some(match sending.manner {
+            Manner::Best => Box::pin(send(Cork::new(io).compat(), sending)),
+            Manner::Plain => Box::pin(send(io.compat(), sending)),
+        })
+    }
+
+    fn serve(&self, tcp: TcpStream, manner: Manner) {
+        match manner {
+            Manner::Best => {
+                let io = BufReader::with_capacity(READ, Cork::new(tcp).compat());
+                spawn_opened(accept(io), |(sender, receiver)| echo(sender, receiver, false));
+            }
+            Manner::Plain => {
+                let io = BufReader::new(BufWriter::new(tcp.compat()));
+                spawn_opened(accept(io), |(sender, receiver)| echo(sender, receiver, true));
+            }
+        }
+    }
+
+    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+        Some(Box::pin(async move {
+            let mut senders = Vec::new();
+            for tcp in connections {
+                let (sender, mut receiver) = accept(BufReader::new(BufWriter::new(tcp.compat()))).await?;
+                spawn(async move {
+                    loop {
+                        receiver.receive_data(&mut Vec::new()).await?;
+                    }
+                });
+                senders.push(sender);
+            }
+            each(senders, orders, async |sender| {
+                sender.send_binary(&message).await?;
+                Ok(sender.flush().await?)
+            })
+            .await
+        }))
+    }
+}
+
+async fn accept<S: AsyncRead + AsyncWrite + Unpin + Send>(io: S) -> Result<(Sender<S>, Receiver<S>)> {
+    let mut server = Server::new(io);
+    let key = server.receive_request().await?.key();
+    server.send_response(&Response::Accept { key, protocol: None }).await?;
+    Ok(server.into_builder().finish())
+}
+
+/// Receives one message, and checks it if it is text; whether it is.
+async fn received<S: AsyncRead + AsyncWrite + Unpin>(
+    receiver: &mut Receiver<S>,
+    message: &mut Vec<u8>,
+) -> Result<bool> {
+    match receiver.receive_data(message).await? {
+        Data::Binary(_) => Ok(false),
+        Data::Text(_) => {
+            ensure!(simdutf8::basic::from_utf8(message).is_ok(), "not UTF-8");
+            Ok(true)
+        }
+    }
+}
+
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
+fn echo<S>(mut sender: Sender<S>, mut receiver: Receiver<S>, flush: bool) -> impl Future<Output = Result<()>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    async move {
+        loop {
+            // Of its own for each message, so that an idle connection holds none.
+            let mut message = Vec::new();
+            if received(&mut receiver, &mut message).await? {
+                sender.send_text(std::str::from_utf8(&message)?).await?;
+            } else {
+                sender.send_binary(&message).await?;
+            }
+            if flush {
+                sender.flush().await?;
+            }
+        }
+    }
+}
+
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(io: S, sending: Sending) -> Result<()> {
+    let mode = match sending.role {
+        Role::Client => Mode::Client,
+        Role::Server => Mode::Server,
+    };
+    let (mut sender, _receiver) = Builder::new(io, mode).finish();
+    for _ in 0..sending.batches() {
+        for _ in 0..sending.batch() {
+            sender.send_binary(&sending.payload).await?;
+        }
+        sender.flush().await?;
+    }
+    Ok(())
+}

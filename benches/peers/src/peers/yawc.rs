@@ -1,0 +1,113 @@
+//! yawc, by its `Stream` and `Sink`.
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt, TryFutureExt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use yawc::{Frame, Options, WebSocket, frame::OpCode};
+
+use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, burst, each, opening, spawn, spawn_opened};
+use crate::memory_stream::Memory;
+
+#[derive(Debug)]
+pub struct Yawc;
+
+/// With the UTF-8 check, which is off by default, and room for the largest message.
+fn options() -> Options {
+    Options::default().with_utf8().with_limits(64 << 20, 128 << 20).without_compression()
+}
+
+fn options_of(manner: Manner) -> Options {
+    match manner {
+        Manner::Best => options().with_backpressure_boundary(burst::QUEUE),
+        Manner::Plain => options(),
+    }
+}
+
+fn server<S>(io: S, manner: Manner) -> yawc::Result<WebSocket<S>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    WebSocket::from_stream(io, yawc::Role::Server, options_of(manner))
+}
+
+impl Peer for Yawc {
+    fn name(&self) -> &'static str {
+        "yawc"
+    }
+
+    fn notes(&self) -> &'static str {
+        "no keep-alive, no vectored writes; UTF-8 check switched on; a queue of 64 KiB in the best loop; \
+         masks from a CSPRNG; opens connections by hyper, except where its handshake is not what is measured"
+    }
+
+    fn receive(&self, io: Memory, mut tally: Tally) -> Option<Work<Tally>> {
+        Some(Box::pin(async move {
+            let mut ws = server(io, Manner::Best)?;
+            while tally.wants() {
+                let frame = ws.next().await.context("the connection ended")?;
+                if let Some(is_text) = data(&frame) {
+                    tally.note(frame.payload(), is_text)?;
+                }
+            }
+            Ok(tally)
+        }))
+    }
+
+    fn send(&self, io: Memory, sending: Sending) -> Option<Work<()>> {
+        let role = match sending.role {
+            Role::Client => yawc::Role::Client,
+            Role::Server => yawc::Role::Server,
+        };
+        let payload = sending.payload.clone();
+        Some(Box::pin(async move {
+            let ws = WebSocket::from_stream(io, role, options_of(sending.manner))?;
+            burst::send(ws, sending, || Frame::binary(payload.clone())).await
+        }))
+    }
+
+    fn serve(&self, tcp: TcpStream, manner: Manner) {
+        let opening = async move { Ok(server(opening::answered(tcp).await?, manner)?) };
+        spawn_opened(opening, move |ws| burst::echo(ws, manner, reply));
+    }
+
+    fn open(&self, tcp: TcpStream) -> Option<()> {
+        spawn(opening::by_hyper(tcp, |mut request| {
+            let (response, upgraded) = WebSocket::upgrade_with_options(&mut request, options())?;
+            spawn_opened(upgraded.map_err(Into::into), |ws| burst::echo(ws, Manner::Plain, reply));
+            Ok(response)
+        }));
+        Some(())
+    }
+
+    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+        Some(Box::pin(async move {
+            let mut senders = Vec::new();
+            for tcp in connections {
+                let (sender, mut receiver) = server(opening::answered(tcp).await?, Manner::Plain)?.split();
+                spawn(async move {
+                    while receiver.next().await.is_some() {}
+                    Ok(())
+                });
+                senders.push(sender);
+            }
+            each(senders, orders, async |sender| Ok(sender.send(Frame::binary(message.clone())).await?)).await
+        }))
+    }
+}
+
+/// Whether a frame with data is text.
+fn data(frame: &Frame) -> Option<bool> {
+    match frame.opcode() {
+        OpCode::Text => Some(true),
+        OpCode::Binary => Some(false),
+        _ => None,
+    }
+}
+
+fn reply(frame: Frame) -> Result<Option<Frame>> {
+    Ok(data(&frame).is_some().then_some(frame))
+}

@@ -1,0 +1,249 @@
+//! Samples in, tables out: medians, ratios to the best peer, and the targets.
+
+use std::fmt::Write;
+
+use crate::peers::{Peer, Standing};
+
+/// A column: its name, and what it stands for.
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub name: String,
+    pub standing: Standing,
+}
+
+/// What `fullduplex` is to reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
+    None,
+    /// At most this many times the best peer.
+    TimesBest(f64),
+    /// At most this many times the baseline.
+    TimesBare(f64),
+    AtMost(f64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    Lower,
+    Higher,
+}
+
+#[derive(Debug)]
+pub struct Row {
+    pub label: String,
+    pub better: Better,
+    pub target: Target,
+    /// Whether the plot shows it.
+    pub plotted: bool,
+    /// For each column, one for each round; none where it has no such thing, or failed.
+    pub samples: Vec<Vec<f64>>,
+}
+
+#[derive(Debug)]
+pub struct Section {
+    pub title: String,
+    /// What is measured, and in which unit.
+    pub about: String,
+    pub unit: &'static str,
+    pub columns: Vec<Column>,
+    pub rows: Vec<Row>,
+    pub failures: Vec<String>,
+}
+
+impl Section {
+    pub fn new(title: &str, unit: &'static str, about: &str, peers: &[&dyn Peer]) -> Self {
+        let columns =
+            peers.iter().map(|peer| Column { name: peer.name().to_owned(), standing: peer.standing() });
+        Self {
+            title: title.to_owned(),
+            about: about.to_owned(),
+            unit,
+            columns: columns.collect(),
+            rows: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    pub fn add_row(&mut self, label: impl Into<String>, better: Better, target: Target, plotted: bool) {
+        let samples = vec![Vec::new(); self.columns.len()];
+        self.rows.push(Row { label: label.into(), better, target, plotted, samples });
+    }
+
+    pub fn record(&mut self, row: usize, column: usize, value: f64) {
+        self.rows[row].samples[column].push(value);
+    }
+
+    /// Keeps that a cell failed, once.
+    pub fn fail(&mut self, row: usize, column: usize, error: &anyhow::Error) {
+        let failure = format!("{}, {}: {error:#}", self.columns[column].name, self.rows[row].label);
+        eprintln!("failed: {failure}");
+        if !self.failures.contains(&failure) {
+            self.failures.push(failure);
+        }
+    }
+
+    /// Whether any row is for the plot.
+    pub fn is_plotted(&self) -> bool {
+        self.rows.iter().any(|row| row.plotted)
+    }
+
+    /// Columns that have nothing to show are left out.
+    fn shown(&self) -> Vec<usize> {
+        (0..self.columns.len())
+            .filter(|&column| self.rows.iter().any(|row| !row.samples[column].is_empty()))
+            .collect()
+    }
+
+    /// The table as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let shown = self.shown();
+        let has_targets = self.rows.iter().any(|row| row.target != Target::None);
+        let mut out = format!("## {}\n\n{} Unit: {}.\n\n|  |", self.title, self.about, self.unit);
+        for &column in &shown {
+            let _ = write!(out, " {} |", self.columns[column].name);
+        }
+        out.push_str(if has_targets { " target | |\n|---|" } else { "\n|---|" });
+        out.push_str(&"---|".repeat(shown.len() + if has_targets { 2 } else { 0 }));
+        out.push('\n');
+        for row in &self.rows {
+            self.put_row(row, &shown, has_targets, &mut out);
+        }
+        for failure in &self.failures {
+            let _ = write!(out, "\nFailed: {failure}\n");
+        }
+        out
+    }
+
+    fn put_row(&self, row: &Row, shown: &[usize], has_targets: bool, out: &mut String) {
+        let _ = write!(out, "| {} |", row.label);
+        let best = self.best_peer(row);
+        for &column in shown {
+            match (row.median(column), best) {
+                (Some(value), Some(best)) => {
+                    let _ = write!(out, " {} ({:.2}) |", figure(value), value / best);
+                }
+                (Some(value), None) => {
+                    let _ = write!(out, " {} |", figure(value));
+                }
+                (None, _) => out.push_str(" – |"),
+            }
+        }
+        if has_targets {
+            let (target, verdict) = self.judge(row).unwrap_or_default();
+            let _ = write!(out, " {target} | {verdict} |");
+        }
+        out.push('\n');
+    }
+
+    /// The best median of those that are neither ours nor baselines.
+    pub fn best_peer(&self, row: &Row) -> Option<f64> {
+        let peers = self.medians(row, Standing::Peer);
+        match row.better {
+            Better::Lower => peers.min_by(f64::total_cmp),
+            Better::Higher => peers.max_by(f64::total_cmp),
+        }
+    }
+
+    fn medians<'a>(&'a self, row: &'a Row, standing: Standing) -> impl Iterator<Item = f64> + 'a {
+        let columns = self.columns.iter().enumerate();
+        columns
+            .filter(move |(_, column)| column.standing == standing)
+            .filter_map(|(index, _)| row.median(index))
+    }
+
+    /// The target, and whether our first column reaches it.
+    fn judge(&self, row: &Row) -> Option<(String, String)> {
+        let ours = self.medians(row, Standing::Ours).next()?;
+        let (limit, text) = match row.target {
+            Target::None => return None,
+            Target::TimesBest(times) => (times * self.best_peer(row)?, format!("{times:.2} × best peer")),
+            Target::TimesBare(times) => {
+                let bare = self.medians(row, Standing::Baseline).next()?;
+                (times * bare, format!("{times:.2} × bare loop"))
+            }
+            Target::AtMost(limit) => (limit, format!("at most {}", figure(limit))),
+        };
+        let reached = ours <= limit;
+        Some((text, if reached { "reached" } else { "**not reached**" }.to_owned()))
+    }
+}
+
+impl Row {
+    pub fn median(&self, column: usize) -> Option<f64> {
+        median(&self.samples[column])
+    }
+}
+
+pub fn median(samples: &[f64]) -> Option<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (low, high) = (sorted.len().checked_sub(1)? / 2, sorted.len() / 2);
+    Some((sorted[low] + sorted[high]) / 2.0)
+}
+
+/// A number with about three figures, thousands apart.
+pub fn figure(value: f64) -> String {
+    if value < 9.95 {
+        return format!("{value:.1}");
+    }
+    grouped(&format!("{value:.0}"))
+}
+
+/// A count, thousands apart.
+pub fn whole(count: usize) -> String {
+    grouped(&count.to_string())
+}
+
+fn grouped(digits: &str) -> String {
+    let first = digits.len() % 3;
+    let mut out = digits[..first].to_owned();
+    for at in (first..digits.len()).step_by(3) {
+        if !out.is_empty() {
+            out.push(',');
+        }
+        out.push_str(&digits[at..at + 3]);
+    }
+    out
+}
+
+/// Measures each cell once a round, the peers in turn, another one first each round.
+pub fn interleave(rounds: usize, rows: usize, columns: usize, mut measure: impl FnMut(usize, usize)) {
+    for round in 0..rounds {
+        for row in 0..rows {
+            for turn in 0..columns {
+                measure(row, (turn + round) % columns);
+            }
+        }
+        eprintln!("  round {} of {rounds}", round + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two() {
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!((median(&[]), median(&[7.0])), (None, Some(7.0)));
+    }
+
+    #[test]
+    fn figures_are_short() {
+        let shown = [0.44, 9.94, 12.6, 999.9, 190_000.0].map(figure);
+        assert_eq!(shown, ["0.4", "9.9", "13", "1,000", "190,000"]);
+    }
+
+    #[test]
+    fn every_column_is_first_in_some_round() {
+        let mut firsts = Vec::new();
+        let mut turn = 0;
+        interleave(3, 1, 3, |_, column| {
+            if turn % 3 == 0 {
+                firsts.push(column);
+            }
+            turn += 1;
+        });
+        assert_eq!(firsts, [0, 1, 2]);
+    }
+}

@@ -1,0 +1,110 @@
+//! The server: a process of its own, on a core of its own, so that its processor time and its memory are its own.
+//!
+//! The same runtime and the same accept loop for all. It tells its port on standard output, and takes orders from
+//! standard input: `stat` for the bytes that are allocated, `send` for one broadcast. It ends with standard input.
+
+use std::{
+    io::{self, BufRead, Write},
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime,
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    counting, machine,
+    peers::{self, Manner, Orders, Peer},
+};
+
+/// What is broadcast.
+pub const BROADCAST: &[u8] = &[0x42; 128];
+
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Which column of the tables.
+    #[arg(long)]
+    peer: String,
+    /// How it echoes.
+    #[arg(long, value_enum, default_value = "best")]
+    manner: Manner,
+    /// Open connections in the library's usual way.
+    #[arg(long)]
+    open: bool,
+    /// Broadcast to this many connections.
+    #[arg(long, value_name = "CONNECTIONS")]
+    broadcast: Option<usize>,
+    /// Count allocated bytes.
+    #[arg(long)]
+    count: bool,
+}
+
+pub fn run(args: &ServeArgs) -> Result<()> {
+    machine::pin_to(machine::SERVER_CORE)?;
+    machine::raise_file_limit()?;
+    if args.count {
+        counting::start();
+    }
+    let peer = peers::by_name(&args.peer)?;
+    let (give, orders) = mpsc::channel(1);
+    thread::spawn(move || {
+        // However it ends, without orders there is nothing left to do.
+        let ended = take_orders(&give);
+        std::process::exit(i32::from(ended.is_err()));
+    });
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(args, peer, orders))
+}
+
+async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?.port());
+    if let Some(connections) = args.broadcast {
+        let accepted = accept_many(&listener, connections).await?;
+        let work = peer.broadcast(accepted, BROADCAST.into(), orders);
+        return work.context("it does not broadcast")?.await;
+    }
+    loop {
+        let tcp = accept(&listener).await?;
+        if !args.open {
+            peer.serve(tcp, args.manner);
+        } else if peer.open(tcp).is_none() {
+            bail!("it has no opening handshake");
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (tcp, _) = listener.accept().await?;
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
+}
+
+async fn accept_many(listener: &TcpListener, count: usize) -> io::Result<Vec<TcpStream>> {
+    let mut accepted = Vec::with_capacity(count);
+    while accepted.len() < count {
+        accepted.push(accept(listener).await?);
+    }
+    Ok(accepted)
+}
+
+fn take_orders(give: &mpsc::Sender<oneshot::Sender<()>>) -> Result<()> {
+    let mut out = io::stdout();
+    for line in io::stdin().lock().lines() {
+        match line?.as_str() {
+            "stat" => writeln!(out, "{}", counting::allocated())?,
+            "send" => {
+                let (done, is_done) = oneshot::channel();
+                give.blocking_send(done)?;
+                is_done.blocking_recv()?;
+                writeln!(out, "sent")?;
+            }
+            other => bail!("no such order: {other}"),
+        }
+    }
+    Ok(())
+}
