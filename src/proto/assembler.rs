@@ -74,6 +74,13 @@ impl Assembler {
         }
     }
 
+    /// Whether a message in one frame with this much payload data is in order.
+    #[inline]
+    pub(super) fn takes_plain(&self, payload_len: usize) -> bool {
+        let Limits { message_size, frame_size, .. } = self.limits;
+        self.open.is_none() && payload_len <= message_size && payload_len <= frame_size
+    }
+
     /// Takes in a frame whose payload data is all there; gives the message if that was the last of it.
     #[inline]
     pub(super) fn whole_frame(
@@ -82,7 +89,7 @@ impl Assembler {
         payload: &mut [u8],
     ) -> Result<Option<Message>, ProtocolError> {
         if header.fin && self.open.is_none() {
-            return Ok(Some(whole_message(payload, header.mask, header.opcode == Opcode::Text)?));
+            return Ok(Some(whole_message(payload, header.mask, MessageKind::of(header.opcode))?));
         }
         let outlook = Outlook { rest: payload.len(), last: header.fin, limit: self.limits.message_size };
         self.open(header.opcode).payload.push(payload, header.mask, outlook)?;

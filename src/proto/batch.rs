@@ -1,8 +1,10 @@
 //! What is being written.
 
-use std::{collections::VecDeque, fmt, io::IoSlice, mem};
+use std::{collections::VecDeque, fmt, io::IoSlice, iter, mem};
 
 use bytes::{Buf, Bytes};
+
+use super::header::EncodedHeader;
 
 /// The most bytes of small frames that are staged at once.
 pub(super) const BATCH: usize = 64 << 10;
@@ -37,37 +39,44 @@ pub(super) const BATCH: usize = 64 << 10;
 /// ```
 #[derive(Default)]
 pub struct Batch {
+    /// Small frames, which go first.
+    copied: Vec<u8>,
+    /// What goes behind them.
     segments: VecDeque<Segment>,
-    /// How much of the first segment's copied bytes is written.
+    /// How much is written of the small frames; once they are out, of what stands before the first segment's payload data.
     written: usize,
     len: usize,
-    /// A buffer that has been written, for the next frames.
-    spare: Vec<u8>,
 }
 
-/// Whole frames: small ones, copied one behind the other, and perhaps the header of a last one whose payload data goes
-/// out from where it is.
+/// Whole frames: small ones, copied one behind the other, and perhaps a last one whose payload data goes out from where
+/// it is.
 pub(super) struct Segment {
     pub(super) copied: Vec<u8>,
+    pub(super) header: EncodedHeader,
     pub(super) uncopied: Bytes,
 }
 
 impl Segment {
     pub(super) fn len(&self) -> usize {
-        self.copied.len() + self.uncopied.len()
+        self.copied.len() + self.header.len() + self.uncopied.len()
+    }
+
+    /// All of it, in order.
+    fn runs(&self) -> [&[u8]; 3] {
+        [&self.copied, &self.header, &self.uncopied]
     }
 }
 
 impl Batch {
     /// Nothing staged.
     pub const fn new() -> Self {
-        Self { segments: VecDeque::new(), written: 0, len: 0, spare: Vec::new() }
+        Self { copied: Vec::new(), segments: VecDeque::new(), written: 0, len: 0 }
     }
 
     /// Forgets what is staged.
     pub fn clear(&mut self) {
         self.segments.clear();
-        self.written = 0;
+        self.end_copied();
         self.len = 0;
     }
 
@@ -83,17 +92,40 @@ impl Batch {
     /// Takes the frames out of this buffer, and leaves an empty one.
     #[inline]
     pub(super) fn push_copied(&mut self, frames: &mut Vec<u8>) {
-        let copied = mem::replace(frames, mem::take(&mut self.spare));
-        self.push(Segment { copied, uncopied: Bytes::new() });
+        if self.len == 0 {
+            self.len = frames.len();
+            mem::swap(&mut self.copied, frames);
+        } else {
+            let copied = mem::take(frames);
+            self.push(Segment { copied, header: EncodedHeader::NONE, uncopied: Bytes::new() });
+        }
     }
 
-    fn reuse(&mut self, done: Option<Segment>) {
-        if let Some(Segment { mut copied, .. }) = done
-            && copied.capacity() > self.spare.capacity()
-            && copied.capacity() <= 2 * BATCH
-        {
-            copied.clear();
-            self.spare = copied;
+    /// The copied bytes that go first are out.
+    #[inline]
+    fn end_copied(&mut self) {
+        self.copied.clear();
+        self.written = 0;
+        if self.copied.capacity() > 2 * BATCH {
+            self.copied = Vec::new();
+        }
+    }
+
+    /// Notes that of the segments so much is written.
+    fn advance_segments(&mut self, mut written: usize) {
+        while let Some(first) = self.segments.front_mut() {
+            let before = first.copied.len() + first.header.len();
+            let from_before = written.min(before - self.written);
+            self.written += from_before;
+            written -= from_before;
+            let from_uncopied = written.min(first.uncopied.len());
+            first.uncopied.advance(from_uncopied);
+            written -= from_uncopied;
+            if self.written < before || !first.uncopied.is_empty() {
+                return;
+            }
+            self.written = 0;
+            self.segments.pop_front();
         }
     }
 }
@@ -113,27 +145,32 @@ impl Buf for Batch {
 
     #[inline]
     fn chunk(&self) -> &[u8] {
-        match self.segments.front() {
-            None => &[],
-            Some(first) if self.written < first.copied.len() => &first.copied[self.written..],
-            Some(first) => &first.uncopied,
+        if !self.copied.is_empty() {
+            return &self.copied[self.written..];
+        }
+        let Some(first) = self.segments.front() else { return &[] };
+        match self.written.checked_sub(first.copied.len()) {
+            None => &first.copied[self.written..],
+            Some(written) if written < first.header.len() => &first.header[written..],
+            Some(_) => &first.uncopied,
         }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         let mut skip = self.written;
-        for segment in &self.segments {
-            for bytes in [&segment.copied[skip..], &segment.uncopied[..]] {
-                if count == slices.len() {
-                    return count;
-                }
-                if !bytes.is_empty() {
-                    slices[count] = IoSlice::new(bytes);
-                    count += 1;
-                }
+        let runs = self.segments.iter().flat_map(Segment::runs);
+        for run in iter::once(&self.copied[..]).chain(runs) {
+            let written = skip.min(run.len());
+            skip -= written;
+            if written == run.len() {
+                continue;
             }
-            skip = 0;
+            if count == slices.len() {
+                break;
+            }
+            slices[count] = IoSlice::new(&run[written..]);
+            count += 1;
         }
         count
     }
@@ -142,20 +179,67 @@ impl Buf for Batch {
     fn advance(&mut self, mut written: usize) {
         assert!(written <= self.len, "wrote more than there was");
         self.len -= written;
-        while let Some(first) = self.segments.front_mut() {
-            let copied = first.copied.len() - self.written;
-            let from_copied = written.min(copied);
-            self.written += from_copied;
-            written -= from_copied;
-            let from_uncopied = written.min(first.uncopied.len());
-            first.uncopied.advance(from_uncopied);
-            written -= from_uncopied;
-            if self.written < first.copied.len() || !first.uncopied.is_empty() {
+        if !self.copied.is_empty() {
+            let left = self.copied.len() - self.written;
+            if written < left {
+                self.written += written;
                 return;
             }
-            self.written = 0;
-            let done = self.segments.pop_front();
-            self.reuse(done);
+            written -= left;
+            self.end_copied();
+        }
+        self.advance_segments(written);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Config, Role,
+        proto::{Lent, MaskKey, SendPath},
+    };
+
+    /// A ping, small frames, one that goes out uncopied, a small one, one that is encoded already.
+    fn staged() -> Batch {
+        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let mut path = SendPath::new(Role::Server, &Config::new());
+        let key = MaskKey::default();
+        for message in ["small", "frames"] {
+            path.send(message.into(), key, &mut lent).expect("open");
+        }
+        path.send(vec![7; 5000].into(), key, &mut lent).expect("open");
+        path.send(vec![8; 5001].into(), key, &mut lent).expect("open");
+        path.send("behind".into(), key, &mut lent).expect("open");
+        path.send(crate::PreparedMessage::new("encoded").into(), key, &mut lent).expect("open");
+        path.send("last".into(), key, &mut lent).expect("open");
+        path.ping(b"ping", key, &mut lent).expect("open");
+        path.stage(&mut batch, &mut lent);
+        batch
+    }
+
+    fn vectored(batch: &Batch, most: usize) -> Vec<u8> {
+        let mut slices = vec![IoSlice::new(&[]); most];
+        let count = batch.chunks_vectored(&mut slices);
+        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn what_is_left_to_write_is_the_same_wherever_writes_end() {
+        let mut whole = staged();
+        let wire = vectored(&whole, 64);
+        assert_eq!(wire.len(), whole.remaining());
+        assert_eq!(whole.copy_to_bytes(wire.len()), wire);
+        for step in [1, 2, 3, 7, 100, 4999, 9000] {
+            let mut batch = staged();
+            while batch.has_remaining() {
+                let at = wire.len() - batch.remaining();
+                assert!(!batch.chunk().is_empty() && wire[at..].starts_with(batch.chunk()), "{at}");
+                assert!(vectored(&batch, 64) == wire[at..], "{at}");
+                assert!(wire[at..].starts_with(&vectored(&batch, 2)), "{at}");
+                batch.advance(step.min(batch.remaining()));
+            }
+            assert!(batch.chunk().is_empty() && vectored(&batch, 64).is_empty());
         }
     }
 }

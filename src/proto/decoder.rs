@@ -3,7 +3,7 @@
 use super::{
     Role,
     error::ProtocolError,
-    header::{Header, MAX_HEADER},
+    header::{Header, MAX_HEADER, PlainHeader},
     mask::MaskKey,
     opcode::Opcode,
 };
@@ -68,6 +68,14 @@ impl Decoder {
             }
             None => Ok((None, self.carry(input))),
         }
+    }
+
+    /// The header that the input starts with, if it is a plain one and masked as it has to be.
+    #[inline]
+    pub(super) fn plain_header(&self, input: &[u8]) -> Option<(PlainHeader, usize)> {
+        let State::Header { len: 0, .. } = self.state else { return None };
+        let (header, len) = PlainHeader::parse(input)?;
+        (header.mask.is_some() == (self.role == Role::Server)).then_some((header, len))
     }
 
     /// Notes that the payload data of this header has not all come.

@@ -1,6 +1,6 @@
 //! Frame headers.
 
-use super::{error::ProtocolError, mask::MaskKey, opcode::Opcode};
+use super::{error::ProtocolError, mask::MaskKey, message::MessageKind, opcode::Opcode};
 
 /// The longest header, in bytes: two, eight of length, four of masking key.
 pub const MAX_HEADER: usize = 14;
@@ -113,6 +113,42 @@ impl Header {
     }
 }
 
+/// The header of a message in one frame of less than 64 KiB, as most are: read with few branches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlainHeader {
+    pub(super) kind: MessageKind,
+    pub(super) mask: Option<MaskKey>,
+    pub(super) payload_len: usize,
+}
+
+impl PlainHeader {
+    /// Reads it from the start of `input`; gives it with its length in bytes. `None`: it is another header, or a wrong one,
+    /// or not all there: [`Header::parse`] tells which.
+    #[inline]
+    pub(super) fn parse(input: &[u8]) -> Option<(Self, usize)> {
+        let &[first, second, ..] = input else { return None };
+        let kind = match first {
+            0x81 => MessageKind::Text,
+            0x82 => MessageKind::Binary,
+            _ => return None,
+        };
+        let (payload_len, at) = match second & 0x7F {
+            126 => match input.get(2..4)? {
+                // RFC 6455 section 5.2: the minimal number of bytes is used for the length.
+                &[high, low] if high > 0 || low > 125 => (usize::from(high) << 8 | usize::from(low), 4),
+                _ => return None,
+            },
+            127 => return None,
+            short => (usize::from(short), 2),
+        };
+        if second & 0x80 == 0 {
+            return Some((Self { kind, mask: None, payload_len }, at));
+        }
+        let key = input.get(at..)?.first_chunk::<4>()?;
+        Some((Self { kind, mask: Some(MaskKey::from(*key)), payload_len }, at + 4))
+    }
+}
+
 /// The payload length and where it ends.
 #[inline]
 fn parse_len(len_code: u8, input: &[u8]) -> Result<Option<(u64, usize)>, ProtocolError> {
@@ -143,6 +179,20 @@ fn parse_len(len_code: u8, input: &[u8]) -> Result<Option<(u64, usize)>, Protoco
 pub struct EncodedHeader {
     bytes: [u8; MAX_HEADER],
     len: u8,
+}
+
+impl EncodedHeader {
+    /// No header.
+    pub(super) const NONE: Self = Self { bytes: [0; MAX_HEADER], len: 0 };
+
+    /// Writes it at the end of a buffer.
+    #[inline]
+    pub(super) fn append_to(&self, buffer: &mut Vec<u8>) {
+        // All of it and then the end cut off: a copy of a fixed length is a move of two registers.
+        let end = buffer.len() + usize::from(self.len);
+        buffer.extend_from_slice(&self.bytes);
+        buffer.truncate(end);
+    }
 }
 
 impl std::ops::Deref for EncodedHeader {

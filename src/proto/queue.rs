@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     batch::{BATCH, Batch, Segment},
     close::MAX_CONTROL_PAYLOAD,
-    header::{Header, MAX_HEADER},
+    header::{EncodedHeader, Header, MAX_HEADER},
     mask::MaskKey,
     opcode::Opcode,
 };
@@ -57,7 +57,7 @@ impl Queue {
             return self.push_uncopied(&header, payload);
         }
         if self.tail.len() + MAX_HEADER + payload.len() > BATCH {
-            self.seal(Bytes::new());
+            self.seal(EncodedHeader::NONE, Bytes::new());
         }
         push_frame(&mut self.tail, &header, &payload);
     }
@@ -65,7 +65,7 @@ impl Queue {
     /// Queues a frame that is encoded already, unmasked and uncopied.
     #[inline]
     pub(super) fn push_encoded(&mut self, frame: Bytes) {
-        self.seal(frame);
+        self.seal(EncodedHeader::NONE, frame);
     }
 
     /// Queues a ping: it overtakes all but the frame that is being written.
@@ -105,12 +105,16 @@ impl Queue {
     /// Forgets all of it, and keeps buffers of ordinary size.
     pub(super) fn clear(&mut self) {
         self.segments.clear();
-        self.segments.shrink_to(SEGMENTS);
+        if self.segments.capacity() > SEGMENTS {
+            self.segments.shrink_to(SEGMENTS);
+        }
         self.segments_len = 0;
         self.newest_pong = 0;
         for buffer in [&mut self.pings, &mut self.pongs, &mut self.tail] {
             buffer.clear();
-            buffer.shrink_to(BATCH + COPIED);
+            if buffer.capacity() > BATCH + COPIED {
+                buffer.shrink_to(BATCH + COPIED);
+            }
         }
     }
 
@@ -140,16 +144,16 @@ impl Queue {
     }
 
     fn push_uncopied(&mut self, header: &Header, payload: Bytes) {
-        self.tail.extend_from_slice(&header.encode());
-        self.seal(match header.mask {
+        let payload = match header.mask {
             Some(key) => masked(payload, key),
             None => payload,
-        });
+        };
+        self.seal(header.encode(), payload);
     }
 
     /// Ends the tail, with payload data that goes out uncopied behind it.
-    fn seal(&mut self, uncopied: Bytes) {
-        let segment = Segment { copied: mem::take(&mut self.tail), uncopied };
+    fn seal(&mut self, header: EncodedHeader, uncopied: Bytes) {
+        let segment = Segment { copied: mem::take(&mut self.tail), header, uncopied };
         self.segments_len += segment.len();
         self.segments.push_back(segment);
     }
@@ -163,7 +167,7 @@ fn header(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> Header {
 
 #[inline]
 fn push_frame(buffer: &mut Vec<u8>, header: &Header, payload: &[u8]) {
-    buffer.extend_from_slice(&header.encode());
+    header.encode().append_to(buffer);
     let at = buffer.len();
     buffer.extend_from_slice(payload);
     if let Some(key) = header.mask {

@@ -10,7 +10,7 @@ use super::{
     close::{CloseFrame, MAX_CONTROL_PAYLOAD},
     decoder::{Decoder, Frame},
     error::ProtocolError,
-    mask::{MaskKey, PayloadMut},
+    mask::{MaskKey, PayloadMut, whole_message},
     message::{Message, MessageKind},
     opcode::Opcode,
 };
@@ -184,6 +184,27 @@ impl ReceivePath {
     /// The peer broke the protocol or a limit. What follows is ignored.
     #[inline]
     pub fn receive<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
+        match self.take_plain(input) {
+            Some((consumed, message)) => Ok(Step { consumed, received: Some(Received::Message(message)) }),
+            None => self.receive_any(input),
+        }
+    }
+
+    /// Takes a message in one frame that is all there, if that is what the input starts with, and it is in order: as most
+    /// input is. Anything else is for [`receive_any`](Self::receive_any), which tells what is wrong.
+    #[inline(always)]
+    fn take_plain(&self, input: &[u8]) -> Option<(usize, Message)> {
+        let (header, at) = self.decoder.plain_header(input)?;
+        if self.is_done() || !self.assembler.takes_plain(header.payload_len) {
+            return None;
+        }
+        let end = at + header.payload_len;
+        let payload = input.get(at..end)?;
+        Some((end, whole_message(payload, header.mask, header.kind).ok()?))
+    }
+
+    #[inline(never)]
+    fn receive_any<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
         let (consumed, whole) = match self.take_in(input) {
             Ok(taken) => taken,
             Err(error) => return Err(self.fail(error)),

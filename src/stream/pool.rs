@@ -1,6 +1,9 @@
 //! Buffers that the connections of one thread share: an idle connection holds none of them.
 
-use std::{cell::RefCell, fmt, mem};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+};
 
 use crate::proto::{Batch, Lent};
 
@@ -11,16 +14,26 @@ pub(super) const SCRATCH: usize = 64 << 10;
 const KEPT: usize = 8;
 
 thread_local! {
-    static POOL: RefCell<Pool> = const {
-        RefCell::new(Pool { lent: Lent::new(), scratches: Vec::new(), batches: Vec::new() })
+    static POOL: Pool = const {
+        Pool {
+            lent: Cell::new(Lent::new()),
+            scratch: Cell::new(None),
+            batch: Cell::new(None),
+            more: RefCell::new(More { scratches: Vec::new(), batches: Vec::new() }),
+        }
     };
 }
 
-/// What one thread lends its connections.
-#[derive(Debug)]
-#[allow(clippy::vec_box, reason = "connections hold the boxes: their contents are too large for an idle one")]
+/// What one thread lends its connections. The first of each is there at once; most threads never need a second.
 struct Pool {
-    lent: Lent,
+    lent: Cell<Lent>,
+    scratch: Cell<Option<Box<Scratch>>>,
+    batch: Cell<Option<Box<Batch>>>,
+    more: RefCell<More>,
+}
+
+#[allow(clippy::vec_box, reason = "connections hold the boxes: their contents are too large for an idle one")]
+struct More {
     scratches: Vec<Box<Scratch>>,
     batches: Vec<Box<Batch>>,
 }
@@ -80,38 +93,48 @@ impl Scratch {
 /// dropped meanwhile may be of any type, and do anything.
 #[inline]
 pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
-    let mut lent = POOL.with(|pool| mem::take(&mut pool.borrow_mut().lent));
+    let mut lent = POOL.with(|pool| pool.lent.take());
     let result = use_it(&mut lent);
-    POOL.with(|pool| pool.borrow_mut().lent = lent);
+    POOL.with(|pool| pool.lent.set(lent));
     result
 }
 
 #[inline]
 pub(super) fn scratch() -> Box<Scratch> {
-    POOL.with(|pool| pool.borrow_mut().scratches.pop()).unwrap_or_else(|| Box::new(Scratch::new()))
+    let kept = POOL.with(|pool| pool.scratch.take().or_else(|| pool.more.borrow_mut().scratches.pop()));
+    kept.unwrap_or_else(|| Box::new(Scratch::new()))
 }
 
 #[inline]
 pub(super) fn take_back_scratch(scratch: Box<Scratch>) {
-    POOL.with(|pool| {
-        let scratches = &mut pool.borrow_mut().scratches;
-        if scratch.bytes.len() == SCRATCH && scratches.len() < KEPT {
-            scratches.push(scratch);
-        }
-    });
+    if scratch.bytes.len() == SCRATCH {
+        POOL.with(|pool| {
+            if let Some(other) = pool.scratch.replace(Some(scratch)) {
+                keep(&mut pool.more.borrow_mut().scratches, other);
+            }
+        });
+    }
 }
 
 #[inline]
 pub(super) fn batch() -> Box<Batch> {
-    POOL.with(|pool| pool.borrow_mut().batches.pop()).unwrap_or_default()
+    let kept = POOL.with(|pool| pool.batch.take().or_else(|| pool.more.borrow_mut().batches.pop()));
+    kept.unwrap_or_default()
 }
 
 #[inline]
 pub(super) fn take_back_batch(batch: Box<Batch>) {
     POOL.with(|pool| {
-        let batches = &mut pool.borrow_mut().batches;
-        if batches.len() < KEPT {
-            batches.push(batch);
+        if let Some(other) = pool.batch.replace(Some(batch)) {
+            keep(&mut pool.more.borrow_mut().batches, other);
         }
     });
+}
+
+#[cold]
+#[allow(clippy::vec_box, reason = "as in `More`")]
+fn keep<T>(kept: &mut Vec<Box<T>>, one_more: Box<T>) {
+    if kept.len() < KEPT {
+        kept.push(one_more);
+    }
 }

@@ -7,9 +7,14 @@
 mod payload;
 mod utf8_bytes;
 
+use std::mem::MaybeUninit;
+
 pub use payload::PayloadMut;
 pub(crate) use payload::{Outlook, Payload, whole_message};
 pub use utf8_bytes::Utf8Bytes;
+
+/// The high bits of eight bytes: those of bytes beyond ASCII.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// The four bytes a client masks a frame's payload data with.
 ///
@@ -36,10 +41,34 @@ impl MaskKey {
         if data.len() < 64 { pass(data, self.0) } else { Backend::best().apply(data, self) }
     }
 
+    /// Masks or unmasks a copy of `data`, and tells whether it is all ASCII.
+    #[inline]
+    #[allow(unsafe_code, reason = "the copy is written straight into memory that holds nothing yet")]
+    pub(super) fn copy(self, data: &[u8]) -> (Vec<u8>, bool) {
+        let mut copy = Vec::with_capacity(data.len());
+        let Some(room) = copy.spare_capacity_mut().get_mut(..data.len()) else { return (copy, true) };
+        let ascii = match data.len() {
+            0..4 => pass_into(data, room, self.0),
+            4..8 => blocks_into::<4>(data, room, self),
+            8..16 => blocks_into::<8>(data, room, self),
+            16..128 => blocks_into::<16>(data, room, self),
+            _ => Backend::best().copy(data, room, self),
+        };
+        // SAFETY: whichever it was has written each of the `data.len()` bytes.
+        unsafe { copy.set_len(data.len()) };
+        (copy, ascii)
+    }
+
     /// The key for the data that follows `len` bytes already masked or unmasked.
     #[inline]
     pub fn after(self, len: usize) -> Self {
         Self(u32::from_le_bytes(self.0).rotate_right(8 * (len as u32 % 4)).to_le_bytes())
+    }
+
+    /// The key over and over.
+    #[inline]
+    fn repeated<const N: usize>(self) -> [u8; N] {
+        std::array::from_fn(|at| self.0[at % 4])
     }
 
     /// The key's bytes, in the order they stand in the header.
@@ -115,6 +144,21 @@ impl Backend {
         }
         pass_portable(data, key.0)
     }
+
+    /// As [`apply`](Self::apply), on the way to another place; it writes each byte of `to`, which is as long as `from`.
+    #[inline]
+    #[allow(unsafe_code, reason = "calls of functions for instruction sets that were found at run time")]
+    fn copy(self, from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        match self {
+            // SAFETY: the machine has AVX-512 F and BW.
+            Self::Avx512 if self.is_available() => return unsafe { pass_into_avx512(from, to, key.0) },
+            // SAFETY: the machine has AVX2.
+            Self::Avx2 if self.is_available() => return unsafe { pass_into_avx2(from, to, key.0) },
+            _ => {}
+        }
+        pass_into(from, to, key.0)
+    }
 }
 
 /// [`pass`] for what the target has at the least, kept out of the callers.
@@ -141,7 +185,6 @@ fn pass_avx512(data: &mut [u8], key: [u8; 4]) -> bool {
 /// OR of everything that came out, whose high bits tell of bytes beyond ASCII.
 #[inline(always)]
 fn pass(data: &mut [u8], key: [u8; 4]) -> bool {
-    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
     let [a, b, c, d] = key;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut seen = 0;
@@ -154,6 +197,70 @@ fn pass(data: &mut [u8], key: [u8; 4]) -> bool {
     for (byte, key) in rest.iter_mut().zip(word.to_ne_bytes()) {
         *byte ^= key;
         seen |= u64::from(*byte);
+    }
+    seen & HIGH_BITS == 0
+}
+
+/// [`pass_into`] in blocks of `N` bytes, of which the last may overlap the one before: without a loop for the rest. `from`
+/// has `N` bytes at the least.
+#[inline(always)]
+fn blocks_into<const N: usize>(from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
+    let mut seen = [0; N];
+    let repeated = key.repeated::<N>();
+    for (from, to) in from.as_chunks::<N>().0.iter().zip(to.as_chunks_mut::<N>().0) {
+        block_into(from, to, &repeated, &mut seen);
+    }
+    if let (Some(last), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
+        block_into(last, to, &key.after(from.len() - N).repeated(), &mut seen);
+    }
+    seen.iter().fold(0, |all, byte| all | byte) < 0x80
+}
+
+#[inline(always)]
+fn block_into<const N: usize>(
+    from: &[u8; N],
+    to: &mut [MaybeUninit<u8>; N],
+    key: &[u8; N],
+    seen: &mut [u8; N],
+) {
+    for at in 0..N {
+        let unmasked = from[at] ^ key[at];
+        seen[at] |= unmasked;
+        to[at].write(unmasked);
+    }
+}
+
+/// [`pass_into`] for 256-bit registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn pass_into_avx2(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
+    pass_into(from, to, key)
+}
+
+/// [`pass_into`] for 512-bit registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pass_into_avx512(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
+    pass_into(from, to, key)
+}
+
+/// [`pass`] from one place to another: it writes each byte of `to`, which is as long as `from`.
+#[inline(always)]
+fn pass_into(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
+    let [a, b, c, d] = key;
+    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut seen = 0;
+    let (words, rest) = from.as_chunks::<8>();
+    let (to_words, to_rest) = to.as_chunks_mut::<8>();
+    for (bytes, to) in words.iter().zip(to_words) {
+        let unmasked = u64::from_ne_bytes(*bytes) ^ word;
+        seen |= unmasked;
+        *to = unmasked.to_ne_bytes().map(MaybeUninit::new);
+    }
+    for ((byte, key), to) in rest.iter().zip(word.to_ne_bytes()).zip(to_rest) {
+        let unmasked = byte ^ key;
+        seen |= u64::from(unmasked);
+        to.write(unmasked);
     }
     seen & HIGH_BITS == 0
 }
@@ -185,6 +292,59 @@ mod tests {
                 for offset in [0, 1, 2, 3, 5, 7, 8, 15, 31, 63] {
                     agrees(backend, &data[..offset + len], offset, [0x01, 0x7F, 0x33, 0x00]);
                 }
+            }
+        }
+    }
+
+    /// What comes of a copy made by the backend, whatever the length.
+    fn copied(backend: Backend, data: &[u8], key: [u8; 4]) -> (Vec<u8>, bool) {
+        let mut copy = vec![MaybeUninit::new(0xAA); data.len()];
+        let ascii = backend.copy(data, &mut copy, MaskKey(key));
+        let written = copy.iter().map(|byte| {
+            // They all hold something, if only what was there before.
+            #[allow(unsafe_code, reason = "initialised above")]
+            // SAFETY: it was made by `MaybeUninit::new`, and at most written over.
+            unsafe {
+                byte.assume_init()
+            }
+        });
+        (written.collect(), ascii)
+    }
+
+    #[test]
+    fn a_copy_agrees_with_the_rfc_at_every_length_and_alignment() {
+        let data: Vec<u8> = (0..600 + 64).map(|i: usize| (i.wrapping_mul(31) >> 3) as u8 & 0x7F).collect();
+        for (key, beyond_ascii) in [([0x01, 0x7F, 0x33, 0x00], false), ([0x01, 0x80, 0x33, 0x00], true)] {
+            for len in 0..=600 {
+                for offset in [0, 1, 2, 3, 5, 7, 8, 15, 31, 63] {
+                    let data = &data[offset..offset + len];
+                    let expected = oracle(data, key);
+                    let ascii = expected.is_ascii();
+                    assert_eq!(ascii, !beyond_ascii || len < 2);
+                    assert_eq!(MaskKey(key).copy(data), (expected.clone(), ascii), "{len} bytes");
+                    for backend in Backend::ALL {
+                        assert_eq!(
+                            copied(backend, data, key),
+                            (expected.clone(), ascii),
+                            "{backend:?}, {len}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_byte_beyond_ascii_is_seen_in_a_copy_wherever_it_stands() {
+        for len in 1..=200 {
+            for at in 0..len {
+                let mut data = vec![b'a'; len];
+                data[at] = 0x80;
+                assert!(!MaskKey::default().copy(&data).1, "{at} of {len}");
+                assert!(
+                    Backend::ALL.iter().all(|backend| !copied(*backend, &data, [0; 4]).1),
+                    "{at} of {len}"
+                );
             }
         }
     }
@@ -224,7 +384,9 @@ mod tests {
         ) {
             for backend in Backend::ALL {
                 agrees(backend, &data, offset.min(data.len()), key);
+                prop_assert_eq!(copied(backend, &data, key).0, oracle(&data, key));
             }
+            prop_assert_eq!(MaskKey(key).copy(&data).0, oracle(&data, key));
         }
     }
 }

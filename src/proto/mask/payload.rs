@@ -24,21 +24,24 @@ pub(crate) struct Payload {
     utf8: Option<Utf8Validator>,
 }
 
-/// A whole message in one piece, unmasked in place and copied out into an allocation of its own size.
+/// A whole message in one piece: copied out into an allocation of its own size, and unmasked on the way.
 #[inline]
 pub(crate) fn whole_message(
-    data: &mut [u8],
+    data: &[u8],
     mask: Option<MaskKey>,
-    text: bool,
+    kind: MessageKind,
 ) -> Result<Message, InvalidUtf8> {
-    let ascii = mask.is_some_and(|key| key.apply(data));
-    if !text {
-        return Ok(Message::Binary(Bytes::copy_from_slice(data)));
+    let (bytes, ascii) = match mask {
+        Some(key) => key.copy(data),
+        None => (data.to_vec(), false),
+    };
+    if kind == MessageKind::Binary {
+        return Ok(Message::Binary(bytes.into()));
     }
-    if !ascii && simdutf8::basic::from_utf8(data).is_err() {
+    if !ascii && simdutf8::basic::from_utf8(&bytes).is_err() {
         return Err(InvalidUtf8);
     }
-    Ok(Message::Text(Utf8Bytes::from_validated(Bytes::copy_from_slice(data))))
+    Ok(Message::Text(Utf8Bytes::from_validated(bytes.into())))
 }
 
 impl Payload {
@@ -302,6 +305,6 @@ mod tests {
         let mut payload = Payload::new(MessageKind::Text);
         payload.push(b"\xE2\x82", None, last(2)).expect("valid so far");
         assert_eq!(payload.finish(), Err(InvalidUtf8));
-        assert_eq!(whole_message(&mut b"\xE2\x82".to_owned(), None, true), Err(InvalidUtf8));
+        assert_eq!(whole_message(b"\xE2\x82", None, MessageKind::Text), Err(InvalidUtf8));
     }
 }
