@@ -231,7 +231,8 @@ impl SendPath {
     #[inline]
     pub fn has_room(&self, payload_len: usize, staged: usize) -> bool {
         let waiting = self.queued() + staged;
-        waiting == 0 || waiting.saturating_add(self.frame_len(payload_len)) <= self.max_write_buffer
+        waiting == 0
+            || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer
     }
 
     /// Whether a ping may be queued: not many wait. They overtake what else is queued, and need no room there.
@@ -257,10 +258,10 @@ impl SendPath {
         self.queue.as_ref().map_or(0, |queue| queue.ordered_len())
     }
 
-    /// How many bytes the frame of a message with this much payload data takes.
+    /// How many bytes the frame of a message with this much payload data takes, that this end sends.
     #[inline]
-    pub fn frame_len(&self, payload_len: usize) -> usize {
-        Header::encoded_len(payload_len, self.role == Role::Client).saturating_add(payload_len)
+    pub fn frame_len(payload_len: usize, role: Role) -> usize {
+        Header::encoded_len(payload_len, role == Role::Client).saturating_add(payload_len)
     }
 
     /// How many bytes may be queued: [`max_write_buffer`](Config::max_write_buffer).

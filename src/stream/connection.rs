@@ -166,6 +166,7 @@ impl<L: Line> Connection<L> {
             if self.finished {
                 return Poll::Ready(self.line.verdict(Verdict::tell).map_or(Ok(None), Err));
             }
+            self.line.park(cx);
             if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
                 self.keep(Error::Transport(error));
             }

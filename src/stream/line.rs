@@ -34,6 +34,9 @@ pub(super) trait Line {
         self.with_send(|send, key, lent| send.answer(received, key, lent));
     }
 
+    /// What was read is handled, from here on the receiver may have to wait: whoever wants it is to wake it.
+    fn park(&mut self, _: &mut Context<'_>) {}
+
     /// How things stand on the way out.
     fn outlook(&mut self) -> Outlook;
 

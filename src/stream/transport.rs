@@ -18,29 +18,31 @@ const MAX_SLICES: usize = 64;
 
 /// Where what is to be written comes from.
 pub(super) trait Source {
-    /// How many bytes wait.
-    fn queued(&self) -> usize;
+    /// Moves what goes out next to the batch, which is empty; says whether there is anything.
+    fn stage(&mut self, batch: &mut Option<Box<Batch>>) -> bool;
 
-    /// Moves what goes out next to an empty batch.
-    fn stage(&mut self, batch: &mut Batch);
-
-    /// Forgets what waits.
-    fn clear(&mut self);
+    /// Forgets what waits; says whether there was anything.
+    fn clear(&mut self) -> bool;
 }
 
 impl Source for SendPath {
     #[inline]
-    fn queued(&self) -> usize {
-        SendPath::queued(self)
+    fn stage(&mut self, batch: &mut Option<Box<Batch>>) -> bool {
+        if self.queued() > 0 {
+            let batch = batch.get_or_insert_with(pool::batch);
+            pool::with_lent(|lent| SendPath::stage(self, batch, lent));
+            return batch.has_remaining();
+        }
+        if let Some(batch) = batch.take() {
+            pool::take_back_batch(batch);
+        }
+        false
     }
 
-    #[inline]
-    fn stage(&mut self, batch: &mut Batch) {
-        pool::with_lent(|lent| SendPath::stage(self, batch, lent));
-    }
-
-    fn clear(&mut self) {
+    fn clear(&mut self) -> bool {
+        let waited = self.queued() > 0;
         pool::with_lent(|lent| SendPath::clear(self, lent));
+        waited
     }
 }
 
@@ -101,28 +103,14 @@ impl<S> Transport<S> {
 
     /// Gives up writing: what waits will never go.
     pub(super) fn end_write<Q: Source + ?Sized>(&mut self, source: &mut Q) {
-        self.lost |= self.needs_flush || self.staged() > 0 || source.queued() > 0;
+        self.lost |= self.needs_flush || self.staged() > 0;
+        self.lost |= source.clear();
         self.write_ended = true;
         self.needs_flush = false;
-        source.clear();
         if let Some(mut batch) = self.batch.take() {
             batch.clear();
             pool::take_back_batch(batch);
         }
-    }
-
-    /// Stages what goes out next, now that all that was staged is out; says whether there is anything.
-    #[inline]
-    fn stage<Q: Source + ?Sized>(&mut self, source: &mut Q) -> bool {
-        if source.queued() > 0 {
-            let batch = self.batch.get_or_insert_with(pool::batch);
-            source.stage(batch);
-            return batch.has_remaining();
-        }
-        if let Some(batch) = self.batch.take() {
-            pool::take_back_batch(batch);
-        }
-        false
     }
 }
 
@@ -136,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         source: &mut Q,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.write_ended || (self.batch.is_none() && !self.needs_flush && source.queued() == 0) {
+        if self.write_ended || (!self.is_stuck() && !source.stage(&mut self.batch)) {
             return Poll::Ready(Ok(()));
         }
         let done = ready!(self.poll_write_out(source, cx));
@@ -205,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
                 self.needs_flush = false;
                 self.progressed = true;
             }
-            if !self.stage(source) {
+            if !source.stage(&mut self.batch) {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -46,7 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
         let (line, connection) = self.connection.replace_line(());
         let shared = Arc::new(Shared::new(line, connection.timeouts.write()));
         let sender = Sender::new(shared.clone() as Arc<Shared<dyn Transmit>>);
-        let ((), connection) = connection.replace_line(Half(shared));
+        let ((), connection) = connection.replace_line(Half::new(shared));
         (Receiver { connection }, sender)
     }
 }
@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
     /// # Errors
     /// Both come back where the sender belongs to another connection, or has clones.
     pub fn reunite(self, mut sender: Sender) -> Result<WebSocket<S>, Box<(Self, Sender)>> {
-        let ours = Arc::as_ptr(&self.connection.line.0).cast::<()>();
+        let ours = Arc::as_ptr(&self.connection.line.shared).cast::<()>();
         let same = std::ptr::addr_eq(ours, Arc::as_ptr(&sender.shared));
         if !same || Arc::strong_count(&sender.shared) > 2 {
             return Err(Box::new((self, sender)));
@@ -134,13 +134,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
         }
     }
 
-    /// Receives, and meanwhile is known to be there.
+    /// Receives, and meanwhile may be counted on.
+    #[inline]
     fn visit<T>(
         &mut self,
         cx: &mut Context<'_>,
         receive: impl FnOnce(&mut Connection<Half<S>>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.connection.line.0.parked.park_receiver(cx.waker());
         let received = receive(&mut self.connection, cx);
         if received.is_ready() {
             self.leave();
@@ -148,12 +148,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
         received
     }
 
-    /// Nobody is to count on the receiver; what somebody did count on is written now, as far as that goes.
-    fn leave(&self) {
-        let shared = &self.connection.line.0;
-        if shared.parked.receiver_leaves() && shared.queued() > 0 {
-            shared.drive();
-        }
+    #[inline]
+    fn leave(&mut self) {
+        self.connection.line.leave();
     }
 }
 

@@ -6,11 +6,15 @@ use std::{
     task::{Wake, Waker},
 };
 
-use super::sync::Mutex;
+use super::sync::{Flag, Mutex};
 
 /// Who waits. A stream keeps one waker for each direction, so both halves poll it with one that wakes them all.
 #[derive(Debug, Default)]
-pub(super) struct Parked(Mutex<Waiting>);
+pub(super) struct Parked {
+    waiting: Mutex<Waiting>,
+    /// Whether a sender may be among them: most often none is, and nothing has to be locked to know it.
+    senders: Flag,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -42,7 +46,7 @@ enum Receiving {
 impl Parked {
     /// The receiver is polled, and will be woken from here on.
     pub(super) fn park_receiver(&self, waker: &Waker) {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         match &mut waiting.receiver {
             Receiving::Parked(parked) => parked.clone_from(waker),
             other => *other = Receiving::Parked(waker.clone()),
@@ -51,12 +55,12 @@ impl Parked {
 
     /// The receiver has something to give, or is given up; says whether somebody counted on it.
     pub(super) fn receiver_leaves(&self) -> bool {
-        matches!(mem::take(&mut self.0.lock().receiver), Receiving::Woken)
+        matches!(mem::take(&mut self.waiting.lock().receiver), Receiving::Woken)
     }
 
     /// Wakes the receiver; says whether it will come.
     pub(super) fn wake_receiver(&self) -> bool {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         let coming = !matches!(waiting.receiver, Receiving::Away);
         if let Some(waker) = waiting.take_receiver() {
             drop(waiting);
@@ -67,22 +71,30 @@ impl Parked {
 
     /// A sender waits.
     pub(super) fn park(&self, waker: &Waker) {
-        add(&mut self.0.lock().others, waker);
+        let mut waiting = self.waiting.lock();
+        add(&mut waiting.others, waker);
+        self.senders.set();
     }
 
     /// A sender waits for room.
     pub(super) fn park_for_room(&self, waker: &Waker) {
-        add(&mut self.0.lock().for_room, waker);
+        let mut waiting = self.waiting.lock();
+        add(&mut waiting.for_room, waker);
+        self.senders.set();
     }
 
     /// Whether a sender waits for room.
     pub(super) fn is_room_wanted(&self) -> bool {
-        !self.0.lock().for_room.is_empty()
+        self.senders.is_set() && !self.waiting.lock().for_room.is_empty()
     }
 
     /// Wakes the senders that wait.
     pub(super) fn wake_senders(&self) {
-        let mut waiting = self.0.lock();
+        if !self.senders.is_set() {
+            return;
+        }
+        let mut waiting = self.waiting.lock();
+        self.senders.clear();
         let (for_room, others) = (mem::take(&mut waiting.for_room), mem::take(&mut waiting.others));
         drop(waiting);
         for_room.into_iter().chain(others).for_each(Waker::wake);

@@ -73,7 +73,12 @@ impl Sender {
     /// Dropped: the message is not queued. Returned: it is.
     pub async fn feed(&self, message: impl Into<Outgoing>) -> Result<(), Error> {
         let outgoing = message.into();
-        let room = self.room(self.shared.need(outgoing.len())).await?;
+        let need = self.shared.need(outgoing.len());
+        // It gives nothing while others wait.
+        let room = match self.shared.room().try_acquire_many(need) {
+            Ok(room) => room,
+            Err(_) => self.room(need).await?,
+        };
         self.queue(outgoing, room)
     }
 
@@ -86,7 +91,13 @@ impl Sender {
     /// Dropping the future loses nothing: what is left stays queued.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
         let target = self.shared.flush_target();
-        async move { self.watch(poll_fn(move |cx| self.poll_flushed(target, cx))).await }
+        async move {
+            self.shared.drive();
+            if self.shared.is_flushed(target)? {
+                return Ok(());
+            }
+            self.watch(poll_fn(move |cx| self.poll_flushed(target, cx))).await
+        }
     }
 
     /// Queues a message without waiting. Where the receiver waits, it is woken and writes; else one write is attempted that
@@ -258,19 +269,13 @@ impl Sender {
     }
 
     pub(super) fn poll_flushed(&self, target: u64, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.shared.is_flushed(target) {
-            Ok(true) => return Poll::Ready(Ok(())),
-            Ok(false) => {}
-            Err(error) => return Poll::Ready(Err(error)),
+        if self.shared.is_flushed(target)? {
+            return Poll::Ready(Ok(()));
         }
         // Parked first, so that what happens from here on wakes it.
         self.shared.parked.park(cx.waker());
         self.shared.drive();
-        match self.shared.is_flushed(target) {
-            Ok(true) => Poll::Ready(Ok(())),
-            Ok(false) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        if self.shared.is_flushed(target)? { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 

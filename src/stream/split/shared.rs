@@ -1,7 +1,7 @@
 //! What the halves of a split connection share.
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -14,10 +14,10 @@ use tokio::{
 
 use super::{
     parked::Parked,
-    sync::{Guard, Mutex},
+    sync::{Flag, Guard, Mutex},
 };
 use crate::{
-    Error,
+    Error, Role,
     error::Timeout,
     proto::{Batch, Lent, MaskKey, PayloadMut, SendPath},
     stream::{
@@ -36,6 +36,9 @@ pub(super) struct Shared<T: ?Sized> {
     /// The bytes that may still be queued: waiters are served first come first served.
     room: Semaphore,
     capacity: u32,
+    role: Role,
+    /// Somebody wants to write, and may have found the transport taken.
+    wanted: Flag,
     pub(super) write_timeout: Option<Duration>,
     pub(super) parked: Arc<Parked>,
     /// Wakes all that are parked.
@@ -60,6 +63,8 @@ struct State {
     staged_through: u64,
     /// How many of them the stream has taken, and holds none of back.
     flushed: u64,
+    /// Up to where those who wait for it know of it.
+    told: u64,
     /// How many bytes of room are taken.
     held: usize,
     /// How the transport stands.
@@ -71,8 +76,6 @@ struct State {
     /// How many bytes of pings and pongs wait.
     overtaking: usize,
     write_ended: bool,
-    /// Somebody wants to write, and found the transport taken.
-    wanted: bool,
 }
 
 /// The stream, whatever its type.
@@ -132,7 +135,7 @@ struct News {
 impl State {
     /// Keeps the books after the transport was used.
     fn settle(&mut self, standing: Standing) -> News {
-        let before = (self.flushed, self.overtaking, self.stuck);
+        let before = (self.told, self.overtaking, self.stuck);
         self.staged = standing.staged;
         self.stuck = standing.stuck;
         self.progressed |= standing.progressed;
@@ -143,6 +146,7 @@ impl State {
             self.flushed = self.fed - waiting as u64;
         }
         self.overtaking = self.send.queued() - waiting;
+        self.told = self.flushed;
         News {
             released: self.release(),
             for_senders: self.flushed != before.0 || self.overtaking < before.1 || self.write_ended,
@@ -167,21 +171,18 @@ impl State {
 struct Locked<'a>(&'a Mutex<State>);
 
 impl Source for Locked<'_> {
-    fn queued(&self) -> usize {
-        self.0.lock().send.queued()
-    }
-
-    fn stage(&mut self, batch: &mut Batch) {
+    fn stage(&mut self, batch: &mut Option<Box<Batch>>) -> bool {
         let mut state = self.0.lock();
         let state = &mut *state;
         // What was staged before is all taken and flushed.
         state.flushed = state.staged_through;
-        Source::stage(&mut state.send, batch);
+        let staged = Source::stage(&mut state.send, batch);
         state.staged_through = state.fed - state.send.queued_in_order() as u64;
+        staged
     }
 
-    fn clear(&mut self) {
-        Source::clear(&mut self.0.lock().send);
+    fn clear(&mut self) -> bool {
+        Source::clear(&mut self.0.lock().send)
     }
 }
 
@@ -199,14 +200,15 @@ impl<S> Shared<Slot<S>> {
         let (staged, stuck) = (transport.staged(), transport.is_stuck());
         // One more than what waits, where the stream holds something back or something is lost: so a flush is not done.
         let fed = waiting as u64 + u64::from(stuck || transport.has_lost());
+        let role = send.role();
         let state = State {
             staged_through: transport.staged() as u64,
             flushed: 0,
+            told: 0,
             write_ended: transport.is_write_ended(),
             progressed: false,
             moves: 0,
             overtaking: send.queued() - send.queued_in_order(),
-            wanted: false,
             send,
             verdict,
             fed,
@@ -218,6 +220,8 @@ impl<S> Shared<Slot<S>> {
             state: Mutex::new(state),
             room,
             capacity,
+            role,
+            wanted: Flag::default(),
             write_timeout,
             waker: Waker::from(parked.clone()),
             parked,
@@ -229,7 +233,7 @@ impl<S> Shared<Slot<S>> {
     fn take(&self) -> Option<(Transport<S>, SendPath, Verdict)> {
         let transport = self.transport.lock().0.take()?;
         let mut state = self.state.lock();
-        let verdict = std::mem::take(&mut state.verdict);
+        let verdict = mem::take(&mut state.verdict);
         let send = state.send.take();
         (state.staged, state.stuck) = (0, false);
         drop(state);
@@ -249,7 +253,7 @@ impl<T: ?Sized> Shared<T> {
 impl<T: Transmit + ?Sized> Shared<T> {
     /// How much room a message of this length needs: one that is larger than all the room needs all of it.
     pub(super) fn need(&self, payload_len: usize) -> u32 {
-        let frame = self.state.lock().send.frame_len(payload_len);
+        let frame = SendPath::frame_len(payload_len, self.role);
         u32::try_from(frame).map_or(self.capacity, |frame| frame.min(self.capacity))
     }
 
@@ -264,7 +268,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
     ) -> R {
         let mut state = self.state.lock();
-        let key = mask_key(state.send.role());
+        let key = mask_key(self.role);
         let before = state.send.queued_in_order();
         let result = pool::with_lent(|lent| call(&mut state.send, key, lent));
         state.fed += (state.send.queued_in_order() - before) as u64;
@@ -280,15 +284,15 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Writes what is queued, unless somebody does: who does looks again afterwards.
     pub(super) fn drive(&self) {
-        self.state.lock().wanted = true;
+        self.wanted.set();
         self.serve();
     }
 
     /// Writes for those who found the transport taken.
     fn serve(&self) {
-        while self.state.lock().wanted {
+        while self.wanted.is_set() {
             let Some(transport) = self.transport.try_lock() else { return };
-            self.state.lock().wanted = false;
+            self.wanted.clear();
             let _pending = self.transmit(transport);
         }
     }
@@ -398,40 +402,61 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
 /// The receiver's hold on what is shared. Dropped, it takes the stream along.
 #[derive(Debug)]
-pub(super) struct Half<S: AsyncRead + AsyncWrite + Unpin + Send>(pub(super) Arc<Shared<Slot<S>>>);
+pub(super) struct Half<S: AsyncRead + AsyncWrite + Unpin + Send> {
+    pub(super) shared: Arc<Shared<Slot<S>>>,
+    /// Whether it is known to wait, or to be on its way.
+    parked: bool,
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Half<S> {
+    pub(super) fn new(shared: Arc<Shared<Slot<S>>>) -> Self {
+        Self { shared, parked: false }
+    }
+
+    /// Nobody is to count on the receiver; what somebody did count on is written now, as far as that goes.
+    #[inline]
+    pub(super) fn leave(&mut self) {
+        if mem::take(&mut self.parked) && self.shared.parked.receiver_leaves() && self.shared.queued() > 0 {
+            self.shared.drive();
+        }
+    }
+
     /// Takes the stream and the queue back out.
     pub(super) fn take(&self) -> Option<(Transport<S>, SendPath, Verdict)> {
-        self.0.take()
+        self.shared.take()
     }
 
     /// Uses the transport, then writes for those who found it taken; `None` where it is gone.
     fn with_transport<R>(&self, call: impl FnOnce(&mut Transport<S>, &mut Context<'_>) -> R) -> Option<R> {
-        let slot = self.0.transport.lock();
+        let slot = self.shared.transport.lock();
         let result =
-            self.0.with_transport(slot, |slot, cx| slot.0.as_mut().map(|transport| call(transport, cx)));
-        self.0.serve();
+            self.shared.with_transport(slot, |slot, cx| slot.0.as_mut().map(|transport| call(transport, cx)));
+        self.shared.serve();
         result
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Drop for Half<S> {
     fn drop(&mut self) {
-        let taken = self.0.take();
-        self.0.state.lock().write_ended = true;
-        self.0.parked.wake_all();
+        let taken = self.shared.take();
+        self.shared.state.lock().write_ended = true;
+        self.shared.parked.wake_all();
         drop(taken);
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
+    fn park(&mut self, cx: &mut Context<'_>) {
+        self.parked = true;
+        self.shared.parked.park_receiver(cx.waker());
+    }
+
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
-        self.0.with_send(0, call)
+        self.shared.with_send(0, call)
     }
 
     fn outlook(&mut self) -> Outlook {
-        let state = self.0.state.lock();
+        let state = self.shared.state.lock();
         Outlook {
             role: state.send.role(),
             stuck: state.stuck,
@@ -442,32 +467,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
     }
 
     fn take_progressed(&mut self) -> bool {
-        std::mem::take(&mut self.0.state.lock().progressed)
+        mem::take(&mut self.shared.state.lock().progressed)
     }
 
     fn end_write(&mut self) {
-        let shared = &self.0;
+        let shared = &self.shared;
         self.with_transport(|transport, _| transport.end_write(&mut Locked(&shared.state)));
     }
 
     fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
-        call(&mut self.0.state.lock().verdict)
+        call(&mut self.shared.state.lock().verdict)
     }
 
     fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let state = self.0.state.lock();
+        let state = self.shared.state.lock();
         let idle = !state.stuck && state.send.queued() == 0;
         drop(state);
         if idle {
             return Poll::Ready(Ok(()));
         }
-        let result = self.0.transmit(self.0.transport.lock());
-        self.0.serve();
+        let result = self.shared.transmit(self.shared.transport.lock());
+        self.shared.serve();
         result.map(Ok)
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shared = &self.0;
+        let shared = &self.shared;
         self.with_transport(|transport, cx| transport.poll_shutdown(&mut Locked(&shared.state), cx))
             .unwrap_or(Poll::Ready(Ok(())))
     }

@@ -1,9 +1,14 @@
 //! The lock that the halves share, which a model checker can stand behind.
 
+#[cfg(not(fullduplex_loom))]
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::{
     ops::{Deref, DerefMut},
     sync::{self, PoisonError, TryLockError},
 };
+
+#[cfg(fullduplex_loom)]
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// A lock that does not know of poison: a panic in between leaves nothing half done that a later call would stumble over.
 #[derive(Debug, Default)]
@@ -20,6 +25,28 @@ pub(super) struct Guard<'a, T: ?Sized> {
     inner: sync::MutexGuard<'a, T>,
     #[cfg(fullduplex_loom)]
     _gate: loom::sync::MutexGuard<'a, ()>,
+}
+
+/// A note that one leaves and another finds.
+#[derive(Debug, Default)]
+pub(super) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+        // What is looked at next is looked at after this is seen: of two who leave a note and look for the other's, one
+        // finds it.
+        fence(Ordering::SeqCst);
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl<T> Mutex<T> {
