@@ -31,10 +31,8 @@ pub(crate) fn whole_message(
     mask: Option<MaskKey>,
     kind: MessageKind,
 ) -> Result<Message, InvalidUtf8> {
-    let (bytes, ascii) = match mask {
-        Some(key) => key.copy(data),
-        None => (data.to_vec(), false),
-    };
+    let mut bytes = Vec::with_capacity(data.len());
+    let ascii = append(data, mask, &mut bytes);
     if kind == MessageKind::Binary {
         return Ok(Message::Binary(bytes.into()));
     }
@@ -57,7 +55,8 @@ impl Payload {
 
     /// Takes in a part without keeping it: it is unmasked where it stands, and validated.
     pub(crate) fn pass(&mut self, part: &mut [u8], mask: Option<MaskKey>) -> Result<(), InvalidUtf8> {
-        unmask(&mut self.utf8, part, mask)
+        let ascii = mask.is_some_and(|key| key.apply(part));
+        push_text(&mut self.utf8, part, ascii)
     }
 
     /// Hands out what was kept so far; what follows is validated as the continuation of it.
@@ -75,8 +74,8 @@ impl Payload {
         outlook: Outlook,
     ) -> Result<(), InvalidUtf8> {
         self.grow(part.len(), self.bytes.len() + part.len(), outlook);
-        self.bytes.extend_from_slice(part);
-        self.receive(mask)
+        let ascii = append(part, mask, &mut self.bytes);
+        self.validate(ascii)
     }
 
     /// Room to read the rest of the frame into.
@@ -95,7 +94,14 @@ impl Payload {
 
     /// Unmasks and validates what has come.
     pub(crate) fn receive(&mut self, mask: Option<MaskKey>) -> Result<(), InvalidUtf8> {
-        unmask(&mut self.utf8, &mut self.bytes[self.ready..], mask)?;
+        let part = &mut self.bytes[self.ready..];
+        let ascii = mask.is_some_and(|key| key.apply(part));
+        self.validate(ascii)
+    }
+
+    /// Validates what is unmasked.
+    fn validate(&mut self, ascii: bool) -> Result<(), InvalidUtf8> {
+        push_text(&mut self.utf8, &self.bytes[self.ready..], ascii)?;
         self.ready = self.bytes.len();
         Ok(())
     }
@@ -136,21 +142,31 @@ impl Payload {
             return;
         }
         let frame_end = len + outlook.rest;
-        let step = arrived.saturating_add(GROWTH_STEP).min(frame_end);
+        let double = arrived.saturating_mul(2);
+        // A frame that ends within a step is made room for at once, so as not to be moved for a few bytes.
+        let least =
+            if double.saturating_add(GROWTH_STEP) < frame_end { arrived + GROWTH_STEP } else { frame_end };
         // Nothing is known of the fragments that may follow one that is not the last.
         let end = if outlook.last { frame_end } else { outlook.limit };
-        let target = arrived.saturating_mul(2).max(step).min(end);
+        let target = double.max(least).min(end);
         self.bytes.reserve_exact(target.max(needed) - len);
     }
 }
 
-/// Unmasks a part in place, and validates it if it is of a text.
-fn unmask(
-    utf8: &mut Option<Utf8Validator>,
-    part: &mut [u8],
-    mask: Option<MaskKey>,
-) -> Result<(), InvalidUtf8> {
-    let ascii = mask.is_some_and(|key| key.apply(part));
+/// Copies data to the end of a buffer and unmasks it on the way; whether it is known to be all ASCII.
+#[inline]
+fn append(data: &[u8], mask: Option<MaskKey>, to: &mut Vec<u8>) -> bool {
+    match mask {
+        Some(key) => key.append(data, to),
+        None => {
+            to.extend_from_slice(data);
+            false
+        }
+    }
+}
+
+/// Validates a part, if it is of a text.
+fn push_text(utf8: &mut Option<Utf8Validator>, part: &[u8], ascii: bool) -> Result<(), InvalidUtf8> {
     match utf8 {
         Some(utf8) if ascii => utf8.push_ascii(part),
         Some(utf8) => utf8.push(part),
@@ -239,7 +255,7 @@ mod tests {
             room.put_bytes(0, got);
             len += got;
             payload.receive(None).expect("binary");
-            assert!(payload.bytes.capacity() <= 2 * len.max(GROWTH_STEP));
+            assert!(payload.bytes.capacity() <= 2 * len + GROWTH_STEP);
         }
     }
 
@@ -254,6 +270,13 @@ mod tests {
         assert_eq!(room.chunk_mut().len(), 0);
         payload.receive(None).expect("binary");
         assert_eq!(payload.finish().expect("binary").len(), 70_000);
+    }
+
+    #[test]
+    fn a_frame_hardly_longer_than_double_is_made_room_for_at_once() {
+        let mut payload = Payload::new(MessageKind::Binary);
+        payload.push(&[1; 65_522], None, last(131_072)).expect("binary");
+        assert_eq!(payload.bytes.capacity(), 131_072);
     }
 
     #[test]
