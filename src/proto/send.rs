@@ -235,6 +235,12 @@ impl SendPath {
             || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer
     }
 
+    /// Whether something is queued: a call that queues more then needs nothing lent.
+    #[inline]
+    pub fn is_borrowing(&self) -> bool {
+        self.queue.is_some()
+    }
+
     /// Whether a ping may be queued: not many wait. They overtake what else is queued, and need no room there.
     pub fn has_room_for_ping(&self) -> bool {
         self.queue.as_ref().is_none_or(|queue| queue.has_room_for_ping())

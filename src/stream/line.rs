@@ -118,8 +118,7 @@ pub(super) struct Own<S> {
 impl<S> Own<S> {
     #[inline]
     pub(super) fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
-        let key = mask_key(self.send.role());
-        pool::with_lent(|lent| call(&mut self.send, key, lent))
+        with_path(&mut self.send, call)
     }
 }
 
@@ -171,9 +170,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 }
 
+/// Calls the way out, with a fresh masking key and, where it has not borrowed yet, what the thread lends.
+#[inline]
+pub(super) fn with_path<T>(
+    send: &mut SendPath,
+    call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T,
+) -> T {
+    let key = mask_key(send.role());
+    if send.is_borrowing() {
+        call(send, key, &mut Lent::new())
+    } else {
+        pool::with_lent(|lent| call(send, key, lent))
+    }
+}
+
 /// A fresh masking key for a client, from the thread's CSPRNG (RFC 6455 section 5.3); a server has no use for one.
 #[inline]
-pub(super) fn mask_key(role: Role) -> MaskKey {
+fn mask_key(role: Role) -> MaskKey {
     match role {
         Role::Client => MaskKey::from(rand::random::<[u8; 4]>()),
         Role::Server => MaskKey::default(),

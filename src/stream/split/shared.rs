@@ -21,8 +21,8 @@ use crate::{
     error::Timeout,
     proto::{Batch, Lent, MaskKey, PayloadMut, SendPath},
     stream::{
-        line::{Line, Outlook, Own, Verdict, mask_key},
-        pool::{self, Scratch},
+        line::{Line, Outlook, Own, Verdict, with_path},
+        pool::Scratch,
         transport::{Source, Transport},
     },
 };
@@ -268,9 +268,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
     ) -> R {
         let mut state = self.state.lock();
-        let key = mask_key(self.role);
         let before = state.send.queued_in_order();
-        let result = pool::with_lent(|lent| call(&mut state.send, key, lent));
+        let result = with_path(&mut state.send, call);
         state.fed += (state.send.queued_in_order() - before) as u64;
         state.overtaking = state.send.queued() - state.send.queued_in_order();
         state.held += room;
