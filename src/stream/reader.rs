@@ -86,7 +86,8 @@ impl<R: ReceiveParts> MessageReader<R> {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn recv_part(&mut self) -> Result<Option<Bytes>, Error> {
-        poll_fn(|cx| self.poll_recv_part(cx)).await
+        let visit = Visit(self);
+        poll_fn(|cx| visit.0.poll_recv_part(cx)).await
     }
 
     /// [`recv_part`](Self::recv_part), as a poll function.
@@ -162,6 +163,15 @@ impl<R: ReceiveParts> AsyncBufRead for MessageReader<R> {
 
     fn consume(mut self: Pin<&mut Self>, len: usize) {
         self.part.advance(len);
+    }
+}
+
+/// A future that receives a part: dropped, it is no longer waited for.
+struct Visit<'a, R: ReceiveParts>(&'a mut MessageReader<R>);
+
+impl<R: ReceiveParts> Drop for Visit<'_, R> {
+    fn drop(&mut self) {
+        self.0.from.leave();
     }
 }
 

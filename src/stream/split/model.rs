@@ -2,18 +2,20 @@
 //! that is lost shows as a deadlock.
 
 use std::{
+    future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
+use futures_sink::Sink;
 use loom::{future::block_on, thread};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Receiver, Sender, TrySendError};
-use crate::{Config, Error, Role, WebSocket, handshake::Negotiated, proto::ProtocolError};
+use crate::{Config, Error, MessageKind, Role, WebSocket, handshake::Negotiated, proto::ProtocolError};
 
 /// A stream that takes what it is given while it is open, and ends when it has got enough.
 #[derive(Debug, Clone, Default)]
@@ -113,6 +115,7 @@ impl AsyncWrite for Stream {
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
+    builder.max_branches = 10_000;
     builder.check(check);
 }
 
@@ -192,5 +195,120 @@ fn who_waits_for_room_gets_it_when_the_stream_takes_what_was_before() {
         block_on(sender.send("b")).expect("open");
         opener.join().expect("no panic");
         assert_eq!(stream.written()[12..], *B);
+    });
+}
+
+/// Polls a future once, and drops it.
+fn polled_once(future: impl Future) {
+    let mut future = pin!(future);
+    block_on(poll_fn(|cx| {
+        assert!(future.as_mut().poll(cx).is_pending(), "nothing comes");
+        Poll::Ready(())
+    }));
+}
+
+#[test]
+fn what_counts_on_a_receiver_whose_future_is_dropped_is_written_once_and_before_the_halves_are_reunited() {
+    model(|| {
+        let stream = Stream::default();
+        let (mut receiver, sender) = stream.split();
+        let thread = thread::spawn(move || {
+            sender.try_send("a").expect("room");
+            sender
+        });
+        polled_once(receiver.recv());
+        let sender = thread.join().expect("no panic");
+        assert_eq!(stream.written(), A);
+        let mut ws = receiver.reunite(sender).expect("the only sender");
+        block_on(ws.flush()).expect("open");
+        assert_eq!(stream.written(), A);
+    });
+}
+
+#[test]
+fn what_was_queued_before_the_halves_are_reunited_is_written_once_by_the_whole_connection() {
+    model(|| {
+        let stream = Stream::blocked();
+        let (mut receiver, sender) = stream.split();
+        let thread = thread::spawn(move || {
+            polled_once(sender.send("a"));
+            sender
+        });
+        polled_once(receiver.recv());
+        let sender = thread.join().expect("no panic");
+        let mut ws = receiver.reunite(sender).expect("the only sender");
+        stream.unblock();
+        block_on(ws.send("b")).expect("open");
+        assert_eq!(stream.written(), [A, B].concat());
+        assert_eq!(ws.queued(), 0);
+    });
+}
+
+#[test]
+fn a_ping_for_which_there_was_no_room_is_queued_when_another_thread_writes_those_before_it() {
+    model(|| {
+        let stream = Stream::blocked();
+        let (mut receiver, sender) = stream.split();
+        // One is staged; the others fill the room that there is for them.
+        for _ in 0..66 {
+            block_on(sender.ping([0; 125])).expect("room");
+        }
+        stream.unblock();
+        let thread = thread::spawn(move || {
+            polled_once(receiver.recv());
+            receiver
+        });
+        block_on(sender.ping("last")).expect("open");
+        let _receiver = thread.join().expect("no panic");
+        block_on(sender.flush()).expect("open");
+    });
+}
+
+#[test]
+fn a_message_in_parts_and_another_threads_are_written_one_after_the_other() {
+    const PARTS: &[u8] = b"\x01\x01a\x80\x01a";
+    model(|| {
+        let stream = Stream::default();
+        let (_receiver, sender) = stream.split();
+        let other = sender.clone();
+        let thread = thread::spawn(move || block_on(other.send("b")).expect("open"));
+        let mut writer = block_on(sender.writer(MessageKind::Text)).expect("open");
+        block_on(writer.feed_part("a")).expect("open");
+        block_on(writer.feed_part("")).expect("open");
+        block_on(poll_fn(|cx| tokio::io::AsyncWrite::poll_write(Pin::new(&mut writer), cx, b"a")))
+            .expect("open");
+        block_on(writer.finish()).expect("open");
+        thread.join().expect("no panic");
+        let written = stream.written();
+        assert!(written == [PARTS, B].concat() || written == [B, PARTS].concat(), "{written:?}");
+        assert_eq!(sender.queued(), 0);
+    });
+}
+
+#[test]
+fn who_waits_for_a_message_in_parts_has_its_turn_when_that_is_given_up() {
+    model(|| {
+        let stream = Stream::default();
+        let (_receiver, sender) = stream.split();
+        let writer = block_on(sender.writer(MessageKind::Text)).expect("open");
+        let other = sender.clone();
+        let thread = thread::spawn(move || block_on(other.send("b")).expect("open"));
+        drop(writer);
+        thread.join().expect("no panic");
+        assert_eq!(stream.written(), B);
+    });
+}
+
+#[test]
+fn a_sink_that_waits_is_ready_when_another_thread_gives_its_room_back() {
+    model(|| {
+        let (_receiver, sender) = Stream::default().split();
+        let mut sink = sender.clone();
+        let permit = block_on(sender.reserve(6)).expect("open");
+        let thread = thread::spawn(move || {
+            block_on(poll_fn(|cx| Sink::poll_ready(Pin::new(&mut sink), cx))).expect("open");
+        });
+        drop(permit);
+        thread.join().expect("no panic");
     });
 }

@@ -88,6 +88,15 @@ impl Parked {
         self.senders.is_set() && !self.waiting.lock().for_room.is_empty()
     }
 
+    /// Wakes the senders that wait for room.
+    pub(super) fn wake_for_room(&self) {
+        if !self.senders.is_set() {
+            return;
+        }
+        let for_room = mem::take(&mut self.waiting.lock().for_room);
+        for_room.into_iter().for_each(Waker::wake);
+    }
+
     /// Wakes the senders that wait.
     pub(super) fn wake_senders(&self) {
         if !self.senders.is_set() {

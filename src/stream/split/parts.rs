@@ -83,8 +83,9 @@ impl Sender {
         let held = room.num_permits();
         // From here on the message holds all of it.
         room.forget();
-        self.shared.with_send(held, |send, _, _| send.begin_message(kind))?;
-        Ok(MessageWriter::new(SenderTurn { sender: self, watchdog: Watchdog::default() }))
+        self.shared.with_open(held, |send, _, _| send.begin_message(kind))?;
+        let (watchdog, through) = (Watchdog::default(), self.shared.flush_target());
+        Ok(MessageWriter::new(SenderTurn { sender: self, watchdog, through }))
     }
 }
 
@@ -93,6 +94,8 @@ impl Sender {
 pub struct SenderTurn<'a> {
     sender: &'a Sender,
     watchdog: Watchdog,
+    /// Up to where a flush has to get: what others queue once the message is finished does not hold it up.
+    through: u64,
 }
 
 impl SendParts for SenderTurn<'_> {
@@ -102,12 +105,14 @@ impl SendParts for SenderTurn<'_> {
 
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
         let shared = &self.sender.shared;
-        Ok(shared.with_send(0, |send, key, lent| send.send_part(part, last, key, lent))?)
+        shared.with_open(0, |send, key, lent| send.send_part(part, last, key, lent))?;
+        self.through = shared.flush_target();
+        Ok(())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let shared = &self.sender.shared;
-        let flushed = self.sender.poll_flushed(shared.flush_target(), cx);
+        let flushed = self.sender.poll_flushed(self.through, cx);
         if flushed.is_pending() {
             self.watchdog.poll(shared, cx);
         }

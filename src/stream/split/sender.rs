@@ -35,6 +35,8 @@ pub struct Sender {
     pub(super) shared: Arc<Shared<dyn Transmit>>,
     /// What was given to the sink when the room that it had been promised was gone.
     late: Option<Message>,
+    /// Of the sink, while it waits.
+    watchdog: Watchdog,
 }
 
 impl Clone for Sender {
@@ -45,7 +47,7 @@ impl Clone for Sender {
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared<dyn Transmit>>) -> Self {
-        Self { shared, late: None }
+        Self { shared, late: None, watchdog: Watchdog::default() }
     }
 
     /// Queues a message and flushes: [`feed`](Self::feed), then [`flush`](Self::flush).
@@ -137,7 +139,8 @@ impl Sender {
     /// # Cancel safety
     /// Dropping the future, or the permit, queues nothing.
     pub async fn reserve(&self, payload_len: usize) -> Result<SendPermit<'_>, Error> {
-        Ok(SendPermit { room: self.room(self.shared.need(payload_len)).await?, sender: self, payload_len })
+        let room = self.room(self.shared.need(payload_len)).await?;
+        Ok(SendPermit { sender: self, room, unused: WakeForRoom(Some(&*self.shared)), payload_len })
     }
 
     /// Queues a ping with at most 125 bytes of payload data, ahead of queued messages, and attempts to write it.
@@ -205,10 +208,13 @@ impl Sender {
 
     /// Waits for room.
     pub(super) async fn room(&self, need: u32) -> Result<SemaphorePermit<'_>, Error> {
+        // Dropped while it waits, it gives back what it had got so far.
+        let mut given_up = WakeForRoom(None);
         let acquired = self.shared.room().acquire_many(need);
         let mut acquired = pin!(acquired);
         let acquired = poll_fn(|cx| {
             let acquired = acquired.as_mut().poll(cx);
+            given_up.0 = acquired.is_pending().then_some(&*self.shared);
             if acquired.is_pending() {
                 // Nobody may be writing what takes the room: then it is for who waits.
                 self.shared.parked.park_for_room(cx.waker());
@@ -255,7 +261,7 @@ impl Sender {
 
     fn queue(&self, outgoing: Outgoing, room: SemaphorePermit<'_>) -> Result<(), Error> {
         let held = room.num_permits();
-        self.shared.with_send(held, |send, key, lent| {
+        self.shared.with_open(held, |send, key, lent| {
             // The room is given back by whoever writes the message, or with it where it was not queued.
             let queued = send.send(outgoing, key, lent);
             room.forget();
@@ -281,12 +287,16 @@ impl Sender {
 
 /// [`feed`](Sender::feed), [`flush`](Sender::flush) and [`close`](Sender::close), as a sink; as with
 /// [`WebSocket`](crate::WebSocket), the last message may pass [`max_write_buffer`](crate::Config::max_write_buffer).
+///
+/// A sink does not stand in line for room: it takes what those who wait in [`feed`](Sender::feed) leave. Its flush waits
+/// for what others queue meanwhile, too.
 impl Sink<Message> for Sender {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_late(cx))?;
-        self.poll_any_room(cx)
+        let ready = self.poll_any_room(cx);
+        self.watch_sink(cx, ready)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -296,7 +306,8 @@ impl Sink<Message> for Sender {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_late(cx))?;
-        self.poll_flushed(self.shared.flush_target(), cx)
+        let flushed = self.poll_flushed(self.shared.flush_target(), cx);
+        self.watch_sink(cx, flushed)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -318,10 +329,21 @@ impl Sender {
     /// its being given a message.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.late.is_some() {
-            ready!(self.poll_any_room(cx))?;
+            let room = self.poll_any_room(cx);
+            ready!(self.watch_sink(cx, room))?;
             self.queue_late()?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Judges a stuck stream while the sink waits.
+    fn watch_sink<T>(&mut self, cx: &mut Context<'_>, waited: Poll<T>) -> Poll<T> {
+        if waited.is_pending() {
+            self.watchdog.poll(&self.shared, cx);
+        } else {
+            self.watchdog = Watchdog::default();
+        }
+        waited
     }
 
     /// Ready where there is any room.
@@ -366,7 +388,21 @@ impl Sender {
 pub struct SendPermit<'a> {
     sender: &'a Sender,
     room: SemaphorePermit<'a>,
+    /// Dropped after the room.
+    unused: WakeForRoom<'a>,
     payload_len: usize,
+}
+
+/// Dropped, it wakes those who wait for room and whom the semaphore does not know: sinks.
+#[derive(Debug)]
+struct WakeForRoom<'a>(Option<&'a Shared<dyn Transmit>>);
+
+impl Drop for WakeForRoom<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0 {
+            shared.wake_for_room();
+        }
+    }
 }
 
 impl SendPermit<'_> {
@@ -380,7 +416,9 @@ impl SendPermit<'_> {
         if len > self.payload_len {
             return Err(Error::Send(SendError::BeyondPermit { len, reserved: self.payload_len }));
         }
-        self.sender.queue(outgoing, self.room)
+        let Self { sender, room, mut unused, .. } = self;
+        unused.0 = None;
+        sender.queue(outgoing, room)
     }
 }
 

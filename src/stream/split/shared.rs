@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Error, Role,
     error::Timeout,
-    proto::{Batch, Lent, MaskKey, PayloadMut, SendPath},
+    proto::{Batch, Lent, MaskKey, PayloadMut, SendError, SendPath},
     stream::{
         line::{Line, Outlook, Own, Verdict, with_path},
         pool::Scratch,
@@ -267,7 +267,29 @@ impl<T: Transmit + ?Sized> Shared<T> {
         room: usize,
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
     ) -> R {
-        let mut state = self.state.lock();
+        self.with_state(self.state.lock(), room, call)
+    }
+
+    /// Calls the way out, unless what is queued now would never go: the caller may have got its room before.
+    pub(super) fn with_open(
+        &self,
+        room: usize,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> Result<(), SendError>,
+    ) -> Result<(), Error> {
+        let state = self.state.lock();
+        if state.write_ended {
+            drop(state);
+            return Err(self.why_closed());
+        }
+        Ok(self.with_state(state, room, call)?)
+    }
+
+    fn with_state<R>(
+        &self,
+        mut state: Guard<'_, State>,
+        room: usize,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
+    ) -> R {
         let before = state.send.queued_in_order();
         let result = with_path(&mut state.send, call);
         state.fed += (state.send.queued_in_order() - before) as u64;
@@ -323,6 +345,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
         }
         if news.for_senders {
             self.parked.wake_senders();
+        } else if news.released > 0 {
+            self.wake_for_room();
         }
         if news.for_receiver {
             self.parked.wake_receiver();
@@ -334,6 +358,14 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn release(&self) {
         let released = self.state.lock().release();
         self.room.add_permits(released);
+        self.wake_for_room();
+    }
+
+    /// Wakes those who wait for room and whom the semaphore does not know, where there is some.
+    pub(super) fn wake_for_room(&self) {
+        if self.room.available_permits() > 0 {
+            self.parked.wake_for_room();
+        }
     }
 
     /// All the room that there is.

@@ -1,26 +1,9 @@
 //! What is known of the messages of one direction.
 
-use std::sync::LazyLock;
-
-use fullduplex::{Message, Outgoing, PreparedMessage};
+use fullduplex::{Message, MessageKind, Outgoing, PreparedMessage};
 use rand::{RngExt, rngs::SmallRng};
 
-/// How many characters say which message it is.
-const NAME: usize = 8;
-
-const LARGEST: usize = 200_000;
-
-/// What messages are made of: no two places of it look the same for long.
-static TEXT: LazyLock<String> = LazyLock::new(|| {
-    let mut text = String::new();
-    for nth in 0_u32.. {
-        if text.len() > LARGEST {
-            break;
-        }
-        text.push_str(&format!("{nth}\u{e9}\u{20ac}\u{1f600}"));
-    }
-    text
-});
+use super::{content, wire::Begun};
 
 /// What is known of whether a message was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +22,23 @@ enum Fate {
 struct Sent {
     content: Message,
     fate: Fate,
+    /// It is written in parts: its beginning may be received, whatever becomes of the rest.
+    in_parts: bool,
     /// The step from which on it may have been queued.
     started: u64,
     /// The step by which it was, if ever.
     queued_by: u64,
     /// Whether it was told to be out.
     flushed: bool,
+    /// It was received, whole or up to where its receiver gave it up.
     received: bool,
+}
+
+/// The beginning of a message that was received.
+#[derive(Debug)]
+pub struct Beginning {
+    pub kind: MessageKind,
+    pub bytes: Vec<u8>,
 }
 
 /// The messages of one direction.
@@ -54,22 +47,22 @@ pub struct Ledger {
     sent: Vec<Sent>,
     /// When the one that was received started that started last.
     latest_start: u64,
+    /// How many were received or given up.
+    taken: usize,
+    /// Those of which too little was received to tell which they are, and the how manieth on the wire they were.
+    unknown: Vec<(usize, Beginning)>,
 }
 
 impl Ledger {
     /// Another message of any kind and size; gives its number.
     pub fn compose(&mut self, rng: &mut SmallRng, may_be_queued: bool) -> (usize, Outgoing) {
-        let id = self.sent.len();
-        let mut len = length(rng);
-        while !TEXT.is_char_boundary(len) {
-            len -= 1;
-        }
-        let text = format!("{id:0NAME$x}{}", &TEXT[..len]);
-        let content = if rng.random() { Message::text(text) } else { Message::binary(text.into_bytes()) };
+        let len = content::length(rng);
+        let id = self.enter(rng, len, may_be_queued, false);
+        let content = self.content(id);
         let outgoing = if rng.random_ratio(1, 4) {
-            Outgoing::from(PreparedMessage::new(content.clone()))
+            Outgoing::from(PreparedMessage::new(content))
         } else if rng.random() {
-            Outgoing::from(content.clone())
+            Outgoing::from(content)
         } else {
             // Its payload data is nobody else's, so that it may be masked in place.
             match &content {
@@ -77,10 +70,30 @@ impl Ledger {
                 Message::Binary(data) => Outgoing::from(data.to_vec()),
             }
         };
+        (id, outgoing)
+    }
+
+    /// Another message, that will be written in parts.
+    pub fn compose_in_parts(&mut self, rng: &mut SmallRng) -> usize {
+        let len = content::length_in_parts(rng);
+        self.enter(rng, len, false, true)
+    }
+
+    fn enter(&mut self, rng: &mut SmallRng, len: usize, may_be_queued: bool, in_parts: bool) -> usize {
+        let id = self.sent.len();
+        let kind = if rng.random() { MessageKind::Text } else { MessageKind::Binary };
+        // An empty one has no name: there is never more than one that may still come.
+        let empty = rng.random_ratio(1, 20) && self.empty(kind).is_none();
+        let content =
+            if empty { content::of_kind(kind, String::new()) } else { content::content(id, kind, len) };
         let fate = Fate::UnderWay { may_be_queued };
         let (started, queued_by, flushed, received) = (u64::MAX, u64::MAX, false, false);
-        self.sent.push(Sent { content, fate, started, queued_by, flushed, received });
-        (id, outgoing)
+        self.sent.push(Sent { content, fate, in_parts, started, queued_by, flushed, received });
+        id
+    }
+
+    pub fn content(&self, id: usize) -> Message {
+        self.sent[id].content.clone()
     }
 
     /// Its future is polled for the first time.
@@ -93,9 +106,15 @@ impl Ledger {
         self.sent[id].queued_by = step;
     }
 
+    /// From here on it may be queued, though that is not known.
+    pub fn may_be_queued(&mut self, id: usize) {
+        self.sent[id].fate = Fate::UnderWay { may_be_queued: true };
+    }
+
     pub fn never(&mut self, id: usize) {
-        assert!(!self.sent[id].received, "message {id} was received, and then not queued");
-        self.sent[id].fate = Fate::Never;
+        let sent = &mut self.sent[id];
+        assert!(!sent.received || sent.in_parts, "message {id} was received, and then not queued");
+        sent.fate = Fate::Never;
     }
 
     /// Its future was dropped, or failed: it is queued by now, or never will be.
@@ -121,23 +140,79 @@ impl Ledger {
 
     /// A message arrived: it has to be one of them, whole, once, and in order.
     pub fn receive(&mut self, message: &Message) {
-        let name = message.as_bytes().get(..NAME).and_then(|name| std::str::from_utf8(name).ok());
-        let id = name.and_then(|name| usize::from_str_radix(name, 16).ok());
+        self.taken += 1;
+        let id =
+            if message.is_empty() { self.empty(message.kind()) } else { content::number(message.as_bytes()) };
         let id = id.filter(|id| *id < self.sent.len()).expect("a message that nobody sent");
-        let latest_start = self.latest_start;
-        let sent = &mut self.sent[id];
+        let sent = &self.sent[id];
         assert!(sent.content == *message, "message {id} is torn");
-        assert!(!sent.received, "message {id} is doubled");
         let may_come = !matches!(sent.fate, Fate::Never | Fate::UnderWay { may_be_queued: false });
         assert!(may_come, "message {id} was not queued: {:?}", sent.fate);
-        // One that was queued before another one's future was polled goes before it.
-        assert!(sent.queued_by >= latest_start, "message {id} was overtaken");
-        sent.received = true;
-        self.latest_start = latest_start.max(sent.started);
+        self.mark(id);
     }
 
-    /// At the end: what had to arrive did.
-    pub fn check(&self, only_flushed: bool) {
+    /// The beginning of a message arrived, and its receiver wanted no more of it.
+    pub fn receive_beginning(&mut self, beginning: Beginning) {
+        match content::number(&beginning.bytes) {
+            Some(id) => {
+                self.check_beginning(id, &beginning);
+                self.mark(id);
+            }
+            None => self.unknown.push((self.taken, beginning)),
+        }
+        self.taken += 1;
+    }
+
+    /// The beginning of a message arrived, and the connection ended: if all of it had to come, it is lost.
+    pub fn receive_cut_short(&mut self, beginning: &Beginning) {
+        self.taken += 1;
+        if let Some(id) = content::number(&beginning.bytes) {
+            self.check_beginning(id, beginning);
+        }
+    }
+
+    /// Whether it is longer than this limit, as far as can be told.
+    pub fn passes(&self, beginning: &Beginning, limit: u64) -> bool {
+        content::number(&beginning.bytes).is_none_or(|id| self.sent[id].content.len() as u64 > limit)
+    }
+
+    fn check_beginning(&self, id: usize, beginning: &Beginning) {
+        let sent = self.sent.get(id).expect("a message that nobody sent");
+        let same =
+            sent.content.kind() == beginning.kind && sent.content.as_bytes().starts_with(&beginning.bytes);
+        assert!(same, "message {id} is torn");
+        let may_come = match sent.fate {
+            _ if sent.in_parts => sent.started < u64::MAX,
+            Fate::Never | Fate::UnderWay { may_be_queued: false } => false,
+            _ => true,
+        };
+        assert!(may_come, "message {id} was not queued: {:?}", sent.fate);
+    }
+
+    /// It arrived: for the first time, and behind those that were queued before it.
+    fn mark(&mut self, id: usize) {
+        let sent = &mut self.sent[id];
+        assert!(!sent.received, "message {id} is doubled");
+        // One that was queued before another one's future was polled goes before it.
+        assert!(sent.queued_by >= self.latest_start, "message {id} was overtaken");
+        sent.received = true;
+        self.latest_start = self.latest_start.max(sent.started);
+    }
+
+    /// At the end: what had to arrive did. `wire`: what the reader was shown.
+    pub fn check(&mut self, only_flushed: bool, wire: &[Begun]) {
+        for (nth, beginning) in std::mem::take(&mut self.unknown) {
+            let begun = wire.get(nth).expect("a message that was not on the wire");
+            let id = match content::number(&begun.name) {
+                None if begun.whole => self.empty(beginning.kind),
+                id => id,
+            };
+            // One of which so little came is not due.
+            let Some(id) = id else { continue };
+            self.check_beginning(id, &beginning);
+            assert!(!self.sent[id].received, "message {id} is doubled");
+            self.sent[id].received = true;
+        }
         for (id, sent) in self.sent.iter().enumerate() {
             let due = sent.fate == Fate::Queued && (sent.flushed || !only_flushed);
             assert!(sent.received || !due, "message {id} is lost (flushed: {})", sent.flushed);
@@ -147,14 +222,15 @@ impl Ledger {
     pub fn is_its_own(&self, id: usize, back: &Outgoing) -> bool {
         self.sent[id].content.len() == back.len()
     }
-}
 
-fn length(rng: &mut SmallRng) -> usize {
-    match rng.random_range(0..1000) {
-        0..800 => rng.random_range(0..200),
-        800..960 => rng.random_range(0..6000),
-        960..992 => rng.random_range(0..40_000),
-        992..996 => 65_536 - NAME + rng.random_range(0..40),
-        _ => rng.random_range(0..LARGEST),
+    /// The empty message of this kind that may still come.
+    fn empty(&self, kind: MessageKind) -> Option<usize> {
+        let may_come = |sent: &Sent| {
+            sent.content.is_empty()
+                && sent.content.kind() == kind
+                && !sent.received
+                && sent.fate != Fate::Never
+        };
+        self.sent.iter().position(may_come)
     }
 }

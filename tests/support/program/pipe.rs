@@ -13,7 +13,7 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wire::Frames;
+use super::wire::{Begun, Frames};
 
 /// How a direction treats those who use it.
 #[derive(Debug)]
@@ -217,6 +217,16 @@ impl Pipe {
     /// How many whole messages of this end the other has been shown.
     pub fn messages_shown(&self, end: usize) -> usize {
         lock(&self.0[end]).shown.messages()
+    }
+
+    /// What this end has begun to show the other.
+    pub fn begun(&self, end: usize) -> Vec<Begun> {
+        lock(&self.0[end]).shown.begun().to_vec()
+    }
+
+    /// The last of that.
+    pub fn last_begun(&self, end: usize) -> Option<Begun> {
+        lock(&self.0[end]).shown.begun().last().cloned()
     }
 
     /// As a socket: who waited is woken where it is worth a look.

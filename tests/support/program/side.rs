@@ -1,47 +1,14 @@
 //! One end of the connection: whole, in halves or gone, and what is under way on it.
 
-use std::{future::Future, pin::Pin};
-
-use fullduplex::{CloseCode, Error, Event, Outgoing, Receiver, Sender, WebSocket};
+use fullduplex::{Receiver, Sender, WebSocket};
 
 use super::{
+    action::{Action, Done, Work, of_receiver, of_sender, of_sink, of_whole},
     pipe::End,
-    task::{Lease, Slot, Task, pause},
+    reading,
+    task::{Slot, Task},
+    writing,
 };
-
-/// What an operation is given.
-#[derive(Debug)]
-pub enum Action {
-    Feed(Outgoing),
-    Send(Outgoing),
-    Reserve { room: usize, message: Option<Outgoing>, pauses: u32 },
-    Flush,
-    Ping(String),
-    Close,
-    Closed,
-    Recv,
-    RecvEvent,
-}
-
-/// What came of an operation.
-#[derive(Debug)]
-pub enum Done {
-    Ok,
-    /// The permit was dropped.
-    Unused,
-    Got(Option<Event>),
-    Failed(Error),
-}
-
-impl Done {
-    fn of(result: Result<(), Error>) -> Self {
-        result.map_or_else(Self::Failed, |()| Self::Ok)
-    }
-
-    fn got(result: Result<Option<Event>, Error>) -> Self {
-        result.map_or_else(Self::Failed, Self::Got)
-    }
-}
 
 /// Who does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +21,26 @@ pub enum Actor {
 /// What an operation is to the one who keeps the books.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    Message { id: usize, sends: bool },
+    Message {
+        id: usize,
+        sends: bool,
+    },
     Flush,
     Ping,
     Close,
+    /// Queues a Close and flushes.
+    SinkClose,
     Closed,
     Receive,
+    /// Given to the sink: it may be kept by its sender, and queued later.
+    Sink {
+        id: usize,
+        flushes: bool,
+    },
+    Read,
+    Write {
+        id: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +55,7 @@ impl Op {
     /// Whether it may wait for the peer, or for a close, and not only for the stream.
     pub fn may_wait(&self) -> bool {
         match self.what {
-            What::Receive | What::Closed => true,
+            What::Receive | What::Read | What::Closed => true,
             What::Close => self.actor == Actor::Whole,
             _ => false,
         }
@@ -84,8 +65,17 @@ impl Op {
 pub enum Kind {
     Whole(Slot<WebSocket<End>>),
     /// Without a receiver: it was dropped.
-    Halves(Option<Slot<Receiver<End>>>, Vec<(usize, Sender)>),
+    Halves(Option<Slot<Receiver<End>>>, Vec<(usize, Slot<Sender>)>),
     Gone,
+}
+
+/// A message that a sender was given as a sink, and that it may not have queued yet.
+#[derive(Debug)]
+pub struct Kept {
+    pub sender: usize,
+    pub id: usize,
+    /// Whether it was given to it.
+    pub sure: bool,
 }
 
 /// One end.
@@ -102,6 +92,12 @@ pub struct Side {
     pub dropped: bool,
     /// `close` was called, which discards what still comes.
     pub discards: bool,
+    /// A reader was given a limit that messages may pass.
+    pub limited: bool,
+    /// What is being read and written in parts.
+    pub reading: Option<reading::Record>,
+    pub writings: Vec<writing::Record>,
+    pub kept: Vec<Kept>,
 }
 
 impl Side {
@@ -114,6 +110,10 @@ impl Side {
             over: false,
             dropped: false,
             discards: false,
+            limited: false,
+            reading: None,
+            writings: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -133,27 +133,50 @@ impl Side {
         actors
     }
 
-    pub fn sender(&self, id: usize) -> &Sender {
-        let Kind::Halves(_, senders) = &self.kind else { panic!("there are no senders") };
-        &senders.iter().find(|(known, _)| *known == id).expect("it is there").1
+    /// The sender of one who is idle.
+    pub fn sender(&self, id: usize) -> Option<Sender> {
+        self.slot(id)?.look(Clone::clone)
+    }
+
+    /// Whether it is there, and not only held by who uses it.
+    pub fn has_sender(&self, id: usize) -> bool {
+        self.slot(id).is_some()
+    }
+
+    fn slot(&self, id: usize) -> Option<&Slot<Sender>> {
+        let Kind::Halves(_, senders) = &self.kind else { return None };
+        senders.iter().find(|(known, _)| *known == id).map(|(_, slot)| slot)
     }
 
     /// Begins an operation of one who is idle.
     pub fn begin(&mut self, actor: Actor, what: What, action: Action) {
-        let future: Pin<Box<dyn Future<Output = Done>>> = match (&self.kind, actor) {
+        let future: Work = match (&self.kind, actor) {
             (Kind::Whole(slot), _) => Box::pin(of_whole(slot.lease().expect("idle"), action)),
             (Kind::Halves(Some(slot), _), Actor::Receiver) => {
                 Box::pin(of_receiver(slot.lease().expect("idle"), action))
             }
-            (_, Actor::Sender(id)) => Box::pin(of_sender(self.sender(id).clone(), action)),
+            (_, Actor::Sender(id)) if is_sink(what) => {
+                let slot = self.slot(id).expect("it is there");
+                Box::pin(of_sink(slot.lease().expect("idle"), action))
+            }
+            (_, Actor::Sender(id)) => Box::pin(of_sender(self.sender(id).expect("idle"), action)),
             _ => panic!("{actor:?} is not there"),
         };
         self.tasks.push(Task::new(Op { actor, what, started: u64::MAX }, future));
     }
 
-    /// How many handles of senders there are.
-    pub fn handles(&self) -> usize {
-        let held = self.tasks.iter().filter(|task| matches!(task.op.actor, Actor::Sender(_))).count();
+    /// Whether it is used as a sink, by who holds it until that is done.
+    pub fn is_sinking(&self, id: usize) -> bool {
+        self.tasks.iter().any(|task| task.op.actor == Actor::Sender(id) && is_sink(task.op.what))
+    }
+
+    /// How many handles of senders there are. Who uses one as a sink uses the one that is there.
+    fn handles(&self) -> usize {
+        let holds = |op: &Op| match op.actor {
+            Actor::Sender(id) => !is_sink(op.what) || !self.has_sender(id),
+            _ => false,
+        };
+        let held = self.tasks.iter().filter(|task| holds(&task.op)).count();
         match &self.kind {
             Kind::Halves(_, senders) => senders.len() + held,
             _ => held,
@@ -165,44 +188,46 @@ impl Side {
         let Some(ws) = slot.take() else { return };
         let (receiver, sender) = ws.split();
         self.senders_made += 1;
-        self.kind = Kind::Halves(Some(Slot::new(receiver)), vec![(self.senders_made, sender)]);
+        self.kind = Kind::Halves(Some(Slot::new(receiver)), vec![(self.senders_made, Slot::new(sender))]);
     }
 
     pub fn clone_sender(&mut self) {
         let Kind::Halves(_, senders) = &mut self.kind else { return };
-        let Some(clone) = senders.last().map(|(_, sender)| sender.clone()) else { return };
+        let Some(clone) = senders.iter().find_map(|(_, slot)| slot.look(Clone::clone)) else { return };
         if senders.len() < 4 {
             self.senders_made += 1;
-            senders.push((self.senders_made, clone));
+            senders.push((self.senders_made, Slot::new(clone)));
         }
     }
 
-    pub fn drop_sender(&mut self, nth: usize) {
-        let Kind::Halves(_, senders) = &mut self.kind else { return };
-        if nth < senders.len() {
-            senders.swap_remove(nth);
-        }
+    /// Gives the number of the sender that was dropped.
+    pub fn drop_sender(&mut self, nth: usize) -> Option<usize> {
+        let Kind::Halves(_, senders) = &mut self.kind else { return None };
+        (nth < senders.len()).then(|| senders.swap_remove(nth).0)
     }
 
-    /// Puts the halves together, which has to work where there is one handle of a sender.
-    pub fn reunite(&mut self) {
+    /// Puts the halves together, which has to work where there is one handle of a sender. Gives the number of the sender.
+    pub fn reunite(&mut self) -> Option<usize> {
         let only_one = self.handles() == 1;
-        let Kind::Halves(Some(slot), senders) = &mut self.kind else { return };
-        if senders.is_empty() {
-            return;
-        }
-        let Some(receiver) = slot.take() else { return };
-        let (id, sender) = senders.swap_remove(0);
+        let Kind::Halves(Some(slot), senders) = &mut self.kind else { return None };
+        let (id, sender) = senders.first()?;
+        let id = *id;
+        // Either may be in use.
+        sender.look(|_| ())?;
+        let receiver = slot.take()?;
+        let sender = senders.swap_remove(0).1.take().expect("it is not in use");
         match receiver.reunite(sender) {
             Ok(ws) => {
                 assert!(only_one, "reunited, though there are other senders");
                 self.kind = Kind::Whole(Slot::new(ws));
+                Some(id)
             }
             Err(halves) => {
                 assert!(!only_one, "not reunited, though it was the only sender");
                 let (receiver, sender) = *halves;
                 *slot = Slot::new(receiver);
-                senders.push((id, sender));
+                senders.push((id, Slot::new(sender)));
+                None
             }
         }
     }
@@ -220,7 +245,43 @@ impl Side {
         matches!(self.kind, Kind::Whole(_) | Kind::Halves(Some(_), _))
     }
 
-    /// Whether a Close came, which in these programs has a code always.
+    /// What is known of a message that is being written in parts.
+    pub fn writing(&self, id: usize) -> Option<&writing::Record> {
+        self.writings.iter().find(|writing| writing.borrow().id == id)
+    }
+
+    /// Takes what is known of a message that was being written in parts.
+    pub fn take_writing(&mut self, id: usize) -> writing::Writing {
+        let at = self.writings.iter().position(|writing| writing.borrow().id == id);
+        self.writings.swap_remove(at.expect("it was under way")).take()
+    }
+
+    /// How often something has come of what is done in parts.
+    pub fn moves(&self, what: What) -> u64 {
+        match what {
+            What::Read => self.reading.as_ref().map_or(0, |reading| reading.borrow().moves),
+            What::Write { id } => self.writing(id).map_or(0, |writing| writing.borrow().moves),
+            _ => 0,
+        }
+    }
+
+    /// It was told of an error.
+    pub fn tell(&mut self) {
+        self.told += 1;
+        assert!(self.told == 1, "an error is told twice");
+    }
+
+    /// Whether it was told that the connection has ended: nothing is queued after that.
+    pub fn is_at_end(&self) -> bool {
+        self.over || self.told > 0
+    }
+
+    /// Whether all is over on it, as far as it can tell.
+    pub fn is_over(&self) -> bool {
+        self.over || !self.has_stream()
+    }
+
+    /// Whether a Close with a code came.
     pub fn got_close(&self) -> bool {
         match &self.kind {
             Kind::Whole(slot) => slot.lease().is_some_and(|ws| ws.close_frame().is_some()),
@@ -230,48 +291,7 @@ impl Side {
     }
 }
 
-/// Senders and whole connections have the same methods, but on other kinds of borrows.
-macro_rules! sending {
-    ($from:ident, $action:expr) => {
-        match $action {
-            Action::Feed(message) => Done::of($from.feed(message).await),
-            Action::Send(message) => Done::of($from.send(message).await),
-            Action::Reserve { room, message, pauses } => match $from.reserve(room).await {
-                Err(error) => Done::Failed(error),
-                Ok(permit) => {
-                    pause(pauses).await;
-                    message.map_or(Done::Unused, |message| Done::of(permit.feed(message)))
-                }
-            },
-            Action::Flush => Done::of($from.flush().await),
-            Action::Ping(payload) => Done::of($from.ping(payload).await),
-            Action::Close => Done::of($from.close(CloseCode::NORMAL, "bye").await),
-            other => panic!("{other:?} is for others"),
-        }
-    };
-}
-
-async fn of_whole(mut ws: Lease<WebSocket<End>>, action: Action) -> Done {
-    match action {
-        Action::Recv => Done::got(ws.recv().await.map(|message| message.map(Event::Message))),
-        Action::RecvEvent => Done::got(ws.recv_event().await),
-        action => sending!(ws, action),
-    }
-}
-
-async fn of_receiver(mut receiver: Lease<Receiver<End>>, action: Action) -> Done {
-    match action {
-        Action::Recv => Done::got(receiver.recv().await.map(|message| message.map(Event::Message))),
-        _ => Done::got(receiver.recv_event().await),
-    }
-}
-
-async fn of_sender(sender: Sender, action: Action) -> Done {
-    match action {
-        Action::Closed => {
-            sender.closed().await;
-            Done::Ok
-        }
-        action => sending!(sender, action),
-    }
+/// Whether it is done by a sender itself, and not by a clone.
+fn is_sink(what: What) -> bool {
+    matches!(what, What::Sink { .. } | What::SinkClose)
 }

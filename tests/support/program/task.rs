@@ -73,6 +73,11 @@ impl<T> Slot<T> {
         Some(Lease { slot: self.0.clone(), value: Some(value) })
     }
 
+    /// Looks at what is there; `None`: it is borrowed.
+    pub fn look<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        self.0.borrow().as_ref().map(look)
+    }
+
     /// Takes what is there for good.
     pub fn take(&self) -> Option<T> {
         self.0.borrow_mut().take()
@@ -117,4 +122,21 @@ pub async fn pause(mut polls: u32) {
         Poll::Pending
     })
     .await;
+}
+
+/// Polls a future so many times, without waiting for anything in between, and then drops it; `None` for that. Without a
+/// number, it is polled until it is done.
+pub async fn polled<F: Future>(future: F, polls: Option<u32>) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let Some(mut left) = polls else { return Some(future.await) };
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
