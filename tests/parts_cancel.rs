@@ -1,0 +1,699 @@
+//! A future that reads or writes a message in parts, dropped at any await, loses, tears and doubles nothing.
+//!
+//! Each future is polled a number of times and dropped, for every number up to the one at which it is done.
+
+mod support;
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fullduplex::{
+    Config, Error, Message, MessageKind, MessageReader, Receiver,
+    Role::{self, Client, Server},
+    Sender, Timeout, TrySendError, WebSocket,
+    proto::ProtocolError,
+};
+use futures_util::{Sink, SinkExt};
+use support::{
+    frames::{self, Frame, binary, close, close_empty, continuation, frame, ping, pong, text},
+    offence::wire_to,
+    poll_once,
+    script::{self, Script, Scripted},
+};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+
+const ANY: u64 = u64::MAX;
+
+/// No keep-alive; a part has to wait for a queue that is as good as empty.
+fn narrow() -> Config {
+    Config::new().ping_interval(None).max_write_buffer(16)
+}
+
+/// How the stream keeps those waiting who write.
+#[derive(Debug, Clone, Copy)]
+enum Writes {
+    /// One byte for each poll.
+    Drip,
+    /// All at once, but every other call is pending first.
+    Stutter,
+    /// One byte for each call, and every other call is pending.
+    DripAndStutter,
+}
+
+const WRITES: [Writes; 3] = [Writes::Drip, Writes::Stutter, Writes::DripAndStutter];
+
+impl Writes {
+    fn set_up(self, script: &Script) {
+        match self {
+            Self::Drip => script.allow_writes(0),
+            Self::Stutter => script.stutter(),
+            Self::DripAndStutter => {
+                script.write_at_most(1);
+                script.stutter();
+            }
+        }
+    }
+
+    /// Before each poll.
+    fn step(self, script: &Script) {
+        if matches!(self, Self::Drip) {
+            script.allow_writes(1);
+        }
+    }
+}
+
+/// Polls a future at most so many times, then drops it; `None`: it was not done.
+fn polled<F: Future>(future: F, times: usize, mut before_each: impl FnMut()) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..times {
+        before_each();
+        if let Poll::Ready(output) = poll_once(future.as_mut()) {
+            return Some(output);
+        }
+    }
+    None
+}
+
+/// Polls a future until it is done.
+fn finished<F: Future>(future: F) -> F::Output {
+    polled(future, 100_000, || {}).expect("nothing is in its way")
+}
+
+/// A case for either role, each way of writing, and each number of polls, until `case` says that the future was done.
+fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
+    for role in [Server, Client] {
+        for writes in WRITES {
+            let mut times = 0;
+            while !case(role, writes, times) {
+                times += 1;
+                assert!(times < 1000, "{role:?} {writes:?}: it is never done");
+            }
+            assert!(times > 1, "{role:?} {writes:?}: it had nothing to wait for");
+        }
+    }
+}
+
+/// A connection that has one message queued.
+fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Script) {
+    let (mut ws, script) = script::open(role, &narrow());
+    finished(ws.feed("the first one")).expect("the queue is empty");
+    writes.set_up(&script);
+    (ws, script)
+}
+
+/// The halves of a connection that has one message queued.
+fn halves_with_a_message_queued(role: Role, writes: Writes) -> (Receiver<Scripted>, Sender, Script) {
+    let (ws, script) = with_a_message_queued(role, writes);
+    let (receiver, sender) = ws.split();
+    (receiver, sender, script)
+}
+
+/// What these frames are on the wire.
+fn of(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
+    frames::parse(&frames::wire(frames))
+}
+
+// --- reading
+
+/// Messages of every shape, with control frames between their fragments.
+fn frames_of_all_shapes() -> Vec<Frame> {
+    vec![
+        text("one"),
+        frame(1, "tw").more(),
+        ping("1"),
+        continuation("").more(),
+        continuation(b"o \xE2\x82").more(),
+        continuation(b"\xAC"),
+        binary(""),
+        frame(2, "").more(),
+        continuation(""),
+        binary(vec![7; 300]),
+        frame(2, [8; 40_000]).more(),
+        ping([b'x'; 125]),
+        continuation(vec![9; 40_000]),
+        text("last"),
+        close(1000, "bye"),
+    ]
+}
+
+fn messages_of_all_shapes() -> Vec<Message> {
+    vec![
+        "one".into(),
+        "two \u{20ac}".into(),
+        Message::binary(""),
+        Message::binary(""),
+        Message::binary(vec![7; 300]),
+        Message::binary([vec![8; 40_000], vec![9; 40_000]].concat()),
+        "last".into(),
+    ]
+}
+
+/// By which of its methods a reader is read.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    Parts,
+    Reads(usize),
+    Buffers,
+}
+
+/// Reads a whole message by futures that are dropped after so many polls.
+macro_rules! read_whole {
+    ($reader:expr, $by:expr, $times:expr, $step:expr) => {{
+        let (mut reader, mut read): (MessageReader<_>, Vec<u8>) = ($reader, Vec::new());
+        loop {
+            match $by {
+                By::Parts => match polled(reader.recv_part(), $times, $step) {
+                    None => {}
+                    Some(part) => match part.expect("valid") {
+                        Some(part) => read.extend_from_slice(&part),
+                        None => break,
+                    },
+                },
+                By::Reads(len) => {
+                    let mut buffer = vec![0; len];
+                    match polled(reader.read(&mut buffer), $times, $step) {
+                        None => {}
+                        Some(len) => match len.expect("valid") {
+                            0 => break,
+                            len => read.extend_from_slice(&buffer[..len]),
+                        },
+                    }
+                }
+                By::Buffers => match polled(reader.fill_buf(), $times, $step) {
+                    None => {}
+                    Some(part) => {
+                        let part = part.expect("valid");
+                        if part.is_empty() {
+                            break;
+                        }
+                        read.extend_from_slice(&part[..part.len().div_ceil(2)]);
+                        let len = part.len().div_ceil(2);
+                        reader.consume(len);
+                    }
+                },
+            }
+        }
+        match reader.kind() {
+            MessageKind::Text => Message::text(String::from_utf8(read).expect("it is text")),
+            MessageKind::Binary => Message::binary(read),
+        }
+    }};
+}
+
+/// Reads all messages by futures that are dropped after so many polls.
+macro_rules! read_all {
+    ($from:expr, $by:expr, $times:expr, $step:expr) => {{
+        let mut messages = Vec::new();
+        loop {
+            match polled($from.reader(ANY), $times, $step) {
+                None => {}
+                Some(Ok(Some(reader))) => messages.push(read_whole!(reader, $by, $times, $step)),
+                Some(Ok(None)) => break messages,
+                Some(Err(error)) => panic!("{error}"),
+            }
+        }
+    }};
+}
+
+#[tokio::test]
+async fn readers_and_their_reads_dropped_at_every_await_lose_and_double_nothing() {
+    let pongs = [pong("1"), pong([b'x'; 125]), close(1000, "bye")];
+    for role in [Server, Client] {
+        for (len, times) in [(1, 7), (3, 1), (13, 2), (500, 1), (33_000, 1), (100_000, 1)] {
+            for by in [By::Parts, By::Reads(7), By::Buffers] {
+                for split in [false, true] {
+                    // Byte by byte it takes long, and the roles and the halves differ in nothing.
+                    if len < 10 && (role == Client) != split {
+                        continue;
+                    }
+                    let (ws, script) = script::open(role, &narrow());
+                    script.stutter();
+                    for piece in wire_to(role, &frames_of_all_shapes()).chunks(len) {
+                        script.bring(piece);
+                        script.pause();
+                    }
+                    script.end();
+                    let messages = if split {
+                        let (mut receiver, _sender) = ws.split();
+                        read_all!(receiver, by, times, || {})
+                    } else {
+                        let mut ws = ws;
+                        read_all!(ws, by, times, || {})
+                    };
+                    let case = format!("{role:?} {len} {times} {by:?} split: {split}");
+                    assert!(messages == messages_of_all_shapes(), "{case}");
+                    assert_eq!(frames::parse(&script.written()), of(&pongs), "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn wherever_a_reader_is_dropped_the_next_message_is_whole() {
+    let frames = [
+        frame(2, [8; 300]).more(),
+        ping("?"),
+        continuation("").more(),
+        continuation([9; 40_000]),
+        text("next"),
+    ];
+    for (len, by) in [(1, By::Parts), (100, By::Reads(7)), (1000, By::Parts), (50_000, By::Reads(100))] {
+        for polls in (0..20).chain([50, 100, 300, 1000, 40_500]) {
+            let (mut ws, script) = script::server();
+            for piece in wire_to(Server, &frames).chunks(len) {
+                script.bring(piece);
+                script.pause();
+            }
+            let mut reader = finished(ws.reader(ANY)).expect("valid").expect("a message");
+            for _ in 0..polls {
+                let mut buffer = [0; 7];
+                let ended = match by {
+                    By::Parts => matches!(polled(reader.recv_part(), 1, || {}), Some(Ok(None))),
+                    _ => matches!(polled(reader.read(&mut buffer), 1, || {}), Some(Ok(0))),
+                };
+                if ended {
+                    break;
+                }
+            }
+            drop(reader);
+            // The calls that skip the rest are dropped too.
+            let next = loop {
+                if let Some(next) = polled(ws.recv(), 1, || {}) {
+                    break next;
+                }
+                if let Some(reader) = polled(ws.reader(ANY), 1, || {}) {
+                    let reader = reader.expect("valid").expect("a message");
+                    break Ok(Some(read_whole!(reader, By::Parts, 1, || {})));
+                }
+            };
+            assert_eq!(next.expect("valid"), Some(Message::from("next")), "{len} {by:?} {polls}");
+            finished(ws.flush()).expect("open");
+            assert_eq!(script.written(), pong("?").build());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_recv_part_is_not_counted_on_to_write() {
+    let (ws, script) = script::server();
+    let (mut receiver, sender) = ws.split();
+    script.bring(frame(2, "part").more().masked().build());
+    let mut reader = finished(receiver.reader(ANY)).expect("valid").expect("a message");
+    assert!(finished(reader.recv_part()).expect("valid").is_some());
+    assert!(polled(reader.recv_part(), 1, || {}).is_none(), "the rest has not come");
+    sender.try_send("nobody waits").expect("room");
+    assert_eq!(script.written(), text("nobody waits").build());
+    drop(reader);
+}
+
+// --- writing
+
+/// Lets all out, and sends another message; gives what went over the wire, without that last one.
+fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
+    script.allow_writes(None);
+    finished(ws.send("the last one")).expect("open");
+    let mut frames = frames::parse(&script.written());
+    assert_eq!(frames.pop(), Some((0x81, b"the last one".to_vec())));
+    frames
+}
+
+/// As `go_on`, by the halves.
+fn halves_go_on(receiver: Receiver<Scripted>, sender: Sender, script: &Script) -> Vec<(u8, Vec<u8>)> {
+    script.allow_writes(None);
+    sender.reserve(1000).now_ready();
+    go_on(receiver.reunite(sender).expect("the only sender"), script)
+}
+
+/// Nobody holds any room once all is out.
+trait NowReady {
+    fn now_ready(self);
+}
+
+impl<F: Future> NowReady for F {
+    fn now_ready(self) {
+        drop(finished(self));
+    }
+}
+
+#[tokio::test]
+async fn feed_part_dropped_has_not_queued_its_part_and_returned_it_has() {
+    for split in [false, true] {
+        at_every_await(|role, writes, times| {
+            let first = text("the first one");
+            let (done, frames) = if split {
+                let (receiver, sender, script) = halves_with_a_message_queued(role, writes);
+                let mut writer = finished(step_each(sender.writer(MessageKind::Text), writes, &script))
+                    .expect("the stream takes all");
+                finished(writer.write(b"a")).expect("there is room");
+                finished(step_each(writer.feed_part("more than there is room for"), writes, &script))
+                    .expect("open");
+                let done = polled(writer.feed_part("a part"), times, || writes.step(&script));
+                finished(step_each(writer.finish(), writes, &script)).expect("open");
+                (done, halves_go_on(receiver, sender, &script))
+            } else {
+                let (mut ws, script) = with_a_message_queued(role, writes);
+                let mut writer = ws.writer(MessageKind::Text).expect("open");
+                finished(writer.write(b"a")).expect("there is room");
+                finished(step_each(writer.feed_part("more than there is room for"), writes, &script))
+                    .expect("open");
+                let done = polled(writer.feed_part("a part"), times, || writes.step(&script));
+                finished(step_each(writer.finish(), writes, &script)).expect("open");
+                (done, go_on(ws, &script))
+            };
+            let mut expected =
+                vec![first, frame(1, "a").more(), continuation("more than there is room for").more()];
+            if let Some(result) = &done {
+                result.as_ref().expect("open");
+                expected.push(continuation("a part").more());
+            }
+            expected.push(continuation(""));
+            assert_eq!(frames, of(&expected), "{role:?} {writes:?} {times}");
+            done.is_some()
+        });
+    }
+}
+
+/// The same future, and before each poll the stream takes something.
+async fn step_each<F: Future>(future: F, writes: Writes, script: &Script) -> F::Output {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        writes.step(script);
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn write_and_flush_dropped_lose_and_double_nothing() {
+    let full = vec![7; 64 << 10];
+    for flushes in [true, false] {
+        for len in [3, 64 << 10] {
+            at_every_await_of(if flushes { &WRITES } else { &WRITES[..2] }, |role, writes, times| {
+                let (mut ws, script) = with_a_message_queued(role, writes);
+                let mut writer = ws.writer(MessageKind::Binary).expect("open");
+                finished(writer.write_all(&full[..len])).expect("it is gathered");
+                let done = if flushes {
+                    polled(writer.flush(), times, || writes.step(&script)).map(|result| {
+                        result.expect("open");
+                        0
+                    })
+                } else if len == full.len() {
+                    polled(writer.write(b"next"), times, || writes.step(&script))
+                        .map(|written| written.expect("open"))
+                } else {
+                    Some(0)
+                };
+                script.allow_writes(None);
+                script.write_at_most(usize::MAX);
+                finished(writer.write_all(&b"next"[done.unwrap_or(0)..])).expect("open");
+                finished(writer.finish()).expect("open");
+                let frames = go_on(ws, &script);
+                assert_eq!(frames[0], of(&[text("the first one")])[0]);
+                let sent: Vec<u8> = frames[1..].iter().flat_map(|(_, payload)| payload.clone()).collect();
+                assert!(sent == [&full[..len], b"next"].concat(), "{role:?} {writes:?} {times}");
+                let firsts: Vec<_> = frames[1..].iter().map(|(first, _)| *first).collect();
+                assert!(firsts == [0x82] || firsts == [0x02, 0x80], "{firsts:?}");
+                done.is_some()
+            });
+        }
+    }
+}
+
+/// As `at_every_await`, for those futures that need not wait.
+fn at_every_await_of(all: &[Writes], case: impl Fn(Role, Writes, usize) -> bool) {
+    for role in [Server, Client] {
+        for writes in all {
+            // A stream that takes a byte at a time has too many awaits to drop a future at each.
+            let mut times = 0;
+            while !case(role, *writes, times) {
+                times = if times < 40 { times + 1 } else { times * 3 };
+                assert!(times < 1_000_000, "{role:?} {writes:?}: it is never done");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn shutdown_dropped_can_be_called_again_and_finishes_once() {
+    at_every_await(|role, writes, times| {
+        let (mut ws, script) = with_a_message_queued(role, writes);
+        let mut writer = ws.writer(MessageKind::Text).expect("open");
+        finished(writer.write_all(b"a message")).expect("it is gathered");
+        let done = polled(writer.shutdown(), times, || writes.step(&script));
+        finished(step_each(writer.shutdown(), writes, &script)).expect("open");
+        assert_eq!(frames::parse(&script.written()), of(&[text("the first one"), text("a message")]));
+        drop(writer);
+        assert_eq!(go_on(ws, &script), of(&[text("the first one"), text("a message")]));
+        done.is_some()
+    });
+}
+
+#[tokio::test]
+async fn finish_dropped_has_finished_the_message_or_left_no_trace_of_it() {
+    for split in [false, true] {
+        at_every_await(|role, writes, times| {
+            let (done, frames) = if split {
+                let (receiver, sender, script) = halves_with_a_message_queued(role, writes);
+                let mut writer =
+                    finished(step_each(sender.writer(MessageKind::Text), writes, &script)).expect("open");
+                finished(writer.write_all(b"a message")).expect("it is gathered");
+                let done = polled(writer.finish(), times, || writes.step(&script));
+                (done, halves_go_on(receiver, sender, &script))
+            } else {
+                let (mut ws, script) = with_a_message_queued(role, writes);
+                let mut writer = ws.writer(MessageKind::Text).expect("open");
+                finished(writer.write_all(b"a message")).expect("it is gathered");
+                let done = polled(writer.finish(), times, || writes.step(&script));
+                (done, go_on(ws, &script))
+            };
+            let (first, second) = (text("the first one"), text("a message"));
+            if done.is_some() || frames.len() == 2 {
+                assert_eq!(frames, of(&[first, second]), "{role:?} {writes:?} {times}");
+            } else {
+                assert_eq!(frames, of(&[first]), "{role:?} {writes:?} {times}");
+            }
+            done.is_some()
+        });
+    }
+}
+
+#[tokio::test]
+async fn finish_dropped_after_a_part_has_finished_the_message_or_failed_the_connection() {
+    at_every_await(|role, writes, times| {
+        let (mut ws, script) = script::open(role, &narrow());
+        writes.set_up(&script);
+        let mut writer = ws.writer(MessageKind::Text).expect("open");
+        finished(writer.feed_part("more than there is room for")).expect("the queue is empty");
+        finished(writer.write_all(b"a message")).expect("it is gathered");
+        let done = polled(writer.finish(), times, || writes.step(&script));
+        script.allow_writes(None);
+        finished(ws.flush()).expect("the stream takes all");
+        let part = frame(1, "more than there is room for").more();
+        let end =
+            if ws.is_closed() { close(1011, "message not finished") } else { continuation("a message") };
+        assert_eq!(frames::parse(&script.written()), of(&[part, end]), "{role:?} {writes:?} {times}");
+        assert!(done.is_none() || !ws.is_closed());
+        done.is_some()
+    });
+}
+
+#[tokio::test]
+async fn writer_dropped_begins_nothing_and_leaves_all_the_room() {
+    at_every_await(|role, writes, times| {
+        let (receiver, sender, script) = halves_with_a_message_queued(role, writes);
+        let done = polled(sender.writer(MessageKind::Text), times, || writes.step(&script)).map(drop);
+        script.allow_writes(None);
+        finished(sender.flush()).expect("open");
+        sender.try_send("all the room").expect("it is there");
+        assert_eq!(
+            halves_go_on(receiver, sender, &script),
+            of(&[text("the first one"), text("all the room")])
+        );
+        done.is_some()
+    });
+}
+
+// --- room
+
+/// Whether it is ready for a message, and the waker of who asked.
+fn ready_for(sender: &mut Sender, waker: &Waker) -> bool {
+    Pin::new(sender).poll_ready(&mut Context::from_waker(waker)).is_ready()
+}
+
+/// A waker that says whether it was woken.
+fn counting() -> (Waker, std::sync::Arc<Woken>) {
+    let woken = std::sync::Arc::new(Woken::default());
+    (woken.clone().into(), woken)
+}
+
+#[derive(Debug, Default)]
+struct Woken(std::sync::atomic::AtomicBool);
+
+impl Woken {
+    /// Since this was last asked.
+    fn was(&self) -> bool {
+        self.0.swap(false, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl std::task::Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_waits_is_woken_when_room_is_given_back_unused() {
+    let (ws, _script) = script::open(Server, &narrow());
+    let (_receiver, sender) = ws.split();
+    let mut sink = sender.clone();
+    let (waker, woken) = counting();
+
+    let permit = finished(sender.reserve(14)).expect("open");
+    assert!(!ready_for(&mut sink, &waker));
+    drop(permit);
+    assert!(woken.was() && ready_for(&mut sink, &waker), "a permit was dropped");
+
+    let permit = finished(sender.reserve(10)).expect("open");
+    {
+        let mut waiting = pin!(sender.reserve(14));
+        assert!(poll_once(waiting.as_mut()).is_pending());
+        assert!(!ready_for(&mut sink, &waker), "who waits has the rest");
+        woken.was();
+    }
+    assert!(woken.was() && ready_for(&mut sink, &waker), "who waited was dropped");
+    drop(permit);
+
+    let writer = finished(sender.writer(MessageKind::Text)).expect("open");
+    assert!(!ready_for(&mut sink, &waker));
+    drop(writer);
+    assert!(woken.was() && ready_for(&mut sink, &waker), "a writer was dropped");
+}
+
+#[tokio::test]
+async fn a_sink_that_waits_is_woken_when_a_part_of_what_took_the_room_is_written() {
+    let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer(32));
+    let (_receiver, sender) = ws.split();
+    let mut sink = sender.clone();
+    let (waker, woken) = counting();
+    let permit = finished(sender.reserve(30)).expect("open");
+    assert!(!ready_for(&mut sink, &waker));
+    script.allow_writes(20);
+    permit.feed(vec![7; 30]).expect("within the permit");
+    assert!(woken.was() && ready_for(&mut sink, &waker), "there are twenty bytes of room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_waits_judges_the_write_timeout_where_the_receiver_is_busy() {
+    for flushes in [true, false] {
+        let (ws, script) = script::open(Server, &narrow());
+        let (_receiver, mut sender) = ws.split();
+        script.allow_writes(0);
+        sender.feed(Message::binary(vec![7; 100])).await.expect("the queue is empty");
+        let waited = async {
+            if flushes {
+                SinkExt::<Message>::flush(&mut sender).await
+            } else {
+                SinkExt::feed(&mut sender, Message::from("x")).await
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(61), waited).await.expect("it is ended");
+        assert!(matches!(told, Err(Error::Timeout(Timeout::Write))), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_permit_from_before_the_connection_ended_queues_nothing() {
+    let (ws, script) = script::open(Server, &narrow());
+    let (mut receiver, sender) = ws.split();
+    let permit = finished(sender.reserve(4)).expect("open");
+    script.end();
+    assert!(matches!(finished(receiver.recv()), Err(Error::Protocol(ProtocolError::EofWithoutClose))));
+    assert!(matches!(permit.feed("late"), Err(Error::Closed)));
+    assert_eq!(sender.queued(), 0);
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_gives_the_room_of_its_message_back() {
+    let (ws, script) = script::open(Server, &narrow());
+    let (_receiver, sender) = ws.split();
+    let mut writer = finished(sender.writer(MessageKind::Text)).expect("open");
+    finished(writer.write_all(b"\xFF")).expect("it is looked at later");
+    assert!(matches!(finished(writer.flush()), Err(Error::Send(_))));
+    sender.try_send("all the room").expect("it is there");
+    drop(writer);
+    assert_eq!(script.written(), text("all the room").build());
+}
+
+#[tokio::test]
+async fn who_waits_behind_a_writer_that_is_dropped_is_woken_at_once_and_not_by_the_receiver() {
+    let (ws, _script) = script::open(Server, &narrow());
+    let (mut receiver, sender) = ws.split();
+    let mut receiving = pin!(receiver.recv());
+    assert!(poll_once(receiving.as_mut()).is_pending(), "nothing came");
+    let writer = finished(sender.writer(MessageKind::Text)).expect("open");
+    let (waker, woken) = counting();
+    let mut waiting = pin!(sender.feed("next"));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "a message is open");
+    woken.was();
+    drop(writer);
+    assert!(woken.was() && poll_once(waiting).is_ready());
+}
+
+#[tokio::test]
+async fn a_finish_does_not_wait_for_what_others_queue_behind_it() {
+    let (ws, script) = script::server();
+    let (_receiver, sender) = ws.split();
+    script.block_flush(true);
+    let mut writer = finished(sender.writer(MessageKind::Text)).expect("open");
+    finished(writer.write_all(b"a message")).expect("it is gathered");
+    let mut finish = pin!(writer.finish());
+    assert!(poll_once(finish.as_mut()).is_pending(), "the stream is not flushed");
+    sender.try_send(Message::binary(vec![7; 100])).expect("the message holds no room any more");
+    script.allow_writes(0);
+    script.block_flush(false);
+    assert!(poll_once(finish).is_ready(), "all of it is out, and flushed");
+}
+
+/// By what a message is queued that a sink keeps.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Flush,
+    Close,
+    Reunite,
+}
+
+#[tokio::test]
+async fn what_a_sink_keeps_is_queued_by_its_next_call_or_when_the_halves_are_reunited() {
+    for then in [Then::Flush, Then::Close, Then::Reunite] {
+        let (ws, script) = script::open(Server, &narrow());
+        let (receiver, mut sender) = ws.split();
+        let other = sender.clone();
+        assert!(ready_for(&mut sender, Waker::noop()));
+        script.allow_writes(0);
+        other.try_send(Bytes::from(vec![7; 14])).expect("there is room");
+        sender.start_send_unpin("kept".into()).expect("open");
+        assert!(matches!(other.try_send("x"), Err(TrySendError::Full(_))));
+        drop(other);
+        script.allow_writes(None);
+        let mut expected = vec![binary([7; 14]), text("kept")];
+        match then {
+            Then::Flush => finished(SinkExt::<Message>::flush(&mut sender)).expect("open"),
+            Then::Close => {
+                finished(SinkExt::<Message>::close(&mut sender)).expect("open");
+                expected.push(close_empty());
+            }
+            Then::Reunite => {
+                let mut ws = receiver.reunite(sender).expect("the only sender");
+                finished(ws.flush()).expect("open");
+            }
+        }
+        assert_eq!(frames::parse(&script.written()), of(&expected), "{then:?}");
+    }
+}

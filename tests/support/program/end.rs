@@ -1,0 +1,152 @@
+//! Where all rests, and where it ends.
+
+use std::task::Poll;
+
+use rand::RngExt;
+
+use super::{
+    Program,
+    action::Action,
+    brief,
+    side::{Actor, Kind, Side, What},
+};
+
+impl Program {
+    /// Lets all go on for as long as somebody is woken; then nobody may be left who could go on.
+    pub(super) fn settle(&mut self) {
+        self.pipe.unstall();
+        self.run_woken();
+        for end in 0..2 {
+            for task in 0..self.sides[end].tasks.len() {
+                self.poll_unwoken(end, task);
+            }
+            // What was only fed may have moved by that, and the other side be woken.
+            self.run_woken();
+        }
+    }
+
+    pub(super) fn run_woken(&mut self) {
+        let started = self.step;
+        while self.poll_a_woken_one() {
+            assert!(self.step - started < 1_000_000, "it never rests");
+        }
+    }
+
+    /// Polls one that nobody woke, and those of its side who are woken by that: if one is done, then it would have waited
+    /// for ever.
+    pub(super) fn poll_unwoken(&mut self, end: usize, task: usize) {
+        self.step += 1;
+        let op = self.sides[end].tasks[task].op;
+        let moves = self.sides[end].moves(op.what);
+        let tasks = &mut self.sides[end].tasks;
+        if let Poll::Ready(done) = tasks[task].poll(false) {
+            panic!("lost wake-up: side {end}: {op:?} gives {}, and was not woken", brief(&done));
+        }
+        let moved = self.sides[end].moves(op.what) > moves;
+        assert!(!moved, "lost wake-up: side {end}: {op:?} goes on, and was not woken");
+        let tasks = &mut self.sides[end].tasks;
+        for other in tasks {
+            if other.is_woken()
+                && let Poll::Ready(done) = other.poll(false)
+            {
+                let late = other.op;
+                panic!("lost wake-up: side {end}: {late:?} gives {}, once {op:?} is polled", brief(&done));
+            }
+        }
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.note(format_args!("it drains"));
+        if self.may_end_abruptly && self.rng.random_ratio(1, 4) {
+            let end = self.rng.random_range(0..2);
+            self.drop_stream(end);
+        }
+        self.receive_all();
+        let closed = self.closing || self.sides.iter().any(|side| side.dropped);
+        if !closed && !self.sides.iter().all(Side::is_over) {
+            self.close_in_the_end();
+            self.receive_all();
+        }
+        self.check();
+    }
+
+    /// Both sides saw the end, and all arrived that had to.
+    pub(super) fn check(&mut self) {
+        for end in 0..2 {
+            let side = &self.sides[end];
+            assert!(side.over || !side.has_stream(), "side {end} does not see the end");
+            if let Some(left) = side.tasks.first() {
+                panic!("side {end}: {:?} waits, though all is over", left.op);
+            }
+            let abrupt = self.sides[1 - end].dropped;
+            if abrupt && side.has_stream() && !side.got_close() && !self.without_code {
+                assert!(side.told == 1, "side {end} was not told that the stream ended without a Close");
+            }
+            let excused = side.dropped || side.discards;
+            if !excused {
+                self.ledgers[1 - end].check(abrupt, &self.pipe.begun(1 - end));
+            }
+        }
+    }
+
+    /// Receives on both sides until nothing comes any more.
+    pub(super) fn receive_all(&mut self) {
+        loop {
+            self.settle();
+            let mut began = false;
+            for end in 0..2 {
+                let idle = self.sides[end].idle();
+                let receives = |actor: &&Actor| matches!(actor, Actor::Whole | Actor::Receiver);
+                if let Some(actor) = idle.iter().find(receives)
+                    && !self.sides[end].over
+                {
+                    self.begin_receive(end, *actor);
+                    began = true;
+                }
+            }
+            if !began && !self.part_two_who_only_send() {
+                break;
+            }
+        }
+        for (end, side) in self.sides.iter().enumerate() {
+            if let Some(stuck) = side.tasks.iter().find(|task| !task.op.may_wait()) {
+                panic!("side {end}: {:?} hangs, though all is read", stuck.op);
+            }
+        }
+    }
+
+    /// Two who send and do not receive wait for each other for ever, as they may: one gives up.
+    pub(super) fn part_two_who_only_send(&mut self) -> bool {
+        let stuck = |side: &Side| {
+            side.tasks.iter().position(|task| task.op.actor == Actor::Whole && !task.op.may_wait())
+        };
+        let (Some(first), Some(second)) = (stuck(&self.sides[0]), stuck(&self.sides[1])) else {
+            return false;
+        };
+        let end = self.rng.random_range(0..2);
+        self.give_up(end, [first, second][end]);
+        true
+    }
+
+    /// One who can closes; where nobody can, a stream is dropped.
+    pub(super) fn close_in_the_end(&mut self) {
+        let first = self.rng.random_range(0..2);
+        if self.may_end_abruptly && self.rng.random() {
+            return self.drop_stream(first);
+        }
+        for end in [first, 1 - first] {
+            match &self.sides[end].kind {
+                Kind::Whole(_) => {
+                    (0..self.sides[end].tasks.len()).rev().for_each(|task| self.give_up(end, task));
+                    return self.start_close(end);
+                }
+                Kind::Halves(_, senders) if !senders.is_empty() => {
+                    let actor = Actor::Sender(senders[0].0);
+                    return self.begin(end, actor, What::Close, Action::Close);
+                }
+                _ => {}
+            }
+        }
+        self.drop_stream(first);
+    }
+}
