@@ -1,7 +1,7 @@
 //! Receiving.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     task::{Context, Poll},
 };
 
@@ -26,8 +26,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: all state is in the connection.
-    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// As [`recv`](Self::recv), control frames included.

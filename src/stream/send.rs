@@ -1,7 +1,7 @@
 //! Sending: messages are queued where there is room, and written.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     task::{Context, Poll, ready},
 };
 
@@ -33,9 +33,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// The message is queued whole or not at all, never torn or doubled; where the future was dropped in between,
     /// [`reserve`](Self::reserve) would have told which.
-    pub async fn send(&mut self, message: impl Into<Outgoing>) -> Result<(), Error> {
-        self.feed(message).await?;
-        self.flush().await
+    pub fn send(&mut self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
+        let mut outgoing = Some(message.into());
+        poll_fn(move |cx| {
+            ready!(self.poll_feed(cx, &mut outgoing))?;
+            self.poll_flush(cx)
+        })
     }
 
     /// Waits for room, and queues a message. It leaves with the next [`flush`](Self::flush), or at the latest when
@@ -52,11 +55,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
-    pub async fn feed(&mut self, message: impl Into<Outgoing>) -> Result<(), Error> {
-        let outgoing = message.into();
-        let len = outgoing.len();
-        poll_fn(|cx| self.poll_ready(cx, len)).await?;
-        self.queue(outgoing)
+    pub fn feed(&mut self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
+        let mut outgoing = Some(message.into());
+        poll_fn(move |cx| self.poll_feed(cx, &mut outgoing))
     }
 
     /// Waits until all that is queued is written and the stream is flushed.
@@ -66,8 +67,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: what is left stays queued.
-    pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_flush(cx)).await
+    pub fn flush(&mut self) -> impl Future<Output = Result<(), Error>> {
+        poll_fn(|cx| self.poll_flush(cx))
     }
 
     /// Waits for room for one message of at most `payload_len` bytes: for use in `select!`, where a dropped
@@ -112,6 +113,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
         self.connection.line.with_send(|send, key, lent| send.ping(payload, key, lent))?;
         self.flush().await
+    }
+
+    /// Waits for room, and queues the message, if it is still there.
+    #[inline]
+    fn poll_feed(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &mut Option<Outgoing>,
+    ) -> Poll<Result<(), Error>> {
+        if let Some(waiting) = outgoing {
+            ready!(self.poll_ready(cx, waiting.len()))?;
+        }
+        Poll::Ready(outgoing.take().map_or(Ok(()), |outgoing| self.queue(outgoing)))
     }
 
     /// Ready where a ping may be queued: it overtakes messages, and waits for none.

@@ -10,7 +10,7 @@ mod sync;
 mod watchdog;
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -68,9 +68,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: all state is in the connection.
-    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
         let visit = Visit(self);
-        poll_fn(|cx| visit.0.poll_recv(cx)).await
+        poll_fn(move |cx| visit.0.poll_recv(cx))
     }
 
     /// As [`recv`](Self::recv), control frames included.

@@ -73,15 +73,17 @@ impl Sender {
     ///
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
-    pub async fn feed(&self, message: impl Into<Outgoing>) -> Result<(), Error> {
+    pub fn feed(&self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
         let outgoing = message.into();
-        let need = self.shared.need(outgoing.len());
-        // It gives nothing while others wait.
-        let room = match self.shared.room().try_acquire_many(need) {
-            Ok(room) => room,
-            Err(_) => self.room(need).await?,
-        };
-        self.queue(outgoing, room)
+        async move {
+            let need = self.shared.need(outgoing.len());
+            // It gives nothing while others wait.
+            match self.shared.room().try_acquire_many(need) {
+                Ok(room) => self.queue(outgoing, room),
+                // Boxed, so that the tasks of those who need not wait are small.
+                Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
+            }
+        }
     }
 
     /// Waits until all that was queued when it was called is written and the stream is flushed.
@@ -98,7 +100,7 @@ impl Sender {
             if self.shared.is_flushed(target)? {
                 return Ok(());
             }
-            self.watch(poll_fn(move |cx| self.poll_flushed(target, cx))).await
+            Box::pin(self.watch(poll_fn(move |cx| self.poll_flushed(target, cx)))).await
         }
     }
 
@@ -204,6 +206,11 @@ impl Sender {
             return Err(self.shared.why_closed());
         }
         Ok(self.shared.with_send(0, |send, key, lent| send.close(frame, key, lent))?)
+    }
+
+    async fn feed_in_turn(&self, outgoing: Outgoing, need: u32) -> Result<(), Error> {
+        let room = self.room(need).await?;
+        self.queue(outgoing, room)
     }
 
     /// Waits for room.
