@@ -27,12 +27,15 @@ setup() { bash tests/setup.sh; }
 fmt() {
   cargo fmt --all --check
   cargo fmt --manifest-path fuzz/Cargo.toml --check
+  cargo fmt --manifest-path benches/peers/Cargo.toml --check
 }
 
 clippy() {
   cargo clippy "${locked[@]}" --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
+  # The comparison with the peers is built, and not run: what it measures is not a matter of right and wrong.
+  cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
 }
 
 docs() { RUSTDOCFLAGS=-Dwarnings cargo doc "${locked[@]}" --no-deps --all-features; }

@@ -1,8 +1,9 @@
 //! Payload data on its way in and out: masked, unmasked, proven to be text.
 //!
-//! This is the crate's only room with `unsafe` in it, and it holds three kinds: calls of the masking pass compiled for
-//! instruction sets found at run time ([`Backend`]), the reading of validated bytes as a `str` ([`Utf8Bytes`]), and a
-//! buffer that is read into before it is initialised ([`PayloadMut`]).
+//! This is the crate's only room with `unsafe` in it, and it holds four kinds: calls of the masking pass compiled for
+//! instruction sets found at run time ([`Backend`]), copies made straight into memory that holds nothing yet
+//! ([`MaskKey`]), the reading of validated bytes as a `str` ([`Utf8Bytes`]), and a buffer that is read into before it is
+//! initialised ([`PayloadMut`]).
 
 mod payload;
 mod utf8_bytes;
