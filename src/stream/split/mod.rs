@@ -6,6 +6,7 @@ mod parked;
 mod parts;
 mod sender;
 mod shared;
+mod sink;
 mod sync;
 mod watchdog;
 

@@ -2,20 +2,20 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use futures_sink::Sink;
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{
     shared::{Shared, Transmit},
+    sink::Waiting,
     watchdog::Watchdog,
 };
 use crate::{
-    CloseCode, CloseFrame, Error, Message, Outgoing, Utf8Bytes,
+    CloseCode, CloseFrame, Error, Outgoing, Utf8Bytes,
     proto::{MAX_CONTROL_PAYLOAD, SendError, SendPath},
 };
 
@@ -33,10 +33,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Sender {
     pub(super) shared: Arc<Shared<dyn Transmit>>,
-    /// What was given to the sink when the room that it had been promised was gone.
-    late: Option<Message>,
     /// Of the sink, while it waits.
-    watchdog: Watchdog,
+    pub(super) waiting: Option<Box<Waiting>>,
 }
 
 impl Clone for Sender {
@@ -47,7 +45,7 @@ impl Clone for Sender {
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared<dyn Transmit>>) -> Self {
-        Self { shared, late: None, watchdog: Watchdog::default() }
+        Self { shared, waiting: None }
     }
 
     /// Queues a message and flushes: [`feed`](Self::feed), then [`flush`](Self::flush).
@@ -201,7 +199,7 @@ impl Sender {
         self.shared.queued()
     }
 
-    fn start_close(&self, frame: Option<&CloseFrame>) -> Result<(), Error> {
+    pub(super) fn start_close(&self, frame: Option<&CloseFrame>) -> Result<(), Error> {
         if self.is_closed() {
             return Err(self.shared.why_closed());
         }
@@ -266,7 +264,7 @@ impl Sender {
         Poll::Pending
     }
 
-    fn queue(&self, outgoing: Outgoing, room: SemaphorePermit<'_>) -> Result<(), Error> {
+    pub(super) fn queue(&self, outgoing: Outgoing, room: SemaphorePermit<'_>) -> Result<(), Error> {
         let held = room.num_permits();
         self.shared.with_open(held, |send, key, lent| {
             // The room is given back by whoever writes the message, or with it where it was not queued.
@@ -289,104 +287,6 @@ impl Sender {
         self.shared.parked.park(cx.waker());
         self.shared.drive();
         if self.shared.is_flushed(target)? { Poll::Ready(Ok(())) } else { Poll::Pending }
-    }
-}
-
-/// [`feed`](Sender::feed), [`flush`](Sender::flush) and [`close`](Sender::close), as a sink; as with
-/// [`WebSocket`](crate::WebSocket), the last message may pass [`max_write_buffer`](crate::Config::max_write_buffer).
-///
-/// A sink does not stand in line for room: it takes what those who wait in [`feed`](Sender::feed) leave. Its flush waits
-/// for what others queue meanwhile, too.
-impl Sink<Message> for Sender {
-    type Error = Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.poll_late(cx))?;
-        let ready = self.poll_any_room(cx);
-        self.watch_sink(cx, ready)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.late = Some(message);
-        self.queue_late()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.poll_late(cx))?;
-        let flushed = self.poll_flushed(self.shared.flush_target(), cx);
-        self.watch_sink(cx, flushed)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.poll_late(cx))?;
-        match self.start_close(None) {
-            Ok(()) | Err(Error::Closed) => self.poll_flush(cx),
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-}
-
-impl Sender {
-    /// What the sink was given and is not queued.
-    pub(super) fn take_late(&mut self) -> Option<Message> {
-        self.late.take()
-    }
-
-    /// Queues what the sink was given and could not queue at once: others took the room between its being ready and
-    /// its being given a message.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while self.late.is_some() {
-            let room = self.poll_any_room(cx);
-            ready!(self.watch_sink(cx, room))?;
-            self.queue_late()?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Judges a stuck stream while the sink waits.
-    fn watch_sink<T>(&mut self, cx: &mut Context<'_>, waited: Poll<T>) -> Poll<T> {
-        if waited.is_pending() {
-            self.watchdog.poll(&self.shared, cx);
-        } else {
-            self.watchdog = Watchdog::default();
-        }
-        waited
-    }
-
-    /// Ready where there is any room.
-    fn poll_any_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        for attempt in 0..2 {
-            if self.is_closed() {
-                return Poll::Ready(Err(self.shared.why_closed()));
-            }
-            if self.shared.room().available_permits() > 0 {
-                return Poll::Ready(Ok(()));
-            }
-            if attempt == 0 {
-                self.shared.parked.park_for_room(cx.waker());
-                self.shared.drive();
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Queues it if there is any room: it takes all that there is, where it needs more.
-    fn queue_late(&mut self) -> Result<(), Error> {
-        let Some(message) = self.late.take() else { return Ok(()) };
-        let room = self.shared.room();
-        let need = self.shared.need(message.len());
-        loop {
-            let there = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
-            if there == 0 && !room.is_closed() {
-                self.late = Some(message);
-                return Ok(());
-            }
-            match room.try_acquire_many(need.min(there)) {
-                Ok(room) => return self.queue(message.into(), room),
-                Err(TryAcquireError::NoPermits) => {}
-                Err(TryAcquireError::Closed) => return Err(self.shared.why_closed()),
-            }
-        }
     }
 }
 
