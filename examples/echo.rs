@@ -10,7 +10,7 @@ mod serve;
 use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use fullduplex::{CloseCode, Config, Error, Receiver, Sender, Server, WebSocket};
+use fullduplex::{CloseCode, Config, Error, MessageReader, Receiver, Sender, Server, WebSocket};
 use serve::Stopped;
 use tokio::{net::TcpStream, runtime};
 
@@ -39,6 +39,20 @@ struct Args {
     /// Receive and send by the two halves of a split connection.
     #[arg(long)]
     split: bool,
+    /// The same, each message in parts as they come: of a large one, little is held.
+    #[arg(long)]
+    parts: bool,
+}
+
+/// How messages come back.
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    /// By the whole connection.
+    Whole,
+    /// By its halves.
+    Split,
+    /// By its halves, in parts, up to so many bytes for a message.
+    Parts(u64),
 }
 
 fn main() -> ExitCode {
@@ -69,11 +83,15 @@ async fn serve(args: &Args) -> io::Result<()> {
         // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
         .max_fragments(1 << 17);
     let server = Server::new(config);
-    let split = args.split;
+    let manner = match (args.parts, args.split) {
+        (true, _) => Manner::Parts(args.max_message_size as u64),
+        (false, true) => Manner::Split,
+        (false, false) => Manner::Whole,
+    };
     let connection = |tcp, peer, stopped| {
         let server = server.clone();
         async move {
-            if let Err(error) = connection(&server, tcp, stopped, split).await {
+            if let Err(error) = connection(&server, tcp, stopped, manner).await {
                 eprintln!("{peer}: {error}");
             }
         }
@@ -82,16 +100,21 @@ async fn serve(args: &Args) -> io::Result<()> {
 }
 
 /// Serves one connection, until it ends or the server does.
-async fn connection(server: &Server, tcp: TcpStream, mut stopped: Stopped, split: bool) -> Result<(), Error> {
+async fn connection(
+    server: &Server,
+    tcp: TcpStream,
+    mut stopped: Stopped,
+    manner: Manner,
+) -> Result<(), Error> {
     tcp.set_nodelay(true)?;
     let mut ws = server.receive(tcp).await?.accept().await?;
-    if split {
-        return split_connection(ws, stopped).await;
+    if let Manner::Whole = manner {
+        return tokio::select! {
+            result = echo(&mut ws) => result,
+            _ = stopped.changed() => ws.close(CloseCode::GOING_AWAY, STOPS).await,
+        };
     }
-    tokio::select! {
-        result = echo(&mut ws) => result,
-        _ = stopped.changed() => ws.close(CloseCode::GOING_AWAY, STOPS).await,
-    }
+    split_connection(ws, stopped, manner).await
 }
 
 /// Answers a burst of messages with one write: what is fed leaves when `recv` has to wait.
@@ -107,10 +130,14 @@ async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
 }
 
 /// The same by the two halves of a connection, which could be in two tasks.
-async fn split_connection(ws: WebSocket<TcpStream>, mut stopped: Stopped) -> Result<(), Error> {
+async fn split_connection(
+    ws: WebSocket<TcpStream>,
+    mut stopped: Stopped,
+    manner: Manner,
+) -> Result<(), Error> {
     let (mut receiver, sender) = ws.split();
     tokio::select! {
-        result = split_echo(&mut receiver, &sender) => return result,
+        result = split_echo(&mut receiver, &sender, manner) => return result,
         _ = stopped.changed() => {}
     }
     // At once, for it is the receiver that completes the closing handshake and judges its deadlines.
@@ -127,7 +154,14 @@ async fn split_connection(ws: WebSocket<TcpStream>, mut stopped: Stopped) -> Res
 
 /// As [`echo`], except that nobody receives while `feed` waits for room: it is the receiver that judges deadlines, so a
 /// peer that never reads is kept until the server stops.
-async fn split_echo(receiver: &mut Receiver<TcpStream>, sender: &Sender) -> Result<(), Error> {
+async fn split_echo(
+    receiver: &mut Receiver<TcpStream>,
+    sender: &Sender,
+    manner: Manner,
+) -> Result<(), Error> {
+    if let Manner::Parts(limit) = manner {
+        return parts_echo(receiver, sender, limit).await;
+    }
     while let Some(message) = receiver.recv().await? {
         match sender.feed(message).await {
             Ok(()) | Err(Error::Closed) => {}
@@ -135,4 +169,26 @@ async fn split_echo(receiver: &mut Receiver<TcpStream>, sender: &Sender) -> Resu
         }
     }
     Ok(())
+}
+
+/// As [`split_echo`], each part of a message as it comes.
+async fn parts_echo(receiver: &mut Receiver<TcpStream>, sender: &Sender, limit: u64) -> Result<(), Error> {
+    while let Some(message) = receiver.reader(limit).await? {
+        match echo_in_parts(message, sender).await {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn echo_in_parts(
+    mut message: MessageReader<&mut Receiver<TcpStream>>,
+    sender: &Sender,
+) -> Result<(), Error> {
+    let mut answer = sender.writer(message.kind()).await?;
+    while let Some(part) = message.recv_part().await? {
+        answer.feed_part(part).await?;
+    }
+    answer.finish().await
 }

@@ -1,5 +1,5 @@
-"""The Autobahn test suite: each of its cases is a test, for the server (a connection whole, and split), the blocking
-server, and the client.
+"""The Autobahn test suite: each of its cases is a test, for the server (a connection whole, split, and with messages in
+parts), the blocking server, and the client.
 
 The cases on compression (12.* and 13.*) are left out: permessage-deflate is not offered and not accepted.
 
@@ -57,6 +57,10 @@ def run_split_server():
     return run_against_server("split-server", [*ECHO, "--split"])
 
 
+def run_parts_server():
+    return run_against_server("parts-server", [*ECHO, "--parts"])
+
+
 def run_blocking_server():
     return run_against_server("blocking-server", [example("blocking_echo"), "--listen", "127.0.0.1:0"])
 
@@ -76,6 +80,7 @@ def run_client():
 ROLES = {
     "server": run_server,
     "split-server": run_split_server,
+    "parts-server": run_parts_server,
     "blocking-server": run_blocking_server,
     "client": run_client,
 }

@@ -32,6 +32,7 @@ SERVERS = {
     "echo_on_one_thread": ["echo", "--threads", "1", "--ping-interval", "0"],
     "echo_on_two_threads": ["echo", "--threads", "2", "--ping-interval", "20"],
     "echo_split": ["echo", "--split", "--threads", "2"],
+    "echo_parts": ["echo", "--parts", "--threads", "2"],
     "blocking_echo": ["blocking_echo"],
 }
 
@@ -111,7 +112,7 @@ def test_message_over_the_limit_is_closed_with_1009_for_node(echo):
         assert client.exit_code() == 0, str(client)
 
 
-STOPPABLE = [["echo", "--threads", "2"], ["echo", "--split"], ["blocking_echo"]]
+STOPPABLE = [["echo", "--threads", "2"], ["echo", "--split"], ["echo", "--parts"], ["blocking_echo"]]
 
 
 @pytest.mark.parametrize("arguments", STOPPABLE, ids=" ".join)
@@ -138,7 +139,7 @@ def test_signal_without_a_connection_exits_with_0(server, how, arguments):
     assert server.exit_code() == 0, str(server)
 
 
-@pytest.mark.parametrize("arguments", [["echo"], ["echo", "--split"], ["blocking_echo"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["echo"], ["echo", "--split"], ["echo", "--parts"], ["blocking_echo"]], ids=" ".join)
 def test_connection_over_the_maximum_is_refused(server, arguments):
     program, url = server(*arguments, "--max-connections", "2")
     with python_client.opened(url) as first, python_client.opened(url):
