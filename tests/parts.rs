@@ -514,3 +514,48 @@ async fn a_large_message_is_echoed_in_parts_by_halves_that_hold_little_of_it() {
     assert_eq!(receiver.recv().await.expect("closed cleanly"), None);
     echo.await.expect("no panic").expect("closed cleanly");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_behind_an_idle_writer_does_not_end_it_when_the_stream_gets_stuck_for_a_moment() {
+    let second = Duration::from_secs(1);
+    let (_receiver, sender, script) = split_server(&Config::new().write_timeout(30 * second));
+    let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
+    let other = tokio::spawn({
+        let sender = sender.clone();
+        async move { sender.send("waits").await }
+    });
+    tokio::time::sleep(29 * second).await;
+    script.allow_writes(0);
+    writer.feed_part("part").await.expect("open");
+    let release = async {
+        tokio::time::sleep(2 * second).await;
+        script.allow_writes(None);
+    };
+    let (flushed, ()) = tokio::join!(writer.flush(), release);
+    flushed.expect("stuck for two seconds of thirty");
+    writer.finish().await.expect("open");
+    other.await.expect("no panic").expect("open");
+}
+
+#[tokio::test]
+async fn a_writer_dropped_after_the_end_queues_nothing() {
+    for split in [false, true] {
+        let (mut ws, script) = script::server();
+        if split {
+            let (_receiver, sender) = ws.split();
+            let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
+            writer.feed_part("part").await.expect("open");
+            script.fail_writes(io::ErrorKind::BrokenPipe);
+            assert!(matches!(writer.flush().await, Err(Error::Transport(_))));
+            drop(writer);
+            assert_eq!(sender.queued(), 0);
+        } else {
+            let mut writer = ws.writer(MessageKind::Binary).expect("open");
+            writer.feed_part("part").await.expect("open");
+            script.fail_writes(io::ErrorKind::BrokenPipe);
+            assert!(matches!(writer.flush().await, Err(Error::Transport(_))));
+            drop(writer);
+            assert_eq!(ws.queued(), 0);
+        }
+    }
+}

@@ -2,7 +2,11 @@
 
 mod support;
 
-use fullduplex::{CloseFrame, Config, Message, Role, proto::ProtocolError};
+use bytes::BufMut;
+use fullduplex::{
+    CloseFrame, Config, Message, Role,
+    proto::{ProtocolError, ReceivePath, Received, Want},
+};
 use proptest::prelude::*;
 use support::{
     drive::{Outcome, drive, drive_in_parts},
@@ -108,4 +112,42 @@ fn nothing_is_received_after_an_error() {
 #[test]
 fn the_end_of_the_input_without_a_close_is_an_error() {
     assert_eq!(received(&[]), [Outcome::Error(ProtocolError::EofWithoutClose)]);
+}
+
+/// A message of 100,000 bytes whose first four have come, masked, and the rest of its payload data.
+fn begun(message: impl Fn(Vec<u8>) -> Frame) -> (ReceivePath, Vec<u8>) {
+    let mut path = ReceivePath::new(Role::Server, &Config::new().max_message_size(100_000));
+    let mut rest = message(vec![b'a'; 100_000]).masked().build();
+    let mut start: Vec<u8> = rest.drain(..18).collect();
+    assert_eq!(path.receive(&mut start).expect("valid").received, None);
+    (path, rest)
+}
+
+#[test]
+fn what_was_read_and_never_taken_in_is_no_part_of_the_text() {
+    let (mut path, mut rest) = begun(text);
+    let Want::Payload(mut room) = path.want() else { panic!("it is large") };
+    room.put_slice(b"\xFF\xFF\xFF\xFF");
+    let step = path.receive(&mut rest).expect("valid");
+    let Some(Received::Message(message)) = step.received else { panic!("it is whole") };
+    assert_eq!(message, Message::from("a".repeat(100_000)));
+}
+
+#[test]
+fn the_room_for_a_frame_ends_with_it_however_often_it_is_asked_for() {
+    let (mut path, _) = begun(binary);
+    let mut len = 4;
+    while len < 100_000 {
+        for _ in 0..3 {
+            let Want::Payload(mut room) = path.want() else { break };
+            let more = room.remaining_mut();
+            room.put_bytes(0, more);
+        }
+        let Want::Payload(mut room) = path.want() else { break };
+        let more = room.remaining_mut();
+        room.put_bytes(0, more);
+        len += more;
+        assert!(len <= 100_000, "{len}");
+        assert!(path.payload_received().is_ok_and(|whole| whole.is_none_or(|whole| whole.len() == 100_000)));
+    }
 }

@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::pin::Pin;
+
 use fullduplex::{Config, Error, Message, PreparedMessage, Role};
-use futures_util::{SinkExt, StreamExt, stream};
+use futures_util::{Sink, SinkExt, StreamExt, stream};
 use support::{
     frames::{self, close, close_empty, text, wire},
     pair::pair,
@@ -99,4 +101,19 @@ async fn a_client_masks_a_prepared_message_with_a_fresh_key_each_time() {
     assert_eq!(frames::parse(&written), vec![(0x81, b"the same".to_vec()); 2]);
     let (first, second) = written.split_at(written.len() / 2);
     assert_ne!(first[2..6], second[2..6]);
+}
+
+#[tokio::test]
+async fn a_sink_that_is_given_messages_without_being_ready_keeps_them_in_order() {
+    let (ws, script) = script::open(Role::Server, &Config::new().max_write_buffer(20));
+    let (_receiver, mut sender) = ws.split();
+    script.allow_writes(0);
+    sender.clone().feed("0123456789abcdefgh").await.expect("the queue is empty");
+    for late in ["a", "b", "c"] {
+        Sink::start_send(Pin::new(&mut sender), Message::from(late)).expect("open");
+    }
+    script.allow_writes(None);
+    SinkExt::flush(&mut sender).await.expect("open");
+    let expected = [text("0123456789abcdefgh"), text("a"), text("b"), text("c")];
+    assert_eq!(script.written(), wire(&expected));
 }

@@ -418,3 +418,33 @@ fn halves_go_to_other_threads_and_senders_are_shared() {
     is_send(&sender);
     is_sync(&Arc::new(sender));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_permits_room_does_not_cut_the_write_timeout_short() {
+    let (_receiver, sender, script) = server_with_room(100);
+    let permit = sender.reserve(90).await.expect("the queue is empty");
+    let other = tokio::spawn({
+        let sender = sender.clone();
+        async move { sender.feed("w".repeat(60)).await }
+    });
+    tokio::time::sleep(29 * SECOND).await;
+    script.allow_writes(0);
+    permit.feed(vec![0; 90]).expect("open");
+    let flush = tokio::spawn({
+        let sender = sender.clone();
+        async move { sender.flush().await }
+    });
+    tokio::time::sleep(2 * SECOND).await;
+    script.allow_writes(None);
+    flush.await.expect("no panic").expect("stuck for two seconds of thirty");
+    other.await.expect("no panic").expect("open");
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_one_slice_gets_a_large_message_in_one_write_behind_small_ones() {
+    let (mut ws, script) = script::server();
+    script.no_vectored_writes();
+    ws.feed("small").await.expect("room");
+    ws.send(vec![0; 5000]).await.expect("open");
+    assert_eq!(script.writes(), 2);
+}

@@ -9,6 +9,9 @@ use super::header::EncodedHeader;
 /// The most bytes of small frames that are staged at once.
 pub(super) const BATCH: usize = 64 << 10;
 
+/// How many segments an empty batch keeps room for.
+const SEGMENTS: usize = 64;
+
 /// Whole frames on their way to the transport: staged by [`SendPath::stage`](super::SendPath::stage), written in any
 /// number of writes.
 ///
@@ -75,7 +78,7 @@ impl Batch {
 
     /// Forgets what is staged.
     pub fn clear(&mut self) {
-        self.segments.clear();
+        self.segments = VecDeque::new();
         self.end_copied();
         self.len = 0;
     }
@@ -126,6 +129,9 @@ impl Batch {
             }
             self.written = 0;
             self.segments.pop_front();
+        }
+        if self.segments.capacity() > SEGMENTS {
+            self.segments.shrink_to(SEGMENTS);
         }
     }
 }
@@ -216,6 +222,19 @@ mod tests {
         path.ping(b"ping", key, &mut lent).expect("open");
         path.stage(&mut batch, &mut lent);
         batch
+    }
+
+    #[test]
+    fn an_empty_batch_keeps_room_for_few_segments() {
+        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let mut path = SendPath::new(Role::Server, &Config::new());
+        let prepared = crate::PreparedMessage::new("");
+        for _ in 0..40_000 {
+            path.send((&prepared).into(), MaskKey::default(), &mut lent).expect("open");
+        }
+        path.stage(&mut batch, &mut lent);
+        batch.advance(batch.remaining());
+        assert!(batch.segments.capacity() <= SEGMENTS, "{}", batch.segments.capacity());
     }
 
     fn vectored(batch: &Batch, most: usize) -> Vec<u8> {

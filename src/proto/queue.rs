@@ -153,7 +153,15 @@ impl Queue {
 
     /// Ends the tail, with payload data that goes out uncopied behind it.
     fn seal(&mut self, header: EncodedHeader, uncopied: Bytes) {
-        let segment = Segment { copied: mem::take(&mut self.tail), header, uncopied };
+        let mut copied = mem::take(&mut self.tail);
+        let header = if copied.is_empty() {
+            header
+        } else {
+            // One run less for a stream that takes them one by one.
+            header.append_to(&mut copied);
+            EncodedHeader::NONE
+        };
+        let segment = Segment { copied, header, uncopied };
         self.segments_len += segment.len();
         self.segments.push_back(segment);
     }

@@ -177,8 +177,8 @@ impl ReceivePath {
         }
     }
 
-    /// Takes in the start of `input`, up to the end of the first frame at most; payload data is unmasked there, in
-    /// place.
+    /// Takes in the start of `input`, up to the end of the first frame at most; what of its payload data is lent is
+    /// unmasked there, in place.
     ///
     /// # Errors
     /// The peer broke the protocol or a limit. What follows is ignored.
@@ -222,7 +222,8 @@ impl ReceivePath {
         Ok(Step { consumed, received })
     }
 
-    /// Where the next bytes from the transport are wanted.
+    /// Where the next bytes from the transport are wanted. What was read into an earlier [`Want::Payload`], and not taken in
+    /// by [`payload_received`](Self::payload_received), is lost.
     pub fn want(&mut self) -> Want<'_> {
         let frame = self.decoder.frame();
         if frame.is_none_or(|frame| !frame.opcode.is_control()) {

@@ -91,6 +91,9 @@ impl<R: ReceiveParts> MessageReader<R> {
     }
 
     /// [`recv_part`](Self::recv_part), as a poll function.
+    ///
+    /// # Errors
+    /// As [`recv_part`](Self::recv_part).
     pub fn poll_recv_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         ready!(self.poll_fill(cx))?;
         let part = mem::take(&mut self.part);

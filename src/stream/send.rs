@@ -231,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Permit<'_, S> {
     /// Queues a message, without waiting.
     ///
     /// # Errors
-    /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued.
+    /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued; [`Error::Closed`].
     pub fn feed(self, message: impl Into<Outgoing>) -> Result<(), Error> {
         let outgoing = message.into();
         let len = outgoing.len();

@@ -233,6 +233,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendParts for &mut WebSocket<S> {
     }
 
     fn abandon(&mut self) {
-        self.connection.line.with_send(|send, key, lent| send.abandon_message(key, lent));
+        let line = &mut self.connection.line;
+        // Where the connection has ended, there is nobody to tell.
+        if !line.transport.is_write_ended() {
+            line.with_send(|send, key, lent| send.abandon_message(key, lent));
+        }
     }
 }

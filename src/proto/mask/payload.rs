@@ -13,7 +13,7 @@ use crate::proto::{
 /// The least that a buffer read into directly grows by, in bytes.
 const GROWTH_STEP: usize = 16 << 10;
 
-/// The payload data of one message: unmasked in place, once, and for text proven UTF-8 as it comes.
+/// The payload data of one message: unmasked once, and for text proven UTF-8 as it comes.
 ///
 /// It owns the bytes and what is known of them, so that a [`Utf8Bytes`] can be made at the end without a second look.
 pub(crate) struct Payload {
@@ -61,7 +61,7 @@ impl Payload {
 
     /// Hands out what was kept so far; what follows is validated as the continuation of it.
     pub(crate) fn take(&mut self) -> Bytes {
-        debug_assert_eq!(self.pending(), 0);
+        self.forget_pending();
         self.ready = 0;
         std::mem::take(&mut self.bytes).into()
     }
@@ -73,6 +73,7 @@ impl Payload {
         mask: Option<MaskKey>,
         outlook: Outlook,
     ) -> Result<(), InvalidUtf8> {
+        self.forget_pending();
         self.grow(part.len(), self.bytes.len() + part.len(), outlook);
         let ascii = append(part, mask, &mut self.bytes);
         self.validate(ascii)
@@ -80,6 +81,7 @@ impl Payload {
 
     /// Room to read the rest of the frame into.
     pub(crate) fn room(&mut self, outlook: Outlook) -> PayloadMut<'_> {
+        self.forget_pending();
         if self.bytes.len() == self.bytes.capacity() {
             self.grow(outlook.rest.min(GROWTH_STEP), self.bytes.len(), outlook);
         }
@@ -90,6 +92,11 @@ impl Payload {
     /// How much has come by way of [`room`](Self::room) and was not taken in yet.
     pub(crate) fn pending(&self) -> usize {
         self.bytes.len() - self.ready
+    }
+
+    /// Lets go of what was read and never taken in: it is neither unmasked nor validated.
+    fn forget_pending(&mut self) {
+        self.bytes.truncate(self.ready);
     }
 
     /// Unmasks and validates what has come.
@@ -134,7 +141,8 @@ impl Payload {
         self.bytes.len()
     }
 
-    /// Makes room for `more` bytes: what has `arrived` at most doubles, or grows by one step towards the end of the frame.
+    /// Makes room for `more` bytes: what has `arrived` at most doubles, or grows by one step, or by both to where the frame
+    /// ends.
     fn grow(&mut self, more: usize, arrived: usize, outlook: Outlook) {
         let len = self.bytes.len();
         let needed = len + more;
@@ -192,8 +200,8 @@ pub(crate) struct Outlook {
     pub(crate) limit: usize,
 }
 
-/// Room in a message's own buffer, to read its payload data straight into: at most the rest of the frame and one step
-/// of growth.
+/// Room in a message's own buffer, to read its payload data straight into: at most the rest of the frame, and not much
+/// more than has come before.
 ///
 /// After the read, [`ReceivePath::payload_received`](crate::proto::ReceivePath::payload_received) takes in what came.
 pub struct PayloadMut<'a> {

@@ -30,6 +30,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// Splits the connection: one half receives, answers pings, completes the closing handshake and judges deadlines; the
     /// other sends, from any number of tasks.
     ///
+    /// Payload data made by [`Bytes::from_owner`](bytes::Bytes::from_owner), whose owner on being dropped uses the same
+    /// connection, would wait for itself.
+    ///
     /// ```
     /// # use fullduplex::{Error, WebSocket};
     /// # use tokio::net::TcpStream;
@@ -125,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
             Some((transport, send, verdict)) => {
                 let (_half, connection) = self.connection.replace_line(Own { transport, send, verdict });
                 let mut ws = WebSocket { connection };
-                if let Some(message) = sender.take_late() {
+                while let Some(message) = sender.take_late() {
                     // Where nothing can be sent any more, it is lost like all that was fed and not flushed.
                     let _closed = ws.start_send(message);
                 }

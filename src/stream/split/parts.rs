@@ -121,7 +121,11 @@ impl SendParts for SenderTurn<'_> {
 
     fn abandon(&mut self) {
         let shared = &self.sender.shared;
-        shared.with_send(0, |send, key, lent| send.abandon_message(key, lent));
+        // Where the connection has ended, there is nobody to tell.
+        let _ended = shared.with_open(0, |send, key, lent| {
+            send.abandon_message(key, lent);
+            Ok(())
+        });
         shared.release();
         if !shared.parked.wake_receiver() {
             shared.drive();

@@ -77,7 +77,7 @@ impl Sender {
             let need = self.shared.need(outgoing.len());
             // It gives nothing while others wait.
             match self.shared.room().try_acquire_many(need) {
-                Ok(room) => self.queue(outgoing, room),
+                Ok(room) => self.queue(&mut Some(outgoing), room),
                 // Boxed, so that the tasks of those who need not wait are small.
                 Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
             }
@@ -105,6 +105,9 @@ impl Sender {
     /// Queues a message without waiting. Where the receiver waits, it is woken and writes; else one write is attempted that
     /// does not wait. What is left behind after that leaves when anyone next receives, sends or flushes.
     ///
+    /// A receiver waits while one of its async methods does; where it is read by way of
+    /// [`AsyncRead`](tokio::io::AsyncRead) or `Stream`, until it gives something, even if nobody polls it any more.
+    ///
     /// # Errors
     /// [`TrySendError::Full`] where there is no room, or others wait for it; [`TrySendError::Closed`]. Both give the message
     /// back.
@@ -122,8 +125,12 @@ impl Sender {
             Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(outgoing)),
             Err(TryAcquireError::Closed) => return Err(TrySendError::Closed(outgoing)),
         };
-        let kept = outgoing.clone();
-        self.queue(outgoing, room).map_err(|_closed| TrySendError::Closed(kept))?;
+        let mut outgoing = Some(outgoing);
+        if self.queue(&mut outgoing, room).is_err()
+            && let Some(back) = outgoing
+        {
+            return Err(TrySendError::Closed(back));
+        }
         if !self.shared.parked.wake_receiver() {
             self.shared.drive();
         }
@@ -208,7 +215,7 @@ impl Sender {
 
     async fn feed_in_turn(&self, outgoing: Outgoing, need: u32) -> Result<(), Error> {
         let room = self.room(need).await?;
-        self.queue(outgoing, room)
+        self.queue(&mut Some(outgoing), room)
     }
 
     /// Waits for room.
@@ -264,13 +271,16 @@ impl Sender {
         Poll::Pending
     }
 
-    pub(super) fn queue(&self, outgoing: Outgoing, room: SemaphorePermit<'_>) -> Result<(), Error> {
-        let held = room.num_permits();
-        self.shared.with_open(held, |send, key, lent| {
-            // The room is given back by whoever writes the message, or with it where it was not queued.
-            let queued = send.send(outgoing, key, lent);
+    /// Queues a message; where nothing can be sent any more, it is left.
+    pub(super) fn queue(
+        &self,
+        outgoing: &mut Option<Outgoing>,
+        room: SemaphorePermit<'_>,
+    ) -> Result<(), Error> {
+        self.shared.with_open(room.num_permits(), |send, key, lent| {
+            // The room is given back by whoever writes the message.
             room.forget();
-            queued
+            outgoing.take().map_or(Ok(()), |outgoing| send.send(outgoing, key, lent))
         })?;
         // What is only fed takes the room from those who wait for it, and who think it is being written.
         if self.shared.parked.is_room_wanted() {
@@ -325,7 +335,7 @@ impl SendPermit<'_> {
         }
         let Self { sender, room, mut unused, .. } = self;
         unused.0 = None;
-        sender.queue(outgoing, room)
+        sender.queue(&mut Some(outgoing), room)
     }
 }
 

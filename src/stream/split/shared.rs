@@ -71,7 +71,7 @@ struct State {
     staged: usize,
     stuck: bool,
     progressed: bool,
-    /// How often the stream has taken something.
+    /// How often the stream has taken something, or has got stuck.
     moves: u64,
     /// How many bytes of pings and pongs wait.
     overtaking: usize,
@@ -139,7 +139,8 @@ impl State {
         self.staged = standing.staged;
         self.stuck = standing.stuck;
         self.progressed |= standing.progressed;
-        self.moves += u64::from(standing.progressed);
+        // To get stuck counts too: from then on the stream has all its time.
+        self.moves += u64::from(standing.progressed || (self.stuck && !before.2));
         self.write_ended |= standing.write_ended;
         let waiting = self.send.queued_in_order();
         if !self.stuck && !self.write_ended {
@@ -277,7 +278,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> Result<(), SendError>,
     ) -> Result<(), Error> {
         let state = self.state.lock();
-        if state.write_ended {
+        if state.write_ended || state.send.is_close_sent() {
             drop(state);
             return Err(self.why_closed());
         }
@@ -399,7 +400,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         Err(self.why_closed())
     }
 
-    /// How often the stream has taken something.
+    /// How often the stream has taken something, or has got stuck.
     pub(super) fn moves(&self) -> u64 {
         self.state.lock().moves
     }

@@ -1,6 +1,7 @@
 //! A sender as a sink.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -9,13 +10,13 @@ use futures_sink::Sink;
 use tokio::sync::TryAcquireError;
 
 use super::{Sender, watchdog::Watchdog};
-use crate::{Error, Message};
+use crate::{Error, Message, Outgoing};
 
 /// What a sink keeps while it waits.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// What it was given when the room that it had been promised was gone: others took it in between.
-    late: Option<Message>,
+    late: VecDeque<Outgoing>,
     watchdog: Watchdog,
 }
 
@@ -23,7 +24,9 @@ pub(super) struct Waiting {
 /// [`WebSocket`](crate::WebSocket), the last message may pass [`max_write_buffer`](crate::Config::max_write_buffer).
 ///
 /// A sink does not stand in line for room: it takes what those who wait in [`feed`](Sender::feed) leave. Its flush waits
-/// for what others queue meanwhile, too.
+/// for what others queue meanwhile, too. Where others take the room between its being ready and its being given a message,
+/// that waits inside: until the sink is flushed, calls of the methods overtake it, and [`close`](Sender::close) or a drop
+/// loses it.
 impl Sink<Message> for Sender {
     type Error = Error;
 
@@ -34,7 +37,14 @@ impl Sink<Message> for Sender {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.queue_or_keep(message)
+        let mut outgoing = Some(message.into());
+        if !self.has_late() {
+            self.queue_if_room(&mut outgoing)?;
+        }
+        if let Some(late) = outgoing {
+            self.waiting.get_or_insert_default().late.push_back(late);
+        }
+        Ok(())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -54,18 +64,25 @@ impl Sink<Message> for Sender {
 
 impl Sender {
     /// What the sink was given and is not queued.
-    pub(super) fn take_late(&mut self) -> Option<Message> {
-        self.waiting.as_mut()?.late.take()
+    pub(super) fn take_late(&mut self) -> Option<Outgoing> {
+        self.waiting.as_mut()?.late.pop_front()
+    }
+
+    fn has_late(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| !waiting.late.is_empty())
     }
 
     /// Queues what the sink was given and could not queue at once.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while self.waiting.as_ref().is_some_and(|waiting| waiting.late.is_some()) {
+        while self.has_late() {
             let room = self.poll_any_room(cx);
             ready!(self.watch_sink(cx, room))?;
-            if let Some(message) = self.take_late() {
-                self.queue_or_keep(message)?;
+            let mut outgoing = self.take_late();
+            let queued = self.queue_if_room(&mut outgoing);
+            if let (Some(late), Some(waiting)) = (outgoing, &mut self.waiting) {
+                waiting.late.push_front(late);
             }
+            queued?;
         }
         Poll::Ready(Ok(()))
     }
@@ -87,18 +104,17 @@ impl Sender {
         Poll::Pending
     }
 
-    /// Queues a message if there is any room, and takes all that there is where it needs more; else keeps it.
-    fn queue_or_keep(&mut self, message: Message) -> Result<(), Error> {
+    /// Queues a message if there is any room, and takes all that there is where it needs more; else leaves it.
+    fn queue_if_room(&self, outgoing: &mut Option<Outgoing>) -> Result<(), Error> {
         let room = self.shared.room();
-        let need = self.shared.need(message.len());
+        let need = self.shared.need(outgoing.as_ref().map_or(0, Outgoing::len));
         loop {
             let there = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
             if there == 0 && !room.is_closed() {
-                self.waiting.get_or_insert_default().late = Some(message);
                 return Ok(());
             }
             match room.try_acquire_many(need.min(there)) {
-                Ok(room) => return self.queue(message.into(), room),
+                Ok(room) => return self.queue(outgoing, room),
                 Err(TryAcquireError::NoPermits) => {}
                 Err(TryAcquireError::Closed) => return Err(self.shared.why_closed()),
             }
@@ -109,10 +125,10 @@ impl Sender {
     fn watch_sink<T>(&mut self, cx: &mut Context<'_>, waited: Poll<T>) -> Poll<T> {
         if waited.is_pending() {
             self.waiting.get_or_insert_default().watchdog.poll(&self.shared, cx);
-        } else if let Some(waiting) = self.waiting.take() {
-            self.waiting = waiting
-                .late
-                .map(|late| Box::new(Waiting { late: Some(late), watchdog: Watchdog::default() }));
+        } else if self.has_late() {
+            self.waiting.get_or_insert_default().watchdog = Watchdog::default();
+        } else {
+            self.waiting = None;
         }
         waited
     }
