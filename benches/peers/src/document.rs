@@ -13,8 +13,8 @@ pub fn markdown(sections: &[&Section], command: &str, settings: &Settings) -> St
          Made by `{command}` in `benches/peers`, {}.\n\n\
          Machine: {}. The server has one core, the load generator another; in memory there is one thread.\n\n\
          A figure is the median of the rounds; behind it in brackets, how many times the best peer that is. Lower is \
-         better, except for what is per second. Targets are judged by the column `fullduplex`. A dash: it has no such \
-         thing, or failed, which is said below its table.\n\n",
+         better, except for what is per second. Targets are judged by the column `fullduplex`, those of memory by \
+         the one without keep-alive. A dash: it has no such thing, or failed, which is said below its table.\n\n",
         rounds(settings),
         machine::describe()
     );

@@ -151,9 +151,11 @@ impl Section {
             .filter_map(|(index, _)| row.median(index))
     }
 
-    /// The target, and whether our first column reaches it.
+    /// The target, and whether our first column reaches it; one for memory is for a connection without keep-alive, which
+    /// is our last.
     fn judge(&self, row: &Row) -> Option<(String, String)> {
-        let ours = self.medians(row, Standing::Ours).next()?;
+        let mut ours = self.medians(row, Standing::Ours);
+        let ours = if let Target::AtMost(_) = row.target { ours.last() } else { ours.next() }?;
         let (limit, text) = match row.target {
             Target::None => return None,
             Target::TimesBest(times) => (times * self.best_peer(row)?, format!("{times:.2} × best peer")),
