@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{future::Future, pin::pin, task::Poll, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fullduplex::{
@@ -14,10 +14,11 @@ use fullduplex::{
 };
 use proptest::prelude::*;
 use support::{
+    finished,
     frames::{self, Frame, binary, close, continuation, ping, pong, text},
     offence::wire_to,
     pair::pair,
-    poll_once,
+    polled,
     script::{self, Script, Scripted},
 };
 use tokio::io::DuplexStream;
@@ -83,23 +84,6 @@ impl Writes {
     fn is_blocked(self) -> bool {
         matches!(self, Self::FlushBlocked | Self::Blocked)
     }
-}
-
-/// Polls a future at most so many times, then drops it; `None`: it was not done.
-fn polled<F: Future>(future: F, times: usize, mut before_each: impl FnMut()) -> Option<F::Output> {
-    let mut future = pin!(future);
-    for _ in 0..times {
-        before_each();
-        if let Poll::Ready(output) = poll_once(future.as_mut()) {
-            return Some(output);
-        }
-    }
-    None
-}
-
-/// Polls a future until it is done.
-fn finished<F: Future>(future: F) -> F::Output {
-    polled(future, 100_000, || {}).expect("nothing is in its way")
 }
 
 /// A case for either role, each way of writing, and each number of polls, until `case` says that the future was done.

@@ -4,25 +4,18 @@
 
 mod support;
 
-use std::{
-    future::Future,
-    pin::{Pin, pin},
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{future::Future, pin::pin};
 
-use bytes::Bytes;
 use fullduplex::{
-    Config, Error, Message, MessageKind, MessageReader, Receiver,
+    Config, Message, MessageKind, MessageReader, Receiver,
     Role::{self, Client, Server},
-    Sender, Timeout, TrySendError, WebSocket,
-    proto::ProtocolError,
+    Sender, WebSocket,
 };
-use futures_util::{Sink, SinkExt};
 use support::{
-    frames::{self, Frame, binary, close, close_empty, continuation, frame, ping, pong, text},
+    finished,
+    frames::{self, Frame, binary, close, continuation, frame, ping, pong, text},
     offence::wire_to,
-    poll_once,
+    polled,
     script::{self, Script, Scripted},
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
@@ -65,23 +58,6 @@ impl Writes {
             script.allow_writes(1);
         }
     }
-}
-
-/// Polls a future at most so many times, then drops it; `None`: it was not done.
-fn polled<F: Future>(future: F, times: usize, mut before_each: impl FnMut()) -> Option<F::Output> {
-    let mut future = pin!(future);
-    for _ in 0..times {
-        before_each();
-        if let Poll::Ready(output) = poll_once(future.as_mut()) {
-            return Some(output);
-        }
-    }
-    None
-}
-
-/// Polls a future until it is done.
-fn finished<F: Future>(future: F) -> F::Output {
-    polled(future, 100_000, || {}).expect("nothing is in its way")
 }
 
 /// A case for either role, each way of writing, and each number of polls, until `case` says that the future was done.
@@ -517,183 +493,4 @@ async fn writer_dropped_begins_nothing_and_leaves_all_the_room() {
         );
         done.is_some()
     });
-}
-
-// --- room
-
-/// Whether it is ready for a message, and the waker of who asked.
-fn ready_for(sender: &mut Sender, waker: &Waker) -> bool {
-    Pin::new(sender).poll_ready(&mut Context::from_waker(waker)).is_ready()
-}
-
-/// A waker that says whether it was woken.
-fn counting() -> (Waker, std::sync::Arc<Woken>) {
-    let woken = std::sync::Arc::new(Woken::default());
-    (woken.clone().into(), woken)
-}
-
-#[derive(Debug, Default)]
-struct Woken(std::sync::atomic::AtomicBool);
-
-impl Woken {
-    /// Since this was last asked.
-    fn was(&self) -> bool {
-        self.0.swap(false, std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-impl std::task::Wake for Woken {
-    fn wake(self: std::sync::Arc<Self>) {
-        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-#[tokio::test]
-async fn a_sink_that_waits_is_woken_when_room_is_given_back_unused() {
-    let (ws, _script) = script::open(Server, &narrow());
-    let (_receiver, sender) = ws.split();
-    let mut sink = sender.clone();
-    let (waker, woken) = counting();
-
-    let permit = finished(sender.reserve(14)).expect("open");
-    assert!(!ready_for(&mut sink, &waker));
-    drop(permit);
-    assert!(woken.was() && ready_for(&mut sink, &waker), "a permit was dropped");
-
-    let permit = finished(sender.reserve(10)).expect("open");
-    {
-        let mut waiting = pin!(sender.reserve(14));
-        assert!(poll_once(waiting.as_mut()).is_pending());
-        assert!(!ready_for(&mut sink, &waker), "who waits has the rest");
-        woken.was();
-    }
-    assert!(woken.was() && ready_for(&mut sink, &waker), "who waited was dropped");
-    drop(permit);
-
-    let writer = finished(sender.writer(MessageKind::Text)).expect("open");
-    assert!(!ready_for(&mut sink, &waker));
-    drop(writer);
-    assert!(woken.was() && ready_for(&mut sink, &waker), "a writer was dropped");
-}
-
-#[tokio::test]
-async fn a_sink_that_waits_is_woken_when_a_part_of_what_took_the_room_is_written() {
-    let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer(32));
-    let (_receiver, sender) = ws.split();
-    let mut sink = sender.clone();
-    let (waker, woken) = counting();
-    let permit = finished(sender.reserve(30)).expect("open");
-    assert!(!ready_for(&mut sink, &waker));
-    script.allow_writes(20);
-    permit.feed(vec![7; 30]).expect("within the permit");
-    assert!(woken.was() && ready_for(&mut sink, &waker), "there are twenty bytes of room");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_sink_that_waits_judges_the_write_timeout_where_the_receiver_is_busy() {
-    for flushes in [true, false] {
-        let (ws, script) = script::open(Server, &narrow());
-        let (_receiver, mut sender) = ws.split();
-        script.allow_writes(0);
-        sender.feed(Message::binary(vec![7; 100])).await.expect("the queue is empty");
-        let waited = async {
-            if flushes {
-                SinkExt::<Message>::flush(&mut sender).await
-            } else {
-                SinkExt::feed(&mut sender, Message::from("x")).await
-            }
-        };
-        let told = tokio::time::timeout(Duration::from_secs(61), waited).await.expect("it is ended");
-        assert!(matches!(told, Err(Error::Timeout(Timeout::Write))), "{told:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_permit_from_before_the_connection_ended_queues_nothing() {
-    let (ws, script) = script::open(Server, &narrow());
-    let (mut receiver, sender) = ws.split();
-    let permit = finished(sender.reserve(4)).expect("open");
-    script.end();
-    assert!(matches!(finished(receiver.recv()), Err(Error::Protocol(ProtocolError::EofWithoutClose))));
-    assert!(matches!(permit.feed("late"), Err(Error::Closed)));
-    assert_eq!(sender.queued(), 0);
-}
-
-#[tokio::test]
-async fn text_that_is_not_utf_8_gives_the_room_of_its_message_back() {
-    let (ws, script) = script::open(Server, &narrow());
-    let (_receiver, sender) = ws.split();
-    let mut writer = finished(sender.writer(MessageKind::Text)).expect("open");
-    finished(writer.write_all(b"\xFF")).expect("it is looked at later");
-    assert!(matches!(finished(writer.flush()), Err(Error::Send(_))));
-    sender.try_send("all the room").expect("it is there");
-    drop(writer);
-    assert_eq!(script.written(), text("all the room").build());
-}
-
-#[tokio::test]
-async fn who_waits_behind_a_writer_that_is_dropped_is_woken_at_once_and_not_by_the_receiver() {
-    let (ws, _script) = script::open(Server, &narrow());
-    let (mut receiver, sender) = ws.split();
-    let mut receiving = pin!(receiver.recv());
-    assert!(poll_once(receiving.as_mut()).is_pending(), "nothing came");
-    let writer = finished(sender.writer(MessageKind::Text)).expect("open");
-    let (waker, woken) = counting();
-    let mut waiting = pin!(sender.feed("next"));
-    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "a message is open");
-    woken.was();
-    drop(writer);
-    assert!(woken.was() && poll_once(waiting).is_ready());
-}
-
-#[tokio::test]
-async fn a_finish_does_not_wait_for_what_others_queue_behind_it() {
-    let (ws, script) = script::server();
-    let (_receiver, sender) = ws.split();
-    script.block_flush(true);
-    let mut writer = finished(sender.writer(MessageKind::Text)).expect("open");
-    finished(writer.write_all(b"a message")).expect("it is gathered");
-    let mut finish = pin!(writer.finish());
-    assert!(poll_once(finish.as_mut()).is_pending(), "the stream is not flushed");
-    sender.try_send(Message::binary(vec![7; 100])).expect("the message holds no room any more");
-    script.allow_writes(0);
-    script.block_flush(false);
-    assert!(poll_once(finish).is_ready(), "all of it is out, and flushed");
-}
-
-/// By what a message is queued that a sink keeps.
-#[derive(Debug, Clone, Copy)]
-enum Then {
-    Flush,
-    Close,
-    Reunite,
-}
-
-#[tokio::test]
-async fn what_a_sink_keeps_is_queued_by_its_next_call_or_when_the_halves_are_reunited() {
-    for then in [Then::Flush, Then::Close, Then::Reunite] {
-        let (ws, script) = script::open(Server, &narrow());
-        let (receiver, mut sender) = ws.split();
-        let other = sender.clone();
-        assert!(ready_for(&mut sender, Waker::noop()));
-        script.allow_writes(0);
-        other.try_send(Bytes::from(vec![7; 14])).expect("there is room");
-        sender.start_send_unpin("kept".into()).expect("open");
-        assert!(matches!(other.try_send("x"), Err(TrySendError::Full(_))));
-        drop(other);
-        script.allow_writes(None);
-        let mut expected = vec![binary([7; 14]), text("kept")];
-        match then {
-            Then::Flush => finished(SinkExt::<Message>::flush(&mut sender)).expect("open"),
-            Then::Close => {
-                finished(SinkExt::<Message>::close(&mut sender)).expect("open");
-                expected.push(close_empty());
-            }
-            Then::Reunite => {
-                let mut ws = receiver.reunite(sender).expect("the only sender");
-                finished(ws.flush()).expect("open");
-            }
-        }
-        assert_eq!(frames::parse(&script.written()), of(&expected), "{then:?}");
-    }
 }

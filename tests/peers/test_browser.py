@@ -15,7 +15,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from test_broadcast import Chat
+from test_broadcast import start  # noqa: F401, a fixture
 
 PICTURES = TARGET / "browser"
 # The most lines that the page keeps.
@@ -149,19 +149,6 @@ def browsers():
         finally:
             for driver in started:
                 driver.quit()
-
-
-@pytest.fixture
-def start():
-    started = []
-
-    def run(*arguments):
-        started.append(Chat(*arguments))
-        return started[-1]
-
-    yield run
-    for chat in started:
-        chat.program.kill()
 
 
 @pytest.fixture

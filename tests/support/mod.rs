@@ -25,3 +25,20 @@ pub fn pending<F: Future<Output: std::fmt::Debug>>(future: std::pin::Pin<&mut F>
         panic!("ready with {output:?}, though {why}");
     }
 }
+
+/// Polls a future at most so many times, then drops it; `None`: it was not done.
+pub fn polled<F: Future>(future: F, times: usize, mut before_each: impl FnMut()) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..times {
+        before_each();
+        if let Poll::Ready(output) = poll_once(future.as_mut()) {
+            return Some(output);
+        }
+    }
+    None
+}
+
+/// Polls a future until it is done.
+pub fn finished<F: Future>(future: F) -> F::Output {
+    polled(future, 100_000, || {}).expect("nothing is in its way")
+}
