@@ -559,3 +559,15 @@ async fn a_writer_dropped_after_the_end_queues_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_writer_dropped_after_the_end_leaves_the_error_to_who_asks_for_it() {
+    let (mut receiver, sender, script) = split_server(&Config::new());
+    let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
+    writer.feed_part("part").await.expect("open");
+    script.fail_writes(io::ErrorKind::BrokenPipe);
+    sender.ping("it fails, and nobody asks").await.expect("it is queued");
+    drop(writer);
+    script.end();
+    assert!(matches!(receiver.recv().await, Err(Error::Transport(_))));
+}

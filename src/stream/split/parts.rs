@@ -83,7 +83,8 @@ impl Sender {
         let held = room.num_permits();
         // From here on the message holds all of it.
         room.forget();
-        self.shared.with_open(held, |send, _, _| send.begin_message(kind))?;
+        let begun = self.shared.with_open(held, |send, _, _| send.begin_message(kind));
+        begun.map_err(|error| self.shared.error(error))?;
         let (watchdog, through) = (Watchdog::default(), self.shared.flush_target());
         Ok(MessageWriter::new(SenderTurn { sender: self, watchdog, through }))
     }
@@ -105,7 +106,8 @@ impl SendParts for SenderTurn<'_> {
 
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
         let shared = &self.sender.shared;
-        shared.with_open(0, |send, key, lent| send.send_part(part, last, key, lent))?;
+        let queued = shared.with_open(0, |send, key, lent| send.send_part(part, last, key, lent));
+        queued.map_err(|error| shared.error(error))?;
         self.through = shared.flush_target();
         Ok(())
     }

@@ -77,7 +77,7 @@ impl Sender {
             let need = self.shared.need(outgoing.len());
             // It gives nothing while others wait.
             match self.shared.room().try_acquire_many(need) {
-                Ok(room) => self.queue(&mut Some(outgoing), room),
+                Ok(room) => self.queue(&mut Some(outgoing), room).map_err(|error| self.shared.error(error)),
                 // Boxed, so that the tasks of those who need not wait are small.
                 Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
             }
@@ -215,7 +215,7 @@ impl Sender {
 
     async fn feed_in_turn(&self, outgoing: Outgoing, need: u32) -> Result<(), Error> {
         let room = self.room(need).await?;
-        self.queue(&mut Some(outgoing), room)
+        self.queue(&mut Some(outgoing), room).map_err(|error| self.shared.error(error))
     }
 
     /// Waits for room.
@@ -276,7 +276,7 @@ impl Sender {
         &self,
         outgoing: &mut Option<Outgoing>,
         room: SemaphorePermit<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SendError> {
         self.shared.with_open(room.num_permits(), |send, key, lent| {
             // The room is given back by whoever writes the message.
             room.forget();
@@ -335,7 +335,7 @@ impl SendPermit<'_> {
         }
         let Self { sender, room, mut unused, .. } = self;
         unused.0 = None;
-        sender.queue(&mut Some(outgoing), room)
+        sender.queue(&mut Some(outgoing), room).map_err(|error| sender.shared.error(error))
     }
 }
 

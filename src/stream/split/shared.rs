@@ -271,18 +271,26 @@ impl<T: Transmit + ?Sized> Shared<T> {
         self.with_state(self.state.lock(), room, call)
     }
 
-    /// Calls the way out, unless what is queued now would never go: the caller may have got its room before.
+    /// Calls the way out, unless what is queued now would never go: the caller may have got its room before. What ended the
+    /// connection is told only by who asks for it: [`error`](Self::error).
     pub(super) fn with_open(
         &self,
         room: usize,
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> Result<(), SendError>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SendError> {
         let state = self.state.lock();
         if state.write_ended || state.send.is_close_sent() {
-            drop(state);
-            return Err(self.why_closed());
+            return Err(SendError::Closing);
         }
-        Ok(self.with_state(state, room, call)?)
+        self.with_state(state, room, call)
+    }
+
+    /// What to tell of this: what ended the connection, where that is why.
+    pub(super) fn error(&self, error: SendError) -> Error {
+        match error {
+            SendError::Closing => self.why_closed(),
+            other => Error::Send(other),
+        }
     }
 
     fn with_state<R>(

@@ -114,7 +114,9 @@ impl Sender {
                 return Ok(());
             }
             match room.try_acquire_many(need.min(there)) {
-                Ok(room) => return self.queue(outgoing, room),
+                Ok(room) => {
+                    return self.queue(outgoing, room).map_err(|error| self.shared.error(error));
+                }
                 Err(TryAcquireError::NoPermits) => {}
                 Err(TryAcquireError::Closed) => return Err(self.shared.why_closed()),
             }
