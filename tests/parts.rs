@@ -13,25 +13,14 @@ use support::{
     pair::pair,
     pending,
     script::{self, Script, Scripted},
+    settle,
 };
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
-    task::yield_now,
-};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 const ANY: u64 = u64::MAX;
 
 fn split_server(config: &Config) -> (Receiver<Scripted>, Sender, Script) {
-    let (ws, script) = script::open(Role::Server, &config.clone().ping_interval(None));
-    let (receiver, sender) = ws.split();
-    (receiver, sender, script)
-}
-
-/// Lets other tasks run until they all wait.
-async fn settle() {
-    for _ in 0..20 {
-        yield_now().await;
-    }
+    script::split_server(config.clone().ping_interval(None))
 }
 
 // --- reading

@@ -13,6 +13,7 @@ use support::{
     pair::pair,
     pending,
     script::{self, Script, Scripted},
+    settle,
 };
 use tokio::task::{JoinSet, yield_now};
 
@@ -20,23 +21,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A split server without keep-alive, over a scripted stream.
 fn server() -> (Receiver<Scripted>, Sender, Script) {
-    let (ws, script) = script::server();
-    let (receiver, sender) = ws.split();
-    (receiver, sender, script)
+    script::split_server(Config::new().ping_interval(None))
 }
 
 /// A split server with this much room for what is queued.
 fn server_with_room(room: usize) -> (Receiver<Scripted>, Sender, Script) {
-    let (ws, script) = script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer(room));
-    let (receiver, sender) = ws.split();
-    (receiver, sender, script)
-}
-
-/// Lets other tasks run until they all wait.
-async fn settle() {
-    for _ in 0..20 {
-        yield_now().await;
-    }
+    script::split_server(Config::new().ping_interval(None).max_write_buffer(room))
 }
 
 #[tokio::test]

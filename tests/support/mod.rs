@@ -42,3 +42,10 @@ pub fn polled<F: Future>(future: F, times: usize, mut before_each: impl FnMut())
 pub fn finished<F: Future>(future: F) -> F::Output {
     polled(future, 100_000, || {}).expect("nothing is in its way")
 }
+
+/// Lets other tasks run until they all wait.
+pub async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}

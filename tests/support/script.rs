@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fullduplex::{Config, Role, WebSocket, handshake::Negotiated};
+use fullduplex::{Config, Receiver, Role, Sender, WebSocket, handshake::Negotiated};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::coop,
@@ -98,6 +98,13 @@ pub fn open(role: Role, config: &Config) -> (WebSocket<Scripted>, Script) {
 /// A server without keep-alive, over a scripted stream.
 pub fn server() -> (WebSocket<Scripted>, Script) {
     open(Role::Server, &Config::new().ping_interval(None))
+}
+
+/// The halves of a server over a scripted stream.
+pub fn split_server(config: Config) -> (Receiver<Scripted>, Sender, Script) {
+    let (ws, script) = open(Role::Server, &config);
+    let (receiver, sender) = ws.split();
+    (receiver, sender, script)
 }
 
 /// A client without keep-alive, over a scripted stream.
