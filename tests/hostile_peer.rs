@@ -1,5 +1,5 @@
-//! Hostile peers, rows 45 to 50, 53 and 56 of the project's list of hostile input: floods, peers that do not read, that
-//! trickle, that do not leave, that vanish; and what a caller may not send.
+//! Hostile peers, rows 45 to 50 and 53 of the project's list of hostile input: floods, peers that do not read, that
+//! trickle, that do not leave, that vanish.
 
 mod support;
 
@@ -15,10 +15,7 @@ use std::{
     time::Duration,
 };
 
-use fullduplex::{
-    CloseCode, Config, Error, Event, Message, Role, Timeout, WebSocket,
-    proto::{InvalidClose, ProtocolError, SendError},
-};
+use fullduplex::{CloseCode, Config, Error, Message, Role, Timeout, WebSocket, proto::ProtocolError};
 use support::{
     frames::{self, binary, close, close_empty, continuation, ping, pong, text, wire},
     offence::wire_to,
@@ -535,77 +532,4 @@ async fn row_53_the_same_large_message_is_masked_with_another_key_each_time() {
     assert_eq!(frames::parse(&written), vec![(0x82, vec![0; 10_000]); 3]);
     let keys: HashSet<_> = written.chunks(10_008).map(|frame| &frame[4..8]).collect();
     assert_eq!(keys.len(), 3);
-}
-
-// --- row 56: what the caller may not send
-
-/// Nothing was sent, and the connection works.
-async fn is_usable(mut ws: WebSocket<Scripted>, script: &Script) {
-    assert_eq!((script.writes(), ws.queued()), (0, 0));
-    ws.send("still here").await.expect("open");
-    assert_eq!(script.take_written(), text("still here").build());
-    script.bring(text("me too").masked().build());
-    assert_eq!(ws.recv().await.expect("open"), Some(Message::from("me too")));
-}
-
-#[tokio::test]
-async fn row_56_an_over_long_ping_is_the_callers_error_and_nothing_is_sent() {
-    for len in [126, 127, 0x1_0000] {
-        let (mut ws, script) = script::server();
-        match ws.ping(vec![b'x'; len]).await {
-            Err(Error::Send(error)) => assert_eq!(error, SendError::PingTooLong(len)),
-            other => panic!("{len}: {other:?}"),
-        }
-        is_usable(ws, &script).await;
-    }
-    let (mut ws, script) = script::server();
-    ws.ping([b'x'; 125]).await.expect("125 bytes fit");
-    assert_eq!(script.written(), ping([b'x'; 125]).build());
-}
-
-#[tokio::test]
-async fn row_56_a_close_code_that_must_not_be_sent_is_the_callers_error_and_nothing_is_sent() {
-    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 0xFFFF].map(CloseCode::from) {
-        let (mut ws, script) = script::server();
-        match ws.close(code, "why").await {
-            Err(Error::Close(error)) => assert_eq!(error, InvalidClose::Code(code)),
-            other => panic!("{code}: {other:?}"),
-        }
-        is_usable(ws, &script).await;
-    }
-}
-
-#[tokio::test]
-async fn row_56_a_reason_of_more_than_123_bytes_is_the_callers_error_and_nothing_is_sent() {
-    // 62 characters, 124 bytes: bytes are what counts.
-    for reason in ["x".repeat(124), "\u{FC}".repeat(62), "x".repeat(100_000)] {
-        let (mut ws, script) = script::server();
-        match ws.close(CloseCode::NORMAL, reason.clone()).await {
-            Err(Error::Close(error)) => assert_eq!(error, InvalidClose::ReasonTooLong(reason.len())),
-            other => panic!("{other:?}"),
-        }
-        is_usable(ws, &script).await;
-    }
-}
-
-#[tokio::test]
-async fn row_56_a_message_beyond_its_permit_is_the_callers_error_and_nothing_is_sent() {
-    let (mut ws, script) = script::server();
-    let permit = ws.reserve(3).await.expect("room");
-    match permit.feed("four") {
-        Err(Error::Send(error)) => assert_eq!(error, SendError::BeyondPermit { len: 4, reserved: 3 }),
-        other => panic!("{other:?}"),
-    }
-    is_usable(ws, &script).await;
-}
-
-#[tokio::test]
-async fn row_46_pongs_that_nobody_asked_for_are_shown_to_who_asks_for_events() {
-    let (mut ws, script) = script::open(Role::Server, &quiet());
-    script.bring(pong("unasked").masked().build().repeat(3));
-    for _ in 0..3 {
-        assert_eq!(ws.recv_event().await.expect("a pong"), Some(Event::Pong("unasked".into())));
-    }
-    nothing_received(&mut ws);
-    assert_eq!(script.writes(), 0);
 }

@@ -1,0 +1,98 @@
+//! Row 56 of the project's list of hostile input: what the caller may not send is its own error, and nothing is sent.
+
+mod support;
+
+use std::pin::pin;
+
+use fullduplex::{
+    CloseCode, Config, Error, Event, Message, Role, WebSocket,
+    proto::{InvalidClose, SendError},
+};
+use support::{
+    frames::{ping, pong, text},
+    pending,
+    script::{self, Script, Scripted},
+};
+
+/// No deadline at all.
+fn quiet() -> Config {
+    let config = Config::new().close_timeout(None).write_timeout(None).idle_timeout(None);
+    config.ping_interval(None).pong_timeout(None)
+}
+
+/// Polls `recv`, which has nothing to give.
+#[track_caller]
+fn nothing_received(ws: &mut WebSocket<Scripted>) {
+    pending(pin!(ws.recv()), "nothing came");
+}
+
+/// Nothing was sent, and the connection works.
+async fn is_usable(mut ws: WebSocket<Scripted>, script: &Script) {
+    assert_eq!((script.writes(), ws.queued()), (0, 0));
+    ws.send("still here").await.expect("open");
+    assert_eq!(script.take_written(), text("still here").build());
+    script.bring(text("me too").masked().build());
+    assert_eq!(ws.recv().await.expect("open"), Some(Message::from("me too")));
+}
+
+#[tokio::test]
+async fn row_56_an_over_long_ping_is_the_callers_error_and_nothing_is_sent() {
+    for len in [126, 127, 0x1_0000] {
+        let (mut ws, script) = script::server();
+        match ws.ping(vec![b'x'; len]).await {
+            Err(Error::Send(error)) => assert_eq!(error, SendError::PingTooLong(len)),
+            other => panic!("{len}: {other:?}"),
+        }
+        is_usable(ws, &script).await;
+    }
+    let (mut ws, script) = script::server();
+    ws.ping([b'x'; 125]).await.expect("125 bytes fit");
+    assert_eq!(script.written(), ping([b'x'; 125]).build());
+}
+
+#[tokio::test]
+async fn row_56_a_close_code_that_must_not_be_sent_is_the_callers_error_and_nothing_is_sent() {
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 0xFFFF].map(CloseCode::from) {
+        let (mut ws, script) = script::server();
+        match ws.close(code, "why").await {
+            Err(Error::Close(error)) => assert_eq!(error, InvalidClose::Code(code)),
+            other => panic!("{code}: {other:?}"),
+        }
+        is_usable(ws, &script).await;
+    }
+}
+
+#[tokio::test]
+async fn row_56_a_reason_of_more_than_123_bytes_is_the_callers_error_and_nothing_is_sent() {
+    // 62 characters, 124 bytes: bytes are what counts.
+    for reason in ["x".repeat(124), "\u{FC}".repeat(62), "x".repeat(100_000)] {
+        let (mut ws, script) = script::server();
+        match ws.close(CloseCode::NORMAL, reason.clone()).await {
+            Err(Error::Close(error)) => assert_eq!(error, InvalidClose::ReasonTooLong(reason.len())),
+            other => panic!("{other:?}"),
+        }
+        is_usable(ws, &script).await;
+    }
+}
+
+#[tokio::test]
+async fn row_56_a_message_beyond_its_permit_is_the_callers_error_and_nothing_is_sent() {
+    let (mut ws, script) = script::server();
+    let permit = ws.reserve(3).await.expect("room");
+    match permit.feed("four") {
+        Err(Error::Send(error)) => assert_eq!(error, SendError::BeyondPermit { len: 4, reserved: 3 }),
+        other => panic!("{other:?}"),
+    }
+    is_usable(ws, &script).await;
+}
+
+#[tokio::test]
+async fn row_46_pongs_that_nobody_asked_for_are_shown_to_who_asks_for_events() {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    script.bring(pong("unasked").masked().build().repeat(3));
+    for _ in 0..3 {
+        assert_eq!(ws.recv_event().await.expect("a pong"), Some(Event::Pong("unasked".into())));
+    }
+    nothing_received(&mut ws);
+    assert_eq!(script.writes(), 0);
+}
