@@ -4,7 +4,10 @@ use std::{collections::VecDeque, fmt, io::IoSlice, iter, mem};
 
 use bytes::{Buf, Bytes};
 
-use super::header::EncodedHeader;
+use super::{
+    header::{EncodedHeader, Header},
+    queue::{Frames, append_frame},
+};
 
 /// The most bytes of small frames that are staged at once.
 pub(super) const BATCH: usize = 64 << 10;
@@ -83,24 +86,30 @@ impl Batch {
         self.len = 0;
     }
 
+    /// How many slices [`chunks_vectored`](Buf::chunks_vectored) gives at most.
+    #[inline]
+    pub(crate) fn chunks_at_most(&self) -> usize {
+        1 + 3 * self.segments.len()
+    }
+
     pub(super) fn has_room(&self, len: usize) -> bool {
         self.len == 0 || self.len + len <= BATCH
     }
 
-    pub(super) fn push(&mut self, segment: Segment) {
+    pub(super) fn push_segment(&mut self, segment: Segment) {
         self.len += segment.len();
         self.segments.push_back(segment);
     }
 
     /// Takes the frames out of this buffer, and leaves an empty one.
     #[inline]
-    pub(super) fn push_copied(&mut self, frames: &mut Vec<u8>) {
+    pub(super) fn take_copied(&mut self, frames: &mut Vec<u8>) {
         if self.len == 0 {
             self.len = frames.len();
             mem::swap(&mut self.copied, frames);
         } else {
             let copied = mem::take(frames);
-            self.push(Segment { copied, header: EncodedHeader::NONE, uncopied: Bytes::new() });
+            self.push_segment(Segment { copied, header: EncodedHeader::NONE, uncopied: Bytes::new() });
         }
     }
 
@@ -133,6 +142,19 @@ impl Batch {
         if self.segments.capacity() > SEGMENTS {
             self.segments.shrink_to(SEGMENTS);
         }
+    }
+}
+
+/// Of a batch in which nothing is staged.
+impl Frames for Batch {
+    #[inline]
+    fn push_copied(&mut self, header: &Header, payload: &[u8]) {
+        append_frame(&mut self.copied, header, payload);
+        self.len = self.copied.len();
+    }
+
+    fn push_uncopied(&mut self, header: EncodedHeader, payload: Bytes) {
+        self.push_segment(Segment { copied: Vec::new(), header, uncopied: payload });
     }
 }
 

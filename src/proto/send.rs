@@ -7,12 +7,12 @@ use super::{
     batch::Batch,
     close::{CloseCode, CloseFrame, MAX_CONTROL_PAYLOAD},
     error::{ProtocolError, SendError},
-    header::Header,
+    header::{EncodedHeader, Header},
     lent::Lent,
     mask::MaskKey,
     message::{Content, MessageKind, Outgoing},
     opcode::Opcode,
-    queue::Queue,
+    queue::{Frames, Queue},
     receive::Received,
     utf8::Utf8Validator,
 };
@@ -68,15 +68,31 @@ impl SendPath {
     pub fn send(&mut self, outgoing: Outgoing, key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
         self.no_message()?;
         let mask = self.mask(key);
-        let (opcode, payload) = match (outgoing.content, mask) {
-            (Content::Message(message), _) => message.into_payload(),
-            (Content::Prepared(prepared), Some(_)) => (prepared.opcode(), prepared.into_payload()),
-            (Content::Prepared(prepared), None) => {
-                self.queue(lent).push_encoded(prepared.into_frame());
-                return Ok(());
-            }
-        };
-        self.queue(lent).push(opcode, true, payload, mask);
+        push_message(outgoing, mask, self.queue(lent));
+        Ok(())
+    }
+
+    /// Whether a message may be staged at once: nothing is queued that it would overtake.
+    #[inline]
+    pub fn is_clear(&self) -> bool {
+        self.queue.is_none()
+    }
+
+    /// Stages a message at once, as [`send`](Self::send) and [`stage`](Self::stage) would one after the other. Nothing may
+    /// be queued ([`is_clear`](Self::is_clear)) or staged.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_staged(
+        &mut self,
+        outgoing: Outgoing,
+        key: MaskKey,
+        batch: &mut Batch,
+    ) -> Result<(), SendError> {
+        debug_assert!(self.is_clear() && !batch.has_remaining());
+        self.no_message()?;
+        push_message(outgoing, self.mask(key), batch);
         Ok(())
     }
 
@@ -317,6 +333,23 @@ impl SendPath {
     #[inline]
     fn queue(&mut self, lent: &mut Lent) -> &mut Queue {
         self.queue.get_or_insert_with(|| lent.queue())
+    }
+}
+
+/// Hands on a message as one frame.
+#[inline]
+fn push_message(outgoing: Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
+    match (outgoing.content, mask) {
+        (Content::Message(message), _) => {
+            let (opcode, payload) = message.into_payload();
+            to.push(opcode, true, payload, mask);
+        }
+        (Content::Prepared(prepared), Some(_)) => {
+            to.push(prepared.opcode(), true, prepared.into_payload(), mask);
+        }
+        (Content::Prepared(prepared), None) => {
+            to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    Error, Role,
-    proto::{Lent, MaskKey, PayloadMut, Received, SendPath},
+    Error, Outgoing, Role,
+    proto::{Lent, MaskKey, PayloadMut, Received, SendError, SendPath},
 };
 
 /// The way out and the stream, owned or shared.
@@ -119,6 +119,19 @@ impl<S> Own<S> {
     #[inline]
     pub(super) fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
         with_path(&mut self.send, call)
+    }
+
+    /// Whether nothing is queued or staged.
+    #[inline]
+    pub(super) fn is_clear(&self) -> bool {
+        self.send.is_clear() && self.transport.staged() == 0
+    }
+
+    /// Stages a message at once, where nothing is queued or staged.
+    #[inline]
+    pub(super) fn send_staged(&mut self, outgoing: Outgoing) -> Result<(), SendError> {
+        let key = mask_key(self.send.role());
+        self.send.send_staged(outgoing, key, self.transport.batch())
     }
 }
 

@@ -36,7 +36,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub fn send(&mut self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| {
-            ready!(self.poll_feed(cx, &mut outgoing))?;
+            if self.connection.line.is_clear() {
+                self.stage(outgoing.take())?;
+            } else {
+                ready!(self.poll_feed(cx, &mut outgoing))?;
+            }
             self.poll_flush(cx)
         })
     }
@@ -181,6 +185,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             },
         }
         Poll::Ready(self.check_written())
+    }
+
+    /// Stages the message at once, if it is still there, where nothing stands before it.
+    #[inline]
+    fn stage(&mut self, outgoing: Option<Outgoing>) -> Result<(), Error> {
+        let Some(outgoing) = outgoing else { return Ok(()) };
+        self.check_open()?;
+        Ok(self.connection.line.send_staged(outgoing)?)
     }
 
     #[inline]

@@ -16,6 +16,9 @@ use crate::proto::{Batch, PayloadMut, SendPath};
 /// The most slices that one vectored write gets.
 const MAX_SLICES: usize = 64;
 
+/// How many slices are made room for where a large message stands alone.
+const FEW_SLICES: usize = 4;
+
 /// Where what is to be written comes from.
 pub(super) trait Source {
     /// Moves what goes out next to the batch, which is empty; says whether there is anything.
@@ -74,6 +77,12 @@ impl<S> Transport<S> {
     /// The stream, and what was staged for it and not written.
     pub(super) fn into_parts(self) -> (S, Option<Box<Batch>>) {
         (self.io, self.batch)
+    }
+
+    /// What is being written, to stage in.
+    #[inline]
+    pub(super) fn batch(&mut self) -> &mut Batch {
+        self.batch.get_or_insert_with(pool::batch)
     }
 
     /// How many bytes are staged and not yet written.
@@ -211,7 +220,19 @@ fn poll_write_batch<S: AsyncWrite + Unpin>(
     if first.len() == batch.remaining() || !io.is_write_vectored() {
         return Pin::new(io).poll_write(cx, first);
     }
-    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    if batch.chunks_at_most() <= FEW_SLICES {
+        return poll_write_slices::<S, FEW_SLICES>(io, batch, cx);
+    }
+    poll_write_slices::<S, MAX_SLICES>(io, batch, cx)
+}
+
+#[inline]
+fn poll_write_slices<S: AsyncWrite + Unpin, const N: usize>(
+    io: &mut S,
+    batch: &Batch,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); N];
     let count = batch.chunks_vectored(&mut slices);
     Pin::new(io).poll_write_vectored(cx, &slices[..count])
 }

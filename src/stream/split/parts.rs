@@ -84,8 +84,8 @@ impl Sender {
         // From here on the message holds all of it.
         room.forget();
         let begun = self.shared.with_open(held, |send, _, _| send.begin_message(kind));
-        begun.map_err(|error| self.shared.error(error))?;
-        let (watchdog, through) = (Watchdog::default(), self.shared.flush_target());
+        let through = begun.map_err(|error| self.shared.error(error))?;
+        let watchdog = Watchdog::default();
         Ok(MessageWriter::new(SenderTurn { sender: self, watchdog, through }))
     }
 }
@@ -107,8 +107,7 @@ impl SendParts for SenderTurn<'_> {
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
         let shared = &self.sender.shared;
         let queued = shared.with_open(0, |send, key, lent| send.send_part(part, last, key, lent));
-        queued.map_err(|error| shared.error(error))?;
-        self.through = shared.flush_target();
+        self.through = queued.map_err(|error| shared.error(error))?;
         Ok(())
     }
 

@@ -56,8 +56,8 @@ impl Sender {
     /// # Cancel safety
     /// The message is queued whole or not at all; [`reserve`](Self::reserve) tells which.
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), Error> {
-        self.feed(message).await?;
-        self.flush().await
+        let target = self.feed_through(message.into()).await?;
+        self.flush_through(target).await
     }
 
     /// Waits for room, and queues a message. It leaves with the next [`flush`](Self::flush), or when the receiver is
@@ -72,16 +72,8 @@ impl Sender {
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
     pub fn feed(&self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
-        let outgoing = message.into();
-        async move {
-            let need = self.shared.need(outgoing.len());
-            // It gives nothing while others wait.
-            match self.shared.room().try_acquire_many(need) {
-                Ok(room) => self.queue(&mut Some(outgoing), room).map_err(|error| self.shared.error(error)),
-                // Boxed, so that the tasks of those who need not wait are small.
-                Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
-            }
-        }
+        let feed = self.feed_through(message.into());
+        async move { feed.await.map(|_target| ()) }
     }
 
     /// Waits until all that was queued when it was called is written and the stream is flushed.
@@ -92,14 +84,7 @@ impl Sender {
     /// # Cancel safety
     /// Dropping the future loses nothing: what is left stays queued.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
-        let target = self.shared.flush_target();
-        async move {
-            self.shared.drive();
-            if self.shared.is_flushed(target)? {
-                return Ok(());
-            }
-            Box::pin(self.watch(poll_fn(move |cx| self.poll_flushed(target, cx)))).await
-        }
+        self.flush_through(self.shared.flush_target())
     }
 
     /// Queues a message without waiting. Where the receiver waits, it is woken and writes; else one write is attempted that
@@ -213,7 +198,27 @@ impl Sender {
         Ok(self.shared.with_send(0, |send, key, lent| send.close(frame, key, lent))?)
     }
 
-    async fn feed_in_turn(&self, outgoing: Outgoing, need: u32) -> Result<(), Error> {
+    /// Waits for room, and queues a message; gives up to where a flush of it has to get.
+    async fn feed_through(&self, outgoing: Outgoing) -> Result<u64, Error> {
+        let need = self.shared.need(outgoing.len());
+        // It gives nothing while others wait.
+        match self.shared.room().try_acquire_many(need) {
+            Ok(room) => self.queue(&mut Some(outgoing), room).map_err(|error| self.shared.error(error)),
+            // Boxed, so that the tasks of those who need not wait are small.
+            Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
+        }
+    }
+
+    /// Waits until all up to there is written and the stream is flushed.
+    async fn flush_through(&self, target: u64) -> Result<(), Error> {
+        self.shared.drive();
+        if self.shared.is_flushed(target)? {
+            return Ok(());
+        }
+        Box::pin(self.watch(poll_fn(move |cx| self.poll_flushed(target, cx)))).await
+    }
+
+    async fn feed_in_turn(&self, outgoing: Outgoing, need: u32) -> Result<u64, Error> {
         let room = self.room(need).await?;
         self.queue(&mut Some(outgoing), room).map_err(|error| self.shared.error(error))
     }
@@ -271,13 +276,13 @@ impl Sender {
         Poll::Pending
     }
 
-    /// Queues a message; where nothing can be sent any more, it is left.
+    /// Queues a message, and gives up to where a flush of it has to get; where nothing can be sent any more, it is left.
     pub(super) fn queue(
         &self,
         outgoing: &mut Option<Outgoing>,
         room: SemaphorePermit<'_>,
-    ) -> Result<(), SendError> {
-        self.shared.with_open(room.num_permits(), |send, key, lent| {
+    ) -> Result<u64, SendError> {
+        let target = self.shared.with_open(room.num_permits(), |send, key, lent| {
             // The room is given back by whoever writes the message.
             room.forget();
             outgoing.take().map_or(Ok(()), |outgoing| send.send(outgoing, key, lent))
@@ -286,7 +291,7 @@ impl Sender {
         if self.shared.parked.is_room_wanted() {
             self.shared.drive();
         }
-        Ok(())
+        Ok(target)
     }
 
     pub(super) fn poll_flushed(&self, target: u64, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -335,7 +340,8 @@ impl SendPermit<'_> {
         }
         let Self { sender, room, mut unused, .. } = self;
         unused.0 = None;
-        sender.queue(&mut Some(outgoing), room).map_err(|error| sender.shared.error(error))
+        sender.queue(&mut Some(outgoing), room).map_err(|error| sender.shared.error(error))?;
+        Ok(())
     }
 }
 

@@ -268,21 +268,22 @@ impl<T: Transmit + ?Sized> Shared<T> {
         room: usize,
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
     ) -> R {
-        self.with_state(self.state.lock(), room, call)
+        self.with_state(self.state.lock(), room, call).0
     }
 
-    /// Calls the way out, unless what is queued now would never go: the caller may have got its room before. What ended the
-    /// connection is told only by who asks for it: [`error`](Self::error).
+    /// Calls the way out, unless what is queued now would never go: the caller may have got its room before. Gives up to
+    /// where a flush of it has to get. What ended the connection is told only by who asks for it: [`error`](Self::error).
     pub(super) fn with_open(
         &self,
         room: usize,
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> Result<(), SendError>,
-    ) -> Result<(), SendError> {
+    ) -> Result<u64, SendError> {
         let state = self.state.lock();
         if state.write_ended || state.send.is_close_sent() {
             return Err(SendError::Closing);
         }
-        self.with_state(state, room, call)
+        let (result, target) = self.with_state(state, room, call);
+        result.map(|()| target)
     }
 
     /// What to tell of this: what ended the connection, where that is why.
@@ -298,18 +299,18 @@ impl<T: Transmit + ?Sized> Shared<T> {
         mut state: Guard<'_, State>,
         room: usize,
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
-    ) -> R {
+    ) -> (R, u64) {
         let before = state.send.queued_in_order();
         let result = with_path(&mut state.send, call);
         state.fed += (state.send.queued_in_order() - before) as u64;
         state.overtaking = state.send.queued() - state.send.queued_in_order();
         state.held += room;
-        let closing = state.send.is_close_sent();
+        let (closing, target) = (state.send.is_close_sent(), state.fed);
         drop(state);
         if closing && !self.room.is_closed() {
             self.close();
         }
-        result
+        (result, target)
     }
 
     /// Writes what is queued, unless somebody does: who does looks again afterwards.

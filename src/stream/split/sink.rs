@@ -115,7 +115,8 @@ impl Sender {
             }
             match room.try_acquire_many(need.min(there)) {
                 Ok(room) => {
-                    return self.queue(outgoing, room).map_err(|error| self.shared.error(error));
+                    self.queue(outgoing, room).map_err(|error| self.shared.error(error))?;
+                    return Ok(());
                 }
                 Err(TryAcquireError::NoPermits) => {}
                 Err(TryAcquireError::Closed) => return Err(self.shared.why_closed()),
