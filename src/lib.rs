@@ -57,6 +57,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tokio` | yes | `WebSocket`, `accept`, `connect`: the connection on tokio. Without it: `proto` and `handshake`, which do no I/O |
+//! | `deflate` | no | `Deflate`, `Config::deflate`: permessage-deflate (RFC 7692), messages compressed one by one, for those who turn it on |
 //!
 //! # When bytes leave
 //! [`feed`](WebSocket::feed) waits for room and queues a message; [`send`](WebSocket::send) is `feed`, then
@@ -92,6 +93,8 @@ mod server;
 mod stream;
 
 pub use handshake::{Client, Server, Target};
+#[cfg(feature = "deflate")]
+pub use proto::Deflate;
 pub use proto::{
     CloseCode, CloseFrame, Config, Message, MessageKind, Outgoing, PreparedMessage, Role, Utf8Bytes,
 };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
-    accept_key,
+    accept_key, deflate,
     encode::encode_fields,
     headers::{Single, extensions, has_token, is_credential, is_token, single},
     invalid::{InvalidHandshake, is_owned},
@@ -167,6 +167,9 @@ impl Client {
         if !self.subprotocols.is_empty() {
             request += &format!("Sec-WebSocket-Protocol: {}\r\n", self.subprotocols.join(", "));
         }
+        if let Some(offer) = deflate::offer(&self.config) {
+            request += &format!("Sec-WebSocket-Extensions: {offer}\r\n");
+        }
         match target.authorization() {
             // What the program sets by hand is what it means.
             Some(credentials) if !self.headers.contains_key(header::AUTHORIZATION) => {
@@ -223,20 +226,21 @@ impl Client {
             Single::Missing => return Err(ResponseError::Accept(Fault::Missing)),
             Single::Doubled => return Err(ResponseError::Accept(Fault::Doubled)),
         }
-        // 5: no extension that was not offered; none is.
-        if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
-            let fault = extensions(headers).map_or(Fault::Malformed, |_| Fault::Wrong);
-            return Err(ResponseError::Extension(fault));
-        }
+        // 5: no extension that was not offered.
+        let mut negotiated = extensions(headers)
+            .map_err(|_| Fault::Malformed)
+            .and_then(|answer| deflate::judge(&answer, &self.config))
+            .map_err(ResponseError::Extension)?;
         // 6: no subprotocol that was not offered.
         match single(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
-            Single::Missing => Ok(Negotiated::default()),
+            Single::Missing => {}
             Single::Once(value) => match self.subprotocols.iter().find(|name| name.as_bytes() == value) {
-                Some(name) => Ok(Negotiated::with_subprotocol(name)),
-                None => Err(ResponseError::Subprotocol(Fault::Wrong)),
+                Some(name) => negotiated.set_subprotocol(name),
+                None => return Err(ResponseError::Subprotocol(Fault::Wrong)),
             },
-            Single::Doubled => Err(ResponseError::Subprotocol(Fault::Doubled)),
+            Single::Doubled => return Err(ResponseError::Subprotocol(Fault::Doubled)),
         }
+        Ok(negotiated)
     }
 }
 

@@ -114,7 +114,7 @@ pub fn extend_response(
         let chosen = subprotocol.to_str().ok().filter(|name| offered.contains(name));
         let doubled = own.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().count() > 1;
         match chosen {
-            Some(name) if !doubled => *negotiated = Negotiated::with_subprotocol(name),
+            Some(name) if !doubled => negotiated.set_subprotocol(name),
             _ => return Err(InvalidHandshake::SubprotocolNotOffered),
         }
         response.headers_mut().remove(header::SEC_WEBSOCKET_PROTOCOL);
@@ -158,6 +158,7 @@ fn spelled(name: &HeaderName) -> &str {
         "connection" => "Connection",
         "content-length" => "Content-Length",
         "sec-websocket-accept" => "Sec-WebSocket-Accept",
+        "sec-websocket-extensions" => "Sec-WebSocket-Extensions",
         "sec-websocket-protocol" => "Sec-WebSocket-Protocol",
         "sec-websocket-version" => "Sec-WebSocket-Version",
         name => name,

@@ -3,6 +3,8 @@
 use http::{HeaderMap, header::SEC_WEBSOCKET_PROTOCOL};
 
 use super::headers::token_list;
+#[cfg(feature = "deflate")]
+use crate::proto::DeflateParams;
 
 /// What the opening handshake agreed on: a subprotocol, and extensions.
 ///
@@ -19,15 +21,48 @@ pub struct Negotiated {
     agreed: Option<Box<Agreed>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Agreed {
-    subprotocol: Box<str>,
+    subprotocol: Option<Box<str>>,
+    extensions: Box<str>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<DeflateParams>,
 }
 
 impl Negotiated {
     /// An agreement on this subprotocol, and on no extension.
     pub fn with_subprotocol(name: &str) -> Self {
-        Self { agreed: Some(Box::new(Agreed { subprotocol: name.into() })) }
+        let mut negotiated = Self::default();
+        negotiated.set_subprotocol(name);
+        negotiated
+    }
+
+    /// The same agreement, and one on permessage-deflate.
+    ///
+    /// ```
+    /// use fullduplex::{Deflate, handshake::Negotiated, proto::DeflateParams};
+    ///
+    /// let params = DeflateParams::from(Deflate::new().context_takeover(true).client_max_window_bits(12));
+    /// let negotiated = Negotiated::with_subprotocol("chat").with_deflate(params);
+    /// assert_eq!((negotiated.subprotocol(), negotiated.deflate()), (Some("chat"), Some(params)));
+    /// assert_eq!(negotiated.extensions(), "permessage-deflate; client_max_window_bits=12");
+    /// ```
+    #[cfg(feature = "deflate")]
+    pub fn with_deflate(self, params: DeflateParams) -> Self {
+        self.with_deflate_as(params, params.to_string())
+    }
+
+    /// The same, where the response says it in these words.
+    #[cfg(feature = "deflate")]
+    pub(super) fn with_deflate_as(mut self, params: DeflateParams, answer: String) -> Self {
+        let agreed = self.agreed.get_or_insert_default();
+        agreed.deflate = Some(params);
+        agreed.extensions = answer.into();
+        self
+    }
+
+    pub(super) fn set_subprotocol(&mut self, name: &str) {
+        self.agreed.get_or_insert_default().subprotocol = Some(name.into());
     }
 
     /// Whether nothing was agreed on, neither a subprotocol nor an extension.
@@ -37,14 +72,18 @@ impl Negotiated {
 
     /// The subprotocol; `None` where none was chosen, which is no error (RFC 6455 section 4.2.2).
     pub fn subprotocol(&self) -> Option<&str> {
-        self.agreed.as_deref().map(|agreed| &*agreed.subprotocol)
+        self.agreed.as_deref()?.subprotocol.as_deref()
     }
 
-    /// The extensions, as `Sec-WebSocket-Extensions` of the response lists them (RFC 6455 section 9.1); empty for none.
-    ///
-    /// This version declines every extension.
+    /// The extensions, as `Sec-WebSocket-Extensions` of a response lists them (RFC 6455 section 9.1); empty for none.
     pub fn extensions(&self) -> &str {
-        ""
+        self.agreed.as_deref().map_or("", |agreed| &agreed.extensions)
+    }
+
+    /// What was agreed on for permessage-deflate; `None` where messages go uncompressed.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self) -> Option<DeflateParams> {
+        self.agreed.as_deref()?.deflate
     }
 }
 

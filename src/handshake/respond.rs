@@ -8,7 +8,7 @@ use base64::{
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 
 use super::{
-    accept_key,
+    accept_key, deflate,
     headers::{Single, extensions, has_token, single},
     negotiate::{Negotiated, choose_subprotocol, offered_subprotocols},
     rejection::Rejection,
@@ -82,9 +82,11 @@ fn check_all(
     check_origin(headers, server)?;
     let offered =
         offered_subprotocols(headers).ok_or(Rejection::bad_request("malformed Sec-WebSocket-Protocol"))?;
-    // RFC 6455 section 9.1: a malformed list fails the connection; what is offered may be declined, and is.
-    extensions(headers).map_err(|_| Rejection::bad_request("malformed Sec-WebSocket-Extensions"))?;
+    // RFC 6455 section 9.1: a malformed list fails the connection; what is offered may be declined.
+    let offers =
+        extensions(headers).map_err(|_| Rejection::bad_request("malformed Sec-WebSocket-Extensions"))?;
     let negotiated = choose_subprotocol(server.known_subprotocols(), &offered);
+    let negotiated = deflate::accept(negotiated, &offers, server.config());
     let response = switching_protocols(key, &negotiated)?;
     Ok((response, negotiated))
 }
@@ -202,7 +204,7 @@ fn check_origin(headers: &HeaderMap, server: &Server) -> Result<(), Rejection> {
 
 /// RFC 6455 section 4.2.2, 5: the response that opens the connection.
 fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Result<Response<()>, Rejection> {
-    // Neither value can fail: one is base64, the other a token. An error is what a peer gets should that ever change.
+    // No value can fail: they are base64, a token, and a list of such. An error is what a peer gets should that ever change.
     let value =
         |text: &str| HeaderValue::from_str(text).map_err(|_| Rejection::bad_request("malformed handshake"));
     let mut response = Response::new(());
@@ -213,6 +215,9 @@ fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Result<Response<(
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, value(&accept_key(key))?);
     if let Some(subprotocol) = negotiated.subprotocol() {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(subprotocol)?);
+    }
+    if !negotiated.extensions().is_empty() {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, value(negotiated.extensions())?);
     }
     Ok(response)
 }

@@ -38,7 +38,7 @@ pub enum ResponseError {
     /// `Sec-WebSocket-Protocol` is doubled, or not one of those that were offered.
     #[error("Sec-WebSocket-Protocol is {0}")]
     Subprotocol(Fault),
-    /// `Sec-WebSocket-Extensions` is malformed, or names what was not offered.
+    /// `Sec-WebSocket-Extensions` is malformed, or no answer to what was offered.
     #[error("Sec-WebSocket-Extensions is {0}")]
     Extension(Fault),
 }

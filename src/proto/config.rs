@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "deflate")]
+use super::deflate::Deflate;
+
 /// Limits and deadlines of a connection. Every limit is finite by default, and inclusive: what equals it passes.
 ///
 /// | what | default |
@@ -18,6 +21,7 @@ use std::time::Duration;
 /// | [`ping_interval`](Self::ping_interval) | 20 s |
 /// | [`pong_timeout`](Self::pong_timeout) | 20 s |
 /// | [`idle_timeout`](Self::idle_timeout) | off |
+#[cfg_attr(feature = "deflate", doc = "| [`deflate`](Self::deflate) | off |")]
 ///
 /// Deadlines of an open connection are kept in milliseconds: shorter ones count as one, and 49 days are the longest.
 ///
@@ -61,6 +65,9 @@ pub struct Config {
     pub pong_timeout: Option<Duration>,
     /// How long the peer may send neither a message nor a pong.
     pub idle_timeout: Option<Duration>,
+    /// How messages are compressed, where the peer wants it too. `None`, the default: it is neither offered nor accepted.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<Deflate>,
 }
 
 impl Config {
@@ -80,6 +87,8 @@ impl Config {
             ping_interval: Some(Duration::from_secs(20)),
             pong_timeout: Some(Duration::from_secs(20)),
             idle_timeout: None,
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 
@@ -154,6 +163,21 @@ impl Config {
     /// Sets how long the peer may send neither a message nor a pong; `None`: for ever.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Sets how messages are compressed; `None`: they are not.
+    ///
+    /// ```
+    /// use fullduplex::{Config, Deflate};
+    ///
+    /// let config = Config::new().deflate(Deflate::new());
+    /// assert_eq!(config.deflate, Some(Deflate::new()));
+    /// assert_eq!(config.deflate(None), Config::new());
+    /// ```
+    #[cfg(feature = "deflate")]
+    pub fn deflate(mut self, deflate: impl Into<Option<Deflate>>) -> Self {
+        self.deflate = deflate.into();
         self
     }
 }

@@ -32,6 +32,8 @@ mod close;
 mod closing;
 mod config;
 mod decoder;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod error;
 mod header;
 mod lent;
@@ -48,6 +50,8 @@ pub use batch::Batch;
 pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
 pub use closing::Closing;
 pub use config::Config;
+#[cfg(feature = "deflate")]
+pub use deflate::{Deflate, DeflateParams};
 pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
 pub use lent::Lent;
@@ -58,6 +62,12 @@ pub use prepared::PreparedMessage;
 pub use receive::{Part, ReceivePath, Received, Step, Want};
 pub use send::SendPath;
 pub use utf8::{InvalidUtf8, Utf8Validator};
+
+#[cfg(feature = "deflate")]
+pub(crate) use deflate::{
+    CLIENT_MAX_WINDOW_BITS, CLIENT_NO_CONTEXT_TAKEOVER, MAX_WINDOW_BITS, NAME as DEFLATE,
+    SERVER_MAX_WINDOW_BITS, SERVER_NO_CONTEXT_TAKEOVER,
+};
 
 /// Which end of the connection this is.
 ///

@@ -1,0 +1,537 @@
+//! The negotiation of permessage-deflate (RFC 7692 section 7.1): what a client offers, what a server answers, and whether
+//! that answers the offer.
+//!
+//! Names are compared in any case, as those of parameters are in HTTP (RFC 9110 section 5.6.6); neither RFC of WebSockets
+//! says otherwise. Quoted values are those inside the quotes (RFC 6455 section 9.1).
+
+use super::{headers::Extension, negotiate::Negotiated, response::Fault};
+use crate::proto::{
+    CLIENT_MAX_WINDOW_BITS, CLIENT_NO_CONTEXT_TAKEOVER, Config, DEFLATE, Deflate, DeflateParams,
+    MAX_WINDOW_BITS, SERVER_MAX_WINDOW_BITS, SERVER_NO_CONTEXT_TAKEOVER,
+};
+
+/// What a client offers, as the value of `Sec-WebSocket-Extensions`.
+pub(super) fn offer(config: &Config) -> Option<String> {
+    config.deflate.map(write_offer)
+}
+
+/// What was agreed on so far, and, where the server wants one of these offers, permessage-deflate.
+pub(super) fn accept(negotiated: Negotiated, offers: &[Extension<'_>], config: &Config) -> Negotiated {
+    match config.deflate.and_then(|settings| choose(offers, settings)) {
+        Some(Answer { params, text }) => negotiated.with_deflate_as(params, text),
+        None => negotiated,
+    }
+}
+
+/// What a client and a server agree on by this answer, if it answers the client's offer.
+pub(super) fn judge(answer: &[Extension<'_>], config: &Config) -> Result<Negotiated, Fault> {
+    match (answer, config.deflate) {
+        ([], _) => Ok(Negotiated::default()),
+        ([element], Some(settings)) if is_deflate(element) => {
+            agree(&Said::read(element)?, settings).map(|params| Negotiated::default().with_deflate(params))
+        }
+        // RFC 7692 section 5: a server accepts one offer at most.
+        (all, Some(_)) if all.iter().all(is_deflate) => Err(Fault::Doubled),
+        // RFC 6455 section 4.1, response, 5: an extension that was not offered.
+        _ => Err(Fault::Wrong),
+    }
+}
+
+/// RFC 7692 section 7.1.2.2: that its window may be limited is what a client has to offer before a server may do so.
+fn write_offer(settings: Deflate) -> String {
+    let own = DeflateParams::from(settings);
+    let mut offer = own.to_string();
+    if own.client_max_window_bits == MAX_WINDOW_BITS {
+        offer += "; ";
+        offer += CLIENT_MAX_WINDOW_BITS;
+    }
+    offer
+}
+
+/// An offer accepted, and the words of the response that say so.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    params: DeflateParams,
+    text: String,
+}
+
+/// The first offer that can be accepted.
+fn choose(offers: &[Extension<'_>], settings: Deflate) -> Option<Answer> {
+    // RFC 7692 section 5: the client likes the first best. Section 7.1: an offer with a parameter that is unknown, doubled
+    // or has an invalid value is declined, and so it is no error.
+    offers
+        .iter()
+        .filter(|offer| is_deflate(offer))
+        .find_map(|offer| Some(answer(&Said::read(offer).ok()?, settings)))
+}
+
+fn answer(offer: &Said, settings: Deflate) -> Answer {
+    let own = DeflateParams::from(settings);
+    let params = DeflateParams {
+        // RFC 7692 sections 7.1.1.1 and 7.1.1.2: a server repeats what is offered, and may ask for it unoffered.
+        server_no_context_takeover: own.server_no_context_takeover || offer.server_no_context_takeover,
+        client_no_context_takeover: own.client_no_context_takeover || offer.client_no_context_takeover,
+        // RFC 7692 section 7.1.2.1: the same as in the offer, or less.
+        server_max_window_bits: offer
+            .server_max_window_bits
+            .unwrap_or(MAX_WINDOW_BITS)
+            .min(own.server_max_window_bits),
+        // RFC 7692 section 7.1.2.2: nothing may be said of a client's window if the offer does not name it.
+        client_max_window_bits: match offer.client_max_window_bits {
+            Some(bits) => bits.unwrap_or(MAX_WINDOW_BITS).min(own.client_max_window_bits),
+            None => MAX_WINDOW_BITS,
+        },
+    };
+    let mut text = params.to_string();
+    // RFC 7692 section 7.1.2.1: it is by naming it that a server accepts a limit, even one that limits nothing.
+    if offer.server_max_window_bits.is_some() && params.server_max_window_bits == MAX_WINDOW_BITS {
+        text += &format!("; {SERVER_MAX_WINDOW_BITS}={MAX_WINDOW_BITS}");
+    }
+    Answer { params, text }
+}
+
+fn agree(answer: &Said, settings: Deflate) -> Result<DeflateParams, Fault> {
+    let own = DeflateParams::from(settings);
+    // RFC 7692 section 7.1.1.1: a server accepts this wish by repeating it.
+    if own.server_no_context_takeover && !answer.server_no_context_takeover {
+        return Err(Fault::Wrong);
+    }
+    // RFC 7692 section 7.1.2.1: likewise, with a value that is no larger.
+    let server_max_window_bits = answer.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
+    if server_max_window_bits > own.server_max_window_bits {
+        return Err(Fault::Wrong);
+    }
+    let client_max_window_bits = match answer.client_max_window_bits {
+        // RFC 7692 section 7.1.2.2: the offer alone may name it without a value.
+        Some(None) => return Err(Fault::Malformed),
+        Some(Some(bits)) if bits > own.client_max_window_bits => return Err(Fault::Wrong),
+        Some(Some(bits)) => bits,
+        // The client keeps to what it offered, though the server does not insist.
+        None => own.client_max_window_bits,
+    };
+    Ok(DeflateParams {
+        server_no_context_takeover: answer.server_no_context_takeover,
+        // RFC 7692 section 7.1.1.2: a client heeds the server, and keeps to what it offered.
+        client_no_context_takeover: answer.client_no_context_takeover || own.client_no_context_takeover,
+        server_max_window_bits,
+        client_max_window_bits,
+    })
+}
+
+fn is_deflate(element: &Extension<'_>) -> bool {
+    element.name().eq_ignore_ascii_case(DEFLATE)
+}
+
+/// What one element says, an offer or an answer: each parameter is known, stands there once, and has a valid value.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: Option<u8>,
+    /// `Some(None)`: it is named, without a value.
+    client_max_window_bits: Option<Option<u8>>,
+}
+
+impl Said {
+    /// RFC 7692 section 7.1: a server declines, and a client fails, whatever is an error here.
+    fn read(element: &Extension<'_>) -> Result<Self, Fault> {
+        let mut said = Self::default();
+        for &(name, value) in element.params() {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            let doubled = if is(SERVER_NO_CONTEXT_TAKEOVER) {
+                without_value(value)?;
+                std::mem::replace(&mut said.server_no_context_takeover, true)
+            } else if is(CLIENT_NO_CONTEXT_TAKEOVER) {
+                without_value(value)?;
+                std::mem::replace(&mut said.client_no_context_takeover, true)
+            } else if is(SERVER_MAX_WINDOW_BITS) {
+                let bits = window_bits(value.ok_or(Fault::Malformed)?)?;
+                said.server_max_window_bits.replace(bits).is_some()
+            } else if is(CLIENT_MAX_WINDOW_BITS) {
+                let bits = value.map(window_bits).transpose()?;
+                said.client_max_window_bits.replace(bits).is_some()
+            } else {
+                return Err(Fault::Wrong);
+            };
+            if doubled {
+                return Err(Fault::Doubled);
+            }
+        }
+        Ok(said)
+    }
+}
+
+fn without_value(value: Option<&str>) -> Result<(), Fault> {
+    if value.is_none() { Ok(()) } else { Err(Fault::Malformed) }
+}
+
+/// RFC 7692 section 7.1.2: a decimal number from 8 to 15, without leading zeros.
+fn window_bits(value: &str) -> Result<u8, Fault> {
+    match value.as_bytes() {
+        [digit @ b'8'..=b'9'] => Ok(digit - b'0'),
+        [b'1', digit @ b'0'..=b'5'] => Ok(10 + digit - b'0'),
+        _ => Err(Fault::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Request, Response, header};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        Client, Server,
+        handshake::{ResponseError, encode_response, extend_response, parse_extensions, respond},
+    };
+
+    /// Settings that ask for nothing.
+    fn plain() -> Deflate {
+        Deflate::new().context_takeover(true)
+    }
+
+    /// The server's answer to a list of offers; `None` where it declines them all.
+    fn answered(offers: &str, settings: Deflate) -> Option<String> {
+        choose(&parse_extensions(offers).expect("well-formed"), settings).map(|answer| answer.text)
+    }
+
+    /// What a client makes of an answer to the offer that it makes with these settings.
+    fn judged(answer: &str, settings: Deflate) -> Result<DeflateParams, Fault> {
+        let answer = parse_extensions(answer).expect("well-formed");
+        judge(&answer, &Config::new().deflate(settings))
+            .map(|negotiated| negotiated.deflate().expect("an answer that is no error agrees to it"))
+    }
+
+    #[test]
+    fn section_7_1_an_offer_is_accepted_with_what_it_names() {
+        for (offer, answer) in [
+            ("permessage-deflate", "permessage-deflate"),
+            ("Permessage-Deflate; Client_Max_Window_Bits", "permessage-deflate"),
+            (
+                "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            ),
+            ("permessage-deflate; server_max_window_bits=8", "permessage-deflate; server_max_window_bits=8"),
+            (
+                r#"permessage-deflate; server_max_window_bits="8""#,
+                "permessage-deflate; server_max_window_bits=8",
+            ),
+            (
+                "permessage-deflate; server_max_window_bits=15",
+                "permessage-deflate; server_max_window_bits=15",
+            ),
+            ("permessage-deflate; client_max_window_bits=15", "permessage-deflate"),
+            ("permessage-deflate; client_max_window_bits=9", "permessage-deflate; client_max_window_bits=9"),
+        ] {
+            assert_eq!(answered(offer, plain()).as_deref(), Some(answer), "{offer}");
+        }
+    }
+
+    #[test]
+    fn section_7_1_a_server_asks_for_what_it_wants_itself() {
+        let wishes = Deflate::new().server_max_window_bits(11).client_max_window_bits(12);
+        let both = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        for (offer, rest) in [
+            ("", "; server_max_window_bits=11"),
+            ("; client_max_window_bits", "; server_max_window_bits=11; client_max_window_bits=12"),
+            ("; server_max_window_bits=15", "; server_max_window_bits=11"),
+            (
+                "; server_max_window_bits=10; client_max_window_bits=10",
+                "; server_max_window_bits=10; client_max_window_bits=10",
+            ),
+        ] {
+            let answer = answered(&format!("permessage-deflate{offer}"), wishes);
+            assert_eq!(answer, Some(format!("{both}{rest}")), "{offer}");
+        }
+    }
+
+    /// Parameters that neither an offer nor an answer may have, and what is wrong with them.
+    const INVALID: [(&str, Fault); 30] = [
+        ("x", Fault::Wrong),
+        ("server_max_window_bit", Fault::Wrong),
+        ("server_max_window_bits_=8", Fault::Wrong),
+        ("permessage-deflate", Fault::Wrong),
+        ("server_no_context_takeover=1", Fault::Malformed),
+        ("server_no_context_takeover=true", Fault::Malformed),
+        (r#"client_no_context_takeover="x""#, Fault::Malformed),
+        ("server_max_window_bits", Fault::Malformed),
+        ("server_max_window_bits=0", Fault::Malformed),
+        ("server_max_window_bits=7", Fault::Malformed),
+        (r#"server_max_window_bits="7""#, Fault::Malformed),
+        ("server_max_window_bits=16", Fault::Malformed),
+        ("server_max_window_bits=08", Fault::Malformed),
+        (r#"server_max_window_bits="08""#, Fault::Malformed),
+        ("server_max_window_bits=015", Fault::Malformed),
+        ("server_max_window_bits=+9", Fault::Malformed),
+        ("server_max_window_bits=-9", Fault::Malformed),
+        ("server_max_window_bits=9.0", Fault::Malformed),
+        ("server_max_window_bits=0x9", Fault::Malformed),
+        ("server_max_window_bits=18", Fault::Malformed),
+        ("server_max_window_bits=99999999999999999999", Fault::Malformed),
+        ("client_max_window_bits=0", Fault::Malformed),
+        ("client_max_window_bits=7", Fault::Malformed),
+        ("client_max_window_bits=16", Fault::Malformed),
+        ("client_max_window_bits=08", Fault::Malformed),
+        ("client_max_window_bits=x", Fault::Malformed),
+        ("server_no_context_takeover; server_no_context_takeover", Fault::Doubled),
+        ("client_no_context_takeover; CLIENT_no_context_takeover", Fault::Doubled),
+        ("server_max_window_bits=9; server_max_window_bits=9", Fault::Doubled),
+        ("client_max_window_bits=9; server_max_window_bits=9; client_max_window_bits=8", Fault::Doubled),
+    ];
+
+    #[test]
+    fn section_7_1_a_server_declines_an_offer_with_an_invalid_parameter() {
+        for (params, _) in INVALID {
+            for offer in [
+                format!("permessage-deflate; {params}"),
+                format!("permessage-deflate; {params}; client_max_window_bits"),
+                format!("permessage-deflate; {params}; x"),
+            ] {
+                assert_eq!(answered(&offer, plain()), None, "{offer}");
+            }
+        }
+        assert_eq!(
+            answered("permessage-deflate; client_max_window_bits; client_max_window_bits", plain()),
+            None
+        );
+    }
+
+    #[test]
+    fn section_7_1_a_client_fails_an_answer_with_an_invalid_parameter() {
+        for (params, fault) in INVALID {
+            assert_eq!(judged(&format!("permessage-deflate; {params}"), plain()), Err(fault), "{params}");
+        }
+    }
+
+    #[test]
+    fn section_5_the_first_offer_that_can_be_accepted_is() {
+        let nine = Some("permessage-deflate; server_max_window_bits=9".to_owned());
+        for offers in [
+            "x-frob, permessage-deflate; server_max_window_bits=9, permessage-deflate",
+            "permessage-deflate; x, permessage-deflate; server_max_window_bits=9, permessage-deflate",
+            "permessage-bzip2; x=9, permessage-deflate; a=b, y, permessage-deflate; server_max_window_bits=9",
+            "permessage-deflate; server_max_window_bits=7, permessage-deflate; server_max_window_bits=9",
+        ] {
+            assert_eq!(answered(offers, plain()), nine, "{offers}");
+        }
+        for offers in
+            ["x-webkit-deflate-frame", "permessage-deflate2", "permessage-bzip2, x; permessage-deflate"]
+        {
+            assert_eq!(answered(offers, plain()), None, "{offers}");
+        }
+    }
+
+    #[test]
+    fn section_7_1_a_client_offers_what_it_wants() {
+        for (settings, offer) in [
+            (plain(), "permessage-deflate; client_max_window_bits"),
+            (
+                Deflate::new(),
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits",
+            ),
+            (plain().client_max_window_bits(9), "permessage-deflate; client_max_window_bits=9"),
+            (
+                plain().server_max_window_bits(8),
+                "permessage-deflate; server_max_window_bits=8; client_max_window_bits",
+            ),
+        ] {
+            let client = Client::new(Config::new().deflate(settings));
+            let request = client.request(&"ws://a".parse().expect("valid"), [0; 16]).expect("valid");
+            let request = String::from_utf8(request).expect("text");
+            assert!(request.contains(&format!("\r\nSec-WebSocket-Extensions: {offer}\r\n")), "{request}");
+        }
+    }
+
+    #[test]
+    fn section_7_1_a_client_fails_an_answer_that_does_not_meet_its_offer() {
+        let ten = plain().server_max_window_bits(10).client_max_window_bits(10);
+        for (answer, settings, fault) in [
+            ("permessage-deflate", plain().server_no_context_takeover(true), Fault::Wrong),
+            ("permessage-deflate", ten, Fault::Wrong),
+            ("permessage-deflate; server_max_window_bits=11", ten, Fault::Wrong),
+            ("permessage-deflate; server_max_window_bits=10; client_max_window_bits=11", ten, Fault::Wrong),
+            ("permessage-deflate; client_max_window_bits", plain(), Fault::Malformed),
+            ("permessage-deflate, permessage-deflate", plain(), Fault::Doubled),
+            ("permessage-deflate, x", plain(), Fault::Wrong),
+            ("x, permessage-deflate", plain(), Fault::Wrong),
+            ("x", plain(), Fault::Wrong),
+        ] {
+            assert_eq!(judged(answer, settings), Err(fault), "{answer}");
+        }
+    }
+
+    #[test]
+    fn section_7_1_a_client_heeds_the_answer_and_keeps_to_its_offer() {
+        let limited = plain().client_no_context_takeover(true).client_max_window_bits(10);
+        for (answer, settings, agreed) in [
+            ("permessage-deflate", plain(), plain()),
+            ("permessage-deflate", limited, limited),
+            ("PERMESSAGE-DEFLATE; SERVER_MAX_WINDOW_BITS=15", plain(), plain()),
+            ("permessage-deflate; client_max_window_bits=9", limited, limited.client_max_window_bits(9)),
+            (r#"permessage-deflate; client_max_window_bits="9""#, plain(), plain().client_max_window_bits(9)),
+            ("permessage-deflate; server_max_window_bits=9", plain(), plain().server_max_window_bits(9)),
+            (
+                "permessage-deflate; server_no_context_takeover",
+                plain(),
+                plain().server_no_context_takeover(true),
+            ),
+            (
+                "permessage-deflate; client_no_context_takeover",
+                plain(),
+                plain().client_no_context_takeover(true),
+            ),
+        ] {
+            assert_eq!(judged(answer, settings), Ok(agreed.into()), "{answer}");
+        }
+    }
+
+    /// A request with these lines of `Sec-WebSocket-Extensions`, as a server with these settings answers it.
+    fn exchange(lines: &[&[u8]], settings: Option<Deflate>) -> Result<(Response<()>, Negotiated), u16> {
+        let (mut request, ()) = Request::get("/")
+            .header("Host", "a")
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Protocol", "a, b")
+            .body(())
+            .expect("valid")
+            .into_parts();
+        for line in lines {
+            let line = HeaderValue::from_bytes(line).expect("valid");
+            request.headers.append(header::SEC_WEBSOCKET_EXTENSIONS, line);
+        }
+        respond(&request, &Server::new(Config::new().deflate(settings)).subprotocols(["a"]))
+            .map_err(|rejection| rejection.status().as_u16())
+    }
+
+    #[test]
+    fn offers_on_several_lines_are_one_list() {
+        let lines: [&[u8]; 3] =
+            [b"x", b"permessage-deflate; x", b"y, permessage-deflate, permessage-deflate; z"];
+        let (response, negotiated) = exchange(&lines, Some(plain())).expect("accepted");
+        assert_eq!(response.headers()["sec-websocket-extensions"], "permessage-deflate");
+        assert_eq!(negotiated.deflate(), Some(plain().into()));
+        assert_eq!((negotiated.extensions(), negotiated.subprotocol()), ("permessage-deflate", Some("a")));
+        let bytes = String::from_utf8(encode_response(&response)).expect("text");
+        assert!(bytes.contains("\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"), "{bytes}");
+    }
+
+    #[test]
+    fn an_offer_that_is_declined_leaves_a_connection_without_the_extension() {
+        for (line, settings) in
+            [(&b"permessage-deflate"[..], None), (b"permessage-deflate; x", Some(Deflate::new()))]
+        {
+            let (response, negotiated) = exchange(&[line], settings).expect("accepted");
+            assert!(!response.headers().contains_key("sec-websocket-extensions"));
+            assert_eq!((negotiated.deflate(), negotiated.extensions()), (None, ""));
+        }
+    }
+
+    #[test]
+    fn a_subprotocol_that_the_application_chooses_leaves_the_extension_as_it_is() {
+        let (mut response, mut negotiated) =
+            exchange(&[b"permessage-deflate"], Some(plain())).expect("accepted");
+        let offered = [(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("a, b"))];
+        let own = Response::builder().header("sec-websocket-protocol", "b").body(()).expect("valid");
+        extend_response(&mut response, &mut negotiated, &HeaderMap::from_iter(offered), own)
+            .expect("offered");
+        assert_eq!((negotiated.subprotocol(), negotiated.deflate()), (Some("b"), Some(plain().into())));
+    }
+
+    #[test]
+    fn a_client_that_offers_nothing_fails_any_answer() {
+        for (answer, fault) in [
+            ("permessage-deflate", Fault::Wrong),
+            ("permessage-deflate, permessage-deflate", Fault::Wrong),
+            ("permessage-deflate; server_max_window_bits=7", Fault::Wrong),
+        ] {
+            let answer = parse_extensions(answer).expect("well-formed");
+            assert_eq!(judge(&answer, &Config::new()), Err(fault));
+        }
+        let target = "ws://a".parse().expect("valid");
+        let request = Client::default().request(&target, [0; 16]).expect("valid");
+        assert!(!String::from_utf8(request).expect("text").contains("Extensions"));
+    }
+
+    /// What a client makes of these lines of a response's `Sec-WebSocket-Extensions`.
+    fn verify(lines: &[&[u8]], settings: Deflate) -> Result<Negotiated, ResponseError> {
+        let mut response = Response::builder()
+            .status(101)
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+            .header("Sec-WebSocket-Protocol", "b")
+            .body(())
+            .expect("valid");
+        for line in lines {
+            let line = HeaderValue::from_bytes(line).expect("valid");
+            response.headers_mut().append(header::SEC_WEBSOCKET_EXTENSIONS, line);
+        }
+        let client = Client::new(Config::new().deflate(settings)).subprotocol("b");
+        client.verify(&response, *b"the sample nonce")
+    }
+
+    #[test]
+    fn a_client_judges_all_lines_of_the_answer() {
+        let negotiated = verify(&[b"permessage-deflate"], plain()).expect("offered");
+        assert_eq!((negotiated.subprotocol(), negotiated.deflate()), (Some("b"), Some(plain().into())));
+        assert_eq!(verify(&[], Deflate::new()).expect("declining is no error").deflate(), None);
+        for (lines, fault) in [
+            (&[&b"permessage-deflate"[..], b"permessage-deflate"][..], Fault::Doubled),
+            (&[b"permessage-deflate", b""], Fault::Malformed),
+            (&[b"permessage-deflate;"], Fault::Malformed),
+            (&[b"permessage-deflate; client_max_window_bits=7"], Fault::Malformed),
+        ] {
+            let result = verify(lines, plain());
+            assert!(matches!(&result, Err(ResponseError::Extension(told)) if *told == fault), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn long_lists_are_gone_through_once() {
+        for piece in [";a", ";server_no_context_takeover", ",permessage-deflate;x", ",x", ",", " "] {
+            let declined = format!("permessage-deflate;x{}", piece.repeat((1 << 20) / piece.len()));
+            assert_eq!(answered(&declined, plain()), None, "{piece}");
+            let accepted = answered(&(declined + ",permessage-deflate"), plain());
+            assert_eq!(accepted.as_deref(), Some("permessage-deflate"), "{piece}");
+        }
+    }
+
+    fn any_settings() -> impl Strategy<Value = Deflate> {
+        (any::<[bool; 2]>(), any::<[u8; 2]>()).prop_map(|(takeover, bits)| {
+            let mut settings = Deflate::new()
+                .server_no_context_takeover(takeover[0])
+                .client_no_context_takeover(takeover[1])
+                .server_max_window_bits(bits[0] % 18);
+            settings.client_max_window_bits = bits[1] % 18;
+            settings
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn both_ends_agree_on_the_same(client in any_settings(), server in any_settings()) {
+            let offer = write_offer(client);
+            let (response, accepted) = exchange(&[offer.as_bytes()], Some(server)).expect("accepted");
+            let answer = response.headers()["sec-websocket-extensions"].as_bytes();
+            let agreed = verify(&[answer], client).expect("it answers the offer").deflate();
+            prop_assert!(agreed.is_some());
+            prop_assert_eq!(agreed, accepted.deflate());
+        }
+
+        #[test]
+        fn whatever_the_lines_say_nothing_panics(
+            lines in prop::collection::vec("(permessage-deflate|(server|client)_(max_window_bits|no_context_takeover)|\
+                [0-9]{1,2}|[ \t;=,\"x\u{e9}]){0,12}", 0..3),
+            settings in any_settings(),
+        ) {
+            let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+            match exchange(&lines, Some(settings)) {
+                Ok((_, negotiated)) => prop_assert_eq!(negotiated.deflate().is_some(), negotiated.extensions() != ""),
+                Err(status) => prop_assert_eq!(status, 400),
+            }
+            let _ = verify(&lines, settings);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What both ends agreed on.
+
+use std::fmt;
+
+use super::settings::Deflate;
+
+/// The extension's registered name (RFC 7692 section 11.1).
+pub(crate) const NAME: &str = "permessage-deflate";
+pub(crate) const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
+pub(crate) const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
+pub(crate) const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
+pub(crate) const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
+
+/// RFC 7692 section 7.1.2: from 256 bytes to 32 KiB; the latter where nothing is said.
+pub(super) const MIN_WINDOW_BITS: u8 = 8;
+pub(crate) const MAX_WINDOW_BITS: u8 = 15;
+
+/// What both ends of a connection agreed on for permessage-deflate (RFC 7692 section 7.1).
+///
+/// The opening handshake finds it out of what each end wants. Made from one [`Deflate`], it is what two ends with these
+/// very settings agree on.
+///
+/// Written with `Display`, it is the element of `Sec-WebSocket-Extensions` that says so; a window of 15 bits goes without
+/// saying.
+///
+/// ```
+/// use fullduplex::{Deflate, proto::DeflateParams};
+///
+/// let params = DeflateParams::from(Deflate::new().client_no_context_takeover(false).server_max_window_bits(10));
+/// assert!(params.server_no_context_takeover() && !params.client_no_context_takeover());
+/// assert_eq!((params.server_max_window_bits(), params.client_max_window_bits()), (10, 15));
+/// assert_eq!(params.to_string(), "permessage-deflate; server_no_context_takeover; server_max_window_bits=10");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeflateParams {
+    pub(crate) server_no_context_takeover: bool,
+    pub(crate) client_no_context_takeover: bool,
+    /// From 8 to 15, as is the client's.
+    pub(crate) server_max_window_bits: u8,
+    pub(crate) client_max_window_bits: u8,
+}
+
+impl DeflateParams {
+    /// Whether the server compresses each message by itself (RFC 7692 section 7.1.1.1).
+    pub fn server_no_context_takeover(&self) -> bool {
+        self.server_no_context_takeover
+    }
+
+    /// Whether the client compresses each message by itself (RFC 7692 section 7.1.1.2).
+    pub fn client_no_context_takeover(&self) -> bool {
+        self.client_no_context_takeover
+    }
+
+    /// The largest window of the server's compressor, 2 to the power of this in bytes: 8 to 15 (RFC 7692 section 7.1.2.1).
+    pub fn server_max_window_bits(&self) -> u8 {
+        self.server_max_window_bits
+    }
+
+    /// The largest window of the client's compressor, likewise (RFC 7692 section 7.1.2.2).
+    pub fn client_max_window_bits(&self) -> u8 {
+        self.client_max_window_bits
+    }
+}
+
+impl From<Deflate> for DeflateParams {
+    fn from(settings: Deflate) -> Self {
+        // The settings' fields are open to all: only what the builder has set is sure to be in range.
+        let bits = |bits: u8| bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        Self {
+            server_no_context_takeover: settings.server_no_context_takeover,
+            client_no_context_takeover: settings.client_no_context_takeover,
+            server_max_window_bits: bits(settings.server_max_window_bits),
+            client_max_window_bits: bits(settings.client_max_window_bits),
+        }
+    }
+}
+
+impl fmt::Display for DeflateParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAME)?;
+        for (name, set) in [
+            (SERVER_NO_CONTEXT_TAKEOVER, self.server_no_context_takeover),
+            (CLIENT_NO_CONTEXT_TAKEOVER, self.client_no_context_takeover),
+        ] {
+            if set {
+                write!(f, "; {name}")?;
+            }
+        }
+        for (name, bits) in [
+            (SERVER_MAX_WINDOW_BITS, self.server_max_window_bits),
+            (CLIENT_MAX_WINDOW_BITS, self.client_max_window_bits),
+        ] {
+            if bits < MAX_WINDOW_BITS {
+                write!(f, "; {name}={bits}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_from_rfc_7692s_own_defaults_is_written() {
+        let plain = Deflate::new().context_takeover(true);
+        for (settings, text) in [
+            (plain, "permessage-deflate"),
+            (plain.server_no_context_takeover(true), "permessage-deflate; server_no_context_takeover"),
+            (plain.client_no_context_takeover(true), "permessage-deflate; client_no_context_takeover"),
+            (plain.server_max_window_bits(14), "permessage-deflate; server_max_window_bits=14"),
+            (plain.client_max_window_bits(8), "permessage-deflate; client_max_window_bits=8"),
+        ] {
+            assert_eq!(DeflateParams::from(settings).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn fields_that_were_set_out_of_range_are_put_right() {
+        let mut settings = Deflate::new();
+        (settings.server_max_window_bits, settings.client_max_window_bits) = (0, 200);
+        let params = DeflateParams::from(settings);
+        assert_eq!((params.server_max_window_bits(), params.client_max_window_bits()), (8, 15));
+    }
+}

@@ -1,0 +1,147 @@
+//! How one end compresses, and what it asks of the other.
+
+use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+
+/// How messages are compressed with permessage-deflate (RFC 7692), and what the opening handshake asks of the peer.
+///
+/// Both ends have to want it: a client offers it, a server accepts the offer or declines it. What came out of that is
+/// [`Negotiated::deflate`](crate::handshake::Negotiated::deflate).
+///
+/// | what | default |
+/// |---|---|
+/// | [`level`](Self::level) | 6 |
+/// | [`memory_level`](Self::memory_level) | 8 |
+/// | [`threshold`](Self::threshold) | 64 bytes |
+/// | [`server_no_context_takeover`](Self::server_no_context_takeover) | true |
+/// | [`client_no_context_takeover`](Self::client_no_context_takeover) | true |
+/// | [`server_max_window_bits`](Self::server_max_window_bits) | 15 |
+/// | [`client_max_window_bits`](Self::client_max_window_bits) | 15 |
+///
+/// Without context takeover each message is compressed by itself, so a connection that waits holds neither a compressor
+/// nor a window. With [`context_takeover`](Self::context_takeover) a message may refer to those before it: small messages
+/// that are alike shrink far more, and each connection holds its compressor, and the last 32 KiB of what it received, for
+/// as long as it lives.
+///
+/// Where a secret and what an attacker chose are compressed together, the length of the outcome tells about the secret.
+/// Such messages are better sent uncompressed.
+///
+/// ```
+/// use fullduplex::{Config, Deflate};
+///
+/// let config = Config::new().deflate(Deflate::new().level(9).context_takeover(true));
+/// assert!(config.deflate.is_some_and(|deflate| !deflate.server_no_context_takeover));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deflate {
+    /// How hard the compressor tries, from 1, the fastest, to 9, the smallest outcome.
+    pub level: u8,
+    /// How much memory the compressor takes while it works, from 1 to 9: each step doubles its tables.
+    pub memory_level: u8,
+    /// A message with fewer bytes of payload data than this goes out uncompressed.
+    pub threshold: usize,
+    /// Whether the server is to compress each message by itself (RFC 7692 section 7.1.1.1).
+    pub server_no_context_takeover: bool,
+    /// Whether the client is to compress each message by itself (RFC 7692 section 7.1.1.2).
+    pub client_no_context_takeover: bool,
+    /// The largest window of the server's compressor, 2 to the power of this in bytes, from 8 to 15 (RFC 7692 section
+    /// 7.1.2.1).
+    pub server_max_window_bits: u8,
+    /// The largest window of the client's compressor, likewise (RFC 7692 section 7.1.2.2). A server can limit it only for
+    /// clients that offer so.
+    pub client_max_window_bits: u8,
+}
+
+impl Deflate {
+    /// The defaults, as the table above lists them.
+    pub const fn new() -> Self {
+        Self {
+            level: 6,
+            memory_level: 8,
+            threshold: 64,
+            server_no_context_takeover: true,
+            client_no_context_takeover: true,
+            server_max_window_bits: MAX_WINDOW_BITS,
+            client_max_window_bits: MAX_WINDOW_BITS,
+        }
+    }
+
+    /// Sets how hard the compressor tries: what is below 1 counts as 1, what is above 9 as 9.
+    pub fn level(mut self, level: u8) -> Self {
+        self.level = level.clamp(1, 9);
+        self
+    }
+
+    /// Sets how much memory the compressor takes: what is below 1 counts as 1, what is above 9 as 9.
+    pub fn memory_level(mut self, level: u8) -> Self {
+        self.memory_level = level.clamp(1, 9);
+        self
+    }
+
+    /// Sets from how many bytes of payload data on a message is compressed.
+    pub fn threshold(mut self, bytes: usize) -> Self {
+        self.threshold = bytes;
+        self
+    }
+
+    /// Sets, for both ends, whether a message may refer to those before it: the opposite of both `no_context_takeover`.
+    pub fn context_takeover(self, wanted: bool) -> Self {
+        self.server_no_context_takeover(!wanted).client_no_context_takeover(!wanted)
+    }
+
+    /// Sets whether the server is to compress each message by itself.
+    pub fn server_no_context_takeover(mut self, wanted: bool) -> Self {
+        self.server_no_context_takeover = wanted;
+        self
+    }
+
+    /// Sets whether the client is to compress each message by itself.
+    pub fn client_no_context_takeover(mut self, wanted: bool) -> Self {
+        self.client_no_context_takeover = wanted;
+        self
+    }
+
+    /// Sets the largest window of the server's compressor: what is below 8 counts as 8, what is above 15 as 15.
+    pub fn server_max_window_bits(mut self, bits: u8) -> Self {
+        self.server_max_window_bits = bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        self
+    }
+
+    /// Sets the largest window of the client's compressor, likewise.
+    pub fn client_max_window_bits(mut self, bits: u8) -> Self {
+        self.client_max_window_bits = bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        self
+    }
+}
+
+impl Default for Deflate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_range_counts_as_the_nearest_that_is_not() {
+        let all = |number| {
+            let set = Deflate::new().level(number).memory_level(number);
+            let set = set.server_max_window_bits(number).client_max_window_bits(number);
+            (set.level, set.memory_level, set.server_max_window_bits, set.client_max_window_bits)
+        };
+        assert_eq!(all(0), (1, 1, 8, 8));
+        assert_eq!(all(9), (9, 9, 9, 9));
+        assert_eq!(all(255), (9, 9, 15, 15));
+    }
+
+    #[test]
+    fn context_takeover_is_the_opposite_of_both_parameters() {
+        for wanted in [false, true] {
+            let set = Deflate::new().context_takeover(wanted);
+            assert_eq!((set.server_no_context_takeover, set.client_no_context_takeover), (!wanted, !wanted));
+        }
+        assert_eq!(Deflate::new(), Deflate::new().context_takeover(false));
+    }
+}
