@@ -5,11 +5,13 @@ use bytes::Bytes;
 use super::{
     Config,
     decoder::Frame,
+    deflate::{Compressed, Inflation, Pool},
     error::ProtocolError,
     header::Header,
     mask::{MaskKey, Outlook, Payload, PayloadMut, whole_message},
     message::{Message, MessageKind},
     opcode::Opcode,
+    receive::Part,
     utf8::InvalidUtf8,
 };
 
@@ -19,6 +21,8 @@ pub(super) struct Assembler {
     /// The message that has not all come; boxed, for most connections wait without one.
     open: Option<Box<Open>>,
     limits: Limits,
+    /// There if compressed messages were agreed on.
+    inflation: Option<Box<Inflation>>,
 }
 
 /// What a message may be that is put together.
@@ -36,6 +40,8 @@ struct Open {
     fragments: u32,
     /// There if it is given in parts.
     parts: Option<Parts>,
+    /// There if it is compressed: what is not inflated yet.
+    compressed: Option<Compressed>,
 }
 
 /// A message that is given in parts: nothing of it is kept.
@@ -43,8 +49,14 @@ struct Open {
 struct Parts {
     /// The most payload data that it may have.
     limit: u64,
-    /// How much the headers so far have announced.
+    /// How much the headers so far have announced; of a compressed message, how much has come out.
     announced: u64,
+}
+
+/// What was inflated.
+pub(super) enum Inflated<'a> {
+    Message(Message),
+    Part(Part<'a>),
 }
 
 impl From<InvalidUtf8> for ProtocolError {
@@ -60,7 +72,13 @@ impl Assembler {
             frame_size: config.max_frame_size,
             fragments: config.max_fragments,
         };
-        Self { open: None, limits }
+        Self { open: None, limits, inflation: None }
+    }
+
+    /// Lets messages be compressed.
+    #[cfg(feature = "deflate")]
+    pub(super) fn inflate_by(&mut self, inflation: Inflation) {
+        self.inflation = Some(Box::new(inflation));
     }
 
     /// Judges a data frame by its header, before anything is allocated for it.
@@ -69,8 +87,14 @@ impl Assembler {
         match &mut self.open {
             // RFC 6455 section 5.4: a continuation continues something.
             None if header.opcode == Opcode::Continuation => Err(ProtocolError::UnexpectedContinuation),
+            None if header.rsv1 => {
+                let mut open = Box::new(Open::new(header.opcode, 0));
+                open.begin_frame(header, self.limits, self.inflation.as_deref())?;
+                self.open = Some(open);
+                Ok(())
+            }
             None => self.limits.check(0, header),
-            Some(open) => open.begin_frame(header, self.limits),
+            Some(open) => open.begin_frame(header, self.limits, self.inflation.as_deref()),
         }
     }
 
@@ -91,6 +115,10 @@ impl Assembler {
         if header.fin && self.open.is_none() {
             return Ok(Some(whole_message(payload, header.mask, MessageKind::of(header.opcode))?));
         }
+        if let Some(compressed) = self.compressed() {
+            compressed.gather(payload, header.mask);
+            return if header.fin { self.finish() } else { Ok(None) };
+        }
         let outlook = Outlook { rest: payload.len(), last: header.fin, limit: self.limits.message_size };
         self.open(header.opcode).payload.push(payload, header.mask, outlook)?;
         if header.fin { self.finish() } else { Ok(None) }
@@ -101,12 +129,16 @@ impl Assembler {
         if part.is_empty() {
             return Ok(());
         }
+        if let Some(compressed) = self.compressed() {
+            compressed.gather(part, frame.mask);
+            return Ok(());
+        }
         let outlook = self.outlook(frame);
         Ok(self.open(frame.opcode).payload.push(part, frame.mask, outlook)?)
     }
 
     /// Room to read the rest of this frame into; `None` before the first byte of the message has come, so that a header
-    /// alone allocates nothing, and where the message is given in parts.
+    /// alone allocates nothing, and where the message is given in parts, or is compressed.
     pub(super) fn room(&mut self, frame: &Frame) -> Option<PayloadMut<'_>> {
         let outlook = self.outlook(frame);
         let payload = &mut self.open.as_mut()?.payload;
@@ -121,12 +153,46 @@ impl Assembler {
         Ok(len)
     }
 
-    /// The message, now that its last frame is whole.
+    /// The message, now that its last frame is whole; not yet, where it is to be [inflated](Self::inflate).
     pub(super) fn finish(&mut self) -> Result<Option<Message>, ProtocolError> {
+        if let Some(compressed) = self.compressed() {
+            compressed.end();
+            return Ok(None);
+        }
         match self.open.take() {
             Some(open) => Ok(Some(open.payload.finish()?)),
             None => Ok(None),
         }
+    }
+
+    /// Whether some of a message is to be inflated before more of it comes.
+    #[inline]
+    pub(super) fn has_compressed(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            open.compressed.as_ref().is_some_and(|compressed| compressed.is_waiting(open.parts.is_some()))
+        })
+    }
+
+    /// Inflates some of a message; gives what that makes whole.
+    pub(super) fn inflate<'a>(&mut self, pool: &'a mut Pool) -> Result<Option<Inflated<'a>>, ProtocolError> {
+        let (Some(open), Some(inflation)) = (self.open.as_deref_mut(), self.inflation.as_deref_mut()) else {
+            return Ok(None);
+        };
+        let Some(compressed) = &mut open.compressed else { return Ok(None) };
+        let Some(parts) = &mut open.parts else {
+            let whole = inflation.inflate(compressed, &mut open.payload, self.limits.message_size, pool)?;
+            let open = if whole { self.open.take() } else { None };
+            return Ok(open.map(|open| open.payload.finish()).transpose()?.map(Inflated::Message));
+        };
+        let part = inflation.inflate_part(compressed, &mut open.payload, pool)?;
+        if let Some(part) = &part {
+            parts.announced = parts.announced.saturating_add(part.payload.len() as u64);
+            parts.check()?;
+            if part.last {
+                self.end_message()?;
+            }
+        }
+        Ok(part.map(Inflated::Part))
     }
 
     /// Gives the message under way, or the next one where none is, in parts, up to `limit` bytes of payload data in all.
@@ -137,10 +203,11 @@ impl Assembler {
             // A frame of which nothing has come but its header has begun a message all the same.
             let kind = MessageKind::of(frame.map_or(Opcode::Binary, |frame| frame.opcode));
             let fragments = u32::from(frame.is_some());
-            Box::new(Open { payload: Payload::new(kind), fragments, parts: None })
+            Box::new(Open { payload: Payload::new(kind), fragments, parts: None, compressed: None })
         });
         let kept = open.payload.take();
-        let so_far = kept.len() as u64 + frame.map_or(0, |frame| frame.remaining);
+        let to_come = frame.filter(|_| open.compressed.is_none()).map_or(0, |frame| frame.remaining);
+        let so_far = kept.len() as u64 + to_come;
         let announced = open.parts.as_ref().map_or(so_far, |parts| parts.announced);
         open.parts = Some(Parts { limit, announced });
         (open.fragments > 0).then(|| (open.payload.kind(), kept))
@@ -157,6 +224,12 @@ impl Assembler {
     #[inline]
     pub(super) fn gives_parts(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.parts.is_some())
+    }
+
+    /// Whether it passes as it comes: it is given in parts, and needs no inflating.
+    #[inline]
+    pub(super) fn passes(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.parts.is_some() && open.compressed.is_none())
     }
 
     /// Whether a message that is given in parts has begun, and is not over.
@@ -178,10 +251,7 @@ impl Assembler {
         open.payload.pass(part, mask)?;
         let kind = open.payload.kind();
         if last {
-            if !open.payload.is_complete() {
-                return Err(ProtocolError::InvalidUtf8);
-            }
-            self.open = None;
+            self.end_message()?;
         }
         Ok(kind)
     }
@@ -189,6 +259,18 @@ impl Assembler {
     /// Lets go of a message that will never be whole.
     pub(super) fn clear(&mut self) {
         self.open = None;
+    }
+
+    /// Ends a message of which nothing is kept.
+    fn end_message(&mut self) -> Result<(), ProtocolError> {
+        match self.open.take() {
+            Some(open) if !open.payload.is_complete() => Err(ProtocolError::InvalidUtf8),
+            _ => Ok(()),
+        }
+    }
+
+    fn compressed(&mut self) -> Option<&mut Compressed> {
+        self.open.as_mut()?.compressed.as_mut()
     }
 
     /// What is known of the payload data that is to come in this frame.
@@ -199,23 +281,35 @@ impl Assembler {
 
     /// The message under way, or a new one of this kind.
     fn open(&mut self, opcode: Opcode) -> &mut Open {
-        self.open.get_or_insert_with(|| {
-            Box::new(Open { payload: Payload::new(MessageKind::of(opcode)), fragments: 1, parts: None })
-        })
+        self.open.get_or_insert_with(|| Box::new(Open::new(opcode, 1)))
     }
 }
 
 impl Open {
+    fn new(opcode: Opcode, fragments: u32) -> Self {
+        Self { payload: Payload::new(MessageKind::of(opcode)), fragments, parts: None, compressed: None }
+    }
+
     /// Judges the next frame of the message by its header.
-    fn begin_frame(&mut self, header: &Header, limits: Limits) -> Result<(), ProtocolError> {
+    fn begin_frame(
+        &mut self,
+        header: &Header,
+        limits: Limits,
+        inflation: Option<&Inflation>,
+    ) -> Result<(), ProtocolError> {
         match (self.fragments, header.opcode) {
             (0, Opcode::Continuation) => return Err(ProtocolError::UnexpectedContinuation),
-            (0, opcode) => self.payload = Payload::new(MessageKind::of(opcode)),
+            (0, opcode) => {
+                self.payload = Payload::new(MessageKind::of(opcode));
+                // The decoder lets RSV1 pass only where it was agreed on (RFC 7692 section 6).
+                self.compressed = inflation.filter(|_| header.rsv1).map(Inflation::begin);
+            }
             // RFC 6455 section 5.4: the fragments of two messages are not interleaved.
             (_, Opcode::Text | Opcode::Binary) => return Err(ProtocolError::ExpectedContinuation),
             _ => {}
         }
         match &mut self.parts {
+            Some(_) if self.compressed.is_some() => {}
             Some(parts) => {
                 parts.announced = parts.announced.saturating_add(header.payload_len);
                 parts.check()?;
@@ -223,6 +317,7 @@ impl Open {
             None if self.fragments >= limits.fragments => {
                 return Err(ProtocolError::TooManyFragments { limit: limits.fragments });
             }
+            None if self.compressed.is_some() => limits.check_compressed(header)?,
             None => limits.check(self.payload.len(), header)?,
         }
         self.fragments = self.fragments.saturating_add(1);
@@ -231,6 +326,16 @@ impl Open {
 }
 
 impl Limits {
+    /// Judges a frame of a compressed message. What it makes of the message is judged when it is inflated.
+    fn check_compressed(self, header: &Header) -> Result<(), ProtocolError> {
+        // What does not shrink grows, with the poorest of encoders by an eighth.
+        let most = self.frame_size.saturating_add(self.frame_size / 8 + 64);
+        if header.payload_len > most as u64 {
+            return Err(ProtocolError::FrameTooBig { limit: self.frame_size });
+        }
+        Ok(())
+    }
+
     /// Judges a frame of a message of which this much has come.
     #[inline]
     fn check(self, so_far: usize, header: &Header) -> Result<(), ProtocolError> {

@@ -88,7 +88,7 @@ impl Batch {
 
     /// How many slices [`chunks_vectored`](Buf::chunks_vectored) gives at most.
     #[inline]
-    pub(crate) fn chunks_at_most(&self) -> usize {
+    pub fn chunks_at_most(&self) -> usize {
         1 + 3 * self.segments.len()
     }
 

@@ -12,9 +12,15 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Decoder {
     state: State,
-    role: Role,
+}
+
+/// What a header may be depends on who receives it, and on what was negotiated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    /// Which end receives.
+    pub(super) role: Role,
     /// Whether a negotiated extension gives a meaning to RSV1.
-    rsv1: bool,
+    pub(super) rsv1: bool,
 }
 
 /// ```text
@@ -53,17 +59,23 @@ impl Frame {
 const BETWEEN_FRAMES: State = State::Header { carried: [0; MAX_HEADER - 1], len: 0 };
 
 impl Decoder {
-    pub(super) fn new(role: Role, rsv1: bool) -> Self {
-        Self { state: BETWEEN_FRAMES, role, rsv1 }
+    pub(super) fn new() -> Self {
+        Self { state: BETWEEN_FRAMES }
     }
 
     /// Reads a header, or what there is of one, and says how much of the input it took. To be called between frames.
     #[inline]
-    pub(super) fn receive_header(&mut self, input: &[u8]) -> Result<(Option<Header>, usize), ProtocolError> {
-        let State::Header { len: 0, .. } = self.state else { return self.receive_rest_of_header(input) };
+    pub(super) fn receive_header(
+        &mut self,
+        input: &[u8],
+        expected: Expected,
+    ) -> Result<(Option<Header>, usize), ProtocolError> {
+        let State::Header { len: 0, .. } = self.state else {
+            return self.receive_rest_of_header(input, expected);
+        };
         match Header::parse(input)? {
             Some((header, len)) => {
-                self.check(&header)?;
+                expected.check(&header)?;
                 Ok((Some(header), len))
             }
             None => Ok((None, self.carry(input))),
@@ -72,10 +84,10 @@ impl Decoder {
 
     /// The header that the input starts with, if it is a plain one and masked as it has to be.
     #[inline]
-    pub(super) fn plain_header(&self, input: &[u8]) -> Option<(PlainHeader, usize)> {
+    pub(super) fn plain_header(&self, input: &[u8], expected: Expected) -> Option<(PlainHeader, usize)> {
         let State::Header { len: 0, .. } = self.state else { return None };
         let (header, len) = PlainHeader::parse(input)?;
-        (header.mask.is_some() == (self.role == Role::Server)).then_some((header, len))
+        (header.mask.is_some() == (expected.role == Role::Server)).then_some((header, len))
     }
 
     /// Notes that the payload data of this header has not all come.
@@ -135,7 +147,11 @@ impl Decoder {
     }
 
     #[cold]
-    fn receive_rest_of_header(&mut self, input: &[u8]) -> Result<(Option<Header>, usize), ProtocolError> {
+    fn receive_rest_of_header(
+        &mut self,
+        input: &[u8],
+        expected: Expected,
+    ) -> Result<(Option<Header>, usize), ProtocolError> {
         let mut bytes = [0; MAX_HEADER];
         let carried = self.carried();
         let start = carried.len();
@@ -144,7 +160,7 @@ impl Decoder {
         bytes[start..len].copy_from_slice(&input[..len - start]);
         match Header::parse(&bytes[..len])? {
             Some((header, len)) => {
-                self.check(&header)?;
+                expected.check(&header)?;
                 self.state = BETWEEN_FRAMES;
                 Ok((Some(header), len - start))
             }
@@ -152,10 +168,11 @@ impl Decoder {
             None => Ok((None, self.carry(input))),
         }
     }
+}
 
-    /// What a header may be depends on who sent it, and on what was negotiated.
+impl Expected {
     #[inline]
-    fn check(&self, header: &Header) -> Result<(), ProtocolError> {
+    fn check(self, header: &Header) -> Result<(), ProtocolError> {
         match (self.role, header.mask) {
             // RFC 6455 section 5.1: a server closes the connection on a frame that is not masked, ...
             (Role::Server, None) => return Err(ProtocolError::UnmaskedFrame),

@@ -48,6 +48,9 @@ pub enum ProtocolError {
     /// A text message or close reason that is not UTF-8 (section 8.1).
     #[error("text is not valid UTF-8")]
     InvalidUtf8,
+    /// Compressed payload data that is not what a sender of whole messages leaves of DEFLATE blocks (RFC 7692 section 7.2.2).
+    #[error("compressed message is not valid DEFLATE data")]
+    InvalidDeflate,
     /// A Close with a payload of one byte (section 5.5.1).
     #[error("close frame with a payload of one byte")]
     CloseTooShort,
@@ -83,7 +86,7 @@ impl ProtocolError {
     /// tell.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments { .. } => CloseCode::POLICY_VIOLATION,
             Self::EofWithoutClose => CloseCode::ABNORMAL,
@@ -105,6 +108,7 @@ impl ProtocolError {
             Self::UnexpectedContinuation => "no message to continue",
             Self::ExpectedContinuation => "message not finished",
             Self::InvalidUtf8 => "invalid UTF-8",
+            Self::InvalidDeflate => "invalid compressed data",
             Self::CloseTooShort => "close payload of one byte",
             Self::InvalidCloseCode(_) => "invalid close code",
             Self::FrameTooBig { .. } => "frame too big",

@@ -96,11 +96,6 @@ impl Message {
         }
     }
 
-    /// The opcode of its first frame, and its payload data.
-    pub(super) fn into_payload(self) -> (Opcode, Bytes) {
-        (self.kind().opcode(), self.into_bytes())
-    }
-
     /// Whether it is text or binary.
     pub fn kind(&self) -> MessageKind {
         match self {
@@ -186,6 +181,9 @@ impl From<Vec<u8>> for Message {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     pub(super) content: Content,
+    /// Whether it is to be compressed; `None`: if it is long enough.
+    #[cfg(feature = "deflate")]
+    pub(super) compress: Option<bool>,
 }
 
 /// What is sent.
@@ -193,15 +191,51 @@ pub struct Outgoing {
 pub(super) enum Content {
     Message(Message),
     Prepared(PreparedMessage),
+    /// A message whose payload data is compressed.
+    #[cfg(feature = "deflate")]
+    Compressed {
+        kind: MessageKind,
+        payload: Bytes,
+    },
 }
 
 impl Outgoing {
+    #[inline]
+    fn new(content: Content) -> Self {
+        Self {
+            content,
+            #[cfg(feature = "deflate")]
+            compress: None,
+        }
+    }
+
+    /// Says whether the message is to be compressed on a connection that agreed on that; where nothing is said, it is from
+    /// [`threshold`](crate::Deflate::threshold) on.
+    ///
+    /// A message that would not be shorter goes out uncompressed in any case, unless the messages of the connection refer to
+    /// one another ([`context_takeover`](crate::Deflate::context_takeover)).
+    ///
+    /// ```
+    /// use fullduplex::Outgoing;
+    ///
+    /// let secret = Outgoing::from("token=0123456789").compress(false);
+    /// # let _ = secret;
+    /// ```
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn compress(mut self, wanted: bool) -> Self {
+        self.compress = Some(wanted);
+        self
+    }
+
     /// The length of the payload data, in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         match &self.content {
             Content::Message(message) => message.len(),
             Content::Prepared(prepared) => prepared.len(),
+            #[cfg(feature = "deflate")]
+            Content::Compressed { payload, .. } => payload.len(),
         }
     }
 
@@ -214,13 +248,13 @@ impl Outgoing {
 impl<T: Into<Message>> From<T> for Outgoing {
     #[inline]
     fn from(message: T) -> Self {
-        Self { content: Content::Message(message.into()) }
+        Self::new(Content::Message(message.into()))
     }
 }
 
 impl From<PreparedMessage> for Outgoing {
     fn from(prepared: PreparedMessage) -> Self {
-        Self { content: Content::Prepared(prepared) }
+        Self::new(Content::Prepared(prepared))
     }
 }
 

@@ -34,6 +34,9 @@ mod config;
 mod decoder;
 #[cfg(feature = "deflate")]
 mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_deflate.rs"]
+mod deflate;
 mod error;
 mod header;
 mod lent;
@@ -60,7 +63,7 @@ pub use message::{Message, MessageKind, Outgoing};
 pub use opcode::Opcode;
 pub use prepared::PreparedMessage;
 pub use receive::{Part, ReceivePath, Received, Step, Want};
-pub use send::SendPath;
+pub use send::{Compressing, SendPath};
 pub use utf8::{InvalidUtf8, Utf8Validator};
 
 #[cfg(feature = "deflate")]

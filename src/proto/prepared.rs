@@ -1,13 +1,25 @@
 //! A message encoded once, to be sent many times.
 
+use std::fmt;
+#[cfg(feature = "deflate")]
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
-use super::{header::Header, message::Message, opcode::Opcode};
+#[cfg(feature = "deflate")]
+use super::deflate::{Encodings, How, Pool};
+use super::{
+    header::Header,
+    message::{Message, MessageKind},
+    opcode::Opcode,
+    queue::header,
+};
 
 /// A message encoded once, to be sent to any number of connections.
 ///
 /// A server sends the same bytes to all of them, uncopied: cloning it and queueing it costs a reference count. A client
-/// has to mask each frame with a fresh key (RFC 6455 section 5.3), and so encodes it anew.
+/// has to mask each frame with a fresh key (RFC 6455 section 5.3), and so encodes it anew. For connections that agreed on
+/// compression it is compressed once for each set of parameters.
 ///
 /// ```
 /// use fullduplex::{Config, PreparedMessage, Role};
@@ -24,29 +36,78 @@ use super::{header::Header, message::Message, opcode::Opcode};
 /// }
 /// # Ok::<(), fullduplex::proto::SendError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PreparedMessage {
-    /// The whole frame, unmasked.
-    frame: Bytes,
-    header_len: u8,
-    opcode: Opcode,
+    /// The compressed one, for connections that agreed on that.
+    frame: EncodedFrame,
+    /// The compressed ones, for those who send it after this.
+    #[cfg(feature = "deflate")]
+    encodings: Arc<Encodings>,
+}
+
+/// A whole message as one frame, unmasked.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct EncodedFrame(Bytes);
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for EncodedFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncodedFrame").field("len", &self.0.len()).finish_non_exhaustive()
+    }
+}
+
+impl EncodedFrame {
+    pub(super) fn new(kind: MessageKind, compressed: bool, payload: &[u8]) -> Self {
+        let header = Header { rsv1: compressed, ..header(kind.opcode(), payload.len(), None) }.encode();
+        let mut frame = BytesMut::with_capacity(header.len() + payload.len());
+        frame.extend_from_slice(&header);
+        frame.extend_from_slice(payload);
+        Self(frame.freeze())
+    }
+
+    fn kind(&self) -> MessageKind {
+        if self.0[0] & 0x0F == Opcode::Text.bits() { MessageKind::Text } else { MessageKind::Binary }
+    }
+
+    fn is_compressed(&self) -> bool {
+        self.0[0] & 0x40 != 0
+    }
+
+    /// Where the payload data begins.
+    #[inline]
+    fn header_len(&self) -> usize {
+        match self.0[1] {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        }
+    }
 }
 
 impl PreparedMessage {
     /// Encodes a message.
     pub fn new(message: impl Into<Message>) -> Self {
-        let (opcode, payload) = message.into().into_payload();
-        let header =
-            Header { fin: true, rsv1: false, opcode, mask: None, payload_len: payload.len() as u64 }.encode();
-        let mut frame = BytesMut::with_capacity(header.len() + payload.len());
-        frame.extend_from_slice(&header);
-        frame.extend_from_slice(&payload);
-        Self { frame: frame.freeze(), header_len: header.len() as u8, opcode }
+        let message = message.into();
+        Self {
+            frame: EncodedFrame::new(message.kind(), false, message.as_bytes()),
+            #[cfg(feature = "deflate")]
+            encodings: Arc::default(),
+        }
+    }
+
+    /// The same message, compressed if that makes it shorter: once for all who compress alike.
+    #[cfg(feature = "deflate")]
+    pub(super) fn compressed(self, how: &How, pool: &mut Pool) -> Self {
+        let (kind, payload) = (self.kind(), &self.frame.0[self.frame.header_len()..]);
+        match self.encodings.get(how, payload, pool, |payload| EncodedFrame::new(kind, true, payload)) {
+            Some(frame) => Self { frame, ..self },
+            None => self,
+        }
     }
 
     /// The length of the payload data, in bytes.
     pub fn len(&self) -> usize {
-        self.frame.len() - usize::from(self.header_len)
+        self.frame.0.len() - self.frame.header_len()
     }
 
     /// Whether the message carries no payload data.
@@ -54,20 +115,32 @@ impl PreparedMessage {
         self.len() == 0
     }
 
-    pub(super) fn opcode(&self) -> Opcode {
-        self.opcode
+    pub(super) fn kind(&self) -> MessageKind {
+        self.frame.kind()
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.frame.is_compressed()
     }
 
     /// The whole frame, as a server sends it.
     pub(super) fn into_frame(self) -> Bytes {
-        self.frame
+        self.frame.0
     }
 
     /// The payload data, for a client to mask.
     pub(super) fn into_payload(self) -> Bytes {
-        self.frame.slice(usize::from(self.header_len)..)
+        self.frame.0.slice(self.frame.header_len()..)
     }
 }
+
+impl PartialEq for PreparedMessage {
+    fn eq(&self, other: &Self) -> bool {
+        self.frame == other.frame
+    }
+}
+
+impl Eq for PreparedMessage {}
 
 impl<T: Into<Message>> From<T> for PreparedMessage {
     fn from(message: T) -> Self {

@@ -56,15 +56,15 @@ pub(super) trait Frames {
     /// Takes one whose payload data goes out from where it is, masked already.
     fn push_uncopied(&mut self, header: EncodedHeader, payload: Bytes);
 
-    /// Takes a frame of a message, or a Close. `mask`: the key for a client, which masks.
+    /// Takes a frame of a message, or a Close.
     // Always, as with what it calls: out of line, a small frame costs an eighth more instructions.
     #[inline(always)]
-    fn push(&mut self, opcode: Opcode, fin: bool, payload: Bytes, mask: Option<MaskKey>) {
-        let header = Header { fin, ..header(opcode, payload.len(), mask) };
+    fn push(&mut self, header: Header, payload: Bytes) {
+        debug_assert_eq!(header.payload_len, payload.len() as u64);
         if payload.len() <= COPIED {
             return self.push_copied(&header, &payload);
         }
-        let payload = match mask {
+        let payload = match header.mask {
             Some(key) => masked(payload, key),
             None => payload,
         };
@@ -178,8 +178,9 @@ impl Queue {
     }
 }
 
+/// That of a frame which is a whole message, uncompressed, or a control frame. `mask`: the key for a client, which masks.
 #[inline]
-fn header(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> Header {
+pub(super) fn header(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> Header {
     debug_assert!(!opcode.is_control() || payload_len <= MAX_CONTROL_PAYLOAD);
     Header { fin: true, rsv1: false, opcode, mask, payload_len: payload_len as u64 }
 }

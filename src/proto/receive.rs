@@ -4,12 +4,15 @@ use std::{fmt, ops::Range};
 
 use bytes::Bytes;
 
+#[cfg(feature = "deflate")]
+use super::deflate::{DeflateParams, Inflation};
 use super::{
     Config, Role,
-    assembler::Assembler,
+    assembler::{Assembler, Inflated},
     close::{CloseFrame, MAX_CONTROL_PAYLOAD},
-    decoder::{Decoder, Frame},
+    decoder::{Decoder, Expected, Frame},
     error::ProtocolError,
+    lent::Lent,
     mask::{MaskKey, PayloadMut, whole_message},
     message::{Message, MessageKind},
     opcode::Opcode,
@@ -79,7 +82,8 @@ pub enum Want<'a> {
 /// The way in: takes bytes as the transport brings them, gives messages and control frames.
 ///
 /// It does no I/O. The order of calls: [`receive`](Self::receive) until all input is consumed, handling what each
-/// [`Step`] brings; before the next read [`want`](Self::want), whose `Payload` is read into and then taken in by
+/// [`Step`] brings; where compression was agreed on, [`inflate`](Self::inflate) after each of them while
+/// [`has_compressed`](Self::has_compressed); before the next read [`want`](Self::want), whose `Payload` is read into and then taken in by
 /// [`payload_received`](Self::payload_received); [`receive_eof`](Self::receive_eof) when the transport ends. After an
 /// error the connection has to be failed ([`SendPath::fail`](super::SendPath::fail)). After a Close and after an error
 /// all further input is consumed and ignored.
@@ -101,6 +105,7 @@ pub enum Want<'a> {
 #[derive(Debug)]
 pub struct ReceivePath {
     decoder: Decoder,
+    expected: Expected,
     assembler: Assembler,
     /// A control frame that comes, or has just come, in more than one part.
     control: Option<Box<Control>>,
@@ -162,19 +167,42 @@ enum At {
 impl ReceivePath {
     /// The way in of one end of an open connection, without extensions.
     pub fn new(role: Role, config: &Config) -> Self {
-        Self::with_rsv1(role, config, false)
-    }
-
-    /// The way in, with RSV1 given a meaning by an extension or not.
-    fn with_rsv1(role: Role, config: &Config, rsv1: bool) -> Self {
         Self {
-            decoder: Decoder::new(role, rsv1),
+            decoder: Decoder::new(),
+            expected: Expected { role, rsv1: false },
             assembler: Assembler::new(config),
             control: None,
             close_received: false,
             failed: false,
             eof: false,
         }
+    }
+
+    /// The same, of a connection whose ends agreed on permessage-deflate: the peer's messages may come compressed.
+    ///
+    /// After each call of [`receive`](Self::receive) it has to be asked whether there is something to
+    /// [`inflate`](Self::inflate).
+    ///
+    /// ```
+    /// use fullduplex::{Config, Deflate, Message, Role};
+    /// use fullduplex::proto::{DeflateParams, Lent, ReceivePath, Received};
+    ///
+    /// let params = DeflateParams::from(Deflate::new());
+    /// let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(params);
+    /// let mut input = *b"\xC1\x07\xF2\x48\xCD\xC9\xC9\x07\x00";
+    /// let step = path.receive(&mut input)?;
+    /// assert_eq!((step.consumed, step.received), (9, None));
+    /// assert!(path.has_compressed());
+    /// let mut lent = Lent::new();
+    /// assert_eq!(path.inflate(&mut lent)?, Some(Received::Message(Message::from("Hello"))));
+    /// # Ok::<(), fullduplex::proto::ProtocolError>(())
+    /// ```
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn with_deflate(mut self, params: DeflateParams) -> Self {
+        self.expected.rsv1 = true;
+        self.assembler.inflate_by(Inflation::new(self.expected.role, params));
+        self
     }
 
     /// Takes in the start of `input`, up to the end of the first frame at most; what of its payload data is lent is
@@ -194,7 +222,7 @@ impl ReceivePath {
     /// input is. Anything else is for [`receive_any`](Self::receive_any), which tells what is wrong.
     #[inline(always)]
     fn take_plain(&self, input: &[u8]) -> Option<(usize, Message)> {
-        let (header, at) = self.decoder.plain_header(input)?;
+        let (header, at) = self.decoder.plain_header(input, self.expected)?;
         if self.is_done() || !self.assembler.takes_plain(header.payload_len) {
             return None;
         }
@@ -245,6 +273,29 @@ impl ReceivePath {
         let Some(frame) = self.decoder.frame() else { return Ok(None) };
         let received = self.assembler.read_into_room(&frame).and_then(|len| self.end_part(&frame, len));
         received.map_err(|error| self.fail(error))
+    }
+
+    /// Whether something compressed is to be [inflated](Self::inflate): nothing more is taken in before. Never, where no
+    /// compression was agreed on.
+    #[inline]
+    pub fn has_compressed(&self) -> bool {
+        self.assembler.has_compressed()
+    }
+
+    /// Inflates some of what is compressed, and gives what that makes whole: a message, or a part of one. To be called
+    /// while [`has_compressed`](Self::has_compressed) says so; it does no more at once than some 256 KiB.
+    ///
+    /// RFC 7692 section 7.2.2.
+    ///
+    /// # Errors
+    /// The data is no DEFLATE data, or more comes out than is allowed, or not UTF-8. What follows is ignored.
+    pub fn inflate<'a>(&mut self, lent: &'a mut Lent) -> Result<Option<Received<'a>>, ProtocolError> {
+        match self.assembler.inflate(lent.deflate()) {
+            Ok(None) => Ok(None),
+            Ok(Some(Inflated::Message(message))) => Ok(Some(Received::Message(message))),
+            Ok(Some(Inflated::Part(part))) => Ok(Some(Received::Part(part))),
+            Err(error) => Err(self.fail(error)),
+        }
     }
 
     /// From here on gives the message under way, or the next one where none is, in parts, as they come: a
@@ -333,10 +384,13 @@ impl ReceivePath {
         if self.is_done() {
             return Ok((input.len(), None));
         }
+        if self.assembler.has_compressed() {
+            return Ok((0, None));
+        }
         if let Some(frame) = self.decoder.frame() {
             return self.take_in_part(&frame, input);
         }
-        let (header, at) = match self.decoder.receive_header(input)? {
+        let (header, at) = match self.decoder.receive_header(input, self.expected)? {
             (Some(header), at) => (header, at),
             (None, consumed) => return Ok((consumed, None)),
         };
@@ -358,7 +412,7 @@ impl ReceivePath {
                 key.apply(payload);
             }
             Some(self.whole_control(header.opcode, payload, At::Input(at..at + len))?)
-        } else if self.assembler.gives_parts() {
+        } else if self.assembler.passes() {
             Some(self.pass(payload, header.mask, header.fin)?)
         } else {
             self.assembler.whole_frame(&header, payload)?.map(Whole::Message)
@@ -377,7 +431,7 @@ impl ReceivePath {
         let part = &mut input[..len];
         let whole = if frame.opcode.is_control() {
             self.part_of_control(frame, part)?
-        } else if self.assembler.gives_parts() {
+        } else if self.assembler.passes() {
             let ends = self.decoder.consume(len);
             Some(self.pass(part, frame.mask, ends && frame.fin)?)
         } else {
@@ -445,16 +499,17 @@ mod tests {
     use super::*;
 
     /// What comes of one unmasked frame where RSV1 has a meaning, or has none.
-    fn receive(rsv1: bool, mut frame: Vec<u8>) -> Result<bool, ProtocolError> {
-        let mut path = ReceivePath::with_rsv1(Role::Client, &Config::new(), rsv1);
-        path.receive(&mut frame).map(|step| step.received.is_some())
+    fn receive(rsv1: bool, mut frame: Vec<u8>) -> Result<usize, ProtocolError> {
+        let mut path = ReceivePath::new(Role::Client, &Config::new());
+        path.expected.rsv1 = rsv1;
+        path.receive(&mut frame).map(|step| step.consumed)
     }
 
     #[test]
     fn rsv1_is_allowed_where_it_was_negotiated_on_the_first_frame_of_a_message_alone() {
         for first in [0xC1, 0xC2, 0x41, 0x42] {
             assert_eq!(receive(false, vec![first, 0]), Err(ProtocolError::ReservedBit));
-            assert_eq!(receive(true, vec![first, 0]), Ok(first >= 0x80));
+            assert_eq!(receive(true, vec![first, 0]), Ok(2));
         }
         for first in [0xC0, 0xC8, 0xC9, 0xCA] {
             assert_eq!(receive(true, vec![first, 0]), Err(ProtocolError::ReservedBit));

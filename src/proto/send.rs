@@ -2,17 +2,20 @@
 
 use bytes::{Buf, Bytes};
 
+#[cfg(feature = "deflate")]
+use super::deflate::{Deflate, DeflateParams};
 use super::{
     Config, Role,
     batch::Batch,
     close::{CloseCode, CloseFrame, MAX_CONTROL_PAYLOAD},
+    deflate::{Deflation, How},
     error::{ProtocolError, SendError},
     header::{EncodedHeader, Header},
     lent::Lent,
     mask::MaskKey,
     message::{Content, MessageKind, Outgoing},
     opcode::Opcode,
-    queue::{Frames, Queue},
+    queue::{Frames, Queue, header},
     receive::Received,
     utf8::Utf8Validator,
 };
@@ -35,6 +38,8 @@ pub struct SendPath {
     close_sent: bool,
     /// A message that is sent in parts and not finished.
     message: Option<InParts>,
+    /// There if this end compresses.
+    deflation: Option<Box<Deflation>>,
 }
 
 /// A message that is sent in parts.
@@ -55,7 +60,31 @@ impl SendPath {
             role,
             close_sent: false,
             message: None,
+            deflation: None,
         }
+    }
+
+    /// The same, of a connection whose ends agreed on permessage-deflate: messages go out compressed, as the settings say.
+    ///
+    /// ```
+    /// use bytes::Buf;
+    /// use fullduplex::{Config, Deflate, Outgoing, Role};
+    /// use fullduplex::proto::{Batch, DeflateParams, Lent, MaskKey, SendPath};
+    ///
+    /// let (mut lent, mut batch) = (Lent::new(), Batch::new());
+    /// let settings = Deflate::new();
+    /// let mut path = SendPath::new(Role::Server, &Config::new()).with_deflate(settings, settings.into());
+    /// path.send("na ".repeat(40).into(), MaskKey::default(), &mut lent)?;
+    /// path.send(Outgoing::from("short"), MaskKey::default(), &mut lent)?;
+    /// path.stage(&mut batch, &mut lent);
+    /// assert_eq!(batch.copy_to_bytes(batch.remaining()), &b"\xC1\x08\xCA\x4B\x54\xC8\xA3\x0B\x02\x00\x81\x05short"[..]);
+    /// # Ok::<(), fullduplex::proto::SendError>(())
+    /// ```
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn with_deflate(mut self, settings: Deflate, params: DeflateParams) -> Self {
+        self.deflation = Deflation::new(self.role, settings, params).map(Box::new);
+        self
     }
 
     /// Queues a message, as one frame. Whether there is room is for the caller to ask first:
@@ -67,15 +96,31 @@ impl SendPath {
     #[inline]
     pub fn send(&mut self, outgoing: Outgoing, key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
         self.no_message()?;
+        let outgoing = match &mut self.deflation {
+            Some(deflation) => deflation.outgoing(outgoing, lent.deflate()),
+            None => outgoing,
+        };
         let mask = self.mask(key);
         push_message(outgoing, mask, self.queue(lent));
         Ok(())
     }
 
-    /// Whether a message may be staged at once: nothing is queued that it would overtake.
+    /// Whether a message may be staged at once: nothing is queued that it would overtake, and it needs no compressing.
     #[inline]
     pub fn is_clear(&self) -> bool {
-        self.queue.is_none()
+        self.queue.is_none() && self.deflation.is_none()
+    }
+
+    /// Whether messages are compressed: to queue one then takes what is lent.
+    #[inline]
+    pub fn compresses(&self) -> bool {
+        self.deflation.is_some()
+    }
+
+    /// How to compress messages before they are sent here, for who shares this with others and would not let them wait;
+    /// `None` where nothing is compressed, or each message refers to those before it.
+    pub fn compressing(&self) -> Option<Compressing> {
+        self.deflation.as_deref().and_then(Deflation::alone).map(Compressing)
     }
 
     /// Stages a message at once, as [`send`](Self::send) and [`stage`](Self::stage) would one after the other. Nothing may
@@ -105,7 +150,20 @@ impl SendPath {
         self.no_message()?;
         let utf8 = (kind == MessageKind::Text).then(Utf8Validator::default);
         self.message = Some(InParts { opcode: kind.opcode(), utf8 });
+        if let Some(deflation) = &mut self.deflation {
+            deflation.begin_parts(true);
+        }
         Ok(())
+    }
+
+    /// Sends the message that has begun uncompressed, whatever the ends agreed on. To be called before its first part.
+    #[cfg(feature = "deflate")]
+    pub fn leave_uncompressed(&mut self) {
+        if let (Some(InParts { opcode: Opcode::Text | Opcode::Binary, .. }), Some(deflation)) =
+            (self.message, &mut self.deflation)
+        {
+            deflation.begin_parts(false);
+        }
     }
 
     /// Queues the next part of the message that has begun, as one frame; the last finishes it. Text may be cut anywhere.
@@ -128,9 +186,25 @@ impl SendPath {
                 return Err(SendError::InvalidUtf8);
             }
         }
+        let compressed = match &mut self.deflation {
+            Some(deflation) => deflation.part(&part, last, lent.deflate()),
+            None => None,
+        };
+        // RFC 7692 section 6: RSV1 stands on the first frame.
+        let rsv1 = compressed.is_some() && opcode != Opcode::Continuation;
+        let part = match compressed {
+            // Where nothing was added, nothing comes of it, and another frame is the first.
+            Some(nothing) if nothing.is_empty() => {
+                self.message = Some(InParts { opcode, utf8 });
+                return Ok(());
+            }
+            Some(compressed) => compressed,
+            None => part,
+        };
         self.message = (!last).then_some(InParts { opcode: Opcode::Continuation, utf8 });
         let mask = self.mask(key);
-        self.queue(lent).push(opcode, last, part, mask);
+        let header = Header { fin: last, rsv1, ..header(opcode, part.len(), mask) };
+        self.queue(lent).push(header, part);
         Ok(())
     }
 
@@ -138,6 +212,9 @@ impl SendPath {
     /// back, the connection is failed with 1011.
     pub fn abandon_message(&mut self, key: MaskKey, lent: &mut Lent) {
         let begun = self.message.take().is_some_and(|message| message.opcode == Opcode::Continuation);
+        if let Some(deflation) = &mut self.deflation {
+            deflation.abandon(lent.deflate());
+        }
         if begun && !self.close_sent {
             let frame = CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "message not finished");
             self.push_close(Some(&frame), key, lent);
@@ -229,13 +306,14 @@ impl SendPath {
     /// Takes all of it, and leaves a way out on which nothing can be sent.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let Self { queue, max_write_buffer, role, close_sent, message } = self;
+        let Self { queue, max_write_buffer, role, close_sent, message, deflation } = self;
         let taken = Self {
             queue: queue.take(),
             max_write_buffer: *max_write_buffer,
             role: *role,
             close_sent: *close_sent,
             message: message.take(),
+            deflation: deflation.take(),
         };
         *close_sent = true;
         taken
@@ -320,7 +398,7 @@ impl SendPath {
     fn push_close(&mut self, frame: Option<&CloseFrame>, key: MaskKey, lent: &mut Lent) {
         let (payload, len) = CloseFrame::encode(frame);
         let mask = self.mask(key);
-        self.queue(lent).push(Opcode::Close, true, Bytes::copy_from_slice(&payload[..len]), mask);
+        self.queue(lent).push(header(Opcode::Close, len, mask), Bytes::copy_from_slice(&payload[..len]));
         self.close_sent = true;
     }
 
@@ -336,21 +414,32 @@ impl SendPath {
     }
 }
 
+/// Compresses messages before they are handed to the [`SendPath`] that it is of: [`SendPath::compressing`].
+#[derive(Debug, Clone, Copy)]
+pub struct Compressing(How);
+
+impl Compressing {
+    /// The message as it goes out there. It can be sent nowhere else.
+    pub fn compress(self, outgoing: Outgoing, lent: &mut Lent) -> Outgoing {
+        self.0.outgoing_alone(outgoing, lent.deflate())
+    }
+}
+
 /// Hands on a message as one frame.
 #[inline]
 fn push_message(outgoing: Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
-    match (outgoing.content, mask) {
-        (Content::Message(message), _) => {
-            let (opcode, payload) = message.into_payload();
-            to.push(opcode, true, payload, mask);
-        }
+    let (kind, rsv1, payload) = match (outgoing.content, mask) {
+        (Content::Message(message), _) => (message.kind(), false, message.into_bytes()),
+        #[cfg(feature = "deflate")]
+        (Content::Compressed { kind, payload }, _) => (kind, true, payload),
         (Content::Prepared(prepared), Some(_)) => {
-            to.push(prepared.opcode(), true, prepared.into_payload(), mask);
+            (prepared.kind(), prepared.is_compressed(), prepared.into_payload())
         }
         (Content::Prepared(prepared), None) => {
-            to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
+            return to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
         }
-    }
+    };
+    to.push(Header { rsv1, ..header(kind.opcode(), payload.len(), mask) }, payload);
 }
 
 #[cfg(test)]

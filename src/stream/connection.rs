@@ -66,7 +66,7 @@ impl<L> Connection<L> {
     pub(super) fn new(line: L, unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
         Self {
             line,
-            receive: ReceivePath::new(role, config),
+            receive: receive_path(role, config, &negotiated),
             scratch: (!unread.is_empty()).then(|| Box::new(Scratch::holding(unread))),
             timers: None,
             timeouts: Timeouts::new(config),
@@ -204,7 +204,16 @@ impl<L: Line> Connection<L> {
         cx: &mut Context<'_>,
         pick: &mut impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
-        while let Some(scratch) = &mut self.scratch {
+        loop {
+            if self.receive.has_compressed() {
+                ready!(poll_budget(&mut self.frames, cx));
+                let item = self.inflate(pick);
+                if item.is_some() {
+                    return Poll::Ready(item);
+                }
+                continue;
+            }
+            let Some(scratch) = &mut self.scratch else { return Poll::Ready(None) };
             ready!(poll_budget(&mut self.frames, cx));
             let mut item = None;
             match self.receive.receive(scratch.unread_mut()) {
@@ -236,7 +245,26 @@ impl<L: Line> Connection<L> {
                 return Poll::Ready(item);
             }
         }
-        Poll::Ready(None)
+    }
+
+    /// Inflates some of a compressed message; gives what comes of it, if `pick` picks it.
+    #[inline(never)]
+    fn inflate<T>(&mut self, pick: &mut impl FnMut(Received<'_>) -> Option<T>) -> Option<T> {
+        // It takes as long as many frames.
+        self.frames = 0;
+        let (receive, timers) = (&mut self.receive, self.timers.as_mut().map(Pin::as_mut));
+        let inflated = pool::with_lent(|lent| {
+            let received = receive.inflate(lent)?;
+            Ok(received.and_then(|received| {
+                hear(timers, &received);
+                pick(received)
+            }))
+        });
+        inflated.unwrap_or_else(|error| {
+            self.give_back_scratch();
+            self.fail(error);
+            None
+        })
     }
 
     /// Reads once, into the scratch or into the message's own buffer; gives the message that this completes.
@@ -432,6 +460,21 @@ impl<L: Line> Connection<L> {
         }
         self.line.poll_shutdown(cx).map(|_ended| ())
     }
+}
+
+/// The way in, as was agreed on.
+#[cfg(feature = "deflate")]
+fn receive_path(role: Role, config: &Config, negotiated: &Negotiated) -> ReceivePath {
+    let path = ReceivePath::new(role, config);
+    match negotiated.deflate() {
+        Some(params) => path.with_deflate(params),
+        None => path,
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+fn receive_path(role: Role, config: &Config, _: &Negotiated) -> ReceivePath {
+    ReceivePath::new(role, config)
 }
 
 /// Takes a frame, or a read, from the task's budget, so that a flood leaves other tasks their turns.

@@ -183,14 +183,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 }
 
-/// Calls the way out, with a fresh masking key and, where it has not borrowed yet, what the thread lends.
+/// Calls the way out, with a fresh masking key and, where it may need more than it has borrowed, what the thread lends.
 #[inline]
 pub(super) fn with_path<T>(
     send: &mut SendPath,
     call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T,
 ) -> T {
     let key = mask_key(send.role());
-    if send.is_borrowing() {
+    if send.is_borrowing() && !send.compresses() {
         call(send, key, &mut Lent::new())
     } else {
         pool::with_lent(|lent| call(send, key, lent))

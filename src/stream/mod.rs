@@ -88,7 +88,7 @@ impl<S> WebSocket<S> {
     pub fn from_raw(io: S, unread: Bytes, role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let line = Own {
             transport: Transport::new(io),
-            send: SendPath::new(role, config),
+            send: send_path(role, config, &negotiated),
             verdict: Verdict::default(),
         };
         Self { connection: Connection::new(line, &unread, role, config, negotiated) }
@@ -136,4 +136,20 @@ impl<S> WebSocket<S> {
         let line = &self.connection.line;
         line.send.queued() + line.transport.staged()
     }
+}
+
+/// The way out, as was agreed on.
+#[cfg(feature = "deflate")]
+fn send_path(role: Role, config: &Config, negotiated: &Negotiated) -> SendPath {
+    let path = SendPath::new(role, config);
+    match negotiated.deflate() {
+        // Who agreed to it without settings of its own has the defaults.
+        Some(params) => path.with_deflate(config.deflate.unwrap_or_default(), params),
+        None => path,
+    }
+}
+
+#[cfg(not(feature = "deflate"))]
+fn send_path(role: Role, config: &Config, _: &Negotiated) -> SendPath {
+    SendPath::new(role, config)
 }

@@ -20,7 +20,8 @@ pub struct Parts<S> {
 impl<S> WebSocket<S> {
     /// Takes the connection apart, without closing it.
     ///
-    /// A message that has come in part is lost.
+    /// A message that has come in part is lost. So is what the ends remember of earlier messages, where they agreed on
+    /// compression with context takeover: then nobody can go on.
     ///
     /// ```
     /// use fullduplex::{Config, Role, WebSocket, handshake::Negotiated};

@@ -81,6 +81,24 @@ impl<W: SendParts> MessageWriter<W> {
         Self { to, buffer: Vec::new(), state: State::Open }
     }
 
+    /// Leaves the message uncompressed, whatever the ends agreed on; to be called before anything of it is sent. Else it is
+    /// compressed as it is written, where they agreed on that.
+    ///
+    /// ```
+    /// # use fullduplex::{Error, MessageKind, WebSocket};
+    /// # async fn example(ws: &mut WebSocket<tokio::net::TcpStream>, jpeg: Vec<u8>) -> Result<(), Error> {
+    /// let mut message = ws.writer(MessageKind::Binary)?.uncompressed();
+    /// message.feed_part(jpeg).await?;
+    /// message.finish().await
+    /// # }
+    /// ```
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn uncompressed(mut self) -> Self {
+        self.to.leave_uncompressed();
+        self
+    }
+
     /// Waits for room, and queues a part of the message as one frame, uncopied, behind what was written.
     ///
     /// # Errors
@@ -215,6 +233,10 @@ pub trait SendParts: Unpin {
 
     /// Gives the message up.
     fn abandon(&mut self);
+
+    /// Leaves the message uncompressed, before its first part.
+    #[cfg(feature = "deflate")]
+    fn leave_uncompressed(&mut self);
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> SendParts for &mut WebSocket<S> {
@@ -238,5 +260,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SendParts for &mut WebSocket<S> {
         if !line.transport.is_write_ended() {
             line.with_send(|send, key, lent| send.abandon_message(key, lent));
         }
+    }
+
+    #[cfg(feature = "deflate")]
+    fn leave_uncompressed(&mut self) {
+        self.connection.line.with_send(|send, _, _| send.leave_uncompressed());
     }
 }

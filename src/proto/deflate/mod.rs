@@ -1,11 +1,29 @@
 //! permessage-deflate (RFC 7692): messages compressed one by one.
+//!
+//! The payload data of a compressed message is a run of DEFLATE blocks (RFC 1951) that ends inside an empty stored block:
+//! the sender cuts off its last four bytes, and the receiver puts them back (RFC 7692 section 7.2).
 
+mod compressor;
+mod decompressor;
+mod deflation;
+mod encodings;
+mod inflation;
 mod params;
+mod pool;
 mod settings;
 
+pub(super) use deflation::{Deflation, How};
+pub(super) use encodings::Encodings;
+pub(super) use inflation::{Compressed, Inflation};
 pub use params::DeflateParams;
 pub(crate) use params::{
     CLIENT_MAX_WINDOW_BITS, CLIENT_NO_CONTEXT_TAKEOVER, MAX_WINDOW_BITS, NAME, SERVER_MAX_WINDOW_BITS,
     SERVER_NO_CONTEXT_TAKEOVER,
 };
+pub(super) use pool::Pool;
 pub use settings::Deflate;
+
+/// The end of an empty stored block, which is not sent: its length, 0, and the complement of that.
+///
+/// RFC 7692 section 7.2.1.
+const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];

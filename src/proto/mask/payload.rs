@@ -79,6 +79,23 @@ impl Payload {
         self.validate(ascii)
     }
 
+    /// Makes room at the end, up to where `fill` writes behind what is there: it gives how much that was, and something
+    /// more.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn fill<T, E: From<InvalidUtf8>>(
+        &mut self,
+        room: usize,
+        fill: impl FnOnce(&mut [u8], usize) -> Result<(usize, T), E>,
+    ) -> Result<T, E> {
+        self.forget_pending();
+        let filled = self.ready;
+        self.bytes.resize(filled + room, 0);
+        let (len, more) = fill(&mut self.bytes, filled)?;
+        self.bytes.truncate(filled + len);
+        self.validate(false)?;
+        Ok(more)
+    }
+
     /// Room to read the rest of the frame into.
     pub(crate) fn room(&mut self, outlook: Outlook) -> PayloadMut<'_> {
         self.forget_pending();
@@ -134,6 +151,12 @@ impl Payload {
     /// Whether what has come ends with a whole code point, if it is text.
     pub(crate) fn is_complete(&self) -> bool {
         self.utf8.is_none_or(|utf8| utf8.is_complete())
+    }
+
+    /// What is kept.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.ready]
     }
 
     /// How many bytes are kept.

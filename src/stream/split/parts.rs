@@ -132,4 +132,9 @@ impl SendParts for SenderTurn<'_> {
             shared.drive();
         }
     }
+
+    #[cfg(feature = "deflate")]
+    fn leave_uncompressed(&mut self) {
+        self.sender.shared.with_send(0, |send, _, _| send.leave_uncompressed());
+    }
 }

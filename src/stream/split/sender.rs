@@ -282,10 +282,12 @@ impl Sender {
         outgoing: &mut Option<Outgoing>,
         room: SemaphorePermit<'_>,
     ) -> Result<u64, SendError> {
+        let compressed = self.shared.compress(outgoing.as_ref());
         let target = self.shared.with_open(room.num_permits(), |send, key, lent| {
             // The room is given back by whoever writes the message.
             room.forget();
-            outgoing.take().map_or(Ok(()), |outgoing| send.send(outgoing, key, lent))
+            let outgoing = outgoing.take();
+            compressed.or(outgoing).map_or(Ok(()), |outgoing| send.send(outgoing, key, lent))
         })?;
         // What is only fed takes the room from those who wait for it, and who think it is being written.
         if self.shared.parked.is_room_wanted() {

@@ -1,0 +1,263 @@
+//! Compressing the payload data of messages.
+
+use std::fmt;
+
+use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
+
+use super::TAIL;
+
+/// The beginning of an empty stored block, without the tail: an empty message, and an empty end of one.
+///
+/// RFC 7692 section 7.2.3.6.
+const EMPTY: u8 = 0x00;
+
+/// How much room is made for compressed data at a time, at most.
+const STEP: usize = 16 * 1024;
+
+/// Room beyond the data for what does not compress: block headers, and a flush, which must find more than six bytes or
+/// is written twice.
+const SLACK: usize = 64;
+
+/// What a compressor is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// How hard it looks for repetitions, 1 to 9.
+    pub(crate) level: u8,
+    /// How long a block may become, 1 to 9: at least `2^(memory_level + 6) - 1` bytes of a message.
+    pub(crate) memory_level: u8,
+    /// Its window is of `2^window_bits` bytes, 9 to 15. One of 8 is beyond zlib: who has agreed to that sends messages
+    /// uncompressed.
+    pub(crate) window_bits: u8,
+}
+
+/// Compresses messages, whole or in parts.
+pub(crate) struct Compressor {
+    deflate: Deflate,
+    shape: Shape,
+}
+
+impl Compressor {
+    /// # Panics
+    /// Something of the shape is out of its range.
+    pub(crate) fn new(shape: Shape) -> Self {
+        assert!((1..=9).contains(&shape.level) && (1..=9).contains(&shape.memory_level));
+        assert!((9..=15).contains(&shape.window_bits));
+        let config = DeflateConfig {
+            level: shape.level.into(),
+            mem_level: shape.memory_level.into(),
+            window_bits: -i32::from(shape.window_bits), // negative: bare DEFLATE, without a zlib header
+            ..DeflateConfig::default()
+        };
+        Self { deflate: Deflate::new_with_config(config), shape }
+    }
+
+    /// Compresses the next part of a message and appends it to `out`: whoever has all that came so far can inflate all
+    /// of `data`.
+    ///
+    /// After the `last` part the next message begins. An empty part appends nothing, unless it is the last.
+    pub(crate) fn compress(&mut self, mut data: &[u8], last: bool, out: &mut Vec<u8>) {
+        if data.is_empty() {
+            if last {
+                out.push(EMPTY);
+            }
+            return;
+        }
+        loop {
+            let room = STEP.min(data.len() + data.len() / 8 + SLACK);
+            let flushed = self.step(&mut data, room, out);
+            if flushed && data.is_empty() {
+                break;
+            }
+        }
+        // RFC 7692 section 7.2.1: the message goes out without the end of the block that a flush ends with.
+        if last {
+            debug_assert!(out.ends_with(&TAIL));
+            out.truncate(out.len() - TAIL.len());
+        }
+    }
+
+    /// Forgets the window: what comes next refers to nothing that came before.
+    pub(crate) fn reset(&mut self) {
+        self.deflate.reset();
+    }
+
+    /// What it is made of.
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Compresses as much as goes into `room` bytes; says whether all of it that was taken came out.
+    fn step(&mut self, data: &mut &[u8], room: usize, out: &mut Vec<u8>) -> bool {
+        let (taken, put) = (self.deflate.total_in(), self.deflate.total_out());
+        let begin = out.len();
+        out.resize(begin + room, 0);
+        self.deflate
+            .compress(data, &mut out[begin..], DeflateFlush::SyncFlush)
+            .expect("fails only after a final block, and none is ever asked for");
+        *data = &data[(self.deflate.total_in() - taken) as usize..];
+        let put = (self.deflate.total_out() - put) as usize;
+        out.truncate(begin + put);
+        put < room
+    }
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compressor").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::decompressor::Decompressor;
+    use super::*;
+
+    const FULL: Shape = Shape { level: 6, memory_level: 8, window_bits: 15 };
+
+    fn compress(compressor: &mut Compressor, message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        compressor.compress(message, true, &mut out);
+        out
+    }
+
+    /// JSON as of a market feed, and bytes without any order.
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let trade =
+            (0..4_u8, 0..9999_u32).prop_map(|(s, p)| format!("{{\"s\":\"ABC{s}\",\"p\":\"{p}.5\"}},"));
+        prop_oneof![
+            proptest::collection::vec(trade, 0..200).prop_map(|trades| trades.concat().into_bytes()),
+            proptest::collection::vec(any::<u8>(), 0..3000),
+        ]
+    }
+
+    /// RFC 7692 section 7.2.3.1.
+    #[test]
+    fn a_message_is_one_block_and_the_beginning_of_an_empty_one() {
+        assert_eq!(compress(&mut Compressor::new(FULL), b"Hello"), b"\xF2\x48\xCD\xC9\xC9\x07\x00");
+    }
+
+    /// RFC 7692 section 7.2.3.2.
+    #[test]
+    fn the_second_message_refers_to_the_first_one() {
+        let mut compressor = Compressor::new(FULL);
+        compress(&mut compressor, b"Hello");
+        assert_eq!(compress(&mut compressor, b"Hello"), b"\xF2\x00\x11\x00\x00");
+    }
+
+    #[test]
+    fn after_a_reset_nothing_refers_to_what_came_before() {
+        let mut compressor = Compressor::new(FULL);
+        compress(&mut compressor, b"Hello");
+        compressor.reset();
+        assert_eq!(compress(&mut compressor, b"Hello"), b"\xF2\x48\xCD\xC9\xC9\x07\x00");
+    }
+
+    /// RFC 7692 section 7.2.3.6.
+    #[test]
+    fn an_empty_message_is_one_byte() {
+        let mut compressor = Compressor::new(FULL);
+        assert_eq!(compress(&mut compressor, b""), b"\x00");
+        assert_eq!(compress(&mut compressor, b""), b"\x00");
+        assert_eq!(compress(&mut compressor, b"Hello"), b"\xF2\x48\xCD\xC9\xC9\x07\x00");
+    }
+
+    /// RFC 7692 section 7.2.3.6.
+    #[test]
+    fn an_empty_part_appends_nothing_unless_it_is_the_last() {
+        let mut compressor = Compressor::new(FULL);
+        let mut out = Vec::new();
+        compressor.compress(b"", false, &mut out);
+        assert_eq!(out, b"");
+        compressor.compress(b"Hello", false, &mut out);
+        compressor.compress(b"", false, &mut out);
+        assert_eq!(out, b"\xF2\x48\xCD\xC9\xC9\x07\x00\x00\x00\xFF\xFF");
+        compressor.compress(b"", true, &mut out);
+        assert_eq!(out, b"\xF2\x48\xCD\xC9\xC9\x07\x00\x00\x00\xFF\xFF\x00");
+    }
+
+    #[test]
+    fn what_is_appended_to_stays() {
+        let mut out = b"frame".to_vec();
+        Compressor::new(FULL).compress(b"Hello", true, &mut out);
+        assert_eq!(out, b"frame\xF2\x48\xCD\xC9\xC9\x07\x00");
+    }
+
+    #[test]
+    fn what_compresses_well_takes_no_more_room_than_a_step() {
+        let mut out = Vec::new();
+        Compressor::new(FULL).compress(&vec![b'a'; 8 << 20], true, &mut out);
+        assert!(out.len() < STEP && out.capacity() <= STEP, "{} in {}", out.len(), out.capacity());
+    }
+
+    #[test]
+    fn what_does_not_compress_is_stored_over_many_steps() {
+        let mut state = 1_u64;
+        let noise = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        });
+        let noise: Vec<u8> = noise.take(1 << 20).collect();
+        for level in [1, 6, 9] {
+            let out = compress(&mut Compressor::new(Shape { level, ..FULL }), &noise);
+            assert!(out.len() < noise.len() + noise.len() / 8, "{} at level {level}", out.len());
+            assert_eq!(Decompressor::new().message(&out).as_ref(), Ok(&noise));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_back_whatever_the_shape_with_and_without_takeover(
+            messages in proptest::collection::vec(message(), 1..6),
+            level in 1..=9_u8,
+            memory_level in 1..=9_u8,
+            window_bits in 9..=15_u8,
+            takeover: bool,
+        ) {
+            let mut compressor = Compressor::new(Shape { level, memory_level, window_bits });
+            let mut decompressor = Decompressor::new();
+            for message in messages {
+                let payload = compress(&mut compressor, &message);
+                prop_assert_eq!(decompressor.message(&payload), Ok(message));
+                if !takeover {
+                    compressor.reset();
+                    decompressor.reset();
+                }
+            }
+        }
+
+        #[test]
+        fn each_part_can_be_inflated_as_soon_as_it_is_there(
+            message in message(),
+            cuts in proptest::collection::vec(0_usize..1500, 0..8),
+            ends_empty: bool,
+        ) {
+            let mut compressor = Compressor::new(FULL);
+            let mut decompressor = Decompressor::new();
+            let (mut inflated, mut filled) = (vec![0; message.len() + 1], 0);
+            let mut rest = &message[..];
+            let mut parts: Vec<&[u8]> = Vec::new();
+            for cut in cuts {
+                let (part, after) = rest.split_at(cut.min(rest.len()));
+                parts.push(part);
+                rest = after;
+            }
+            parts.push(rest);
+            if ends_empty {
+                parts.push(b"");
+            }
+            let mut sent = 0;
+            for (index, part) in parts.iter().enumerate() {
+                let mut out = Vec::new();
+                compressor.compress(part, index + 1 == parts.len(), &mut out);
+                filled += decompressor.inflate(&out, &mut inflated, filled).unwrap().produced;
+                sent += part.len();
+                prop_assert_eq!(&inflated[..filled], &message[..sent]);
+            }
+            prop_assert_eq!(decompressor.finish(&inflated[..filled]), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! Inflating the payload data of messages.
+
+use std::fmt;
+
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+use super::TAIL;
+
+/// The largest window of DEFLATE. No smaller one is kept: a sender that agreed to one keeps to it, or only fares as if
+/// it had not.
+const WINDOW_BITS: u8 = 15;
+const WINDOW: usize = 1 << WINDOW_BITS;
+
+/// Bytes that final blocks may make a message carry over for free, and beyond that for each byte that came in: so that
+/// a message of nothing but final blocks cannot cost a window's copy for each of them.
+const CARRIED_FREE: u64 = 32 * WINDOW as u64;
+const CARRIED_PER_BYTE: u64 = 64;
+
+/// Inflates messages, as their payload data comes in and as far as there is room.
+///
+/// Until [`finish`](Self::finish) has been called for one message, nothing of the next may come. After an error only
+/// [`reset`](Self::reset) helps.
+///
+/// RFC 7692 section 7.2.2. A reference to before everything that was inflated, or further back than 32 KiB, is invalid.
+/// One that goes beyond a smaller window that was agreed to is not noticed: it gives what stood there.
+///
+/// RFC 7692 section 7.2.3.4: a block may be marked as final, anywhere in a message. What follows may refer to what the
+/// message held before, as far as the caller still has it, and not to earlier messages.
+pub(crate) struct Decompressor {
+    inflate: Inflate,
+    /// Whether a final block has ended, and nothing of this message came after it.
+    ended: bool,
+    /// How much of this message came in, as compressed.
+    taken: u64,
+    /// How much of it was carried over final blocks.
+    carried: u64,
+}
+
+/// What [`Decompressor::inflate`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// How much of the input was used.
+    pub(crate) consumed: usize,
+    /// How much was put out.
+    pub(crate) produced: usize,
+}
+
+/// The data is not DEFLATE data, or no whole message of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("invalid DEFLATE data")]
+pub(crate) struct InvalidDeflate;
+
+impl Decompressor {
+    /// Nothing came yet.
+    pub(crate) fn new() -> Self {
+        Self { inflate: Inflate::new(false, WINDOW_BITS), ended: false, taken: 0, carried: 0 }
+    }
+
+    /// Inflates `input` into `message`, behind the first `filled` bytes, which are what the message inflated to so far,
+    /// or the latest of it that the caller still has.
+    ///
+    /// It stops when the input is used up, or the room. Where room is left, all that the input held has come out;
+    /// where none is, more may be held back, and comes with the next call, which may have no input.
+    ///
+    /// # Errors
+    /// The data is invalid, whatever may follow.
+    pub(crate) fn inflate(
+        &mut self,
+        input: &[u8],
+        message: &mut [u8],
+        filled: usize,
+    ) -> Result<Progress, InvalidDeflate> {
+        let mut done = Progress::default();
+        loop {
+            let end = filled + done.produced;
+            let (step, status) =
+                self.step(&input[done.consumed..], &mut message[end..], InflateFlush::NoFlush)?;
+            done.consumed += step.consumed;
+            done.produced += step.produced;
+            let end = filled + done.produced;
+            if status == Status::StreamEnd {
+                self.begin_again(&message[..end])?;
+            }
+            if done.consumed == input.len() || end == message.len() {
+                return Ok(done);
+            }
+            // Neither the input nor the room is used up, which is how a final block is left, and input beyond 4 GiB.
+            if status != Status::StreamEnd && step == Progress::default() {
+                return Err(InvalidDeflate);
+            }
+        }
+    }
+
+    /// Ends the message, all of which was inflated to `message`, with room left: the next one may begin.
+    ///
+    /// # Errors
+    /// The message breaks off, or what it ends with is not what the sender of a whole message leaves.
+    pub(crate) fn finish(&mut self, message: &[u8]) -> Result<(), InvalidDeflate> {
+        // RFC 7692 section 7.2.3.4 wants one more byte behind a final block. Without it too, nothing is missing.
+        if !self.ended {
+            self.take_tail(message)?;
+        }
+        (self.ended, self.taken, self.carried) = (false, 0, 0);
+        Ok(())
+    }
+
+    /// Forgets everything: what comes next may refer to nothing that came before.
+    pub(crate) fn reset(&mut self) {
+        // This also sets the window to 15 bits, as it was.
+        self.inflate.reset(false);
+        (self.ended, self.taken, self.carried) = (false, 0, 0);
+    }
+
+    /// Takes in the four bytes that the sender cut off.
+    fn take_tail(&mut self, message: &[u8]) -> Result<(), InvalidDeflate> {
+        // RFC 7692 section 7.2.2: with them a block ends, an empty one. A fifth byte, which must be left over, and room,
+        // which must stay, tell that from a block that goes on, and swallows them. (Were they the length of a block
+        // that began too early, the fifth is no length's complement.)
+        let [a, b, c, d] = TAIL;
+        let mut room = [0];
+        let (step, _) = self.step(&[a, b, c, d, 0xFF], &mut room, InflateFlush::Block)?;
+        if step != (Progress { consumed: TAIL.len(), produced: 0 }) {
+            return Err(InvalidDeflate);
+        }
+        // The empty block may have been marked as final: then this comes to the end, and else it does nothing.
+        let (_, status) = self.step(&[], &mut room, InflateFlush::NoFlush)?;
+        if status == Status::StreamEnd { self.begin_again(message) } else { Ok(()) }
+    }
+
+    /// Goes on after a final block.
+    fn begin_again(&mut self, message: &[u8]) -> Result<(), InvalidDeflate> {
+        self.inflate.reset(false);
+        self.ended = true;
+        let window = &message[message.len().saturating_sub(WINDOW)..];
+        let carried = self.carried + window.len() as u64;
+        if carried <= CARRIED_FREE + self.taken * CARRIED_PER_BYTE {
+            self.carried = carried;
+            self.inflate.set_dictionary(window).map_err(|_| InvalidDeflate)?;
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        input: &[u8],
+        out: &mut [u8],
+        flush: InflateFlush,
+    ) -> Result<(Progress, Status), InvalidDeflate> {
+        let (taken, put) = (self.inflate.total_in(), self.inflate.total_out());
+        let status = self.inflate.decompress(input, out, flush).map_err(|_| InvalidDeflate)?;
+        let consumed = self.inflate.total_in() - taken;
+        self.taken += consumed;
+        self.ended &= consumed == 0;
+        let produced = (self.inflate.total_out() - put) as usize;
+        Ok((Progress { consumed: consumed as usize, produced }, status))
+    }
+}
+
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decompressor").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Decompressor {
+    /// Inflates a whole message.
+    pub(super) fn message(&mut self, payload: &[u8]) -> Result<Vec<u8>, InvalidDeflate> {
+        self.message_in_steps(payload, usize::MAX, 1024)
+    }
+
+    /// The same, with so much input and so much room at a time.
+    fn message_in_steps(
+        &mut self,
+        payload: &[u8],
+        input: usize,
+        room: usize,
+    ) -> Result<Vec<u8>, InvalidDeflate> {
+        let (mut message, mut filled) = (Vec::new(), 0);
+        let mut consumed = 0_usize;
+        loop {
+            message.resize(filled + room, 0);
+            let end = payload.len().min(consumed.saturating_add(input));
+            let step = self.inflate(&payload[consumed..end], &mut message, filled)?;
+            assert!(step.consumed <= end - consumed && step.produced <= room);
+            consumed += step.consumed;
+            filled += step.produced;
+            if filled < message.len() {
+                assert_eq!(consumed, end, "room is left, and input too");
+                if consumed == payload.len() {
+                    message.truncate(filled);
+                    return self.finish(&message).map(|()| message);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::compressor::{Compressor, Shape};
+    use super::*;
+
+    /// "Hello" as a final block, without what follows one.
+    const FINAL_HELLO: &[u8] = b"\xF3\x48\xCD\xC9\xC9\x07\x00";
+
+    fn compressor() -> Compressor {
+        Compressor::new(Shape { level: 6, memory_level: 8, window_bits: 15 })
+    }
+
+    fn compress(message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        compressor().compress(message, true, &mut out);
+        out
+    }
+
+    #[track_caller]
+    fn inflates(decompressor: &mut Decompressor, payload: &[u8], message: &[u8]) {
+        assert_eq!(decompressor.message(payload).as_deref(), Ok(message));
+    }
+
+    /// RFC 7692 section 7.2.3.1.
+    #[test]
+    fn one_block_inflates() {
+        inflates(&mut Decompressor::new(), b"\xF2\x48\xCD\xC9\xC9\x07\x00", b"Hello");
+    }
+
+    /// RFC 7692 section 7.2.3.1: the same message, in two fragments.
+    #[test]
+    fn a_block_may_be_cut_into_fragments() {
+        let mut decompressor = Decompressor::new();
+        let mut message = [0; 8];
+        let first = decompressor.inflate(b"\xF2\x48\xCD", &mut message, 0).unwrap();
+        let second = decompressor.inflate(b"\xC9\xC9\x07\x00", &mut message, first.produced).unwrap();
+        let len = first.produced + second.produced;
+        assert_eq!(&message[..len], b"Hello");
+        assert_eq!(decompressor.finish(&message[..len]), Ok(()));
+    }
+
+    /// RFC 7692 section 7.2.3.2.
+    #[test]
+    fn the_window_is_kept_from_message_to_message() {
+        let mut decompressor = Decompressor::new();
+        inflates(&mut decompressor, b"\xF2\x48\xCD\xC9\xC9\x07\x00", b"Hello");
+        inflates(&mut decompressor, b"\xF2\x00\x11\x00\x00", b"Hello");
+        inflates(&mut decompressor, b"\xF2\x00\x11\x00\x00", b"Hello");
+    }
+
+    #[test]
+    fn after_a_reset_no_earlier_message_can_be_referred_to() {
+        let mut decompressor = Decompressor::new();
+        assert_eq!(decompressor.message(b"\xF2\x00\x11\x00\x00"), Err(InvalidDeflate));
+        decompressor.reset();
+        inflates(&mut decompressor, b"\xF2\x48\xCD\xC9\xC9\x07\x00", b"Hello");
+        decompressor.reset();
+        assert_eq!(decompressor.message(b"\xF2\x00\x11\x00\x00"), Err(InvalidDeflate));
+    }
+
+    /// RFC 7692 section 7.2.3.3.
+    #[test]
+    fn a_stored_block_inflates() {
+        let payload = b"\x00\x05\x00\xFA\xFF\x48\x65\x6C\x6C\x6F\x00";
+        inflates(&mut Decompressor::new(), payload, b"Hello");
+    }
+
+    /// RFC 7692 section 7.2.3.4.
+    #[test]
+    fn a_final_block_inflates() {
+        let mut decompressor = Decompressor::new();
+        for _ in 0..3 {
+            inflates(&mut decompressor, &[FINAL_HELLO, b"\x00"].concat(), b"Hello");
+        }
+    }
+
+    /// What a compressor that only knows whole streams leaves.
+    #[test]
+    fn nothing_has_to_follow_a_final_block() {
+        let mut decompressor = Decompressor::new();
+        inflates(&mut decompressor, FINAL_HELLO, b"Hello");
+        inflates(&mut decompressor, b"\x03\x00", b"");
+        inflates(&mut decompressor, b"\x01", b"");
+        inflates(&mut decompressor, b"\x01\x00\x00\xFF\xFF", b"");
+        inflates(&mut decompressor, b"\xF2\x48\xCD\xC9\xC9\x07\x00", b"Hello");
+        assert_eq!(Decompressor::new().message(&FINAL_HELLO[..6]), Err(InvalidDeflate));
+    }
+
+    #[test]
+    fn a_final_block_of_an_earlier_message_is_no_end_of_this_one() {
+        let mut decompressor = Decompressor::new();
+        inflates(&mut decompressor, FINAL_HELLO, b"Hello");
+        assert_eq!(decompressor.message(b""), Err(InvalidDeflate));
+    }
+
+    /// RFC 7692 section 7.2.1: the next block follows.
+    #[test]
+    fn what_follows_a_final_block_may_refer_to_what_the_message_held_before() {
+        let mut decompressor = Decompressor::new();
+        let payload = [FINAL_HELLO, FINAL_HELLO, b"\xF2\x00\x11\x00\x00"].concat();
+        inflates(&mut decompressor, &payload, b"HelloHelloHello");
+        inflates(&mut decompressor, b"\xF2\x00\x11\x00\x00", b"Hello");
+        inflates(&mut decompressor, b"\x01", b"");
+        assert_eq!(decompressor.message(b"\xF2\x00\x11\x00\x00"), Err(InvalidDeflate), "lost by then");
+    }
+
+    /// RFC 7692 section 7.2.3.5.
+    #[test]
+    fn two_blocks_in_one_message_inflate() {
+        let payload = b"\xF2\x48\x05\x00\x00\x00\xFF\xFF\xCA\xC9\xC9\x07\x00";
+        inflates(&mut Decompressor::new(), payload, b"Hello");
+    }
+
+    /// RFC 7692 section 7.2.3.6.
+    #[test]
+    fn an_empty_message_is_an_empty_block() {
+        let mut decompressor = Decompressor::new();
+        inflates(&mut decompressor, b"\x00", b"");
+        inflates(&mut decompressor, b"\x02\x00", b"");
+        inflates(&mut decompressor, &b"\x00\x00\x00\xFF\xFF".repeat(10_000)[..49_996], b"");
+    }
+
+    /// RFC 7692 section 7.2.2.
+    #[test]
+    fn a_message_that_ends_in_the_middle_of_a_block_is_invalid() {
+        for payload in
+            [&b""[..], b"\x00\x00\x00\xFF\xFF", b"\x00\x08\x00\xF7\xFFHell", b"\xF2\x48\xCD\xC9\xC9"]
+        {
+            assert_eq!(Decompressor::new().message(payload), Err(InvalidDeflate), "{payload:02X?}");
+        }
+    }
+
+    #[test]
+    fn every_message_that_is_cut_short_is_invalid() {
+        let text =
+            b"{\"s\":\"ABC\",\"p\":\"12.5\"},{\"s\":\"ABD\",\"p\":\"13.5\"},{\"s\":\"ABE\",\"p\":\"77\"}"
+                .repeat(40);
+        for message in [&text[..23], &text[..], b"\x00\x00\x00\x00\xFF\xFF\xFF\xFF"] {
+            for level in [1, 6, 9] {
+                let mut payload = Vec::new();
+                let shape = Shape { level, memory_level: 8, window_bits: 15 };
+                Compressor::new(shape).compress(message, true, &mut payload);
+                for len in 0..payload.len() {
+                    assert_eq!(Decompressor::new().message(&payload[..len]), Err(InvalidDeflate), "{len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_reference_to_before_the_beginning_is_invalid() {
+        // A fixed block: "a", and a match of length 3 and distance 2.
+        assert_eq!(Decompressor::new().message(b"\x4A\x04\x41\x00\x00"), Err(InvalidDeflate));
+    }
+
+    #[test]
+    fn room_that_is_just_enough_is_enough_once_there_is_more() {
+        let mut decompressor = Decompressor::new();
+        let mut message = [0; 6];
+        let payload = compress(b"Hello");
+        let done = decompressor.inflate(&payload, &mut message[..5], 0).unwrap();
+        assert_eq!(done.produced, 5);
+        let done = decompressor.inflate(&payload[done.consumed..], &mut message, 5).unwrap();
+        assert_eq!(done.produced, 0);
+        assert_eq!(decompressor.finish(&message[..5]), Ok(()));
+    }
+
+    #[test]
+    fn a_gibibyte_of_zeros_comes_out_in_steps() {
+        let (mut compressor, mut decompressor) = (compressor(), Decompressor::new());
+        let mebibyte = vec![0; 1 << 20];
+        let mut room = vec![1; 1 << 16];
+        let mut inflated = 0_u64;
+        let mut part = Vec::new();
+        for index in 0..1024 {
+            // From the second one on, the parts are the same: what they refer to is in the window already.
+            if index < 2 {
+                part.clear();
+                compressor.compress(&mebibyte, false, &mut part);
+            }
+            let mut rest = &part[..];
+            loop {
+                let done = decompressor.inflate(rest, &mut room, 0).unwrap();
+                rest = &rest[done.consumed..];
+                inflated += done.produced as u64;
+                if done.produced < room.len() {
+                    break;
+                }
+            }
+        }
+        assert_eq!(inflated, 1 << 30);
+        assert_eq!(decompressor.inflate(b"\x00", &mut room, 0), Ok(Progress { consumed: 1, produced: 0 }));
+        assert_eq!(decompressor.finish(&[]), Ok(()));
+    }
+
+    #[test]
+    fn beyond_their_allowance_final_blocks_carry_nothing_over() {
+        let message: Vec<u8> = (0..WINDOW).flat_map(|n| (n as u16).to_le_bytes()).take(WINDOW).collect();
+        let mut payload = Vec::new();
+        compressor().compress(&message, false, &mut payload);
+        let mut decompressor = Decompressor::new();
+        let mut inflated = vec![0; WINDOW + 1];
+        let done = decompressor.inflate(&payload, &mut inflated, 0).unwrap();
+        let empty = b"\x03\x00".repeat(1 << 20);
+        decompressor.inflate(&empty, &mut inflated, done.produced).unwrap();
+        let allowance = CARRIED_FREE + CARRIED_PER_BYTE * decompressor.taken;
+        assert!((1..=allowance).contains(&decompressor.carried), "{}", decompressor.carried);
+    }
+
+    /// Bytes that begin like a message more often than chance makes them.
+    fn garbage() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = || proptest::collection::vec(any::<u8>(), 0..300);
+        prop_oneof![
+            bytes(),
+            (bytes(), 0_usize..300, any::<u8>()).prop_map(|(message, at, bits)| {
+                let mut payload = compress(&message.repeat(3));
+                let at = at % payload.len();
+                payload[at] ^= bits;
+                payload
+            }),
+            bytes().prop_map(|tail| [FINAL_HELLO, &tail].concat()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_of_input_and_room_gives_the_same_result(
+            payload in garbage(),
+            input in 1_usize..20,
+            room in 1_usize..300,
+        ) {
+            let whole = Decompressor::new().message(&payload);
+            prop_assert_eq!(Decompressor::new().message_in_steps(&payload, input, room), whole);
+        }
+
+        #[test]
+        fn any_cut_of_a_message_gives_the_message(
+            words in proptest::collection::vec("[a-e]{1,9}", 0..300),
+            input in 1_usize..40,
+            room in 1_usize..600,
+        ) {
+            let message = words.concat().into_bytes();
+            let payload = compress(&message);
+            prop_assert_eq!(Decompressor::new().message_in_steps(&payload, input, room), Ok(message));
+        }
+    }
+}

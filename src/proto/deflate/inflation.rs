@@ -1,0 +1,206 @@
+//! Inflating what is received: small messages at once when they are whole, large ones as they arrive.
+
+use std::fmt;
+
+use super::{
+    decompressor::{Decompressor, InvalidDeflate},
+    params::DeflateParams,
+    pool::Pool,
+};
+use crate::{
+    Role,
+    proto::{
+        error::ProtocolError,
+        mask::{MaskKey, Payload},
+        receive::Part,
+    },
+};
+
+/// Compressed payload data is gathered up to this length before it is inflated: a message that has come in part holds
+/// that much, and only one that is longer a decompressor, which is larger.
+const GATHERED: usize = 16 << 10;
+
+/// What one call inflates at most, more or less: a bomb takes many calls, and between them others have their turn.
+const STRIDE: usize = 256 << 10;
+
+/// The least and the most room that is made at once for what comes out.
+const LEAST_ROOM: usize = 512;
+const MOST_ROOM: usize = 64 << 10;
+
+/// How the peer compresses, and with context takeover what it said last.
+#[derive(Debug)]
+pub(in crate::proto) struct Inflation {
+    takeover: bool,
+    /// With context takeover, from the first compressed message on.
+    own: Option<Box<Decompressor>>,
+}
+
+/// What has come of a compressed message and is not inflated yet.
+#[derive(Default)]
+pub(in crate::proto) struct Compressed {
+    gathered: Vec<u8>,
+    /// How much of it is inflated.
+    inflated: usize,
+    /// Of a message that is too long to be gathered, without context takeover.
+    decompressor: Option<Box<Decompressor>>,
+    /// Whether there may be more to come out of what is inflated already.
+    held_back: bool,
+    /// Whether all of the message has come.
+    ended: bool,
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Compressed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compressed").field("gathered", &self.gathered.len()).finish_non_exhaustive()
+    }
+}
+
+impl From<InvalidDeflate> for ProtocolError {
+    fn from(InvalidDeflate: InvalidDeflate) -> Self {
+        Self::InvalidDeflate
+    }
+}
+
+impl Inflation {
+    /// How this end inflates what the other compresses as was agreed on.
+    pub(in crate::proto) fn new(role: Role, params: DeflateParams) -> Self {
+        let no_takeover = match role {
+            Role::Server => params.client_no_context_takeover(),
+            Role::Client => params.server_no_context_takeover(),
+        };
+        Self { takeover: !no_takeover, own: None }
+    }
+
+    /// A compressed message of which nothing has come.
+    pub(in crate::proto) fn begin(&self) -> Compressed {
+        Compressed::default()
+    }
+
+    /// Inflates some more of a message to the end of its payload data, which gets no longer than `limit`; says whether that
+    /// was the last of it.
+    pub(in crate::proto) fn inflate(
+        &mut self,
+        compressed: &mut Compressed,
+        payload: &mut Payload,
+        limit: usize,
+        pool: &mut Pool,
+    ) -> Result<bool, ProtocolError> {
+        let mut decompressor = self.decompressor(compressed, pool);
+        let stop = payload.len().saturating_add(STRIDE);
+        let mut whole = false;
+        while !whole && !compressed.is_drained() && payload.len() < stop {
+            // One byte beyond the limit, to see whether there is one.
+            let room = compressed.room().min(limit.saturating_sub(payload.len()).saturating_add(1));
+            let left =
+                payload.fill(room, |bytes, filled| compressed.inflate(&mut decompressor, bytes, filled))?;
+            if payload.len() > limit {
+                return Err(ProtocolError::MessageTooBig { limit: limit as u64 });
+            }
+            if left && compressed.ended {
+                decompressor.finish(payload.as_bytes())?;
+                whole = true;
+            }
+        }
+        self.put_back(decompressor, compressed, whole, pool);
+        Ok(whole)
+    }
+
+    /// Inflates some more of a message into a buffer of the pool; gives that, and whether it was the last of it. `None`:
+    /// nothing came out.
+    pub(in crate::proto) fn inflate_part<'a>(
+        &mut self,
+        compressed: &mut Compressed,
+        payload: &mut Payload,
+        pool: &'a mut Pool,
+    ) -> Result<Option<Part<'a>>, ProtocolError> {
+        let mut decompressor = self.decompressor(compressed, pool);
+        let mut buffer = pool.buffer();
+        buffer.resize(MOST_ROOM, 0);
+        let (produced, left) = compressed.inflate(&mut decompressor, &mut buffer, 0)?;
+        buffer.truncate(produced);
+        let last = left && compressed.ended;
+        if last {
+            decompressor.finish(&buffer)?;
+        }
+        payload.pass(&mut buffer, None)?;
+        self.put_back(decompressor, compressed, last, pool);
+        let (kind, payload) = (payload.kind(), pool.lend(buffer));
+        Ok((produced > 0 || last).then_some(Part { kind, payload, last }))
+    }
+
+    fn decompressor(&mut self, compressed: &mut Compressed, pool: &mut Pool) -> Box<Decompressor> {
+        match (self.own.take().or_else(|| compressed.decompressor.take()), self.takeover) {
+            (Some(own), _) => own,
+            (None, true) => Box::new(Decompressor::new()),
+            (None, false) => pool.decompressor(),
+        }
+    }
+
+    fn put_back(
+        &mut self,
+        decompressor: Box<Decompressor>,
+        compressed: &mut Compressed,
+        whole: bool,
+        pool: &mut Pool,
+    ) {
+        if self.takeover {
+            self.own = Some(decompressor);
+        } else if whole {
+            pool.take_back_decompressor(decompressor);
+        } else {
+            compressed.decompressor = Some(decompressor);
+        }
+    }
+}
+
+impl Compressed {
+    /// Takes over a part of the payload data.
+    pub(in crate::proto) fn gather(&mut self, part: &[u8], mask: Option<MaskKey>) {
+        match mask {
+            Some(key) => _ = key.append(part, &mut self.gathered),
+            None => self.gathered.extend_from_slice(part),
+        }
+    }
+
+    /// Notes that all of it has come.
+    pub(in crate::proto) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Whether it is time to inflate: all of it has come, or so much that it is not kept compressed; or, `in_parts`,
+    /// anything.
+    pub(in crate::proto) fn is_waiting(&self, in_parts: bool) -> bool {
+        let least = if in_parts { 1 } else { GATHERED };
+        self.ended || self.held_back || self.gathered.len() - self.inflated >= least
+    }
+
+    /// Whether nothing can come out before more comes in.
+    fn is_drained(&self) -> bool {
+        !self.held_back && !self.ended && self.inflated == self.gathered.len()
+    }
+
+    /// Inflates into `message`, behind the first `filled` bytes; gives how much came out, and whether room is left, so that
+    /// nothing is held back.
+    fn inflate(
+        &mut self,
+        decompressor: &mut Decompressor,
+        message: &mut [u8],
+        filled: usize,
+    ) -> Result<(usize, bool), ProtocolError> {
+        let progress = decompressor.inflate(&self.gathered[self.inflated..], message, filled)?;
+        self.inflated += progress.consumed;
+        let left = filled + progress.produced < message.len();
+        self.held_back = !left;
+        if self.inflated == self.gathered.len() {
+            // Freed, for it may be long until more comes.
+            (self.gathered, self.inflated) = (Vec::new(), 0);
+        }
+        Ok((progress.produced, left))
+    }
+
+    /// How much room to make: text shrinks to a quarter or so.
+    fn room(&self) -> usize {
+        ((self.gathered.len() - self.inflated) * 4).clamp(LEAST_ROOM, MOST_ROOM)
+    }
+}

@@ -1,0 +1,202 @@
+//! What connections without context takeover share.
+
+use super::{
+    compressor::{Compressor, Shape},
+    decompressor::Decompressor,
+};
+
+/// How many compressors are kept, of one shape and of all: messages are compressed one after another, and only one that
+/// is sent in parts holds its compressor for longer.
+const KEPT_OF_A_SHAPE: usize = 4;
+const KEPT_COMPRESSORS: usize = 12;
+
+/// How many decompressors are kept: a message that comes in parts holds its own until it is whole.
+const KEPT_DECOMPRESSORS: usize = 4;
+
+/// The largest buffer that is kept.
+const KEPT_BUFFER: usize = 64 * 1024;
+
+/// The largest messages for which less is enough, and what that is: a message of no more bytes than a block holds, all
+/// of which the window reaches back over, comes out the same as from the largest tables. Those have to be cleared
+/// between messages, and a short message would pay for that more than for its own bytes.
+const SMALL: usize = (1 << 8) - 1;
+const SMALL_SHAPE: (u8, u8) = (2, 10);
+const MEDIUM: usize = (1 << 11) - 1;
+const MEDIUM_SHAPE: (u8, u8) = (5, 12);
+
+/// Compressors, decompressors and a buffer for the messages of one thread's connections.
+#[derive(Debug, Default)]
+pub(in crate::proto) struct Pool {
+    #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
+    compressors: Vec<Box<Compressor>>,
+    #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
+    decompressors: Vec<Box<Decompressor>>,
+    buffer: Vec<u8>,
+}
+
+impl Pool {
+    /// A compressor for one message of `len` bytes, or of unknown length, that remembers nothing and uses no more than
+    /// `most` allows.
+    pub(in crate::proto) fn compressor(&mut self, most: Shape, len: Option<usize>) -> Box<Compressor> {
+        let shape = shape_for(most, len);
+        // The last one that was given back: the caches may still hold it.
+        match self.compressors.iter().rposition(|kept| kept.shape() == shape) {
+            Some(index) => self.compressors.remove(index),
+            None => Box::new(Compressor::new(shape)),
+        }
+    }
+
+    /// Takes a compressor back, after a whole message or in the middle of one.
+    pub(in crate::proto) fn take_back_compressor(&mut self, mut compressor: Box<Compressor>) {
+        let shape = compressor.shape();
+        if self.compressors.iter().filter(|kept| kept.shape() == shape).count() == KEPT_OF_A_SHAPE {
+            return;
+        }
+        if self.compressors.len() == KEPT_COMPRESSORS {
+            self.compressors.remove(0); // idle for the longest time
+        }
+        compressor.reset();
+        self.compressors.push(compressor);
+    }
+
+    /// A decompressor that remembers nothing.
+    pub(in crate::proto) fn decompressor(&mut self) -> Box<Decompressor> {
+        self.decompressors.pop().unwrap_or_else(|| Box::new(Decompressor::new()))
+    }
+
+    /// Takes a decompressor back, whatever state it is in.
+    pub(in crate::proto) fn take_back_decompressor(&mut self, mut decompressor: Box<Decompressor>) {
+        if self.decompressors.len() < KEPT_DECOMPRESSORS {
+            decompressor.reset();
+            self.decompressors.push(decompressor);
+        }
+    }
+
+    /// An empty buffer.
+    pub(in crate::proto) fn buffer(&mut self) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        buffer
+    }
+
+    /// Takes a buffer back, and lends what is in it.
+    pub(super) fn lend(&mut self, buffer: Vec<u8>) -> &[u8] {
+        self.buffer = buffer;
+        &self.buffer
+    }
+
+    /// Takes a buffer back.
+    pub(in crate::proto) fn take_back_buffer(&mut self, mut buffer: Vec<u8>) {
+        if (self.buffer.capacity()..=KEPT_BUFFER).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.buffer = buffer;
+        }
+    }
+}
+
+/// The least that compresses a message of `len` bytes as well as `most` does.
+fn shape_for(most: Shape, len: Option<usize>) -> Shape {
+    let (memory_level, window_bits) = match len {
+        Some(0..=SMALL) => SMALL_SHAPE,
+        Some(..=MEDIUM) => MEDIUM_SHAPE,
+        _ => return most,
+    };
+    Shape {
+        memory_level: memory_level.min(most.memory_level),
+        window_bits: window_bits.min(most.window_bits),
+        ..most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Shape = Shape { level: 6, memory_level: 8, window_bits: 15 };
+
+    fn compress(pool: &mut Pool, most: Shape, message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut compressor = pool.compressor(most, Some(message.len()));
+        compressor.compress(message, true, &mut out);
+        pool.take_back_compressor(compressor);
+        out
+    }
+
+    /// `len` bytes of JSON.
+    fn json(len: usize) -> Vec<u8> {
+        let trades =
+            (0_u32..).map(|n| format!("{{\"s\":\"ABC\",\"p\":\"{}\"}},", n.wrapping_mul(2_654_435_769)));
+        trades.flat_map(String::into_bytes).take(len).collect()
+    }
+
+    #[test]
+    fn a_short_message_comes_out_the_same_as_from_the_largest_tables() {
+        let mut pool = Pool::default();
+        for len in [1, 100, SMALL, SMALL + 1, 1000, MEDIUM, MEDIUM + 1, 9000] {
+            for level in [1, 6, 9] {
+                let most = Shape { level, ..FULL };
+                let mut whole = Vec::new();
+                Compressor::new(most).compress(&json(len), true, &mut whole);
+                assert_eq!(compress(&mut pool, most, &json(len)), whole, "{len} bytes at level {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_used_than_was_agreed_to() {
+        let most = Shape { level: 1, memory_level: 1, window_bits: 9 };
+        for len in [None, Some(0), Some(SMALL), Some(MEDIUM), Some(usize::MAX)] {
+            assert_eq!(shape_for(most, len), most);
+        }
+    }
+
+    #[test]
+    fn what_is_lent_remembers_nothing() {
+        let mut pool = Pool::default();
+        let first = compress(&mut pool, FULL, b"Hello");
+        assert_eq!(compress(&mut pool, FULL, b"Hello"), first);
+        assert_eq!(pool.compressors.len(), 1);
+
+        let mut decompressor = pool.decompressor();
+        assert_eq!(decompressor.message(&first).as_deref(), Ok(&b"Hello"[..]));
+        pool.take_back_decompressor(decompressor);
+        assert!(pool.decompressor().message(b"\xF2\x00\x11\x00\x00").is_err());
+    }
+
+    #[test]
+    fn a_compressor_may_come_back_in_the_middle_of_a_message() {
+        let mut pool = Pool::default();
+        let mut compressor = pool.compressor(FULL, None);
+        compressor.compress(b"Hello", false, &mut Vec::new());
+        pool.take_back_compressor(compressor);
+        let mut out = Vec::new();
+        pool.compressor(FULL, None).compress(b"Hello", true, &mut out);
+        assert_eq!(out, b"\xF2\x48\xCD\xC9\xC9\x07\x00");
+    }
+
+    #[test]
+    fn as_many_are_kept_as_are_named_and_the_latest_ones() {
+        let mut pool = Pool::default();
+        for level in 1..=9 {
+            let lent: Vec<_> = (0..6).map(|_| pool.compressor(Shape { level, ..FULL }, None)).collect();
+            lent.into_iter().for_each(|compressor| pool.take_back_compressor(compressor));
+        }
+        let kept: Vec<_> = pool.compressors.iter().map(|kept| kept.shape().level).collect();
+        assert_eq!(kept, [7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9]);
+
+        let lent: Vec<_> = (0..6).map(|_| pool.decompressor()).collect();
+        lent.into_iter().for_each(|decompressor| pool.take_back_decompressor(decompressor));
+        assert_eq!(pool.decompressors.len(), KEPT_DECOMPRESSORS);
+    }
+
+    #[test]
+    fn the_largest_buffer_that_may_be_kept_is_kept_empty() {
+        let mut pool = Pool::default();
+        pool.take_back_buffer(vec![1; 1000]);
+        pool.take_back_buffer(vec![1; 10]);
+        pool.take_back_buffer(vec![1; KEPT_BUFFER + 1]);
+        let buffer = pool.buffer();
+        assert_eq!((buffer.len(), buffer.capacity()), (0, 1000));
+        assert_eq!(pool.buffer().capacity(), 0);
+    }
+}
