@@ -210,7 +210,8 @@ impl ReceivePath {
     ///
     /// # Errors
     /// The peer broke the protocol or a limit. What follows is ignored.
-    #[inline]
+    // Always: most input takes the short way, which is best not called.
+    #[inline(always)]
     pub fn receive<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
         match self.take_plain(input) {
             Some((consumed, message)) => Ok(Step { consumed, received: Some(Received::Message(message)) }),

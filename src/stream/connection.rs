@@ -163,6 +163,13 @@ impl<L: Line> Connection<L> {
             if let Some(item) = ready!(self.poll_buffered(cx, &mut pick)) {
                 return Poll::Ready(Ok(Some(item)));
             }
+            if self.receive.has_compressed() {
+                ready!(poll_budget(&mut self.frames, cx));
+                match self.inflate(&mut pick) {
+                    Some(item) => return Poll::Ready(Ok(Some(item))),
+                    None => continue,
+                }
+            }
             if self.finished {
                 return Poll::Ready(self.line.verdict(Verdict::tell).map_or(Ok(None), Err));
             }
@@ -197,26 +204,20 @@ impl<L: Line> Connection<L> {
         }
     }
 
-    /// Handles what was read, up to the next that `pick` picks; `None`: all of it is handled.
+    /// Handles what was read, up to the next that `pick` picks; `None`: all of it is handled, or something is to be inflated
+    /// first.
     #[inline]
     fn poll_buffered<T>(
         &mut self,
         cx: &mut Context<'_>,
         pick: &mut impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
-        loop {
-            if self.receive.has_compressed() {
-                ready!(poll_budget(&mut self.frames, cx));
-                let item = self.inflate(pick);
-                if item.is_some() {
-                    return Poll::Ready(item);
-                }
-                continue;
-            }
-            let Some(scratch) = &mut self.scratch else { return Poll::Ready(None) };
+        while let Some(scratch) = &mut self.scratch {
             ready!(poll_budget(&mut self.frames, cx));
             let mut item = None;
             match self.receive.receive(scratch.unread_mut()) {
+                // Something is to be inflated first.
+                Ok(Step { consumed: 0, .. }) => break,
                 Ok(Step { consumed, received }) => {
                     if let Some(received) = received {
                         let timers = self.timers.as_mut().map(Pin::as_mut);
@@ -245,6 +246,7 @@ impl<L: Line> Connection<L> {
                 return Poll::Ready(item);
             }
         }
+        Poll::Ready(None)
     }
 
     /// Inflates some of a compressed message; gives what comes of it, if `pick` picks it.
