@@ -181,34 +181,30 @@ impl From<Vec<u8>> for Message {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     pub(super) content: Content,
-    /// Whether it is to be compressed; `None`: if it is long enough.
-    #[cfg(feature = "deflate")]
-    pub(super) compress: Option<bool>,
+    pub(super) compression: Compression,
 }
 
 /// What is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
-    Message(Message),
+    Data(MessageKind, Bytes),
     Prepared(PreparedMessage),
-    /// A message whose payload data is compressed.
-    #[cfg(feature = "deflate")]
-    Compressed {
-        kind: MessageKind,
-        payload: Bytes,
-    },
+}
+
+/// Whether a message is compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "deflate"), allow(dead_code, reason = "there is no choice"))]
+pub(super) enum Compression {
+    /// As the settings say.
+    #[default]
+    Open,
+    Wanted,
+    Unwanted,
+    /// It is compressed already.
+    Done,
 }
 
 impl Outgoing {
-    #[inline]
-    fn new(content: Content) -> Self {
-        Self {
-            content,
-            #[cfg(feature = "deflate")]
-            compress: None,
-        }
-    }
-
     /// Says whether the message is to be compressed on a connection that agreed on that; where nothing is said, it is from
     /// [`threshold`](crate::Deflate::threshold) on.
     ///
@@ -224,7 +220,7 @@ impl Outgoing {
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn compress(mut self, wanted: bool) -> Self {
-        self.compress = Some(wanted);
+        self.compression = if wanted { Compression::Wanted } else { Compression::Unwanted };
         self
     }
 
@@ -232,10 +228,8 @@ impl Outgoing {
     #[inline]
     pub fn len(&self) -> usize {
         match &self.content {
-            Content::Message(message) => message.len(),
+            Content::Data(_, payload) => payload.len(),
             Content::Prepared(prepared) => prepared.len(),
-            #[cfg(feature = "deflate")]
-            Content::Compressed { payload, .. } => payload.len(),
         }
     }
 
@@ -248,13 +242,15 @@ impl Outgoing {
 impl<T: Into<Message>> From<T> for Outgoing {
     #[inline]
     fn from(message: T) -> Self {
-        Self::new(Content::Message(message.into()))
+        let message = message.into();
+        let content = Content::Data(message.kind(), message.into_bytes());
+        Self { content, compression: Compression::Open }
     }
 }
 
 impl From<PreparedMessage> for Outgoing {
     fn from(prepared: PreparedMessage) -> Self {
-        Self::new(Content::Prepared(prepared))
+        Self { content: Content::Prepared(prepared), compression: Compression::Open }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     header::{EncodedHeader, Header},
     lent::Lent,
     mask::MaskKey,
-    message::{Content, MessageKind, Outgoing},
+    message::{Compression, Content, MessageKind, Outgoing},
     opcode::Opcode,
     queue::{Frames, Queue, header},
     receive::Received,
@@ -429,9 +429,7 @@ impl Compressing {
 #[inline]
 fn push_message(outgoing: Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
     let (kind, rsv1, payload) = match (outgoing.content, mask) {
-        (Content::Message(message), _) => (message.kind(), false, message.into_bytes()),
-        #[cfg(feature = "deflate")]
-        (Content::Compressed { kind, payload }, _) => (kind, true, payload),
+        (Content::Data(kind, payload), _) => (kind, outgoing.compression == Compression::Done, payload),
         (Content::Prepared(prepared), Some(_)) => {
             (prepared.kind(), prepared.is_compressed(), prepared.into_payload())
         }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Role,
-    proto::message::{Content, Outgoing},
+    proto::message::{Compression, Content, MessageKind, Outgoing},
 };
 
 /// The smallest window that the library compresses with. Who agreed to a smaller one sends everything uncompressed, as
@@ -58,9 +58,13 @@ impl How {
         })
     }
 
-    /// Whether a message of this length is compressed, where the program leaves that open or does not.
-    fn wants(&self, len: usize, choice: Option<bool>) -> bool {
-        choice.unwrap_or(len >= self.threshold as usize)
+    /// Whether this message is to be compressed.
+    fn wants(&self, outgoing: &Outgoing) -> bool {
+        match outgoing.compression {
+            Compression::Open => outgoing.len() >= self.threshold as usize,
+            Compression::Wanted => true,
+            Compression::Unwanted | Compression::Done => false,
+        }
     }
 
     /// Compresses a message by itself; `None` where it would not be shorter.
@@ -73,21 +77,24 @@ impl How {
 
     /// A message as it goes out, where it is compressed by itself.
     pub(in crate::proto) fn outgoing_alone(&self, outgoing: Outgoing, pool: &mut Pool) -> Outgoing {
-        let Outgoing { content, compress } = outgoing;
-        let content = match content {
-            Content::Message(message) if self.wants(message.len(), compress) => {
-                match self.alone(message.as_bytes(), pool) {
-                    Some(payload) => Content::Compressed { kind: message.kind(), payload },
-                    None => Content::Message(message),
-                }
+        if !self.wants(&outgoing) {
+            return outgoing;
+        }
+        match outgoing.content {
+            Content::Data(kind, payload) => match self.alone(&payload, pool) {
+                Some(payload) => done(kind, payload),
+                None => Outgoing { content: Content::Data(kind, payload), ..outgoing },
+            },
+            Content::Prepared(prepared) => {
+                Outgoing { content: Content::Prepared(prepared.compressed(self, pool)), ..outgoing }
             }
-            Content::Prepared(prepared) if self.wants(prepared.len(), compress) => {
-                Content::Prepared(prepared.compressed(self, pool))
-            }
-            other => other,
-        };
-        Outgoing { content, compress }
+        }
     }
+}
+
+/// A message that is compressed.
+fn done(kind: MessageKind, payload: Bytes) -> Outgoing {
+    Outgoing { content: Content::Data(kind, payload), compression: Compression::Done }
 }
 
 impl Deflation {
@@ -102,11 +109,10 @@ impl Deflation {
             return self.how.outgoing_alone(outgoing, pool);
         }
         match &outgoing.content {
-            Content::Message(message) if self.how.wants(message.len(), outgoing.compress) => {
-                let payload = self.compress(message.as_bytes(), true, pool);
-                let content = Content::Compressed { kind: message.kind(), payload };
-                Outgoing { content, ..outgoing }
+            Content::Data(kind, payload) if self.how.wants(&outgoing) => {
+                done(*kind, self.compress(payload, true, pool))
             }
+            Content::Data(..) => outgoing,
             // It is compressed once, by itself, which a receiver that remembers more can inflate too. From then on the
             // receiver remembers what our compressor does not know of: so that begins anew.
             Content::Prepared(_) => {
@@ -118,7 +124,6 @@ impl Deflation {
                 }
                 outgoing
             }
-            _ => outgoing,
         }
     }
 
