@@ -21,36 +21,47 @@ const KEPT_WITH_BUFFERS: usize = 16;
 /// ```
 #[derive(Debug, Default)]
 pub struct Lent {
+    /// There once something was lent.
+    kept: Option<Box<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
     #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
     queues: Vec<Box<Queue>>,
-    /// There once something was compressed or inflated.
-    deflate: Option<Box<Pool>>,
+    deflate: Pool,
 }
 
 impl Lent {
     /// Nothing kept yet.
     pub const fn new() -> Self {
-        Self { queues: Vec::new(), deflate: None }
+        Self { kept: None }
     }
 
     /// What compresses and inflates.
     pub(super) fn deflate(&mut self) -> &mut Pool {
-        self.deflate.get_or_insert_default()
+        &mut self.kept().deflate
     }
 
     #[inline]
     pub(super) fn queue(&mut self) -> Box<Queue> {
-        self.queues.pop().unwrap_or_default()
+        self.kept().queues.pop().unwrap_or_default()
     }
 
     #[inline]
     pub(super) fn take_back(&mut self, mut queue: Box<Queue>) {
-        if self.queues.len() < KEPT {
+        let queues = &mut self.kept().queues;
+        if queues.len() < KEPT {
             queue.clear();
-            if self.queues.len() >= KEPT_WITH_BUFFERS {
+            if queues.len() >= KEPT_WITH_BUFFERS {
                 queue.drop_buffers();
             }
-            self.queues.push(queue);
+            queues.push(queue);
         }
+    }
+
+    #[inline]
+    fn kept(&mut self) -> &mut Kept {
+        self.kept.get_or_insert_default()
     }
 }

@@ -111,12 +111,6 @@ impl SendPath {
         self.queue.is_none() && self.deflation.is_none()
     }
 
-    /// Whether messages are compressed: to queue one then takes what is lent.
-    #[inline]
-    pub fn compresses(&self) -> bool {
-        self.deflation.is_some()
-    }
-
     /// How to compress messages before they are sent here, for who shares this with others and would not let them wait;
     /// `None` where nothing is compressed, or each message refers to those before it.
     pub fn compressing(&self) -> Option<Compressing> {
@@ -327,12 +321,6 @@ impl SendPath {
         let waiting = self.queued() + staged;
         waiting == 0
             || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer
-    }
-
-    /// Whether something is queued: a call that queues more then needs nothing lent.
-    #[inline]
-    pub fn is_borrowing(&self) -> bool {
-        self.queue.is_some()
     }
 
     /// Whether a ping may be queued: not many wait. They overtake what else is queued, and need no room there.
