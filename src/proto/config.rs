@@ -35,9 +35,11 @@ use super::deflate::Deflate;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The largest message that is received, in bytes of payload data over all its fragments. Beyond: 1009.
+    /// The largest message that is received, in bytes of payload data over all its fragments; of a compressed one, in bytes
+    /// that it inflates to. Beyond: 1009.
     pub max_message_size: usize,
-    /// The largest single frame that is received, in bytes of payload data. Beyond: 1009.
+    /// The largest single frame that is received, in bytes of payload data; one of a compressed message may be an eighth and
+    /// 64 bytes longer, for what does not shrink grows. Beyond: 1009.
     pub max_frame_size: usize,
     /// The most frames that one received message may have. Beyond: 1008.
     pub max_fragments: u32,
