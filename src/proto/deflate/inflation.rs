@@ -116,7 +116,7 @@ impl Inflation {
     ) -> Result<Option<Part<'a>>, ProtocolError> {
         let mut decompressor = self.decompressor(compressed, pool);
         let mut buffer = pool.buffer();
-        buffer.resize(MOST_ROOM, 0);
+        buffer.resize(compressed.room(), 0);
         let (produced, left) = compressed.inflate(&mut decompressor, &mut buffer, 0)?;
         buffer.truncate(produced);
         let last = left && compressed.ended;
