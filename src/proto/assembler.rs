@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     Config,
     decoder::Frame,
-    deflate::{Compressed, Inflation, Pool},
+    deflate::{Compressed, Inflation, Pool, most_compressed},
     error::ProtocolError,
     header::Header,
     mask::{MaskKey, Outlook, Payload, PayloadMut, whole_message},
@@ -141,8 +141,8 @@ impl Assembler {
     /// alone allocates nothing, and where the message is given in parts, or is compressed.
     pub(super) fn room(&mut self, frame: &Frame) -> Option<PayloadMut<'_>> {
         let outlook = self.outlook(frame);
-        let payload = &mut self.open.as_mut()?.payload;
-        (payload.len() > 0).then(|| payload.room(outlook))
+        let open = self.open.as_mut()?;
+        (open.compressed.is_none() && open.payload.len() > 0).then(|| open.payload.room(outlook))
     }
 
     /// Takes in what was read into [`room`](Self::room); says how much it was.
@@ -168,9 +168,18 @@ impl Assembler {
     /// Whether some of a message is to be inflated before more of it comes.
     #[inline]
     pub(super) fn has_compressed(&self) -> bool {
+        let limit = self.limits.message_size;
         self.open.as_ref().is_some_and(|open| {
-            open.compressed.as_ref().is_some_and(|compressed| compressed.is_waiting(open.parts.is_some()))
+            let in_parts = open.parts.is_some();
+            open.compressed.as_ref().is_some_and(|compressed| compressed.is_waiting(limit, in_parts))
         })
+    }
+
+    /// How much of the payload data that comes may be taken in at once.
+    #[inline]
+    pub(super) fn takes_at_once(&self) -> usize {
+        let compressed = self.open.as_ref().and_then(|open| open.compressed.as_ref());
+        compressed.map_or(usize::MAX, |compressed| compressed.gatherable(self.limits.message_size))
     }
 
     /// Inflates some of a message; gives what that makes whole.
@@ -256,9 +265,12 @@ impl Assembler {
         Ok(kind)
     }
 
-    /// Lets go of a message that will never be whole.
+    /// Lets go of a message that will never be whole: nothing more will come.
     pub(super) fn clear(&mut self) {
         self.open = None;
+        if let Some(inflation) = &mut self.inflation {
+            inflation.forget();
+        }
     }
 
     /// Ends a message of which nothing is kept.
@@ -328,9 +340,7 @@ impl Open {
 impl Limits {
     /// Judges a frame of a compressed message. What it makes of the message is judged when it is inflated.
     fn check_compressed(self, header: &Header) -> Result<(), ProtocolError> {
-        // What does not shrink grows, with the poorest of encoders by an eighth.
-        let most = self.frame_size.saturating_add(self.frame_size / 8 + 64);
-        if header.payload_len > most as u64 {
+        if header.payload_len > most_compressed(self.frame_size) as u64 {
             return Err(ProtocolError::FrameTooBig { limit: self.frame_size });
         }
         Ok(())

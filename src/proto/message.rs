@@ -220,7 +220,11 @@ impl Outgoing {
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn compress(mut self, wanted: bool) -> Self {
-        self.compression = if wanted { Compression::Wanted } else { Compression::Unwanted };
+        self.compression = match self.compression {
+            Compression::Done => Compression::Done,
+            _ if wanted => Compression::Wanted,
+            _ => Compression::Unwanted,
+        };
         self
     }
 

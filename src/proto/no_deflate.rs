@@ -35,6 +35,15 @@ impl Inflation {
     ) -> Result<Option<Part<'a>>, ProtocolError> {
         match *self {}
     }
+
+    pub(super) fn forget(&mut self) {
+        match *self {}
+    }
+}
+
+/// Of no message, as it is.
+pub(super) fn most_compressed(len: usize) -> usize {
+    len
 }
 
 #[derive(Debug)]
@@ -49,7 +58,11 @@ impl Compressed {
         match *self {}
     }
 
-    pub(super) fn is_waiting(&self, _: bool) -> bool {
+    pub(super) fn gatherable(&self, _: usize) -> usize {
+        match *self {}
+    }
+
+    pub(super) fn is_waiting(&self, _: usize, _: bool) -> bool {
         match *self {}
     }
 }
@@ -80,6 +93,10 @@ impl Deflation {
     }
 
     pub(super) fn abandon(&mut self, _: &mut Pool) {
+        match *self {}
+    }
+
+    pub(super) fn forget(&mut self) {
         match *self {}
     }
 

@@ -19,7 +19,8 @@ use super::{
 ///
 /// A server sends the same bytes to all of them, uncopied: cloning it and queueing it costs a reference count. A client
 /// has to mask each frame with a fresh key (RFC 6455 section 5.3), and so encodes it anew. For connections that agreed on
-/// compression it is compressed once for each set of parameters.
+/// compression it is compressed once for each set of parameters, by itself; where the messages of a connection refer to one
+/// another, those after it begin anew.
 ///
 /// ```
 /// use fullduplex::{Config, PreparedMessage, Role};
@@ -38,7 +39,7 @@ use super::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct PreparedMessage {
-    /// The compressed one, for connections that agreed on that.
+    /// Uncompressed, until a connection that agreed on compression makes it the other one for itself.
     frame: EncodedFrame,
     /// The compressed ones, for those who send it after this.
     #[cfg(feature = "deflate")]
@@ -98,6 +99,9 @@ impl PreparedMessage {
     /// The same message, compressed if that makes it shorter: once for all who compress alike.
     #[cfg(feature = "deflate")]
     pub(super) fn compressed(self, how: &How, pool: &mut Pool) -> Self {
+        if self.is_compressed() {
+            return self;
+        }
         let (kind, payload) = (self.kind(), &self.frame.0[self.frame.header_len()..]);
         match self.encodings.get(how, payload, pool, |payload| EncodedFrame::new(kind, true, payload)) {
             Some(frame) => Self { frame, ..self },

@@ -284,7 +284,8 @@ impl ReceivePath {
     }
 
     /// Inflates some of what is compressed, and gives what that makes whole: a message, or a part of one. To be called
-    /// while [`has_compressed`](Self::has_compressed) says so; it does no more at once than some 256 KiB.
+    /// while [`has_compressed`](Self::has_compressed) says so; at once it takes in no more than 16 KiB, and gives no more than some
+    /// 256 KiB.
     ///
     /// RFC 7692 section 7.2.2.
     ///
@@ -400,7 +401,8 @@ impl ReceivePath {
             self.assembler.begin_frame(&header)?;
         }
         let rest = &mut input[at..];
-        if header.payload_len > rest.len() as u64 {
+        let at_once = if control { usize::MAX } else { self.assembler.takes_at_once() };
+        if header.payload_len > rest.len().min(at_once) as u64 {
             self.control = None;
             let frame = self.decoder.begin_payload(&header);
             let (consumed, whole) = self.take_in_part(&frame, rest)?;
@@ -428,7 +430,8 @@ impl ReceivePath {
         frame: &Frame,
         input: &mut [u8],
     ) -> Result<(usize, Option<Whole>), ProtocolError> {
-        let len = frame.take(input.len());
+        let at_once = if frame.opcode.is_control() { usize::MAX } else { self.assembler.takes_at_once() };
+        let len = frame.take(input.len()).min(at_once);
         let part = &mut input[..len];
         let whole = if frame.opcode.is_control() {
             self.part_of_control(frame, part)?
@@ -515,6 +518,35 @@ mod tests {
         for first in [0xC0, 0xC8, 0xC9, 0xCA] {
             assert_eq!(receive(true, vec![first, 0]), Err(ProtocolError::ReservedBit));
         }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn compressed_payload_data_is_never_wanted_in_the_message_itself() {
+        use bytes::Buf;
+
+        use crate::{
+            Deflate,
+            proto::{Batch, SendPath},
+        };
+        let noise: Vec<u8> = (0..300_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        let settings = Deflate::new().context_takeover(true);
+        let (mut lent, mut batch) = (Lent::new(), Batch::new());
+        let mut send = SendPath::new(Role::Server, &Config::new()).with_deflate(settings, settings.into());
+        send.send(noise.clone().into(), MaskKey::default(), &mut lent).expect("open");
+        send.stage(&mut batch, &mut lent);
+        let mut wire = batch.copy_to_bytes(batch.remaining()).to_vec();
+        let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(settings.into());
+        let (mut at, mut message) = (0, None);
+        while message.is_none() {
+            let end = wire.len().min(at + (64 << 10));
+            at += path.receive(&mut wire[at..end]).expect("valid").consumed;
+            assert!(matches!(path.want(), Want::Scratch));
+            while path.has_compressed() && message.is_none() {
+                message = path.inflate(&mut lent).expect("valid").and_then(Received::into_message);
+            }
+        }
+        assert_eq!((at, message), (wire.len(), Some(noise.into())));
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl SendPath {
     /// path.send("na ".repeat(40).into(), MaskKey::default(), &mut lent)?;
     /// path.send(Outgoing::from("short"), MaskKey::default(), &mut lent)?;
     /// path.stage(&mut batch, &mut lent);
-    /// assert_eq!(batch.copy_to_bytes(batch.remaining()), &b"\xC1\x08\xCA\x4B\x54\xC8\xA3\x0B\x02\x00\x81\x05short"[..]);
+    /// assert_eq!(batch.copy_to_bytes(batch.remaining()), &b"\xC1\x08\xCA\x4B\x54\xC8\x1B\x08\x04\x00\x81\x05short"[..]);
     /// # Ok::<(), fullduplex::proto::SendError>(())
     /// ```
     #[cfg(feature = "deflate")]
@@ -295,6 +295,9 @@ impl SendPath {
         if let Some(queue) = self.queue.take() {
             lent.take_back(queue);
         }
+        if let Some(deflation) = &mut self.deflation {
+            deflation.forget();
+        }
     }
 
     /// Takes all of it, and leaves a way out on which nothing can be sent.
@@ -321,6 +324,12 @@ impl SendPath {
         let waiting = self.queued() + staged;
         waiting == 0
             || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer
+    }
+
+    /// Whether something is queued, and nothing is compressed: a call that queues more then needs nothing lent.
+    #[inline]
+    pub fn is_borrowing(&self) -> bool {
+        self.queue.is_some() && self.deflation.is_none()
     }
 
     /// Whether a ping may be queued: not many wait. They overtake what else is queued, and need no room there.

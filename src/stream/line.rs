@@ -21,7 +21,7 @@ use crate::{
 /// Receiving is written once, over this: [`Own`] is a connection in one piece, without a lock; a split one shares them
 /// with its senders.
 pub(super) trait Line {
-    /// Calls the way out, with a fresh masking key and what the thread lends.
+    /// Calls the way out, with a fresh masking key and, where it may need more than it has borrowed, what the thread lends.
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T;
 
     /// Queues the answer that is owed to what was received, if one is.
@@ -183,14 +183,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 }
 
-/// Calls the way out, with a fresh masking key and what the thread lends.
+/// Calls the way out, with a fresh masking key and, where it may need more than it has borrowed, what the thread lends.
 #[inline]
 pub(super) fn with_path<T>(
     send: &mut SendPath,
     call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T,
 ) -> T {
     let key = mask_key(send.role());
-    pool::with_lent(|lent| call(send, key, lent))
+    if send.is_borrowing() {
+        call(send, key, &mut Lent::new())
+    } else {
+        pool::with_lent(|lent| call(send, key, lent))
+    }
 }
 
 /// A fresh masking key for a client, from the thread's CSPRNG (RFC 6455 section 5.3); a server has no use for one.

@@ -20,7 +20,7 @@ pub struct Parts<S> {
 impl<S> WebSocket<S> {
     /// Takes the connection apart, without closing it.
     ///
-    /// A message that has come in part is lost. So is what the ends remember of earlier messages, where they agreed on
+    /// A message that has come in part is lost, or compressed and not inflated yet. So is what the ends remember of earlier messages, where they agreed on
     /// compression with context takeover: then nobody can go on.
     ///
     /// ```

@@ -253,11 +253,11 @@ mod tests {
             for (index, part) in parts.iter().enumerate() {
                 let mut out = Vec::new();
                 compressor.compress(part, index + 1 == parts.len(), &mut out);
-                filled += decompressor.inflate(&out, &mut inflated, filled).unwrap().produced;
+                filled += decompressor.inflate(&out, &mut inflated[filled..]).unwrap().produced;
                 sent += part.len();
                 prop_assert_eq!(&inflated[..filled], &message[..sent]);
             }
-            prop_assert_eq!(decompressor.finish(&inflated[..filled]), Ok(()));
+            prop_assert_eq!(decompressor.finish(), Ok(()));
         }
     }
 }

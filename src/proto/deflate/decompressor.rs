@@ -9,12 +9,6 @@ use super::TAIL;
 /// The largest window of DEFLATE. No smaller one is kept: a sender that agreed to one keeps to it, or only fares as if
 /// it had not.
 const WINDOW_BITS: u8 = 15;
-const WINDOW: usize = 1 << WINDOW_BITS;
-
-/// Bytes that final blocks may make a message carry over for free, and beyond that for each byte that came in: so that
-/// a message of nothing but final blocks cannot cost a window's copy for each of them.
-const CARRIED_FREE: u64 = 32 * WINDOW as u64;
-const CARRIED_PER_BYTE: u64 = 64;
 
 /// Inflates messages, as their payload data comes in and as far as there is room.
 ///
@@ -24,16 +18,12 @@ const CARRIED_PER_BYTE: u64 = 64;
 /// RFC 7692 section 7.2.2. A reference to before everything that was inflated, or further back than 32 KiB, is invalid.
 /// One that goes beyond a smaller window that was agreed to is not noticed: it gives what stood there.
 ///
-/// RFC 7692 section 7.2.3.4: a block may be marked as final, anywhere in a message. What follows may refer to what the
-/// message held before, as far as the caller still has it, and not to earlier messages.
+/// RFC 7692 section 7.2.3.4: a block may be marked as final, anywhere in a message. As in RFC 1951, the data is over then:
+/// what follows begins anew, and refers to nothing that came before.
 pub(crate) struct Decompressor {
     inflate: Inflate,
     /// Whether a final block has ended, and nothing of this message came after it.
     ended: bool,
-    /// How much of this message came in, as compressed.
-    taken: u64,
-    /// How much of it was carried over final blocks.
-    carried: u64,
 }
 
 /// What [`Decompressor::inflate`] did.
@@ -53,35 +43,27 @@ pub(crate) struct InvalidDeflate;
 impl Decompressor {
     /// Nothing came yet.
     pub(crate) fn new() -> Self {
-        Self { inflate: Inflate::new(false, WINDOW_BITS), ended: false, taken: 0, carried: 0 }
+        Self { inflate: Inflate::new(false, WINDOW_BITS), ended: false }
     }
 
-    /// Inflates `input` into `message`, behind the first `filled` bytes, which are what the message inflated to so far,
-    /// or the latest of it that the caller still has.
+    /// Inflates `input` into `out`.
     ///
     /// It stops when the input is used up, or the room. Where room is left, all that the input held has come out;
     /// where none is, more may be held back, and comes with the next call, which may have no input.
     ///
     /// # Errors
     /// The data is invalid, whatever may follow.
-    pub(crate) fn inflate(
-        &mut self,
-        input: &[u8],
-        message: &mut [u8],
-        filled: usize,
-    ) -> Result<Progress, InvalidDeflate> {
+    pub(crate) fn inflate(&mut self, input: &[u8], out: &mut [u8]) -> Result<Progress, InvalidDeflate> {
         let mut done = Progress::default();
         loop {
-            let end = filled + done.produced;
             let (step, status) =
-                self.step(&input[done.consumed..], &mut message[end..], InflateFlush::NoFlush)?;
+                self.step(&input[done.consumed..], &mut out[done.produced..], InflateFlush::NoFlush)?;
             done.consumed += step.consumed;
             done.produced += step.produced;
-            let end = filled + done.produced;
             if status == Status::StreamEnd {
-                self.begin_again(&message[..end])?;
+                self.begin_again();
             }
-            if done.consumed == input.len() || end == message.len() {
+            if done.consumed == input.len() || done.produced == out.len() {
                 return Ok(done);
             }
             // Neither the input nor the room is used up, which is how a final block is left, and input beyond 4 GiB.
@@ -91,16 +73,16 @@ impl Decompressor {
         }
     }
 
-    /// Ends the message, all of which was inflated to `message`, with room left: the next one may begin.
+    /// Ends the message, all of which was inflated, with room left: the next one may begin.
     ///
     /// # Errors
     /// The message breaks off, or what it ends with is not what the sender of a whole message leaves.
-    pub(crate) fn finish(&mut self, message: &[u8]) -> Result<(), InvalidDeflate> {
+    pub(crate) fn finish(&mut self) -> Result<(), InvalidDeflate> {
         // RFC 7692 section 7.2.3.4 wants one more byte behind a final block. Without it too, nothing is missing.
         if !self.ended {
-            self.take_tail(message)?;
+            self.take_tail()?;
         }
-        (self.ended, self.taken, self.carried) = (false, 0, 0);
+        self.ended = false;
         Ok(())
     }
 
@@ -108,11 +90,11 @@ impl Decompressor {
     pub(crate) fn reset(&mut self) {
         // This also sets the window to 15 bits, as it was.
         self.inflate.reset(false);
-        (self.ended, self.taken, self.carried) = (false, 0, 0);
+        self.ended = false;
     }
 
     /// Takes in the four bytes that the sender cut off.
-    fn take_tail(&mut self, message: &[u8]) -> Result<(), InvalidDeflate> {
+    fn take_tail(&mut self) -> Result<(), InvalidDeflate> {
         // RFC 7692 section 7.2.2: with them a block ends, an empty one. A fifth byte, which must be left over, and room,
         // which must stay, tell that from a block that goes on, and swallows them. (Were they the length of a block
         // that began too early, the fifth is no length's complement.)
@@ -124,20 +106,16 @@ impl Decompressor {
         }
         // The empty block may have been marked as final: then this comes to the end, and else it does nothing.
         let (_, status) = self.step(&[], &mut room, InflateFlush::NoFlush)?;
-        if status == Status::StreamEnd { self.begin_again(message) } else { Ok(()) }
+        if status == Status::StreamEnd {
+            self.begin_again();
+        }
+        Ok(())
     }
 
     /// Goes on after a final block.
-    fn begin_again(&mut self, message: &[u8]) -> Result<(), InvalidDeflate> {
-        self.inflate.reset(false);
+    fn begin_again(&mut self) {
+        self.reset();
         self.ended = true;
-        let window = &message[message.len().saturating_sub(WINDOW)..];
-        let carried = self.carried + window.len() as u64;
-        if carried <= CARRIED_FREE + self.taken * CARRIED_PER_BYTE {
-            self.carried = carried;
-            self.inflate.set_dictionary(window).map_err(|_| InvalidDeflate)?;
-        }
-        Ok(())
     }
 
     fn step(
@@ -149,7 +127,6 @@ impl Decompressor {
         let (taken, put) = (self.inflate.total_in(), self.inflate.total_out());
         let status = self.inflate.decompress(input, out, flush).map_err(|_| InvalidDeflate)?;
         let consumed = self.inflate.total_in() - taken;
-        self.taken += consumed;
         self.ended &= consumed == 0;
         let produced = (self.inflate.total_out() - put) as usize;
         Ok((Progress { consumed: consumed as usize, produced }, status))
@@ -181,7 +158,7 @@ impl Decompressor {
         loop {
             message.resize(filled + room, 0);
             let end = payload.len().min(consumed.saturating_add(input));
-            let step = self.inflate(&payload[consumed..end], &mut message, filled)?;
+            let step = self.inflate(&payload[consumed..end], &mut message[filled..])?;
             assert!(step.consumed <= end - consumed && step.produced <= room);
             consumed += step.consumed;
             filled += step.produced;
@@ -189,7 +166,7 @@ impl Decompressor {
                 assert_eq!(consumed, end, "room is left, and input too");
                 if consumed == payload.len() {
                     message.truncate(filled);
-                    return self.finish(&message).map(|()| message);
+                    return self.finish().map(|()| message);
                 }
             }
         }
@@ -232,11 +209,11 @@ mod tests {
     fn a_block_may_be_cut_into_fragments() {
         let mut decompressor = Decompressor::new();
         let mut message = [0; 8];
-        let first = decompressor.inflate(b"\xF2\x48\xCD", &mut message, 0).unwrap();
-        let second = decompressor.inflate(b"\xC9\xC9\x07\x00", &mut message, first.produced).unwrap();
+        let first = decompressor.inflate(b"\xF2\x48\xCD", &mut message).unwrap();
+        let second = decompressor.inflate(b"\xC9\xC9\x07\x00", &mut message[first.produced..]).unwrap();
         let len = first.produced + second.produced;
         assert_eq!(&message[..len], b"Hello");
-        assert_eq!(decompressor.finish(&message[..len]), Ok(()));
+        assert_eq!(decompressor.finish(), Ok(()));
     }
 
     /// RFC 7692 section 7.2.3.2.
@@ -293,15 +270,15 @@ mod tests {
         assert_eq!(decompressor.message(b""), Err(InvalidDeflate));
     }
 
-    /// RFC 7692 section 7.2.1: the next block follows.
     #[test]
-    fn what_follows_a_final_block_may_refer_to_what_the_message_held_before() {
+    fn what_follows_a_final_block_refers_to_nothing_before_it() {
         let mut decompressor = Decompressor::new();
-        let payload = [FINAL_HELLO, FINAL_HELLO, b"\xF2\x00\x11\x00\x00"].concat();
-        inflates(&mut decompressor, &payload, b"HelloHelloHello");
-        inflates(&mut decompressor, b"\xF2\x00\x11\x00\x00", b"Hello");
-        inflates(&mut decompressor, b"\x01", b"");
-        assert_eq!(decompressor.message(b"\xF2\x00\x11\x00\x00"), Err(InvalidDeflate), "lost by then");
+        inflates(&mut decompressor, &[FINAL_HELLO, FINAL_HELLO, b"\x00"].concat(), b"HelloHello");
+        let refers = b"\xF2\x00\x11\x00\x00";
+        assert_eq!(decompressor.message(&[FINAL_HELLO, refers].concat()), Err(InvalidDeflate));
+        decompressor.reset();
+        inflates(&mut decompressor, FINAL_HELLO, b"Hello");
+        assert_eq!(decompressor.message(refers), Err(InvalidDeflate));
     }
 
     /// RFC 7692 section 7.2.3.5.
@@ -358,11 +335,11 @@ mod tests {
         let mut decompressor = Decompressor::new();
         let mut message = [0; 6];
         let payload = compress(b"Hello");
-        let done = decompressor.inflate(&payload, &mut message[..5], 0).unwrap();
+        let done = decompressor.inflate(&payload, &mut message[..5]).unwrap();
         assert_eq!(done.produced, 5);
-        let done = decompressor.inflate(&payload[done.consumed..], &mut message, 5).unwrap();
+        let done = decompressor.inflate(&payload[done.consumed..], &mut message[5..]).unwrap();
         assert_eq!(done.produced, 0);
-        assert_eq!(decompressor.finish(&message[..5]), Ok(()));
+        assert_eq!(decompressor.finish(), Ok(()));
     }
 
     #[test]
@@ -380,7 +357,7 @@ mod tests {
             }
             let mut rest = &part[..];
             loop {
-                let done = decompressor.inflate(rest, &mut room, 0).unwrap();
+                let done = decompressor.inflate(rest, &mut room).unwrap();
                 rest = &rest[done.consumed..];
                 inflated += done.produced as u64;
                 if done.produced < room.len() {
@@ -389,22 +366,14 @@ mod tests {
             }
         }
         assert_eq!(inflated, 1 << 30);
-        assert_eq!(decompressor.inflate(b"\x00", &mut room, 0), Ok(Progress { consumed: 1, produced: 0 }));
-        assert_eq!(decompressor.finish(&[]), Ok(()));
+        assert_eq!(decompressor.inflate(b"\x00", &mut room), Ok(Progress { consumed: 1, produced: 0 }));
+        assert_eq!(decompressor.finish(), Ok(()));
     }
 
     #[test]
-    fn beyond_their_allowance_final_blocks_carry_nothing_over() {
-        let message: Vec<u8> = (0..WINDOW).flat_map(|n| (n as u16).to_le_bytes()).take(WINDOW).collect();
-        let mut payload = Vec::new();
-        compressor().compress(&message, false, &mut payload);
-        let mut decompressor = Decompressor::new();
-        let mut inflated = vec![0; WINDOW + 1];
-        let done = decompressor.inflate(&payload, &mut inflated, 0).unwrap();
-        let empty = b"\x03\x00".repeat(1 << 20);
-        decompressor.inflate(&empty, &mut inflated, done.produced).unwrap();
-        let allowance = CARRIED_FREE + CARRIED_PER_BYTE * decompressor.taken;
-        assert!((1..=allowance).contains(&decompressor.carried), "{}", decompressor.carried);
+    fn a_million_final_blocks_are_inflated_one_by_one() {
+        let done = Decompressor::new().inflate(&b"\x03\x00".repeat(1 << 20), &mut [0]);
+        assert_eq!(done, Ok(Progress { consumed: 2 << 20, produced: 0 }));
     }
 
     /// Bytes that begin like a message more often than chance makes them.

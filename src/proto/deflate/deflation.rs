@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     compressor::{Compressor, Shape},
     params::DeflateParams,
-    pool::Pool,
+    pool::{KEPT_BUFFER, Pool},
     settings::Deflate,
 };
 use crate::{
@@ -83,7 +83,10 @@ impl How {
         match outgoing.content {
             Content::Data(kind, payload) => match self.alone(&payload, pool) {
                 Some(payload) => done(kind, payload),
-                None => Outgoing { content: Content::Data(kind, payload), ..outgoing },
+                // It need not be tried again.
+                None => {
+                    Outgoing { content: Content::Data(kind, payload), compression: Compression::Unwanted }
+                }
             },
             Content::Prepared(prepared) => {
                 Outgoing { content: Content::Prepared(prepared.compressed(self, pool)), ..outgoing }
@@ -162,6 +165,11 @@ impl Deflation {
         }
     }
 
+    /// Forgets what was said: nothing more will be sent.
+    pub(in crate::proto) fn forget(&mut self) {
+        self.own = None;
+    }
+
     /// How to compress outside of this, which works where each message is compressed by itself.
     pub(in crate::proto) fn alone(&self) -> Option<How> {
         (!self.how.takeover).then_some(self.how)
@@ -172,6 +180,9 @@ impl Deflation {
 fn compress(compressor: &mut Compressor, data: &[u8], last: bool, pool: &mut Pool) -> Bytes {
     let mut buffer = pool.buffer();
     compressor.compress(data, last, &mut buffer);
+    if buffer.capacity() > KEPT_BUFFER {
+        return buffer.into();
+    }
     let compressed = Bytes::copy_from_slice(&buffer);
     pool.take_back_buffer(buffer);
     compressed

@@ -20,6 +20,17 @@ use crate::{
 /// that much, and only one that is longer a decompressor, which is larger.
 const GATHERED: usize = 16 << 10;
 
+/// How much is gathered of a message that is to be no longer than `limit`.
+fn gathered(limit: usize) -> usize {
+    most_compressed(limit).min(GATHERED)
+}
+
+/// How long a message of this length gets at most when it is compressed: what does not shrink grows, with the poorest of
+/// encoders by an eighth.
+pub(in crate::proto) fn most_compressed(len: usize) -> usize {
+    len.saturating_add(len / 8 + 64)
+}
+
 /// What one call inflates at most, more or less: a bomb takes many calls, and between them others have their turn.
 const STRIDE: usize = 256 << 10;
 
@@ -91,14 +102,14 @@ impl Inflation {
         let mut whole = false;
         while !whole && !compressed.is_drained() && payload.len() < stop {
             // One byte beyond the limit, to see whether there is one.
-            let room = compressed.room().min(limit.saturating_sub(payload.len()).saturating_add(1));
+            let most = limit.saturating_add(1);
             let left =
-                payload.fill(room, |bytes, filled| compressed.inflate(&mut decompressor, bytes, filled))?;
+                payload.fill(compressed.room(), most, |out| compressed.inflate(&mut decompressor, out))?;
             if payload.len() > limit {
                 return Err(ProtocolError::MessageTooBig { limit: limit as u64 });
             }
             if left && compressed.ended {
-                decompressor.finish(payload.as_bytes())?;
+                decompressor.finish()?;
                 whole = true;
             }
         }
@@ -117,16 +128,21 @@ impl Inflation {
         let mut decompressor = self.decompressor(compressed, pool);
         let mut buffer = pool.buffer();
         buffer.resize(compressed.room(), 0);
-        let (produced, left) = compressed.inflate(&mut decompressor, &mut buffer, 0)?;
+        let (produced, left) = compressed.inflate(&mut decompressor, &mut buffer)?;
         buffer.truncate(produced);
         let last = left && compressed.ended;
         if last {
-            decompressor.finish(&buffer)?;
+            decompressor.finish()?;
         }
         payload.pass(&mut buffer, None)?;
         self.put_back(decompressor, compressed, last, pool);
         let (kind, payload) = (payload.kind(), pool.lend(buffer));
         Ok((produced > 0 || last).then_some(Part { kind, payload, last }))
+    }
+
+    /// Forgets what the peer said: nothing more will come.
+    pub(in crate::proto) fn forget(&mut self) {
+        self.own = None;
     }
 
     fn decompressor(&mut self, compressed: &mut Compressed, pool: &mut Pool) -> Box<Decompressor> {
@@ -155,7 +171,12 @@ impl Inflation {
 }
 
 impl Compressed {
-    /// Takes over a part of the payload data.
+    /// How much more may be gathered, of a message that is to be no longer than `limit`.
+    pub(in crate::proto) fn gatherable(&self, limit: usize) -> usize {
+        gathered(limit).saturating_sub(self.gathered.len())
+    }
+
+    /// Takes over a part of the payload data, of what is [gatherable](Self::gatherable).
     pub(in crate::proto) fn gather(&mut self, part: &[u8], mask: Option<MaskKey>) {
         match mask {
             Some(key) => _ = key.append(part, &mut self.gathered),
@@ -170,9 +191,9 @@ impl Compressed {
 
     /// Whether it is time to inflate: all of it has come, or so much that it is not kept compressed; or, `in_parts`,
     /// anything.
-    pub(in crate::proto) fn is_waiting(&self, in_parts: bool) -> bool {
-        let least = if in_parts { 1 } else { GATHERED };
-        self.ended || self.held_back || self.gathered.len() - self.inflated >= least
+    pub(in crate::proto) fn is_waiting(&self, limit: usize, in_parts: bool) -> bool {
+        let least = if in_parts { 1 } else { gathered(limit) };
+        self.ended || self.held_back || self.inflated > 0 || self.gathered.len() >= least
     }
 
     /// Whether nothing can come out before more comes in.
@@ -180,17 +201,15 @@ impl Compressed {
         !self.held_back && !self.ended && self.inflated == self.gathered.len()
     }
 
-    /// Inflates into `message`, behind the first `filled` bytes; gives how much came out, and whether room is left, so that
-    /// nothing is held back.
+    /// Inflates into `out`; gives how much came out, and whether room is left, so that nothing is held back.
     fn inflate(
         &mut self,
         decompressor: &mut Decompressor,
-        message: &mut [u8],
-        filled: usize,
+        out: &mut [u8],
     ) -> Result<(usize, bool), ProtocolError> {
-        let progress = decompressor.inflate(&self.gathered[self.inflated..], message, filled)?;
+        let progress = decompressor.inflate(&self.gathered[self.inflated..], out)?;
         self.inflated += progress.consumed;
-        let left = filled + progress.produced < message.len();
+        let left = progress.produced < out.len();
         self.held_back = !left;
         if self.inflated == self.gathered.len() {
             // Freed, for it may be long until more comes.

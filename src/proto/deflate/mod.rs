@@ -14,7 +14,7 @@ mod settings;
 
 pub(super) use deflation::{Deflation, How};
 pub(super) use encodings::Encodings;
-pub(super) use inflation::{Compressed, Inflation};
+pub(super) use inflation::{Compressed, Inflation, most_compressed};
 pub use params::DeflateParams;
 pub(crate) use params::{
     CLIENT_MAX_WINDOW_BITS, CLIENT_NO_CONTEXT_TAKEOVER, MAX_WINDOW_BITS, NAME, SERVER_MAX_WINDOW_BITS,

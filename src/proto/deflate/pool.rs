@@ -14,11 +14,11 @@ const KEPT_COMPRESSORS: usize = 12;
 const KEPT_DECOMPRESSORS: usize = 4;
 
 /// The largest buffer that is kept.
-const KEPT_BUFFER: usize = 64 * 1024;
+pub(super) const KEPT_BUFFER: usize = 64 * 1024;
 
 /// The largest messages for which less is enough, and what that is: a message of no more bytes than a block holds, all
-/// of which the window reaches back over, comes out the same as from the largest tables. Those have to be cleared
-/// between messages, and a short message would pay for that more than for its own bytes.
+/// of which the window reaches back over, comes out the same as from the largest tables. Those are cleared in part between
+/// messages, and take room in the caches, and a short message would pay for that more than for its own bytes.
 const SMALL: usize = (1 << 8) - 1;
 const SMALL_SHAPE: (u8, u8) = (2, 10);
 const MEDIUM: usize = (1 << 11) - 1;

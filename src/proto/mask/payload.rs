@@ -79,18 +79,24 @@ impl Payload {
         self.validate(ascii)
     }
 
-    /// Makes room at the end, up to where `fill` writes behind what is there: it gives how much that was, and something
-    /// more.
+    /// Makes room at the end, for no more than makes `most` in all, and has it filled: `fill` gives how much it wrote, and
+    /// something more.
     #[cfg(feature = "deflate")]
     pub(crate) fn fill<T, E: From<InvalidUtf8>>(
         &mut self,
         room: usize,
-        fill: impl FnOnce(&mut [u8], usize) -> Result<(usize, T), E>,
+        most: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(usize, T), E>,
     ) -> Result<T, E> {
         self.forget_pending();
         let filled = self.ready;
-        self.bytes.resize(filled + room, 0);
-        let (len, more) = fill(&mut self.bytes, filled)?;
+        let end = filled.saturating_add(room).min(most);
+        if end > self.bytes.capacity() {
+            // What has come at most doubles.
+            self.bytes.reserve_exact(end.max(filled.saturating_mul(2).min(most)) - filled);
+        }
+        self.bytes.resize(end, 0);
+        let (len, more) = fill(&mut self.bytes[filled..])?;
         self.bytes.truncate(filled + len);
         self.validate(false)?;
         Ok(more)
@@ -151,12 +157,6 @@ impl Payload {
     /// Whether what has come ends with a whole code point, if it is text.
     pub(crate) fn is_complete(&self) -> bool {
         self.utf8.is_none_or(|utf8| utf8.is_complete())
-    }
-
-    /// What is kept.
-    #[cfg(feature = "deflate")]
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.ready]
     }
 
     /// How many bytes are kept.

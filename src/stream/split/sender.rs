@@ -56,7 +56,7 @@ impl Sender {
     /// # Cancel safety
     /// The message is queued whole or not at all; [`reserve`](Self::reserve) tells which.
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), Error> {
-        let target = self.feed_through(message.into()).await?;
+        let target = self.feed_and(message.into(), |target| target).await?;
         self.flush_through(target).await
     }
 
@@ -72,8 +72,7 @@ impl Sender {
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
     pub fn feed(&self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
-        let feed = self.feed_through(message.into());
-        async move { feed.await.map(|_target| ()) }
+        self.feed_and(message.into(), |_target| ())
     }
 
     /// Waits until all that was queued when it was called is written and the stream is flushed.
@@ -198,14 +197,22 @@ impl Sender {
         Ok(self.shared.with_send(0, |send, key, lent| send.close(frame, key, lent))?)
     }
 
-    /// Waits for room, and queues a message; gives up to where a flush of it has to get.
-    async fn feed_through(&self, outgoing: Outgoing) -> Result<u64, Error> {
-        let need = self.shared.need(outgoing.len());
-        // It gives nothing while others wait.
-        match self.shared.room().try_acquire_many(need) {
-            Ok(room) => self.queue(&mut Some(outgoing), room).map_err(|error| self.shared.error(error)),
-            // Boxed, so that the tasks of those who need not wait are small.
-            Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
+    /// Waits for room, and queues a message; tells `done` up to where a flush of it has to get.
+    #[allow(clippy::manual_async_fn, reason = "an async fn keeps the message twice")]
+    fn feed_and<T>(
+        &self,
+        outgoing: Outgoing,
+        done: impl FnOnce(u64) -> T,
+    ) -> impl Future<Output = Result<T, Error>> {
+        async move {
+            let need = self.shared.need(outgoing.len());
+            // It gives nothing while others wait.
+            let queued = match self.shared.room().try_acquire_many(need) {
+                Ok(room) => self.queue(&mut Some(outgoing), room).map_err(|error| self.shared.error(error)),
+                // Boxed, so that the tasks of those who need not wait are small.
+                Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
+            };
+            queued.map(done)
         }
     }
 
@@ -286,6 +293,9 @@ impl Sender {
         let target = self.shared.with_open(room.num_permits(), |send, key, lent| {
             // The room is given back by whoever writes the message.
             room.forget();
+            if send.is_message_open() {
+                return Err(SendError::MessageOpen);
+            }
             let outgoing = outgoing.take();
             compressed.or(outgoing).map_or(Ok(()), |outgoing| send.send(outgoing, key, lent))
         })?;

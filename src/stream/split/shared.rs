@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
@@ -181,6 +182,7 @@ impl Source for Locked<'_> {
         state.flushed = state.staged_through;
         let staged = Source::stage(&mut state.send, batch);
         state.staged_through = state.fed - state.send.queued_in_order() as u64;
+        state.staged = batch.as_ref().map_or(0, |batch| batch.remaining());
         staged
     }
 
@@ -316,7 +318,13 @@ impl<T: Transmit + ?Sized> Shared<T> {
         state.overtaking = state.send.queued() - state.send.queued_in_order();
         state.held += room;
         let (closing, target) = (state.send.is_close_sent(), state.fed);
+        // What was compressed meanwhile takes less than was acquired for it.
+        let released = state.release();
         drop(state);
+        if released > 0 {
+            self.room.add_permits(released);
+            self.wake_for_room();
+        }
         if closing && !self.room.is_closed() {
             self.close();
         }
