@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     machine,
-    peers::{Manner, Peer},
+    peers::{Manner, Peer, Takeover},
 };
 
 #[derive(Debug)]
@@ -31,6 +31,10 @@ pub enum Job {
     Count(Manner),
     Open,
     Broadcast(usize),
+    /// Echo compressed messages.
+    Compressed(Takeover, Manner),
+    /// The same, allocated bytes counted.
+    CountCompressed(Takeover, Manner),
 }
 
 impl Child {
@@ -42,6 +46,12 @@ impl Child {
             Job::Count(manner) => command.args(["--count", "--manner", name(manner)]),
             Job::Open => command.arg("--open"),
             Job::Broadcast(connections) => command.args(["--broadcast", &connections.to_string()]),
+            Job::Compressed(takeover, manner) => {
+                command.args(["--compressed", of(takeover), "--manner", name(manner)])
+            }
+            Job::CountCompressed(takeover, manner) => {
+                command.args(["--count", "--compressed", of(takeover), "--manner", name(manner)])
+            }
         };
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = process.stdin.take().context("no standard input")?;
@@ -91,5 +101,12 @@ fn name(manner: Manner) -> &'static str {
     match manner {
         Manner::Best => "best",
         Manner::Plain => "plain",
+    }
+}
+
+fn of(takeover: Takeover) -> &'static str {
+    match takeover {
+        Takeover::None => "none",
+        Takeover::Server => "server",
     }
 }

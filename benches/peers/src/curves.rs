@@ -91,7 +91,7 @@ fn colour(at: usize, column: &Column) -> &'static str {
         Standing::Ours if column.name == "fullduplex" => "#c2410c",
         Standing::Ours => "#fb923c",
         Standing::Peer => COLOURS[at % COLOURS.len()],
-        Standing::Baseline => "#94a3b8",
+        Standing::Baseline | Standing::Apart => "#94a3b8",
     }
 }
 

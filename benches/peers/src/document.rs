@@ -53,7 +53,8 @@ fn put_rules(out: &mut String) {
         "All have the same runtime (tokio, one thread), accept loop, `TCP_NODELAY`, allocator (the system's), compiler \
          flags and profile (release, fat LTO, one codegen unit), and the defaults of their own configuration, unless the \
          column's line says otherwise. The load generator uses no WebSocket library; it checks the first answer of each \
-         connection byte for byte, and the length of all others. In memory, the first message is checked so. uWebSockets \
+         connection byte for byte, and the length of all others; compressed ones it inflates for that, and of the others \
+         it sees that they are compressed. In memory, the first message is checked so. uWebSockets \
          is C++ and not on crates.io: it is not measured here.\n",
     );
 }

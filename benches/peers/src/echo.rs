@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tokio::{task::LocalSet, time::sleep};
+use tokio::{
+    task::{JoinHandle, LocalSet, spawn_local},
+    time::sleep,
+};
 
 use crate::{
     child::{Child, Job},
@@ -130,17 +133,28 @@ pub async fn measure(
     let windows = Rc::new(Cell::new(0_u64));
     let mut tasks = Vec::new();
     for connection in connections {
-        tasks.push(tokio::task::spawn_local(repeat(connection, window.clone(), windows.clone())));
+        tasks.push(spawn_local(repeat(connection, window.clone(), windows.clone())));
     }
+    observe(settings, &child, tasks, &windows, window.messages).await
+}
+
+/// Measures the server while these tasks count their windows, each of so many messages; then ends them.
+pub async fn observe(
+    settings: &Settings,
+    child: &Child,
+    tasks: Vec<JoinHandle<Result<()>>>,
+    windows: &Cell<u64>,
+    messages: usize,
+) -> Result<Sample> {
     sleep(settings.warm_up).await;
     let (begin, cpu, done) = (Instant::now(), child.cpu_time()?, windows.get());
-    let enough = FEWEST * count as u64;
+    let enough = FEWEST * tasks.len() as u64;
     while begin.elapsed() < settings.measured || (windows.get() - done < enough && begin.elapsed() < PATIENCE)
     {
         sleep(settings.measured / 8).await;
     }
     let (elapsed, cpu) = (begin.elapsed(), child.cpu_time()?.saturating_sub(cpu));
-    let messages = (windows.get() - done) * window.messages as u64;
+    let messages = (windows.get() - done) * messages as u64;
     for task in tasks {
         // One that has ended has failed.
         if task.is_finished() {

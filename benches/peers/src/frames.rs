@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 
+/// The bit of a compressed message's first frame (RFC 7692 section 6).
+pub const RSV1: u8 = 0x40;
+
 /// The kinds of payload data that are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -47,6 +50,13 @@ pub fn put_masked(wire: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
     put_header(wire, kind, payload.len(), 0x80);
     wire.extend_from_slice(&key);
     wire.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+}
+
+/// Appends a frame with compressed text, as a client sends it.
+pub fn put_compressed(wire: &mut Vec<u8>, payload: &[u8]) {
+    let begin = wire.len();
+    put_masked(wire, Kind::Ascii, payload);
+    wire[begin] |= RSV1;
 }
 
 /// Appends a frame as a server sends it.

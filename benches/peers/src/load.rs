@@ -44,26 +44,7 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Result<Self> {
-        let opened = timeout(PATIENCE, Self::try_open(address)).await;
-        opened.context("no answer to the opening handshake")?
-    }
-
-    async fn try_open(address: SocketAddr) -> Result<Self> {
-        let mut tcp = TcpStream::connect(address).await?;
-        tcp.set_nodelay(true)?;
-        // Reset at its end: else the ports of closed connections would be taken for a minute.
-        tcp.set_zero_linger()?;
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        tcp.write_all(request.as_bytes()).await?;
-        let mut head = Vec::with_capacity(512);
-        while !head.ends_with(b"\r\n\r\n") {
-            ensure!(tcp.read_buf(&mut head).await? > 0, "the server hung up in the opening handshake");
-        }
-        let head = String::from_utf8(head)?;
-        ensure!(head.starts_with("HTTP/1.1 101 ") && head.contains(ACCEPT), "refused: {head}");
+        let (tcp, _) = open_tcp(address, None).await?;
         Ok(Self { tcp, room: Vec::new() })
     }
 
@@ -147,6 +128,33 @@ impl Connection {
     pub fn forget_room(&mut self) {
         self.room = Vec::new();
     }
+}
+
+/// A connection, its opening handshake done and checked, with an offer of an extension or without; and the head of the
+/// response.
+pub async fn open_tcp(address: SocketAddr, offer: Option<&str>) -> Result<(TcpStream, String)> {
+    let opened = timeout(PATIENCE, try_open_tcp(address, offer)).await;
+    opened.context("no answer to the opening handshake")?
+}
+
+async fn try_open_tcp(address: SocketAddr, offer: Option<&str>) -> Result<(TcpStream, String)> {
+    let mut tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    // Reset at its end: else the ports of closed connections would be taken for a minute.
+    tcp.set_zero_linger()?;
+    let extensions = offer.map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n")).unwrap_or_default();
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{extensions}\r\n"
+    );
+    tcp.write_all(request.as_bytes()).await?;
+    let mut head = Vec::with_capacity(512);
+    while !head.ends_with(b"\r\n\r\n") {
+        ensure!(tcp.read_buf(&mut head).await? > 0, "the server hung up in the opening handshake");
+    }
+    let head = String::from_utf8(head)?;
+    ensure!(head.starts_with("HTTP/1.1 101 ") && head.contains(ACCEPT), "refused: {head}");
+    Ok((tcp, head))
 }
 
 /// As many connections, this many of them opened at a time.

@@ -12,6 +12,7 @@ mod child;
 mod counting;
 mod crowd;
 mod curves;
+mod deflate;
 mod document;
 mod echo;
 mod frames;
@@ -83,6 +84,7 @@ enum Part {
     Handshakes,
     Memory,
     Latency,
+    Deflate,
     /// Only where it is asked for: it takes long.
     Scale,
 }
@@ -104,6 +106,7 @@ impl Results {
             Part::Handshakes => handshakes::run(settings),
             Part::Memory => memory::run(settings),
             Part::Latency => latency::run(settings),
+            Part::Deflate => deflate::run(settings),
             Part::Scale => {
                 let (sections, curves) = scale::run(settings)?;
                 self.curves = curves;

@@ -19,13 +19,13 @@ use crate::{
 const TARGET: f64 = 1200.0;
 
 /// Connections that are there before, so that what is made once is not counted.
-const FIRST: usize = 16;
+pub const FIRST: usize = 16;
 
 /// How long the server has to come to rest.
 const REST: Duration = Duration::from_millis(200);
 
 /// Files that are not connections.
-const OTHER_FILES: usize = 100;
+pub const OTHER_FILES: usize = 100;
 
 pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     let runtime = load::runtime()?;
@@ -78,7 +78,7 @@ async fn measure(peer: &dyn Peer, count: usize) -> Result<[f64; 4]> {
 }
 
 /// Resident and allocated bytes, once the server is at rest.
-async fn held(child: &mut Child) -> Result<(f64, f64)> {
+pub async fn held(child: &mut Child) -> Result<(f64, f64)> {
     sleep(REST).await;
     Ok((child.resident_bytes()? as f64, child.allocated_bytes()? as f64))
 }

@@ -76,7 +76,7 @@ fn put_bar(out: &mut String, column: &Column, value: f64, full: f64, (x, y): (us
     let (colour, weight) = match column.standing {
         Standing::Ours => (OURS, "600"),
         Standing::Peer => (PEER, "400"),
-        Standing::Baseline => (BASELINE, "400"),
+        Standing::Baseline | Standing::Apart => (BASELINE, "400"),
     };
     let style = format!("font-size=\"10.5\" fill=\"#0f172a\" font-weight=\"{weight}\"");
     put_text(out, x, y + 10, &style, &column.name);

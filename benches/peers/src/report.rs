@@ -48,6 +48,8 @@ pub struct Section {
     pub columns: Vec<Column>,
     pub rows: Vec<Row>,
     pub failures: Vec<String>,
+    /// Whether columns that have nothing to show are shown.
+    pub all_columns: bool,
 }
 
 impl Section {
@@ -61,6 +63,7 @@ impl Section {
             columns: columns.collect(),
             rows: Vec::new(),
             failures: Vec::new(),
+            all_columns: false,
         }
     }
 
@@ -87,10 +90,10 @@ impl Section {
         self.rows.iter().any(|row| row.plotted)
     }
 
-    /// Columns that have nothing to show are left out.
+    /// Columns that have nothing to show are left out, unless all are to be shown.
     fn shown(&self) -> Vec<usize> {
         (0..self.columns.len())
-            .filter(|&column| self.rows.iter().any(|row| !row.samples[column].is_empty()))
+            .filter(|&column| self.all_columns || self.rows.iter().any(|row| !row.samples[column].is_empty()))
             .collect()
     }
 

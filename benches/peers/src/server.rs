@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     counting, machine,
-    peers::{self, Manner, Orders, Peer},
+    peers::{self, Manner, Orders, Peer, Takeover},
 };
 
 /// What is broadcast.
@@ -32,6 +32,9 @@ pub struct ServeArgs {
     /// How it echoes.
     #[arg(long, value_enum, default_value = "best")]
     manner: Manner,
+    /// Echo compressed messages.
+    #[arg(long, value_enum, value_name = "TAKEOVER")]
+    compressed: Option<Takeover>,
     /// Open connections in the library's usual way.
     #[arg(long)]
     open: bool,
@@ -70,7 +73,9 @@ async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Res
     }
     loop {
         let tcp = accept(&listener).await?;
-        if !args.open {
+        if let Some(takeover) = args.compressed {
+            peer.serve_compressed(tcp, args.manner, takeover).context("it does not compress")?;
+        } else if !args.open {
             peer.serve(tcp, args.manner);
         } else if peer.open(tcp).is_none() {
             bail!("it has no opening handshake");

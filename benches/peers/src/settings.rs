@@ -12,6 +12,8 @@ pub struct Settings {
     pub measured: Duration,
     /// How many connections the memory section has.
     pub idle_connections: usize,
+    /// How many idle connections with compression there are.
+    pub idle_compressed: usize,
     /// How many connections a broadcast goes to, and how many broadcasts a sample is made of.
     pub broadcast_connections: usize,
     pub broadcasts: usize,
@@ -29,6 +31,7 @@ impl Settings {
             warm_up: Duration::from_millis(200),
             measured: Duration::from_millis(800),
             idle_connections: 10_000,
+            idle_compressed: 1_000,
             broadcast_connections: 1_000,
             broadcasts: 50,
             most_connections: usize::MAX,
@@ -45,6 +48,7 @@ impl Settings {
             warm_up: Duration::from_millis(20),
             measured: Duration::from_millis(80),
             idle_connections: 1_000,
+            idle_compressed: 200,
             broadcast_connections: 1_000,
             broadcasts: 5,
             most_connections: 1_000,

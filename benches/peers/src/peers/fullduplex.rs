@@ -3,14 +3,17 @@
 use anyhow::Result;
 use bytes::Bytes;
 use fullduplex::{
-    Config, Message, PreparedMessage, Receiver, Sender, Server, WebSocket, handshake::Negotiated,
+    Config, Deflate, Message, PreparedMessage, Receiver, Sender, Server, WebSocket, handshake::Negotiated,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-use super::{Manner, Orders, Peer, Role, Sending, Standing, Tally, Work, each, spawn, spawn_opened};
+use super::{
+    Compresses, LEVEL, Manner, Orders, Peer, Role, Sending, Standing, Takeover, Tally, Work, each, spawn,
+    spawn_opened,
+};
 use crate::memory_stream::Memory;
 
 #[derive(Debug)]
@@ -37,6 +40,18 @@ impl FullDuplex {
         };
         WebSocket::from_raw(io, Bytes::new(), role, &self.config(), Negotiated::default())
     }
+
+    fn serve_as(&self, config: Config, tcp: TcpStream, manner: Manner) {
+        let opening = accept(Server::new(config), tcp);
+        if self.split {
+            spawn_opened(opening, move |ws| {
+                let (receiver, sender) = ws.split();
+                echo_split(receiver, sender, manner)
+            });
+        } else {
+            spawn_opened(opening, move |ws| echo(ws, manner));
+        }
+    }
 }
 
 impl Peer for FullDuplex {
@@ -54,7 +69,10 @@ impl Peer for FullDuplex {
 
     fn notes(&self) -> &'static str {
         match (self.split, self.keep_alive) {
-            (false, true) => "keep-alive pings every 20 s by default; UTF-8 checked; masks from a CSPRNG",
+            (false, true) => {
+                "keep-alive pings every 20 s by default; UTF-8 checked; masks from a CSPRNG; compresses by zlib-rs, \
+                 messages from 64 bytes on by default"
+            }
             (true, _) => "its two halves, for an echo both in one task",
             (false, false) => "keep-alive switched off",
         }
@@ -83,15 +101,17 @@ impl Peer for FullDuplex {
     }
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
-        let opening = accept(Server::new(self.config()), tcp);
-        if self.split {
-            spawn_opened(opening, move |ws| {
-                let (receiver, sender) = ws.split();
-                echo_split(receiver, sender, manner)
-            });
-        } else {
-            spawn_opened(opening, move |ws| echo(ws, manner));
-        }
+        self.serve_as(self.config(), tcp, manner);
+    }
+
+    fn compresses(&self, _: Takeover) -> Compresses {
+        Compresses::AsAsked
+    }
+
+    fn serve_compressed(&self, tcp: TcpStream, manner: Manner, takeover: Takeover) -> Option<()> {
+        let deflate = Deflate::new().level(LEVEL).server_no_context_takeover(takeover == Takeover::None);
+        self.serve_as(self.config().deflate(deflate), tcp, manner);
+        Some(())
     }
 
     fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {

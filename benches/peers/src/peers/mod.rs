@@ -32,6 +32,8 @@ pub enum Standing {
     Peer,
     /// No library: what it would cost without one.
     Baseline,
+    /// A library that cannot be asked for the same: shown, and not compared with.
+    Apart,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,37 @@ pub enum Manner {
     Best,
     /// Each message sent and flushed by itself.
     Plain,
+}
+
+/// Whose messages may refer to those before them (RFC 7692 section 7.1.1): the load generator's never do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Takeover {
+    /// Each message is compressed by itself, both ways.
+    None,
+    /// The server compresses with context takeover.
+    Server,
+}
+
+impl Takeover {
+    /// What the load generator offers, and what is to be answered.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::None => "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            Self::Server => "permessage-deflate; client_no_context_takeover",
+        }
+    }
+}
+
+/// The level that is asked of all who compress.
+pub const LEVEL: u8 = 6;
+
+/// Whether a library compresses, as it is asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compresses {
+    No,
+    AsAsked,
+    /// At a level that cannot be set.
+    AtItsOwnLevel,
 }
 
 /// Counts what was received; checks the first message byte for byte, and of the others the length.
@@ -142,6 +175,16 @@ pub trait Peer: Sync {
     fn open(&self, tcp: TcpStream) -> Option<()> {
         self.serve(tcp, Manner::Plain);
         Some(())
+    }
+
+    /// Whether it compresses so.
+    fn compresses(&self, _takeover: Takeover) -> Compresses {
+        Compresses::No
+    }
+
+    /// As [`serve`](Self::serve), with permessage-deflate.
+    fn serve_compressed(&self, _tcp: TcpStream, _manner: Manner, _takeover: Takeover) -> Option<()> {
+        None
     }
 
     /// Accepts all these connections, and sends the message to all of them once for each order. Each connection is also

@@ -15,15 +15,24 @@ pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Answers the load generator's request, which has no byte behind it.
-pub async fn answered(mut tcp: TcpStream) -> Result<TcpStream> {
+pub async fn answered(tcp: TcpStream) -> Result<TcpStream> {
+    answered_with(tcp, None).await
+}
+
+/// The same, and agrees to an extension, which the request must offer in these words.
+pub async fn answered_with(mut tcp: TcpStream, extension: Option<&str>) -> Result<TcpStream> {
     let mut head = Vec::with_capacity(1024);
     while !head.ends_with(b"\r\n\r\n") {
         ensure!(head.len() < 4096 && tcp.read_buf(&mut head).await? > 0, "no request");
     }
-    ensure!(head.windows(KEY.len()).any(|part| part == KEY.as_bytes()), "another key");
+    let has = |text: &str| head.windows(text.len()).any(|part| part == text.as_bytes());
+    ensure!(has(KEY), "another key");
+    ensure!(extension.is_none_or(has), "another extension");
+    let extensions =
+        extension.map(|extension| format!("Sec-WebSocket-Extensions: {extension}\r\n")).unwrap_or_default();
     let response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+         Sec-WebSocket-Accept: {ACCEPT}\r\n{extensions}\r\n"
     );
     tcp.write_all(response.as_bytes()).await?;
     Ok(tcp)

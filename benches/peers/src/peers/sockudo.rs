@@ -4,11 +4,15 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use sockudo_ws::{
-    Config, Error, Http1, Message, Role as TheirRole, WebSocketStream, server::WebSocketServer,
+    CompressedWebSocketStream, Config, DeflateConfig, Error, Http1, Message, Role as TheirRole,
+    WebSocketStream, server::WebSocketServer,
 };
 use tokio::net::TcpStream;
 
-use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, burst, each, spawn, spawn_opened};
+use super::{
+    Compresses, LEVEL, Manner, Orders, Peer, Role, Sending, Takeover, Tally, Work, burst, each, opening,
+    spawn, spawn_opened,
+};
 use crate::memory_stream::Memory;
 
 #[derive(Debug)]
@@ -20,7 +24,9 @@ impl Peer for Sockudo {
     }
 
     fn notes(&self) -> &'static str {
-        "keep-alive pings every 30 s by default; UTF-8 checked; masks from a CSPRNG (its feature `rand_rng`)"
+        "keep-alive pings every 30 s by default; UTF-8 checked; masks from a CSPRNG (its feature `rand_rng`); \
+         compresses by zlib-rs, messages from 32 bytes on by default, each connection with a compressor and a decompressor \
+         of its own, and has no opening handshake for it: the load generator's is answered by hand"
     }
 
     fn receive(&self, io: Memory, mut tally: Tally) -> Option<Work<Tally>> {
@@ -51,6 +57,25 @@ impl Peer for Sockudo {
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
         spawn_opened(accept(tcp), move |ws| burst::echo_fed(ws, manner, reply));
+    }
+
+    fn compresses(&self, _: Takeover) -> Compresses {
+        Compresses::AsAsked
+    }
+
+    fn serve_compressed(&self, tcp: TcpStream, manner: Manner, takeover: Takeover) -> Option<()> {
+        let deflate = DeflateConfig {
+            server_no_context_takeover: takeover == Takeover::None,
+            client_no_context_takeover: true,
+            compression_level: LEVEL.into(),
+            ..DeflateConfig::default()
+        };
+        let opening = async move {
+            let tcp = opening::answered_with(tcp, Some(takeover.extension())).await?;
+            Ok(CompressedWebSocketStream::server(tcp, Config::default(), deflate))
+        };
+        spawn_opened(opening, move |ws| burst::echo_fed(ws, manner, reply));
+        Some(())
     }
 
     fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {

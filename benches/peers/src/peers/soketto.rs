@@ -4,6 +4,8 @@
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use futures_util::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
+#[cfg(feature = "soketto-deflate")]
+use soketto::extension::deflate::Deflate;
 use soketto::{
     Data,
     connection::{Builder, Mode, Receiver, Sender},
@@ -12,6 +14,8 @@ use soketto::{
 use tokio::net::TcpStream;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
+#[cfg(feature = "soketto-deflate")]
+use super::{Compresses, Takeover};
 use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, each, spawn, spawn_opened};
 use crate::memory_stream::{Cork, Memory};
 
@@ -28,7 +32,9 @@ impl Peer for Soketto {
 
     fn notes(&self) -> &'static str {
         "no keep-alive, no vectored writes, no feed: buffers around its stream, the best loop on one that gathers writes \
-         until it is read from; UTF-8 not checked: the loop does it, by simdutf8; masks from a CSPRNG"
+         until it is read from; UTF-8 not checked: the loop does it, by simdutf8; masks from a CSPRNG; \
+         its compression is at level 1 always, with a compressor and a decompressor made for each message, and would turn \
+         sockudo-ws and yawc from zlib-rs to C zlib: it is measured only by a build with `--features soketto-deflate`"
     }
 
     fn receive(&self, io: Memory, mut tally: Tally) -> Option<Work<Tally>> {
@@ -66,6 +72,29 @@ impl Peer for Soketto {
         }
     }
 
+    #[cfg(feature = "soketto-deflate")]
+    fn compresses(&self, takeover: Takeover) -> Compresses {
+        match takeover {
+            Takeover::None => Compresses::AtItsOwnLevel,
+            Takeover::Server => Compresses::No,
+        }
+    }
+
+    #[cfg(feature = "soketto-deflate")]
+    fn serve_compressed(&self, tcp: TcpStream, manner: Manner, _: Takeover) -> Option<()> {
+        match manner {
+            Manner::Best => {
+                let io = BufReader::with_capacity(READ, Cork::new(tcp).compat());
+                spawn_opened(accept_compressed(io), |(sender, receiver)| echo(sender, receiver, false));
+            }
+            Manner::Plain => {
+                let io = BufReader::new(BufWriter::new(tcp.compat()));
+                spawn_opened(accept_compressed(io), |(sender, receiver)| echo(sender, receiver, true));
+            }
+        }
+        Some(())
+    }
+
     fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
         Some(Box::pin(async move {
             let mut senders = Vec::new();
@@ -88,7 +117,23 @@ impl Peer for Soketto {
 }
 
 async fn accept<S: AsyncRead + AsyncWrite + Unpin + Send>(io: S) -> Result<(Sender<S>, Receiver<S>)> {
+    answer(Server::new(io)).await
+}
+
+#[cfg(feature = "soketto-deflate")]
+async fn accept_compressed<S>(io: S) -> Result<(Sender<S>, Receiver<S>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let mut server = Server::new(io);
+    server.add_extension(Box::new(Deflate::new(Mode::Server)));
+    answer(server).await
+}
+
+async fn answer<S>(mut server: Server<'_, S>) -> Result<(Sender<S>, Receiver<S>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let key = server.receive_request().await?.key();
     server.send_response(&Response::Accept { key, protocol: None }).await?;
     Ok(server.into_builder().finish())

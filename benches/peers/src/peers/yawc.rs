@@ -1,5 +1,7 @@
 //! yawc, by its `Stream` and `Sink`.
 
+use std::sync::LazyLock;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, TryFutureExt};
@@ -7,9 +9,12 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
-use yawc::{Frame, Options, WebSocket, frame::OpCode};
+use yawc::{CompressionLevel, DeflateOptions, DeflatePool, Frame, Options, WebSocket, frame::OpCode};
 
-use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, burst, each, opening, spawn, spawn_opened};
+use super::{
+    Compresses, LEVEL, Manner, Orders, Peer, Role, Sending, Takeover, Tally, Work, burst, each, opening,
+    spawn, spawn_opened,
+};
 use crate::memory_stream::Memory;
 
 #[derive(Debug)]
@@ -19,6 +24,9 @@ pub struct Yawc;
 fn options() -> Options {
     Options::default().with_utf8().with_limits(64 << 20, 128 << 20).without_compression()
 }
+
+/// For all connections. It is made for as many messages as are compressed at once, and there is one thread.
+static POOL: LazyLock<DeflatePool> = LazyLock::new(|| DeflatePool::new(4));
 
 fn options_of(manner: Manner) -> Options {
     match manner {
@@ -41,7 +49,9 @@ impl Peer for Yawc {
 
     fn notes(&self) -> &'static str {
         "no keep-alive, no vectored writes; UTF-8 check switched on; a queue of 64 KiB in the best loop; \
-         masks from a CSPRNG; opens connections by hyper, except where its handshake is not what is measured"
+         masks from a CSPRNG; opens connections by hyper, except where its handshake is not what is measured; \
+         compresses by zlib-rs (its feature `zlib`), messages of any length, and without context takeover by its \
+         `DeflatePool`"
     }
 
     fn receive(&self, io: Memory, mut tally: Tally) -> Option<Work<Tally>> {
@@ -72,6 +82,28 @@ impl Peer for Yawc {
     fn serve(&self, tcp: TcpStream, manner: Manner) {
         let opening = async move { Ok(server(opening::answered(tcp).await?, manner)?) };
         spawn_opened(opening, move |ws| burst::echo(ws, manner, reply));
+    }
+
+    fn compresses(&self, _: Takeover) -> Compresses {
+        Compresses::AsAsked
+    }
+
+    fn serve_compressed(&self, tcp: TcpStream, manner: Manner, takeover: Takeover) -> Option<()> {
+        let deflate = DeflateOptions {
+            level: CompressionLevel::new(LEVEL.into()),
+            server_no_context_takeover: takeover == Takeover::None,
+            client_no_context_takeover: true,
+            pool: Some(POOL.clone()),
+            ..DeflateOptions::default()
+        };
+        let options = Options { compression: Some(deflate), ..options_of(manner) };
+        let opening = async move {
+            let extension = Some(takeover.extension());
+            let tcp = opening::answered_with(tcp, extension).await?;
+            Ok(WebSocket::from_stream_with_extensions(tcp, yawc::Role::Server, extension, options)?)
+        };
+        spawn_opened(opening, move |ws| burst::echo(ws, manner, reply));
+        Some(())
     }
 
     fn open(&self, tcp: TcpStream) -> Option<()> {
