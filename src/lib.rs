@@ -112,6 +112,6 @@ pub use {
 };
 
 /// The code in the README is tested as the docs are.
-#[cfg(all(doctest, feature = "tokio"))]
+#[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

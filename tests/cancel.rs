@@ -554,3 +554,150 @@ proptest! {
         prop_assert!(client.has_received_what(&server), "{:?} of {:?}", client.received, server.sent);
     }
 }
+
+// --- compressed messages
+
+#[cfg(feature = "deflate")]
+mod deflated {
+    use std::future::Future;
+
+    use fullduplex::{Outgoing, PreparedMessage};
+
+    use super::{
+        support::deflate::{self, Unzip, Zip, json, noise, sent, takeovers},
+        *,
+    };
+
+    /// Messages of every shape, as the peer sends them.
+    fn messages() -> Vec<Message> {
+        vec![
+            json(300).into(),
+            Message::binary(noise(40_000)),
+            "".into(),
+            json(700_000).into(),
+            Message::binary(vec![0; 600_000]),
+            json(300).into(),
+        ]
+    }
+
+    #[test]
+    fn recv_dropped_at_every_await_in_the_midst_of_inflating_loses_nothing() {
+        for settings in takeovers() {
+            for role in [Server, Client] {
+                for at_most in [usize::MAX, 10_000] {
+                    for times in 1..4 {
+                        let (mut ws, script) = deflate::open(role, &narrow(), settings);
+                        script.read_at_most(at_most);
+                        let mut zip = Zip::new(!settings.server_no_context_takeover);
+                        let mut frames = Vec::new();
+                        for message in messages() {
+                            let opcode = if message.is_text() { 1 } else { 2 };
+                            let payload = zip.message(message.as_bytes());
+                            let (first, second) = payload.split_at(payload.len() / 2);
+                            frames.push(support::frames::frame(opcode, first).rsv(4).more());
+                            frames.push(ping("?"));
+                            frames.push(continuation(second));
+                        }
+                        frames.push(close(1000, "bye"));
+                        for piece in wire_to(role, &frames).chunks(7000) {
+                            script.bring(piece);
+                            script.pause();
+                        }
+                        script.end();
+                        let mut received = Vec::new();
+                        while received.len() < messages().len() {
+                            // Where it has no budget left, it is pending in the midst of a message.
+                            let mut polls = 0;
+                            let mut recv = std::pin::pin!(ws.recv());
+                            while polls < times {
+                                polls += 1;
+                                let once = tokio::task::coop::cooperative(recv.as_mut());
+                                let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+                                if let std::task::Poll::Ready(message) = std::pin::pin!(once).poll(&mut cx) {
+                                    received.push(message.expect("valid").expect("it came before the Close"));
+                                    break;
+                                }
+                            }
+                        }
+                        assert!(received == messages(), "{role:?} {settings:?} {at_most} {times}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// What to send, in turns.
+    fn outgoing(nth: usize) -> (Outgoing, String) {
+        let words = format!("{nth} {}", json(200 + nth * 10));
+        let outgoing = match nth % 3 {
+            0 => Outgoing::from(words.as_str()),
+            1 => PreparedMessage::new(words.as_str()).into(),
+            _ => Outgoing::from(words.as_str()).compress(false),
+        };
+        (outgoing, words)
+    }
+
+    #[test]
+    fn sends_and_feeds_dropped_at_every_await_tear_and_double_nothing() {
+        for settings in takeovers() {
+            for role in [Server, Client] {
+                for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter] {
+                    for (feeds, split) in [(false, false), (true, false), (false, true), (true, true)] {
+                        let case = (feeds, split);
+                        let config = narrow().write_timeout(None).close_timeout(None);
+                        let (mut ws, script) = deflate::open(role, &config, settings);
+                        writes.set_up(&script);
+                        let (mut sure, mut perhaps) = (Vec::new(), Vec::new());
+                        let mut halves = None;
+                        if split {
+                            let (receiver, sender) = ws.split();
+                            halves = Some((receiver, sender));
+                            ws = deflate::open(role, &config, settings).0;
+                        }
+                        for nth in 0..60 {
+                            let (outgoing, words) = outgoing(nth);
+                            let step = || writes.step(&script);
+                            let times = nth % 7;
+                            let done = match (&halves, feeds) {
+                                (None, true) => polled(ws.feed(outgoing), times, step),
+                                (None, false) => polled(ws.send(outgoing), times, step),
+                                (Some((_, sender)), true) => polled(sender.feed(outgoing), times, step),
+                                (Some((_, sender)), false) => polled(sender.send(outgoing), times, step),
+                            };
+                            match done {
+                                Some(done) => {
+                                    done.expect("open");
+                                    sure.push(words);
+                                }
+                                None if !feeds => perhaps.push(words),
+                                None => {}
+                            }
+                        }
+                        Writes::unblock(&script);
+                        match halves {
+                            None => finished(ws.flush()).expect("open"),
+                            Some((_receiver, sender)) => finished(sender.flush()).expect("open"),
+                        }
+                        let unzip = &mut Unzip::new(!settings.server_no_context_takeover);
+                        let mut next = 0;
+                        for (_, message) in sent(&script.written(), unzip) {
+                            let message = String::from_utf8(message).expect("text");
+                            let nth: usize =
+                                message.split(' ').next().expect("a word").parse().expect("a number");
+                            assert!(nth >= next && message == outgoing(nth).1, "{role:?} {case:?}: {nth}");
+                            next = nth + 1;
+                            match sure.first() {
+                                Some(first) if *first == message => drop(sure.remove(0)),
+                                _ => assert!(
+                                    perhaps.contains(&message),
+                                    "{role:?} {case:?}: {nth} was not sent"
+                                ),
+                            }
+                        }
+                        assert!(sure.is_empty(), "{role:?} {case:?}: lost");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -4,6 +4,8 @@
 const LEFT_OUT: &[(&str, &str)] = &[
     ("everything, as CI runs it", "bash tests/all.sh"),
     ("what the lines below need, once", "bash tests/setup.sh"),
+    #[cfg(not(feature = "deflate"))]
+    ("compressed messages: the feature `deflate`", "cargo test --all-features"),
     ("the Autobahn test suite, both roles", "bash tests/all.sh release autobahn"),
     (
         "the examples against Python's websockets and Node's ws, under valgrind too; the chat's page in Chromium",

@@ -9,6 +9,7 @@ use fullduplex::{Config, Role};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/support/drive.rs"]
+#[allow(dead_code, reason = "others drive it in other ways")]
 mod drive;
 
 use drive::{drive, drive_in_parts};

@@ -6,6 +6,7 @@ use fullduplex::{Config, Role};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/support/drive.rs"]
+#[allow(dead_code, reason = "others drive it in other ways")]
 mod drive;
 
 use drive::{Outcome, drive};

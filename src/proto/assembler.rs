@@ -51,6 +51,8 @@ struct Parts {
     limit: u64,
     /// How much the headers so far have announced; of a compressed message, how much has come out.
     announced: u64,
+    /// Whether any part was given, if only an empty one. Of a compressed message none may be known for a while.
+    given: bool,
 }
 
 /// What was inflated.
@@ -195,6 +197,7 @@ impl Assembler {
         };
         let part = inflation.inflate_part(compressed, &mut open.payload, pool)?;
         if let Some(part) = &part {
+            parts.given = true;
             parts.announced = parts.announced.saturating_add(part.payload.len() as u64);
             parts.check()?;
             if part.last {
@@ -218,14 +221,17 @@ impl Assembler {
         let to_come = frame.filter(|_| open.compressed.is_none()).map_or(0, |frame| frame.remaining);
         let so_far = kept.len() as u64 + to_come;
         let announced = open.parts.as_ref().map_or(so_far, |parts| parts.announced);
-        open.parts = Some(Parts { limit, announced });
-        (open.fragments > 0).then(|| (open.payload.kind(), kept))
+        let given = open.fragments > 0;
+        open.parts = Some(Parts { limit, announced, given });
+        given.then(|| (open.payload.kind(), kept))
     }
 
-    /// Puts the next message together, unless one that is given in parts has begun.
+    /// Puts the next message together, unless one that is given in parts has begun to be given.
     pub(super) fn end_parts(&mut self) {
-        if self.open.as_ref().is_some_and(|open| open.fragments == 0) {
-            self.open = None;
+        match self.open.as_deref_mut() {
+            Some(Open { fragments: 0, .. }) => self.open = None,
+            Some(Open { parts, .. }) => _ = parts.take_if(|parts| !parts.given),
+            None => {}
         }
     }
 
@@ -241,9 +247,9 @@ impl Assembler {
         self.open.as_ref().is_some_and(|open| open.parts.is_some() && open.compressed.is_none())
     }
 
-    /// Whether a message that is given in parts has begun, and is not over.
+    /// Whether a message that is given in parts has begun to be given, and is not over.
     pub(super) fn is_inside_parts(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.parts.is_some() && open.fragments > 0)
+        self.open.as_ref().is_some_and(|open| open.parts.as_ref().is_some_and(|parts| parts.given))
     }
 
     /// Lets a part of a message pass, unmasked where it stands and validated.
@@ -254,8 +260,9 @@ impl Assembler {
         last: bool,
     ) -> Result<MessageKind, ProtocolError> {
         let Some(open) = &mut self.open else { return Err(ProtocolError::UnexpectedContinuation) };
-        if let Some(parts) = &open.parts {
+        if let Some(parts) = &mut open.parts {
             parts.check()?;
+            parts.given = true;
         }
         open.payload.pass(part, mask)?;
         let kind = open.payload.kind();
@@ -363,7 +370,7 @@ impl Limits {
 
 impl Parts {
     fn check(&self) -> Result<(), ProtocolError> {
-        let Self { limit, announced } = *self;
+        let Self { limit, announced, .. } = *self;
         if announced > limit { Err(ProtocolError::MessageTooBig { limit }) } else { Ok(()) }
     }
 }

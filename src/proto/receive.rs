@@ -180,8 +180,8 @@ impl ReceivePath {
 
     /// The same, of a connection whose ends agreed on permessage-deflate: the peer's messages may come compressed.
     ///
-    /// After each call of [`receive`](Self::receive) it has to be asked whether there is something to
-    /// [`inflate`](Self::inflate).
+    /// After each call of [`receive`](Self::receive) and [`receive_parts`](Self::receive_parts) it has to be asked whether there
+    /// is something to [`inflate`](Self::inflate).
     ///
     /// ```
     /// use fullduplex::{Config, Deflate, Message, Role};
@@ -332,7 +332,7 @@ impl ReceivePath {
         }
     }
 
-    /// Whether a message that is given in parts has begun, and its last part has not come.
+    /// Whether a message that is given in parts has begun to be given, and its last part has not come.
     pub fn is_inside_parts(&self) -> bool {
         self.assembler.is_inside_parts()
     }

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes};
 use fullduplex::{
     CloseFrame, Config, Message, MessageKind, Role, Utf8Bytes,
-    proto::{Part, ProtocolError, ReceivePath, Received, Want},
+    proto::{Lent, Part, ProtocolError, ReceivePath, Received, Want},
 };
 
 /// What came of the bytes, in order.
@@ -28,14 +28,23 @@ pub fn drive(role: Role, config: &Config, wire: &[u8], reads: &[usize]) -> Vec<O
 pub fn drive_in_parts(
     role: Role,
     config: &Config,
+    wire: &[u8],
+    reads: &[usize],
+    parts: &[bool],
+) -> Vec<Outcome> {
+    drive_path(ReceivePath::new(role, config), config.max_message_size as u64, wire, reads, parts)
+}
+
+/// The same of any path, where what is taken in parts has this limit.
+pub fn drive_path(
+    mut path: ReceivePath,
+    limit: u64,
     mut wire: &[u8],
     reads: &[usize],
     parts: &[bool],
 ) -> Vec<Outcome> {
-    let mut path = ReceivePath::new(role, config);
-    let limit = config.max_message_size as u64;
     let mut choices = Choices { parts: parts.iter().cycle(), limit, joined: None };
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut lent) = (Vec::new(), Lent::new());
     let mut reads = reads.iter().copied();
     let mut read = usize::MAX;
     while !wire.is_empty() {
@@ -55,9 +64,10 @@ pub fn drive_in_parts(
                 Ok(message) => outcomes.extend(message.map(Outcome::Message)),
                 Err(error) => outcomes.push(Outcome::Error(error)),
             }
+            inflate_all(&mut path, &mut lent, &mut choices, &mut outcomes);
             continue;
         }
-        receive_all(&mut path, &mut part.to_vec(), &mut choices, &mut outcomes);
+        receive_all(&mut path, &mut part.to_vec(), &mut lent, &mut choices, &mut outcomes);
     }
     if let Err(error) = path.receive_eof() {
         outcomes.push(Outcome::Error(error));
@@ -84,6 +94,17 @@ impl Choices<'_> {
         }
     }
 
+    fn take(&mut self, received: Received<'_>) -> Option<Outcome> {
+        match received {
+            Received::Message(message) => Some(Outcome::Message(message)),
+            Received::Part(part) => self.join(part),
+            Received::Ping(payload) => Some(Outcome::Ping(payload.to_vec())),
+            Received::Pong(payload) => Some(Outcome::Pong(payload.to_vec())),
+            Received::Close(frame) => Some(Outcome::Close(frame)),
+            _ => unreachable!("all that there is"),
+        }
+    }
+
     /// The message, if that was the last of it.
     fn join(&mut self, part: Part<'_>) -> Option<Outcome> {
         let joined = self.joined.get_or_insert_default();
@@ -102,25 +123,43 @@ impl Choices<'_> {
 fn receive_all(
     path: &mut ReceivePath,
     mut unread: &mut [u8],
+    lent: &mut Lent,
     choices: &mut Choices<'_>,
     outcomes: &mut Vec<Outcome>,
 ) {
-    while !unread.is_empty() {
+    loop {
         choices.choose(path);
+        // What was gathered of a message may be wanted in parts from now on.
+        if !inflate_all(path, lent, choices, outcomes) || unread.is_empty() {
+            return;
+        }
         let step = match path.receive(unread) {
             Ok(step) => step,
             Err(error) => return outcomes.push(Outcome::Error(error)),
         };
         let consumed = step.consumed;
-        outcomes.extend(step.received.and_then(|received| match received {
-            Received::Message(message) => Some(Outcome::Message(message)),
-            Received::Part(part) => choices.join(part),
-            Received::Ping(payload) => Some(Outcome::Ping(payload.to_vec())),
-            Received::Pong(payload) => Some(Outcome::Pong(payload.to_vec())),
-            Received::Close(frame) => Some(Outcome::Close(frame)),
-            _ => unreachable!("all that there is"),
-        }));
+        outcomes.extend(step.received.and_then(|received| choices.take(received)));
         assert!(consumed > 0, "nothing was taken in, and no error told");
         unread = &mut unread[consumed..];
     }
+}
+
+/// Says whether nothing was wrong.
+fn inflate_all(
+    path: &mut ReceivePath,
+    lent: &mut Lent,
+    choices: &mut Choices<'_>,
+    outcomes: &mut Vec<Outcome>,
+) -> bool {
+    while path.has_compressed() {
+        choices.choose(path);
+        match path.inflate(lent) {
+            Ok(received) => outcomes.extend(received.and_then(|received| choices.take(received))),
+            Err(error) => {
+                outcomes.push(Outcome::Error(error));
+                return false;
+            }
+        }
+    }
+    true
 }

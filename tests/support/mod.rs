@@ -1,6 +1,8 @@
 //! What the tests share: frames built byte by byte, a scripted stream, two connected ends.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
+#[cfg(feature = "deflate")]
+pub mod deflate;
 pub mod drive;
 pub mod frames;
 pub mod offence;

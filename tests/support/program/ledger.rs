@@ -70,6 +70,8 @@ impl Ledger {
                 Message::Binary(data) => Outgoing::from(data.to_vec()),
             }
         };
+        #[cfg(feature = "deflate")]
+        let outgoing = super::deflate::choose(rng, outgoing);
         (id, outgoing)
     }
 

@@ -3,6 +3,8 @@
 
 mod action;
 mod content;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod end;
 mod learn;
 mod ledger;
@@ -17,7 +19,9 @@ mod writing;
 use std::{collections::VecDeque, task::Poll, thread};
 
 use bytes::Bytes;
-use fullduplex::{Config, Role, WebSocket, handshake::Negotiated};
+#[cfg(not(feature = "deflate"))]
+use fullduplex::handshake::Negotiated;
+use fullduplex::{Config, Role, WebSocket};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use self::{
@@ -74,10 +78,20 @@ impl Program {
             .write_timeout(None)
             .idle_timeout(None);
         let (pipe, ends) = Pipe::new(&mut rng);
-        let mut roles = [Role::Client, Role::Server].into_iter();
+        #[cfg(feature = "deflate")]
+        let agreed = deflate::agree(&mut rng);
+        let mut roles = [Role::Client, Role::Server].into_iter().enumerate();
         let sides = ends.map(|end| {
-            let role = roles.next().expect("two ends");
-            Side::new(WebSocket::from_raw(end, Bytes::new(), role, &config, Negotiated::default()))
+            let (_nth, role) = roles.next().expect("two ends");
+            #[cfg(not(feature = "deflate"))]
+            let (config, negotiated) = (&config, Negotiated::default());
+            #[cfg(feature = "deflate")]
+            let (config, negotiated) = &deflate::configure(&mut rng, agreed, &config);
+            #[cfg(feature = "deflate")]
+            if let Some(settings) = agreed {
+                pipe.inflate(_nth, deflate::Unzip::new(role, settings));
+            }
+            Side::new(WebSocket::from_raw(end, Bytes::new(), role, config, negotiated.clone()))
         });
         let may_end_abruptly = rng.random_ratio(1, 3);
         Self {

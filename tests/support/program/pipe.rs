@@ -214,6 +214,12 @@ impl Pipe {
         way.held > 0 && !way.gone
     }
 
+    /// Has what this end sends inflated, before anybody looks at it.
+    #[cfg(feature = "deflate")]
+    pub fn inflate(&self, end: usize, unzip: super::deflate::Unzip) {
+        lock(&self.0[end]).shown.unzip = Some(unzip);
+    }
+
     /// How many whole messages of this end the other has been shown.
     pub fn messages_shown(&self, end: usize) -> usize {
         lock(&self.0[end]).shown.messages()

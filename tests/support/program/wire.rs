@@ -21,6 +21,11 @@ pub struct Frames {
     rest: usize,
     is_message: bool,
     fin: bool,
+    /// Inflates the message that has begun, if it is compressed.
+    compressed: bool,
+    /// Of compressed messages.
+    #[cfg(feature = "deflate")]
+    pub unzip: Option<super::deflate::Unzip>,
     key: [u8; 4],
     /// How many bytes of the payload data came before.
     at: usize,
@@ -48,7 +53,7 @@ impl Frames {
             at += part;
             // A header that ends the bytes, and has payload data to come, ends no message.
             if self.rest == 0 && self.is_message && self.fin {
-                self.begun.last_mut().expect("it has begun").whole = true;
+                self.end_message();
                 self.messages += 1;
             }
         }
@@ -64,17 +69,38 @@ impl Frames {
         }
         let inside = self.begun.last().is_some_and(|begun| !begun.whole);
         assert_eq!(inside, opcode == 0, "frames of two messages are interleaved");
+        let rsv1 = first & 0x40 != 0;
+        assert!(!inside || !rsv1, "RSV1 stands on a fragment that is not the first");
         if !inside {
             self.begun.push(Begun::default());
+            self.compressed = rsv1;
         }
     }
 
     fn take_payload(&mut self, bytes: &VecDeque<u8>, at: usize, part: usize) {
-        let begun = self.begun.last_mut().expect("it has begun");
-        let unnamed = NAME.saturating_sub(begun.name.len()).min(part);
-        begun.name.extend((0..unnamed).map(|i| bytes[at + i] ^ self.key[(self.at + i) % 4]));
-        begun.len += part;
+        let payload: Vec<u8> = (0..part).map(|i| bytes[at + i] ^ self.key[(self.at + i) % 4]).collect();
         self.at += part;
+        self.take_part(payload);
+    }
+
+    fn take_part(&mut self, part: Vec<u8>) {
+        #[cfg(feature = "deflate")]
+        let part = match &mut self.unzip {
+            Some(unzip) if self.compressed => unzip.part(&part),
+            _ => part,
+        };
+        let begun = self.begun.last_mut().expect("it has begun");
+        let unnamed = NAME.saturating_sub(begun.name.len()).min(part.len());
+        begun.name.extend_from_slice(&part[..unnamed]);
+        begun.len += part.len();
+    }
+
+    fn end_message(&mut self) {
+        #[cfg(feature = "deflate")]
+        if let (true, Some(unzip)) = (self.compressed, &mut self.unzip) {
+            unzip.end();
+        }
+        self.begun.last_mut().expect("it has begun").whole = true;
     }
 
     pub fn messages(&self) -> usize {

@@ -1,0 +1,383 @@
+//! Receiving compressed messages (RFC 7692), and what a peer may do wrong with them: rows 25 and 41 to 44 of the project's
+//! list of hostile input.
+#![cfg(feature = "deflate")]
+
+mod support;
+
+use std::pin::pin;
+
+use fullduplex::{
+    Config, Deflate, Error, Message,
+    Role::{self, Client, Server},
+    proto::{ProtocolError, ReceivePath},
+};
+use support::{
+    deflate::{self, TAIL, Zip, json, literal, noise, quiet, received, stored, takeovers, zip},
+    drive::{Outcome, drive_path},
+    finished,
+    frames::{Frame, binary, close, continuation, frame, ping, pong, text},
+    offence::{assert_close, offence, wire_to},
+    pending,
+};
+
+const RSV1: u8 = 4;
+
+/// "Hello", and as it may be sent after an earlier one, of which it takes all.
+const HELLO: &[u8] = b"\xF2\x48\xCD\xC9\xC9\x07\x00";
+const HELLO_AGAIN: &[u8] = b"\xF2\x00\x11\x00\x00";
+
+/// "Hello" as a block that is marked as final.
+const FINAL_HELLO: &[u8] = b"\xF3\x48\xCD\xC9\xC9\x07\x00";
+
+/// Makes the payload data of a compressed message.
+type Encoder = fn(&[u8]) -> Vec<u8>;
+
+/// A compressed message in one frame.
+fn compressed(opcode: u8, payload: impl AsRef<[u8]>) -> Frame {
+    frame(opcode, payload).rsv(RSV1)
+}
+
+/// The same in fragments, after each of which this comes.
+fn fragments(opcode: u8, payload: &[u8], len: usize, between: &[Frame]) -> Vec<Frame> {
+    let mut parts: Vec<_> = payload.chunks(len).map(|part| continuation(part).more()).collect();
+    parts[0] = compressed(opcode, &payload[..len.min(payload.len())]).more();
+    let mut frames: Vec<_> =
+        parts.into_iter().flat_map(|part| std::iter::once(part).chain(between.iter().cloned())).collect();
+    frames.push(continuation(""));
+    frames
+}
+
+/// For either role, with and without takeover, these frames bring these outcomes.
+#[track_caller]
+fn bring(config: &Config, frames: &[Frame], outcomes: &[Outcome]) {
+    for settings in takeovers() {
+        for role in [Server, Client] {
+            bring_to(role, settings, config, frames, outcomes);
+        }
+    }
+}
+
+#[track_caller]
+fn bring_to(role: Role, settings: Deflate, config: &Config, frames: &[Frame], outcomes: &[Outcome]) {
+    let received = received(role, config, settings, &wire_to(role, frames));
+    assert!(received == outcomes, "{role:?} {settings:?}: {received:?}");
+}
+
+/// The same, where all that comes of them is this error: the peer is told at once, and what follows is ignored.
+#[track_caller]
+fn fail(config: &Config, frames: &[Frame], error: ProtocolError) {
+    bring(config, frames, &[Outcome::Error(error)]);
+    let close = error.close_frame().expect("the peer is told");
+    for settings in takeovers() {
+        for role in [Server, Client] {
+            for at_most in [usize::MAX, 3] {
+                let (mut ws, script) =
+                    deflate::open(role, &config.clone().ping_interval(None).close_timeout(None), settings);
+                script.read_at_most(at_most);
+                script.bring(wire_to(role, frames));
+                assert!(support::polled(ws.recv(), 1000, || {}).is_none(), "the stream has not ended");
+                assert_close(role, &script.take_written(), close.code().into(), close.reason());
+                assert!(script.is_shut_down(), "who fails the connection ends the stream first");
+                script.bring(wire_to(role, &[compressed(1, HELLO), text("too late")]));
+                script.end();
+                let told = finished(ws.recv());
+                assert!(matches!(told, Err(Error::Protocol(told)) if told == error), "{told:?}");
+                assert_eq!(finished(ws.recv()).expect("the error was told"), None);
+                assert_eq!(script.written(), b"", "nothing follows the Close");
+            }
+        }
+    }
+}
+
+fn message(message: impl Into<Message>) -> Outcome {
+    Outcome::Message(message.into())
+}
+
+// --- messages
+
+#[test]
+fn a_message_of_any_length_arrives_however_it_is_cut_into_reads() {
+    for len in [0, 1, 63, 64, 65, 4095, 16_384, 16_385, 150_000] {
+        let (words, bytes) = (json(len), noise(len));
+        let frames = [compressed(1, zip(&words)), compressed(2, zip(&bytes)), compressed(1, zip(&words))];
+        let words = message(words);
+        bring(&quiet(), &frames, &[words.clone(), message(bytes), words]);
+    }
+}
+
+#[test]
+fn a_large_message_arrives_however_well_it_is_compressed() {
+    let (words, bytes) = (json(5 << 20), noise(3 << 20));
+    for settings in takeovers() {
+        for (role, at_most) in [(Server, usize::MAX), (Client, 50_000)] {
+            let (mut ws, script) = deflate::open(role, &quiet(), settings);
+            script.read_at_most(at_most);
+            script.bring(wire_to(role, &[compressed(1, zip(&words)), compressed(2, zip(&bytes)), text("")]));
+            assert!(finished(ws.recv()).expect("valid") == Some(Message::text(words.as_str())));
+            assert!(finished(ws.recv()).expect("valid") == Some(Message::from(bytes.as_slice())));
+            assert_eq!(finished(ws.recv()).expect("valid"), Some(Message::from("")));
+        }
+    }
+}
+
+#[test]
+fn a_message_arrives_in_fragments_and_pings_between_them() {
+    for (len, fragment) in [(1000, 1), (3000, 7), (200_000, 10_000), (200_000, 40_000)] {
+        let words = json(len);
+        let frames = fragments(1, &zip(&words), fragment, &[ping("?")]);
+        let pings = frames.len() / 2;
+        let mut outcomes = vec![Outcome::Ping(b"?".to_vec()); pings];
+        outcomes.push(message(words));
+        bring(&quiet().max_fragments(5000), &frames, &outcomes);
+    }
+}
+
+/// RFC 7692 section 6.1: the bit stands on the first fragment, even an empty one.
+#[test]
+fn a_fragment_may_be_empty_the_first_one_too() {
+    let mut frames = vec![compressed(1, "").more()];
+    frames.extend([&b""[..], HELLO, b"", b""].map(|part| continuation(part).more()));
+    frames.push(continuation(""));
+    bring(&quiet(), &frames, &[message("Hello")]);
+}
+
+/// RFC 7692 section 7.2.3.6; and as any empty block.
+#[test]
+fn an_empty_message_arrives() {
+    for payload in [&b"\x00"[..], b"\x02\x00", b"\x01\x00\x00\xFF\xFF\x00", b"\x03\x00"] {
+        bring(&quiet(), &[compressed(1, payload), compressed(2, payload)], &[message(""), message([])]);
+    }
+}
+
+/// RFC 7692 section 6.
+#[test]
+fn uncompressed_messages_stand_between_compressed_ones_and_are_not_remembered() {
+    let (settings, config) = (Deflate::new().context_takeover(true), quiet());
+    let frames = [
+        compressed(1, HELLO),
+        text("Jello"),
+        compressed(1, HELLO_AGAIN),
+        binary("").more(),
+        ping(""),
+        continuation("plain"),
+        compressed(2, HELLO_AGAIN),
+        close(1000, ""),
+        compressed(1, HELLO),
+        text("too late"),
+    ];
+    let mut outcomes = vec![message("Hello"), message("Jello"), message("Hello")];
+    outcomes.extend([Outcome::Ping(Vec::new()), message(*b"plain"), message(*b"Hello")]);
+    for role in [Server, Client] {
+        let received = received(role, &config, settings, &wire_to(role, &frames));
+        assert_eq!(received[..6], outcomes);
+        assert!(matches!(received[6..], [Outcome::Close(Some(_))]), "{received:?}");
+    }
+}
+
+#[test]
+fn with_takeover_each_of_many_messages_may_refer_to_those_before_it() {
+    for bits in 9..=15 {
+        let settings = Deflate::new().context_takeover(true);
+        let settings = settings.server_max_window_bits(bits).client_max_window_bits(bits);
+        let mut zip = Zip::with_window(true, bits);
+        let words: Vec<_> = (0..60).map(|nth| json(nth * nth * 7)).collect();
+        let frames: Vec<_> = words.iter().map(|words| compressed(1, zip.message(words))).collect();
+        let outcomes: Vec<_> = words.into_iter().map(message).collect();
+        for role in [Server, Client] {
+            bring_to(role, settings, &quiet(), &frames, &outcomes);
+        }
+    }
+}
+
+// --- row 25: RSV1
+
+#[tokio::test]
+async fn row_25_rsv1_is_refused_where_nothing_was_negotiated() {
+    for role in [Server, Client] {
+        for opcode in [1, 2] {
+            let wire = wire_to(role, &[text("before"), compressed(opcode, HELLO)]);
+            let offence = offence(role, wire).after(&["before"]);
+            offence.fails(ProtocolError::ReservedBit, 1002, "reserved bit set").await;
+        }
+    }
+}
+
+/// RFC 7692 section 6.1.
+#[test]
+fn row_25_rsv1_is_refused_on_a_continuation_and_on_control_frames() {
+    for first in [compressed(1, &HELLO[..3]).more(), text("H").more()] {
+        let frames = [first, continuation(&HELLO[3..]).rsv(RSV1)];
+        fail(&quiet(), &frames, ProtocolError::ReservedBit);
+    }
+    for control in [ping(""), pong(""), close(1000, "")] {
+        fail(&quiet(), &[control.rsv(RSV1)], ProtocolError::ReservedBit);
+    }
+    for bits in [1, 2, 5, 6, 7] {
+        fail(&quiet(), &[frame(1, HELLO).rsv(bits)], ProtocolError::ReservedBit);
+    }
+}
+
+// --- what is inflated
+
+#[test]
+fn text_is_validated_once_it_is_inflated() {
+    let long = format!("x{}", "\u{20ac}".repeat(100_000));
+    bring(&quiet(), &[compressed(1, zip(&long))], &[message(long.as_str())]);
+    for (words, bad) in
+        [("", &b"\xFF"[..]), ("abc", b"\xE2\x82"), (&long, b"\xE2\x82"), (&long, b"\xED\xA0\x80")]
+    {
+        let payload = zip([words.as_bytes(), bad].concat());
+        fail(&quiet(), &[compressed(1, &payload)], ProtocolError::InvalidUtf8);
+        fail(&quiet(), &fragments(1, &payload, 1 + payload.len() / 3, &[]), ProtocolError::InvalidUtf8);
+        let bytes = [words.as_bytes(), bad].concat();
+        bring(&quiet(), &[compressed(2, payload)], &[message(bytes)]);
+    }
+}
+
+#[test]
+fn text_that_goes_wrong_early_fails_before_it_is_whole() {
+    let payload = zip([b"\xFF", &noise(40_000)[..]].concat());
+    fail(&quiet(), &[compressed(1, &payload).more()], ProtocolError::InvalidUtf8);
+}
+
+#[test]
+fn row_43_what_is_no_deflate_data_fails_the_connection() {
+    let words = zip(json(300));
+    let truncated = (0..words.len()).step_by(7).map(|len| words[..len].to_vec());
+    let broken = [
+        &b""[..],
+        b"\x06",
+        b"\x00\x05\x00\x00\x00Hello\x00",
+        b"\x00\x05\x00\xFA\xFFHell",
+        b"\x00\x00\x00\xFF\xFF",
+        b"\x4A\x04\x41\x00\x00",
+        HELLO_AGAIN,
+        &[FINAL_HELLO, b"\x06"].concat(),
+        &[HELLO, b"\x00\x00\xFE"].concat(),
+    ];
+    for payload in broken.iter().map(|payload| payload.to_vec()).chain(truncated) {
+        fail(&quiet(), &[compressed(2, payload)], ProtocolError::InvalidDeflate);
+    }
+}
+
+#[test]
+fn row_43_data_that_goes_wrong_early_fails_before_it_is_whole() {
+    let payload = [b"\x06", &noise(40_000)[..]].concat();
+    fail(&quiet(), &[compressed(2, &payload).more()], ProtocolError::InvalidDeflate);
+}
+
+/// RFC 7692 section 7.2.3.4.
+#[test]
+fn row_43_a_block_that_is_marked_as_final_passes_wherever_it_stands() {
+    let hello = |payloads: &[&[u8]]| compressed(1, payloads.concat());
+    for (frame, words) in [
+        (hello(&[FINAL_HELLO, b"\x00"]), "Hello"),
+        (hello(&[FINAL_HELLO]), "Hello"),
+        (hello(&[FINAL_HELLO, FINAL_HELLO, HELLO]), "HelloHelloHello"),
+        (hello(&[HELLO, &TAIL, FINAL_HELLO]), "HelloHello"),
+    ] {
+        let frames = [frame, compressed(1, HELLO), text("plain"), compressed(1, HELLO)];
+        let outcomes = [words, "Hello", "plain", "Hello"].map(message);
+        bring(&quiet(), &frames, &outcomes);
+    }
+}
+
+/// RFC 7692 section 7.1.1.
+#[test]
+fn row_44_without_takeover_no_message_may_refer_to_another() {
+    let frames = [compressed(1, HELLO), compressed(1, HELLO_AGAIN)];
+    let [alone, takeover] = takeovers();
+    let outcomes = [message("Hello"), Outcome::Error(ProtocolError::InvalidDeflate)];
+    for role in [Server, Client] {
+        bring_to(role, alone, &quiet(), &frames, &outcomes);
+        bring_to(role, takeover, &quiet(), &frames, &[message("Hello"), message("Hello")]);
+    }
+    // What the other end may remember is no matter here.
+    let mixed = takeover.client_no_context_takeover(true);
+    bring_to(Server, mixed, &quiet(), &frames, &outcomes);
+    bring_to(Client, mixed, &quiet(), &frames, &[message("Hello"), message("Hello")]);
+}
+
+#[test]
+fn a_message_of_nothing_but_final_blocks_ends() {
+    let mut payload = zip(noise(32 << 10));
+    payload.extend(TAIL);
+    payload.extend(b"\x03\x00".repeat(1 << 19));
+    let mut frames = vec![compressed(2, payload)];
+    frames.push(compressed(1, HELLO));
+    for role in [Server, Client] {
+        let (mut ws, script) = deflate::open(role, &quiet(), Deflate::new());
+        script.bring(wire_to(role, &frames));
+        assert_eq!(finished(ws.recv()).expect("valid"), Some(Message::from(noise(32 << 10))));
+        assert_eq!(finished(ws.recv()).expect("valid"), Some(Message::from("Hello")));
+    }
+}
+
+// --- limits
+
+#[test]
+fn a_message_of_as_many_bytes_as_are_allowed_passes_however_poorly_it_is_compressed() {
+    for limit in [1, 1000, 80_000] {
+        let high: Vec<u8> = noise(limit + 1).into_iter().map(|byte| byte | 0xC0).collect();
+        let config = quiet().max_message_size(limit).max_frame_size(limit);
+        let encoders: [Encoder; 4] =
+            [|data| zip(data), literal, |data| stored(data, 65_535), |data| stored(data, 1000)];
+        for encode in encoders {
+            bring(&config, &[compressed(2, encode(&high[..limit]))], &[message(&high[..limit])]);
+            fail(
+                &config,
+                &[compressed(2, encode(&high))],
+                ProtocolError::MessageTooBig { limit: limit as u64 },
+            );
+        }
+        // Whatever the blocks add, in fragments that are small enough.
+        let payload = stored(&high[..limit], 1);
+        let frames = fragments(2, &payload, limit + 64, &[]);
+        bring(&config, &frames, &[message(&high[..limit])]);
+    }
+}
+
+#[test]
+fn a_message_over_the_limit_fails_in_fragments_too_and_one_of_zeros() {
+    let (limit, config) = (100_000, quiet().max_message_size(100_000));
+    let error = ProtocolError::MessageTooBig { limit };
+    for data in [noise(100_001), vec![0; 100_001], vec![0; 10 << 20]] {
+        fail(&config, &fragments(2, &zip(data), 50_000, &[]), error);
+    }
+    let zeros = vec![0; 100_000];
+    bring(&config, &fragments(2, &zip(&zeros), 10, &[]), &[message(zeros)]);
+}
+
+#[test]
+fn a_compressed_frame_may_be_an_eighth_larger_than_an_uncompressed_one() {
+    let config = quiet().max_message_size(1 << 20).max_frame_size(8000);
+    let declaring = |len| [compressed(2, "").declaring(len).length_bits(16)];
+    let error = ProtocolError::FrameTooBig { limit: 8000 };
+    for (len, outcomes) in [(9064, vec![]), (9065, vec![Outcome::Error(error)])] {
+        let path = ReceivePath::new(Client, &config).with_deflate(Deflate::new().into());
+        let mut received = drive_path(path, 0, &wire_to(Client, &declaring(len)), &[1], &[false]);
+        received.retain(|outcome| *outcome != Outcome::Error(ProtocolError::EofWithoutClose));
+        assert_eq!(received, outcomes);
+    }
+}
+
+#[test]
+fn endless_empty_fragments_are_too_many() {
+    let config = quiet().max_fragments(100).close_timeout(None);
+    let mut frames = vec![continuation("").more(); 200];
+    frames[0] = compressed(1, "").more();
+    for role in [Server, Client] {
+        let (mut ws, script) = deflate::open(role, &config, Deflate::new());
+        script.bring(wire_to(role, &frames[..100]));
+        pending(pin!(ws.recv()), "the message has not ended");
+        assert!(!ws.is_closed());
+        script.bring(wire_to(role, &frames[100..]));
+        script.end();
+        let told = finished(ws.recv());
+        assert!(
+            matches!(told, Err(Error::Protocol(ProtocolError::TooManyFragments { limit: 100 }))),
+            "{told:?}"
+        );
+        assert_close(role, &script.written(), 1008, "too many fragments");
+    }
+}

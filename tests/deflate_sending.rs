@@ -1,0 +1,382 @@
+//! Sending compressed messages (RFC 7692): ordinary ones, prepared ones, those of many senders.
+#![cfg(feature = "deflate")]
+
+mod support;
+
+use std::{pin::pin, sync::Arc};
+
+use bytes::{Buf, Bytes};
+use fullduplex::{
+    CloseCode, Config, Deflate, Error, Message, Outgoing, PreparedMessage,
+    Role::{self, Client, Server},
+    TrySendError, WebSocket,
+    proto::{Batch, Lent, MaskKey, SendPath},
+};
+use support::{
+    deflate::{self, Unzip, json, noise, pair, quiet, sent, takeovers},
+    finished,
+    frames::{self, binary, close, frame, text},
+    offence::{sent_to, wire_to},
+    pending,
+    script::{Script, Scripted},
+};
+use tokio::task::JoinSet;
+
+/// Either role, with and without takeover.
+fn at_either_end(mut case: impl FnMut(Role, Deflate, bool)) {
+    for settings in takeovers() {
+        for role in [Server, Client] {
+            case(role, settings, !settings.server_no_context_takeover);
+        }
+    }
+}
+
+fn open(role: Role, settings: Deflate) -> (WebSocket<Scripted>, Script) {
+    deflate::open(role, &quiet().close_timeout(None).write_timeout(None), settings)
+}
+
+#[test]
+fn a_message_is_compressed_from_the_threshold_on() {
+    at_either_end(|role, settings, takeover| {
+        for threshold in [0, 1, 20, 64] {
+            let (mut ws, script) = open(role, settings.threshold(threshold));
+            let mut unzip = Unzip::new(takeover);
+            for len in [0, 1, 19, 20, 63, 64, 65] {
+                finished(ws.send("a".repeat(len))).expect("open");
+                // What takes a byte cannot become shorter, and goes out as it is where nothing is remembered.
+                let compressed = len >= threshold && (takeover || len > 4);
+                let messages = sent(&script.take_written(), &mut unzip);
+                assert_eq!(messages, [(compressed, vec![b'a'; len])], "{threshold}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_program_may_choose_for_each_message() {
+    at_either_end(|role, settings, takeover| {
+        let (mut ws, script) = open(role, settings);
+        let mut unzip = Unzip::new(takeover);
+        for prepared in [false, true] {
+            for (len, choice) in [(10, Some(true)), (1000, Some(false)), (10, None), (1000, None)] {
+                let message = "a".repeat(len);
+                let outgoing = match prepared {
+                    false => Outgoing::from(message.as_str()),
+                    true => PreparedMessage::new(message.as_str()).into(),
+                };
+                let outgoing = match choice {
+                    Some(choice) => outgoing.compress(choice),
+                    None => outgoing,
+                };
+                finished(ws.send(outgoing)).expect("open");
+                let messages = sent(&script.take_written(), &mut unzip);
+                assert_eq!(messages, [(choice.unwrap_or(len >= 64), message.into())]);
+            }
+        }
+    });
+}
+
+/// RFC 7692 section 7.2.3.1 and 7.2.3.2.
+#[test]
+fn what_goes_over_the_wire_is_what_the_rfc_shows() {
+    let [alone, takeover] = takeovers();
+    for (settings, second) in
+        [(alone, &b"\xF2\x48\xCD\xC9\xC9\x07\x00"[..]), (takeover, b"\xF2\x00\x11\x00\x00")]
+    {
+        // By itself it would not become shorter.
+        let words = if settings == alone { "HelloHelloHello" } else { "Hello" };
+        let (mut ws, script) = open(Server, settings.threshold(0));
+        for _ in 0..2 {
+            finished(ws.send(words)).expect("open");
+        }
+        if settings == takeover {
+            let first = frame(1, b"\xF2\x48\xCD\xC9\xC9\x07\x00").rsv(4);
+            assert_eq!(script.written(), frames::wire(&[first, frame(1, second).rsv(4)]));
+        } else {
+            let wire = script.written();
+            assert_eq!(wire[..wire.len() / 2], wire[wire.len() / 2..], "both are the same");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_shrink_goes_out_uncompressed_unless_it_may_be_referred_to() {
+    at_either_end(|role, settings, takeover| {
+        let (mut ws, script) = open(role, settings);
+        let mut unzip = Unzip::new(takeover);
+        for len in [64, 5000, 100_000] {
+            let bytes = noise(len);
+            for outgoing in [Outgoing::from(bytes.clone()), Outgoing::from(bytes.clone()).compress(true)] {
+                finished(ws.send(outgoing)).expect("open");
+                assert!(sent(&script.take_written(), &mut unzip) == [(takeover, bytes.clone())]);
+            }
+            finished(ws.send(PreparedMessage::new(bytes.clone()))).expect("open");
+            assert!(sent(&script.take_written(), &mut unzip) == [(false, bytes)]);
+        }
+    });
+}
+
+#[test]
+fn a_window_of_any_size_is_kept_to_and_with_the_smallest_nothing_is_compressed() {
+    at_either_end(|role, settings, takeover| {
+        for bits in 8..=15 {
+            let ours = match role {
+                Server => settings.server_max_window_bits(bits),
+                Client => settings.client_max_window_bits(bits),
+            };
+            let (mut ws, script) = open(role, ours);
+            let mut unzip = Unzip::with_window(takeover, bits);
+            for len in [100, 1000, 40_000, 300] {
+                let words = json(len);
+                finished(ws.send(words.as_str())).expect("open");
+                finished(ws.send(PreparedMessage::new(words.as_str()))).expect("open");
+                let messages = sent(&script.take_written(), &mut unzip);
+                assert!(messages == vec![(bits > 8, words.into_bytes()); 2], "{bits}");
+            }
+        }
+    });
+}
+
+#[test]
+fn with_a_window_too_small_to_compress_with_compressed_messages_are_still_received() {
+    at_either_end(|role, settings, _| {
+        let (mut ws, script) = open(role, settings.server_max_window_bits(8).client_max_window_bits(8));
+        script.bring(sent_to(role, frame(1, b"\xF2\x48\xCD\xC9\xC9\x07\x00").rsv(4)).build());
+        assert_eq!(finished(ws.recv()).expect("valid"), Some(Message::from("Hello")));
+    });
+}
+
+// --- prepared messages
+
+/// The frame that a server sends, as it lies in memory.
+fn frame_of(settings: Deflate, message: &PreparedMessage) -> Bytes {
+    let (mut lent, mut batch) = (Lent::new(), Batch::new());
+    let mut path = SendPath::new(Server, &Config::new()).with_deflate(settings, settings.into());
+    path.send(message.into(), MaskKey::default(), &mut lent).expect("open");
+    path.stage(&mut batch, &mut lent);
+    batch.copy_to_bytes(batch.remaining())
+}
+
+#[test]
+fn a_prepared_message_is_compressed_for_each_set_of_parameters() {
+    let words = json(200_000);
+    let message = PreparedMessage::new(words.as_str());
+    let [alone, takeover] = takeovers();
+    let mut seen = Vec::new();
+    for settings in [alone, alone.level(1), alone.server_max_window_bits(9), alone.memory_level(1), takeover]
+    {
+        let wire = frame_of(settings, &message);
+        assert_eq!(wire, frame_of(settings, &message.clone()));
+        let messages = sent(&wire, &mut Unzip::with_window(false, settings.server_max_window_bits));
+        assert!(messages == [(true, words.clone().into_bytes())]);
+        seen.push(wire);
+    }
+    assert_eq!(seen[0], seen[4], "what is compressed alone, is");
+    assert!(seen[1] != seen[0] && seen[2] != seen[0] && seen[3] != seen[0]);
+    assert_eq!(message, PreparedMessage::new(words), "it is what it was");
+}
+
+#[test]
+fn prepared_messages_stand_between_ordinary_ones_that_refer_to_one_another() {
+    at_either_end(|role, settings, takeover| {
+        for bits in [9, 15] {
+            let settings = settings.server_max_window_bits(bits).client_max_window_bits(bits);
+            let (mut ws, script) = open(role, settings);
+            let prepared = PreparedMessage::new(json(3000));
+            let mut expected = Vec::new();
+            for nth in 0..200 {
+                let words = json(nth % 50 * 40);
+                match nth % 7 {
+                    0 | 3 => {
+                        finished(ws.send(&prepared)).expect("open");
+                        expected.push(json(3000).into_bytes());
+                    }
+                    1 => finished(ws.send(Outgoing::from(&prepared).compress(false))).expect("open"),
+                    _ => {
+                        finished(ws.send(words.as_str())).expect("open");
+                        expected.push(words.into_bytes());
+                    }
+                }
+                if nth % 7 == 1 {
+                    expected.push(json(3000).into_bytes());
+                }
+            }
+            let mut unzip = Unzip::with_window(takeover, bits);
+            let messages: Vec<_> =
+                sent(&script.written(), &mut unzip).into_iter().map(|(_, message)| message).collect();
+            assert!(messages == expected, "{role:?} {bits}");
+        }
+    });
+}
+
+// --- split
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_send_and_no_message_is_lost_torn_doubled_or_out_of_its_senders_order() {
+    const SENDERS: usize = 6;
+    const EACH: usize = 300;
+    for settings in takeovers() {
+        let config = quiet().max_write_buffer(4000);
+        let (client, server) = pair(&config, settings.threshold(30), 2000);
+        let mut all = JoinSet::new();
+        for end in [client, server] {
+            let (mut receiver, sender) = end.split();
+            let shared = PreparedMessage::new(json(700));
+            for who in 0..SENDERS {
+                let (sender, shared) = (sender.clone(), shared.clone());
+                all.spawn(async move {
+                    for nth in 0..EACH {
+                        let message = format!("{who} {nth} {}", json(nth % 90 * 3));
+                        match nth % 5 {
+                            0 => sender.send(message).await.expect("open"),
+                            1 => sender
+                                .reserve(message.len())
+                                .await
+                                .expect("open")
+                                .feed(message)
+                                .expect("open"),
+                            2 if nth % 20 == 2 => {
+                                use tokio::io::AsyncWriteExt;
+                                let mut writer =
+                                    sender.writer(fullduplex::MessageKind::Text).await.expect("open");
+                                writer.write_all(message.as_bytes()).await.expect("open");
+                                writer.finish().await.expect("open");
+                            }
+                            3 => {
+                                sender.feed(message).await.expect("open");
+                                sender.feed(&shared).await.expect("open");
+                            }
+                            _ => {
+                                let mut outgoing = Outgoing::from(message);
+                                while let Err(error) = sender.try_send(outgoing) {
+                                    let TrySendError::Full(back) = error else { panic!("{error:?}") };
+                                    outgoing = back;
+                                    tokio::task::yield_now().await;
+                                }
+                            }
+                        }
+                    }
+                    sender.flush().await.expect("open");
+                });
+            }
+            all.spawn(async move {
+                let (mut next, mut prepared) = ([0; SENDERS], 0);
+                while next.iter().sum::<usize>() + prepared < SENDERS * (EACH + EACH / 5) {
+                    let message = receiver.recv().await.expect("valid").expect("more to come");
+                    let message = message.as_text().expect("text");
+                    if message == json(700) {
+                        prepared += 1;
+                        continue;
+                    }
+                    let mut words = message.splitn(3, ' ');
+                    let mut number =
+                        || words.next().and_then(|word| word.parse::<usize>().ok()).expect("a number");
+                    let (who, nth) = (number(), number());
+                    assert_eq!(nth, next[who], "from {who}");
+                    assert_eq!(words.next(), Some(&*json(nth % 90 * 3)));
+                    next[who] += 1;
+                }
+                // The other end may still write.
+                std::future::pending::<()>().await;
+            });
+        }
+        for _ in 0..2 * SENDERS {
+            all.join_next().await.expect("senders").expect("no panic");
+        }
+        all.abort_all();
+        while let Some(ended) = all.join_next().await {
+            assert!(ended.is_err_and(|error| error.is_cancelled()));
+        }
+    }
+}
+
+#[test]
+fn try_send_gives_back_the_message_as_it_was() {
+    at_either_end(|role, settings, _| {
+        let config = quiet().close_timeout(None).max_write_buffer(10_000);
+        let (ws, script) = deflate::open(role, &config, settings);
+        let (receiver, sender) = ws.split();
+        script.allow_writes(0);
+        finished(sender.feed(noise(9000))).expect("room");
+        let messages = [Outgoing::from(json(5000)), PreparedMessage::new(json(5000)).into()];
+        let mut back = Vec::new();
+        for message in &messages {
+            let Err(TrySendError::Full(full)) = sender.try_send(message.clone()) else { panic!("no room") };
+            assert_eq!(full, *message);
+            back.push(full);
+        }
+        drop(receiver);
+        for message in &messages {
+            let Err(TrySendError::Closed(closed)) = sender.try_send(message.clone()) else {
+                panic!("closed")
+            };
+            assert_eq!(closed, *message);
+            back.push(closed);
+        }
+        // An uncompressed connection takes them too.
+        let (mut plain, script) = support::script::open(role, &config);
+        for message in back {
+            finished(plain.send(message)).expect("open");
+        }
+        let messages = sent(&script.written(), &mut Unzip::new(false));
+        assert!(messages == vec![(false, json(5000).into_bytes()); 4]);
+    });
+}
+
+// --- closing
+
+#[test]
+fn a_close_stands_behind_the_compressed_messages_and_what_follows_the_peers_is_ignored() {
+    at_either_end(|role, settings, takeover| {
+        let (mut ws, script) = open(role, settings);
+        script.allow_writes(0);
+        for message in [json(500), json(600)] {
+            finished(ws.feed(message)).expect("room");
+        }
+        script.bring(wire_to(
+            role,
+            &[
+                frame(1, b"\xF2\x48\xCD\xC9\xC9\x07\x00").rsv(4).more(),
+                close(1001, "bye"),
+                frame(0, ""),
+                frame(1, b"\xF2\x48\xCD\xC9\xC9\x07\x00").rsv(4),
+                frame(1, b"\x06").rsv(4),
+                text("too late"),
+                binary([0; 3]).rsv(4),
+            ],
+        ));
+        script.end();
+        pending(pin!(ws.recv()), "our own messages wait");
+        script.allow_writes(None);
+        assert_eq!(finished(ws.recv()).expect("closed cleanly"), None);
+        let wire = script.written();
+        let (last, payload) = frames::parse(&wire).pop().expect("the Close");
+        assert_eq!((last, &payload[..]), (0x88, &b"\x03\xE9bye"[..]));
+        let messages = sent(&wire, &mut Unzip::new(takeover));
+        assert_eq!(messages, [500, 600].map(|len| (true, json(len).into_bytes())));
+        assert!(matches!(finished(ws.send("late")), Err(Error::Closed)));
+    });
+}
+
+#[tokio::test]
+async fn an_echo_over_a_compressed_connection_closes_in_order() {
+    for settings in takeovers() {
+        let (mut client, mut server) = pair(&quiet(), settings, 1000);
+        let echo = tokio::spawn(async move {
+            while let Some(message) = server.recv().await? {
+                server.feed(message).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        let words = Arc::new(json(150_000));
+        for len in [0, 1, 63, 64, 5000, 100_000] {
+            let message = Message::text(
+                words[..(0..=len).rev().find(|at| words.is_char_boundary(*at)).unwrap_or(0)].to_owned(),
+            );
+            client.send(message.clone()).await.expect("open");
+            assert!(client.recv().await.expect("open") == Some(message));
+        }
+        client.close(CloseCode::NORMAL, "").await.expect("closed cleanly");
+        echo.await.expect("no panic").expect("closed cleanly");
+    }
+}
