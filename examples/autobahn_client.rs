@@ -5,9 +5,13 @@
 //! cargo run --release --example autobahn_client -- --url ws://127.0.0.1:9001 --agent fullduplex
 //! ```
 
+#[path = "common/compression.rs"]
+mod compression;
+
 use std::process::ExitCode;
 
 use clap::Parser;
+use compression::Compression;
 use fullduplex::{Client, ClientStream, CloseCode, Config, Error, WebSocket};
 
 /// Runs all cases of an Autobahn fuzzing server against this library's client.
@@ -20,6 +24,8 @@ struct Args {
     /// The name under which the results are reported.
     #[arg(long, default_value = "fullduplex")]
     agent: String,
+    #[command(flatten)]
+    compression: Compression,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,26 +44,27 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<u32, Box<dyn std::error::Error>> {
-    let mut ws = connect(&args.url, "/getCaseCount").await?;
+    let mut ws = connect(args, "/getCaseCount").await?;
     let count = ws.recv().await?.ok_or("the server closed before it told how many cases there are")?;
     let cases = count.as_text().ok_or("the number of cases is not text")?.parse()?;
     ws.close(CloseCode::NORMAL, "").await?;
     for case in 1..=cases {
-        let ws = connect(&args.url, &format!("/runCase?case={case}&agent={}", args.agent)).await?;
+        let ws = connect(args, &format!("/runCase?case={case}&agent={}", args.agent)).await?;
         // Most cases are about errors: the report judges them.
         if let Err(error) = echo(ws).await {
             println!("case {case} of {cases}: {error}");
         }
     }
-    let ws = connect(&args.url, &format!("/updateReports?agent={}", args.agent)).await?;
+    let ws = connect(args, &format!("/updateReports?agent={}", args.agent)).await?;
     echo(ws).await?;
     Ok(cases)
 }
 
-async fn connect(url: &str, path: &str) -> Result<WebSocket<ClientStream>, Error> {
+async fn connect(args: &Args, path: &str) -> Result<WebSocket<ClientStream>, Error> {
     // The suite sends 4 MiB in fragments of 64 bytes, and an empty one.
-    let client = Client::new(Config::new().ping_interval(None).max_fragments(1 << 17));
-    Ok(client.connect(format!("{}{path}", url.trim_end_matches('/'))).await?.0)
+    let config = Config::new().ping_interval(None).max_fragments(1 << 17);
+    let client = Client::new(args.compression.apply(config));
+    Ok(client.connect(format!("{}{path}", args.url.trim_end_matches('/'))).await?.0)
 }
 
 async fn echo(mut ws: WebSocket<ClientStream>) -> Result<(), Error> {

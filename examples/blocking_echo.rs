@@ -5,6 +5,9 @@
 //! cargo run --release --example blocking_echo -- --listen 127.0.0.1:9001
 //! ```
 
+#[path = "common/compression.rs"]
+mod compression;
+
 use std::{
     collections::HashMap,
     error::Error,
@@ -21,9 +24,10 @@ use std::{
 
 use bytes::{Buf, BufMut};
 use clap::Parser;
+use compression::Compression;
 use fullduplex::{
     CloseCode, CloseFrame, Config, Message, Role, Server,
-    handshake::{HeadScanner, Rejection, encode_response, parse_request, respond},
+    handshake::{HeadScanner, Negotiated, Rejection, encode_response, parse_request, respond},
     proto::{Batch, Closing, Lent, MaskKey, ProtocolError, ReceivePath, Received, SendPath, Want},
 };
 
@@ -49,6 +53,8 @@ struct Args {
     /// Seconds of silence before a connection is closed; 0 is never.
     #[arg(long, value_name = "SECS", default_value_t = 60)]
     idle_timeout: u64,
+    #[command(flatten)]
+    compression: Compression,
 }
 
 fn main() -> ExitCode {
@@ -66,7 +72,8 @@ fn serve(args: &Args) -> io::Result<()> {
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
     let idle_timeout = (args.idle_timeout > 0).then(|| Duration::from_secs(args.idle_timeout));
     // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
-    let server = Server::new(Config::new().max_fragments(1 << 17).idle_timeout(idle_timeout));
+    let config = Config::new().max_fragments(1 << 17).idle_timeout(idle_timeout);
+    let server = Server::new(args.compression.apply(config));
     let open = Arc::new(Connections::default());
     let stopping = open.clone();
     ctrlc::set_handler(move || stopping.stop()).map_err(io::Error::other)?;
@@ -137,16 +144,10 @@ fn connection(tcp: &TcpStream, server: &Server, open: &Connections) -> Result<()
     let config = server.config();
     tcp.set_nodelay(true)?;
     tcp.set_write_timeout(config.write_timeout)?;
-    let unread = handshake(tcp, server)?;
+    let (negotiated, unread) = handshake(tcp, server)?;
     tcp.set_read_timeout(config.idle_timeout)?;
-    let mut echo = Echo {
-        receive: ReceivePath::new(Role::Server, config),
-        send: SendPath::new(Role::Server, config),
-        lent: Lent::new(),
-        batch: Batch::new(),
-        failed: None,
-        open,
-    };
+    let (receive, send) = paths(config, &negotiated);
+    let mut echo = Echo { receive, send, lent: Lent::new(), batch: Batch::new(), failed: None, open };
     echo.run(tcp, unread)?;
     end(tcp, config.close_timeout)?;
     if open.is_stopping() {
@@ -156,8 +157,20 @@ fn connection(tcp: &TcpStream, server: &Server, open: &Connections) -> Result<()
     echo.failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// The opening handshake; gives what was read behind it.
-fn handshake(mut tcp: &TcpStream, server: &Server) -> Result<Vec<u8>, Box<dyn Error>> {
+/// The way in and the way out, as was agreed on.
+#[cfg_attr(not(feature = "deflate"), allow(unused_variables, reason = "there is nothing to agree on"))]
+fn paths(config: &Config, negotiated: &Negotiated) -> (ReceivePath, SendPath) {
+    let receive = ReceivePath::new(Role::Server, config);
+    let send = SendPath::new(Role::Server, config);
+    #[cfg(feature = "deflate")]
+    if let (Some(params), Some(settings)) = (negotiated.deflate(), config.deflate) {
+        return (receive.with_deflate(params), send.with_deflate(settings, params));
+    }
+    (receive, send)
+}
+
+/// The opening handshake; gives what was agreed on, and what was read behind it.
+fn handshake(mut tcp: &TcpStream, server: &Server) -> Result<(Negotiated, Vec<u8>), Box<dyn Error>> {
     let deadline = server.config().handshake_timeout.map(|timeout| Instant::now() + timeout);
     let mut read = Vec::new();
     let mut scanner = HeadScanner::new(server.config());
@@ -168,15 +181,15 @@ fn handshake(mut tcp: &TcpStream, server: &Server) -> Result<Vec<u8>, Box<dyn Er
                 let unread = read.split_off(end.len);
                 break parse_request(&read, server.config())
                     .and_then(|request| respond(&request.into_parts().0, server))
-                    .map(|(response, _negotiated)| (response, unread));
+                    .map(|(response, negotiated)| (response, negotiated, unread));
             }
             Err(error) => break Err(Rejection::from(error)),
         }
     };
     match answer {
-        Ok((response, unread)) => {
+        Ok((response, negotiated, unread)) => {
             tcp.write_all(&encode_response(&response))?;
-            Ok(unread)
+            Ok((negotiated, unread))
         }
         Err(rejection) => {
             tcp.write_all(&rejection.clone().encode())?;
@@ -271,6 +284,19 @@ impl Echo<'_> {
                 None => {}
             }
             unread = &mut unread[consumed..];
+            self.inflate();
+        }
+    }
+
+    /// Inflates all that is compressed, before more is taken in.
+    fn inflate(&mut self) {
+        while self.receive.has_compressed() {
+            match self.receive.inflate(&mut self.lent) {
+                Ok(Some(Received::Message(message))) => self.echo(message),
+                // Messages are not asked for in parts.
+                Ok(_) => {}
+                Err(error) => return self.fail(error),
+            }
         }
     }
 

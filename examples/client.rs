@@ -4,6 +4,9 @@
 //! cargo run --release --example client -- ws://127.0.0.1:9001
 //! ```
 
+#[path = "common/compression.rs"]
+mod compression;
+
 use std::{
     borrow::Cow,
     future::poll_fn,
@@ -14,6 +17,7 @@ use std::{
 };
 
 use clap::Parser;
+use compression::Compression;
 use fullduplex::{Client, ClientStream, CloseCode, CloseFrame, Config, Error, Event, Message, WebSocket};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -40,6 +44,8 @@ struct Args {
     /// Send each line as a binary message.
     #[arg(long)]
     binary: bool,
+    #[command(flatten)]
+    compression: Compression,
 }
 
 fn parse_header(field: &str) -> Result<(String, String), String> {
@@ -130,7 +136,7 @@ async fn turn(ws: &mut WebSocket<ClientStream>, len: Option<usize>) -> Turn {
 
 async fn connect(args: &Args) -> Result<WebSocket<ClientStream>, Error> {
     let ping_interval = (args.ping_interval > 0).then(|| Duration::from_secs(args.ping_interval));
-    let mut client = Client::new(Config::new().ping_interval(ping_interval));
+    let mut client = Client::new(args.compression.apply(Config::new().ping_interval(ping_interval)));
     for (name, value) in &args.header {
         client = client.header(name.as_str(), value.as_str());
     }
@@ -138,10 +144,9 @@ async fn connect(args: &Args) -> Result<WebSocket<ClientStream>, Error> {
         client = client.subprotocol(subprotocol);
     }
     let (ws, _response) = client.connect(args.url.as_str()).await?;
-    match ws.subprotocol() {
-        Some(subprotocol) => eprintln!("connected, subprotocol {subprotocol}"),
-        None => eprintln!("connected"),
-    }
+    let agreed = [("subprotocol", ws.subprotocol().unwrap_or_default()), ("extensions", ws.extensions())];
+    let agreed = agreed.iter().filter(|(_, value)| !value.is_empty());
+    eprintln!("connected{}", agreed.map(|(name, value)| format!(", {name} {value}")).collect::<String>());
     Ok(ws)
 }
 

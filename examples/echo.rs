@@ -4,12 +4,15 @@
 //! cargo run --release --example echo -- --listen 127.0.0.1:9001
 //! ```
 
+#[path = "common/compression.rs"]
+mod compression;
 #[path = "common/serve.rs"]
 mod serve;
 
 use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Parser;
+use compression::Compression;
 use fullduplex::{CloseCode, Config, Error, MessageReader, Receiver, Sender, Server, WebSocket};
 use serve::Stopped;
 use tokio::{net::TcpStream, runtime};
@@ -42,6 +45,8 @@ struct Args {
     /// The same, each message in parts as they come: of a large one, little is held.
     #[arg(long)]
     parts: bool,
+    #[command(flatten)]
+    compression: Compression,
 }
 
 /// How messages come back.
@@ -82,7 +87,7 @@ async fn serve(args: &Args) -> io::Result<()> {
         .max_message_size(args.max_message_size)
         // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
         .max_fragments(1 << 17);
-    let server = Server::new(config);
+    let server = Server::new(args.compression.apply(config));
     let manner = match (args.parts, args.split) {
         (true, _) => Manner::Parts(args.max_message_size as u64),
         (false, true) => Manner::Split,

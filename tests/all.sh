@@ -17,7 +17,7 @@ fi
 readonly fuzz_seconds=${FUZZ_SECONDS:-20}
 readonly logs=target/all
 # Seconds until a runner of tests that hangs is ended.
-readonly hangs=1500
+readonly hangs=3000
 readonly only=("$@")
 
 # --- the steps
@@ -34,6 +34,7 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
+  cargo clippy "${locked[@]}" --lib --no-default-features --features deflate -- -D warnings
   # The comparison with the peers is built, and not run: what it measures is not a matter of right and wrong.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
 }
@@ -42,9 +43,9 @@ docs() { RUSTDOCFLAGS=-Dwarnings cargo doc "${locked[@]}" --no-deps --all-featur
 
 # The protocol core and the opening handshake build without what is above them, and without tokio.
 floors() {
-  cargo check "${locked[@]}" --no-default-features
+  cargo check "${locked[@]}" --no-default-features --features deflate
   local tree
-  tree=$(cargo tree "${locked[@]}" --no-default-features -e normal --prefix none)
+  tree=$(cargo tree "${locked[@]}" --no-default-features --features deflate -e normal --prefix none)
   echo "$tree"
   none "a dependency of the core that does I/O" grep -E '^(tokio|futures|mio|async|rand)[-_a-z]* ' <<<"$tree"
   none "an upper floor, tokio, async, a clock or a source of randomness, named in the core" \
@@ -81,7 +82,7 @@ asan() {
   host=$(rustc -vV | sed -n 's/^host: //p')
   export RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan
   local test=(timeout -k 10 $hangs cargo +nightly test "${locked[@]}" --target "$host" --no-fail-fast)
-  "${test[@]}" --lib --no-default-features
+  "${test[@]}" --lib --no-default-features --features deflate
   "${test[@]}" --test '*' --all-features
 }
 

@@ -40,7 +40,9 @@ def example(name):
 class Program:
     """A running program. Its standard output is read as lines, its standard error is kept."""
 
-    def __init__(self, command, **kwargs):
+    def __init__(self, command, deadline=DEADLINE, **kwargs):
+        # Seconds until the next line counts as never coming.
+        self._deadline = deadline
         self.command = [str(part) for part in command]
         self._stderr = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
@@ -64,7 +66,7 @@ class Program:
     def line(self):
         """The next line of the standard output, without its end; `None` at the end of the output."""
         try:
-            line = self._lines.get(timeout=DEADLINE)
+            line = self._lines.get(timeout=self._deadline)
         except queue.Empty:
             raise Failed(f"no line from {self}") from None
         if line is None:

@@ -13,6 +13,8 @@
 //! Each member has a queue of bounded size. Who reads so slowly that it fills up is closed with 1013, and nobody waits
 //! for that.
 
+#[path = "../common/compression.rs"]
+mod compression;
 mod hall;
 mod member;
 mod page;
@@ -22,6 +24,7 @@ mod serve;
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
+use compression::Compression;
 use fullduplex::{Config, Server};
 use serve::Stopped;
 use tokio::{net::TcpStream, sync::Semaphore};
@@ -53,6 +56,8 @@ struct Args {
     /// Seconds of silence before a keep-alive ping; 0 is off.
     #[arg(long, value_name = "SECS", default_value_t = 20)]
     ping_interval: u64,
+    #[command(flatten)]
+    compression: Compression,
 }
 
 /// What all connections share.
@@ -71,7 +76,7 @@ impl Chat {
             .max_message_size(args.max_message_size)
             .ping_interval(ping_interval);
         Self {
-            server: Server::new(config),
+            server: Server::new(args.compression.apply(config)),
             hall: Hall::default(),
             seats: Arc::new(Semaphore::new(args.max_connections as usize)),
         }

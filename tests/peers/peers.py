@@ -8,6 +8,9 @@ both peers):
 - `close`: answers the first message with Close 4001
 - `vanish`: answers the first message by ending the TCP connection, with no Close
 - `fragments`: sends a message in three fragments, with a Ping between them, and goes on when the Pong has come
+- `bomb`: sends 65 MiB of zeros, which compress to almost nothing
+
+Both accept permessage-deflate; `deflate` are the parameters of RFC 7692 that they ask for.
 """
 
 import base64
@@ -23,9 +26,12 @@ from pathlib import Path
 
 from harness import DEADLINE, Failed, Program, address
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.sync.server import serve
 
 NODE_DIRECTORY = Path(__file__).parent / "node"
+# One MiB more than the programs receive.
+BOMB = bytes(65 << 20)
 
 
 def node(script, *arguments):
@@ -51,15 +57,22 @@ class PeerServer:
         raise Failed(f"the peer ended before it told of: {kind}")
 
 
+def node_options(deflate):
+    """Parameters of permessage-deflate, as `ws` wants them; every message is compressed."""
+    words = {name: name.split("_") for name in deflate}
+    camel = {name: first + "".join(word.capitalize() for word in rest) for name, (first, *rest) in words.items()}
+    return {"threshold": 0, **{camel[name]: value for name, value in deflate.items()}}
+
+
 @contextlib.contextmanager
-def node_server(scenario):
-    with node("server.cjs", scenario) as program:
+def node_server(scenario, deflate={}):
+    with node("server.cjs", scenario, json.dumps(node_options(deflate))) as program:
         url = program.listening()
         yield PeerServer(url, lambda: (line := program.line()) and json.loads(line))
 
 
 @contextlib.contextmanager
-def python_server(scenario):
+def python_server(scenario, deflate={}):
     events = queue.Queue()
 
     def handler(connection):
@@ -74,6 +87,7 @@ def python_server(scenario):
         events.put({"event": "close", "code": code, "reason": reason})
 
     options = {"max_size": None, "ping_interval": None, "close_timeout": DEADLINE, "open_timeout": DEADLINE}
+    options["extensions"] = [ServerPerMessageDeflateFactory(**deflate)]
     with serve(handler, "127.0.0.1", 0, subprotocols=["chat.v1"], select_subprotocol=select, **options) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -132,7 +146,13 @@ def fragments(connection, events):
         pass
 
 
-SCENARIOS = {"echo": echo, "acknowledge": acknowledge, "close": close, "vanish": vanish, "fragments": fragments}
+def bomb(connection, events):
+    connection.send(BOMB)
+    for _ in messages(connection, events):
+        pass
+
+
+SCENARIOS = {function.__name__: function for function in [echo, acknowledge, close, vanish, fragments, bomb]}
 
 
 # Bare sockets, for what a well-behaved peer does not do.

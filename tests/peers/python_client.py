@@ -11,7 +11,7 @@ BIG = 5 << 20
 
 def opened(url, **kwargs):
     options = {"max_size": None, "max_queue": None, "ping_interval": None, "proxy": None, "open_timeout": DEADLINE}
-    return connect(url, **{**options, "compression": None, "close_timeout": DEADLINE, **kwargs})
+    return connect(url, **{**options, "close_timeout": DEADLINE, **kwargs})
 
 
 def expect(client, expected):

@@ -1,5 +1,7 @@
 """The chat's page in a real browser: two windows of Chromium, each in a browser of its own.
 
+Then the browser's own compression, with the chat and with the echo server.
+
 The browsers have no display. `target/browser` gets a picture of both windows, and of a window that does not show what
 is waited for.
 """
@@ -16,6 +18,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from test_broadcast import start  # noqa: F401, a fixture
+from test_compression import WILLING, parameters, serving, words
+from wire import listen_in
+from test_compression import WILLING, parameters, serving, words
+from wire import listen_in
 
 PICTURES = TARGET / "browser"
 # The most lines that the page keeps.
@@ -373,3 +379,54 @@ def test_pictures_of_both_windows_are_saved(two):
     ann.chat.program.interrupt()
     ann.wait_until(lambda: ann.lines_of_kind("closed"), "that the server stopped")
     ann.save_picture("ann")
+
+
+def test_lines_pass_where_the_chat_compresses(start, open_window):
+    chat = start(*WILLING)
+    ann = open_window(chat, "/?name=ann")
+    ann.expect("* you are ann, others here: 0")
+    bob = open_window(chat, "/?name=bob")
+    bob.expect("* you are bob, others here: 1")
+    ann.expect("* bob joined")
+    for line in ["hello, bob", "世界 🎉 " * 100, "hello, bob"]:
+        ann.say_with_enter(line)
+        ann.expect(f"you: {line.rstrip()}")
+        bob.expect(f"ann: {line.rstrip()}")
+
+
+CONVERSE = """
+const [url, texts, done] = arguments;
+const socket = new WebSocket(url);
+const answers = [];
+socket.onopen = () => socket.send(texts[0]);
+socket.onmessage = ({ data }) => {
+  answers.push(data);
+  if (answers.length < texts.length) socket.send(texts[answers.length]);
+  else socket.close(1000);
+};
+socket.onclose = ({ code }) => done([socket.extensions, code, answers]);
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--deflate"], WILLING, [*WILLING, "--parts"], *[[*WILLING, "--window-bits", str(bits)] for bits in range(8, 16)]],
+    ids=" ".join,
+)
+def test_browser_and_echo_compress_what_they_say(browsers, arguments):
+    texts = [words(size) for size in (0, 1, 100, 70_000, 1 << 20)] * 2
+    with serving("echo", *arguments) as url, listen_in(url) as wire:
+        # A page of this machine, which a blank one is not: what refuses plain requests. The browser complains of that.
+        browsers[0].get(url.replace("ws:", "http:"))
+        browsers[0].get_log("browser")
+        extensions, code, answers = browsers[0].execute_async_script(CONVERSE, wire.url, texts)
+    assert code == 1000
+    assert (answers == texts) is True
+    assert parameters(extensions) == parameters(wire.extensions("server"))
+    for who in ("client", "server"):
+        sent = wire.messages(who)
+        large = [one.length for one, text in zip(sent, texts) if len(text) > 1000]
+        if who == "server" and "8" in arguments:
+            assert not any(one.compressed for one in sent)
+        else:
+            assert all(length < 350_000 for length in large)

@@ -8,6 +8,7 @@ import pytest
 import python_client
 from harness import TARGET, Failed, Program
 from peers import python_server
+from test_compression import WILLING
 
 # Debug builds: what valgrind finds then has a line.
 EXAMPLES = Path(os.environ.get("FULLDUPLEX_DEBUG_EXAMPLES", TARGET / "debug" / "examples"))
@@ -27,9 +28,9 @@ def assert_clean(program):
     assert "ERROR SUMMARY: 0 errors" in program.errors(), str(program)
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_echo_is_clean(threads):
-    with under_valgrind("echo", "--listen", "127.0.0.1:0", "--threads", threads) as server:
+@pytest.mark.parametrize("arguments", [["--threads", "1"], ["--threads", "2"], WILLING, ["--deflate"]], ids=" ".join)
+def test_echo_is_clean(arguments):
+    with under_valgrind("echo", "--listen", "127.0.0.1:0", *arguments) as server:
         url = server.listening()
         for scenario in ["text", "binary", "empty", "lengths", "fragments", "ping_between_fragments", "close_codes"]:
             getattr(python_client, scenario)(url)
@@ -41,8 +42,9 @@ def test_echo_is_clean(threads):
             assert_clean(server)
 
 
-def test_client_is_clean():
-    with python_server("echo") as server, under_valgrind("client", server.url) as program:
+@pytest.mark.parametrize("arguments", [[], WILLING, ["--deflate"]], ids=" ".join)
+def test_client_is_clean(arguments):
+    with python_server("echo") as server, under_valgrind("client", server.url, *arguments) as program:
         for line in [b"hello", b"x" * 100000]:
             program.write(line + b"\n")
             assert program.line() == line, str(program)

@@ -1,6 +1,7 @@
 // A peer of the servers under test: `node client.cjs SCENARIO URL`. Ends with 0 if what came back is right.
 'use strict';
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
 const { once } = require('node:events');
 const WebSocket = require('ws');
 
@@ -132,6 +133,24 @@ const scenarios = {
     client.socket.send('a'.repeat(10000));
     await client.expect('a'.repeat(10000));
     await client.close(1000);
+  },
+
+  // Sends what standard input lists, each message in its parts and once the one before has come back.
+  async listed() {
+    const { perMessageDeflate, messages } = JSON.parse(fs.readFileSync(0));
+    const client = await Client.open([], { perMessageDeflate, maxPayload: 0 });
+    for (const { binary, parts } of messages) {
+      const data = parts.map((part) => (binary ? Buffer.from(part, 'base64') : part));
+      data.forEach((part, i) => client.socket.send(part, { fin: i === parts.length - 1 }));
+      await client.expect(binary ? Buffer.concat(data) : data.join(''));
+    }
+    assert.deepEqual(await client.close(1000, 'done'), { code: 1000, reason: 'done' });
+  },
+
+  async bomb() {
+    const client = await Client.open();
+    client.socket.send(Buffer.alloc(65 << 20));
+    assert.equal((await client.next('close')).code, 1009);
   },
 
   async two_connections() {

@@ -1,4 +1,4 @@
-// A peer of the client under test: `node server.cjs SCENARIO`. Prints where it listens, then one JSON object for each
+// A peer of the client under test: `node server.cjs SCENARIO OPTIONS`, the options of compression as JSON. Prints where it listens, then one JSON object for each
 // thing that happens. The scenarios are those of `peers.py`.
 'use strict';
 const { WebSocketServer } = require('ws');
@@ -21,13 +21,14 @@ const scenarios = {
     socket.ping('between');
     socket.send('zwei, ', { fin: false });
   },
+  bomb: (socket) => socket.send(Buffer.alloc(65 << 20)),
 };
 
 const server = new WebSocketServer({
   host: '127.0.0.1',
   port: 0,
   maxPayload: 0,
-  perMessageDeflate: true,
+  perMessageDeflate: JSON.parse(process.argv[3]),
   handleProtocols: (offered) => (offered.has('chat.v1') ? 'chat.v1' : false),
 });
 
@@ -35,6 +36,8 @@ server.on('connection', (socket, request) => {
   print({ event: 'open', headers: request.headers, subprotocol: socket.protocol || null });
   socket.on('message', (data, binary) => print({ event: 'message', binary, length: data.length }));
   socket.on('ping', (payload) => print({ event: 'ping', payload: payload.toString() }));
+  // The client's end may break off what is still being sent.
+  socket.on('error', (error) => print({ event: 'error', message: error.message }));
   socket.on('close', (code, reason) => print({ event: 'close', code, reason: reason.toString() }));
   scenarios[process.argv[2]](socket);
 });
