@@ -340,6 +340,21 @@ fn a_writer_that_is_dropped_unfinished_fails_the_connection() {
 }
 
 /// What does not compress, in frames that are as long as the room, and what compresses to next to nothing.
+#[test]
+fn what_shrank_to_little_comes_out_in_few_parts() {
+    at_either_end(|role, settings, _| {
+        let (mut ws, script) = open(role, settings);
+        script.bring(wire_to(role, &[compressed(2, zip(vec![0; 8 << 20]))]));
+        let mut reader = finished(ws.reader(ANY)).expect("valid").expect("a message");
+        let (mut parts, mut len) = (0, 0);
+        while let Some(part) = finished(reader.recv_part()).expect("valid") {
+            (parts, len) = (parts + 1, len + part.len());
+        }
+        assert_eq!(len, 8 << 20);
+        assert!(parts <= 140, "{parts}");
+    });
+}
+
 #[tokio::test]
 async fn large_messages_are_written_and_read_through_a_narrow_pipe() {
     for settings in takeovers() {

@@ -218,8 +218,11 @@ impl Compressed {
         Ok((progress.produced, left))
     }
 
-    /// How much room to make: text shrinks to a quarter or so.
+    /// How much room to make: text shrinks to a quarter or so, and where that was too little, it was much too little.
     fn room(&self) -> usize {
+        if self.held_back {
+            return MOST_ROOM;
+        }
         ((self.gathered.len() - self.inflated) * 4).clamp(LEAST_ROOM, MOST_ROOM)
     }
 }
