@@ -291,7 +291,7 @@ fn the_future_of_the_handshake_adds_little_to_the_task() {
 
 #[cfg(feature = "deflate")]
 mod deflated {
-    use std::task::Poll;
+    use std::{sync::LazyLock, task::Poll};
 
     use fullduplex::{Deflate, Outgoing};
 
@@ -423,7 +423,8 @@ mod deflated {
     #[test]
     fn row_42_a_bomb_ends_at_the_limit_with_little_more_memory_than_that() {
         // The halves of a connection own their stream.
-        let bomb: &'static [u8] = compressed(bomb()).leak();
+        static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| compressed(bomb()));
+        let bomb: &'static [u8] = &BOMB;
         let config = quiet().max_message_size(LIMIT).close_timeout(None);
         let fail = |in_parts: bool, split: bool| {
             let mut cx = Context::from_waker(Waker::noop());
