@@ -187,7 +187,10 @@ pub struct Outgoing {
 /// What is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
-    Data(MessageKind, Bytes),
+    Message(Message),
+    /// Its payload data is compressed already.
+    #[cfg(feature = "deflate")]
+    Compressed(MessageKind, Bytes),
     Prepared(PreparedMessage),
 }
 
@@ -232,7 +235,9 @@ impl Outgoing {
     #[inline]
     pub fn len(&self) -> usize {
         match &self.content {
-            Content::Data(_, payload) => payload.len(),
+            Content::Message(message) => message.len(),
+            #[cfg(feature = "deflate")]
+            Content::Compressed(_, payload) => payload.len(),
             Content::Prepared(prepared) => prepared.len(),
         }
     }
@@ -246,9 +251,7 @@ impl Outgoing {
 impl<T: Into<Message>> From<T> for Outgoing {
     #[inline]
     fn from(message: T) -> Self {
-        let message = message.into();
-        let content = Content::Data(message.kind(), message.into_bytes());
-        Self { content, compression: Compression::Open }
+        Self { content: Content::Message(message.into()), compression: Compression::Open }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     header::{EncodedHeader, Header},
     lent::Lent,
     mask::MaskKey,
-    message::{Compression, Content, MessageKind, Outgoing},
+    message::{Content, MessageKind, Outgoing},
     opcode::Opcode,
     queue::{Frames, Queue, header},
     receive::Received,
@@ -96,12 +96,12 @@ impl SendPath {
     #[inline]
     pub fn send(&mut self, outgoing: Outgoing, key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
         self.no_message()?;
-        let outgoing = match &mut self.deflation {
-            Some(deflation) => deflation.outgoing(outgoing, lent.deflate()),
-            None => outgoing,
-        };
         let mask = self.mask(key);
-        push_message(outgoing, mask, self.queue(lent));
+        if self.deflation.is_some() {
+            self.push_compressed(outgoing, mask, lent);
+        } else {
+            push_message(outgoing, mask, self.queue(lent));
+        }
         Ok(())
     }
 
@@ -392,6 +392,15 @@ impl SendPath {
         if self.message.is_some() { Err(SendError::MessageOpen) } else { Ok(()) }
     }
 
+    /// Out of line, so that a message which is not compressed is not moved for those that are.
+    #[inline(never)]
+    fn push_compressed(&mut self, outgoing: Outgoing, mask: Option<MaskKey>, lent: &mut Lent) {
+        if let Some(deflation) = &mut self.deflation {
+            let outgoing = deflation.outgoing(outgoing, lent.deflate());
+            push_message(outgoing, mask, self.queue(lent));
+        }
+    }
+
     fn push_close(&mut self, frame: Option<&CloseFrame>, key: MaskKey, lent: &mut Lent) {
         let (payload, len) = CloseFrame::encode(frame);
         let mask = self.mask(key);
@@ -426,7 +435,9 @@ impl Compressing {
 #[inline]
 fn push_message(outgoing: Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
     let (kind, rsv1, payload) = match (outgoing.content, mask) {
-        (Content::Data(kind, payload), _) => (kind, outgoing.compression == Compression::Done, payload),
+        (Content::Message(message), _) => (message.kind(), false, message.into_bytes()),
+        #[cfg(feature = "deflate")]
+        (Content::Compressed(kind, payload), _) => (kind, true, payload),
         (Content::Prepared(prepared), Some(_)) => {
             (prepared.kind(), prepared.is_compressed(), prepared.into_payload())
         }

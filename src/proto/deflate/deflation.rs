@@ -81,23 +81,22 @@ impl How {
             return outgoing;
         }
         match outgoing.content {
-            Content::Data(kind, payload) => match self.alone(&payload, pool) {
-                Some(payload) => done(kind, payload),
+            Content::Message(message) => match self.alone(message.as_bytes(), pool) {
+                Some(payload) => done(message.kind(), payload),
                 // It need not be tried again.
-                None => {
-                    Outgoing { content: Content::Data(kind, payload), compression: Compression::Unwanted }
-                }
+                None => Outgoing { content: Content::Message(message), compression: Compression::Unwanted },
             },
             Content::Prepared(prepared) => {
                 Outgoing { content: Content::Prepared(prepared.compressed(self, pool)), ..outgoing }
             }
+            other => Outgoing { content: other, ..outgoing },
         }
     }
 }
 
 /// A message that is compressed.
 fn done(kind: MessageKind, payload: Bytes) -> Outgoing {
-    Outgoing { content: Content::Data(kind, payload), compression: Compression::Done }
+    Outgoing { content: Content::Compressed(kind, payload), compression: Compression::Done }
 }
 
 impl Deflation {
@@ -112,10 +111,10 @@ impl Deflation {
             return self.how.outgoing_alone(outgoing, pool);
         }
         match &outgoing.content {
-            Content::Data(kind, payload) if self.how.wants(&outgoing) => {
-                done(*kind, self.compress(payload, true, pool))
+            Content::Message(message) if self.how.wants(&outgoing) => {
+                done(message.kind(), self.compress(message.as_bytes(), true, pool))
             }
-            Content::Data(..) => outgoing,
+            Content::Message(_) | Content::Compressed(..) => outgoing,
             // It is compressed once, by itself, which a receiver that remembers more can inflate too. From then on the
             // receiver remembers what our compressor does not know of: so that begins anew.
             Content::Prepared(_) => {
