@@ -2,29 +2,16 @@
 
 mod support;
 
-use std::pin::pin;
-
 use fullduplex::{
-    CloseCode, Config, Error, Event, Message, Role, WebSocket,
+    CloseCode, Error, Event, Message, Role, WebSocket,
     proto::{InvalidClose, SendError},
 };
 use support::{
     frames::{ping, pong, text},
-    pending,
+    nothing_received,
     script::{self, Script, Scripted},
+    without_deadlines,
 };
-
-/// No deadline at all.
-fn quiet() -> Config {
-    let config = Config::new().close_timeout(None).write_timeout(None).idle_timeout(None);
-    config.ping_interval(None).pong_timeout(None)
-}
-
-/// Polls `recv`, which has nothing to give.
-#[track_caller]
-fn nothing_received(ws: &mut WebSocket<Scripted>) {
-    pending(pin!(ws.recv()), "nothing came");
-}
 
 /// Nothing was sent, and the connection works.
 async fn is_usable(mut ws: WebSocket<Scripted>, script: &Script) {
@@ -88,7 +75,7 @@ async fn row_56_a_message_beyond_its_permit_is_the_callers_error_and_nothing_is_
 
 #[tokio::test]
 async fn row_46_pongs_that_nobody_asked_for_are_shown_to_who_asks_for_events() {
-    let (mut ws, script) = script::open(Role::Server, &quiet());
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.bring(pong("unasked").masked().build().repeat(3));
     for _ in 0..3 {
         assert_eq!(ws.recv_event().await.expect("a pong"), Some(Event::Pong("unasked".into())));

@@ -18,27 +18,17 @@ use std::{
 use fullduplex::{CloseCode, Config, Error, Message, Role, Timeout, WebSocket, proto::ProtocolError};
 use support::{
     frames::{self, binary, close, close_empty, continuation, ping, pong, text, wire},
+    nothing_received,
     offence::wire_to,
     pending,
     script::{self, Script, Scripted},
+    without_deadlines,
 };
 use tokio::time::{Instant, advance};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const BOTH: [Role; 2] = [Role::Server, Role::Client];
-
-/// No deadline at all.
-fn quiet() -> Config {
-    let config = Config::new().close_timeout(None).write_timeout(None).idle_timeout(None);
-    config.ping_interval(None).pong_timeout(None)
-}
-
-/// Polls `recv`, which has nothing to give.
-#[track_caller]
-fn nothing_received(ws: &mut WebSocket<Scripted>) {
-    pending(pin!(ws.recv()), "nothing came");
-}
 
 /// How often another task of the same thread runs until this many reads have brought something.
 async fn turns_until(script: &Script, reads: usize) -> usize {
@@ -55,7 +45,7 @@ async fn turns_until(script: &Script, reads: usize) -> usize {
 #[tokio::test]
 async fn row_45_pongs_to_a_peer_that_does_not_read_are_bounded_and_the_newest_replaces_the_last() {
     for role in BOTH {
-        let (mut ws, script) = script::open(role, &quiet());
+        let (mut ws, script) = script::open(role, &without_deadlines());
         script.allow_writes(0);
         for burst in 0..200_u32 {
             let pings: Vec<_> = (0..40).map(|i| ping(format!("{:0>60}", burst * 40 + i))).collect();
@@ -80,7 +70,7 @@ async fn row_45_pongs_to_a_peer_that_does_not_read_are_bounded_and_the_newest_re
 
 #[tokio::test]
 async fn row_45_pongs_of_every_size_stay_within_4_kib() {
-    let (mut ws, script) = script::open(Role::Server, &quiet());
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.allow_writes(0);
     pending(pin!(ws.send("being written")), "the stream takes nothing");
     let staged = ws.queued();
@@ -95,7 +85,7 @@ async fn row_45_pongs_of_every_size_stay_within_4_kib() {
 
 #[tokio::test]
 async fn row_45_every_ping_of_a_peer_that_reads_is_answered() {
-    let (mut ws, script) = script::open(Role::Server, &quiet());
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     let pings: Vec<_> = (0..20).map(|i| ping([i; 100])).collect();
     for _ in 0..10 {
         script.bring(wire_to(Role::Server, &pings));
@@ -107,7 +97,7 @@ async fn row_45_every_ping_of_a_peer_that_reads_is_answered() {
 
 #[tokio::test]
 async fn row_45_a_ping_flood_leaves_other_tasks_their_turns() {
-    let (mut ws, script) = script::open(Role::Server, &quiet());
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     for _ in 0..100 {
         script.bring(ping("").masked().build().repeat(1000));
     }
@@ -119,7 +109,7 @@ async fn row_45_a_ping_flood_leaves_other_tasks_their_turns() {
 
 #[tokio::test]
 async fn row_45_a_frame_in_tiny_reads_leaves_other_tasks_their_turns() {
-    let (mut ws, script) = script::open(Role::Server, &quiet());
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.bring(binary("").masked().declaring(10 << 20).build());
     for _ in 0..20_000 {
         script.bring([0; 4]);
@@ -132,7 +122,7 @@ async fn row_45_a_frame_in_tiny_reads_leaves_other_tasks_their_turns() {
 
 #[tokio::test]
 async fn row_45_data_after_a_close_leaves_other_tasks_their_turns() {
-    let (mut ws, script) = script::open(Role::Server, &quiet());
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.bring(close(1000, "").masked().build());
     for _ in 0..20_000 {
         script.bring([0; 100]);
@@ -148,7 +138,7 @@ async fn row_45_data_after_a_close_leaves_other_tasks_their_turns() {
 #[tokio::test(start_paused = true)]
 async fn row_46_pongs_that_nobody_asked_for_are_ignored_and_none_of_them_answers_a_keep_alive_ping() {
     let (mut ws, script) =
-        script::open(Role::Server, &quiet().ping_interval(20 * SECOND).pong_timeout(20 * SECOND));
+        script::open(Role::Server, &without_deadlines().ping_interval(20 * SECOND).pong_timeout(20 * SECOND));
     script.bring(pong([0; 4]).masked().build().repeat(10_000));
     nothing_received(&mut ws);
     assert_eq!((script.writes(), ws.queued()), (0, 0));
@@ -171,7 +161,7 @@ async fn row_46_pongs_that_nobody_asked_for_are_ignored_and_none_of_them_answers
 
 #[tokio::test]
 async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive() {
-    let (mut ws, script) = script::open(Role::Server, &quiet().max_write_buffer(100));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(100));
     script.allow_writes(0);
     let half = "x".repeat(48);
     ws.feed(&half[..]).await.expect("50 bytes");
@@ -193,7 +183,7 @@ async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive()
 
 #[tokio::test]
 async fn row_47_pings_take_no_room_of_messages_and_wait_at_a_limit_of_their_own() {
-    let (mut ws, script) = script::open(Role::Server, &quiet().max_write_buffer(10));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(10));
     script.allow_writes(0);
     ws.feed("01234567").await.expect("the queue is empty");
     for _ in 0..200 {
@@ -215,7 +205,7 @@ async fn row_47_pings_take_no_room_of_messages_and_wait_at_a_limit_of_their_own(
 #[tokio::test]
 async fn row_47_one_large_message_fits_an_empty_queue_and_no_second() {
     for role in BOTH {
-        let (mut ws, script) = script::open(role, &quiet().max_write_buffer(100));
+        let (mut ws, script) = script::open(role, &without_deadlines().max_write_buffer(100));
         script.allow_writes(0);
         ws.feed(vec![7; 100_000]).await.expect("the queue is empty");
         pending(pin!(ws.feed("")), "the buffer is full");
@@ -229,7 +219,7 @@ async fn row_47_one_large_message_fits_an_empty_queue_and_no_second() {
 
 #[tokio::test]
 async fn row_47_feed_is_woken_when_the_peer_reads() {
-    let (mut ws, script) = script::open(Role::Server, &quiet().max_write_buffer(10));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(10));
     script.allow_writes(0);
     ws.feed("12345678").await.expect("the queue is empty");
     let feeding = tokio::spawn(async move { ws.feed("12345678").await.map(|()| ws) });
@@ -244,7 +234,7 @@ async fn row_47_feed_is_woken_when_the_peer_reads() {
 
 #[tokio::test(start_paused = true)]
 async fn row_47_the_write_timeout_ends_a_peer_that_never_reads() {
-    let config = quiet().write_timeout(30 * SECOND).max_write_buffer(100);
+    let config = without_deadlines().write_timeout(30 * SECOND).max_write_buffer(100);
     let (mut ws, script) = script::open(Role::Server, &config);
     script.allow_writes(0);
     ws.feed(vec![7; 1000]).await.expect("the queue is empty");
@@ -270,7 +260,7 @@ async fn seconds_until_ended<T>(task: &tokio::task::JoinHandle<T>) -> u32 {
 
 #[tokio::test(start_paused = true)]
 async fn row_47_a_flood_that_never_pauses_does_not_put_off_the_write_timeout() {
-    let (mut ws, script) = script::open(Role::Server, &quiet().write_timeout(30 * SECOND));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().write_timeout(30 * SECOND));
     script.allow_writes(0);
     script.bring_endlessly(ping("no pause").masked().build());
     let receiving = tokio::spawn(async move { ws.recv().await });
@@ -284,7 +274,7 @@ async fn row_47_a_flood_that_never_pauses_does_not_put_off_the_write_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn row_48_one_byte_before_each_idle_deadline_does_not_put_it_off() {
-    let (mut ws, script) = script::open(Role::Server, &quiet().idle_timeout(30 * SECOND));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().idle_timeout(30 * SECOND));
     nothing_received(&mut ws);
     advance(30 * SECOND - MILLISECOND).await;
     script.bring(&text("slow").masked().build()[..1]);
@@ -297,7 +287,7 @@ async fn row_48_one_byte_before_each_idle_deadline_does_not_put_it_off() {
 #[tokio::test(start_paused = true)]
 async fn row_48_pings_and_fragments_do_not_put_off_the_idle_deadline() {
     for frame in [ping("").masked(), text("Hel").more().masked()] {
-        let (mut ws, script) = script::open(Role::Server, &quiet().idle_timeout(30 * SECOND));
+        let (mut ws, script) = script::open(Role::Server, &without_deadlines().idle_timeout(30 * SECOND));
         nothing_received(&mut ws);
         advance(30 * SECOND - MILLISECOND).await;
         script.bring(frame.build());
@@ -310,7 +300,7 @@ async fn row_48_pings_and_fragments_do_not_put_off_the_idle_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn row_48_messages_and_pongs_put_off_the_idle_deadline() {
-    let (mut ws, script) = script::open(Role::Server, &quiet().idle_timeout(30 * SECOND));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().idle_timeout(30 * SECOND));
     nothing_received(&mut ws);
     let large = binary(vec![7; 100_000]).masked().build();
     let (start, rest) = large.split_at(70_000);
@@ -378,7 +368,8 @@ async fn row_49_data_after_a_close_that_never_pauses_does_not_put_off_the_close_
 
 #[tokio::test(start_paused = true)]
 async fn a_task_whose_budget_is_spent_before_it_reads_the_pong_times_nothing_out() {
-    let (mut ws, script) = script::open(Role::Server, &quiet().ping_interval(SECOND).pong_timeout(SECOND));
+    let (mut ws, script) =
+        script::open(Role::Server, &without_deadlines().ping_interval(SECOND).pong_timeout(SECOND));
     nothing_received(&mut ws);
     advance(SECOND).await;
     nothing_received(&mut ws);
@@ -469,7 +460,8 @@ async fn row_50_a_connection_that_waits_wakes_nobody_and_is_woken_by_what_comes(
 
 #[tokio::test(start_paused = true)]
 async fn row_50_a_silent_connection_is_polled_only_for_its_deadlines() {
-    let (mut ws, script) = script::open(Role::Server, &quiet().ping_interval(20 * SECOND).pong_timeout(None));
+    let (mut ws, script) =
+        script::open(Role::Server, &without_deadlines().ping_interval(20 * SECOND).pong_timeout(None));
     let receiving = tokio::spawn(async move { ws.recv().await });
     tokio::time::sleep(3600 * SECOND).await;
     receiving.abort();

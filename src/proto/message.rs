@@ -203,8 +203,6 @@ pub(super) enum Compression {
     Open,
     Wanted,
     Unwanted,
-    /// It is compressed already.
-    Done,
 }
 
 impl Outgoing {
@@ -223,11 +221,7 @@ impl Outgoing {
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn compress(mut self, wanted: bool) -> Self {
-        self.compression = match self.compression {
-            Compression::Done => Compression::Done,
-            _ if wanted => Compression::Wanted,
-            _ => Compression::Unwanted,
-        };
+        self.compression = if wanted { Compression::Wanted } else { Compression::Unwanted };
         self
     }
 

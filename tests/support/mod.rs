@@ -8,11 +8,15 @@ pub mod frames;
 pub mod offence;
 pub mod pair;
 pub mod script;
+pub mod writes;
 
 use std::{
     future::Future,
     task::{Context, Poll, Waker},
 };
+
+use fullduplex::{Config, WebSocket};
+use script::Scripted;
 
 /// Polls a future once, with a waker that does nothing, and without a part in the budget of the test's task: that it is
 /// pending is the future's own doing.
@@ -26,6 +30,18 @@ pub fn pending<F: Future<Output: std::fmt::Debug>>(future: std::pin::Pin<&mut F>
     if let Poll::Ready(output) = poll_once(future) {
         panic!("ready with {output:?}, though {why}");
     }
+}
+
+/// No deadline at all.
+pub fn without_deadlines() -> Config {
+    let config = Config::new().close_timeout(None).write_timeout(None).idle_timeout(None);
+    config.ping_interval(None).pong_timeout(None)
+}
+
+/// Polls `recv`, which has nothing to give.
+#[track_caller]
+pub fn nothing_received(ws: &mut WebSocket<Scripted>) {
+    pending(std::pin::pin!(ws.recv()), "nothing came");
 }
 
 /// Polls a future at most so many times, then drops it; `None`: it was not done.

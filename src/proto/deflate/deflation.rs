@@ -63,7 +63,7 @@ impl How {
         match outgoing.compression {
             Compression::Open => outgoing.len() >= self.threshold as usize,
             Compression::Wanted => true,
-            Compression::Unwanted | Compression::Done => false,
+            Compression::Unwanted => false,
         }
     }
 
@@ -82,21 +82,21 @@ impl How {
         }
         match outgoing.content {
             Content::Message(message) => match self.alone(message.as_bytes(), pool) {
-                Some(payload) => done(message.kind(), payload),
+                Some(payload) => compressed(message.kind(), payload),
                 // It need not be tried again.
                 None => Outgoing { content: Content::Message(message), compression: Compression::Unwanted },
             },
             Content::Prepared(prepared) => {
                 Outgoing { content: Content::Prepared(prepared.compressed(self, pool)), ..outgoing }
             }
-            other => Outgoing { content: other, ..outgoing },
+            done @ Content::Compressed(..) => Outgoing { content: done, ..outgoing },
         }
     }
 }
 
 /// A message that is compressed.
-fn done(kind: MessageKind, payload: Bytes) -> Outgoing {
-    Outgoing { content: Content::Compressed(kind, payload), compression: Compression::Done }
+fn compressed(kind: MessageKind, payload: Bytes) -> Outgoing {
+    Outgoing { content: Content::Compressed(kind, payload), compression: Compression::Open }
 }
 
 impl Deflation {
@@ -112,7 +112,7 @@ impl Deflation {
         }
         match &outgoing.content {
             Content::Message(message) if self.how.wants(&outgoing) => {
-                done(message.kind(), self.compress(message.as_bytes(), true, pool))
+                compressed(message.kind(), self.compress(message.as_bytes(), true, pool))
             }
             Content::Message(_) | Content::Compressed(..) => outgoing,
             // It is compressed once, by itself, which a receiver that remembers more can inflate too. From then on the

@@ -1,0 +1,184 @@
+//! Futures dropped at any await while messages are inflated and compressed.
+#![cfg(feature = "deflate")]
+
+mod support;
+
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use fullduplex::{
+    Deflate, Error, Message, Outgoing, PreparedMessage,
+    Role::{self, Client, Server},
+    WebSocket,
+};
+use support::{
+    deflate::{self, Unzip, Zip, json, noise, sent, takeovers},
+    finished,
+    frames::{close, continuation, frame, ping},
+    offence::wire_to,
+    polled,
+    script::{Script, Scripted},
+    writes::{Writes, narrow},
+};
+
+/// Messages of every shape, as the peer sends them.
+fn messages() -> Vec<Message> {
+    vec![
+        json(300).into(),
+        Message::binary(noise(40_000)),
+        "".into(),
+        json(700_000).into(),
+        Message::binary(vec![0; 600_000]),
+        json(300).into(),
+    ]
+}
+
+#[test]
+fn recv_dropped_at_every_await_in_the_midst_of_inflating_loses_nothing() {
+    for settings in takeovers() {
+        for role in [Server, Client] {
+            for at_most in [usize::MAX, 10_000] {
+                for times in 1..4 {
+                    let (mut ws, script) = deflate::open(role, &narrow(), settings);
+                    script.read_at_most(at_most);
+                    let mut zip = Zip::new(!settings.server_no_context_takeover);
+                    let mut frames = Vec::new();
+                    for message in messages() {
+                        let opcode = if message.is_text() { 1 } else { 2 };
+                        let payload = zip.message(message.as_bytes());
+                        let (first, second) = payload.split_at(payload.len() / 2);
+                        frames.push(frame(opcode, first).rsv(4).more());
+                        frames.push(ping("?"));
+                        frames.push(continuation(second));
+                    }
+                    frames.push(close(1000, "bye"));
+                    for piece in wire_to(role, &frames).chunks(7000) {
+                        script.bring(piece);
+                        script.pause();
+                    }
+                    script.end();
+                    let mut received = Vec::new();
+                    while received.len() < messages().len() {
+                        // Where it has no budget left, it is pending in the midst of a message.
+                        let mut polls = 0;
+                        let mut recv = pin!(ws.recv());
+                        while polls < times {
+                            polls += 1;
+                            let once = tokio::task::coop::cooperative(recv.as_mut());
+                            let mut cx = Context::from_waker(Waker::noop());
+                            if let Poll::Ready(message) = pin!(once).poll(&mut cx) {
+                                received.push(message.expect("valid").expect("it came before the Close"));
+                                break;
+                            }
+                        }
+                    }
+                    assert!(received == messages(), "{role:?} {settings:?} {at_most} {times}");
+                }
+            }
+        }
+    }
+}
+
+/// What to send, in turns.
+fn outgoing(nth: usize) -> (Outgoing, String) {
+    let words = format!("{nth} {}", json(200 + nth * 10));
+    let outgoing = match nth % 3 {
+        0 => Outgoing::from(words.as_str()),
+        1 => PreparedMessage::new(words.as_str()).into(),
+        _ => Outgoing::from(words.as_str()).compress(false),
+    };
+    (outgoing, words)
+}
+
+#[test]
+fn sends_and_feeds_dropped_at_every_await_tear_and_double_nothing() {
+    for settings in takeovers() {
+        for role in [Server, Client] {
+            for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter] {
+                for feeds in [false, true] {
+                    drop_sends_of_a_whole_connection(role, settings, writes, feeds);
+                    drop_sends_of_a_split_connection(role, settings, writes, feeds);
+                }
+            }
+        }
+    }
+}
+
+fn drop_sends_of_a_whole_connection(role: Role, settings: Deflate, writes: Writes, feeds: bool) {
+    let (mut ws, script) = open(role, settings);
+    writes.set_up(&script);
+    let fate = drop_sends(feeds, |outgoing, times| {
+        let step = || writes.step(&script);
+        if feeds { polled(ws.feed(outgoing), times, step) } else { polled(ws.send(outgoing), times, step) }
+    });
+    Writes::unblock(&script);
+    finished(ws.flush()).expect("open");
+    fate.check(&script, settings);
+}
+
+fn drop_sends_of_a_split_connection(role: Role, settings: Deflate, writes: Writes, feeds: bool) {
+    let (ws, script) = open(role, settings);
+    let (_receiver, sender) = ws.split();
+    writes.set_up(&script);
+    let fate = drop_sends(feeds, |outgoing, times| {
+        let step = || writes.step(&script);
+        if feeds {
+            polled(sender.feed(outgoing), times, step)
+        } else {
+            polled(sender.send(outgoing), times, step)
+        }
+    });
+    Writes::unblock(&script);
+    finished(sender.flush()).expect("open");
+    fate.check(&script, settings);
+}
+
+fn open(role: Role, settings: Deflate) -> (WebSocket<Scripted>, Script) {
+    deflate::open(role, &narrow().write_timeout(None).close_timeout(None), settings)
+}
+
+/// Which messages were sent for sure, and which perhaps.
+#[derive(Default)]
+struct Fate {
+    sure: Vec<String>,
+    perhaps: Vec<String>,
+}
+
+/// Sends messages by futures that are dropped after so many polls.
+fn drop_sends(feeds: bool, mut send: impl FnMut(Outgoing, usize) -> Option<Result<(), Error>>) -> Fate {
+    let mut fate = Fate::default();
+    for nth in 0..60 {
+        let (outgoing, words) = outgoing(nth);
+        match send(outgoing, nth % 7) {
+            Some(done) => {
+                done.expect("open");
+                fate.sure.push(words);
+            }
+            None if !feeds => fate.perhaps.push(words),
+            None => {}
+        }
+    }
+    fate
+}
+
+impl Fate {
+    /// What went out is in order and whole, and all of it that was sent for sure.
+    fn check(mut self, script: &Script, settings: Deflate) {
+        let unzip = &mut Unzip::new(!settings.server_no_context_takeover);
+        let mut next = 0;
+        for (_, message) in sent(&script.written(), unzip) {
+            let message = String::from_utf8(message).expect("text");
+            let nth: usize = message.split(' ').next().expect("a word").parse().expect("a number");
+            assert!(nth >= next && message == outgoing(nth).1, "{settings:?}: {nth}");
+            next = nth + 1;
+            match self.sure.first() {
+                Some(first) if *first == message => drop(self.sure.remove(0)),
+                _ => assert!(self.perhaps.contains(&message), "{settings:?}: {nth} was not sent"),
+            }
+        }
+        assert!(self.sure.is_empty(), "{settings:?}: lost");
+    }
+}
