@@ -210,10 +210,9 @@ impl ReceivePath {
     ///
     /// # Errors
     /// The peer broke the protocol or a limit. What follows is ignored.
-    // Always: most input takes the short way, which is best not called.
-    #[inline(always)]
+    #[inline]
     pub fn receive<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
-        match self.take_plain(input) {
+        match self.receive_plain(input) {
             Some((consumed, message)) => Ok(Step { consumed, received: Some(Received::Message(message)) }),
             None => self.receive_any(input),
         }
@@ -222,7 +221,7 @@ impl ReceivePath {
     /// Takes a message in one frame that is all there, if that is what the input starts with, and it is in order: as most
     /// input is. Anything else is for [`receive_any`](Self::receive_any), which tells what is wrong.
     #[inline(always)]
-    fn take_plain(&self, input: &[u8]) -> Option<(usize, Message)> {
+    pub(crate) fn receive_plain(&self, input: &[u8]) -> Option<(usize, Message)> {
         let (header, at) = self.decoder.plain_header(input, self.expected)?;
         if self.is_done() || !self.assembler.takes_plain(header.payload_len) {
             return None;

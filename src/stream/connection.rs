@@ -108,6 +108,16 @@ impl<L> Connection<L> {
     }
 
     #[inline]
+    fn consume(&mut self, len: usize) {
+        if let Some(scratch) = &mut self.scratch {
+            scratch.consume(len);
+            if scratch.unread().is_empty() {
+                self.give_back_scratch();
+            }
+        }
+    }
+
+    #[inline]
     fn give_back_scratch(&mut self) {
         if let Some(scratch) = self.scratch.take() {
             pool::take_back_scratch(scratch);
@@ -116,6 +126,35 @@ impl<L> Connection<L> {
 }
 
 impl<L: Line> Connection<L> {
+    /// The next message: as most are there already, and plain, that is tried first, and by itself.
+    #[inline]
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        match self.take_plain() {
+            Some(message) => Poll::Ready(Ok(Some(message))),
+            None => self.poll_any_message(cx),
+        }
+    }
+
+    // Never: beside it, the short way has fewer registers to save.
+    #[inline(never)]
+    fn poll_any_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.poll_whole(cx, |received| received.into_message())
+    }
+
+    /// A plain message, if that is what was read stands first, and the budget has a frame left.
+    // Always: a message that is made in registers is not loaded again while it is being stored.
+    #[inline(always)]
+    fn take_plain(&mut self) -> Option<Message> {
+        let scratch = self.scratch.as_ref().filter(|_| self.frames > 0)?;
+        let (consumed, message) = self.receive.receive_plain(scratch.unread())?;
+        self.frames -= 1;
+        if let Some(timers) = &mut self.timers {
+            timers.as_mut().heard();
+        }
+        self.consume(consumed);
+        Some(message)
+    }
+
     /// The next of what is received that `pick` picks, messages whole. What an earlier reader left of its message is skipped.
     #[inline]
     pub(super) fn poll_whole<T>(
@@ -232,10 +271,7 @@ impl<L: Line> Connection<L> {
                         }
                         item = pick(received);
                     }
-                    scratch.consume(consumed);
-                    if scratch.unread().is_empty() {
-                        self.give_back_scratch();
-                    }
+                    self.consume(consumed);
                 }
                 Err(error) => {
                     self.give_back_scratch();

@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// [`recv`](Self::recv), as a poll function.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.connection.poll_whole(cx, |received| received.into_message())
+        self.connection.poll_message(cx)
     }
 
     /// [`recv_event`](Self::recv_event), as a poll function.

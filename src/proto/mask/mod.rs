@@ -43,34 +43,44 @@ impl MaskKey {
     }
 
     /// Masks or unmasks a copy of `data` at the end of `to`, and tells whether it is all ASCII.
-    // Always: out of line, short data has cost twice as many instructions.
     #[inline(always)]
     #[allow(unsafe_code, reason = "the copy is written straight into memory that holds nothing yet")]
     pub(super) fn append(self, data: &[u8], to: &mut Vec<u8>) -> bool {
         to.reserve(data.len());
-        let room = &mut to.spare_capacity_mut()[..data.len()];
-        let ascii = match data.len() {
+        let ascii = self.copy(data, &mut to.spare_capacity_mut()[..data.len()]);
+        // SAFETY: `copy` has written each of the `data.len()` bytes behind the length.
+        unsafe { to.set_len(to.len() + data.len()) };
+        ascii
+    }
+
+    /// Masks or unmasks a copy of `data` into `room`, which is as long, and tells whether it is all ASCII.
+    // Always: out of line, short data has cost twice as many instructions.
+    #[inline(always)]
+    fn copy(self, data: &[u8], room: &mut [MaybeUninit<u8>]) -> bool {
+        assert_eq!(data.len(), room.len());
+        match data.len() {
             0..4 => pass_into(data, room, self.0),
             4..8 => blocks_into::<4>(data, room, self),
             8..16 => blocks_into::<8>(data, room, self),
             16..128 => blocks_into::<16>(data, room, self),
-            _ => Backend::best().copy(data, room, self),
-        };
-        // SAFETY: whichever it was has written each of the `data.len()` bytes behind the length.
-        unsafe { to.set_len(to.len() + data.len()) };
-        ascii
+            _ => copy_long(data, room, self),
+        }
+    }
+
+    /// A copy of `data`, masked or unmasked, and whether it is all ASCII.
+    #[inline(always)]
+    #[allow(unsafe_code, reason = "the copy is written straight into memory that holds nothing yet")]
+    fn copied(self, data: &[u8]) -> (Box<[u8]>, bool) {
+        let mut copy = Box::new_uninit_slice(data.len());
+        let ascii = self.copy(data, &mut copy);
+        // SAFETY: `copy` has written all of it.
+        (unsafe { copy.assume_init() }, ascii)
     }
 
     /// The key for the data that follows `len` bytes already masked or unmasked.
     #[inline]
     pub fn after(self, len: usize) -> Self {
         Self(u32::from_le_bytes(self.0).rotate_right(8 * (len as u32 % 4)).to_le_bytes())
-    }
-
-    /// The key over and over.
-    #[inline]
-    fn repeated<const N: usize>(self) -> [u8; N] {
-        std::array::from_fn(|at| self.0[at % 4])
     }
 
     /// The key's bytes, in the order they stand in the header.
@@ -163,6 +173,12 @@ impl Backend {
     }
 }
 
+/// [`Backend::copy`] by the best, kept out of the callers.
+#[inline(never)]
+fn copy_long(from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
+    Backend::best().copy(from, to, key)
+}
+
 /// [`pass`] for what the target has at the least, kept out of the callers.
 #[inline(never)]
 fn pass_portable(data: &mut [u8], key: [u8; 4]) -> bool {
@@ -204,32 +220,29 @@ fn pass(data: &mut [u8], key: [u8; 4]) -> bool {
 }
 
 /// [`pass_into`] in blocks of `N` bytes, of which the last may overlap the one before: without a loop for the rest. `from`
-/// has `N` bytes at the least.
+/// has `N` bytes at the least, and `N` is a multiple of four.
 #[inline(always)]
 fn blocks_into<const N: usize>(from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
-    let mut seen = [0; N];
-    let repeated = key.repeated::<N>();
+    let mut seen = 0;
     for (from, to) in from.as_chunks::<N>().0.iter().zip(to.as_chunks_mut::<N>().0) {
-        block_into(from, to, &repeated, &mut seen);
+        seen |= block_into(from, to, key);
     }
     if let (Some(last), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
-        block_into(last, to, &key.after(from.len() - N).repeated(), &mut seen);
+        seen |= block_into(last, to, key.after(from.len() - N));
     }
-    seen.iter().fold(0, |all, byte| all | byte) < 0x80
+    seen & HIGH_BITS as u32 == 0
 }
 
 #[inline(always)]
-fn block_into<const N: usize>(
-    from: &[u8; N],
-    to: &mut [MaybeUninit<u8>; N],
-    key: &[u8; N],
-    seen: &mut [u8; N],
-) {
-    for at in 0..N {
-        let unmasked = from[at] ^ key[at];
-        seen[at] |= unmasked;
-        to[at].write(unmasked);
+fn block_into<const N: usize>(from: &[u8; N], to: &mut [MaybeUninit<u8>; N], key: MaskKey) -> u32 {
+    let key = u32::from_ne_bytes(key.0);
+    let mut seen = 0;
+    for (from, to) in from.as_chunks::<4>().0.iter().zip(to.as_chunks_mut::<4>().0) {
+        let unmasked = u32::from_ne_bytes(*from) ^ key;
+        seen |= unmasked;
+        *to = unmasked.to_ne_bytes().map(MaybeUninit::new);
     }
+    seen
 }
 
 /// [`pass_into`] for 256-bit registers.

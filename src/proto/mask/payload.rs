@@ -25,21 +25,24 @@ pub(crate) struct Payload {
 }
 
 /// A whole message in one piece: copied out into an allocation of its own size, and unmasked on the way.
-#[inline]
+#[inline(always)]
 pub(crate) fn whole_message(
     data: &[u8],
     mask: Option<MaskKey>,
     kind: MessageKind,
 ) -> Result<Message, InvalidUtf8> {
-    let mut bytes = Vec::with_capacity(data.len());
-    let ascii = append(data, mask, &mut bytes);
-    if kind == MessageKind::Binary {
-        return Ok(Message::Binary(bytes.into()));
-    }
-    if !ascii && simdutf8::basic::from_utf8(&bytes).is_err() {
+    let (bytes, ascii) = match mask {
+        Some(key) => key.copied(data),
+        None => (data.into(), false),
+    };
+    if kind == MessageKind::Text && !ascii && simdutf8::basic::from_utf8(&bytes).is_err() {
         return Err(InvalidUtf8);
     }
-    Ok(Message::Text(Utf8Bytes::from_validated(bytes.into())))
+    let bytes = Bytes::from(bytes);
+    Ok(match kind {
+        MessageKind::Binary => Message::Binary(bytes),
+        MessageKind::Text => Message::Text(Utf8Bytes::from_validated(bytes)),
+    })
 }
 
 impl Payload {
@@ -185,7 +188,7 @@ impl Payload {
 }
 
 /// Copies data to the end of a buffer and unmasks it on the way; whether it is known to be all ASCII.
-#[inline]
+#[inline(always)]
 fn append(data: &[u8], mask: Option<MaskKey>, to: &mut Vec<u8>) -> bool {
     match mask {
         Some(key) => key.append(data, to),

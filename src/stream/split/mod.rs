@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
 
     /// [`recv`](Self::recv), as a poll function.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.visit(cx, |connection, cx| connection.poll_whole(cx, |received| received.into_message()))
+        self.visit(cx, Connection::poll_message)
     }
 
     /// [`recv_event`](Self::recv_event), as a poll function.
