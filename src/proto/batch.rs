@@ -147,7 +147,7 @@ impl Batch {
 
 /// Of a batch in which nothing is staged.
 impl Frames for Batch {
-    #[inline]
+    #[inline(always)]
     fn push_copied(&mut self, header: &Header, payload: &[u8]) {
         append_frame(&mut self.copied, header, payload);
         self.len = self.copied.len();
@@ -216,7 +216,9 @@ impl Buf for Batch {
             written -= left;
             self.end_copied();
         }
-        self.advance_segments(written);
+        if !self.segments.is_empty() {
+            self.advance_segments(written);
+        }
     }
 }
 

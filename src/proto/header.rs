@@ -75,30 +75,20 @@ impl Header {
     /// Writes the header, its length in the shortest form.
     #[inline]
     pub fn encode(&self) -> EncodedHeader {
-        let mut bytes = [0; MAX_HEADER];
-        bytes[0] = u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode.bits();
-        let mut at = match self.payload_len {
-            len @ 0..=125 => {
-                bytes[1] = len as u8;
-                2
-            }
-            len @ 126..=0xFFFF => {
-                bytes[1] = 126;
-                bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-                4
-            }
-            len => {
-                bytes[1] = 127;
-                bytes[2..10].copy_from_slice(&len.to_be_bytes());
-                10
-            }
+        // As one number, least significant byte first: made in registers and stored once, not byte by byte.
+        let first = u128::from(self.fin) << 7 | u128::from(self.rsv1) << 6 | u128::from(self.opcode.bits());
+        let (len_bits, mut len) = match self.payload_len {
+            len @ 0..=125 => (u128::from(len), 2),
+            len @ 126..=0xFFFF => (126 | u128::from((len as u16).swap_bytes()) << 8, 4),
+            len => (127 | u128::from(len.swap_bytes()) << 8, 10),
         };
+        let mut bits = first | len_bits << 8;
         if let Some(key) = self.mask {
-            bytes[1] |= 0x80;
-            bytes[at..at + 4].copy_from_slice(&key.to_bytes());
-            at += 4;
+            bits |= 0x8000 | u128::from(u32::from_le_bytes(key.to_bytes())) << (8 * len);
+            len += 4;
         }
-        EncodedHeader { bytes, len: at as u8 }
+        let [bytes @ .., _, _] = bits.to_le_bytes();
+        EncodedHeader { bytes, len }
     }
 
     /// How many bytes the header of a frame with this payload takes.

@@ -240,6 +240,11 @@ impl Outgoing {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// All of it; an empty message stays.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Message::Binary(Bytes::new()).into())
+    }
 }
 
 impl<T: Into<Message>> From<T> for Outgoing {

@@ -25,7 +25,7 @@ const SEGMENTS: usize = 64;
 const SEGMENTS_WITHOUT_BUFFERS: usize = 8;
 
 /// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
-const COPIED: usize = 4 << 10;
+pub(super) const COPIED: usize = 4 << 10;
 
 /// Frames that wait to be written: pings and pongs, which overtake, and the others in their order.
 #[derive(Default)]

@@ -15,7 +15,7 @@ use super::{
     mask::MaskKey,
     message::{Content, MessageKind, Outgoing},
     opcode::Opcode,
-    queue::{Frames, Queue, header},
+    queue::{COPIED, Frames, Queue, header},
     receive::Received,
     utf8::Utf8Validator,
 };
@@ -94,7 +94,18 @@ impl SendPath {
     /// [`SendError::Closing`] where a Close is queued or sent; [`SendError::MessageOpen`] where a message that is sent in
     /// parts is not finished.
     #[inline]
-    pub fn send(&mut self, outgoing: Outgoing, key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+    pub fn send(&mut self, mut outgoing: Outgoing, key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+        self.send_from(&mut outgoing, key, lent)
+    }
+
+    /// The same of a message that stays where it is: what is long is taken out of it, unless that fails.
+    #[inline]
+    pub(crate) fn send_from(
+        &mut self,
+        outgoing: &mut Outgoing,
+        key: MaskKey,
+        lent: &mut Lent,
+    ) -> Result<(), SendError> {
         self.no_message()?;
         let mask = self.mask(key);
         if self.deflation.is_some() {
@@ -118,14 +129,14 @@ impl SendPath {
     }
 
     /// Stages a message at once, as [`send`](Self::send) and [`stage`](Self::stage) would one after the other. Nothing may
-    /// be queued ([`is_clear`](Self::is_clear)) or staged.
+    /// be queued ([`is_clear`](Self::is_clear)) or staged. What is long is taken out of `outgoing`, what is short is copied.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send); the message is left as it is.
     #[inline]
     pub fn send_staged(
         &mut self,
-        outgoing: Outgoing,
+        outgoing: &mut Outgoing,
         key: MaskKey,
         batch: &mut Batch,
     ) -> Result<(), SendError> {
@@ -392,12 +403,12 @@ impl SendPath {
         if self.message.is_some() { Err(SendError::MessageOpen) } else { Ok(()) }
     }
 
-    /// Out of line, so that a message which is not compressed is not moved for those that are.
+    // Never: what is not compressed pays nothing for what is.
     #[inline(never)]
-    fn push_compressed(&mut self, outgoing: Outgoing, mask: Option<MaskKey>, lent: &mut Lent) {
+    fn push_compressed(&mut self, outgoing: &mut Outgoing, mask: Option<MaskKey>, lent: &mut Lent) {
         if let Some(deflation) = &mut self.deflation {
-            let outgoing = deflation.outgoing(outgoing, lent.deflate());
-            push_message(outgoing, mask, self.queue(lent));
+            let outgoing = deflation.outgoing(outgoing.take(), lent.deflate());
+            push_content(outgoing.content, mask, self.queue(lent));
         }
     }
 
@@ -431,10 +442,21 @@ impl Compressing {
     }
 }
 
-/// Hands on a message as one frame.
+/// Hands on a message as one frame; a short one is not moved for that, for its moves would cost more than its copy.
 #[inline]
-fn push_message(outgoing: Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
-    let (kind, rsv1, payload) = match (outgoing.content, mask) {
+fn push_message(outgoing: &mut Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
+    match &outgoing.content {
+        Content::Message(message) if message.len() <= COPIED => {
+            to.push_copied(&header(message.kind().opcode(), message.len(), mask), message.as_bytes());
+        }
+        _ => push_content(outgoing.take().content, mask, to),
+    }
+}
+
+/// Hands on what is not short, or encoded already.
+#[inline(never)]
+fn push_content(content: Content, mask: Option<MaskKey>, to: &mut impl Frames) {
+    let (kind, rsv1, payload) = match (content, mask) {
         (Content::Message(message), _) => (message.kind(), false, message.into_bytes()),
         #[cfg(feature = "deflate")]
         (Content::Compressed(kind, payload), _) => (kind, true, payload),

@@ -129,7 +129,7 @@ impl<S> Own<S> {
 
     /// Stages a message at once, where nothing is queued or staged.
     #[inline]
-    pub(super) fn send_staged(&mut self, outgoing: Outgoing) -> Result<(), SendError> {
+    pub(super) fn send_staged(&mut self, outgoing: &mut Outgoing) -> Result<(), SendError> {
         let key = mask_key(self.send.role());
         self.send.send_staged(outgoing, key, self.transport.batch())
     }

@@ -37,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| {
             if self.connection.line.is_clear() {
-                self.stage(outgoing.take())?;
+                self.stage(&mut outgoing)?;
             } else {
                 ready!(self.poll_feed(cx, &mut outgoing))?;
             }
@@ -126,10 +126,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         cx: &mut Context<'_>,
         outgoing: &mut Option<Outgoing>,
     ) -> Poll<Result<(), Error>> {
-        if let Some(waiting) = outgoing {
-            ready!(self.poll_ready(cx, waiting.len()))?;
-        }
-        Poll::Ready(outgoing.take().map_or(Ok(()), |outgoing| self.queue(outgoing)))
+        let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
+        ready!(self.poll_ready(cx, waiting.len()))?;
+        let queued = self.queue(waiting);
+        *outgoing = None;
+        Poll::Ready(queued)
     }
 
     /// Ready where a ping may be queued: it overtakes messages, and waits for none.
@@ -163,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn start_send(&mut self, message: impl Into<Outgoing>) -> Result<(), Error> {
-        self.queue(message.into())
+        self.queue(&mut message.into())
     }
 
     /// [`flush`](Self::flush), as a poll function.
@@ -189,16 +190,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Stages the message at once, if it is still there, where nothing stands before it.
     #[inline]
-    fn stage(&mut self, outgoing: Option<Outgoing>) -> Result<(), Error> {
-        let Some(outgoing) = outgoing else { return Ok(()) };
+    fn stage(&mut self, outgoing: &mut Option<Outgoing>) -> Result<(), Error> {
+        let Some(waiting) = outgoing else { return Ok(()) };
         self.check_open()?;
-        Ok(self.connection.line.send_staged(outgoing)?)
+        let staged = self.connection.line.send_staged(waiting);
+        *outgoing = None;
+        Ok(staged?)
     }
 
     #[inline]
-    fn queue(&mut self, outgoing: Outgoing) -> Result<(), Error> {
+    fn queue(&mut self, outgoing: &mut Outgoing) -> Result<(), Error> {
         self.check_open()?;
-        Ok(self.connection.line.with_send(|send, key, lent| send.send(outgoing, key, lent))?)
+        Ok(self.connection.line.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?)
     }
 
     #[inline]
@@ -245,11 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Permit<'_, S> {
     /// # Errors
     /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued; [`Error::Closed`].
     pub fn feed(self, message: impl Into<Outgoing>) -> Result<(), Error> {
-        let outgoing = message.into();
+        let mut outgoing = message.into();
         let len = outgoing.len();
         if len > self.payload_len {
             return Err(Error::Send(SendError::BeyondPermit { len, reserved: self.payload_len }));
         }
-        self.ws.queue(outgoing)
+        self.ws.queue(&mut outgoing)
     }
 }

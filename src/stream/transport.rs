@@ -220,6 +220,15 @@ fn poll_write_batch<S: AsyncWrite + Unpin>(
     if first.len() == batch.remaining() || !io.is_write_vectored() {
         return Pin::new(io).poll_write(cx, first);
     }
+    poll_write_vectored(io, batch, cx)
+}
+
+#[inline(never)]
+fn poll_write_vectored<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    batch: &Batch,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     if batch.chunks_at_most() <= FEW_SLICES {
         return poll_write_slices::<S, FEW_SLICES>(io, batch, cx);
     }

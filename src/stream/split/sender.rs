@@ -96,7 +96,7 @@ impl Sender {
     /// [`TrySendError::Full`] where there is no room, or others wait for it; [`TrySendError::Closed`]. Both give the message
     /// back.
     pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), TrySendError> {
-        let outgoing = message.into();
+        let mut outgoing = message.into();
         let need = self.shared.need(outgoing.len());
         let mut room = self.shared.room().try_acquire_many(need);
         if let Err(TryAcquireError::NoPermits) = room {
@@ -109,11 +109,8 @@ impl Sender {
             Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(outgoing)),
             Err(TryAcquireError::Closed) => return Err(TrySendError::Closed(outgoing)),
         };
-        let mut outgoing = Some(outgoing);
-        if self.queue(&mut outgoing, room).is_err()
-            && let Some(back) = outgoing
-        {
-            return Err(TrySendError::Closed(back));
+        if self.queue(&mut outgoing, room).is_err() {
+            return Err(TrySendError::Closed(outgoing));
         }
         if !self.shared.parked.wake_receiver() {
             self.shared.drive();
@@ -201,14 +198,14 @@ impl Sender {
     #[allow(clippy::manual_async_fn, reason = "an async fn keeps the message twice")]
     fn feed_and<T>(
         &self,
-        outgoing: Outgoing,
+        mut outgoing: Outgoing,
         done: impl FnOnce(u64) -> T,
     ) -> impl Future<Output = Result<T, Error>> {
         async move {
             let need = self.shared.need(outgoing.len());
             // It gives nothing while others wait.
             let queued = match self.shared.room().try_acquire_many(need) {
-                Ok(room) => self.queue(&mut Some(outgoing), room).map_err(|error| self.shared.error(error)),
+                Ok(room) => self.queue(&mut outgoing, room).map_err(|error| self.shared.error(error)),
                 // Boxed, so that the tasks of those who need not wait are small.
                 Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
             };
@@ -225,9 +222,9 @@ impl Sender {
         Box::pin(self.watch(poll_fn(move |cx| self.poll_flushed(target, cx)))).await
     }
 
-    async fn feed_in_turn(&self, outgoing: Outgoing, need: u32) -> Result<u64, Error> {
+    async fn feed_in_turn(&self, mut outgoing: Outgoing, need: u32) -> Result<u64, Error> {
         let room = self.room(need).await?;
-        self.queue(&mut Some(outgoing), room).map_err(|error| self.shared.error(error))
+        self.queue(&mut outgoing, room).map_err(|error| self.shared.error(error))
     }
 
     /// Waits for room.
@@ -283,21 +280,16 @@ impl Sender {
         Poll::Pending
     }
 
-    /// Queues a message, and gives up to where a flush of it has to get; where nothing can be sent any more, it is left.
-    pub(super) fn queue(
-        &self,
-        outgoing: &mut Option<Outgoing>,
-        room: SemaphorePermit<'_>,
-    ) -> Result<u64, SendError> {
-        let compressed = self.shared.compress(outgoing.as_ref());
+    /// Queues a message, and gives up to where a flush of it has to get; where nothing can be sent any more, it stays whole.
+    pub(super) fn queue(&self, outgoing: &mut Outgoing, room: SemaphorePermit<'_>) -> Result<u64, SendError> {
+        let mut compressed = self.shared.compress(outgoing);
         let target = self.shared.with_open(room.num_permits(), |send, key, lent| {
             // The room is given back by whoever writes the message.
             room.forget();
             if send.is_message_open() {
                 return Err(SendError::MessageOpen);
             }
-            let outgoing = outgoing.take();
-            compressed.or(outgoing).map_or(Ok(()), |outgoing| send.send(outgoing, key, lent))
+            send.send_from(compressed.as_mut().unwrap_or(outgoing), key, lent)
         })?;
         // What is only fed takes the room from those who wait for it, and who think it is being written.
         if self.shared.parked.is_room_wanted() {
@@ -345,14 +337,14 @@ impl SendPermit<'_> {
     /// # Errors
     /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued; [`Error::Closed`].
     pub fn feed(self, message: impl Into<Outgoing>) -> Result<(), Error> {
-        let outgoing = message.into();
+        let mut outgoing = message.into();
         let len = outgoing.len();
         if len > self.payload_len {
             return Err(Error::Send(SendError::BeyondPermit { len, reserved: self.payload_len }));
         }
         let Self { sender, room, mut unused, .. } = self;
         unused.0 = None;
-        sender.queue(&mut Some(outgoing), room).map_err(|error| sender.shared.error(error))?;
+        sender.queue(&mut outgoing, room).map_err(|error| sender.shared.error(error))?;
         Ok(())
     }
 }

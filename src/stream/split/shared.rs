@@ -265,8 +265,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// The message as it goes out, where it can be compressed before it is queued.
     #[inline]
-    pub(super) fn compress(&self, outgoing: Option<&Outgoing>) -> Option<Outgoing> {
-        let (compressing, outgoing) = self.compressing.zip(outgoing)?;
+    pub(super) fn compress(&self, outgoing: &Outgoing) -> Option<Outgoing> {
+        let compressing = self.compressing?;
         Some(pool::with_lent(|lent| compressing.compress(outgoing.clone(), lent)))
     }
 
@@ -475,7 +475,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Half<S> {
     /// Nobody is to count on the receiver; what somebody did count on is written now, as far as that goes.
     #[inline]
     pub(super) fn leave(&mut self) {
-        if mem::take(&mut self.parked) && self.shared.parked.receiver_leaves() && self.shared.queued() > 0 {
+        if mem::take(&mut self.parked) {
+            self.leave_parked();
+        }
+    }
+
+    #[inline(never)]
+    fn leave_parked(&self) {
+        if self.shared.parked.receiver_leaves() && self.shared.queued() > 0 {
             self.shared.drive();
         }
     }

@@ -105,9 +105,10 @@ impl Sender {
     }
 
     /// Queues a message if there is any room, and takes all that there is where it needs more; else leaves it.
-    fn queue_if_room(&self, outgoing: &mut Option<Outgoing>) -> Result<(), Error> {
+    fn queue_if_room(&self, waiting: &mut Option<Outgoing>) -> Result<(), Error> {
+        let Some(outgoing) = waiting else { return Ok(()) };
         let room = self.shared.room();
-        let need = self.shared.need(outgoing.as_ref().map_or(0, Outgoing::len));
+        let need = self.shared.need(outgoing.len());
         loop {
             let there = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
             if there == 0 && !room.is_closed() {
@@ -116,6 +117,7 @@ impl Sender {
             match room.try_acquire_many(need.min(there)) {
                 Ok(room) => {
                     self.queue(outgoing, room).map_err(|error| self.shared.error(error))?;
+                    *waiting = None;
                     return Ok(());
                 }
                 Err(TryAcquireError::NoPermits) => {}
