@@ -9,8 +9,11 @@ use super::{
     queue::{Frames, append_frame},
 };
 
-/// The most bytes of small frames that are staged at once.
-pub(super) const BATCH: usize = 64 << 10;
+/// The most bytes that are staged at once, of more than one segment.
+const BATCH: usize = 256 << 10;
+
+/// The most bytes of small frames in one segment.
+pub(super) const RUN: usize = 64 << 10;
 
 /// How many segments an empty batch keeps room for.
 const SEGMENTS: usize = 64;
@@ -18,7 +21,7 @@ const SEGMENTS: usize = 64;
 /// Whole frames on their way to the transport: staged by [`SendPath::stage`](super::SendPath::stage), written in any
 /// number of writes.
 ///
-/// A batch holds at most 64 KiB, or one frame that is larger, with what is coalesced in front of it. What is staged is
+/// A batch holds at most 256 KiB, or one frame that is larger, with what is coalesced in front of it. What is staged is
 /// no longer overtaken; pings and pongs queued meanwhile are the first of the next batch.
 ///
 /// It is a [`Buf`]: what [`chunk`](Buf::chunk) or [`chunks_vectored`](Buf::chunks_vectored) gives is to be written next,
@@ -118,7 +121,7 @@ impl Batch {
     fn end_copied(&mut self) {
         self.copied.clear();
         self.written = 0;
-        if self.copied.capacity() > 2 * BATCH {
+        if self.copied.capacity() > 2 * RUN {
             self.copied = Vec::new();
         }
     }

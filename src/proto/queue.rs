@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fmt, mem};
 use bytes::Bytes;
 
 use super::{
-    batch::{BATCH, Batch, Segment},
+    batch::{Batch, RUN, Segment},
     close::MAX_CONTROL_PAYLOAD,
     header::{EncodedHeader, Header, MAX_HEADER},
     mask::MaskKey,
@@ -75,7 +75,7 @@ pub(super) trait Frames {
 impl Frames for Queue {
     #[inline(always)]
     fn push_copied(&mut self, header: &Header, payload: &[u8]) {
-        if self.tail.len() + MAX_HEADER + payload.len() > BATCH {
+        if self.tail.len() + MAX_HEADER + payload.len() > RUN {
             self.seal(EncodedHeader::NONE, Bytes::new());
         }
         append_frame(&mut self.tail, header, payload);
@@ -131,8 +131,8 @@ impl Queue {
         self.newest_pong = 0;
         for buffer in [&mut self.pings, &mut self.pongs, &mut self.tail] {
             buffer.clear();
-            if buffer.capacity() > BATCH + COPIED {
-                buffer.shrink_to(BATCH + COPIED);
+            if buffer.capacity() > RUN + COPIED {
+                buffer.shrink_to(RUN + COPIED);
             }
         }
     }

@@ -555,12 +555,12 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_holds_64_kib_of_frames_or_one_that_is_larger() {
+    fn a_batch_holds_256_kib_of_frames_or_one_that_is_larger() {
         let (mut path, mut batch, mut lent) = path();
-        for _ in 0..40 {
+        for _ in 0..160 {
             send(&mut path, vec![1; 4000], &mut lent);
         }
-        send(&mut path, vec![2; 200_000], &mut lent);
+        send(&mut path, vec![2; 300_000], &mut lent);
         let mut lengths = Vec::new();
         loop {
             let wire = staged(&mut path, &mut batch, &mut lent);
@@ -569,8 +569,9 @@ mod tests {
             }
             lengths.push(wire.len());
         }
-        assert_eq!(lengths.iter().sum::<usize>(), 40 * 4004 + 200_010);
-        assert!(lengths.iter().all(|len| *len <= 64 << 10 || *len >= 200_010), "{lengths:?}");
+        assert_eq!(lengths.iter().sum::<usize>(), 160 * 4004 + 300_010);
+        assert!(lengths.iter().all(|len| *len <= 256 << 10 || *len >= 300_010), "{lengths:?}");
+        assert!(lengths.iter().any(|len| (64 << 10..300_000).contains(len)), "{lengths:?}");
         assert_eq!(path.queued(), 0);
     }
 

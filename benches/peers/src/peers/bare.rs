@@ -21,7 +21,7 @@ use crate::{
     memory_stream::Memory,
 };
 
-const READ: usize = 64 << 10;
+const READ: usize = 256 << 10;
 
 #[derive(Debug)]
 pub struct Bare;
