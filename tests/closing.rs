@@ -523,6 +523,17 @@ async fn a_failed_write_that_send_told_is_not_told_by_recv() {
     is_over(&mut ws).await;
 }
 
+#[tokio::test]
+async fn after_a_failed_write_nothing_is_fed_behind_what_a_ping_was_owed() {
+    let (mut ws, script) = script::server();
+    script.fail_writes(ErrorKind::BrokenPipe);
+    assert!(matches!(ws.send("lost").await, Err(Error::Transport(_))));
+    script.bring(wire_to(Role::Server, &[ping("p"), text("one")]));
+    assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("one")));
+    assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
+    assert!(matches!(ws.send("late").await, Err(Error::Closed)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_a_failed_write_a_peer_that_goes_on_for_ever_is_left_at_the_close_timeout() {
     let (mut ws, script) = script::server();

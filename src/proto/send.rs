@@ -10,7 +10,7 @@ use super::{
     close::{CloseCode, CloseFrame, MAX_CONTROL_PAYLOAD},
     deflate::{Deflation, How},
     error::{ProtocolError, SendError},
-    header::{EncodedHeader, Header},
+    header::{EncodedHeader, Header, MAX_HEADER},
     lent::Lent,
     mask::MaskKey,
     message::{Content, MessageKind, Outgoing},
@@ -114,6 +114,36 @@ impl SendPath {
             push_message(outgoing, mask, self.queue(lent));
         }
         Ok(())
+    }
+
+    /// Queues a copy of a short message behind others, if there is room for it beside the `staged` bytes of a batch, and
+    /// nothing is in its way: so most are sent. Whether it did; what it leaves is for [`send`](Self::send), which tells what
+    /// is wrong.
+    ///
+    /// ```
+    /// use fullduplex::{Config, Role};
+    /// use fullduplex::proto::{Lent, MaskKey, SendPath};
+    ///
+    /// let mut path = SendPath::new(Role::Server, &Config::new());
+    /// assert!(!path.send_plain(&"first".into(), MaskKey::default(), 0));
+    /// path.send("first".into(), MaskKey::default(), &mut Lent::new())?;
+    /// assert!(path.send_plain(&"second".into(), MaskKey::default(), 0));
+    /// # Ok::<(), fullduplex::proto::SendError>(())
+    /// ```
+    #[inline(always)]
+    pub fn send_plain(&mut self, outgoing: &Outgoing, key: MaskKey, staged: usize) -> bool {
+        let mask = self.mask(key);
+        let (Some(queue), Content::Message(message)) = (&mut self.queue, &outgoing.content) else {
+            return false;
+        };
+        if self.close_sent || self.message.is_some() || self.deflation.is_some() || message.len() > COPIED {
+            return false;
+        }
+        if queue.len() + staged + MAX_HEADER + message.len() > self.max_write_buffer {
+            return false;
+        }
+        queue.push_copied(&header(message.kind().opcode(), message.len(), mask), message.as_bytes());
+        true
     }
 
     /// Whether a message may be staged at once: nothing is queued that it would overtake, and it needs no compressing.

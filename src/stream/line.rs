@@ -127,6 +127,16 @@ impl<S> Own<S> {
         self.send.is_clear() && self.transport.staged() == 0
     }
 
+    /// Queues a short message at once, where others are queued; whether it did.
+    #[inline(always)]
+    pub(super) fn send_plain(&mut self, outgoing: &Outgoing) -> bool {
+        if !self.send.is_borrowing() || self.transport.is_write_ended() {
+            return false;
+        }
+        let key = mask_key(self.send.role());
+        self.send.send_plain(outgoing, key, self.transport.staged())
+    }
+
     /// Stages a message at once, where nothing is queued or staged.
     #[inline]
     pub(super) fn send_staged(&mut self, outgoing: &mut Outgoing) -> Result<(), SendError> {

@@ -127,6 +127,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         outgoing: &mut Option<Outgoing>,
     ) -> Poll<Result<(), Error>> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
+        if !self.connection.line.send_plain(waiting) {
+            return self.poll_feed_any(cx, outgoing);
+        }
+        *outgoing = None;
+        Poll::Ready(Ok(()))
+    }
+
+    // Never: beside it, the short way has fewer registers to save.
+    #[inline(never)]
+    fn poll_feed_any(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &mut Option<Outgoing>,
+    ) -> Poll<Result<(), Error>> {
+        let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
         ready!(self.poll_ready(cx, waiting.len()))?;
         let queued = self.queue(waiting);
         *outgoing = None;
