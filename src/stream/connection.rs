@@ -54,6 +54,8 @@ pub(super) struct Connection<L> {
     frames: u8,
     /// How many reads are left after a deadline has passed.
     grace: u8,
+    /// The last read brought much, and none of it was read into a message's own buffer.
+    much: bool,
     /// Whether all is over: nothing more will be read or written.
     pub(super) finished: bool,
     /// What the peer's Close said.
@@ -72,6 +74,7 @@ impl<L> Connection<L> {
             timeouts: Timeouts::new(config),
             frames: 0,
             grace: GRACE,
+            much: false,
             finished: false,
             close_frame: None,
             negotiated,
@@ -88,6 +91,7 @@ impl<L> Connection<L> {
             timeouts,
             frames,
             grace,
+            much,
             finished,
             close_frame,
             negotiated,
@@ -100,6 +104,7 @@ impl<L> Connection<L> {
             timeouts,
             frames,
             grace,
+            much,
             finished,
             close_frame,
             negotiated,
@@ -310,11 +315,15 @@ impl<L: Line> Connection<L> {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         ready!(poll_budget(&mut self.frames, cx));
         let read = match self.receive.want() {
-            Want::Payload(room) => ready!(self.line.poll_read_payload(room, cx)),
+            Want::Payload(room) => {
+                self.much = false;
+                ready!(self.line.poll_read_payload(room, cx))
+            }
             Want::Scratch => {
-                let mut scratch = pool::scratch();
+                let mut scratch = pool::scratch(self.much);
                 match self.line.poll_read(&mut scratch, cx) {
                     Poll::Ready(Ok(len)) if len > 0 => {
+                        self.much = scratch.is_much();
                         self.scratch = Some(scratch);
                         self.note_read();
                         return Poll::Ready(None);
@@ -476,7 +485,7 @@ impl<L: Line> Connection<L> {
             // That it fails says that the stream has ended.
             let _ended = ready!(self.line.poll_shutdown(cx));
         }
-        let mut scratch = pool::scratch();
+        let mut scratch = pool::scratch(false);
         let drained = loop {
             if self.receive.is_eof() {
                 break Poll::Ready(());

@@ -6,12 +6,13 @@ use std::{
     hint::black_box,
 };
 
-use bytes::BufMut;
-
 use crate::proto::{Batch, Lent};
 
-/// How much one read may bring, in bytes. Pages that no read has filled take no memory.
-const SCRATCH: usize = 256 << 10;
+/// How much one read may bring, in bytes.
+const NARROW: usize = 64 << 10;
+
+/// The same where the read before filled its scratch: bursts of large messages are then read, and answered, at once.
+const WIDE: usize = 256 << 10;
 
 /// How many of each are kept for the next borrower.
 const KEPT: usize = 8;
@@ -21,6 +22,7 @@ thread_local! {
         Pool {
             lent: Cell::new(Lent::new()),
             scratch: Cell::new(None),
+            wide: Cell::new(None),
             batch: Cell::new(None),
             more: RefCell::new(More { scratches: Vec::new(), batches: Vec::new() }),
         }
@@ -31,6 +33,7 @@ thread_local! {
 struct Pool {
     lent: Cell<Lent>,
     scratch: Cell<Option<Box<Scratch>>>,
+    wide: Cell<Option<Box<Scratch>>>,
     batch: Cell<Option<Box<Batch>>>,
     more: RefCell<More>,
 }
@@ -43,8 +46,9 @@ struct More {
 
 /// Bytes that one read brought, and how far they are done with.
 pub(super) struct Scratch {
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     start: usize,
+    end: usize,
 }
 
 /// What it holds is nobody's business: other connections had it before.
@@ -55,24 +59,36 @@ impl fmt::Debug for Scratch {
 }
 
 impl Scratch {
-    // Of a block that is given back glibc remembers the size (mallopt(3), M_MMAP_THRESHOLD), and from then on leaves twice
-    // as much at the end of its heap before it returns it to the system. Without one, a burst of large messages is
-    // paid for in page faults each time: 5 us instead of 3 for each of 16 messages of 16 KiB.
-    fn new() -> Self {
-        drop(black_box(Vec::<u8>::with_capacity(SCRATCH)));
-        Self { bytes: Vec::with_capacity(SCRATCH), start: 0 }
+    fn narrow() -> Self {
+        Self { bytes: vec![0; NARROW].into(), start: 0, end: 0 }
+    }
+
+    fn wide() -> Self {
+        // Of a block that is given back glibc remembers the size (mallopt(3), M_MMAP_THRESHOLD), and from then on leaves
+        // twice as much at the end of its heap before it returns it to the system. Without one, a burst of large messages
+        // is paid for in page faults each time: 5 us instead of 3 for each of 16 messages of 16 KiB.
+        drop(black_box(Vec::<u8>::with_capacity(WIDE)));
+        Self { bytes: vec![0; WIDE].into(), start: 0, end: 0 }
     }
 
     /// A scratch that holds what was read before the connection had one.
     pub(super) fn holding(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), start: 0 }
+        Self { bytes: bytes.into(), start: 0, end: bytes.len() }
     }
 
-    /// Room for one read, in the place of what it held.
-    pub(super) fn room(&mut self) -> impl BufMut {
-        self.bytes.clear();
-        self.start = 0;
-        (&mut self.bytes).limit(SCRATCH)
+    /// All of it, to read into. It is initialised: some streams clear what is not, all of it for each read.
+    pub(super) fn space(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Notes how much was read.
+    pub(super) fn filled(&mut self, len: usize) {
+        (self.start, self.end) = (0, len);
+    }
+
+    /// Whether the next read is likely to bring much.
+    pub(super) fn is_much(&self) -> bool {
+        self.end >= NARROW
     }
 
     /// Notes how much is done with.
@@ -83,12 +99,12 @@ impl Scratch {
 
     #[inline]
     pub(super) fn unread_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..]
+        &mut self.bytes[self.start..self.end]
     }
 
     #[inline]
     pub(super) fn unread(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.bytes[self.start..self.end]
     }
 }
 
@@ -102,20 +118,27 @@ pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
     result
 }
 
+/// A scratch, wide where much is likely to come.
 #[inline]
-pub(super) fn scratch() -> Box<Scratch> {
+pub(super) fn scratch(wide: bool) -> Box<Scratch> {
+    if wide {
+        return POOL.with(|pool| pool.wide.take()).unwrap_or_else(|| Box::new(Scratch::wide()));
+    }
     let kept = POOL.with(|pool| pool.scratch.take().or_else(|| pool.more.borrow_mut().scratches.pop()));
-    kept.unwrap_or_else(|| Box::new(Scratch::new()))
+    kept.unwrap_or_else(|| Box::new(Scratch::narrow()))
 }
 
 #[inline]
 pub(super) fn take_back_scratch(scratch: Box<Scratch>) {
-    if scratch.bytes.capacity() == SCRATCH {
-        POOL.with(|pool| {
+    match scratch.bytes.len() {
+        NARROW => POOL.with(|pool| {
             if let Some(other) = pool.scratch.replace(Some(scratch)) {
                 keep(&mut pool.more.borrow_mut().scratches, other);
             }
-        });
+        }),
+        // Of these one is kept.
+        WIDE => POOL.with(|pool| pool.wide.set(Some(scratch))),
+        _ => {}
     }
 }
 

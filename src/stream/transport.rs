@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Buf;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::pool::{self, Scratch};
 use crate::proto::{Batch, PayloadMut, SendPath};
@@ -164,8 +164,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         scratch: &mut Scratch,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        // The future holds nothing but the two borrows, so nothing is lost when it goes after one poll.
-        pin!(self.io.read_buf(&mut scratch.room())).poll(cx)
+        let mut buffer = ReadBuf::new(scratch.space());
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        let len = buffer.filled().len();
+        scratch.filled(len);
+        Poll::Ready(Ok(len))
     }
 
     /// Reads into a message's own buffer; 0 is the end of the stream.
