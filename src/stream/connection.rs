@@ -32,6 +32,9 @@ const FRAMES_PER_UNIT: u8 = 64;
 /// received first.
 const GRACE: u8 = 16;
 
+/// How many reads are wide after one that brought much: a burst ends with one that brings little.
+const WIDE_READS: u8 = 4;
+
 /// The beginning of a message that is given in parts.
 #[derive(Debug)]
 pub(super) struct FirstPart {
@@ -54,8 +57,8 @@ pub(super) struct Connection<L> {
     frames: u8,
     /// How many reads are left after a deadline has passed.
     grace: u8,
-    /// The last read brought much, and none of it was read into a message's own buffer.
-    much: bool,
+    /// How many of the next reads are wide.
+    wide: u8,
     /// Whether all is over: nothing more will be read or written.
     pub(super) finished: bool,
     /// What the peer's Close said.
@@ -74,7 +77,7 @@ impl<L> Connection<L> {
             timeouts: Timeouts::new(config),
             frames: 0,
             grace: GRACE,
-            much: false,
+            wide: 0,
             finished: false,
             close_frame: None,
             negotiated,
@@ -91,7 +94,7 @@ impl<L> Connection<L> {
             timeouts,
             frames,
             grace,
-            much,
+            wide,
             finished,
             close_frame,
             negotiated,
@@ -104,7 +107,7 @@ impl<L> Connection<L> {
             timeouts,
             frames,
             grace,
-            much,
+            wide,
             finished,
             close_frame,
             negotiated,
@@ -316,14 +319,14 @@ impl<L: Line> Connection<L> {
         ready!(poll_budget(&mut self.frames, cx));
         let read = match self.receive.want() {
             Want::Payload(room) => {
-                self.much = false;
+                self.wide = 0;
                 ready!(self.line.poll_read_payload(room, cx))
             }
             Want::Scratch => {
-                let mut scratch = pool::scratch(self.much);
+                let mut scratch = pool::scratch(self.wide > 0);
                 match self.line.poll_read(&mut scratch, cx) {
                     Poll::Ready(Ok(len)) if len > 0 => {
-                        self.much = scratch.is_much();
+                        self.wide = if scratch.is_much() { WIDE_READS } else { self.wide.saturating_sub(1) };
                         self.scratch = Some(scratch);
                         self.note_read();
                         return Poll::Ready(None);

@@ -11,7 +11,7 @@ use crate::proto::{Batch, Lent};
 /// How much one read may bring, in bytes.
 const NARROW: usize = 64 << 10;
 
-/// The same where the read before filled its scratch: bursts of large messages are then read, and answered, at once.
+/// The same where a read has filled its scratch: bursts of large messages are then read, and answered, at once.
 const WIDE: usize = 256 << 10;
 
 /// How many of each are kept for the next borrower.
@@ -86,7 +86,7 @@ impl Scratch {
         (self.start, self.end) = (0, len);
     }
 
-    /// Whether the next read is likely to bring much.
+    /// Whether more is likely to have come than one read brings.
     pub(super) fn is_much(&self) -> bool {
         self.end >= NARROW
     }
