@@ -11,7 +11,7 @@ use fullduplex::{
 const SIZES: [usize; 9] = [0, 16, 128, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 1 << 20];
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// What one read brings at most.
+/// What one read brings at most, unless much has come.
 const READ: usize = 64 << 10;
 
 fn header_parse(c: &mut Criterion) {

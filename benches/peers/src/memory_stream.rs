@@ -79,7 +79,7 @@ impl AsyncWrite for Memory {
 }
 
 /// How much a [`Cork`] gathers before it writes.
-const GATHERED: usize = 64 << 10;
+const GATHERED: usize = 256 << 10;
 
 /// Gathers what is written, and writes it when it is read from, flushed or full.
 ///

@@ -7,7 +7,7 @@ use super::{Manner, Sending};
 
 /// How much the best loop queues before it writes, where that can be chosen and the default is less. The others' is as much,
 /// or more.
-pub const QUEUE: usize = 64 << 10;
+pub const QUEUE: usize = 256 << 10;
 
 /// Echoes what `reply` makes of an item. The best loop feeds while input is ready, then flushes.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]

@@ -19,7 +19,7 @@ impl Peer for TokioWebSockets {
 
     fn notes(&self) -> &'static str {
         "no keep-alive; UTF-8 checked; masks from a CSPRNG (its feature `rand`); a read flushes what was fed: the best \
-         loop gathers a burst before it feeds it, with a queue of 64 KiB"
+         loop gathers a burst before it feeds it, with a queue of 256 KiB"
     }
 
     fn receive(&self, io: Memory, mut tally: Tally) -> Option<Work<Tally>> {

@@ -13,7 +13,7 @@ use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, each, opening, spa
 use crate::memory_stream::{Cork, Memory};
 
 /// As the others read.
-const READ: usize = 64 << 10;
+const READ: usize = 256 << 10;
 
 #[derive(Debug)]
 pub struct WebSocketCrate;

@@ -48,7 +48,7 @@ impl Peer for Yawc {
     }
 
     fn notes(&self) -> &'static str {
-        "no keep-alive, no vectored writes; UTF-8 check switched on; a queue of 64 KiB in the best loop; \
+        "no keep-alive, no vectored writes; UTF-8 check switched on; a queue of 256 KiB in the best loop; \
          masks from a CSPRNG; opens connections by hyper, except where its handshake is not what is measured; \
          compresses by zlib-rs (its feature `zlib`), messages of any length, and without context takeover by its \
          `DeflatePool`"
