@@ -555,6 +555,23 @@ mod deflated {
     }
 
     #[test]
+    fn a_client_masks_in_place_what_is_not_to_be_compressed() {
+        let send = |message: &mut Option<Outgoing>| {
+            let negotiated = Negotiated::default().with_deflate(Deflate::new().into());
+            let io = Replay { input: b"", chunk: usize::MAX };
+            let config = quiet().max_write_buffer(4 << 20);
+            let ws = WebSocket::from_raw(io, Bytes::new(), Role::Client, &config, negotiated);
+            let (_receiver, sender) = ws.split();
+            sender.try_send(message.take().expect("sent once")).expect("room");
+        };
+        let message = || Some(Outgoing::from(noise(1 << 20)).compress(false));
+        send(&mut message());
+        let mut message = message();
+        let allocated = measure(|| send(&mut message));
+        assert!(allocated.bytes_max <= 10_000, "{}", allocated.bytes_max);
+    }
+
+    #[test]
     fn empty_fragments_and_empty_blocks_take_few_allocations() {
         let count = 50_000;
         let mut fragments = vec![continuation("").more().masked(); count];

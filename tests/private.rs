@@ -6,7 +6,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use support::{
-    frames::{ping, text},
+    frames::{binary, ping, text, wire},
     pending, script,
 };
 
@@ -35,11 +35,11 @@ fn check(ws: &fullduplex::WebSocket<script::Scripted>) {
 }
 
 /// Payload data that uses another connection of the same thread when it is dropped.
-struct Nosy(Option<fullduplex::WebSocket<script::Scripted>>);
+struct Nosy(Option<fullduplex::WebSocket<script::Scripted>>, Vec<u8>);
 
 impl AsRef<[u8]> for Nosy {
     fn as_ref(&self) -> &[u8] {
-        b"payload data of the application's own kind"
+        &self.1
     }
 }
 
@@ -50,10 +50,49 @@ impl Drop for Nosy {
     }
 }
 
+fn nosy(len: usize) -> Bytes {
+    Bytes::from_owner(Nosy(Some(script::server().0), vec![b'n'; len]))
+}
+
 #[tokio::test]
 async fn payload_data_may_do_anything_when_it_is_dropped() {
-    let (mut ws, script) = script::server();
-    let (other, _) = script::server();
-    ws.send(Bytes::from_owner(Nosy(Some(other)))).await.expect("the stream takes all");
-    assert_eq!(script.written()[2..], *b"payload data of the application's own kind");
+    for len in [42, 5000] {
+        let (mut ws, script) = script::server();
+        ws.send(nosy(len)).await.expect("the stream takes all");
+        ws.feed("before").await.expect("room");
+        ws.feed(nosy(len)).await.expect("room");
+        ws.flush().await.expect("the stream takes all");
+        assert_eq!(
+            script.written(),
+            wire(&[binary(vec![b'n'; len]), text("before"), binary(vec![b'n'; len])])
+        );
+
+        let (mut ws, script) = script::client();
+        ws.feed("before").await.expect("room");
+        ws.feed(nosy(len)).await.expect("room");
+        ws.flush().await.expect("the stream takes all");
+        assert!(script.written().len() > len);
+
+        let (mut ws, script) = script::server();
+        script.allow_writes(0);
+        ws.feed("before").await.expect("room");
+        ws.feed(nosy(len)).await.expect("room");
+        script.fail_writes(std::io::ErrorKind::BrokenPipe);
+        ws.flush().await.expect_err("the stream has failed");
+    }
+}
+
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn so_may_payload_data_that_is_compressed() {
+    use fullduplex::{Config, Deflate, Role, handshake::Negotiated};
+    for takeover in [false, true] {
+        let settings = Deflate::new().context_takeover(takeover);
+        let negotiated = Negotiated::default().with_deflate(fullduplex::proto::DeflateParams::from(settings));
+        let (io, script) = script::scripted();
+        let config = Config::new().deflate(settings);
+        let mut ws = fullduplex::WebSocket::from_raw(io, Bytes::new(), Role::Server, &config, negotiated);
+        ws.send(nosy(5000)).await.expect("the stream takes all");
+        assert!((1..1000).contains(&script.written().len()));
+    }
 }

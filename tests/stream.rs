@@ -2,12 +2,22 @@
 
 mod support;
 
-use fullduplex::{Config, Event, Message, Role};
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use fullduplex::{Config, Event, Message, Role, WebSocket, handshake::Negotiated};
 use support::{
     frames::{self, binary, close, continuation, ping, pong, text, wire},
     pair::pair,
     script,
 };
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[tokio::test]
 async fn a_burst_of_32_small_frames_is_answered_with_one_read_and_one_write() {
@@ -97,4 +107,77 @@ async fn a_client_masks_what_it_sends() {
     assert_eq!(written[1], 0x80 | 6);
     assert_eq!(frames::parse(&written), [(0x81, b"masked".to_vec())]);
     assert_eq!(ws.role(), Role::Client);
+}
+
+/// A stream that brings so much at each read, and notes how much was asked for.
+struct Asked {
+    input: VecDeque<Vec<u8>>,
+    asked: Arc<Mutex<Vec<usize>>>,
+}
+
+impl AsyncRead for Asked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(mut next) = self.input.pop_front() else { return Poll::Pending };
+        self.asked.lock().expect("no panic").push(room.remaining());
+        let rest = next.split_off(next.len().min(room.remaining()));
+        if !rest.is_empty() {
+            self.input.push_front(rest);
+        }
+        room.put_slice(&next);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Asked {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// How much each read asks for, where they bring this, and how many messages come of it.
+fn asked_for(input: impl IntoIterator<Item = Vec<u8>>) -> (Vec<usize>, usize) {
+    let (asked, mut received) = (Arc::default(), 0);
+    let io = Asked { input: input.into_iter().collect(), asked: Arc::clone(&asked) };
+    let config = Config::new().ping_interval(None);
+    let mut ws = WebSocket::from_raw(io, Bytes::new(), Role::Server, &config, Negotiated::default());
+    let mut cx = Context::from_waker(Waker::noop());
+    while let Poll::Ready(message) = ws.poll_recv(&mut cx) {
+        received += usize::from(message.expect("valid").is_some());
+    }
+    let asked = asked.lock().expect("no panic").clone();
+    (asked, received)
+}
+
+const KIB: usize = 1 << 10;
+
+#[test]
+fn who_sends_much_is_read_from_widely_for_a_while() {
+    let one = text("one").masked().build();
+    let many = vec![binary(vec![7; 16 * KIB]).masked(); 30];
+    let input = [one.clone(), wire(&many)].into_iter().chain((0..5).map(|_| one.clone()));
+    let (asked, received) = asked_for(input);
+    let (narrow, wide) = (64 * KIB, 256 * KIB);
+    assert_eq!(asked, [narrow, narrow, wide, wide, wide, wide, wide, wide, narrow]);
+    assert_eq!(received, 36);
+}
+
+#[test]
+fn behind_a_large_message_that_was_read_into_its_own_buffer_reads_are_narrow() {
+    let large = binary(vec![7; 300 * KIB]).masked().build();
+    let (asked, received) = asked_for([large, text("one").masked().build()]);
+    let (first, last) = (asked[0], asked[asked.len() - 1]);
+    assert_eq!((first, last, received), (64 * KIB, 64 * KIB, 2));
+    assert_eq!(asked[1], 64 * KIB - 14, "what has come is doubled");
 }

@@ -57,8 +57,7 @@ pub(super) trait Frames {
     fn push_uncopied(&mut self, header: EncodedHeader, payload: Bytes);
 
     /// Takes a frame of a message, or a Close.
-    // Always, as with what it calls: out of line, a small frame costs an eighth more instructions.
-    #[inline(always)]
+    #[inline]
     fn push(&mut self, header: Header, payload: Bytes) {
         debug_assert_eq!(header.payload_len, payload.len() as u64);
         if payload.len() <= COPIED {

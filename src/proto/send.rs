@@ -10,10 +10,10 @@ use super::{
     close::{CloseCode, CloseFrame, MAX_CONTROL_PAYLOAD},
     deflate::{Deflation, How},
     error::{ProtocolError, SendError},
-    header::{EncodedHeader, Header, MAX_HEADER},
+    header::{EncodedHeader, Header},
     lent::Lent,
     mask::MaskKey,
-    message::{Content, MessageKind, Outgoing},
+    message::{Content, Message, MessageKind, Outgoing},
     opcode::Opcode,
     queue::{COPIED, Frames, Queue, header},
     receive::Received,
@@ -98,7 +98,7 @@ impl SendPath {
         self.send_from(&mut outgoing, key, lent)
     }
 
-    /// The same of a message that stays where it is: what is long is taken out of it, unless that fails.
+    /// The same of a message that stays where it is, and whole where that fails. What is left in it otherwise is of no use.
     #[inline]
     pub(crate) fn send_from(
         &mut self,
@@ -132,17 +132,13 @@ impl SendPath {
     /// ```
     #[inline(always)]
     pub fn send_plain(&mut self, outgoing: &Outgoing, key: MaskKey, staged: usize) -> bool {
+        let Some(message) = short(outgoing) else { return false };
+        if self.no_message().is_err() || self.deflation.is_some() || !self.has_room(message.len(), staged) {
+            return false;
+        }
         let mask = self.mask(key);
-        let (Some(queue), Content::Message(message)) = (&mut self.queue, &outgoing.content) else {
-            return false;
-        };
-        if self.close_sent || self.message.is_some() || self.deflation.is_some() || message.len() > COPIED {
-            return false;
-        }
-        if queue.len() + staged + MAX_HEADER + message.len() > self.max_write_buffer {
-            return false;
-        }
-        queue.push_copied(&header(message.kind().opcode(), message.len(), mask), message.as_bytes());
+        let Some(queue) = &mut self.queue else { return false };
+        push_short(message, mask, &mut **queue);
         true
     }
 
@@ -159,7 +155,7 @@ impl SendPath {
     }
 
     /// Stages a message at once, as [`send`](Self::send) and [`stage`](Self::stage) would one after the other. Nothing may
-    /// be queued ([`is_clear`](Self::is_clear)) or staged. What is long is taken out of `outgoing`, what is short is copied.
+    /// be queued ([`is_clear`](Self::is_clear)) or staged. What is then left in `outgoing` is of no use.
     ///
     /// # Errors
     /// As [`send`](Self::send); the message is left as it is.
@@ -362,7 +358,7 @@ impl SendPath {
     /// [`max_write_buffer`](Config::max_write_buffer).
     #[inline]
     pub fn has_room(&self, payload_len: usize, staged: usize) -> bool {
-        let waiting = self.queued() + staged;
+        let waiting = self.queued().saturating_add(staged);
         waiting == 0
             || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer
     }
@@ -472,18 +468,30 @@ impl Compressing {
     }
 }
 
-/// Hands on a message as one frame; a short one is not moved for that, for its moves would cost more than its copy.
-#[inline]
-fn push_message(outgoing: &mut Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
+/// A message that is copied into its frame, which costs less than to move it.
+#[inline(always)]
+fn short(outgoing: &Outgoing) -> Option<&Message> {
     match &outgoing.content {
-        Content::Message(message) if message.len() <= COPIED => {
-            to.push_copied(&header(message.kind().opcode(), message.len(), mask), message.as_bytes());
-        }
-        _ => push_content(outgoing.take().content, mask, to),
+        Content::Message(message) if message.len() <= COPIED => Some(message),
+        _ => None,
     }
 }
 
-/// Hands on what is not short, or encoded already.
+#[inline(always)]
+fn push_short(message: &Message, mask: Option<MaskKey>, to: &mut impl Frames) {
+    to.push_copied(&header(message.kind().opcode(), message.len(), mask), message.as_bytes());
+}
+
+/// Hands on a message as one frame: a short one as a copy.
+#[inline]
+fn push_message(outgoing: &mut Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
+    match short(outgoing) {
+        Some(message) => push_short(message, mask, to),
+        None => push_content(outgoing.take().content, mask, to),
+    }
+}
+
+/// Hands on a message that may be moved.
 #[inline(never)]
 fn push_content(content: Content, mask: Option<MaskKey>, to: &mut impl Frames) {
     let (kind, rsv1, payload) = match (content, mask) {

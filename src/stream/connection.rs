@@ -115,6 +115,7 @@ impl<L> Connection<L> {
         (old, new)
     }
 
+    /// Notes how much of what was read is done with.
     #[inline]
     fn consume(&mut self, len: usize) {
         if let Some(scratch) = &mut self.scratch {
@@ -122,6 +123,14 @@ impl<L> Connection<L> {
             if scratch.unread().is_empty() {
                 self.give_back_scratch();
             }
+        }
+    }
+
+    /// Notes a message as a sign of life.
+    #[inline]
+    fn heard(&mut self) {
+        if let Some(timers) = &mut self.timers {
+            timers.as_mut().heard();
         }
     }
 
@@ -156,9 +165,7 @@ impl<L: Line> Connection<L> {
         let scratch = self.scratch.as_ref().filter(|_| self.frames > 0)?;
         let (consumed, message) = self.receive.receive_plain(scratch.unread())?;
         self.frames -= 1;
-        if let Some(timers) = &mut self.timers {
-            timers.as_mut().heard();
-        }
+        self.heard();
         self.consume(consumed);
         Some(message)
     }
@@ -346,9 +353,7 @@ impl<L: Line> Connection<L> {
                 match self.receive.payload_received() {
                     Ok(None) => {}
                     Ok(Some(message)) => {
-                        if let Some(timers) = &mut self.timers {
-                            timers.as_mut().heard();
-                        }
+                        self.heard();
                         return Poll::Ready(Some(message));
                     }
                     Err(error) => self.fail(error),

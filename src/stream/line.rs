@@ -130,6 +130,7 @@ impl<S> Own<S> {
     /// Queues a short message at once, where others are queued; whether it did.
     #[inline(always)]
     pub(super) fn send_plain(&mut self, outgoing: &Outgoing) -> bool {
+        // Without a queue it cannot be, and a masking key is not for nothing.
         if !self.send.is_borrowing() || self.transport.is_write_ended() {
             return false;
         }

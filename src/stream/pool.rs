@@ -11,10 +11,15 @@ use crate::proto::{Batch, Lent};
 /// How much one read may bring, in bytes.
 const NARROW: usize = 64 << 10;
 
-/// The same where a read has filled its scratch: bursts of large messages are then read, and answered, at once.
+/// The same for some reads after one that brought as much: bursts of large messages are then read, and answered, at once.
 const WIDE: usize = 256 << 10;
 
-/// How many of each are kept for the next borrower.
+/// How often a wide scratch is asked for, while this thread's is not there, until there is another: it may have gone to
+/// another thread with its connection. Till then a narrow one has to do, so that of many connections that hold what they
+/// were lent few hold much.
+const MISSES: u8 = 16;
+
+/// How many of each are kept for the next borrower; of wide scratches one.
 const KEPT: usize = 8;
 
 thread_local! {
@@ -23,6 +28,7 @@ thread_local! {
             lent: Cell::new(Lent::new()),
             scratch: Cell::new(None),
             wide: Cell::new(None),
+            missed: Cell::new(0),
             batch: Cell::new(None),
             more: RefCell::new(More { scratches: Vec::new(), batches: Vec::new() }),
         }
@@ -34,8 +40,21 @@ struct Pool {
     lent: Cell<Lent>,
     scratch: Cell<Option<Box<Scratch>>>,
     wide: Cell<Option<Box<Scratch>>>,
+    /// How often a wide scratch was asked for and not there.
+    missed: Cell<u8>,
     batch: Cell<Option<Box<Batch>>>,
     more: RefCell<More>,
+}
+
+impl Pool {
+    #[inline(never)]
+    fn wide(&self) -> Option<Box<Scratch>> {
+        self.wide.take().or_else(|| {
+            let missed = self.missed.get();
+            self.missed.set((missed + 1) % MISSES);
+            (missed == 0).then(|| Box::new(Scratch::wide()))
+        })
+    }
 }
 
 #[allow(clippy::vec_box, reason = "connections hold the boxes: their contents are too large for an idle one")]
@@ -118,14 +137,14 @@ pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
     result
 }
 
-/// A scratch, wide where much is likely to come.
+/// A scratch; if there is one, a wide one, where that is wanted.
 #[inline]
 pub(super) fn scratch(wide: bool) -> Box<Scratch> {
-    if wide {
-        return POOL.with(|pool| pool.wide.take()).unwrap_or_else(|| Box::new(Scratch::wide()));
-    }
-    let kept = POOL.with(|pool| pool.scratch.take().or_else(|| pool.more.borrow_mut().scratches.pop()));
-    kept.unwrap_or_else(|| Box::new(Scratch::narrow()))
+    POOL.with(|pool| {
+        let wide = if wide { pool.wide() } else { None };
+        let kept = wide.or_else(|| pool.scratch.take()).or_else(|| pool.more.borrow_mut().scratches.pop());
+        kept.unwrap_or_else(|| Box::new(Scratch::narrow()))
+    })
 }
 
 #[inline]
@@ -136,7 +155,6 @@ pub(super) fn take_back_scratch(scratch: Box<Scratch>) {
                 keep(&mut pool.more.borrow_mut().scratches, other);
             }
         }),
-        // Of these one is kept.
         WIDE => POOL.with(|pool| pool.wide.set(Some(scratch))),
         _ => {}
     }
@@ -162,5 +180,20 @@ pub(super) fn take_back_batch(batch: Box<Batch>) {
 fn keep<T>(kept: &mut Vec<Box<T>>, one_more: Box<T>) {
     if kept.len() < KEPT {
         kept.push(one_more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_who_hold_a_scratch_few_hold_a_wide_one() {
+        let held: Vec<_> = (0..32).map(|_| scratch(true)).collect();
+        let lens: Vec<_> = held.iter().map(|scratch| scratch.bytes.len()).collect();
+        assert_eq!((lens[0], lens[16]), (WIDE, WIDE));
+        assert_eq!(lens.iter().filter(|len| **len == NARROW).count(), 30);
+        held.into_iter().for_each(take_back_scratch);
+        assert_eq!((scratch(true).bytes.len(), scratch(false).bytes.len()), (WIDE, NARROW));
     }
 }

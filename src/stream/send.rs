@@ -127,28 +127,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         outgoing: &mut Option<Outgoing>,
     ) -> Poll<Result<(), Error>> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
-        if !self.connection.line.send_plain(waiting) {
-            return self.poll_feed_any(cx, outgoing);
-        }
+        let fed = if self.connection.line.send_plain(waiting) {
+            Ok(())
+        } else {
+            ready!(self.poll_feed_any(cx, waiting))
+        };
         *outgoing = None;
-        Poll::Ready(Ok(()))
+        Poll::Ready(fed)
     }
 
     // Never: beside it, the short way has fewer registers to save.
     #[inline(never)]
-    fn poll_feed_any(
-        &mut self,
-        cx: &mut Context<'_>,
-        outgoing: &mut Option<Outgoing>,
-    ) -> Poll<Result<(), Error>> {
-        let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
+    fn poll_feed_any(&mut self, cx: &mut Context<'_>, waiting: &mut Outgoing) -> Poll<Result<(), Error>> {
         ready!(self.poll_ready(cx, waiting.len()))?;
-        let queued = self.queue(waiting);
-        *outgoing = None;
-        Poll::Ready(queued)
+        Poll::Ready(self.queue(waiting))
     }
 
-    /// Ready where a ping may be queued: it overtakes messages, and waits for none.
     fn poll_ready_to_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.check_open()?;
         if self.connection.line.send.has_room_for_ping() {

@@ -345,6 +345,7 @@ mod tests {
                     let ascii = expected.is_ascii();
                     assert_eq!(ascii, !beyond_ascii || len < 2);
                     assert_eq!(appended(data, key), (expected.clone(), ascii), "{len} bytes");
+                    assert_eq!(MaskKey(key).copied(data), (expected.clone().into(), ascii), "{len} bytes");
                     for backend in Backend::ALL {
                         assert_eq!(
                             copied(backend, data, key),

@@ -358,6 +358,25 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_message_is_unmasked_and_text_is_text_whatever_its_length() {
+        let key = MaskKey::from([0x81, 0, 0x7F, 0xFF]);
+        let masked = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            key.apply(&mut bytes);
+            bytes
+        };
+        for len in 0..=300 {
+            let text = format!("{}\u{fc}", "a".repeat(len));
+            let data = masked(text.as_bytes());
+            let (kind, bytes) = (MessageKind::Binary, text.clone().into_bytes());
+            assert_eq!(whole_message(&data, Some(key), kind), Ok(Message::binary(bytes)));
+            assert_eq!(whole_message(&data, Some(key), MessageKind::Text), Ok(Message::from(text.clone())));
+            let cut = masked(&text.as_bytes()[..=len]);
+            assert_eq!(whole_message(&cut, Some(key), MessageKind::Text), Err(InvalidUtf8), "{len}");
+        }
+    }
+
+    #[test]
     fn text_cut_at_the_end_is_not_text() {
         let mut payload = Payload::new(MessageKind::Text);
         payload.push(b"\xE2\x82", None, last(2)).expect("valid so far");
