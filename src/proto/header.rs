@@ -1,6 +1,11 @@
 //! Frame headers.
 
-use super::{error::ProtocolError, mask::MaskKey, message::MessageKind, opcode::Opcode};
+use super::{
+    error::ProtocolError,
+    mask::{MaskKey, append_start},
+    message::MessageKind,
+    opcode::Opcode,
+};
 
 /// The longest header, in bytes: two, eight of length, four of masking key.
 pub const MAX_HEADER: usize = 14;
@@ -75,7 +80,22 @@ impl Header {
     /// Writes the header, its length in the shortest form.
     #[inline]
     pub fn encode(&self) -> EncodedHeader {
-        // As one number, least significant byte first: made in registers and stored once, not byte by byte.
+        let (bits, len) = self.to_bits();
+        let [bytes @ .., _, _] = bits.to_le_bytes();
+        EncodedHeader { bytes, len }
+    }
+
+    /// Writes it to the end of a buffer.
+    #[inline(always)]
+    pub(super) fn append_to(&self, buffer: &mut Vec<u8>) {
+        let (bits, len) = self.to_bits();
+        append_start(bits.to_le_bytes(), usize::from(len), buffer);
+    }
+
+    /// Its bytes as one number, the first the least significant, and how many there are: so they are made in registers, and
+    /// stored at once.
+    #[inline(always)]
+    fn to_bits(self) -> (u128, u8) {
         let first = u128::from(self.fin) << 7 | u128::from(self.rsv1) << 6 | u128::from(self.opcode.bits());
         let (len_bits, mut len) = match self.payload_len {
             len @ 0..=125 => (u128::from(len), 2),
@@ -87,8 +107,7 @@ impl Header {
             bits |= 0x8000 | u128::from(u32::from_le_bytes(key.to_bytes())) << (8 * len);
             len += 4;
         }
-        let [bytes @ .., _, _] = bits.to_le_bytes();
-        EncodedHeader { bytes, len }
+        (bits, len)
     }
 
     /// How many bytes the header of a frame with this payload takes.
@@ -178,10 +197,7 @@ impl EncodedHeader {
     /// Writes it at the end of a buffer.
     #[inline]
     pub(super) fn append_to(&self, buffer: &mut Vec<u8>) {
-        // All of it and then the end cut off: a copy of a fixed length is a move of two registers.
-        let end = buffer.len() + usize::from(self.len);
-        buffer.extend_from_slice(&self.bytes);
-        buffer.truncate(end);
+        buffer.extend_from_slice(self);
     }
 }
 
@@ -243,6 +259,9 @@ mod tests {
             };
             let encoded = header.encode();
             prop_assert_eq!(Header::parse(&encoded), Ok(Some((header, encoded.len()))));
+            let mut buffer = b"before".to_vec();
+            header.append_to(&mut buffer);
+            prop_assert_eq!(buffer, [b"before", &encoded[..]].concat());
             for len in 0..encoded.len() {
                 prop_assert_eq!(Header::parse(&encoded[..len]), Ok(None));
             }

@@ -187,7 +187,7 @@ pub(super) fn header(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) 
 /// Writes a frame at the end of a buffer, masked on the way.
 #[inline(always)]
 pub(super) fn append_frame(buffer: &mut Vec<u8>, header: &Header, payload: &[u8]) {
-    header.encode().append_to(buffer);
+    header.append_to(buffer);
     match header.mask {
         Some(key) => append_masked(buffer, payload, key),
         None => buffer.extend_from_slice(payload),

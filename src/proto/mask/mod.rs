@@ -173,6 +173,19 @@ impl Backend {
     }
 }
 
+/// Appends the first `len` of these bytes. All sixteen are stored, which takes neither a loop nor a call.
+#[inline(always)]
+#[allow(unsafe_code, reason = "they are written straight into memory that holds nothing yet")]
+pub(super) fn append_start(bytes: [u8; 16], len: usize, to: &mut Vec<u8>) {
+    assert!(len <= 16);
+    to.reserve(16);
+    if let Some(room) = to.spare_capacity_mut().first_chunk_mut() {
+        *room = bytes.map(MaybeUninit::new);
+        // SAFETY: sixteen bytes behind the length have been written, and `len` is no more than that.
+        unsafe { to.set_len(to.len() + len) };
+    }
+}
+
 /// [`Backend::copy`] by the best, kept out of the callers.
 #[inline(never)]
 fn copy_long(from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
