@@ -149,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Poll::Ready(queued)
     }
 
+    /// Ready where a ping may be queued: it overtakes messages, and waits for none.
     fn poll_ready_to_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.check_open()?;
         if self.connection.line.send.has_room_for_ping() {
