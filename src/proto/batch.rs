@@ -288,4 +288,27 @@ mod tests {
             assert!(batch.chunk().is_empty() && vectored(&batch, 64).is_empty());
         }
     }
+
+    #[test]
+    fn a_batch_holds_256_kib_of_frames_or_one_that_is_larger() {
+        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let mut path = SendPath::new(Role::Server, &Config::new());
+        for _ in 0..160 {
+            path.send(vec![1; 4000].into(), MaskKey::default(), &mut lent).expect("open");
+        }
+        path.send(vec![2; 300_000].into(), MaskKey::default(), &mut lent).expect("open");
+        let mut lengths = Vec::new();
+        loop {
+            path.stage(&mut batch, &mut lent);
+            let wire = batch.copy_to_bytes(batch.remaining());
+            if wire.is_empty() {
+                break;
+            }
+            lengths.push(wire.len());
+        }
+        assert_eq!(lengths.iter().sum::<usize>(), 160 * 4004 + 300_010);
+        assert!(lengths.iter().all(|len| *len <= 256 << 10 || *len >= 300_010), "{lengths:?}");
+        assert!(lengths.iter().any(|len| (64 << 10..300_000).contains(len)), "{lengths:?}");
+        assert_eq!(path.queued(), 0);
+    }
 }

@@ -9,6 +9,7 @@ use super::{
     close::MAX_CONTROL_PAYLOAD,
     header::{EncodedHeader, Header, MAX_HEADER},
     mask::MaskKey,
+    message::{Content, Message, Outgoing},
     opcode::Opcode,
 };
 
@@ -25,7 +26,7 @@ const SEGMENTS: usize = 64;
 const SEGMENTS_WITHOUT_BUFFERS: usize = 8;
 
 /// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
-pub(super) const COPIED: usize = 4 << 10;
+const COPIED: usize = 4 << 10;
 
 /// Frames that wait to be written: pings and pongs, which overtake, and the others in their order.
 #[derive(Default)]
@@ -182,6 +183,46 @@ impl Queue {
 pub(super) fn header(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> Header {
     debug_assert!(!opcode.is_control() || payload_len <= MAX_CONTROL_PAYLOAD);
     Header { fin: true, rsv1: false, opcode, mask, payload_len: payload_len as u64 }
+}
+
+/// A message that is copied into its frame, which costs less than to move it.
+#[inline(always)]
+pub(super) fn short(outgoing: &Outgoing) -> Option<&Message> {
+    match &outgoing.content {
+        Content::Message(message) if message.len() <= COPIED => Some(message),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+pub(super) fn push_short(message: &Message, mask: Option<MaskKey>, to: &mut impl Frames) {
+    to.push_copied(&header(message.kind().opcode(), message.len(), mask), message.as_bytes());
+}
+
+/// Hands on a message as one frame: a short one as a copy.
+#[inline]
+pub(super) fn push_message(outgoing: &mut Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
+    match short(outgoing) {
+        Some(message) => push_short(message, mask, to),
+        None => push_content(outgoing.take().content, mask, to),
+    }
+}
+
+/// Hands on a message that may be moved.
+#[inline(never)]
+pub(super) fn push_content(content: Content, mask: Option<MaskKey>, to: &mut impl Frames) {
+    let (kind, rsv1, payload) = match (content, mask) {
+        (Content::Message(message), _) => (message.kind(), false, message.into_bytes()),
+        #[cfg(feature = "deflate")]
+        (Content::Compressed(kind, payload), _) => (kind, true, payload),
+        (Content::Prepared(prepared), Some(_)) => {
+            (prepared.kind(), prepared.is_compressed(), prepared.into_payload())
+        }
+        (Content::Prepared(prepared), None) => {
+            return to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
+        }
+    };
+    to.push(Header { rsv1, ..header(kind.opcode(), payload.len(), mask) }, payload);
 }
 
 /// Writes a frame at the end of a buffer, masked on the way.

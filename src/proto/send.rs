@@ -10,12 +10,12 @@ use super::{
     close::{CloseCode, CloseFrame, MAX_CONTROL_PAYLOAD},
     deflate::{Deflation, How},
     error::{ProtocolError, SendError},
-    header::{EncodedHeader, Header},
+    header::Header,
     lent::Lent,
     mask::MaskKey,
-    message::{Content, Message, MessageKind, Outgoing},
+    message::{MessageKind, Outgoing},
     opcode::Opcode,
-    queue::{COPIED, Frames, Queue, header},
+    queue::{Frames, Queue, header, push_content, push_message, push_short, short},
     receive::Received,
     utf8::Utf8Validator,
 };
@@ -468,46 +468,6 @@ impl Compressing {
     }
 }
 
-/// A message that is copied into its frame, which costs less than to move it.
-#[inline(always)]
-fn short(outgoing: &Outgoing) -> Option<&Message> {
-    match &outgoing.content {
-        Content::Message(message) if message.len() <= COPIED => Some(message),
-        _ => None,
-    }
-}
-
-#[inline(always)]
-fn push_short(message: &Message, mask: Option<MaskKey>, to: &mut impl Frames) {
-    to.push_copied(&header(message.kind().opcode(), message.len(), mask), message.as_bytes());
-}
-
-/// Hands on a message as one frame: a short one as a copy.
-#[inline]
-fn push_message(outgoing: &mut Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
-    match short(outgoing) {
-        Some(message) => push_short(message, mask, to),
-        None => push_content(outgoing.take().content, mask, to),
-    }
-}
-
-/// Hands on a message that may be moved.
-#[inline(never)]
-fn push_content(content: Content, mask: Option<MaskKey>, to: &mut impl Frames) {
-    let (kind, rsv1, payload) = match (content, mask) {
-        (Content::Message(message), _) => (message.kind(), false, message.into_bytes()),
-        #[cfg(feature = "deflate")]
-        (Content::Compressed(kind, payload), _) => (kind, true, payload),
-        (Content::Prepared(prepared), Some(_)) => {
-            (prepared.kind(), prepared.is_compressed(), prepared.into_payload())
-        }
-        (Content::Prepared(prepared), None) => {
-            return to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
-        }
-    };
-    to.push(Header { rsv1, ..header(kind.opcode(), payload.len(), mask) }, payload);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -590,27 +550,6 @@ mod tests {
         let answered: Vec<u8> = wire.chunks(102).map(|pong| pong[2]).collect();
         let expected: Vec<u8> = (0..38).chain([99]).collect();
         assert_eq!(answered, expected);
-    }
-
-    #[test]
-    fn a_batch_holds_256_kib_of_frames_or_one_that_is_larger() {
-        let (mut path, mut batch, mut lent) = path();
-        for _ in 0..160 {
-            send(&mut path, vec![1; 4000], &mut lent);
-        }
-        send(&mut path, vec![2; 300_000], &mut lent);
-        let mut lengths = Vec::new();
-        loop {
-            let wire = staged(&mut path, &mut batch, &mut lent);
-            if wire.is_empty() {
-                break;
-            }
-            lengths.push(wire.len());
-        }
-        assert_eq!(lengths.iter().sum::<usize>(), 160 * 4004 + 300_010);
-        assert!(lengths.iter().all(|len| *len <= 256 << 10 || *len >= 300_010), "{lengths:?}");
-        assert!(lengths.iter().any(|len| (64 << 10..300_000).contains(len)), "{lengths:?}");
-        assert_eq!(path.queued(), 0);
     }
 
     #[test]
