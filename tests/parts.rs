@@ -158,15 +158,24 @@ async fn a_reader_has_its_own_limit_and_the_others_do_not_apply() {
 
 #[tokio::test]
 async fn a_limit_that_is_passed_by_what_was_gathered_before_fails_the_connection() {
-    let (mut ws, script) = script::server();
-    script.bring(wire(&[frame(2, [0; 100]).more().masked()]));
-    pending(pin!(ws.recv()), "the message is not whole");
-    script.bring(wire(&[continuation("").masked()]));
-    script.end();
-    let mut reader = ws.reader(99).await.expect("valid").expect("a message");
-    assert_eq!(reader.recv_part().await.expect("it had come").expect("a part").len(), 100);
-    let error = reader.recv_part().await.expect_err("it is over the limit");
-    assert!(matches!(error, Error::Protocol(ProtocolError::MessageTooBig { limit: 99 })), "{error}");
+    // A whole fragment, and a part of a longer frame.
+    let frame = frame(2, [0; 100]).masked();
+    for input in [frame.clone().more().build(), frame.build()[..50].to_vec()] {
+        for limit in [10, 99, 100] {
+            let (mut ws, script) = script::server();
+            script.bring(&input[..]);
+            pending(pin!(ws.recv()), "the message is not whole");
+            script.end();
+            match ws.reader(limit).await {
+                Ok(Some(_)) => assert_eq!(limit, 100),
+                Err(Error::Protocol(ProtocolError::MessageTooBig { limit: told })) => {
+                    assert!(told == limit && limit < 100);
+                    assert_eq!(script.written()[2..4], 1009_u16.to_be_bytes());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -304,23 +304,27 @@ impl ReceivePath {
     ///
     /// Of the limits only this one applies to it: `limit` bytes of payload data in all.
     ///
+    /// # Errors
+    /// [`ProtocolError::MessageTooBig`] where what has come of a message under way, or what its frame announces, is beyond
+    /// `limit`. What follows is ignored.
+    ///
     /// ```
     /// use fullduplex::{Config, Role, MessageKind};
-    /// use fullduplex::proto::{Part, ReceivePath, Received};
+    /// use fullduplex::proto::{ReceivePath, Received};
     ///
     /// let mut path = ReceivePath::new(Role::Client, &Config::new());
-    /// path.receive_parts(1 << 40);
+    /// path.receive_parts(1 << 40)?;
     /// let mut input = *b"\x81\x05Hel";
     /// let step = path.receive(&mut input)?;
-    /// let part = Part { kind: MessageKind::Text, payload: b"Hel", last: false };
-    /// assert_eq!(step.received, Some(Received::Part(part)));
+    /// let Some(Received::Part(part)) = step.received else { panic!("some of the message has come") };
+    /// assert_eq!((part.kind, part.payload, part.last), (MessageKind::Text, &b"Hel"[..], false));
     /// # Ok::<(), fullduplex::proto::ProtocolError>(())
     /// ```
-    pub fn receive_parts(&mut self, limit: u64) -> Option<(MessageKind, Bytes)> {
+    pub fn receive_parts(&mut self, limit: u64) -> Result<Option<(MessageKind, Bytes)>, ProtocolError> {
         if self.is_done() {
-            return None;
+            return Ok(None);
         }
-        self.assembler.begin_parts(limit, self.decoder.frame())
+        self.assembler.begin_parts(limit, self.decoder.frame()).map_err(|error| self.fail(error))
     }
 
     /// Gives the next message whole again. One that is given in parts, and has begun, goes on so to its end.
