@@ -14,7 +14,7 @@
 //!         let (tcp, peer) = listener.accept().await?;
 //!         tokio::spawn(async move {
 //!             if let Err(error) = echo(tcp).await {
-//!                 eprintln!("{peer}: {error}");
+//!                 eprintln!("{peer}: {error:#}");
 //!             }
 //!         });
 //!     }
@@ -75,7 +75,10 @@
 //! # Errors
 //! An [`Error`] says who erred: the peer, the caller, the transport, or time. What ended a connection is told once; after
 //! that, and after a clean close, which is no error, `recv` gives `Ok(None)`.
-//! [`close_code`](Error::close_code) is what tells the peer.
+//! [`close_code`](Error::close_code) is what tells the peer; [`is_disconnect`](Error::is_disconnect) says whether the peer
+//! is just gone. Errors have a [`source`](std::error::Error::source); `{error:#}` prints it as well.
+//!
+//! Payload data never shows in Debug output, only its length does. [`Message`] has Display for its text.
 
 #[cfg(feature = "tokio")]
 mod client;
