@@ -71,7 +71,7 @@ impl Assembler {
     pub(super) fn new(config: &Config) -> Self {
         let limits = Limits {
             message_size: config.max_message_size,
-            frame_size: config.max_frame_size,
+            frame_size: config.effective_max_frame_size(),
             fragments: config.max_fragments,
         };
         Self { open: None, limits, inflation: None }
