@@ -39,7 +39,7 @@
 //! let (mut ws, _response) = fullduplex::connect("ws://127.0.0.1:9001").await?;
 //! ws.send("hello").await?; // queued and flushed
 //! if let Some(message) = ws.recv().await? {
-//!     println!("{message:?}");
+//!     println!("{message}");
 //! }
 //! ws.close(CloseCode::NORMAL, "bye").await
 //! # }

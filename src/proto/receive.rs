@@ -14,7 +14,7 @@ use super::{
     error::ProtocolError,
     lent::Lent,
     mask::{MaskKey, PayloadMut, whole_message},
-    message::{Message, MessageKind},
+    message::{Message, MessageKind, debug_payload},
     opcode::Opcode,
 };
 
@@ -33,7 +33,7 @@ pub struct Step<'a> {
 /// What was received: a message, or a control frame with its payload data.
 ///
 /// A ping and a Close are owed an answer: [`SendPath::answer`](super::SendPath::answer).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received<'a> {
     /// A whole message.
@@ -49,7 +49,8 @@ pub enum Received<'a> {
 }
 
 /// A part of a message, as it came: any number of bytes, that may end inside a code point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Part<'a> {
     /// What the message is.
     pub kind: MessageKind,
@@ -57,6 +58,30 @@ pub struct Part<'a> {
     pub payload: &'a [u8],
     /// Whether the message ends with it.
     pub last: bool,
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(message) => f.debug_tuple("Message").field(message).finish(),
+            Self::Part(part) => part.fmt(f),
+            Self::Ping(payload) => debug_payload(f, &"Ping", payload.len()),
+            Self::Pong(payload) => debug_payload(f, &"Pong", payload.len()),
+            Self::Close(frame) => f.debug_tuple("Close").field(frame).finish(),
+        }
+    }
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part")
+            .field("kind", &self.kind)
+            .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .field("last", &self.last)
+            .finish()
+    }
 }
 
 impl Received<'_> {

@@ -1,6 +1,7 @@
 //! A received message as a stream of bytes.
 
 use std::{
+    fmt,
     future::poll_fn,
     io, mem,
     pin::Pin,
@@ -62,7 +63,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 /// # Cancel safety
 /// Dropping the future of a read loses nothing. Dropping the reader gives up the message: the next call that receives
 /// skips what is left of it.
-#[derive(Debug)]
 pub struct MessageReader<R: ReceiveParts> {
     from: R,
     kind: MessageKind,
@@ -70,6 +70,18 @@ pub struct MessageReader<R: ReceiveParts> {
     part: Bytes,
     /// Whether it was the last.
     last: bool,
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl<R: ReceiveParts + fmt::Debug> fmt::Debug for MessageReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageReader")
+            .field("from", &self.from)
+            .field("kind", &self.kind)
+            .field("part", &format_args!("{} bytes", self.part.len()))
+            .field("last", &self.last)
+            .finish()
+    }
 }
 
 impl<R: ReceiveParts> MessageReader<R> {

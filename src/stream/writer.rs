@@ -1,6 +1,7 @@
 //! A message that is sent as a stream of bytes.
 
 use std::{
+    fmt,
     future::poll_fn,
     io, mem,
     pin::Pin,
@@ -56,7 +57,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 ///
 /// # Cancel safety
 /// Dropping the future of a write or a flush loses and doubles nothing of what was written.
-#[derive(Debug)]
 pub struct MessageWriter<W: SendParts> {
     to: W,
     /// What was written and is not queued.
@@ -74,6 +74,17 @@ enum State {
     Open,
     Finished,
     GivenUp,
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl<W: SendParts + fmt::Debug> fmt::Debug for MessageWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageWriter")
+            .field("to", &self.to)
+            .field("buffer", &format_args!("{} bytes", self.buffer.len()))
+            .field("state", &self.state)
+            .finish()
+    }
 }
 
 impl<W: SendParts> MessageWriter<W> {
