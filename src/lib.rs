@@ -48,6 +48,7 @@
 //! # Where to look
 //! - [`WebSocket`]: a connection. [`Message`], [`Outgoing`] and [`Event`] go through it, [`Config`] limits it.
 //! - [`Receiver`] and [`Sender`]: its halves, for many tasks. [`PreparedMessage`]: encoded once, sent to many.
+//! - [`testing`]: connected pairs in memory.
 //! - [`accept`] and [`Server`], [`connect`] and [`Client`]: how it is opened, with the defaults or with your own choices.
 //! - [`handshake`]: the opening handshake as pure functions, for those who stand on another HTTP library.
 //! - [`proto`]: the protocol core as a state machine, for tests, blocking programs and other runtimes.
@@ -72,6 +73,26 @@
 //! doubles nothing; each method says what it promises. Where a message must not be lost with the future that sends it,
 //! [`reserve`](WebSocket::reserve) waits for the room first.
 //!
+//! # Testing
+//! `testing::pair` connects a client and a server in memory, and with tokio's clock paused no test waits for a deadline:
+//!
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use std::time::Duration;
+//! use fullduplex::{Config, Error, Timeout, testing};
+//!
+//! // In a test: #[tokio::test(start_paused = true)]
+//! #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! async fn main() {
+//!     let config = Config::new().ping_interval(Duration::from_secs(20)).pong_timeout(Duration::from_secs(20));
+//!     let (mut client, _silent) = testing::pair(&config);
+//!     let start = tokio::time::Instant::now();
+//!     let error = client.recv().await.expect_err("the server is not polled, and so answers no ping");
+//!     assert!(matches!(error, Error::Timeout(Timeout::Pong)));
+//!     assert_eq!(start.elapsed().as_secs(), 40);
+//! }
+//! ```
+//!
 //! # Errors
 //! An [`Error`] says who erred: the peer, the caller, the transport, or time. What ended a connection is told once; after
 //! that, and after a clean close, which is no error, `recv` gives `Ok(None)`.
@@ -94,6 +115,17 @@ pub mod proto;
 mod server;
 #[cfg(feature = "tokio")]
 mod stream;
+#[cfg(feature = "tokio")]
+pub mod testing;
+
+/// The crate whose types carry payload data, re-exported: [`Bytes`](bytes::Bytes) and [`Buf`](bytes::Buf) of the version
+/// that this crate uses.
+#[doc(no_inline)]
+pub use bytes;
+/// The crate whose types the opening handshake uses, re-exported: requests, responses and header fields of the version
+/// that this crate uses.
+#[doc(no_inline)]
+pub use http;
 
 pub use handshake::{Client, Server, Target};
 #[cfg(feature = "deflate")]
