@@ -110,6 +110,7 @@ mod error;
 pub mod handshake;
 #[cfg(feature = "tokio")]
 mod opening;
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floor alone"))]
 pub mod proto;
 #[cfg(feature = "tokio")]
 mod server;
@@ -141,8 +142,8 @@ pub use {
     error::{Error, Timeout},
     server::{Pending, accept},
     stream::{
-        Event, MessageReader, MessageWriter, Parts, Permit, Receiver, SendPermit, Sender, SenderTurn,
-        TrySendError, WebSocket,
+        Event, MessageReader, MessageWriter, Parts, Permit, ReceiveParts, Receiver, SendParts, SendPermit,
+        Sender, SenderTurn, TrySendError, WebSocket,
     },
 };
 

@@ -23,6 +23,7 @@ const READ_DIRECTLY: u64 = 32 << 10;
 
 /// What one call took in.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Step<'a> {
     /// How many bytes of the input are done with.
     pub consumed: usize,
@@ -95,8 +96,10 @@ impl Received<'_> {
     }
 }
 
-/// Where the next bytes from the transport are wanted.
+/// Where the next bytes from the transport are wanted. Of variants that it does not know, a driver does as of
+/// [`Scratch`](Self::Scratch).
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Want<'a> {
     /// In any buffer, for [`ReceivePath::receive`].
     Scratch,
@@ -376,7 +379,7 @@ impl ReceivePath {
     }
 
     /// Gives up: what has come of a message is dropped, all further input is ignored.
-    pub fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.failed = true;
         self.assembler.clear();
         self.control = None;
@@ -399,7 +402,7 @@ impl ReceivePath {
     }
 
     /// Whether the input so far ends inside a frame.
-    pub fn is_inside_frame(&self) -> bool {
+    pub(crate) fn is_inside_frame(&self) -> bool {
         self.decoder.is_inside_frame()
     }
 

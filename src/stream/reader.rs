@@ -204,8 +204,28 @@ fn cut_short(error: Error) -> io::Error {
     }
 }
 
-/// What a message can be read from in parts: a connection, or its receiving half.
-pub trait ReceiveParts: Unpin {
+/// Connections whose messages can be read in parts: the bound of [`MessageReader`].
+///
+/// Implemented for `&mut` [`WebSocket`] and `&mut` [`Receiver`](crate::Receiver). It is sealed: it cannot be implemented
+/// outside of this crate, and has no methods to call.
+///
+/// ```
+/// use fullduplex::{Error, MessageReader, ReceiveParts};
+///
+/// async fn count<R: ReceiveParts>(mut message: MessageReader<R>) -> Result<usize, Error> {
+///     let mut len = 0;
+///     while let Some(part) = message.recv_part().await? {
+///         len += part.len();
+///     }
+///     Ok(len)
+/// }
+/// ```
+pub trait ReceiveParts: PartSource {}
+
+impl<T: PartSource> ReceiveParts for T {}
+
+/// The methods of [`ReceiveParts`].
+pub trait PartSource: Unpin {
     /// The next of what is received that `pick` picks.
     fn poll_received<T>(
         &mut self,
@@ -217,7 +237,7 @@ pub trait ReceiveParts: Unpin {
     fn leave(&mut self);
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> ReceiveParts for &mut WebSocket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> PartSource for &mut WebSocket<S> {
     fn poll_received<T>(
         &mut self,
         cx: &mut Context<'_>,

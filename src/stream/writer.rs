@@ -231,8 +231,26 @@ impl<W: SendParts> Drop for MessageWriter<W> {
     }
 }
 
-/// What a message can be written to in parts: a connection, or a sender whose turn it is.
-pub trait SendParts: Unpin {
+/// Connections to which messages can be written in parts: the bound of [`MessageWriter`].
+///
+/// Implemented for `&mut` [`WebSocket`] and [`SenderTurn`](crate::SenderTurn). It is sealed: it cannot be implemented
+/// outside of this crate, and has no methods to call.
+///
+/// ```
+/// use fullduplex::{Error, MessageWriter, SendParts};
+///
+/// async fn write_twice<W: SendParts>(mut message: MessageWriter<W>, line: &'static str) -> Result<(), Error> {
+///     message.feed_part(line).await?;
+///     message.feed_part(line).await?;
+///     message.finish().await
+/// }
+/// ```
+pub trait SendParts: PartSink {}
+
+impl<T: PartSink> SendParts for T {}
+
+/// The methods of [`SendParts`].
+pub trait PartSink: Unpin {
     /// Ready where there is room for a part of this length.
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>>;
 
@@ -250,7 +268,7 @@ pub trait SendParts: Unpin {
     fn leave_uncompressed(&mut self);
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> SendParts for &mut WebSocket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
         self.poll_ready(cx, len)
     }

@@ -13,8 +13,8 @@ use crate::{
     Error, MessageKind,
     proto::Received,
     stream::{
-        reader::{MessageReader, ReceiveParts},
-        writer::{MessageWriter, SendParts},
+        reader::{MessageReader, PartSource},
+        writer::{MessageWriter, PartSink},
     },
 };
 
@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> ReceiveParts for &mut Receiver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> PartSource for &mut Receiver<S> {
     fn poll_received<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -99,7 +99,7 @@ pub struct SenderTurn<'a> {
     through: u64,
 }
 
-impl SendParts for SenderTurn<'_> {
+impl PartSink for SenderTurn<'_> {
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
         self.sender.poll_for(cx, &mut self.watchdog, |send, staged| send.has_room(len, staged))
     }
