@@ -58,7 +58,11 @@ impl Compressed {
         match *self {}
     }
 
-    pub(super) fn gatherable(&self, _: usize) -> usize {
+    pub(super) fn is_ended(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn gatherable(&self, _: usize, _: bool) -> usize {
         match *self {}
     }
 
