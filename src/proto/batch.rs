@@ -161,6 +161,38 @@ impl Frames for Batch {
     }
 }
 
+/// Frames that go behind what is staged.
+#[cfg(feature = "deflate")]
+pub(super) struct Behind<'a>(&'a mut Batch);
+
+#[cfg(feature = "deflate")]
+impl Batch {
+    /// Where frames go that follow what is staged.
+    pub(super) fn behind(&mut self) -> Behind<'_> {
+        Behind(self)
+    }
+}
+
+#[cfg(feature = "deflate")]
+impl Frames for Behind<'_> {
+    fn push_copied(&mut self, header: &Header, payload: &[u8]) {
+        let Batch { copied, segments, len, .. } = &mut *self.0;
+        let ends_copied = |last: &Segment| last.header.is_empty() && last.uncopied.is_empty();
+        if segments.back().is_some_and(|last| !ends_copied(last)) {
+            let copied = Vec::new();
+            segments.push_back(Segment { copied, header: EncodedHeader::NONE, uncopied: Bytes::new() });
+        }
+        let run = segments.back_mut().map_or(copied, |last| &mut last.copied);
+        let before = run.len();
+        append_frame(run, header, payload);
+        *len += run.len() - before;
+    }
+
+    fn push_uncopied(&mut self, header: EncodedHeader, payload: Bytes) {
+        self.0.push_uncopied(header, payload);
+    }
+}
+
 /// Payload data is nobody's business but the application's: only its length is shown.
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

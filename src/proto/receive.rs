@@ -555,7 +555,9 @@ mod tests {
         let (mut lent, mut batch) = (Lent::new(), Batch::new());
         let mut send = SendPath::new(Role::Server, &Config::new()).with_deflate(settings, settings.into());
         send.send(noise.clone().into(), MaskKey::default(), &mut lent).expect("open");
-        send.stage(&mut batch, &mut lent);
+        while send.queued() > 0 {
+            send.stage(&mut batch, &mut lent);
+        }
         let mut wire = batch.copy_to_bytes(batch.remaining()).to_vec();
         let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(settings.into());
         let (mut at, mut message) = (0, None);
