@@ -278,6 +278,52 @@ fn sending_a_prepared_message_to_a_split_connection_allocates_nothing() {
     assert_eq!(allocated.count_total, 0);
 }
 
+/// A stream that neither brings nor takes anything.
+#[derive(Debug)]
+struct Stuck;
+
+impl AsyncRead for Stuck {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Stuck {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn row_64_small_prepared_messages_take_at_most_4_times_max_write_buffer() {
+    const ROOM: usize = 1 << 20;
+    let config = quiet().max_write_buffer(ROOM).write_timeout(None);
+    for lens in [[0, 0], [2, 2], [20, 20], [125, 126], [256, 256], [257, 257], [2, 257], [5000, 1]] {
+        for role in [Role::Server, Role::Client] {
+            let messages = lens.map(|len| PreparedMessage::new("x".repeat(len)));
+            let (mut queued, mut kept) = (0, None);
+            let held = measure(|| {
+                let ws = WebSocket::from_raw(Stuck, Bytes::new(), role, &config, Negotiated::default());
+                let (receiver, sender) = ws.split();
+                let mut next = messages.iter().cycle().take(1_000_000);
+                while next.next().is_some_and(|message| sender.try_send(message).is_ok()) {}
+                queued = sender.queued();
+                kept = Some((receiver, sender));
+            });
+            assert!(queued > ROOM - 10_000, "{queued}");
+            assert!(held.bytes_max <= 4 * ROOM as u64, "{lens:?} {role:?}: {}", held.bytes_max);
+        }
+    }
+}
+
 #[test]
 fn the_future_of_the_handshake_adds_little_to_the_task() {
     let accept = pin!(fullduplex::accept(tokio::io::empty()));

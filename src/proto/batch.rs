@@ -276,7 +276,7 @@ mod tests {
         path.send(vec![7; 5000].into(), key, &mut lent).expect("open");
         path.send(vec![8; 5001].into(), key, &mut lent).expect("open");
         path.send("behind".into(), key, &mut lent).expect("open");
-        path.send(crate::PreparedMessage::new("encoded").into(), key, &mut lent).expect("open");
+        path.send(crate::PreparedMessage::new("encoded ".repeat(50)).into(), key, &mut lent).expect("open");
         path.send("last".into(), key, &mut lent).expect("open");
         path.ping(b"ping", key, &mut lent).expect("open");
         path.stage(&mut batch, &mut lent);
@@ -287,8 +287,8 @@ mod tests {
     fn an_empty_batch_keeps_room_for_few_segments() {
         let (mut batch, mut lent) = (Batch::new(), Lent::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
-        let prepared = crate::PreparedMessage::new("");
-        for _ in 0..40_000 {
+        let prepared = crate::PreparedMessage::new("x".repeat(300));
+        for _ in 0..1000 {
             path.send((&prepared).into(), MaskKey::default(), &mut lent).expect("open");
         }
         path.stage(&mut batch, &mut lent);

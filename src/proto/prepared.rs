@@ -17,10 +17,10 @@ use super::{
 
 /// A message encoded once, to be sent to any number of connections.
 ///
-/// A server sends the same bytes to all of them, uncopied: cloning it and queueing it costs a reference count. A client
-/// has to mask each frame with a fresh key (RFC 6455 section 5.3), and so encodes it anew. For connections that agreed on
-/// compression it is compressed once for each set of parameters, by itself; where the messages of a connection refer to one
-/// another, those after it begin anew.
+/// A server sends the same bytes to all of them; beyond 256 bytes without copying them: cloning it and queueing it costs a
+/// reference count. A client has to mask each frame with a fresh key (RFC 6455 section 5.3), and so encodes it anew. For
+/// connections that agreed on compression it is compressed once for each set of parameters, by itself; where the messages of a
+/// connection refer to one another, those after it begin anew.
 ///
 /// ```
 /// use fullduplex::{Config, PreparedMessage, Role};

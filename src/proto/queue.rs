@@ -29,6 +29,12 @@ const SEGMENTS_WITHOUT_BUFFERS: usize = 8;
 /// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
 pub(super) const COPIED: usize = 4 << 10;
 
+/// The same for a message that is encoded already.
+const COPIED_PREPARED: usize = 256;
+
+/// A queue that keeps no buffers keeps one of this size, for a few short messages.
+const KEPT_TAIL: usize = 256;
+
 /// Frames that wait to be written: pings and pongs, which overtake, and the others in their order.
 ///
 /// ```text
@@ -172,10 +178,13 @@ impl Queue {
         }
     }
 
-    /// Keeps no more than the room for a few frames that are encoded already.
+    /// Keeps no more than the room for a few short frames, or frames that are encoded already: what a broadcast needs.
     pub(super) fn drop_buffers(&mut self) {
-        for buffer in [&mut self.pings, &mut self.pongs, &mut self.tail] {
+        for buffer in [&mut self.pings, &mut self.pongs] {
             *buffer = Vec::new();
+        }
+        if self.tail.capacity() > KEPT_TAIL {
+            self.tail = Vec::new();
         }
         self.waiting.drop_buffers();
         self.segments.shrink_to(SEGMENTS_WITHOUT_BUFFERS);
@@ -254,7 +263,8 @@ pub(super) fn push_message(outgoing: &mut Outgoing, mask: Option<MaskKey>, to: &
 #[inline(never)]
 pub(super) fn push_content(content: Content, mask: Option<MaskKey>, to: &mut impl Frames) {
     match (content, mask) {
-        (Content::Prepared(prepared), None) => {
+        // To refer to a shorter one would take more memory than a copy.
+        (Content::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
             to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
         }
         (content, mask) => {
