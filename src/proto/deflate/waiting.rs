@@ -138,9 +138,13 @@ impl Waiting {
         self.len -= len;
     }
 
+    #[inline]
     pub(in crate::proto) fn clear(&mut self) {
-        self.items.clear();
-        self.items.shrink_to(KEPT);
+        // Most often nothing waited.
+        if self.items.capacity() > 0 {
+            self.items.clear();
+            self.items.shrink_to(KEPT);
+        }
         self.len = 0;
     }
 
