@@ -69,6 +69,7 @@ pub struct Config {
     /// How long the peer may send neither a message nor a pong.
     pub idle_timeout: Option<Duration>,
     /// How messages are compressed, where the peer wants it too. `None`, the default: it is neither offered nor accepted.
+    /// Compression has a [cost and a risk](Deflate#memory).
     #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
 }
@@ -177,6 +178,10 @@ impl Config {
     }
 
     /// Sets how messages are compressed; `None`: they are not.
+    ///
+    /// A compressed message may take up to 1,032 times as much memory as the peer has sent, within
+    /// [`max_message_size`](Self::max_message_size); one that is not complete takes at most 16 times as much. The length of a
+    /// compressed message can reveal a secret in it, as the attacks CRIME and BREACH do. [`Deflate`] says more of both.
     ///
     /// ```
     /// use fullduplex::{Config, Deflate};

@@ -214,9 +214,6 @@ pub struct Outgoing {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Content {
     Message(Message),
-    /// Its payload data is compressed already.
-    #[cfg(feature = "deflate")]
-    Compressed(MessageKind, Bytes),
     Prepared(PreparedMessage),
 }
 
@@ -256,8 +253,6 @@ impl Outgoing {
     pub fn len(&self) -> usize {
         match &self.content {
             Content::Message(message) => message.len(),
-            #[cfg(feature = "deflate")]
-            Content::Compressed(_, payload) => payload.len(),
             Content::Prepared(prepared) => prepared.len(),
         }
     }

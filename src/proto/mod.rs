@@ -65,8 +65,6 @@ pub use message::{Message, MessageKind, Outgoing};
 pub use opcode::Opcode;
 pub use prepared::PreparedMessage;
 pub use receive::{Part, ReceivePath, Received, Step, Want};
-#[cfg_attr(not(feature = "tokio"), allow(unused_imports, reason = "for the upper floor"))]
-pub(crate) use send::Compressing;
 pub use send::SendPath;
 pub use utf8::{InvalidUtf8, Utf8Validator};
 

@@ -47,10 +47,16 @@ pub(super) struct FirstPart {
 #[derive(Debug)]
 pub(super) struct Connection<L> {
     pub(super) line: L,
+    pub(super) inbound: Inbound,
+}
+
+/// The state of the receiving side, whatever the line is.
+#[derive(Debug)]
+pub(super) struct Inbound {
     pub(super) receive: ReceivePath,
-    /// What was read and not handled.
+    /// Bytes that were read and are not handled yet.
     pub(super) scratch: Option<Box<Scratch>>,
-    /// There while a deadline runs.
+    /// Allocated while a deadline runs.
     timers: Option<Pin<Box<Timers>>>,
     pub(super) timeouts: Timeouts,
     /// How many frames and reads may be handled before the task's budget is asked for again.
@@ -59,19 +65,27 @@ pub(super) struct Connection<L> {
     grace: u8,
     /// How many of the next reads are wide.
     wide: u8,
-    /// Whether all is over: nothing more will be read or written.
+    /// Whether the connection is over: nothing more will be read or written.
     pub(super) finished: bool,
-    /// What the peer's Close said.
-    pub(super) close_frame: Option<Box<CloseFrame>>,
-    /// What the opening handshake agreed on.
-    pub(super) negotiated: Negotiated,
+    /// What most connections do without.
+    rare: Option<Box<Rare>>,
 }
 
-impl<L> Connection<L> {
-    pub(super) fn new(line: L, unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
+/// State that an idle connection seldom has; allocated when first needed.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The peer's Close.
+    close_frame: Option<CloseFrame>,
+    /// What the opening handshake agreed on.
+    negotiated: Negotiated,
+}
+
+impl Inbound {
+    pub(super) fn new(unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
+        let receive = receive_path(role, config, &negotiated);
+        let rare = (!negotiated.is_empty()).then(|| Box::new(Rare { negotiated, ..Rare::default() }));
         Self {
-            line,
-            receive: receive_path(role, config, &negotiated),
+            receive,
             scratch: (!unread.is_empty()).then(|| Box::new(Scratch::holding(unread))),
             timers: None,
             timeouts: Timeouts::new(config),
@@ -79,43 +93,26 @@ impl<L> Connection<L> {
             grace: GRACE,
             wide: 0,
             finished: false,
-            close_frame: None,
-            negotiated,
+            rare,
         }
     }
 
-    /// The same connection over another line.
-    pub(super) fn replace_line<M>(self, line: M) -> (L, Connection<M>) {
-        let Self {
-            line: old,
-            receive,
-            scratch,
-            timers,
-            timeouts,
-            frames,
-            grace,
-            wide,
-            finished,
-            close_frame,
-            negotiated,
-        } = self;
-        let new = Connection {
-            line,
-            receive,
-            scratch,
-            timers,
-            timeouts,
-            frames,
-            grace,
-            wide,
-            finished,
-            close_frame,
-            negotiated,
-        };
-        (old, new)
+    /// Returns the peer's Close, if one has come with a code.
+    pub(super) fn close_frame(&self) -> Option<&CloseFrame> {
+        self.rare.as_ref()?.close_frame.as_ref()
     }
 
-    /// Notes how much of what was read is done with.
+    /// Returns the subprotocol that was agreed on.
+    pub(super) fn subprotocol(&self) -> Option<&str> {
+        self.rare.as_ref()?.negotiated.subprotocol()
+    }
+
+    /// Returns the extensions that were agreed on, as the response listed them.
+    pub(super) fn extensions(&self) -> &str {
+        self.rare.as_ref().map_or("", |rare| rare.negotiated.extensions())
+    }
+
+    /// Marks `len` bytes of the scratch as handled.
     #[inline]
     fn consume(&mut self, len: usize) {
         if let Some(scratch) = &mut self.scratch {
@@ -126,11 +123,18 @@ impl<L> Connection<L> {
         }
     }
 
-    /// Notes a message as a sign of life.
+    /// Records that a message has come, as a sign of life.
     #[inline]
     fn heard(&mut self) {
         if let Some(timers) = &mut self.timers {
             timers.as_mut().heard();
+        }
+    }
+
+    /// Records that the stream has brought something.
+    fn note_read(&mut self) {
+        if let Some(timers) = &mut self.timers {
+            timers.as_mut().read();
         }
     }
 
@@ -162,11 +166,11 @@ impl<L: Line> Connection<L> {
     // Always: a message that is made in registers is not loaded again while it is being stored.
     #[inline(always)]
     fn take_plain(&mut self) -> Option<Message> {
-        let scratch = self.scratch.as_ref().filter(|_| self.frames > 0)?;
-        let (consumed, message) = self.receive.receive_plain(scratch.unread())?;
-        self.frames -= 1;
-        self.heard();
-        self.consume(consumed);
+        let scratch = self.inbound.scratch.as_ref().filter(|_| self.inbound.frames > 0)?;
+        let (consumed, message) = self.inbound.receive.receive_plain(scratch.unread())?;
+        self.inbound.frames -= 1;
+        self.inbound.heard();
+        self.inbound.consume(consumed);
         Some(message)
     }
 
@@ -177,7 +181,7 @@ impl<L: Line> Connection<L> {
         cx: &mut Context<'_>,
         pick: impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Result<Option<T>, Error>> {
-        self.receive.receive_whole();
+        self.inbound.receive.receive_whole();
         self.poll_received(cx, pick)
     }
 
@@ -187,7 +191,7 @@ impl<L: Line> Connection<L> {
         limit: u64,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<FirstPart>, Error>> {
-        if self.receive.is_inside_parts() {
+        if self.inbound.receive.is_inside_parts() {
             let last = |received: Received<'_>| {
                 matches!(received, Received::Part(Part { last: true, .. })).then_some(())
             };
@@ -195,13 +199,13 @@ impl<L: Line> Connection<L> {
                 return Poll::Ready(Ok(None));
             }
         }
-        match self.receive.receive_parts(limit) {
+        match self.inbound.receive.receive_parts(limit) {
             Ok(None) => {}
             Ok(Some((kind, payload))) => {
                 return Poll::Ready(Ok(Some(FirstPart { kind, payload, last: false })));
             }
             Err(error) => {
-                self.give_back_scratch();
+                self.inbound.give_back_scratch();
                 self.fail(error);
             }
         }
@@ -224,27 +228,27 @@ impl<L: Line> Connection<L> {
             if let Some(item) = ready!(self.poll_buffered(cx, &mut pick)) {
                 return Poll::Ready(Ok(Some(item)));
             }
-            if self.receive.has_compressed() {
-                ready!(poll_budget(&mut self.frames, cx));
+            if self.inbound.receive.has_compressed() {
+                ready!(poll_budget(&mut self.inbound.frames, cx));
                 match self.inflate(&mut pick) {
                     Some(item) => return Poll::Ready(Ok(Some(item))),
                     None => continue,
                 }
             }
-            if self.finished {
+            if self.inbound.finished {
                 return Poll::Ready(self.line.verdict(Verdict::tell).map_or(Ok(None), Err));
             }
             self.line.park(cx);
             if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
                 self.keep(Error::Transport(error));
             }
-            if self.receive.is_done() {
+            if self.inbound.receive.is_done() {
                 ready!(self.poll_end(cx));
                 continue;
             }
-            self.grace = match self.overdue(cx) {
+            self.inbound.grace = match self.overdue(cx) {
                 None => GRACE,
-                Some(_) if self.grace > 0 => self.grace - 1,
+                Some(_) if self.inbound.grace > 0 => self.inbound.grace - 1,
                 Some(timeout) => {
                     self.time_out(timeout, cx);
                     continue;
@@ -273,30 +277,33 @@ impl<L: Line> Connection<L> {
         cx: &mut Context<'_>,
         pick: &mut impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
-        while let Some(scratch) = &mut self.scratch {
-            ready!(poll_budget(&mut self.frames, cx));
+        while let Some(scratch) = &mut self.inbound.scratch {
+            ready!(poll_budget(&mut self.inbound.frames, cx));
             let mut item = None;
-            match self.receive.receive(scratch.unread_mut()) {
+            match self.inbound.receive.receive(scratch.unread_mut()) {
                 // Something is to be inflated first.
                 Ok(Step { consumed: 0, .. }) => break,
                 Ok(Step { consumed, received }) => {
                     if let Some(received) = received {
-                        let timers = self.timers.as_mut().map(Pin::as_mut);
+                        let timers = self.inbound.timers.as_mut().map(Pin::as_mut);
                         if matches!(received, Received::Ping(_) | Received::Close(_)) {
                             self.line.answer(&received);
                         }
                         match &received {
                             Received::Close(frame) => {
-                                self.close_frame = frame.clone().map(Box::new);
+                                if let Some(frame) = frame {
+                                    self.inbound.rare.get_or_insert_default().close_frame =
+                                        Some(frame.clone());
+                                }
                             }
                             other => hear(timers, other),
                         }
                         item = pick(received);
                     }
-                    self.consume(consumed);
+                    self.inbound.consume(consumed);
                 }
                 Err(error) => {
-                    self.give_back_scratch();
+                    self.inbound.give_back_scratch();
                     self.fail(error);
                 }
             }
@@ -311,8 +318,8 @@ impl<L: Line> Connection<L> {
     #[inline(never)]
     fn inflate<T>(&mut self, pick: &mut impl FnMut(Received<'_>) -> Option<T>) -> Option<T> {
         // It takes as long as many frames.
-        self.frames = 0;
-        let (receive, timers) = (&mut self.receive, self.timers.as_mut().map(Pin::as_mut));
+        self.inbound.frames = 0;
+        let (receive, timers) = (&mut self.inbound.receive, self.inbound.timers.as_mut().map(Pin::as_mut));
         let inflated = pool::with_lent(|lent| {
             let received = receive.inflate(lent)?;
             Ok(received.and_then(|received| {
@@ -321,7 +328,7 @@ impl<L: Line> Connection<L> {
             }))
         });
         inflated.unwrap_or_else(|error| {
-            self.give_back_scratch();
+            self.inbound.give_back_scratch();
             self.fail(error);
             None
         })
@@ -330,19 +337,20 @@ impl<L: Line> Connection<L> {
     /// Reads once, into the scratch or into the message's own buffer; gives the message that this completes.
     #[inline]
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        ready!(poll_budget(&mut self.frames, cx));
-        let read = match self.receive.want() {
+        ready!(poll_budget(&mut self.inbound.frames, cx));
+        let read = match self.inbound.receive.want() {
             Want::Payload(room) => {
-                self.wide = 0;
+                self.inbound.wide = 0;
                 ready!(self.line.poll_read_payload(room, cx))
             }
             Want::Scratch => {
-                let mut scratch = pool::scratch(self.wide > 0);
+                let mut scratch = pool::scratch(self.inbound.wide > 0);
                 match self.line.poll_read(&mut scratch, cx) {
                     Poll::Ready(Ok(len)) if len > 0 => {
-                        self.wide = if scratch.is_much() { WIDE_READS } else { self.wide.saturating_sub(1) };
-                        self.scratch = Some(scratch);
-                        self.note_read();
+                        self.inbound.wide =
+                            if scratch.is_much() { WIDE_READS } else { self.inbound.wide.saturating_sub(1) };
+                        self.inbound.scratch = Some(scratch);
+                        self.inbound.note_read();
                         return Poll::Ready(None);
                     }
                     other => {
@@ -356,11 +364,11 @@ impl<L: Line> Connection<L> {
             Ok(0) => self.ended(None),
             Err(error) => self.ended(Some(error)),
             Ok(_) => {
-                self.note_read();
-                match self.receive.payload_received() {
+                self.inbound.note_read();
+                match self.inbound.receive.payload_received() {
                     Ok(None) => {}
                     Ok(Some(message)) => {
-                        self.heard();
+                        self.inbound.heard();
                         return Poll::Ready(Some(message));
                     }
                     Err(error) => self.fail(error),
@@ -383,12 +391,6 @@ impl<L: Line> Connection<L> {
         }
     }
 
-    fn note_read(&mut self) {
-        if let Some(timers) = &mut self.timers {
-            timers.as_mut().read();
-        }
-    }
-
     /// The peer broke the protocol: tells it why, and keeps the error until that is out.
     #[cold]
     fn fail(&mut self, error: ProtocolError) {
@@ -402,7 +404,7 @@ impl<L: Line> Connection<L> {
         // A TLS stream that ends without a notice is a stream that ends.
         let error = error.filter(|error| error.kind() != io::ErrorKind::UnexpectedEof);
         // After both Closes, however the stream ends is a clean end.
-        if let Err(abnormal) = self.receive.receive_eof() {
+        if let Err(abnormal) = self.inbound.receive.receive_eof() {
             self.line.end_write();
             self.keep(error.map_or(Error::Protocol(abnormal), Error::Transport));
         } else if error.is_some() {
@@ -444,17 +446,17 @@ impl<L: Line> Connection<L> {
 
     /// Ends it all: nothing more will be read or written, and nothing more is held.
     pub(super) fn finish(&mut self) {
-        self.finished = true;
-        self.timers = None;
-        self.receive.abandon();
+        self.inbound.finished = true;
+        self.inbound.timers = None;
+        self.inbound.receive.abandon();
         self.line.end_write();
-        self.give_back_scratch();
+        self.inbound.give_back_scratch();
     }
 
     /// Whether the connection is on its way to its end.
     #[inline]
     fn is_closing(&self, outlook: Outlook) -> bool {
-        outlook.close_sent || outlook.write_ended || self.receive.is_done()
+        outlook.close_sent || outlook.write_ended || self.inbound.receive.is_done()
     }
 
     /// What is due; pending until something is.
@@ -465,16 +467,16 @@ impl<L: Line> Connection<L> {
             progressed: self.line.take_progressed(),
             closing: self.is_closing(outlook),
             waiting,
-            inside_frame: self.receive.is_inside_frame(),
+            inside_frame: self.inbound.receive.is_inside_frame(),
         };
-        if self.timeouts.watch(activity) {
-            let timers = self.timers.get_or_insert_with(|| Box::pin(Timers::new()));
-            if let Some(due) = ready!(timers.as_mut().poll_due(&self.timeouts, activity, cx)) {
+        if self.inbound.timeouts.watch(activity) {
+            let timers = self.inbound.timers.get_or_insert_with(|| Box::pin(Timers::new()));
+            if let Some(due) = ready!(timers.as_mut().poll_due(&self.inbound.timeouts, activity, cx)) {
                 return Poll::Ready(due);
             }
         }
-        if !self.timeouts.watch_peer() {
-            self.timers = None;
+        if !self.inbound.timeouts.watch_peer() {
+            self.inbound.timers = None;
         }
         Poll::Pending
     }
@@ -494,7 +496,7 @@ impl<L: Line> Connection<L> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A server ends the stream first (RFC 6455 section 7.1.1), and so does who fails the connection (7.1.7). It goes
         // on reading: to drop a stream with unread data resets it, which can destroy the Close on its way.
-        let (outlook, receive) = (self.line.outlook(), &self.receive);
+        let (outlook, receive) = (self.line.outlook(), &self.inbound.receive);
         let closing = self.line.with_send(|send, _, _| Closing::of(send, receive));
         if !outlook.stuck && closing.shuts_down_first(outlook.role) {
             // That it fails says that the stream has ended.
@@ -502,10 +504,10 @@ impl<L: Line> Connection<L> {
         }
         let mut scratch = pool::scratch(false);
         let drained = loop {
-            if self.receive.is_eof() {
+            if self.inbound.receive.is_eof() {
                 break Poll::Ready(());
             }
-            if poll_budget(&mut self.frames, cx).is_pending() {
+            if poll_budget(&mut self.inbound.frames, cx).is_pending() {
                 break Poll::Pending;
             }
             match self.line.poll_read(&mut scratch, cx) {

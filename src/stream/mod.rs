@@ -24,7 +24,7 @@ pub use split::{Receiver, SendPermit, Sender, SenderTurn, TrySendError};
 pub use writer::{MessageWriter, SendParts};
 
 use self::{
-    connection::Connection,
+    connection::{Connection, Inbound},
     line::{Own, Verdict},
     transport::Transport,
 };
@@ -91,7 +91,7 @@ impl<S> WebSocket<S> {
             send: send_path(role, config, &negotiated),
             verdict: Verdict::default(),
         };
-        Self { connection: Connection::new(line, &unread, role, config, negotiated) }
+        Self { connection: Connection { line, inbound: Inbound::new(&unread, role, config, negotiated) } }
     }
 
     /// The stream beneath. Reading from it or writing to it breaks the connection.
@@ -106,23 +106,23 @@ impl<S> WebSocket<S> {
 
     /// The subprotocol that the opening handshake agreed on (RFC 6455 section 1.9); `None` is no error.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.connection.negotiated.subprotocol()
+        self.connection.inbound.subprotocol()
     }
 
     /// The extensions that the opening handshake agreed on, as the `Sec-WebSocket-Extensions` header lists them (RFC
     /// 6455 section 9.1); empty for none.
     pub fn extensions(&self) -> &str {
-        self.connection.negotiated.extensions()
+        self.connection.inbound.extensions()
     }
 
     /// What the peer's Close said: `None` before one has come, and where it gave no code.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.connection.close_frame.as_deref()
+        self.connection.inbound.close_frame()
     }
 
     /// Where the closing handshake stands (RFC 6455 section 7.1).
     pub fn closing(&self) -> Closing {
-        Closing::of(&self.connection.line.send, &self.connection.receive)
+        Closing::of(&self.connection.line.send, &self.connection.inbound.receive)
     }
 
     /// Whether nothing can be sent any more: our Close is queued or sent, or the connection has ended.

@@ -44,9 +44,9 @@ impl<S> WebSocket<S> {
     /// assert_eq!((parts.io, &parts.unread[..]), ("any stream", &b"\x81\x05He"[..]));
     /// ```
     pub fn into_inner(self) -> Parts<S> {
-        let Connection { line: Own { transport, mut send, .. }, receive, scratch, .. } = self.connection;
-        let mut unread = receive.carried_header().to_vec();
-        if let Some(scratch) = &scratch {
+        let Connection { line: Own { transport, mut send, .. }, inbound } = self.connection;
+        let mut unread = inbound.receive.carried_header().to_vec();
+        if let Some(scratch) = &inbound.scratch {
             unread.extend_from_slice(scratch.unread());
         }
         let (io, batch) = transport.into_parts();
@@ -60,7 +60,7 @@ impl<S> WebSocket<S> {
                 batch.advance(len);
             }
             pool::with_lent(|lent| send.stage(&mut batch, lent));
-            if !batch.has_remaining() {
+            if !batch.has_remaining() && !send.has_uncompressed() {
                 return Parts { io, unread: unread.into(), unsent: unsent.into() };
             }
         }

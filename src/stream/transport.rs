@@ -33,7 +33,9 @@ impl Source for SendPath {
     fn stage(&mut self, batch: &mut Option<Box<Batch>>) -> bool {
         if self.queued() > 0 {
             let batch = batch.get_or_insert_with(pool::batch);
-            pool::with_lent(|lent| SendPath::stage(self, batch, lent));
+            while self.queued() > 0 && !batch.has_remaining() {
+                pool::with_lent(|lent| SendPath::stage(self, batch, lent));
+            }
             return batch.has_remaining();
         }
         if let Some(batch) = batch.take() {

@@ -47,11 +47,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// # }
     /// ```
     pub fn split(self) -> (Receiver<S>, Sender) {
-        let (line, connection) = self.connection.replace_line(());
-        let shared = Arc::new(Shared::new(line, connection.timeouts.write()));
+        let Connection { line, inbound } = self.connection;
+        let shared = Arc::new(Shared::new(line, inbound.timeouts.write()));
         let sender = Sender::new(shared.clone() as Arc<Shared<dyn Transmit>>);
-        let ((), connection) = connection.replace_line(Half::new(shared));
-        (Receiver { connection }, sender)
+        (Receiver { connection: Connection { line: Half::new(shared), inbound } }, sender)
     }
 }
 
@@ -101,17 +100,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
 
     /// What the peer's Close said: `None` before one has come, and where it gave no code.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.connection.close_frame.as_deref()
+        self.connection.inbound.close_frame()
     }
 
     /// The subprotocol that the opening handshake agreed on.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.connection.negotiated.subprotocol()
+        self.connection.inbound.subprotocol()
     }
 
     /// The extensions that the opening handshake agreed on; empty for none.
     pub fn extensions(&self) -> &str {
-        self.connection.negotiated.extensions()
+        self.connection.inbound.extensions()
     }
 
     /// Puts the halves together again.
@@ -126,8 +125,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
         }
         match self.connection.line.take() {
             Some((transport, send, verdict)) => {
-                let (_half, connection) = self.connection.replace_line(Own { transport, send, verdict });
-                let mut ws = WebSocket { connection };
+                let line = Own { transport, send, verdict };
+                let mut ws = WebSocket { connection: Connection { line, inbound: self.connection.inbound } };
                 while let Some(message) = sender.take_late() {
                     // Where nothing can be sent any more, it is lost like all that was fed and not flushed.
                     let _closed = ws.start_send(message);

@@ -18,12 +18,12 @@ use super::{
     sync::{Flag, Guard, Mutex},
 };
 use crate::{
-    Error, Outgoing, Role,
+    Error, Role,
     error::Timeout,
-    proto::{Batch, Compressing, Lent, MaskKey, PayloadMut, SendError, SendPath},
+    proto::{Batch, Lent, MaskKey, PayloadMut, SendError, SendPath},
     stream::{
         line::{Line, Outlook, Own, Verdict, with_path},
-        pool::{self, Scratch},
+        pool::Scratch,
         transport::{Source, Transport},
     },
 };
@@ -38,8 +38,6 @@ pub(super) struct Shared<T: ?Sized> {
     room: Semaphore,
     capacity: u32,
     role: Role,
-    /// There if messages are compressed by themselves: that is done outside of the lock.
-    compressing: Option<Compressing>,
     /// Somebody wants to write, and may have found the transport taken.
     wanted: Flag,
     pub(super) write_timeout: Option<Duration>,
@@ -205,7 +203,7 @@ impl<S> Shared<Slot<S>> {
         let (staged, stuck) = (transport.staged(), transport.is_stuck());
         // One more than what waits, where the stream holds something back or something is lost: so a flush is not done.
         let fed = waiting as u64 + u64::from(stuck || transport.has_lost());
-        let (role, compressing) = (send.role(), send.compressing());
+        let role = send.role();
         let state = State {
             staged_through: transport.staged() as u64,
             flushed: 0,
@@ -226,7 +224,6 @@ impl<S> Shared<Slot<S>> {
             room,
             capacity,
             role,
-            compressing,
             wanted: Flag::default(),
             write_timeout,
             waker: Waker::from(parked.clone()),
@@ -261,13 +258,6 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn need(&self, payload_len: usize) -> u32 {
         let frame = SendPath::frame_len(payload_len, self.role);
         u32::try_from(frame).map_or(self.capacity, |frame| frame.min(self.capacity))
-    }
-
-    /// The message as it goes out, where it can be compressed before it is queued.
-    #[inline]
-    pub(super) fn compress(&self, outgoing: &Outgoing) -> Option<Outgoing> {
-        let compressing = self.compressing?;
-        Some(pool::with_lent(|lent| compressing.compress(outgoing.clone(), lent)))
     }
 
     pub(super) fn room(&self) -> &Semaphore {
