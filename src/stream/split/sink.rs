@@ -16,7 +16,7 @@ use crate::{Error, Message, Outgoing};
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// What it was given when the room that it had been promised was gone: others took it in between.
-    late: VecDeque<Outgoing>,
+    late: VecDeque<Outgoing<'static>>,
     watchdog: Watchdog,
 }
 
@@ -64,7 +64,7 @@ impl Sink<Message> for Sender {
 
 impl Sender {
     /// What the sink was given and is not queued.
-    pub(super) fn take_late(&mut self) -> Option<Outgoing> {
+    pub(super) fn take_late(&mut self) -> Option<Outgoing<'static>> {
         self.waiting.as_mut()?.late.pop_front()
     }
 
@@ -105,7 +105,7 @@ impl Sender {
     }
 
     /// Queues a message if there is any room, and takes all that there is where it needs more; else leaves it.
-    fn queue_if_room(&self, waiting: &mut Option<Outgoing>) -> Result<(), Error> {
+    fn queue_if_room(&self, waiting: &mut Option<Outgoing<'static>>) -> Result<(), Error> {
         let Some(outgoing) = waiting else { return Ok(()) };
         let room = self.shared.room();
         let need = self.shared.need(outgoing.len());
