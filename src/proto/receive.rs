@@ -336,6 +336,11 @@ impl ReceivePath {
         self.assembler.is_inside_parts()
     }
 
+    /// Replaces the limits on messages, frames and fragments by those of this configuration. They hold from the next frame on.
+    pub fn set_limits(&mut self, config: &Config) {
+        self.assembler.set_limits(config);
+    }
+
     /// Notes that the transport has ended.
     ///
     /// # Errors
@@ -372,6 +377,14 @@ impl ReceivePath {
     /// Whether the input so far ends inside a frame.
     pub fn is_inside_frame(&self) -> bool {
         self.decoder.is_inside_frame()
+    }
+
+    /// Whether a message has begun, if only with a part of its first header, and has not ended.
+    pub fn is_inside_message(&self) -> bool {
+        let data = |bits: &u8| Opcode::from_bits(bits & 0x0F).is_some_and(|opcode| !opcode.is_control());
+        self.assembler.is_inside_message()
+            || self.decoder.frame().is_some_and(|frame| !frame.opcode.is_control())
+            || self.decoder.carried().first().is_some_and(data)
     }
 
     /// The first bytes of a header whose rest has not come: at most thirteen.

@@ -57,8 +57,8 @@ pub(super) struct Transport<S> {
     batch: Option<Box<Batch>>,
     /// Whether the stream may hold back something it was given: an empty queue is not a flushed stream.
     needs_flush: bool,
-    /// Whether the stream has taken anything since this was last asked.
-    progressed: bool,
+    /// How often the stream has taken something; it wraps around.
+    moves: u32,
     /// Whether the stream takes no more, because we shut it down or it failed.
     write_ended: bool,
     /// Whether something waited when the stream took no more.
@@ -67,7 +67,7 @@ pub(super) struct Transport<S> {
 
 impl<S> Transport<S> {
     pub(super) fn new(io: S) -> Self {
-        Self { io, batch: None, needs_flush: false, progressed: false, write_ended: false, lost: false }
+        Self { io, batch: None, needs_flush: false, moves: 0, write_ended: false, lost: false }
     }
 
     pub(super) fn get_ref(&self) -> &S {
@@ -105,9 +105,9 @@ impl<S> Transport<S> {
         self.lost
     }
 
-    /// Whether the stream has taken anything since this was last asked.
-    pub(super) fn take_progressed(&mut self) -> bool {
-        std::mem::take(&mut self.progressed)
+    /// Returns how often the stream has taken something; it wraps around.
+    pub(super) fn moves(&self) -> u32 {
+        self.moves
     }
 
     /// Gives up writing: what waits will never go.
@@ -193,14 +193,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 batch.advance(written);
-                self.progressed = true;
+                self.moves = self.moves.wrapping_add(1);
                 self.needs_flush = true;
             }
             // Batch by batch, so that a flush ends also while others go on queueing.
             if self.needs_flush {
                 ready!(Pin::new(&mut self.io).poll_flush(cx))?;
                 self.needs_flush = false;
-                self.progressed = true;
+                self.moves = self.moves.wrapping_add(1);
             }
             if !source.stage(&mut self.batch) {
                 return Poll::Ready(Ok(()));
