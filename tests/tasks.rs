@@ -188,7 +188,8 @@ async fn row_69_close_timeout_counts_from_the_close_of_a_sink_while_the_other_ha
             SinkExt::close(&mut sink).await.expect("open");
         } else {
             let (mut receiver, sender) = ws.split();
-            receiving = tokio::spawn(async move { (matches!(receiver.recv().await, Ok(None)), Instant::now()) });
+            receiving =
+                tokio::spawn(async move { (matches!(receiver.recv().await, Ok(None)), Instant::now()) });
             tokio::time::sleep(60 * SECOND).await;
             closed_at = Instant::now();
             SinkExt::<Message>::close(&mut sender.sink()).await.expect("open");

@@ -201,14 +201,24 @@ impl Wake for Waiters {
 }
 
 impl<S> Own<S> {
-    pub(super) fn new(transport: Transport<S>, send: SendPath, verdict: Verdict) -> Self {
-        let extra = (!verdict.is_open()).then(|| Box::new(Extra { verdict, ..Extra::default() }));
-        Self { transport, send, receiver: None, extra }
+    pub(super) fn new(transport: Transport<S>, send: SendPath) -> Self {
+        Self { transport, send, receiver: None, extra: None }
+    }
+
+    /// Puts a line together again.
+    pub(super) fn from_parts(
+        (transport, send, verdict, pings): (Transport<S>, SendPath, Verdict, Pings),
+    ) -> Self {
+        let extra = Some(Box::new(Extra { verdict, stuck: None, pings }));
+        let mut own = Self { transport, send, receiver: None, extra };
+        own.drop_unused();
+        own
     }
 
     /// Takes the line apart.
-    pub(super) fn into_parts(self) -> (Transport<S>, SendPath, Verdict) {
-        (self.transport, self.send, self.extra.map(|extra| extra.verdict).unwrap_or_default())
+    pub(super) fn into_parts(self) -> (Transport<S>, SendPath, Verdict, Pings) {
+        let Extra { verdict, pings, .. } = self.extra.map(|extra| *extra).unwrap_or_default();
+        (self.transport, self.send, verdict, pings)
     }
 
     #[inline]

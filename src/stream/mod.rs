@@ -26,7 +26,7 @@ pub use writer::MessageWriter;
 
 use self::{
     connection::{Connection, Inbound},
-    line::{Own, Verdict},
+    line::Own,
     transport::Transport,
 };
 use crate::{
@@ -87,7 +87,7 @@ impl<S> WebSocket<S> {
     /// # }
     /// ```
     pub fn from_raw(io: S, unread: Bytes, role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let line = Own::new(Transport::new(io), send_path(role, config, &negotiated), Verdict::default());
+        let line = Own::new(Transport::new(io), send_path(role, config, &negotiated));
         Self { connection: Connection { line, inbound: Inbound::new(&unread, role, config, negotiated) } }
     }
 

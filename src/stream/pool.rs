@@ -25,6 +25,9 @@ const SHORT: usize = 4 << 10;
 /// were lent few hold much.
 const MISSES: u8 = 16;
 
+/// The same for a short one. Others get a box of the size that they need.
+const SHORT_MISSES: u8 = 255;
+
 /// How many of each are kept for the next borrower; of wide scratches one.
 const KEPT: usize = 8;
 
@@ -60,21 +63,20 @@ struct Pool {
 impl Pool {
     #[inline(never)]
     fn wide(&self) -> Option<Box<Scratch>> {
-        self.wide.take().or_else(|| every_16th(&self.missed).then(|| Box::new(Scratch::wide())))
+        self.wide.take().or_else(|| miss(&self.missed, MISSES).then(|| Box::new(Scratch::wide())))
     }
 
     #[inline]
     fn short(&self) -> Option<Box<Scratch>> {
-        self.short
-            .take()
-            .or_else(|| every_16th(&self.missed_short).then(|| Box::new(Scratch::with_len(SHORT))))
+        let make = || Box::new(Scratch::with_len(SHORT));
+        self.short.take().or_else(|| miss(&self.missed_short, SHORT_MISSES).then(make))
     }
 }
 
-/// Counts a miss; returns whether it is the first of 16.
-fn every_16th(missed: &Cell<u8>) -> bool {
+/// Counts a miss; returns whether it is the first of so many.
+fn miss(missed: &Cell<u8>, of: u8) -> bool {
     let count = missed.get();
-    missed.set((count + 1) % MISSES);
+    missed.set((count + 1) % of);
     count == 0
 }
 
