@@ -285,7 +285,8 @@ impl<L: Line> Connection<L> {
                         match &received {
                             Received::Close(frame) => {
                                 if let Some(frame) = frame {
-                                    self.inbound.rare.get_or_insert_default().close_frame = Some(frame.clone());
+                                    self.inbound.rare.get_or_insert_default().close_frame =
+                                        Some(frame.clone());
                                 }
                             }
                             other => hear(timers, other),
@@ -339,7 +340,8 @@ impl<L: Line> Connection<L> {
                 let mut scratch = pool::scratch(self.inbound.wide > 0);
                 match self.line.poll_read(&mut scratch, cx) {
                     Poll::Ready(Ok(len)) if len > 0 => {
-                        self.inbound.wide = if scratch.is_much() { WIDE_READS } else { self.inbound.wide.saturating_sub(1) };
+                        self.inbound.wide =
+                            if scratch.is_much() { WIDE_READS } else { self.inbound.wide.saturating_sub(1) };
                         self.inbound.scratch = Some(scratch);
                         self.inbound.note_read();
                         return Poll::Ready(None);

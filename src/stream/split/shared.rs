@@ -1,7 +1,10 @@
 //! What the halves of a split connection share.
 
 use std::{
-    fmt, io, mem,
+    fmt,
+    future::Future,
+    io, mem,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -11,6 +14,7 @@ use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
+    task::yield_now,
 };
 
 use super::{
@@ -23,8 +27,8 @@ use crate::{
     proto::{Batch, Lent, MaskKey, PayloadMut, SendError, SendPath},
     stream::{
         line::{Line, Outlook, Own, Verdict, with_path},
-        pool::Scratch,
-        transport::{Source, Transport},
+        pool::{self, Scratch},
+        transport::{Path, Source, Transport, poll_compress, poll_unit},
     },
 };
 
@@ -156,6 +160,12 @@ impl State {
         }
     }
 
+    /// Notes that something was moved to the batch.
+    fn note_staged(&mut self, batch: Option<&Batch>) {
+        self.staged_through = self.fed - self.send.queued_in_order() as u64;
+        self.staged = batch.map_or(0, Buf::remaining);
+    }
+
     /// How many bytes of room are free again: those of what has been written. Whoever sends a message in parts keeps all
     /// of it to the end.
     fn release(&mut self) -> usize {
@@ -169,23 +179,62 @@ impl State {
     }
 }
 
-/// The queue as a transport finds it, which locks it for each look.
-struct Locked<'a>(&'a Mutex<State>);
+/// How many strides are compressed while the transport is locked, so that the receiver does not wait for long to read.
+const STRIDES: u8 = 16;
+
+/// The queue as a transport finds it, which locks it for each look. Messages are compressed while it is not locked.
+struct Locked<'a> {
+    state: &'a Mutex<State>,
+    /// How many strides may still be compressed.
+    strides: u8,
+    /// Whether there are more to compress.
+    exhausted: bool,
+}
+
+impl<'a> Locked<'a> {
+    fn new(state: &'a Mutex<State>) -> Self {
+        Self { state, strides: STRIDES, exhausted: false }
+    }
+}
 
 impl Source for Locked<'_> {
-    fn stage(&mut self, batch: &mut Option<Box<Batch>>) -> bool {
-        let mut state = self.0.lock();
-        let state = &mut *state;
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state.lock();
         // What was staged before is all taken and flushed.
         state.flushed = state.staged_through;
-        let staged = Source::stage(&mut state.send, batch);
-        state.staged_through = state.fed - state.send.queued_in_order() as u64;
-        state.staged = batch.as_ref().map_or(0, |batch| batch.remaining());
+        if state.send.has_uncompressed() {
+            drop(state);
+            return poll_compress(self, batch.get_or_insert_with(pool::batch), cx);
+        }
+        let staged = state.send.poll_stage(batch, cx);
+        state.note_staged(batch.as_deref());
         staged
     }
 
     fn clear(&mut self) -> bool {
-        Source::clear(&mut self.0.lock().send)
+        Source::clear(&mut self.state.lock().send)
+    }
+}
+
+impl Path for Locked<'_> {
+    fn with<T>(
+        &mut self,
+        batch: &mut Batch,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+    ) -> T {
+        let mut state = self.state.lock();
+        let result = state.send.with(batch, call);
+        state.note_staged(Some(batch));
+        result
+    }
+
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(left) = self.strides.checked_sub(1) else {
+            self.exhausted = true;
+            return Poll::Pending;
+        };
+        self.strides = left;
+        poll_unit(cx)
     }
 }
 
@@ -338,13 +387,19 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Writes what is queued. Where that fails, the error goes to who hears of it first.
     fn transmit(&self, transport: Guard<'_, T>) -> Poll<()> {
-        self.with_transport(transport, |transport, cx| {
-            transport.poll_transmit(&mut Locked(&self.state), cx).map(|result| {
+        let mut queue = Locked::new(&self.state);
+        let transmitted = self.with_transport(transport, |transport, cx| {
+            transport.poll_transmit(&mut queue, cx).map(|result| {
                 if let Err(error) = result {
                     self.state.lock().verdict.keep(Error::Transport(error));
                 }
             })
-        })
+        });
+        if queue.exhausted {
+            // Whoever waits is woken to continue, once others had their turn, at the transport too.
+            let _pending = pin!(yield_now()).poll(&mut Context::from_waker(&self.waker));
+        }
+        transmitted
     }
 
     /// Uses the transport and keeps the books; once it is released, wakes those for whom something has changed.
@@ -430,7 +485,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         if stuck {
             self.with_transport(self.transport.lock(), |transport, _| {
                 self.state.lock().verdict.keep(Error::Timeout(Timeout::Write));
-                transport.end_write(&mut Locked(&self.state));
+                transport.end_write(&mut Locked::new(&self.state));
             });
             self.parked.wake_receiver();
         }
@@ -528,7 +583,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
 
     fn end_write(&mut self) {
         let shared = &self.shared;
-        self.with_transport(|transport, _| transport.end_write(&mut Locked(&shared.state)));
+        self.with_transport(|transport, _| transport.end_write(&mut Locked::new(&shared.state)));
     }
 
     fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
@@ -549,7 +604,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shared = &self.shared;
-        self.with_transport(|transport, cx| transport.poll_shutdown(&mut Locked(&shared.state), cx))
+        self.with_transport(|transport, cx| transport.poll_shutdown(&mut Locked::new(&shared.state), cx))
             .unwrap_or(Poll::Ready(Ok(())))
     }
 
