@@ -93,7 +93,9 @@ impl Sender {
 
     fn stage(&mut self, message: &Message) {
         self.path.send(message.clone().into(), MaskKey::from(KEY), &mut self.lent).expect("open");
-        self.path.stage(&mut self.batch, &mut self.lent);
+        while self.path.queued() > 0 {
+            self.path.stage(&mut self.batch, &mut self.lent);
+        }
     }
 
     fn frame(&mut self, message: &Message) -> Vec<u8> {

@@ -331,6 +331,9 @@ impl Echo<'_> {
         loop {
             self.send.stage(&mut self.batch, &mut self.lent);
             if !self.batch.has_remaining() {
+                if self.send.has_uncompressed() {
+                    continue;
+                }
                 return Ok(());
             }
             let mut slices = [IoSlice::new(&[]); 16];

@@ -237,7 +237,8 @@ fn text_is_validated_once_it_is_inflated() {
 #[test]
 fn text_that_goes_wrong_early_fails_before_it_is_whole() {
     let payload = zip([b"\xFF", &noise(40_000)[..]].concat());
-    fail(&quiet(), &[compressed(1, &payload).more()], ProtocolError::InvalidUtf8);
+    let config = quiet().max_message_size(100_000);
+    fail(&config, &[compressed(1, &payload).more()], ProtocolError::InvalidUtf8);
 }
 
 #[test]
@@ -263,7 +264,41 @@ fn row_43_what_is_no_deflate_data_fails_the_connection() {
 #[test]
 fn row_43_data_that_goes_wrong_early_fails_before_it_is_whole() {
     let payload = [b"\x06", &noise(40_000)[..]].concat();
-    fail(&quiet(), &[compressed(2, &payload).more()], ProtocolError::InvalidDeflate);
+    let config = quiet().max_message_size(100_000);
+    fail(&config, &[compressed(2, &payload).more()], ProtocolError::InvalidDeflate);
+}
+
+#[test]
+fn a_message_is_inflated_from_the_same_byte_on_however_it_is_cut_into_reads() {
+    let payload = [b"\x06", &noise(150_000)[..]].concat();
+    // A sixteenth of the limit and of a decompressor; at least 16 KiB, or what the whole message may take.
+    for (limit, gathered) in [(1000, 1189), (100_000, 16_384), (1 << 20, 69_632)] {
+        let config = quiet().max_message_size(limit).max_fragments(1000);
+        let mut outcomes = vec![Outcome::Ping(b"?".to_vec()); (gathered - 1) / 700];
+        outcomes.push(Outcome::Error(ProtocolError::InvalidDeflate));
+        for role in [Server, Client] {
+            let wire = wire_to(role, &fragments(2, &payload, 700, &[ping("?")]));
+            // In parts, it is inflated as it is received.
+            for reads in [&[usize::MAX][..], &[1], &[700], &[16_384], &[3, 70_001, 5]] {
+                let path = ReceivePath::new(role, &config).with_deflate(Deflate::new().into());
+                let received = drive_path(path, 0, &wire, reads, &[false]);
+                assert!(received == outcomes, "{limit} {reads:?}: {}", received.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_inflated_in_strides_arrives_however_it_is_cut_into_reads() {
+    // More than is gathered before inflating starts, in one frame and in fragments.
+    let (words, bytes) = (json(900_000), noise(200_000));
+    let config = quiet().max_message_size(1 << 20);
+    let mut frames = vec![compressed(1, zip(&words)), compressed(2, zip(&bytes))];
+    frames.extend(fragments(2, &zip(&bytes), 30_000, &[ping("?")]));
+    let mut outcomes = vec![message(words), message(bytes.as_slice())];
+    outcomes.extend(vec![Outcome::Ping(b"?".to_vec()); (frames.len() - 3) / 2]);
+    outcomes.push(message(bytes));
+    bring(&config, &frames, &outcomes);
 }
 
 /// RFC 7692 section 7.2.3.4.

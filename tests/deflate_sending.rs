@@ -153,7 +153,9 @@ fn frame_of(settings: Deflate, message: &PreparedMessage) -> Bytes {
     let (mut lent, mut batch) = (Lent::new(), Batch::new());
     let mut path = SendPath::new(Server, &Config::new()).with_deflate(settings, settings.into());
     path.send(message.into(), MaskKey::default(), &mut lent).expect("open");
-    path.stage(&mut batch, &mut lent);
+    while path.queued() > 0 {
+        path.stage(&mut batch, &mut lent);
+    }
     batch.copy_to_bytes(batch.remaining())
 }
 

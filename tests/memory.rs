@@ -309,6 +309,52 @@ fn sending_a_prepared_message_to_a_split_connection_allocates_nothing() {
     assert_eq!(allocated.count_total, 0);
 }
 
+/// A stream that neither brings nor takes anything.
+#[derive(Debug)]
+struct Stuck;
+
+impl AsyncRead for Stuck {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Stuck {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn row_64_small_prepared_messages_take_at_most_4_times_max_write_buffer() {
+    const ROOM: usize = 1 << 20;
+    let config = quiet().max_write_buffer(ROOM).write_timeout(None);
+    for lens in [[0, 0], [2, 2], [20, 20], [125, 126], [256, 256], [257, 257], [2, 257], [5000, 1]] {
+        for role in [Role::Server, Role::Client] {
+            let messages = lens.map(|len| PreparedMessage::new("x".repeat(len)));
+            let (mut queued, mut kept) = (0, None);
+            let held = measure(|| {
+                let ws = WebSocket::from_raw(Stuck, Bytes::new(), role, &config, Negotiated::default());
+                let (receiver, sender) = ws.split();
+                let mut next = messages.iter().cycle().take(1_000_000);
+                while next.next().is_some_and(|message| sender.try_send(message).is_ok()) {}
+                queued = sender.queued();
+                kept = Some((receiver, sender));
+            });
+            assert!(queued > ROOM - 10_000, "{queued}");
+            assert!(held.bytes_max <= 4 * ROOM as u64, "{lens:?} {role:?}: {}", held.bytes_max);
+        }
+    }
+}
+
 #[test]
 fn the_future_of_the_handshake_adds_little_to_the_task() {
     let accept = pin!(fullduplex::accept(tokio::io::empty()));
@@ -434,6 +480,33 @@ mod deflated {
                     }
                 });
                 assert!(held.bytes_current <= 1000 * (20 << 10), "{} each", held.bytes_current / 1000);
+            }
+        }
+    }
+
+    #[test]
+    fn row_58_an_incomplete_message_holds_at_most_16_times_what_has_been_received() {
+        const LIMIT: usize = 1 << 20;
+        // Most that inflating starts with does not shrink; then zeros follow, up to the limit.
+        let noise = noise(60_000);
+        let zeros = vec![0; LIMIT - noise.len()];
+        let payload = zip([&noise[..], &zeros].concat());
+        // Nothing but zeros, up to the default limit.
+        let bomb = zip(vec![0; 64 << 20]);
+        let held = |config: &Config, settings, input: &[u8]| {
+            after(config, settings, input, 30_000, |_, _| panic!("it is not complete")).bytes_current
+        };
+        for settings in takeovers() {
+            for (config, payload) in [(quiet().max_message_size(LIMIT), &payload), (quiet(), &bomb)] {
+                let idle = held(&config, settings, b"");
+                let wire = compressed([&payload[..], &[0; 100_000]].concat());
+                for len in
+                    [100, 1000, 16_383, 16_384, 16_385, 30_000, 50_000, 60_100, payload.len(), 70_000, 85_000]
+                {
+                    let held =
+                        held(&config, settings, &wire[..wire.len() - payload.len() - 100_000 + len]) - idle;
+                    assert!(held <= 16 * len as i64 + 1000, "{held} for {len}, {settings:?}");
+                }
             }
         }
     }
@@ -618,7 +691,9 @@ mod deflated {
                 received += 1;
             });
             assert_eq!(received, 5);
-            assert!(allocated.bytes_max <= BESIDE, "{}", allocated.bytes_max);
+            // What has been received is gathered, in a buffer that doubles.
+            let gathered = 2 * wire(&frames).len() as u64;
+            assert!(allocated.bytes_max <= BESIDE + gathered, "{}", allocated.bytes_max);
             assert!(allocated.count_total <= 2000, "{}", allocated.count_total);
         }
     }

@@ -138,7 +138,7 @@ fuzz_target!(|input: Input| {
 fn flush(path: &mut SendPath, batch: &mut Batch, lent: &mut Lent, wire: &mut Vec<u8>) {
     loop {
         path.stage(batch, lent);
-        if !batch.has_remaining() {
+        if !batch.has_remaining() && !path.has_uncompressed() {
             return;
         }
         let written = batch.chunk().len().div_ceil(2);

@@ -180,8 +180,10 @@ impl Assembler {
     /// How much of the payload data that comes may be taken in at once.
     #[inline]
     pub(super) fn takes_at_once(&self) -> usize {
-        let compressed = self.open.as_ref().and_then(|open| open.compressed.as_ref());
-        compressed.map_or(usize::MAX, |compressed| compressed.gatherable(self.limits.message_size))
+        let Some(Open { compressed: Some(compressed), parts, .. }) = self.open.as_deref() else {
+            return usize::MAX;
+        };
+        compressed.gatherable(self.limits.message_size, parts.is_some())
     }
 
     /// Inflates some of a message; gives what that makes whole.
@@ -252,9 +254,12 @@ impl Assembler {
         self.open.as_ref().is_some_and(|open| open.parts.as_ref().is_some_and(|parts| parts.given))
     }
 
-    /// Whether a frame of a message has begun, and the message has not ended.
+    /// Whether a data frame has begun a message that has not all been received.
     pub(super) fn is_inside_message(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.fragments > 0)
+        self.open.as_ref().is_some_and(|open| {
+            let ended = open.compressed.as_ref().is_some_and(Compressed::is_ended);
+            open.fragments > 0 && !ended
+        })
     }
 
     /// Lets a part of a message pass, unmasked where it stands and validated.

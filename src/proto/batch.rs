@@ -161,6 +161,38 @@ impl Frames for Batch {
     }
 }
 
+/// Frames that go behind what is staged.
+#[cfg(feature = "deflate")]
+pub(super) struct Behind<'a>(&'a mut Batch);
+
+#[cfg(feature = "deflate")]
+impl Batch {
+    /// Where frames go that follow what is staged.
+    pub(super) fn behind(&mut self) -> Behind<'_> {
+        Behind(self)
+    }
+}
+
+#[cfg(feature = "deflate")]
+impl Frames for Behind<'_> {
+    fn push_copied(&mut self, header: &Header, payload: &[u8]) {
+        let Batch { copied, segments, len, .. } = &mut *self.0;
+        let ends_copied = |last: &Segment| last.header.is_empty() && last.uncopied.is_empty();
+        if segments.back().is_some_and(|last| !ends_copied(last)) {
+            let copied = Vec::new();
+            segments.push_back(Segment { copied, header: EncodedHeader::NONE, uncopied: Bytes::new() });
+        }
+        let run = segments.back_mut().map_or(copied, |last| &mut last.copied);
+        let before = run.len();
+        append_frame(run, header, payload);
+        *len += run.len() - before;
+    }
+
+    fn push_uncopied(&mut self, header: EncodedHeader, payload: Bytes) {
+        self.0.push_uncopied(header, payload);
+    }
+}
+
 /// Payload data is nobody's business but the application's: only its length is shown.
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,7 +276,7 @@ mod tests {
         path.send(vec![7; 5000].into(), key, &mut lent).expect("open");
         path.send(vec![8; 5001].into(), key, &mut lent).expect("open");
         path.send("behind".into(), key, &mut lent).expect("open");
-        path.send(crate::PreparedMessage::new("encoded").into(), key, &mut lent).expect("open");
+        path.send(crate::PreparedMessage::new("encoded ".repeat(50)).into(), key, &mut lent).expect("open");
         path.send("last".into(), key, &mut lent).expect("open");
         path.ping(b"ping", key, &mut lent).expect("open");
         path.stage(&mut batch, &mut lent);
@@ -255,8 +287,8 @@ mod tests {
     fn an_empty_batch_keeps_room_for_few_segments() {
         let (mut batch, mut lent) = (Batch::new(), Lent::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
-        let prepared = crate::PreparedMessage::new("");
-        for _ in 0..40_000 {
+        let prepared = crate::PreparedMessage::new("x".repeat(300));
+        for _ in 0..1000 {
             path.send((&prepared).into(), MaskKey::default(), &mut lent).expect("open");
         }
         path.stage(&mut batch, &mut lent);

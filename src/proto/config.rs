@@ -77,6 +77,7 @@ pub struct Config {
     /// on and sends the pongs that come back with [`pong`](crate::WebSocket::pong), turns this off.
     pub automatic_pongs: bool,
     /// How messages are compressed, where the peer wants it too. `None`, the default: it is neither offered nor accepted.
+    /// Compression has a [cost and a risk](Deflate#memory).
     #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
 }
@@ -192,6 +193,10 @@ impl Config {
     }
 
     /// Sets how messages are compressed; `None`: they are not.
+    ///
+    /// A compressed message may take up to 1,032 times as much memory as the peer has sent, within
+    /// [`max_message_size`](Self::max_message_size); one that is not complete takes at most 16 times as much. The length of a
+    /// compressed message can reveal a secret in it, as the attacks CRIME and BREACH do. [`Deflate`] says more of both.
     ///
     /// ```
     /// use fullduplex::{Config, Deflate};

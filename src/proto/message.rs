@@ -188,9 +188,6 @@ pub struct Outgoing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
     Message(Message),
-    /// Its payload data is compressed already.
-    #[cfg(feature = "deflate")]
-    Compressed(MessageKind, Bytes),
     Prepared(PreparedMessage),
 }
 
@@ -230,8 +227,6 @@ impl Outgoing {
     pub fn len(&self) -> usize {
         match &self.content {
             Content::Message(message) => message.len(),
-            #[cfg(feature = "deflate")]
-            Content::Compressed(_, payload) => payload.len(),
             Content::Prepared(prepared) => prepared.len(),
         }
     }

@@ -63,7 +63,7 @@ pub use message::{Message, MessageKind, Outgoing};
 pub use opcode::Opcode;
 pub use prepared::PreparedMessage;
 pub use receive::{Part, ReceivePath, Received, Step, Want};
-pub use send::{Compressing, SendPath};
+pub use send::SendPath;
 pub use utf8::{InvalidUtf8, Utf8Validator};
 
 #[cfg(feature = "deflate")]

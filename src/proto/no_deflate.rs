@@ -3,7 +3,10 @@
 use bytes::Bytes;
 
 use super::{
+    batch::Batch,
     error::ProtocolError,
+    header::Header,
+    lent::Lent,
     mask::{MaskKey, Payload},
     message::Outgoing,
     receive::Part,
@@ -58,7 +61,11 @@ impl Compressed {
         match *self {}
     }
 
-    pub(super) fn gatherable(&self, _: usize) -> usize {
+    pub(super) fn is_ended(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn gatherable(&self, _: usize, _: bool) -> usize {
         match *self {}
     }
 
@@ -70,17 +77,8 @@ impl Compressed {
 #[derive(Debug)]
 pub(super) enum Deflation {}
 
-#[derive(Debug, Clone, Copy)]
-pub(super) enum How {}
-
-impl How {
-    pub(super) fn outgoing_alone(&self, _: Outgoing, _: &mut Pool) -> Outgoing {
-        match *self {}
-    }
-}
-
 impl Deflation {
-    pub(super) fn outgoing(&mut self, _: Outgoing, _: &mut Pool) -> Outgoing {
+    pub(super) fn push_message(&self, _: &mut Outgoing, _: Option<MaskKey>, _: &mut Waiting) -> bool {
         match *self {}
     }
 
@@ -88,20 +86,53 @@ impl Deflation {
         match *self {}
     }
 
-    pub(super) fn part(&mut self, _: &[u8], _: bool, _: &mut Pool) -> Option<Bytes> {
+    pub(super) fn is_in_parts(&self) -> bool {
         match *self {}
     }
 
-    pub(super) fn abandon(&mut self, _: &mut Pool) {
+    pub(super) fn push_part(&self, _: Header, _: Bytes, _: &mut Waiting) {
+        match *self {}
+    }
+
+    pub(super) fn begin_stage(&mut self, _: &mut Waiting, _: &Batch) -> Option<Box<Deflater>> {
+        match *self {}
+    }
+
+    pub(super) fn end_stage(&mut self, _: Box<Deflater>) {
         match *self {}
     }
 
     pub(super) fn forget(&mut self) {
         match *self {}
     }
+}
 
-    pub(super) fn alone(&self) -> Option<How> {
+#[derive(Debug)]
+pub(crate) enum Deflater {}
+
+impl Deflater {
+    pub(crate) fn compress(&mut self, _: &mut Batch, _: &mut usize, _: &mut Lent) -> usize {
         match *self {}
+    }
+}
+
+/// Nothing waits.
+#[derive(Default)]
+pub(super) struct Waiting;
+
+impl Waiting {
+    pub(super) fn push_behind(&mut self, _: Header, payload: Bytes) -> Option<Bytes> {
+        Some(payload)
+    }
+
+    pub(super) fn staged(&mut self, _: usize) {}
+
+    pub(super) fn clear(&mut self) {}
+
+    pub(super) fn drop_buffers(&mut self) {}
+
+    pub(super) fn len(&self) -> usize {
+        0
     }
 }
 

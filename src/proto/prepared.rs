@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 #[cfg(feature = "deflate")]
-use super::deflate::{Encodings, How, Pool};
+use super::deflate::{Encodings, Pool, Shape};
 use super::{
     header::Header,
     message::{Message, MessageKind},
@@ -17,10 +17,10 @@ use super::{
 
 /// A message encoded once, to be sent to any number of connections.
 ///
-/// A server sends the same bytes to all of them, uncopied: cloning it and queueing it costs a reference count. A client
-/// has to mask each frame with a fresh key (RFC 6455 section 5.3), and so encodes it anew. For connections that agreed on
-/// compression it is compressed once for each set of parameters, by itself; where the messages of a connection refer to one
-/// another, those after it begin anew.
+/// A server sends the same bytes to all of them; beyond 256 bytes without copying them: cloning it and queueing it costs a
+/// reference count. A client has to mask each frame with a fresh key (RFC 6455 section 5.3), and so encodes it anew. For
+/// connections that agreed on compression it is compressed once for each set of parameters, by itself; where the messages of a
+/// connection refer to one another, those after it begin anew.
 ///
 /// ```
 /// use fullduplex::{Config, PreparedMessage, Role};
@@ -96,17 +96,14 @@ impl PreparedMessage {
         }
     }
 
-    /// The same message, compressed if that makes it shorter: once for all who compress alike.
+    /// The same message, compressed if that makes it shorter: once for all who compress alike. `None` if it takes more than
+    /// the stride to compress it; the next call continues.
     #[cfg(feature = "deflate")]
-    pub(super) fn compressed(self, how: &How, pool: &mut Pool) -> Self {
-        if self.is_compressed() {
-            return self;
-        }
+    pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, pool: &mut Pool) -> Option<Self> {
         let (kind, payload) = (self.kind(), &self.frame.0[self.frame.header_len()..]);
-        match self.encodings.get(how, payload, pool, |payload| EncodedFrame::new(kind, true, payload)) {
-            Some(frame) => Self { frame, ..self },
-            None => self,
-        }
+        let encode = |payload: &[u8]| EncodedFrame::new(kind, true, payload);
+        let encoded = self.encodings.advance(shape, payload, stride, pool, encode)?;
+        Some(Self { frame: encoded.unwrap_or_else(|| self.frame.clone()), encodings: self.encodings.clone() })
     }
 
     /// The length of the payload data, in bytes.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     batch::{Batch, RUN, Segment},
     close::MAX_CONTROL_PAYLOAD,
+    deflate::Waiting,
     header::{EncodedHeader, Header, MAX_HEADER},
     mask::MaskKey,
     message::{Content, Message, Outgoing},
@@ -26,9 +27,20 @@ const SEGMENTS: usize = 64;
 const SEGMENTS_WITHOUT_BUFFERS: usize = 8;
 
 /// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
-const COPIED: usize = 4 << 10;
+pub(super) const COPIED: usize = 4 << 10;
+
+/// The same for a message that is encoded already.
+const COPIED_PREPARED: usize = 256;
+
+/// A queue that keeps no buffers keeps one of this size, for a few short messages.
+const KEPT_TAIL: usize = 256;
 
 /// Frames that wait to be written: pings and pongs, which overtake, and the others in their order.
+///
+/// ```text
+///   pings, pongs ──▶ first
+///   segments ──▶ tail ──▶ waiting: what is to be compressed, and all that is queued behind it
+/// ```
 #[derive(Default)]
 pub(super) struct Queue {
     pings: Vec<u8>,
@@ -38,7 +50,9 @@ pub(super) struct Queue {
     segments: VecDeque<Segment>,
     /// Whole small frames, behind the segments.
     tail: Vec<u8>,
-    /// How many bytes there are in the segments.
+    /// What is to be compressed, and frames behind it, behind the tail.
+    waiting: Waiting,
+    /// How many bytes there are in the segments, and wait.
     segments_len: usize,
 }
 
@@ -102,7 +116,33 @@ impl Queue {
         append_frame(&mut self.pongs, &header(Opcode::Pong, payload.len(), mask), payload);
     }
 
-    /// Moves to an empty batch what goes out next.
+    /// Queues a frame of a message, or a Close, behind all others.
+    pub(super) fn push_behind(&mut self, header: Header, payload: Bytes) {
+        if let Some(payload) = self.wait(|waiting| waiting.push_behind(header, payload)) {
+            self.push(header, payload);
+        }
+    }
+
+    /// Queues something that waits to be compressed, or behind it.
+    pub(super) fn wait<T>(&mut self, push: impl FnOnce(&mut Waiting) -> T) -> T {
+        let before = self.waiting.len();
+        let result = push(&mut self.waiting);
+        self.segments_len += self.waiting.len() - before;
+        result
+    }
+
+    /// What is to be compressed next, if everything before it is staged.
+    pub(super) fn next_waiting(&mut self) -> Option<&mut Waiting> {
+        (self.segments.is_empty() && self.tail.is_empty()).then_some(&mut self.waiting)
+    }
+
+    /// Notes that so much of what waited is staged, in bytes of uncompressed frames.
+    pub(super) fn end_waiting(&mut self, len: usize) {
+        self.waiting.staged(len);
+        self.segments_len -= len;
+    }
+
+    /// Moves to a batch what goes out next.
     #[inline]
     pub(super) fn stage(&mut self, batch: &mut Batch) {
         if !self.pings.is_empty() || !self.pongs.is_empty() {
@@ -127,6 +167,7 @@ impl Queue {
         if self.segments.capacity() > SEGMENTS {
             self.segments.shrink_to(SEGMENTS);
         }
+        self.waiting.clear();
         self.segments_len = 0;
         self.newest_pong = 0;
         for buffer in [&mut self.pings, &mut self.pongs, &mut self.tail] {
@@ -137,11 +178,15 @@ impl Queue {
         }
     }
 
-    /// Keeps no more than the room for a few frames that are encoded already.
+    /// Keeps no more than the room for a few short frames, or frames that are encoded already: what a broadcast needs.
     pub(super) fn drop_buffers(&mut self) {
-        for buffer in [&mut self.pings, &mut self.pongs, &mut self.tail] {
+        for buffer in [&mut self.pings, &mut self.pongs] {
             *buffer = Vec::new();
         }
+        if self.tail.capacity() > KEPT_TAIL {
+            self.tail = Vec::new();
+        }
+        self.waiting.drop_buffers();
         self.segments.shrink_to(SEGMENTS_WITHOUT_BUFFERS);
     }
 
@@ -160,6 +205,12 @@ impl Queue {
     /// Whether one more ping may be queued: beyond this, whoever sends them waits until some are out.
     pub(super) fn has_room_for_ping(&self) -> bool {
         self.pings.len() + self.pongs.len() <= 2 * MAX_PONGS
+    }
+
+    /// Whether something waits to be compressed.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.len() > 0
     }
 
     /// How many bytes wait that are overtaken by pings and pongs: messages, and a Close.
@@ -217,18 +268,25 @@ pub(super) fn push_message(outgoing: &mut Outgoing, mask: Option<MaskKey>, to: &
 /// Hands on a message that may be moved.
 #[inline(never)]
 pub(super) fn push_content(content: Content, mask: Option<MaskKey>, to: &mut impl Frames) {
-    let (kind, rsv1, payload) = match (content, mask) {
-        (Content::Message(message), _) => (message.kind(), false, message.into_bytes()),
-        #[cfg(feature = "deflate")]
-        (Content::Compressed(kind, payload), _) => (kind, true, payload),
-        (Content::Prepared(prepared), Some(_)) => {
-            (prepared.kind(), prepared.is_compressed(), prepared.into_payload())
+    match (content, mask) {
+        // To refer to a shorter one would take more memory than a copy.
+        (Content::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
+            to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
         }
-        (Content::Prepared(prepared), None) => {
-            return to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
+        (content, mask) => {
+            let (header, payload) = into_frame(content, mask);
+            to.push(header, payload);
         }
+    }
+}
+
+/// A message as a frame that is neither masked nor encoded yet.
+pub(super) fn into_frame(content: Content, mask: Option<MaskKey>) -> (Header, Bytes) {
+    let (kind, rsv1, payload) = match content {
+        Content::Message(message) => (message.kind(), false, message.into_bytes()),
+        Content::Prepared(prepared) => (prepared.kind(), prepared.is_compressed(), prepared.into_payload()),
     };
-    to.push(Header { rsv1, ..header(kind.opcode(), payload.len(), mask) }, payload);
+    (Header { rsv1, ..header(kind.opcode(), payload.len(), mask) }, payload)
 }
 
 /// Writes a frame at the end of a buffer, masked on the way.

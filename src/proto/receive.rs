@@ -283,8 +283,7 @@ impl ReceivePath {
     }
 
     /// Inflates some of what is compressed, and gives what that makes whole: a message, or a part of one. To be called
-    /// while [`has_compressed`](Self::has_compressed) says so; at once it takes in no more than 16 KiB, and gives no more than some
-    /// 256 KiB.
+    /// while [`has_compressed`](Self::has_compressed) says so; one call returns no more than about 256 KiB.
     ///
     /// RFC 7692 section 7.2.2.
     ///
@@ -379,12 +378,27 @@ impl ReceivePath {
         self.decoder.is_inside_frame()
     }
 
-    /// Whether a message has begun, if only with a part of its first header, and has not ended.
+    /// Whether a message is being received: a data frame has begun, be it with a part of its header, and the last byte of the
+    /// message has not been received. A message that is received in parts counts too; one that is complete and still to be
+    /// [inflated](Self::inflate) does not.
+    ///
+    /// ```
+    /// use fullduplex::{Config, Role, proto::ReceivePath};
+    ///
+    /// let mut path = ReceivePath::new(Role::Client, &Config::new());
+    /// path.receive(&mut b"\x01".to_vec())?;
+    /// assert!(path.is_inside_message());
+    /// path.receive(&mut b"\x02ab".to_vec())?;
+    /// assert!(path.is_inside_message(), "another fragment has to follow");
+    /// path.receive(&mut b"\x80\x00".to_vec())?;
+    /// assert!(!path.is_inside_message());
+    /// # Ok::<(), fullduplex::proto::ProtocolError>(())
+    /// ```
     pub fn is_inside_message(&self) -> bool {
-        let data = |bits: &u8| Opcode::from_bits(bits & 0x0F).is_some_and(|opcode| !opcode.is_control());
-        self.assembler.is_inside_message()
-            || self.decoder.frame().is_some_and(|frame| !frame.opcode.is_control())
-            || self.decoder.carried().first().is_some_and(data)
+        // A data frame has a zero there (RFC 6455 section 5.2: control frames have the most significant bit of the opcode set).
+        let begins = self.decoder.carried().first().is_some_and(|first| first & 0x08 == 0);
+        let inside = self.decoder.frame().is_some_and(|frame| !frame.opcode.is_control());
+        !self.is_done() && (begins || inside || self.assembler.is_inside_message())
     }
 
     /// The first bytes of a header whose rest has not come: at most thirteen.
@@ -546,7 +560,9 @@ mod tests {
         let (mut lent, mut batch) = (Lent::new(), Batch::new());
         let mut send = SendPath::new(Role::Server, &Config::new()).with_deflate(settings, settings.into());
         send.send(noise.clone().into(), MaskKey::default(), &mut lent).expect("open");
-        send.stage(&mut batch, &mut lent);
+        while send.queued() > 0 {
+            send.stage(&mut batch, &mut lent);
+        }
         let mut wire = batch.copy_to_bytes(batch.remaining()).to_vec();
         let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(settings.into());
         let (mut at, mut message) = (0, None);
@@ -572,6 +588,63 @@ mod tests {
         assert_eq!((step.consumed, step.received), (1, Some(Received::Ping(b"abc"))));
         assert_eq!(path.receive(&mut last[1..]).expect("valid").received, None);
         assert_eq!(path.receive(&mut next).expect("valid").received, Some(Received::Pong(b"de")));
+    }
+
+    /// Whether a message is being received, after each of these pieces.
+    fn inside(path: &mut ReceivePath, pieces: &[&[u8]]) -> Vec<bool> {
+        let inside = pieces.iter().map(|piece| {
+            let mut piece = piece.to_vec();
+            let mut rest = &mut piece[..];
+            while !rest.is_empty() {
+                let consumed = path.receive(rest).expect("valid").consumed;
+                rest = &mut rest[consumed..];
+            }
+            path.is_inside_message()
+        });
+        inside.collect()
+    }
+
+    #[test]
+    fn a_message_is_being_received_from_its_first_byte_to_its_last() {
+        for in_parts in [false, true] {
+            let mut path = ReceivePath::new(Role::Client, &Config::new());
+            if in_parts {
+                path.receive_parts(100);
+            }
+            assert!(!path.is_inside_message());
+            let pieces = [
+                &b"\x89"[..],
+                b"\x00",
+                b"\x01",
+                b"\x00",
+                b"\x89",
+                b"\x00",
+                b"\x00\x02a",
+                b"b",
+                b"\x80",
+                b"\x01",
+                b"c",
+            ];
+            let expected = [false, false, true, true, true, true, true, true, true, true, false];
+            assert_eq!(inside(&mut path, &pieces), expected, "{in_parts}");
+            if in_parts {
+                path.receive_parts(100);
+            }
+            assert_eq!(
+                inside(&mut path, &[b"\x81\x02", b"a", b"b", b"\x88\x00\x81"]),
+                [true, true, false, false]
+            );
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_complete_message_that_is_still_to_be_inflated_is_not_being_received() {
+        let params = crate::Deflate::new().into();
+        let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(params);
+        let pieces = [&b"\xC1"[..], b"\x07", b"\xF2\x48\xCD\xC9\xC9\x07", b"\x00"];
+        assert_eq!(inside(&mut path, &pieces), [true, true, true, false]);
+        assert!(path.has_compressed());
     }
 
     #[test]

@@ -8,20 +8,23 @@ use super::{
     Config, Role,
     batch::Batch,
     close::{CloseCode, CloseFrame, MAX_CONTROL_PAYLOAD},
-    deflate::{Deflation, How},
+    deflate::{Deflater, Deflation},
     error::{ProtocolError, SendError},
     header::Header,
     lent::Lent,
     mask::MaskKey,
     message::{MessageKind, Outgoing},
     opcode::Opcode,
-    queue::{Frames, Queue, header, push_content, push_message, push_short, short},
+    queue::{Queue, header, into_frame, push_message, push_short, short},
     receive::Received,
     utf8::Utf8Validator,
 };
 
 /// How many pings are answered after our Close.
 const MAX_LATE_PONGS: u8 = 64;
+
+/// How much one call of [`SendPath::stage`] compresses, about.
+const STRIDE: usize = 64 << 10;
 
 /// The way out: takes messages and control frames, gives the bytes to write.
 ///
@@ -152,12 +155,6 @@ impl SendPath {
         self.queue.is_none() && self.deflation.is_none()
     }
 
-    /// How to compress messages before they are sent here, for who shares this with others and would not let them wait;
-    /// `None` where nothing is compressed, or each message refers to those before it.
-    pub fn compressing(&self) -> Option<Compressing> {
-        self.deflation.as_deref().and_then(Deflation::alone).map(Compressing)
-    }
-
     /// Stages a message at once, as [`send`](Self::send) and [`stage`](Self::stage) would one after the other. Nothing may
     /// be queued ([`is_clear`](Self::is_clear)) or staged. What is then left in `outgoing` is of no use.
     ///
@@ -221,25 +218,20 @@ impl SendPath {
                 return Err(SendError::InvalidUtf8);
             }
         }
-        let compressed = match &mut self.deflation {
-            Some(deflation) => deflation.part(&part, last, lent.deflate()),
-            None => None,
-        };
-        // RFC 7692 section 6: RSV1 stands on the first frame.
-        let rsv1 = compressed.is_some() && opcode != Opcode::Continuation;
-        let part = match compressed {
-            // Where nothing was added, nothing comes of it, and another frame is the first.
-            Some(nothing) if nothing.is_empty() => {
-                self.message = Some(InParts { opcode, utf8 });
-                return Ok(());
-            }
-            Some(compressed) => compressed,
-            None => part,
-        };
+        let compressed = self.deflation.as_ref().is_some_and(|deflation| deflation.is_in_parts());
+        // Nothing comes of compressing nothing, but at the end; so another frame is the first.
+        if compressed && part.is_empty() && !last {
+            self.message = Some(InParts { opcode, utf8 });
+            return Ok(());
+        }
         self.message = (!last).then_some(InParts { opcode: Opcode::Continuation, utf8 });
         let mask = self.mask(key);
-        let header = Header { fin: last, rsv1, ..header(opcode, part.len(), mask) };
-        self.queue(lent).push(header, part);
+        let header = Header { fin: last, ..header(opcode, part.len(), mask) };
+        let queue = self.queue.get_or_insert_with(|| lent.queue());
+        match &self.deflation {
+            Some(deflation) if compressed => queue.wait(|waiting| deflation.push_part(header, part, waiting)),
+            _ => queue.push_behind(header, part),
+        }
         Ok(())
     }
 
@@ -247,9 +239,6 @@ impl SendPath {
     /// back, the connection is failed with 1011.
     pub fn abandon_message(&mut self, key: MaskKey, lent: &mut Lent) {
         let begun = self.message.take().is_some_and(|message| message.opcode == Opcode::Continuation);
-        if let Some(deflation) = &mut self.deflation {
-            deflation.abandon(lent.deflate());
-        }
         if begun && !self.is_close_sent() {
             let frame = CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "message not finished");
             self.push_close(Some(&frame), key, lent);
@@ -329,19 +318,59 @@ impl SendPath {
         }
     }
 
-    /// Moves what goes out next to the batch, unless it still has something to write. An empty batch after it says that
-    /// nothing waits.
+    /// Moves what goes out next to the batch, unless it still has something to write.
+    ///
+    /// Messages that are to be compressed are compressed now, in order, about 64 KiB of them in one call. Where more is
+    /// [left](Self::has_uncompressed), the batch may stay empty: then call it again, after giving others their turn. Otherwise
+    /// an empty batch means that nothing is queued.
     #[inline]
     pub fn stage(&mut self, batch: &mut Batch, lent: &mut Lent) {
         if batch.has_remaining() {
             return;
         }
+        if self.deflation.is_some() {
+            return self.stage_compressed(batch, lent);
+        }
         let Some(mut queue) = self.queue.take() else { return };
         queue.stage(batch);
-        if queue.len() == 0 {
-            lent.take_back(queue);
-        } else {
-            self.queue = Some(queue);
+        self.put_back(queue, lent);
+    }
+
+    // Never: what is not compressed pays nothing for what is.
+    #[inline(never)]
+    fn stage_compressed(&mut self, batch: &mut Batch, lent: &mut Lent) {
+        let mut stride = STRIDE;
+        while let Some(mut deflater) = self.begin_stage(batch, lent) {
+            let staged = deflater.compress(batch, &mut stride, lent);
+            self.end_stage(deflater, staged, lent);
+            if stride == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Moves to the batch what needs no compressing, and hands out what compresses the rest, if the batch has room for it.
+    ///
+    /// Until that is given back, more can be queued and nothing else may be staged.
+    pub(crate) fn begin_stage(&mut self, batch: &mut Batch, lent: &mut Lent) -> Option<Box<Deflater>> {
+        let mut queue = self.queue.take()?;
+        queue.stage(batch);
+        let deflater = match (&mut self.deflation, queue.next_waiting()) {
+            (Some(deflation), Some(waiting)) => deflation.begin_stage(waiting, batch),
+            _ => None,
+        };
+        self.put_back(queue, lent);
+        deflater
+    }
+
+    /// Takes back what compresses, after it has staged frames that have this length uncompressed.
+    pub(crate) fn end_stage(&mut self, deflater: Box<Deflater>, staged: usize, lent: &mut Lent) {
+        if let Some(deflation) = &mut self.deflation {
+            deflation.end_stage(deflater);
+        }
+        if let Some(mut queue) = self.queue.take() {
+            queue.end_waiting(staged);
+            self.put_back(queue, lent);
         }
     }
 
@@ -381,10 +410,16 @@ impl SendPath {
             || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer
     }
 
-    /// Whether something is queued, and nothing is compressed: a call that queues more then needs nothing lent.
+    /// Whether something is queued: a call that queues more then needs nothing lent.
     #[inline]
     pub fn is_borrowing(&self) -> bool {
-        self.queue.is_some() && self.deflation.is_none()
+        self.queue.is_some()
+    }
+
+    /// Whether something queued is still to be compressed, by [`stage`](Self::stage).
+    #[inline]
+    pub fn has_uncompressed(&self) -> bool {
+        self.deflation.is_some() && self.queue.as_ref().is_some_and(|queue| queue.is_waiting())
     }
 
     /// Whether a pong is queued.
@@ -461,16 +496,23 @@ impl SendPath {
     // Never: what is not compressed pays nothing for what is.
     #[inline(never)]
     fn push_compressed(&mut self, outgoing: &mut Outgoing, mask: Option<MaskKey>, lent: &mut Lent) {
-        if let Some(deflation) = &mut self.deflation {
-            let outgoing = deflation.outgoing(outgoing.take(), lent.deflate());
-            push_content(outgoing.content, mask, self.queue(lent));
+        let queue = self.queue.get_or_insert_with(|| lent.queue());
+        let Some(deflation) = &self.deflation else { return };
+        if !queue.wait(|waiting| deflation.push_message(outgoing, mask, waiting)) {
+            if queue.is_waiting() {
+                let (header, payload) = into_frame(outgoing.take().content, mask);
+                queue.push_behind(header, payload);
+            } else {
+                push_message(outgoing, mask, &mut **queue);
+            }
         }
     }
 
     fn push_close(&mut self, frame: Option<&CloseFrame>, key: MaskKey, lent: &mut Lent) {
         let (payload, len) = CloseFrame::encode(frame);
         let mask = self.mask(key);
-        self.queue(lent).push(header(Opcode::Close, len, mask), Bytes::copy_from_slice(&payload[..len]));
+        let payload = Bytes::copy_from_slice(&payload[..len]);
+        self.queue(lent).push_behind(header(Opcode::Close, len, mask), payload);
         self.late_pongs = 1 + MAX_LATE_PONGS;
     }
 
@@ -484,16 +526,15 @@ impl SendPath {
     fn queue(&mut self, lent: &mut Lent) -> &mut Queue {
         self.queue.get_or_insert_with(|| lent.queue())
     }
-}
 
-/// Compresses messages before they are handed to the [`SendPath`] that it is of: [`SendPath::compressing`].
-#[derive(Debug, Clone, Copy)]
-pub struct Compressing(How);
-
-impl Compressing {
-    /// The message as it goes out there. It can be sent nowhere else.
-    pub fn compress(self, outgoing: Outgoing, lent: &mut Lent) -> Outgoing {
-        self.0.outgoing_alone(outgoing, lent.deflate())
+    /// Keeps the queue, or gives it back if it is empty.
+    #[inline]
+    fn put_back(&mut self, queue: Box<Queue>, lent: &mut Lent) {
+        if queue.len() == 0 {
+            lent.take_back(queue);
+        } else {
+            self.queue = Some(queue);
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl<S> WebSocket<S> {
                 batch.advance(len);
             }
             pool::with_lent(|lent| send.stage(&mut batch, lent));
-            if !batch.has_remaining() {
+            if !batch.has_remaining() && !send.has_uncompressed() {
                 return Parts { io, unread: unread.into(), unsent: unsent.into() };
             }
         }

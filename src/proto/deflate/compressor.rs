@@ -30,6 +30,17 @@ pub(crate) struct Shape {
     pub(crate) window_bits: u8,
 }
 
+/// What ends with the data that is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing: more data of the same part follows.
+    Open,
+    /// A part of a message: whoever has all that came out so far can inflate it.
+    Part,
+    /// The message: the next one may begin.
+    Message,
+}
+
 /// Compresses messages, whole or in parts.
 pub(crate) struct Compressor {
     deflate: Deflate,
@@ -51,26 +62,26 @@ impl Compressor {
         Self { deflate: Deflate::new_with_config(config), shape }
     }
 
-    /// Compresses the next part of a message and appends it to `out`: whoever has all that came so far can inflate all
-    /// of `data`.
+    /// Compresses the next data of a message and appends the result to `out`.
     ///
-    /// After the `last` part the next message begins. An empty part appends nothing, unless it is the last.
-    pub(crate) fn compress(&mut self, mut data: &[u8], last: bool, out: &mut Vec<u8>) {
+    /// At the [end](End) of a message or of a part, all of the data so far has come out. An empty part appends nothing.
+    pub(crate) fn compress(&mut self, mut data: &[u8], end: End, out: &mut Vec<u8>) {
         if data.is_empty() {
-            if last {
+            if end == End::Message {
                 out.push(EMPTY);
             }
             return;
         }
+        let flush = if end == End::Open { DeflateFlush::NoFlush } else { DeflateFlush::SyncFlush };
         loop {
             let room = STEP.min(data.len() + data.len() / 8 + SLACK);
-            let flushed = self.step(&mut data, room, out);
-            if flushed && data.is_empty() {
+            let flushed = self.step(&mut data, flush, room, out);
+            if data.is_empty() && (flushed || end == End::Open) {
                 break;
             }
         }
         // RFC 7692 section 7.2.1: the message goes out without the end of the block that a flush ends with.
-        if last {
+        if end == End::Message {
             debug_assert!(out.ends_with(&TAIL));
             out.truncate(out.len() - TAIL.len());
         }
@@ -87,12 +98,12 @@ impl Compressor {
     }
 
     /// Compresses as much as goes into `room` bytes; says whether all of it that was taken came out.
-    fn step(&mut self, data: &mut &[u8], room: usize, out: &mut Vec<u8>) -> bool {
+    fn step(&mut self, data: &mut &[u8], flush: DeflateFlush, room: usize, out: &mut Vec<u8>) -> bool {
         let (taken, put) = (self.deflate.total_in(), self.deflate.total_out());
         let begin = out.len();
         out.resize(begin + room, 0);
         self.deflate
-            .compress(data, &mut out[begin..], DeflateFlush::SyncFlush)
+            .compress(data, &mut out[begin..], flush)
             .expect("fails only after a final block, and none is ever asked for");
         *data = &data[(self.deflate.total_in() - taken) as usize..];
         let put = (self.deflate.total_out() - put) as usize;
@@ -118,7 +129,7 @@ mod tests {
 
     fn compress(compressor: &mut Compressor, message: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        compressor.compress(message, true, &mut out);
+        compressor.compress(message, End::Message, &mut out);
         out
     }
 
@@ -168,26 +179,26 @@ mod tests {
     fn an_empty_part_appends_nothing_unless_it_is_the_last() {
         let mut compressor = Compressor::new(FULL);
         let mut out = Vec::new();
-        compressor.compress(b"", false, &mut out);
+        compressor.compress(b"", End::Part, &mut out);
         assert_eq!(out, b"");
-        compressor.compress(b"Hello", false, &mut out);
-        compressor.compress(b"", false, &mut out);
+        compressor.compress(b"Hello", End::Part, &mut out);
+        compressor.compress(b"", End::Part, &mut out);
         assert_eq!(out, b"\xF2\x48\xCD\xC9\xC9\x07\x00\x00\x00\xFF\xFF");
-        compressor.compress(b"", true, &mut out);
+        compressor.compress(b"", End::Message, &mut out);
         assert_eq!(out, b"\xF2\x48\xCD\xC9\xC9\x07\x00\x00\x00\xFF\xFF\x00");
     }
 
     #[test]
     fn what_is_appended_to_stays() {
         let mut out = b"frame".to_vec();
-        Compressor::new(FULL).compress(b"Hello", true, &mut out);
+        Compressor::new(FULL).compress(b"Hello", End::Message, &mut out);
         assert_eq!(out, b"frame\xF2\x48\xCD\xC9\xC9\x07\x00");
     }
 
     #[test]
     fn what_compresses_well_takes_no_more_room_than_a_step() {
         let mut out = Vec::new();
-        Compressor::new(FULL).compress(&vec![b'a'; 8 << 20], true, &mut out);
+        Compressor::new(FULL).compress(&vec![b'a'; 8 << 20], End::Message, &mut out);
         assert!(out.len() < STEP && out.capacity() <= STEP, "{} in {}", out.len(), out.capacity());
     }
 
@@ -252,7 +263,8 @@ mod tests {
             let mut sent = 0;
             for (index, part) in parts.iter().enumerate() {
                 let mut out = Vec::new();
-                compressor.compress(part, index + 1 == parts.len(), &mut out);
+                let end = if index + 1 == parts.len() { End::Message } else { End::Part };
+                compressor.compress(part, end, &mut out);
                 filled += decompressor.inflate(&out, &mut inflated[filled..]).unwrap().produced;
                 sent += part.len();
                 prop_assert_eq!(&inflated[..filled], &message[..sent]);

@@ -177,7 +177,7 @@ impl Decompressor {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::compressor::{Compressor, Shape};
+    use super::super::compressor::{Compressor, End, Shape};
     use super::*;
 
     /// "Hello" as a final block, without what follows one.
@@ -189,7 +189,7 @@ mod tests {
 
     fn compress(message: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        compressor().compress(message, true, &mut out);
+        compressor().compress(message, End::Message, &mut out);
         out
     }
 
@@ -316,7 +316,7 @@ mod tests {
             for level in [1, 6, 9] {
                 let mut payload = Vec::new();
                 let shape = Shape { level, memory_level: 8, window_bits: 15 };
-                Compressor::new(shape).compress(message, true, &mut payload);
+                Compressor::new(shape).compress(message, End::Message, &mut payload);
                 for len in 0..payload.len() {
                     assert_eq!(Decompressor::new().message(&payload[..len]), Err(InvalidDeflate), "{len}");
                 }
@@ -353,7 +353,7 @@ mod tests {
             // From the second one on, the parts are the same: what they refer to is in the window already.
             if index < 2 {
                 part.clear();
-                compressor.compress(&mebibyte, false, &mut part);
+                compressor.compress(&mebibyte, End::Part, &mut part);
             }
             let mut rest = &part[..];
             loop {

@@ -1,47 +1,51 @@
-//! Compressing what is sent.
+//! What is compressed of what is sent.
 
 use bytes::Bytes;
 
 use super::{
-    compressor::{Compressor, Shape},
+    compressor::Shape,
+    deflater::Deflater,
     params::DeflateParams,
-    pool::{KEPT_BUFFER, Pool},
     settings::Deflate,
+    waiting::{Form, Waiting},
 };
 use crate::{
     Role,
-    proto::message::{Compression, Content, MessageKind, Outgoing},
+    proto::{
+        batch::Batch,
+        header::Header,
+        mask::MaskKey,
+        message::{Compression, Outgoing},
+    },
 };
 
 /// The smallest window that the library compresses with. Who agreed to a smaller one sends everything uncompressed, as
 /// RFC 7692 section 6 lets everybody.
 const LEAST_WINDOW_BITS: u8 = 9;
 
-/// How this end compresses, and with context takeover what it said last.
+/// What this end compresses, and what compresses it.
+///
+/// Messages are queued uncompressed, in [`Waiting`]. When they are staged, the [`Deflater`] takes one after the other from
+/// there. So nothing is compressed that is not sent, and in the order in which it is sent.
 #[derive(Debug)]
 pub(in crate::proto) struct Deflation {
-    how: How,
-    /// With context takeover, from the first compressed message on; without, while a message is sent in parts.
-    own: Option<Box<Compressor>>,
+    terms: Terms,
     /// Whether the message that is sent in parts is compressed.
     in_parts: bool,
+    /// There while it has something to remember, and not handed out.
+    deflater: Option<Box<Deflater>>,
 }
 
 /// How one end compresses.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::proto) struct How {
+pub(super) struct Terms {
     most: Shape,
     takeover: bool,
     /// In bytes.
     threshold: u32,
 }
 
-impl How {
-    /// What the outcome depends on.
-    pub(super) fn shape(&self) -> Shape {
-        self.most
-    }
-
+impl Terms {
     /// How this end compresses, as was agreed on; `None`: not at all.
     fn new(role: Role, settings: Deflate, params: DeflateParams) -> Option<Self> {
         let (no_takeover, window_bits) = match role {
@@ -58,6 +62,16 @@ impl How {
         })
     }
 
+    /// What the result depends on, of a message that is compressed by itself.
+    pub(super) fn shape(&self) -> Shape {
+        self.most
+    }
+
+    /// Whether a message may refer to those before it.
+    pub(super) fn takeover(&self) -> bool {
+        self.takeover
+    }
+
     /// Whether this message is to be compressed.
     fn wants(&self, outgoing: &Outgoing) -> bool {
         match outgoing.compression {
@@ -66,67 +80,26 @@ impl How {
             Compression::Unwanted => false,
         }
     }
-
-    /// Compresses a message by itself; `None` where it would not be shorter.
-    pub(super) fn alone(&self, payload: &[u8], pool: &mut Pool) -> Option<Bytes> {
-        let mut compressor = pool.compressor(self.most, Some(payload.len()));
-        let compressed = compress(&mut compressor, payload, true, pool);
-        pool.take_back_compressor(compressor);
-        (compressed.len() < payload.len()).then_some(compressed)
-    }
-
-    /// A message as it goes out, where it is compressed by itself.
-    pub(in crate::proto) fn outgoing_alone(&self, outgoing: Outgoing, pool: &mut Pool) -> Outgoing {
-        if !self.wants(&outgoing) {
-            return outgoing;
-        }
-        match outgoing.content {
-            Content::Message(message) => match self.alone(message.as_bytes(), pool) {
-                Some(payload) => compressed(message.kind(), payload),
-                // It need not be tried again.
-                None => Outgoing { content: Content::Message(message), compression: Compression::Unwanted },
-            },
-            Content::Prepared(prepared) => {
-                Outgoing { content: Content::Prepared(prepared.compressed(self, pool)), ..outgoing }
-            }
-            done @ Content::Compressed(..) => Outgoing { content: done, ..outgoing },
-        }
-    }
-}
-
-/// A message that is compressed.
-fn compressed(kind: MessageKind, payload: Bytes) -> Outgoing {
-    Outgoing { content: Content::Compressed(kind, payload), compression: Compression::Open }
 }
 
 impl Deflation {
     /// How this end compresses, as was agreed on; `None`: not at all.
     pub(in crate::proto) fn new(role: Role, settings: Deflate, params: DeflateParams) -> Option<Self> {
-        How::new(role, settings, params).map(|how| Self { how, own: None, in_parts: false })
+        Terms::new(role, settings, params).map(|terms| Self { terms, in_parts: false, deflater: None })
     }
 
-    /// A message as it goes out: compressed, where that is wanted and makes it shorter.
-    pub(in crate::proto) fn outgoing(&mut self, outgoing: Outgoing, pool: &mut Pool) -> Outgoing {
-        if !self.how.takeover {
-            return self.how.outgoing_alone(outgoing, pool);
+    /// Queues a message, if it is to be compressed; returns whether it was queued.
+    pub(in crate::proto) fn push_message(
+        &self,
+        outgoing: &mut Outgoing,
+        mask: Option<MaskKey>,
+        waiting: &mut Waiting,
+    ) -> bool {
+        let wanted = self.terms.wants(outgoing);
+        if wanted {
+            waiting.push_message(outgoing, mask);
         }
-        match &outgoing.content {
-            Content::Message(message) if self.how.wants(&outgoing) => {
-                compressed(message.kind(), self.compress(message.as_bytes(), true, pool))
-            }
-            Content::Message(_) | Content::Compressed(..) => outgoing,
-            // It is compressed once, by itself, which a receiver that remembers more can inflate too. From then on the
-            // receiver remembers what our compressor does not know of: so that begins anew.
-            Content::Prepared(_) => {
-                let outgoing = self.how.outgoing_alone(outgoing, pool);
-                if matches!(&outgoing.content, Content::Prepared(prepared) if prepared.is_compressed())
-                    && let Some(compressor) = &mut self.own
-                {
-                    compressor.reset();
-                }
-                outgoing
-            }
-        }
+        wanted
     }
 
     /// Begins a message that is sent in parts, compressed or not.
@@ -134,55 +107,40 @@ impl Deflation {
         self.in_parts = compressed;
     }
 
-    /// Compresses a part of a message that is sent in parts, if it is compressed. Only the last never comes to nothing.
-    pub(in crate::proto) fn part(&mut self, part: &[u8], last: bool, pool: &mut Pool) -> Option<Bytes> {
-        self.in_parts.then(|| self.compress(part, last, pool))
+    /// Whether the message that is sent in parts is compressed.
+    pub(in crate::proto) fn is_in_parts(&self) -> bool {
+        self.in_parts
     }
 
-    fn compress(&mut self, part: &[u8], last: bool, pool: &mut Pool) -> Bytes {
-        let most = self.how.most;
-        let mut compressor = match (self.own.take(), self.how.takeover) {
-            (Some(own), _) => own,
-            (None, true) => Box::new(Compressor::new(most)),
-            (None, false) => pool.compressor(most, None),
-        };
-        let compressed = compress(&mut compressor, part, last, pool);
-        if last && !self.how.takeover {
-            pool.take_back_compressor(compressor);
-        } else {
-            self.own = Some(compressor);
-        }
-        compressed
+    /// Queues a part of a message that is sent in parts and compressed.
+    pub(in crate::proto) fn push_part(&self, header: Header, part: Bytes, waiting: &mut Waiting) {
+        waiting.push(Form::Part, header, part);
     }
 
-    /// Gives up a message that is sent in parts: nothing of it is sent.
-    pub(in crate::proto) fn abandon(&mut self, pool: &mut Pool) {
-        if !self.how.takeover
-            && let Some(compressor) = self.own.take()
-        {
-            pool.take_back_compressor(compressor);
+    /// Hands out what compresses, with what it has to compress next; `None` if that is nothing, or the batch has no room for it.
+    pub(in crate::proto) fn begin_stage(
+        &mut self,
+        waiting: &mut Waiting,
+        batch: &Batch,
+    ) -> Option<Box<Deflater>> {
+        if waiting.len() == 0 {
+            return None;
         }
+        let mut deflater = self.deflater.take().unwrap_or_else(|| Box::new(Deflater::new(self.terms)));
+        if deflater.load(|| waiting.next()).is_some_and(|len| batch.has_room(len)) {
+            return Some(deflater);
+        }
+        self.end_stage(deflater);
+        None
+    }
+
+    /// Takes back what was handed out.
+    pub(in crate::proto) fn end_stage(&mut self, deflater: Box<Deflater>) {
+        self.deflater = (!deflater.is_idle()).then_some(deflater);
     }
 
     /// Forgets what was said: nothing more will be sent.
     pub(in crate::proto) fn forget(&mut self) {
-        self.own = None;
+        self.deflater = None;
     }
-
-    /// How to compress outside of this, which works where each message is compressed by itself.
-    pub(in crate::proto) fn alone(&self) -> Option<How> {
-        (!self.how.takeover).then_some(self.how)
-    }
-}
-
-/// Compresses by way of a buffer of the pool.
-fn compress(compressor: &mut Compressor, data: &[u8], last: bool, pool: &mut Pool) -> Bytes {
-    let mut buffer = pool.buffer();
-    compressor.compress(data, last, &mut buffer);
-    if buffer.capacity() > KEPT_BUFFER {
-        return buffer.into();
-    }
-    let compressed = Bytes::copy_from_slice(&buffer);
-    pool.take_back_buffer(buffer);
-    compressed
 }

@@ -5,32 +5,59 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{compressor::Shape, deflation::How, pool::Pool};
+use super::{
+    compressor::{End, Shape},
+    deflater::Work,
+    pool::Pool,
+};
 use crate::proto::prepared::EncodedFrame;
 
-/// What comes of compressing one message, for those who compress alike: a connection's parameters, and its settings.
+/// What comes of compressing one message, for those who compress alike.
 #[derive(Default)]
 pub(in crate::proto) struct Encodings {
-    known: Mutex<Vec<(Shape, Option<EncodedFrame>)>>,
+    known: Mutex<Vec<(Shape, Encoding)>>,
+}
+
+enum Encoding {
+    /// It is being compressed: whoever needs it next continues.
+    Begun(Work),
+    /// `None`: it would not be shorter.
+    Done(Option<EncodedFrame>),
 }
 
 impl Encodings {
-    /// The message compressed and then `encode`d, which is done once; `None` where it would not be shorter.
-    pub(in crate::proto) fn get(
+    /// Compresses about `stride` bytes of the message, unless that is done; once it is, returns what `encode` makes of the
+    /// result, or `None` where it would not be shorter.
+    ///
+    /// Connections that need the same share the work: each continues where the last one stopped.
+    pub(in crate::proto) fn advance(
         &self,
-        how: &How,
+        shape: Shape,
         payload: &[u8],
+        stride: &mut usize,
         pool: &mut Pool,
         encode: impl FnOnce(&[u8]) -> EncodedFrame,
-    ) -> Option<EncodedFrame> {
-        // Held while it compresses, so that others who want the same wait for it. A panic in between leaves nothing.
+    ) -> Option<Option<EncodedFrame>> {
+        // Held for one stride, so that others who want the same wait for it and do not start over.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, encoded)) = known.iter().find(|(shape, _)| *shape == how.shape()) {
-            return encoded.clone();
+        let at = known.iter().position(|(other, _)| *other == shape).unwrap_or_else(|| {
+            let work = Work::new(pool.compressor(shape, Some(payload.len())), pool);
+            known.push((shape, Encoding::Begun(work)));
+            known.len() - 1
+        });
+        let encoding = &mut known[at].1;
+        let work = match encoding {
+            Encoding::Done(frame) => return Some(frame.clone()),
+            Encoding::Begun(work) => work,
+        };
+        if !work.advance(payload, End::Message, stride) && work.out().len() < payload.len() {
+            return None;
         }
-        let encoded = how.alone(payload, pool).map(|compressed| encode(&compressed));
-        known.push((how.shape(), encoded.clone()));
-        encoded
+        let frame = (work.out().len() < payload.len()).then(|| encode(work.out()));
+        if let Encoding::Begun(work) = std::mem::replace(encoding, Encoding::Done(frame.clone())) {
+            work.end(pool);
+        }
+        Some(frame)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Inflating what is received: small messages at once when they are whole, large ones as they arrive.
+//! Inflating what is received: most messages once they are whole, large ones as they arrive.
 
 use std::fmt;
 
@@ -16,16 +16,25 @@ use crate::{
     },
 };
 
-/// Compressed payload data is gathered up to this length before it is inflated: a message that has come in part holds
-/// that much, and only one that is longer a decompressor, which is larger.
-const GATHERED: usize = 16 << 10;
+/// An incomplete message holds at most this many times what has been received of it.
+const RATIO: usize = 16;
 
-/// How much is gathered of a message that is to be no longer than `limit`.
-fn gathered(limit: usize) -> usize {
-    most_compressed(limit).min(GATHERED)
+/// What inflating takes beside the message: a decompressor, which is about 48 KB, and its boxes.
+const BESIDE: usize = 64 << 10;
+
+/// The least that is gathered before a message is inflated, and how much is gathered at a time from then on: less than a
+/// decompressor takes.
+const LEAST_GATHERED: usize = 16 << 10;
+
+/// How much compressed payload data is gathered before inflating starts, for a message of at most `limit` bytes.
+///
+/// The result of inflating is limited, but not by what the peer sends for it: DEFLATE data grows up to 1,032 times. What is
+/// gathered first is at least a sixteenth of all that inflating can take. A short message is gathered whole.
+fn gathered_first(limit: usize) -> usize {
+    most_compressed(limit).min((limit.saturating_add(BESIDE) / RATIO).max(LEAST_GATHERED))
 }
 
-/// How long a message of this length gets at most when it is compressed: what does not shrink grows, with the poorest of
+/// Returns the maximum compressed length of a message of this length: what does not shrink grows, with the poorest of
 /// encoders by an eighth.
 pub(in crate::proto) fn most_compressed(len: usize) -> usize {
     len.saturating_add(len / 8 + 64)
@@ -52,6 +61,8 @@ pub(in crate::proto) struct Compressed {
     gathered: Vec<u8>,
     /// How much of it is inflated.
     inflated: usize,
+    /// Whether inflating has started: from then on little is gathered at a time.
+    started: bool,
     /// Of a message that is too long to be gathered, without context takeover.
     decompressor: Option<Box<Decompressor>>,
     /// Whether there may be more to come out of what is inflated already.
@@ -171,9 +182,11 @@ impl Inflation {
 }
 
 impl Compressed {
-    /// How much more may be gathered, of a message that is to be no longer than `limit`.
-    pub(in crate::proto) fn gatherable(&self, limit: usize) -> usize {
-        gathered(limit).saturating_sub(self.gathered.len())
+    /// Returns how much more may be gathered before it has to be inflated, for a message of at most `limit` bytes.
+    ///
+    /// This depends on what has been received alone, not on how it was cut into reads.
+    pub(in crate::proto) fn gatherable(&self, limit: usize, in_parts: bool) -> usize {
+        self.gathers(limit, in_parts).saturating_sub(self.gathered.len())
     }
 
     /// Takes over a part of the payload data, of what is [gatherable](Self::gatherable).
@@ -189,11 +202,26 @@ impl Compressed {
         self.ended = true;
     }
 
-    /// Whether it is time to inflate: all of it has come, or so much that it is not kept compressed; or, `in_parts`,
-    /// anything.
+    /// Whether all of it has come.
+    pub(in crate::proto) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether it is time to inflate: all of it has come, or as much as is gathered; or, `in_parts`, anything.
     pub(in crate::proto) fn is_waiting(&self, limit: usize, in_parts: bool) -> bool {
-        let least = if in_parts { 1 } else { gathered(limit) };
+        let least = if in_parts { 1 } else { self.gathers(limit, in_parts) };
         self.ended || self.held_back || self.inflated > 0 || self.gathered.len() >= least
+    }
+
+    /// How much is gathered at most. In parts, nothing that comes out is kept, so nothing has to be gathered for it.
+    fn gathers(&self, limit: usize, in_parts: bool) -> usize {
+        if in_parts {
+            LEAST_GATHERED
+        } else if self.started {
+            most_compressed(limit).min(LEAST_GATHERED)
+        } else {
+            gathered_first(limit)
+        }
     }
 
     /// Whether nothing can come out before more comes in.
@@ -208,6 +236,7 @@ impl Compressed {
         out: &mut [u8],
     ) -> Result<(usize, bool), ProtocolError> {
         let progress = decompressor.inflate(&self.gathered[self.inflated..], out)?;
+        self.started = true;
         self.inflated += progress.consumed;
         let left = progress.produced < out.len();
         self.held_back = !left;

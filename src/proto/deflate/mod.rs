@@ -5,14 +5,18 @@
 
 mod compressor;
 mod decompressor;
+mod deflater;
 mod deflation;
 mod encodings;
 mod inflation;
 mod params;
 mod pool;
 mod settings;
+mod waiting;
 
-pub(super) use deflation::{Deflation, How};
+pub(super) use compressor::Shape;
+pub(crate) use deflater::Deflater;
+pub(super) use deflation::Deflation;
 pub(super) use encodings::Encodings;
 pub(super) use inflation::{Compressed, Inflation, most_compressed};
 pub use params::DeflateParams;
@@ -22,6 +26,7 @@ pub(crate) use params::{
 };
 pub(super) use pool::Pool;
 pub use settings::Deflate;
+pub(super) use waiting::Waiting;
 
 /// The end of an empty stored block, which is not sent: its length, 0, and the complement of that.
 ///

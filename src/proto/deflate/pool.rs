@@ -110,14 +110,14 @@ fn shape_for(most: Shape, len: Option<usize>) -> Shape {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::compressor::End, *};
 
     const FULL: Shape = Shape { level: 6, memory_level: 8, window_bits: 15 };
 
     fn compress(pool: &mut Pool, most: Shape, message: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut compressor = pool.compressor(most, Some(message.len()));
-        compressor.compress(message, true, &mut out);
+        compressor.compress(message, End::Message, &mut out);
         pool.take_back_compressor(compressor);
         out
     }
@@ -136,7 +136,7 @@ mod tests {
             for level in [1, 6, 9] {
                 let most = Shape { level, ..FULL };
                 let mut whole = Vec::new();
-                Compressor::new(most).compress(&json(len), true, &mut whole);
+                Compressor::new(most).compress(&json(len), End::Message, &mut whole);
                 assert_eq!(compress(&mut pool, most, &json(len)), whole, "{len} bytes at level {level}");
             }
         }
@@ -167,10 +167,10 @@ mod tests {
     fn a_compressor_may_come_back_in_the_middle_of_a_message() {
         let mut pool = Pool::default();
         let mut compressor = pool.compressor(FULL, None);
-        compressor.compress(b"Hello", false, &mut Vec::new());
+        compressor.compress(b"Hello", End::Part, &mut Vec::new());
         pool.take_back_compressor(compressor);
         let mut out = Vec::new();
-        pool.compressor(FULL, None).compress(b"Hello", true, &mut out);
+        pool.compressor(FULL, None).compress(b"Hello", End::Message, &mut out);
         assert_eq!(out, b"\xF2\x48\xCD\xC9\xC9\x07\x00");
     }
 

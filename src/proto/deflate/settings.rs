@@ -19,8 +19,13 @@ use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 ///
 /// # Memory
 /// Without context takeover each message is compressed by itself, by what a thread keeps for all its connections, so a
-/// connection that waits holds neither a compressor nor a window. A message that has come in part is kept compressed up to
-/// 16 KiB; only beyond that it holds a decompressor of its own.
+/// connection that waits holds neither a compressor nor a window.
+///
+/// A message that is received grows up to 1,032 times when it is inflated: 65 KB become 64 MiB. So it is kept compressed until
+/// it is complete, or until a sixteenth of [`max_message_size`](crate::Config::max_message_size) has been received. An
+/// incomplete message, with its decompressor, therefore takes at most 16 times what the peer has sent of it. A complete one
+/// takes up to `max_message_size`, whatever it was sent in: set that to what the program expects, and to less than the memory
+/// of the machine divided by the number of connections.
 ///
 /// With [`context_takeover`](Self::context_takeover) a message may refer to those before it: small messages that are alike
 /// shrink far more. In exchange each connection holds, from the first compressed message in that direction to its end, a
@@ -34,9 +39,12 @@ use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 /// | 8 | 251 | 253 | 257 | 265 | 282 | 314 | 380 |
 /// | 9 | 366 | 368 | 372 | 380 | 396 | 429 | 495 |
 ///
-/// # What not to compress
-/// Where a secret and what an attacker chose are compressed together, the length of the outcome tells about the secret.
-/// Such messages are better sent uncompressed.
+/// # Security
+/// Where a secret and data that an attacker chose are compressed together, the length of the result tells about the secret:
+/// whoever observes the encrypted connection guesses it byte by byte. CRIME and BREACH are such attacks, on TLS and HTTP. With
+/// context takeover they reach from one message to others; without it, only what is in the same message. Send messages that
+/// contain tokens, passwords or the like with [`Outgoing::compress(false)`](crate::Outgoing::compress), or do not enable
+/// compression.
 ///
 /// ```
 /// use fullduplex::{Config, Deflate};

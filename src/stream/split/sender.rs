@@ -333,16 +333,11 @@ impl Sender {
 
     /// Queues a message, and gives up to where a flush of it has to get; where nothing can be sent any more, it stays whole.
     pub(super) fn queue(&self, outgoing: &mut Outgoing, room: SemaphorePermit<'_>) -> Result<u64, SendError> {
-        let compressed = self.shared.compress(outgoing);
         let target = self.shared.with_open(room.num_permits(), |send, key, lent| {
             // The room is given back by whoever writes the message.
             room.forget();
             if send.is_message_open() {
                 return Err(SendError::MessageOpen);
-            }
-            // From here on it is queued. What shares its payload data goes first, so that a client can mask it in place.
-            if let Some(compressed) = compressed {
-                *outgoing = compressed;
             }
             send.send_from(outgoing, key, lent)
         })?;

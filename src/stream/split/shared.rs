@@ -1,7 +1,9 @@
 //! What the halves of a split connection share.
 
 use std::{
-    fmt, io, mem,
+    fmt,
+    future::Future,
+    io, mem,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -12,6 +14,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     sync::{Notify, Semaphore},
+    task::yield_now,
 };
 
 use super::{
@@ -19,14 +22,14 @@ use super::{
     sync::{Flag, Guard, Mutex},
 };
 use crate::{
-    Error, Outgoing, Role,
+    Error, Role,
     error::Timeout,
-    proto::{Batch, Closing, Compressing, Lent, MaskKey, PayloadMut, ReceivePath, SendError, SendPath},
+    proto::{Batch, Closing, Lent, MaskKey, PayloadMut, ReceivePath, SendError, SendPath},
     stream::{
         line::{Line, Outlook, Own, Verdict, with_path},
         pool::{self, Scratch},
         timers::{Pings, Timeouts},
-        transport::{Source, Transport},
+        transport::{Path, Source, Transport, poll_compress, poll_unit},
         watchdog::Watchdog,
     },
 };
@@ -41,8 +44,6 @@ pub(super) struct Shared<T: ?Sized> {
     room: Semaphore,
     capacity: u32,
     role: Role,
-    /// There if messages are compressed by themselves: that is done outside of the lock.
-    compressing: Option<Compressing>,
     /// Somebody wants to write, and may have found the transport taken.
     wanted: Flag,
     timeouts: Timeouts,
@@ -177,6 +178,12 @@ impl State {
         }
     }
 
+    /// Notes that something was moved to the batch.
+    fn note_staged(&mut self, batch: Option<&Batch>) {
+        self.staged_through = self.fed - self.send.queued_in_order() as u64;
+        self.staged = batch.map_or(0, Buf::remaining);
+    }
+
     /// How many bytes of room are free again: those of what has been written. Whoever sends a message in parts keeps all
     /// of it to the end.
     fn release(&mut self) -> usize {
@@ -190,23 +197,62 @@ impl State {
     }
 }
 
-/// The queue as a transport finds it, which locks it for each look.
-struct Locked<'a>(&'a Mutex<State>);
+/// How many strides are compressed while the transport is locked, so that the receiver does not wait for long to read.
+const STRIDES: u8 = 16;
+
+/// The queue as a transport finds it, which locks it for each look. Messages are compressed while it is not locked.
+struct Locked<'a> {
+    state: &'a Mutex<State>,
+    /// How many strides may still be compressed.
+    strides: u8,
+    /// Whether there are more to compress.
+    exhausted: bool,
+}
+
+impl<'a> Locked<'a> {
+    fn new(state: &'a Mutex<State>) -> Self {
+        Self { state, strides: STRIDES, exhausted: false }
+    }
+}
 
 impl Source for Locked<'_> {
-    fn stage(&mut self, batch: &mut Option<Box<Batch>>) -> bool {
-        let mut state = self.0.lock();
-        let state = &mut *state;
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state.lock();
         // What was staged before is all taken and flushed.
         state.flushed = state.staged_through;
-        let staged = Source::stage(&mut state.send, batch);
-        state.staged_through = state.fed - state.send.queued_in_order() as u64;
-        state.staged = batch.as_ref().map_or(0, |batch| batch.remaining());
+        if state.send.has_uncompressed() {
+            drop(state);
+            return poll_compress(self, batch.get_or_insert_with(pool::batch), cx);
+        }
+        let staged = state.send.poll_stage(batch, cx);
+        state.note_staged(batch.as_deref());
         staged
     }
 
     fn clear(&mut self) -> bool {
-        Source::clear(&mut self.0.lock().send)
+        Source::clear(&mut self.state.lock().send)
+    }
+}
+
+impl Path for Locked<'_> {
+    fn with<T>(
+        &mut self,
+        batch: &mut Batch,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+    ) -> T {
+        let mut state = self.state.lock();
+        let result = state.send.with(batch, call);
+        state.note_staged(Some(batch));
+        result
+    }
+
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(left) = self.strides.checked_sub(1) else {
+            self.exhausted = true;
+            return Poll::Pending;
+        };
+        self.strides = left;
+        poll_unit(cx)
     }
 }
 
@@ -224,7 +270,7 @@ impl<S> Shared<Slot<S>> {
         let (staged, stuck) = (transport.staged(), transport.is_stuck());
         // One more than what waits, where the stream holds something back or something is lost: so a flush is not done.
         let fed = waiting as u64 + u64::from(stuck || transport.has_lost());
-        let (role, compressing) = (send.role(), send.compressing());
+        let role = send.role();
         let state = State {
             staged_through: transport.staged() as u64,
             flushed: 0,
@@ -246,7 +292,6 @@ impl<S> Shared<Slot<S>> {
             room,
             capacity,
             role,
-            compressing,
             wanted: Flag::default(),
             timeouts,
             runtime: Handle::try_current().ok(),
@@ -294,13 +339,6 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn need(&self, payload_len: usize) -> u32 {
         let frame = SendPath::frame_len(payload_len, self.role);
         u32::try_from(frame).map_or(self.capacity, |frame| frame.min(self.capacity))
-    }
-
-    /// The message as it goes out, where it can be compressed before it is queued.
-    #[inline]
-    pub(super) fn compress(&self, outgoing: &Outgoing) -> Option<Outgoing> {
-        let compressing = self.compressing?;
-        Some(pool::with_lent(|lent| compressing.compress(outgoing.clone(), lent)))
     }
 
     pub(super) fn room(&self) -> &Semaphore {
@@ -390,13 +428,19 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Writes what is queued. Where that fails, the error goes to who hears of it first.
     fn transmit(&self, transport: Guard<'_, T>) -> Poll<()> {
-        self.with_transport(transport, |transport, cx| {
-            transport.poll_transmit(&mut Locked(&self.state), cx).map(|result| {
+        let mut queue = Locked::new(&self.state);
+        let transmitted = self.with_transport(transport, |transport, cx| {
+            transport.poll_transmit(&mut queue, cx).map(|result| {
                 if let Err(error) = result {
                     self.state.lock().verdict.keep(Error::Transport(error));
                 }
             })
-        })
+        });
+        if queue.exhausted {
+            // Whoever waits is woken to continue, once others had their turn, at the transport too.
+            let _pending = pin!(yield_now()).poll(&mut Context::from_waker(&self.waker));
+        }
+        transmitted
     }
 
     /// Uses the transport and keeps the books; once it is released, wakes those for whom something has changed.
@@ -476,7 +520,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
             // What the program does itself is no error that the receiver has to report.
             state.verdict.settle();
             drop(state);
-            Locked(&self.state).clear();
+            Locked::new(&self.state).clear();
             transport.abort()
         });
         // Dropped once no lock is held, for that may run code of any kind.
@@ -512,7 +556,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         if stuck {
             self.with_transport(self.transport.lock(), |transport, _| {
                 self.state.lock().verdict.keep(Error::Timeout(timeout));
-                transport.end_write(&mut Locked(&self.state));
+                transport.end_write(&mut Locked::new(&self.state));
             });
         }
     }
@@ -621,7 +665,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
 
     fn end_write(&mut self) {
         let shared = &self.shared;
-        self.with_transport(|transport, _| transport.end_write(&mut Locked(&shared.state)));
+        self.with_transport(|transport, _| transport.end_write(&mut Locked::new(&shared.state)));
     }
 
     fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
@@ -642,7 +686,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shared = &self.shared;
-        self.with_transport(|transport, cx| transport.poll_shutdown(&mut Locked(&shared.state), cx))
+        self.with_transport(|transport, cx| transport.poll_shutdown(&mut Locked::new(&shared.state), cx))
             .unwrap_or(Poll::Ready(Ok(())))
     }
 

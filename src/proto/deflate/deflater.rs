@@ -1,0 +1,440 @@
+//! Compressing what waits, stride by stride.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{
+    compressor::{Compressor, End},
+    deflation::Terms,
+    pool::{KEPT_BUFFER, Pool},
+    waiting::{Form, Item, Run, frame_len},
+};
+use crate::proto::{
+    batch::Batch,
+    header::Header,
+    lent::Lent,
+    mask::MaskKey,
+    message::Content,
+    opcode::Opcode,
+    prepared::PreparedMessage,
+    queue::{COPIED, Frames, push_content},
+};
+
+/// What compressing a message counts for at least: the tables of a compressor are cleared for each.
+const LEAST_STRIDE: usize = 256;
+
+/// The compressing part of the way out: it compresses what it is given and stages it, in strides.
+///
+/// It is handed out by [`SendPath::begin_stage`](crate::proto::SendPath::begin_stage), so that it can work while others use the
+/// `SendPath`, and returned by [`end_stage`](crate::proto::SendPath::end_stage).
+pub(crate) struct Deflater {
+    terms: Terms,
+    /// With context takeover, from the first compressed message on; without, while a message is sent in parts.
+    own: Option<Box<Compressor>>,
+    /// What was given to it and is not staged.
+    current: Option<Current>,
+}
+
+enum Current {
+    Run(Run),
+    Frame(Frame),
+    Prepared(PreparedMessage, Option<MaskKey>),
+}
+
+/// A frame whose payload data takes several strides, perhaps.
+struct Frame {
+    form: Form,
+    header: Header,
+    payload: Bytes,
+    /// There once it is begun.
+    work: Option<Work>,
+}
+
+/// Payload data that is being compressed.
+pub(super) struct Work {
+    compressor: Box<Compressor>,
+    /// How much of it is compressed.
+    taken: usize,
+    out: Vec<u8>,
+}
+
+impl Work {
+    pub(super) fn new(compressor: Box<Compressor>, pool: &mut Pool) -> Self {
+        Self { compressor, taken: 0, out: pool.buffer() }
+    }
+
+    /// Compresses up to `stride` bytes more of the payload data; returns whether that was all of it.
+    pub(super) fn advance(&mut self, payload: &[u8], end: End, stride: &mut usize) -> bool {
+        let rest = &payload[self.taken..];
+        let (now, end) = if rest.len() > *stride { (&rest[..*stride], End::Open) } else { (rest, end) };
+        self.compressor.compress(now, end, &mut self.out);
+        self.taken += now.len();
+        *stride = stride.saturating_sub(now.len().max(LEAST_STRIDE));
+        end != End::Open
+    }
+
+    /// What has come out.
+    pub(super) fn out(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Gives all back to the pool.
+    pub(super) fn end(self, pool: &mut Pool) {
+        pool.take_back_compressor(self.compressor);
+        pool.take_back_buffer(self.out);
+    }
+}
+
+impl Deflater {
+    pub(super) fn new(terms: Terms) -> Self {
+        Self { terms, own: None, current: None }
+    }
+
+    /// Takes the next item, unless it still has one; returns how long its frame is, uncompressed.
+    pub(super) fn load(&mut self, next: impl FnOnce() -> Option<Item>) -> Option<usize> {
+        let current = self.current.take().or_else(|| {
+            next().map(|item| match item {
+                Item::Run(run) => Current::Run(run),
+                Item::Frame(form, header, payload) => {
+                    Current::Frame(Frame { form, header, payload, work: None })
+                }
+                Item::Prepared(prepared, mask) => Current::Prepared(prepared, mask),
+            })
+        });
+        self.current = current;
+        self.current.as_ref().map(|current| match current {
+            Current::Run(run) => run.len(),
+            Current::Frame(frame) => frame.payload.len(),
+            Current::Prepared(prepared, _) => prepared.len(),
+        })
+    }
+
+    /// Whether nothing is lost with it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.own.is_none() && self.current.is_none()
+    }
+
+    /// Compresses about `stride` bytes of what it was given, which it notes there, and appends the frames that this completes
+    /// to the batch. Returns how long those are uncompressed.
+    pub(crate) fn compress(&mut self, batch: &mut Batch, stride: &mut usize, lent: &mut Lent) -> usize {
+        let pool = lent.deflate();
+        match self.current.take() {
+            None => 0,
+            Some(Current::Run(run)) => self.compress_run(run, batch, stride, pool),
+            Some(Current::Frame(frame)) => self.compress_frame(frame, batch, stride, pool),
+            Some(Current::Prepared(prepared, mask)) => {
+                self.compress_prepared(prepared, mask, batch, stride, pool)
+            }
+        }
+    }
+
+    fn compress_run(
+        &mut self,
+        mut run: Run,
+        batch: &mut Batch,
+        stride: &mut usize,
+        pool: &mut Pool,
+    ) -> usize {
+        let mut staged = 0;
+        while *stride > 0
+            && let Some((form, header, payload)) = run.next()
+        {
+            staged += frame_len(&header);
+            if form == Form::Plain {
+                batch.behind().push_copied(&header, payload);
+                continue;
+            }
+            // It is short: it takes no more than one stride.
+            let (mut work, mut whole) = (self.begin(form, payload.len(), pool), usize::MAX);
+            work.advance(payload, end(form, &header), &mut whole);
+            *stride = stride.saturating_sub(payload.len().max(LEAST_STRIDE));
+            if self.is_in_vain(form, &work, payload) {
+                work.end(pool);
+                batch.behind().push_copied(&header, payload);
+            } else {
+                self.push(form, header, work, batch, pool);
+            }
+        }
+        if !run.is_empty() {
+            self.current = Some(Current::Run(run));
+        }
+        staged
+    }
+
+    fn compress_frame(
+        &mut self,
+        frame: Frame,
+        batch: &mut Batch,
+        stride: &mut usize,
+        pool: &mut Pool,
+    ) -> usize {
+        let Frame { form, header, payload, work } = frame;
+        if form == Form::Plain {
+            batch.behind().push(header, payload);
+            return frame_len(&header);
+        }
+        let mut work = work.unwrap_or_else(|| self.begin(form, payload.len(), pool));
+        let done = work.advance(&payload, end(form, &header), stride);
+        if self.is_in_vain(form, &work, &payload) {
+            work.end(pool);
+            batch.behind().push(header, payload);
+        } else if done {
+            self.push(form, header, work, batch, pool);
+        } else {
+            self.current = Some(Current::Frame(Frame { form, header, payload, work: Some(work) }));
+            return 0;
+        }
+        frame_len(&header)
+    }
+
+    fn compress_prepared(
+        &mut self,
+        prepared: PreparedMessage,
+        mask: Option<MaskKey>,
+        batch: &mut Batch,
+        stride: &mut usize,
+        pool: &mut Pool,
+    ) -> usize {
+        let Some(encoded) = prepared.compressed(self.terms.shape(), stride, pool) else {
+            self.current = Some(Current::Prepared(prepared, mask));
+            return 0;
+        };
+        let len = Header::encoded_len(prepared.len(), mask.is_some()) + prepared.len();
+        // It is compressed by itself, which a receiver that remembers more can inflate too. From then on the receiver
+        // remembers what our compressor does not know of: so that begins anew.
+        if encoded.is_compressed()
+            && let Some(compressor) = &mut self.own
+        {
+            compressor.reset();
+        }
+        push_content(Content::Prepared(encoded), mask, &mut batch.behind());
+        len
+    }
+
+    /// Starts compressing payload data of this length.
+    fn begin(&mut self, form: Form, len: usize, pool: &mut Pool) -> Work {
+        let most = self.terms.shape();
+        let compressor = match (self.own.take(), self.terms.takeover()) {
+            (Some(own), _) => own,
+            (None, true) => Box::new(Compressor::new(most)),
+            (None, false) => pool.compressor(most, (form == Form::Message).then_some(len)),
+        };
+        Work::new(compressor, pool)
+    }
+
+    /// Whether the message is better sent as it is: it would not be shorter, and no other refers to it.
+    fn is_in_vain(&self, form: Form, work: &Work, payload: &[u8]) -> bool {
+        form == Form::Message && !self.terms.takeover() && work.out().len() >= payload.len()
+    }
+
+    /// Stages what is compressed.
+    fn push(&mut self, form: Form, header: Header, work: Work, batch: &mut Batch, pool: &mut Pool) {
+        let Work { compressor, out, .. } = work;
+        if self.terms.takeover() || (form == Form::Part && !header.fin) {
+            self.own = Some(compressor);
+        } else {
+            pool.take_back_compressor(compressor);
+        }
+        // RFC 7692 section 6: RSV1 stands on the first frame.
+        let rsv1 = header.opcode != Opcode::Continuation;
+        let header = Header { rsv1, payload_len: out.len() as u64, ..header };
+        if out.len() > COPIED {
+            batch.behind().push(header, into_bytes(out, pool));
+        } else {
+            batch.behind().push_copied(&header, &out);
+            pool.take_back_buffer(out);
+        }
+    }
+}
+
+/// What follows the payload data of this frame.
+fn end(form: Form, header: &Header) -> End {
+    if form == Form::Part && !header.fin { End::Part } else { End::Message }
+}
+
+/// The contents of a buffer that the pool may want back.
+fn into_bytes(out: Vec<u8>, pool: &mut Pool) -> Bytes {
+    if out.capacity() > KEPT_BUFFER {
+        return out.into();
+    }
+    let bytes = Bytes::copy_from_slice(&out);
+    pool.take_back_buffer(out);
+    bytes
+}
+
+/// Payload data is nobody's business but the application's: nothing of it is shown.
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflater").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Buf;
+
+    use super::super::decompressor::Decompressor;
+    use super::*;
+    use crate::{
+        Config, Deflate, MessageKind, Outgoing, PreparedMessage,
+        Role::{self, Client, Server},
+        proto::SendPath,
+    };
+
+    /// Some words, `len` bytes of them.
+    fn words(len: usize) -> Vec<u8> {
+        let words = (0_u32..).map(|n| format!("{} and ", n.wrapping_mul(2_654_435_769) % 10_000));
+        words.flat_map(String::into_bytes).take(len).collect()
+    }
+
+    /// An end that compresses, and what it has written: opcodes, and the payload data inflated.
+    struct Sending {
+        path: SendPath,
+        batch: Batch,
+        lent: Lent,
+        takeover: bool,
+        decompressor: Decompressor,
+    }
+
+    impl Sending {
+        fn each() -> impl Iterator<Item = Self> {
+            [(Server, false), (Server, true), (Client, false), (Client, true)]
+                .into_iter()
+                .map(|(role, takeover)| Self::new(role, takeover))
+        }
+
+        fn new(role: Role, takeover: bool) -> Self {
+            let settings = Deflate::new().context_takeover(takeover);
+            let path = SendPath::new(role, &Config::new()).with_deflate(settings, settings.into());
+            let decompressor = Decompressor::new();
+            Self { path, batch: Batch::new(), lent: Lent::new(), takeover, decompressor }
+        }
+
+        fn send(&mut self, message: impl Into<Outgoing>) {
+            self.path.send(message.into(), MaskKey::from([1, 2, 3, 4]), &mut self.lent).expect("open");
+        }
+
+        /// Calls `stage` once, and writes the batch.
+        fn staged(&mut self) -> Vec<(Opcode, Vec<u8>)> {
+            self.path.stage(&mut self.batch, &mut self.lent);
+            let mut wire = self.batch.copy_to_bytes(self.batch.remaining()).to_vec();
+            let (mut rest, mut frames) = (&mut wire[..], Vec::new());
+            while let Some((header, at)) = Header::parse(rest).expect("valid") {
+                let (frame, next) = rest[at..].split_at_mut(header.payload_len as usize);
+                if let Some(key) = header.mask {
+                    key.apply(frame);
+                }
+                let payload = if header.rsv1 { self.inflate(frame) } else { frame.to_vec() };
+                frames.push((header.opcode, payload));
+                rest = next;
+            }
+            frames
+        }
+
+        fn inflate(&mut self, payload: &[u8]) -> Vec<u8> {
+            if !self.takeover {
+                self.decompressor.reset();
+            }
+            self.decompressor.message(payload).expect("valid")
+        }
+    }
+
+    #[test]
+    fn a_large_message_takes_many_calls_and_pings_pass_between_them() {
+        for prepared in [false, true] {
+            for mut end in Sending::each() {
+                let message = words(1 << 20);
+                end.send(words(1000));
+                if prepared {
+                    end.send(PreparedMessage::new(message.clone()));
+                } else {
+                    end.send(message.clone());
+                }
+                end.send(Outgoing::from("plain").compress(false));
+                end.send(words(3000));
+                let queued = end.path.queued();
+                assert!(queued > (1 << 20) + 4000, "uncompressed");
+                assert_eq!(end.staged(), [(Opcode::Binary, words(1000))]);
+                assert!(end.path.queued() > (1 << 20) + 3000, "{}", end.path.queued());
+                for _ in 0..15 {
+                    assert!(end.path.has_uncompressed());
+                    end.path.ping(b"?", MaskKey::default(), &mut end.lent).expect("open");
+                    assert_eq!(end.staged(), [(Opcode::Ping, b"?".to_vec())]);
+                    assert_eq!(end.staged(), [], "nothing of it is complete");
+                }
+                end.path.close(None, MaskKey::default(), &mut end.lent).expect("open");
+                let mut frames = Vec::new();
+                while end.path.queued() > 0 {
+                    frames.extend(end.staged());
+                }
+                let expected = [
+                    (Opcode::Binary, message),
+                    (Opcode::Text, b"plain".to_vec()),
+                    (Opcode::Binary, words(3000)),
+                    (Opcode::Close, Vec::new()),
+                ];
+                assert!(frames == expected, "{prepared}");
+                assert!(!end.path.has_uncompressed());
+            }
+        }
+    }
+
+    #[test]
+    fn many_short_messages_are_staged_at_once_in_their_order() {
+        for mut end in Sending::each() {
+            for nth in 0..300 {
+                end.send(Outgoing::from(words(nth)).compress(nth % 3 > 0));
+            }
+            let (mut frames, mut calls) = (Vec::new(), 0);
+            while end.path.queued() > 0 {
+                frames.extend(end.staged());
+                calls += 1;
+            }
+            assert!(frames == (0..300).map(|nth| (Opcode::Binary, words(nth))).collect::<Vec<_>>());
+            assert!(calls <= 3, "{calls}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_not_staged_is_not_referred_to() {
+        let mut end = Sending::new(Server, true);
+        end.send(words(500));
+        end.path.begin_message(MessageKind::Binary).expect("open");
+        end.path.send_part(Bytes::new(), false, MaskKey::default(), &mut end.lent).expect("open");
+        end.path.abandon_message(MaskKey::default(), &mut end.lent);
+        end.send(words(600));
+        assert_eq!(end.staged(), [(Opcode::Binary, words(500)), (Opcode::Binary, words(600))]);
+    }
+
+    #[test]
+    fn a_prepared_message_that_several_compress_is_compressed_once_in_turns() {
+        let prepared = PreparedMessage::new(words(200 << 10));
+        let mut ends: Vec<_> = (0..4).map(|_| Sending::new(Server, false)).collect();
+        ends.iter_mut().for_each(|end| end.send(&prepared));
+        let mut calls = 0;
+        while ends.iter().any(|end| end.path.queued() > 0) {
+            for end in &mut ends {
+                calls += 1;
+                let frames = end.staged();
+                assert!(frames.is_empty() || frames == [(Opcode::Binary, words(200 << 10))]);
+            }
+        }
+        assert_eq!(calls, 8, "four strides, and then all of them have it");
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_given_up_and_goes_out_as_it_is() {
+        let random = std::iter::successors(Some(1_u64), |state| {
+            Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1))
+        });
+        let noise: Vec<u8> = random.map(|state| (state >> 40) as u8).take(300_000).collect();
+        let mut end = Sending::new(Client, false);
+        end.send(noise.clone());
+        let mut frames = Vec::new();
+        while end.path.queued() > 0 {
+            frames.extend(end.staged());
+        }
+        assert!(frames == [(Opcode::Binary, noise)]);
+    }
+}
