@@ -46,6 +46,7 @@ pub enum HeadError {
 
 /// Where a head ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeadEnd {
     /// How many bytes the head has, with the empty line that ends it.
     pub len: usize,

@@ -95,6 +95,7 @@ impl<'a> Extension<'a> {
 /// RFC 6455 section 9.1: whoever receives such a thing fails the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed list of extensions")]
+#[non_exhaustive]
 pub struct MalformedExtensions;
 
 /// Parses the value of one `Sec-WebSocket-Extensions` field, in one pass over its bytes.

@@ -21,7 +21,7 @@ pub enum ResponseError {
     #[error("the server answered {} instead of 101", .0.status())]
     Status(Box<Response<Bytes>>),
     /// What came is no head of an HTTP/1.1 response, or breaks a limit.
-    #[error("no response: {0}")]
+    #[error("no response")]
     Head(#[from] HeadError),
     /// One interim response (1xx) after another.
     #[error("too many interim responses")]

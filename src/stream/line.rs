@@ -405,11 +405,11 @@ pub(super) fn with_path<T>(
     }
 }
 
-/// A fresh masking key for a client, from the thread's CSPRNG (RFC 6455 section 5.3); a server has no use for one.
+/// A fresh masking key for a client; a server has no use for one.
 #[inline]
 fn mask_key(role: Role) -> MaskKey {
     match role {
-        Role::Client => MaskKey::from(rand::random::<[u8; 4]>()),
+        Role::Client => pool::mask_key(),
         Role::Server => MaskKey::default(),
     }
 }

@@ -19,10 +19,10 @@ mod writer;
 use bytes::Bytes;
 pub use event::Event;
 pub use parts::Parts;
-pub use reader::MessageReader;
+pub use reader::{MessageReader, ReceiveParts};
 pub use send::Permit;
 pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendError};
-pub use writer::MessageWriter;
+pub use writer::{MessageWriter, SendParts};
 
 use self::{
     connection::{Connection, Inbound},
