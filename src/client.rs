@@ -10,8 +10,8 @@ use crate::{
     dial::{ClientStream, dial},
     error::{Error, Timeout},
     handshake::{
-        BodyReader, Client, HeadError, InvalidHandshake, Negotiated, ResponseError, Target, TargetError,
-        response,
+        BodyReader, Client, HeadError, HeadScanner, InvalidHandshake, Negotiated, ResponseError, Target,
+        TargetError, response,
     },
     opening::{Deadline, HeadReader, write},
 };
@@ -139,7 +139,7 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     let mut nonce = [0; 16];
     rand::rng().fill_bytes(&mut nonce);
     let request = client.request(target, nonce)?;
-    let deadline = Deadline::after(client.config().handshake_timeout, Timeout::Handshake);
+    let deadline = Deadline::handshake(client.config());
     let mut reader = HeadReader::new();
     let exchange = async {
         write(&mut io, &request).await?;
@@ -162,7 +162,7 @@ async fn read_response<S: AsyncRead + Unpin>(
     reader: &mut HeadReader,
 ) -> Result<Response<()>, Error> {
     for _ in 0..=MAX_INTERIM {
-        let head = reader.read(io, client.config()).await?;
+        let head = reader.read(io, HeadScanner::response(client.config())).await?;
         let response = head.and_then(|(head, end)| response::parse_scanned(&head, end));
         let response = response.map_err(|error: HeadError| ResponseError::from(error))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS || !response.status().is_informational() {

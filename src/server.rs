@@ -8,10 +8,10 @@ use crate::{
     Config, Role, WebSocket,
     error::{Error, Timeout},
     handshake::{
-        InvalidHandshake, Negotiated, Rejection, Server, encode_rejection, encode_response, extend_response,
-        request, respond,
+        Content, HeadScanner, InvalidHandshake, Negotiated, Rejection, Server, check_final, encode_response,
+        extend_response, request, respond,
     },
-    opening::{Deadline, HeadReader, write, write_last},
+    opening::{Deadline, HeadReader, encode_last, write, write_last},
 };
 
 /// Accepts a WebSocket connection, with the defaults: any origin, no subprotocol, and
@@ -100,7 +100,8 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(state) => Ok(Pending { io, state }),
         Err(rejection) => {
             // That the request was refused is the news, whether or not the client still listens.
-            let _ = write_last(&mut io, &rejection.clone().encode(), deadline).await;
+            let response = encode_last(rejection.clone().into_response(), rejection.content());
+            let _ = write_last(&mut io, &response, deadline).await;
             Err(Error::Rejected(Box::new(rejection)))
         }
     }
@@ -111,7 +112,7 @@ async fn read_request<S: AsyncRead + Unpin>(
     io: &mut S,
 ) -> Result<Result<Box<State>, Rejection>, Error> {
     let mut reader = HeadReader::new();
-    let (head, end) = match reader.read(io, server.config()).await? {
+    let (head, end) = match reader.read(io, HeadScanner::request(server.config())).await? {
         Ok(head) => head,
         Err(error) => return Ok(Err(error.into())),
     };
@@ -238,8 +239,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     /// # }
     /// ```
     pub async fn reject<B: Into<Bytes>>(mut self, response: Response<B>) -> Result<(), Error> {
-        match encode_rejection(response.map(Into::into)) {
-            Ok(response) => {
+        match check_final(response.status()) {
+            Ok(()) => {
+                let response = encode_last(response.map(Into::into), Content::Sent);
                 let deadline = deadline(&self.state.config);
                 Box::pin(write_last(&mut self.io, &response, deadline)).await
             }
@@ -251,7 +253,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     async fn fail(mut self, error: InvalidHandshake) -> Error {
         let deadline = deadline(&self.state.config);
         // That the application erred is the news, whether or not the client still listens.
-        let _ = write_last(&mut self.io, &Rejection::server_error().encode(), deadline).await;
+        let response = encode_last(Rejection::server_error().into_response(), Content::Sent);
+        let _ = write_last(&mut self.io, &response, deadline).await;
         error.into()
     }
 }

@@ -355,6 +355,25 @@ async fn row_17_interim_responses_are_skipped_but_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn row_67_what_can_never_be_a_response_is_refused_at_the_line_that_shows_it() {
+    for (input, expected) in [
+        ("SSH-2.0-OpenSSH_9.6\r\n", HeadError::NotHttp),
+        ("220 mail.example.com ESMTP\r\n", HeadError::NotHttp),
+        ("\x15\x03\x01\0\x02\x02", HeadError::Tls),
+        ("\x16\x03\x03", HeadError::Tls),
+        ("HTTP/2.0 ", HeadError::Version),
+        ("HTTP/1.1 1O1", HeadError::Malformed("status")),
+        ("HTTP/1.1 200 OK\r\nServer\r", HeadError::Malformed("header name")),
+    ] {
+        // The peer sends nothing more, and keeps its side open.
+        let start = Instant::now();
+        let error = response_error(answered(&Client::default(), input, Then::Hangs).await);
+        assert!(matches!(error, ResponseError::Head(found) if found == expected), "{input}: {error:?}");
+        assert_eq!(start.elapsed(), Duration::ZERO, "{input}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn row_51_the_end_of_the_transport_inside_the_response_releases_it() {
     let response = switching("", "");
     for end in 0..response.len() {

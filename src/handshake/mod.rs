@@ -32,6 +32,8 @@ mod server;
 mod target;
 
 pub use client::Client;
+#[cfg(feature = "tokio")]
+pub(crate) use encode::{Content, check_final, encode_final};
 pub use encode::{encode_rejection, encode_response, extend_response};
 #[cfg(test)]
 pub(crate) use head::EXAMINED;

@@ -97,10 +97,18 @@ impl Rejection {
         self.reason
     }
 
-    /// The response that tells the client, as it goes over the wire where the connection ends with it.
+    /// Encodes the response that tells the client, for a connection that ends with it.
+    ///
+    /// It has no `Date`: there is no clock in here. To add one, use [`into_response`](Self::into_response) and
+    /// [`encode_rejection`](super::encode_rejection).
     pub fn encode(self) -> Vec<u8> {
-        let content = if self.to_head { Content::Omitted } else { Content::Sent };
+        let content = self.content();
         encode_final(self.into_response(), content)
+    }
+
+    /// Whether the request is a HEAD, as far as it was understood.
+    pub(crate) fn content(&self) -> Content {
+        if self.to_head { Content::Omitted } else { Content::Sent }
     }
 
     /// The response that tells the client: the reason is its body, unless the request is a HEAD.
@@ -128,8 +136,11 @@ impl Rejection {
 impl From<HeadError> for Rejection {
     fn from(error: HeadError) -> Self {
         let reason = match error {
+            HeadError::FirstLineTooLong { .. } => "the request line is too long",
             HeadError::TooLong { .. } => "the request header is too large",
             HeadError::TooManyFields { .. } => "the request header has too many fields",
+            HeadError::Tls => "the client speaks TLS, and this port does not",
+            HeadError::NotHttp => "the first line is no request line of HTTP/1.1",
             HeadError::BareLf => "a line ends in LF alone",
             HeadError::BareCr => "CR without LF",
             HeadError::ControlByte => "control byte in the request header",
@@ -139,6 +150,8 @@ impl From<HeadError> for Rejection {
             HeadError::Incomplete => "incomplete request header",
         };
         match error {
+            // RFC 9112 section 3.
+            HeadError::FirstLineTooLong { .. } => Self::new(StatusCode::URI_TOO_LONG, reason, Advice::None),
             HeadError::TooLong { .. } | HeadError::TooManyFields { .. } => {
                 let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 Self::new(status, reason, Advice::None)

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, Version, header, response::Parts};
 
 use super::{
-    head::{HeadEnd, HeadError, header_map, malformed, scan_whole},
+    head::{HeadEnd, HeadError, Kind, header_map, malformed, scan_whole},
     headers::{Single, has_token, single},
 };
 use crate::proto::Config;
@@ -83,7 +83,7 @@ impl fmt::Display for Fault {
 /// # Ok::<(), fullduplex::handshake::HeadError>(())
 /// ```
 pub fn parse_response(head: &[u8], config: &Config) -> Result<Response<()>, HeadError> {
-    let end = scan_whole(head, config)?;
+    let end = scan_whole(head, config, Kind::Response)?;
     parse_scanned(head, end)
 }
 
@@ -94,7 +94,6 @@ pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Response<()>, H
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
         Ok(_) => return Err(HeadError::Incomplete),
-        Err(httparse::Error::Version) => return Err(HeadError::Version),
         Err(error) => return Err(malformed(error)),
     }
     let mut response = Response::new(());
@@ -302,7 +301,7 @@ mod tests {
         assert_eq!(status(b"HTTP/2.0 200 OK\r\n\r\n"), Err(HeadError::Version));
         assert_eq!(status(b"HTTP/1.1 000 Zero\r\n\r\n"), Err(HeadError::Malformed("status")));
         assert_eq!(status(b"HTTP/1.1 20 OK\r\n\r\n"), Err(HeadError::Malformed("status")));
-        assert!(status(b"SSH-2.0-OpenSSH\r\n\r\n").is_err());
+        assert_eq!(status(b"SSH-2.0-OpenSSH\r\n\r\n"), Err(HeadError::NotHttp));
         assert_eq!(status(b"HTTP/1.1 200 OK\r\n\r\nbody"), Err(HeadError::Incomplete));
     }
 }
