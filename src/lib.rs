@@ -85,8 +85,16 @@ mod dial;
 mod error;
 pub mod handshake;
 #[cfg(feature = "tokio")]
+mod incoming;
+#[cfg(feature = "tokio")]
 mod opening;
+#[cfg(feature = "tokio")]
+mod pending;
 pub mod proto;
+#[cfg(feature = "tokio")]
+mod received;
+#[cfg(feature = "tokio")]
+mod replay;
 #[cfg(feature = "tokio")]
 mod server;
 #[cfg(feature = "tokio")]
@@ -104,7 +112,11 @@ pub use {
     client::connect,
     dial::ClientStream,
     error::{Error, Timeout},
-    server::{Pending, accept},
+    incoming::{HttpRequest, Incoming, Rejected, RejectedParts},
+    pending::Pending,
+    received::RequestParts,
+    replay::Replay,
+    server::accept,
     stream::{
         Event, MessageReader, MessageWriter, Parts, Permit, Receiver, SendPermit, Sender, SenderTurn,
         TrySendError, WebSocket,

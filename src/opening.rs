@@ -100,6 +100,11 @@ impl HeadReader {
         }
     }
 
+    /// Returns all that is in the buffer, and keeps the buffer with it.
+    pub(crate) fn into_received(self) -> Bytes {
+        self.buffer.freeze()
+    }
+
     /// What came behind the heads: bytes of the connection, which pin none of the buffer.
     pub(crate) fn into_unread(self) -> Bytes {
         Bytes::copy_from_slice(&self.buffer)

@@ -1,7 +1,7 @@
 //! Responses, as bytes.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{
     headers::is_credential,
@@ -60,6 +60,13 @@ pub(crate) enum Content {
     Sent,
     /// The response answers a HEAD.
     Omitted,
+}
+
+impl Content {
+    /// RFC 9110 section 9.3.2: the response to a HEAD has no content.
+    pub(crate) fn answering(method: &Method) -> Self {
+        if method == Method::HEAD { Self::Omitted } else { Self::Sent }
+    }
 }
 
 /// Encodes a response whose status is known to be final.

@@ -48,6 +48,13 @@ pub fn respond(request: &Parts, server: &Server) -> Result<(Response<()>, Negoti
     validate(&request.method, &request.uri, request.version, &request.headers, server)
 }
 
+/// Whether a request asks for a WebSocket connection at all, rightly or wrongly.
+#[cfg(feature = "tokio")]
+pub(crate) fn asks_for_websocket(request: &http::Request<()>) -> bool {
+    // RFC 9110 section 7.8: in a request of HTTP/1.0, Upgrade is ignored.
+    request.version() == Version::HTTP_11 && has_token(request.headers(), &header::UPGRADE, "websocket")
+}
+
 /// The same for a request that is not in parts.
 pub(crate) fn validate(
     method: &Method,
