@@ -2,6 +2,9 @@
 
 use std::io;
 
+use bytes::Bytes;
+use http::Response;
+
 use crate::handshake::{InvalidHandshake, Rejection, ResponseError};
 use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
 
@@ -83,6 +86,32 @@ impl Error {
             Self::Protocol(error) => error.close_frame().map(|frame| frame.code()),
             Self::Timeout(Timeout::Pong) => Some(CloseCode::INTERNAL_ERROR),
             Self::Timeout(Timeout::Idle) => Some(CloseCode::GOING_AWAY),
+            _ => None,
+        }
+    }
+
+    /// Returns the response of a server that refused to open a connection: its status, its header fields, and the first
+    /// 16 KiB of its body.
+    ///
+    /// `None` for any other error, a 101 that breaks the rules of the opening handshake included. `Debug` of the response
+    /// hides the values of `Set-Cookie` and other fields with credentials, and shows the body.
+    ///
+    /// ```
+    /// use fullduplex::{Client, Error};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let (mut server, io) = tokio::io::duplex(1024);
+    /// # use tokio::io::AsyncWriteExt;
+    /// # server.write_all(b"HTTP/1.1 429 Slow down\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n").await.expect("fits");
+    /// let error = Client::default().handshake("ws://example.com/", io).await.expect_err("the server is busy");
+    /// let response = error.response().expect("it has answered");
+    /// assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, "9"));
+    /// # }
+    /// ```
+    pub fn response(&self) -> Option<&Response<Bytes>> {
+        match self {
+            Self::Response(error) => error.response(),
             _ => None,
         }
     }

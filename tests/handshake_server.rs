@@ -304,6 +304,22 @@ async fn row_11_a_cross_site_origin_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn row_11_origins_may_be_judged_by_a_function() {
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let server = Server::default().allow_origins_by(move |origin| {
+        log.lock().expect("no panic").push(origin.to_owned());
+        origin == "https://app.example.com"
+    });
+    assert_rejected(&server, REQUEST.as_bytes(), 403).await;
+    let allowed = request("http://example.com", "https://app.example.com");
+    assert_eq!(exchange(&server, &allowed).await.1, SWITCHING);
+    // A client that is no browser sends none.
+    assert_eq!(exchange(&server, &request("Origin: http://example.com\r\n", "")).await.1, SWITCHING);
+    assert_eq!(*asked.lock().expect("no panic"), ["http://example.com", "https://app.example.com"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn row_11_a_list_that_would_turn_every_page_away_is_told_before_anything_is_read() {
     for (server, error) in [
         (Server::default().allow_origins(["*"]), InvalidHandshake::Origin("*".into())),

@@ -29,7 +29,7 @@ pub struct Rejection {
     status: StatusCode,
     reason: &'static str,
     advice: Advice,
-    to_head: bool,
+    content: Content,
 }
 
 /// What the response adds for a client that would do better.
@@ -79,12 +79,12 @@ impl Rejection {
     }
 
     fn new(status: StatusCode, reason: &'static str, advice: Advice) -> Self {
-        Self { status, reason, advice, to_head: false }
+        Self { status, reason, advice, content: Content::Sent }
     }
 
     /// The same, as the answer to a request of this method.
     pub(super) fn answering(self, method: &Method) -> Self {
-        Self { to_head: method == Method::HEAD, ..self }
+        Self { content: Content::answering(method), ..self }
     }
 
     /// The status of the response.
@@ -102,19 +102,23 @@ impl Rejection {
     /// It has no `Date`: there is no clock in here. To add one, use [`into_response`](Self::into_response) and
     /// [`encode_rejection`](super::encode_rejection).
     pub fn encode(self) -> Vec<u8> {
-        let content = self.content();
+        let content = self.content;
         encode_final(self.into_response(), content)
     }
 
-    /// Whether the request is a HEAD, as far as it was understood.
+    /// Whether its response is sent with a body.
+    #[cfg(feature = "tokio")]
     pub(crate) fn content(&self) -> Content {
-        if self.to_head { Content::Omitted } else { Content::Sent }
+        self.content
     }
 
     /// The response that tells the client: the reason is its body, unless the request is a HEAD.
     pub fn into_response(self) -> Response<Bytes> {
         // RFC 9110 section 9.3.2: no content in the response to a HEAD.
-        let body = if self.to_head { Bytes::new() } else { format!("{}\n", self.reason).into() };
+        let body = match self.content {
+            Content::Omitted => Bytes::new(),
+            Content::Sent => format!("{}\n", self.reason).into(),
+        };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

@@ -14,7 +14,9 @@ use crate::proto::Config;
 /// Why a response does not open a WebSocket connection: the server erred, or refused.
 ///
 /// RFC 6455 section 4.1: on each of these the client fails the connection.
-#[derive(Debug, thiserror::Error)]
+///
+/// Neither `Display` nor `Debug` shows the body of a response, or the value of a field that holds credentials.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {
     /// The server answered something other than 101: the response, and the first 16 KiB of its body.
@@ -41,6 +43,36 @@ pub enum ResponseError {
     /// `Sec-WebSocket-Extensions` is malformed, or no answer to what was offered.
     #[error("Sec-WebSocket-Extensions is {0}")]
     Extension(Fault),
+}
+
+impl ResponseError {
+    /// Returns the response of a server that refused: [`Status`](Self::Status).
+    pub fn response(&self) -> Option<&Response<Bytes>> {
+        match self {
+            Self::Status(response) => Some(response),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(response) => f
+                .debug_struct("Status")
+                .field("status", &response.status())
+                .field("headers", response.headers())
+                .field("body", &format_args!("[{} bytes]", response.body().len()))
+                .finish(),
+            Self::Head(error) => f.debug_tuple("Head").field(error).finish(),
+            Self::TooManyInterim => f.write_str("TooManyInterim"),
+            Self::Upgrade => f.write_str("Upgrade"),
+            Self::Connection => f.write_str("Connection"),
+            Self::Accept(fault) => f.debug_tuple("Accept").field(fault).finish(),
+            Self::Subprotocol(fault) => f.debug_tuple("Subprotocol").field(fault).finish(),
+            Self::Extension(fault) => f.debug_tuple("Extension").field(fault).finish(),
+        }
+    }
 }
 
 /// What is wrong with a header field of a response.
