@@ -106,7 +106,8 @@ impl Error {
     /// # server.write_all(b"HTTP/1.1 429 Slow down\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n").await.expect("fits");
     /// let error = Client::default().handshake("ws://example.com/", io).await.expect_err("the server is busy");
     /// let response = error.response().expect("it has answered");
-    /// assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, "9"));
+    /// assert_eq!(response.status(), 429);
+    /// assert_eq!(response.headers()["retry-after"], "9");
     /// # }
     /// ```
     pub fn response(&self) -> Option<&Response<Bytes>> {

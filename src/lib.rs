@@ -4,6 +4,8 @@
 //!
 #![cfg_attr(feature = "tokio", doc = "```no_run")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use std::time::Duration;
+//!
 //! use fullduplex::Error;
 //! use tokio::net::{TcpListener, TcpStream};
 //!
@@ -11,12 +13,20 @@
 //! async fn main() -> Result<(), Error> {
 //!     let listener = TcpListener::bind("127.0.0.1:9001").await?;
 //!     loop {
-//!         let (tcp, peer) = listener.accept().await?;
-//!         tokio::spawn(async move {
-//!             if let Err(error) = echo(tcp).await {
-//!                 eprintln!("{peer}: {error}");
+//!         match listener.accept().await {
+//!             Ok((tcp, peer)) => {
+//!                 tokio::spawn(async move {
+//!                     if let Err(error) = echo(tcp).await {
+//!                         eprintln!("{peer}: {error}");
+//!                     }
+//!                 });
 //!             }
-//!         });
+//!             // No file descriptors left, for example: some become free when connections end.
+//!             Err(error) => {
+//!                 eprintln!("accept: {error}");
+//!                 tokio::time::sleep(Duration::from_millis(100)).await;
+//!             }
+//!         }
 //!     }
 //! }
 //!
@@ -49,6 +59,7 @@
 //! - [`WebSocket`]: a connection. [`Message`], [`Outgoing`] and [`Event`] go through it, [`Config`] limits it.
 //! - [`Receiver`] and [`Sender`]: its halves, for many tasks. [`PreparedMessage`]: encoded once, sent to many.
 //! - [`accept`] and [`Server`], [`connect`] and [`Client`]: how it is opened, with the defaults or with your own choices.
+//! - [`Server::receive_any`]: HTTP requests on the same port, for pages, health checks and metrics.
 //! - [`handshake`]: the opening handshake as pure functions, for those who stand on another HTTP library.
 //! - [`proto`]: the protocol core as a state machine, for tests, blocking programs and other runtimes.
 //!
@@ -75,7 +86,8 @@
 //! # Errors
 //! An [`Error`] says who erred: the peer, the caller, the transport, or time. What ended a connection is told once; after
 //! that, and after a clean close, which is no error, `recv` gives `Ok(None)`.
-//! [`close_code`](Error::close_code) is what tells the peer.
+//! [`close_code`](Error::close_code) is what tells the peer; [`response`](Error::response) is what a server answered that
+//! refused to open a connection.
 
 #[cfg(feature = "tokio")]
 mod client;
