@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     Pending,
     error::Error,
-    handshake::{Content, Rejection},
+    handshake::{Rejection, encode::Content},
     received::{Received, RequestParts, answer, refuse},
     replay::{Hidden, Replay},
 };

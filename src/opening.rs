@@ -15,7 +15,10 @@ use tokio::{
 use crate::{
     Config,
     error::{Error, Timeout},
-    handshake::{Content, HeadEnd, HeadError, HeadScanner, encode_final},
+    handshake::{
+        HeadEnd, HeadError, HeadScanner,
+        encode::{Content, encode_final},
+    },
 };
 
 /// Room for one read. Few heads are larger, and those that are make the buffer double.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     Config, Role, WebSocket,
     error::Error,
-    handshake::{Content, InvalidHandshake, Negotiated, Rejection, encode_response, extend_response},
+    handshake::{InvalidHandshake, Negotiated, Rejection, encode::Content, encode_response, extend_response},
     opening::{Deadline, write},
     received::{Received, RequestParts, answer, refuse_by},
     replay::Replay,

@@ -8,7 +8,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     error::{Error, Timeout},
-    handshake::{Content, Rejection, check_final},
+    handshake::{
+        Rejection,
+        encode::{Content, check_final},
+    },
     opening::{Deadline, encode_last, write_last},
     replay::Hidden,
 };

@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     Incoming, Pending, WebSocket,
     error::Error,
-    handshake::{HeadScanner, Rejection, Server, request, respond},
+    handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond},
     incoming::{HttpRequest, HttpState, Rejected, RejectedState},
     opening::{Deadline, HeadReader},
     pending::State,
@@ -197,7 +197,7 @@ async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(
             let state = State { request, received, response, negotiated, config: config.clone() };
             Incoming::WebSocket(Pending { io, state: Box::new(state) })
         }
-        Err(rejection) if respond::asks_for_websocket(&request) => {
+        Err(rejection) if asks_for_websocket(request.version(), request.headers()) => {
             let state = RejectedState { rejection, request: Some(request), received, timeout };
             Incoming::Rejected(Rejected { io, state: Box::new(state) })
         }

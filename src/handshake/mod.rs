@@ -18,7 +18,7 @@ mod deflate;
 #[cfg(not(feature = "deflate"))]
 #[path = "no_deflate.rs"]
 mod deflate;
-mod encode;
+pub(crate) mod encode;
 mod head;
 mod headers;
 mod invalid;
@@ -32,8 +32,6 @@ mod server;
 mod target;
 
 pub use client::Client;
-#[cfg(feature = "tokio")]
-pub(crate) use encode::{Content, check_final, encode_final};
 pub use encode::{encode_rejection, encode_response, extend_response};
 #[cfg(test)]
 pub(crate) use head::EXAMINED;
@@ -43,7 +41,7 @@ pub use invalid::InvalidHandshake;
 pub use negotiate::{Negotiated, offered_subprotocols};
 pub use rejection::Rejection;
 pub use request::parse_request;
-pub use respond::respond;
+pub use respond::{asks_for_websocket, respond};
 pub use response::{BodyReader, Fault, MAX_BODY, ResponseError, parse_response};
 pub use server::Server;
 pub use target::{Target, TargetError};

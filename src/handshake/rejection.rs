@@ -102,12 +102,11 @@ impl Rejection {
     /// It has no `Date`: there is no clock in here. To add one, use [`into_response`](Self::into_response) and
     /// [`encode_rejection`](super::encode_rejection).
     pub fn encode(self) -> Vec<u8> {
-        let content = self.content;
+        let content = self.content();
         encode_final(self.into_response(), content)
     }
 
     /// Whether its response is sent with a body.
-    #[cfg(feature = "tokio")]
     pub(crate) fn content(&self) -> Content {
         self.content
     }

@@ -48,11 +48,23 @@ pub fn respond(request: &Parts, server: &Server) -> Result<(Response<()>, Negoti
     validate(&request.method, &request.uri, request.version, &request.headers, server)
 }
 
-/// Whether a request asks for a WebSocket connection at all, rightly or wrongly.
-#[cfg(feature = "tokio")]
-pub(crate) fn asks_for_websocket(request: &http::Request<()>) -> bool {
+/// Returns whether a request asks for a WebSocket connection, rightly or wrongly: HTTP/1.1 with `Upgrade: websocket`.
+///
+/// For a server that has other answers too: [`respond`] rejects whatever does not open a connection.
+///
+/// ```
+/// use fullduplex::handshake::asks_for_websocket;
+/// use http::Request;
+///
+/// let page = Request::get("/").header("Host", "example.com").body(())?;
+/// assert!(!asks_for_websocket(page.version(), page.headers()));
+/// let websocket = Request::get("/").header("Upgrade", "WebSocket").body(())?;
+/// assert!(asks_for_websocket(websocket.version(), websocket.headers()));
+/// # Ok::<(), http::Error>(())
+/// ```
+pub fn asks_for_websocket(version: Version, headers: &HeaderMap) -> bool {
     // RFC 9110 section 7.8: in a request of HTTP/1.0, Upgrade is ignored.
-    request.version() == Version::HTTP_11 && has_token(request.headers(), &header::UPGRADE, "websocket")
+    version == Version::HTTP_11 && has_token(headers, &header::UPGRADE, "websocket")
 }
 
 /// The same for a request that is not in parts.
