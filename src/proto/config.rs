@@ -50,7 +50,7 @@ pub struct Config {
     /// larger still fits an empty queue.
     pub max_write_buffer: usize,
     /// The largest head of a request or response in the opening handshake, in bytes. Beyond: a server
-    /// answers 431, a client gives up.
+    /// answers 431, or 414 where the request line alone is longer; a client gives up.
     pub max_header_bytes: usize,
     /// The most header fields of a request or response in the opening handshake. Beyond: as
     /// [`max_header_bytes`](Self::max_header_bytes).

@@ -405,11 +405,6 @@ impl ReceivePath {
         self.close_received || self.failed || self.eof
     }
 
-    /// Whether the input so far ends inside a frame.
-    pub(crate) fn is_inside_frame(&self) -> bool {
-        self.decoder.is_inside_frame()
-    }
-
     /// Whether a message is being received: a data frame has begun, be it with a part of its header, and the last byte of the
     /// message has not been received. A message that is received in parts counts too; one that is complete and still to be
     /// [inflated](Self::inflate) does not.

@@ -71,7 +71,8 @@ pub struct WebSocket<S> {
 impl<S> WebSocket<S> {
     /// A connection whose opening handshake was done elsewhere.
     ///
-    /// `unread` is what has been read from `io` behind the handshake.
+    /// `unread` is what has been read from `io` behind the handshake. For hyper it is empty: its `Upgraded` yields what
+    /// hyper has read by itself.
     ///
     /// ```
     /// use bytes::Bytes;
