@@ -2,6 +2,9 @@
 
 use std::{fmt, io};
 
+use bytes::Bytes;
+use http::Response;
+
 use crate::handshake::{InvalidHandshake, Rejection, ResponseError};
 use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
 
@@ -27,6 +30,9 @@ pub enum Timeout {
     /// Neither message nor pong came for [`idle_timeout`](crate::Config::idle_timeout).
     #[error("idle")]
     Idle,
+    /// A message had not ended [`message_timeout`](crate::Config::message_timeout) after its first byte.
+    #[error("message")]
+    Message,
 }
 
 /// What ended a connection, or kept a call from doing its work: it says who erred.
@@ -137,6 +143,7 @@ impl Error {
             Self::Protocol(error) => error.close_frame().map(|frame| frame.code()),
             Self::Timeout(Timeout::Pong) => Some(CloseCode::INTERNAL_ERROR),
             Self::Timeout(Timeout::Idle) => Some(CloseCode::GOING_AWAY),
+            Self::Timeout(Timeout::Message) => Some(CloseCode::POLICY_VIOLATION),
             _ => None,
         }
     }
@@ -175,6 +182,33 @@ impl Error {
             ),
             Self::Timeout(timeout) => !matches!(timeout, Timeout::Connect | Timeout::Handshake),
             _ => false,
+        }
+    }
+
+    /// Returns the response of a server that refused to open a connection: its status, its header fields, and the first
+    /// 16 KiB of its body.
+    ///
+    /// `None` for any other error, a 101 that breaks the rules of the opening handshake included. `Debug` of the response
+    /// hides the values of `Set-Cookie` and other fields with credentials, and shows the body.
+    ///
+    /// ```
+    /// use fullduplex::{Client, Error};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let (mut server, io) = tokio::io::duplex(1024);
+    /// # use tokio::io::AsyncWriteExt;
+    /// # server.write_all(b"HTTP/1.1 429 Slow down\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n").await.expect("fits");
+    /// let error = Client::default().handshake("ws://example.com/", io).await.expect_err("the server is busy");
+    /// let response = error.response().expect("it has answered");
+    /// assert_eq!(response.status(), 429);
+    /// assert_eq!(response.headers()["retry-after"], "9");
+    /// # }
+    /// ```
+    pub fn response(&self) -> Option<&Response<Bytes>> {
+        match self {
+            Self::Response(error) => error.response(),
+            _ => None,
         }
     }
 }

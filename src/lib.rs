@@ -4,6 +4,8 @@
 //!
 #![cfg_attr(feature = "tokio", doc = "```no_run")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use std::time::Duration;
+//!
 //! use fullduplex::Error;
 //! use tokio::net::{TcpListener, TcpStream};
 //!
@@ -11,12 +13,20 @@
 //! async fn main() -> Result<(), Error> {
 //!     let listener = TcpListener::bind("127.0.0.1:9001").await?;
 //!     loop {
-//!         let (tcp, peer) = listener.accept().await?;
-//!         tokio::spawn(async move {
-//!             if let Err(error) = echo(tcp).await {
-//!                 eprintln!("{peer}: {error:#}");
+//!         match listener.accept().await {
+//!             Ok((tcp, peer)) => {
+//!                 tokio::spawn(async move {
+//!                     if let Err(error) = echo(tcp).await {
+//!                         eprintln!("{peer}: {error:#}");
+//!                     }
+//!                 });
 //!             }
-//!         });
+//!             // No file descriptors left, for example: some become free when connections end.
+//!             Err(error) => {
+//!                 eprintln!("accept: {error}");
+//!                 tokio::time::sleep(Duration::from_millis(100)).await;
+//!             }
+//!         }
 //!     }
 //! }
 //!
@@ -50,6 +60,7 @@
 //! - [`Receiver`] and [`Sender`]: its halves, for many tasks. [`PreparedMessage`]: encoded once, sent to many.
 //! - [`testing`]: connected pairs in memory.
 //! - [`accept`] and [`Server`], [`connect`] and [`Client`]: how it is opened, with the defaults or with your own choices.
+//! - [`Server::receive_any`]: HTTP requests on the same port, for pages, health checks and metrics.
 //! - [`handshake`]: the opening handshake as pure functions, for those who stand on another HTTP library.
 //! - [`proto`]: the protocol core as a state machine, for tests, blocking programs and other runtimes.
 //!
@@ -96,8 +107,9 @@
 //! # Errors
 //! An [`Error`] says who erred: the peer, the caller, the transport, or time. What ended a connection is told once; after
 //! that, and after a clean close, which is no error, `recv` gives `Ok(None)`.
-//! [`close_code`](Error::close_code) is what tells the peer; [`is_disconnect`](Error::is_disconnect) says whether the peer
-//! is just gone. Errors have a [`source`](std::error::Error::source); `{error:#}` prints it as well.
+//! [`close_code`](Error::close_code) is what tells the peer; [`response`](Error::response) is what a server answered that
+//! refused to open a connection; [`is_disconnect`](Error::is_disconnect) says whether the peer is just gone. Errors have a
+//! [`source`](std::error::Error::source); `{error:#}` prints it as well.
 //!
 //! Payload data never shows in Debug output, only its length does. [`Message`] has Display for its text.
 
@@ -109,9 +121,17 @@ mod dial;
 mod error;
 pub mod handshake;
 #[cfg(feature = "tokio")]
+mod incoming;
+#[cfg(feature = "tokio")]
 mod opening;
+#[cfg(feature = "tokio")]
+mod pending;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floor alone"))]
 pub mod proto;
+#[cfg(feature = "tokio")]
+mod received;
+#[cfg(feature = "tokio")]
+mod replay;
 #[cfg(feature = "tokio")]
 mod server;
 #[cfg(feature = "tokio")]
@@ -140,10 +160,14 @@ pub use {
     client::connect,
     dial::ClientStream,
     error::{Error, Timeout},
-    server::{Pending, accept},
+    incoming::{HttpRequest, Incoming, Rejected, RejectedParts},
+    pending::Pending,
+    received::RequestParts,
+    replay::Replay,
+    server::accept,
     stream::{
         Event, MessageReader, MessageWriter, Parts, Permit, ReceiveParts, Receiver, SendParts, SendPermit,
-        Sender, SenderTurn, TrySendError, WebSocket,
+        Sender, SenderSink, SenderTurn, TrySendError, WebSocket,
     },
 };
 

@@ -367,6 +367,11 @@ impl ReceivePath {
         self.assembler.is_inside_parts()
     }
 
+    /// Replaces the limits on messages, frames and fragments by those of this configuration. They hold from the next frame on.
+    pub fn set_limits(&mut self, config: &Config) {
+        self.assembler.set_limits(config);
+    }
+
     /// Notes that the transport has ended.
     ///
     /// # Errors
@@ -398,11 +403,6 @@ impl ReceivePath {
     #[inline]
     pub fn is_done(&self) -> bool {
         self.close_received || self.failed || self.eof
-    }
-
-    /// Whether the input so far ends inside a frame.
-    pub(crate) fn is_inside_frame(&self) -> bool {
-        self.decoder.is_inside_frame()
     }
 
     /// Whether a message is being received: a data frame has begun, be it with a part of its header, and the last byte of the

@@ -13,6 +13,7 @@ mod sink;
 mod split;
 mod timers;
 mod transport;
+mod watchdog;
 mod writer;
 
 use bytes::Bytes;
@@ -20,12 +21,12 @@ pub use event::Event;
 pub use parts::Parts;
 pub use reader::{MessageReader, ReceiveParts};
 pub use send::Permit;
-pub use split::{Receiver, SendPermit, Sender, SenderTurn, TrySendError};
+pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendError};
 pub use writer::{MessageWriter, SendParts};
 
 use self::{
     connection::{Connection, Inbound},
-    line::{Own, Verdict},
+    line::Own,
     transport::Transport,
 };
 use crate::{
@@ -70,7 +71,8 @@ pub struct WebSocket<S> {
 impl<S> WebSocket<S> {
     /// A connection whose opening handshake was done elsewhere.
     ///
-    /// `unread` is what has been read from `io` behind the handshake.
+    /// `unread` is what has been read from `io` behind the handshake. For hyper it is empty: its `Upgraded` yields what
+    /// hyper has read by itself.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -86,11 +88,7 @@ impl<S> WebSocket<S> {
     /// # }
     /// ```
     pub fn from_raw(io: S, unread: Bytes, role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let line = Own {
-            transport: Transport::new(io),
-            send: send_path(role, config, &negotiated),
-            verdict: Verdict::default(),
-        };
+        let line = Own::new(Transport::new(io), send_path(role, config, &negotiated));
         Self { connection: Connection { line, inbound: Inbound::new(&unread, role, config, negotiated) } }
     }
 
@@ -135,6 +133,27 @@ impl<S> WebSocket<S> {
     pub fn queued(&self) -> usize {
         let line = &self.connection.line;
         line.send.queued() + line.transport.staged()
+    }
+
+    /// Replaces the limits of the connection by those of this configuration: `max_message_size`, `max_frame_size`,
+    /// `max_fragments` and `max_write_buffer`. The rest of it has no effect any more.
+    ///
+    /// The limits hold from the next frame on. So a server can be strict until a client has logged in:
+    ///
+    /// ```
+    /// # use fullduplex::{Config, Error, WebSocket};
+    /// # fn is_valid(_: fullduplex::Message) -> bool { true }
+    /// # async fn example(mut ws: WebSocket<tokio::net::TcpStream>) -> Result<(), Error> {
+    /// // Accepted with `Config::new().max_message_size(4096)`.
+    /// if ws.recv().await?.is_some_and(is_valid) {
+    ///     ws.set_limits(&Config::new().max_message_size(16 << 20));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_limits(&mut self, config: &Config) {
+        self.connection.inbound.receive.set_limits(config);
+        self.connection.line.send.set_limits(config);
     }
 }
 

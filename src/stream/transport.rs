@@ -8,10 +8,13 @@ use std::{
 };
 
 use bytes::Buf;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    task::coop,
+};
 
 use super::pool::{self, Scratch};
-use crate::proto::{Batch, PayloadMut, SendPath};
+use crate::proto::{Batch, Lent, PayloadMut, SendPath};
 
 /// The most slices that one vectored write gets.
 const MAX_SLICES: usize = 64;
@@ -19,10 +22,15 @@ const MAX_SLICES: usize = 64;
 /// How many slices are made room for where a large message stands alone.
 const FEW_SLICES: usize = 4;
 
+/// How many bytes of messages are compressed for one unit of the task's budget: at level 6 in about 0.1 ms.
+const STRIDE: usize = 4 << 10;
+
 /// Where what is to be written comes from.
 pub(super) trait Source {
-    /// Moves what goes out next to the batch, which is empty; says whether there is anything.
-    fn stage(&mut self, batch: &mut Option<Box<Batch>>) -> bool;
+    /// Moves what goes out next to the batch, which is empty; returns whether there is anything.
+    ///
+    /// Pending if the task's budget is used up before a message is compressed.
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool>;
 
     /// Forgets what waits; says whether there was anything.
     fn clear(&mut self) -> bool;
@@ -30,24 +38,76 @@ pub(super) trait Source {
 
 impl Source for SendPath {
     #[inline]
-    fn stage(&mut self, batch: &mut Option<Box<Batch>>) -> bool {
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.has_uncompressed() {
+            return poll_compress(self, batch.get_or_insert_with(pool::batch), cx);
+        }
         if self.queued() > 0 {
             let batch = batch.get_or_insert_with(pool::batch);
-            while self.queued() > 0 && !batch.has_remaining() {
-                pool::with_lent(|lent| SendPath::stage(self, batch, lent));
-            }
-            return batch.has_remaining();
+            pool::with_lent(|lent| SendPath::stage(self, batch, lent));
+            return Poll::Ready(batch.has_remaining());
         }
         if let Some(batch) = batch.take() {
             pool::take_back_batch(batch);
         }
-        false
+        Poll::Ready(false)
     }
 
     fn clear(&mut self) -> bool {
         let waited = self.queued() > 0;
         pool::with_lent(|lent| SendPath::clear(self, lent));
         waited
+    }
+}
+
+/// The way out, as who compresses needs it: now and then.
+pub(super) trait Path {
+    fn with<T>(
+        &mut self,
+        batch: &mut Batch,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+    ) -> T;
+
+    /// Whether another stride may be compressed now; pending if others are to have their turn before.
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        poll_unit(cx)
+    }
+}
+
+/// Takes a unit of the task's budget.
+pub(super) fn poll_unit(cx: &mut Context<'_>) -> Poll<()> {
+    coop::poll_proceed(cx).map(|unit| unit.made_progress())
+}
+
+impl Path for SendPath {
+    fn with<T>(
+        &mut self,
+        batch: &mut Batch,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+    ) -> T {
+        pool::with_lent(|lent| call(self, batch, lent))
+    }
+}
+
+/// Stages what goes out next where messages have to be compressed for it, until the batch has no room for more, or the task's
+/// budget is used up. Returns whether there is anything to write.
+#[inline(never)]
+pub(super) fn poll_compress(path: &mut impl Path, batch: &mut Batch, cx: &mut Context<'_>) -> Poll<bool> {
+    loop {
+        // What needs no compressing is staged by this; pings too, even in the midst of a message.
+        let Some(mut deflater) = path.with(batch, |send, batch, lent| send.begin_stage(batch, lent)) else {
+            return Poll::Ready(batch.has_remaining());
+        };
+        let proceed = path.poll_proceed(cx);
+        let mut stride = STRIDE;
+        let staged = match proceed {
+            Poll::Ready(()) => pool::with_lent(|lent| deflater.compress(batch, &mut stride, lent)),
+            Poll::Pending => 0,
+        };
+        path.with(batch, |send, _, lent| send.end_stage(deflater, staged, lent));
+        if proceed.is_pending() {
+            return if batch.has_remaining() { Poll::Ready(true) } else { Poll::Pending };
+        }
     }
 }
 
@@ -59,8 +119,10 @@ pub(super) struct Transport<S> {
     batch: Option<Box<Batch>>,
     /// Whether the stream may hold back something it was given: an empty queue is not a flushed stream.
     needs_flush: bool,
-    /// Whether the stream has taken anything since this was last asked.
-    progressed: bool,
+    /// Whether a message is still to be compressed: the task's budget was used up.
+    unfinished: bool,
+    /// How often the stream has taken something; it wraps around.
+    moves: u32,
     /// Whether the stream takes no more, because we shut it down or it failed.
     write_ended: bool,
     /// Whether something waited when the stream took no more.
@@ -69,7 +131,15 @@ pub(super) struct Transport<S> {
 
 impl<S> Transport<S> {
     pub(super) fn new(io: S) -> Self {
-        Self { io, batch: None, needs_flush: false, progressed: false, write_ended: false, lost: false }
+        Self {
+            io,
+            batch: None,
+            needs_flush: false,
+            unfinished: false,
+            moves: 0,
+            write_ended: false,
+            lost: false,
+        }
     }
 
     pub(super) fn get_ref(&self) -> &S {
@@ -93,9 +163,9 @@ impl<S> Transport<S> {
         self.batch.as_ref().map_or(0, |batch| batch.remaining())
     }
 
-    /// Whether anything staged waits for the stream.
+    /// Whether anything staged waits for the stream, or is still to be compressed.
     pub(super) fn is_stuck(&self) -> bool {
-        !self.write_ended && (self.needs_flush || self.staged() > 0)
+        !self.write_ended && (self.needs_flush || self.unfinished || self.staged() > 0)
     }
 
     pub(super) fn is_write_ended(&self) -> bool {
@@ -107,9 +177,9 @@ impl<S> Transport<S> {
         self.lost
     }
 
-    /// Whether the stream has taken anything since this was last asked.
-    pub(super) fn take_progressed(&mut self) -> bool {
-        std::mem::take(&mut self.progressed)
+    /// Returns how often the stream has taken something; it wraps around.
+    pub(super) fn moves(&self) -> u32 {
+        self.moves
     }
 
     /// Gives up writing: what waits will never go.
@@ -117,7 +187,7 @@ impl<S> Transport<S> {
         self.lost |= self.needs_flush || self.staged() > 0;
         self.lost |= source.clear();
         self.write_ended = true;
-        self.needs_flush = false;
+        (self.needs_flush, self.unfinished) = (false, false);
         if let Some(mut batch) = self.batch.take() {
             batch.clear();
             pool::take_back_batch(batch);
@@ -135,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         source: &mut Q,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.write_ended || (!self.is_stuck() && !source.stage(&mut self.batch)) {
+        if self.write_ended || (!self.is_stuck() && !ready!(self.poll_stage(source, cx))) {
             return Poll::Ready(Ok(()));
         }
         let done = ready!(self.poll_write_out(source, cx));
@@ -195,19 +265,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 batch.advance(written);
-                self.progressed = true;
+                self.moves = self.moves.wrapping_add(1);
                 self.needs_flush = true;
             }
             // Batch by batch, so that a flush ends also while others go on queueing.
             if self.needs_flush {
                 ready!(Pin::new(&mut self.io).poll_flush(cx))?;
                 self.needs_flush = false;
-                self.progressed = true;
+                self.moves = self.moves.wrapping_add(1);
             }
-            if !source.stage(&mut self.batch) {
+            if !ready!(self.poll_stage(source, cx)) {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    #[inline]
+    fn poll_stage<Q: Source + ?Sized>(&mut self, source: &mut Q, cx: &mut Context<'_>) -> Poll<bool> {
+        let staged = source.poll_stage(&mut self.batch, cx);
+        self.unfinished = staged.is_pending();
+        // The stream has all its time once it is given something.
+        self.moves = self.moves.wrapping_add(u32::from(self.unfinished));
+        staged
     }
 }
 

@@ -1,0 +1,241 @@
+//! Large messages that are compressed in strides: others have their turns, pings pass, nothing is compressed that is not sent.
+//! Row 70 of the project's list of hostile input.
+#![cfg(feature = "deflate")]
+
+mod support;
+
+use std::{
+    cell::Cell,
+    pin::pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use fullduplex::{
+    Deflate, Message, Outgoing, PreparedMessage,
+    Role::{Client, Server},
+};
+use support::{
+    deflate::{self, Unzip, json, quiet, sent, takeovers},
+    finished,
+    frames::{self, ping, text},
+    pending,
+    script::{Script, Scripted},
+};
+use tokio::task::{LocalSet, yield_now};
+
+/// A message that takes more than a thousand strides.
+fn large(len: usize) -> String {
+    json(1 << 20).repeat(len >> 20)
+}
+
+fn open(settings: Deflate) -> (fullduplex::WebSocket<Scripted>, Script) {
+    deflate::open(Server, &quiet().write_timeout(None).close_timeout(None), settings.level(1))
+}
+
+/// Counts the turns of another task, until all that is sent is written.
+async fn turns_beside(send: impl Future<Output = ()>) -> usize {
+    let (local, turns) = (LocalSet::new(), Rc::new(Cell::new(0)));
+    let counted = turns.clone();
+    local.spawn_local(async move {
+        loop {
+            counted.set(counted.get() + 1);
+            yield_now().await;
+        }
+    });
+    local.run_until(send).await;
+    turns.get()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn row_70_a_message_of_64_mib_is_compressed_beside_another_task() {
+    let words = large(64 << 20);
+    for settings in takeovers() {
+        for prepared in [false, true] {
+            let (mut ws, script) = open(settings);
+            let message = match prepared {
+                false => Outgoing::from(words.as_str()),
+                true => PreparedMessage::new(words.as_str()).into(),
+            };
+            let turns = turns_beside(async { ws.send(message).await.expect("open") }).await;
+            assert!(turns >= 100, "{turns}");
+            let messages = sent(&script.written(), &mut Unzip::new(true));
+            assert!(messages.len() == 1 && messages[0] == (true, words.clone().into_bytes()));
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn row_70_in_a_split_connection_others_send_and_receive_meanwhile() {
+    for settings in takeovers() {
+        let (ws, script) = open(settings);
+        let (mut receiver, sender) = ws.split();
+        let (words, other) = (large(16 << 20), sender.clone());
+        let len = words.len();
+        let local = LocalSet::new();
+        let (received, queued) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let counted = received.clone();
+        local.spawn_local(async move {
+            while let Ok(Some(_)) = receiver.recv().await {
+                counted.set(counted.get() + 1);
+            }
+        });
+        let (counted, to_bring) = (queued.clone(), script.clone());
+        local.spawn_local(async move {
+            while other.queued() < len {
+                yield_now().await;
+            }
+            // It has all the room; what needs none passes, and messages are received.
+            while other.queued() >= len {
+                assert!(other.try_send("full").is_err());
+                to_bring.bring(text("in between").masked().build());
+                if counted.get() < 10 {
+                    to_bring.bring(ping("?").masked().build());
+                }
+                counted.set(counted.get() + 1);
+                yield_now().await;
+            }
+        });
+        local
+            .run_until(async {
+                sender.send(words.as_str()).await.expect("open");
+                sender.send("then").await.expect("open");
+            })
+            .await;
+        assert!(queued.get() >= 30, "{}", queued.get());
+        assert!(received.get() >= 30, "{}", received.get());
+        let wire = script.written();
+        let pongs = frames::parse(&wire).iter().take_while(|(bits, _)| *bits == 0x8A).count();
+        assert_eq!(pongs, 10, "before the message that was queued before them");
+        let messages = sent(&wire, &mut Unzip::new(true));
+        assert!(messages == [(true, words.into_bytes()), (false, b"then".to_vec())]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
+    let (ws, _script) = open(Deflate::new().context_takeover(true));
+    let (_receiver, sender) = ws.split();
+    let words = large(16 << 20);
+    let (len, strides) = (words.len(), (16 << 20) / 4096);
+    let (done, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let thread = std::thread::spawn({
+        let (sender, done, calls) = (sender.clone(), done.clone(), calls.clone());
+        move || {
+            while !done.load(Ordering::Relaxed) {
+                // If this waited for a stride, there would be no more calls than strides.
+                calls.fetch_add(usize::from(sender.queued() >= len), Ordering::Relaxed);
+            }
+        }
+    });
+    sender.send(words).await.expect("open");
+    done.store(true, Ordering::Relaxed);
+    thread.join().expect("no panic");
+    let calls = calls.load(Ordering::Relaxed);
+    assert!(calls > 2 * strides, "{calls}");
+}
+
+#[test]
+fn a_send_that_does_not_wait_compresses_a_little_and_leaves_the_rest() {
+    for settings in takeovers() {
+        let (ws, script) = open(settings);
+        let (_receiver, sender) = ws.split();
+        let words = large(4 << 20);
+        sender.try_send(words.as_str()).expect("room");
+        assert_eq!(script.written(), b"", "it is not complete");
+        assert_eq!(sender.queued(), words.len() + 10);
+        let mut polls = 0;
+        assert!(support::polled(sender.flush(), 1000, || polls += 1).expect("it is flushed").is_ok());
+        assert!(polls > 10, "{polls}");
+        assert_eq!(sender.queued(), 0);
+        assert!(sent(&script.written(), &mut Unzip::new(true)) == [(true, words.into_bytes())]);
+    }
+}
+
+#[test]
+fn what_was_never_queued_is_not_referred_to() {
+    for settings in takeovers() {
+        for role in [Server, Client] {
+            for split in [false, true] {
+                let config = quiet().max_write_buffer(1000).write_timeout(None);
+                let (mut ws, script) = deflate::open(role, &config, settings);
+                let mut unzip = Unzip::new(!settings.get_server_no_context_takeover());
+                finished(ws.send(json(500))).expect("open");
+                script.allow_writes(0);
+                finished(ws.feed(json(600))).expect("room");
+                let secret = "something that no other message contains ".repeat(40);
+                let mut messages = vec![json(500), json(600), json(700), secret.clone()];
+                if split {
+                    let (_receiver, sender) = ws.split();
+                    pending(pin!(sender.send(secret.as_str())), "there is no room");
+                    pending(pin!(sender.feed(secret.as_str())), "there is no room");
+                    pending(pin!(sender.reserve(secret.len())), "there is no room");
+                    script.allow_writes(None);
+                    finished(sender.send(json(700))).expect("open");
+                    finished(sender.send(secret.as_str())).expect("open");
+                    drop(sender);
+                } else {
+                    pending(pin!(ws.send(secret.as_str())), "there is no room");
+                    pending(pin!(ws.feed(secret.as_str())), "there is no room");
+                    script.allow_writes(None);
+                    finished(ws.send(json(700))).expect("open");
+                    finished(ws.send(secret.as_str())).expect("open");
+                }
+                for (_, message) in sent(&script.written(), &mut unzip) {
+                    assert!(message == messages.remove(0).into_bytes());
+                }
+                assert!(messages.is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_being_compressed_is_written_before_the_close() {
+    for settings in takeovers() {
+        let (ws, script) = open(settings);
+        let (mut receiver, sender) = ws.split();
+        let words = large(2 << 20);
+        sender.try_send(words.as_str()).expect("room");
+        script.bring(frames::close(1000, "bye").masked().build());
+        script.end();
+        let closed = support::polled(receiver.recv(), 1000, || {}).expect("it ends");
+        assert_eq!(closed.expect("closed cleanly"), None::<Message>);
+        let wire = script.written();
+        assert!(sent(&wire, &mut Unzip::new(true)) == [(true, words.into_bytes())]);
+        assert!(wire.ends_with(b"\x88\x05\x03\xE8bye"));
+    }
+}
+
+#[test]
+fn a_connection_that_is_reunited_goes_on_with_what_is_being_compressed() {
+    for settings in takeovers() {
+        let (ws, script) = open(settings);
+        let (receiver, sender) = ws.split();
+        let words = large(2 << 20);
+        sender.try_send(words.as_str()).expect("room");
+        let mut ws = receiver.reunite(sender).expect("they belong together");
+        finished(ws.send("then")).expect("open");
+        let messages = sent(&script.written(), &mut Unzip::new(true));
+        assert!(messages == [(true, words.into_bytes()), (false, b"then".to_vec())]);
+    }
+}
+
+#[test]
+fn the_room_of_a_message_that_shrank_is_free_once_it_is_written() {
+    for settings in takeovers() {
+        let config = quiet().write_timeout(None).max_write_buffer(100_000);
+        let (ws, _script) = deflate::open(Server, &config, settings);
+        let (_receiver, sender) = ws.split();
+        for _ in 0..20 {
+            finished(sender.feed(json(50_000))).expect("open");
+        }
+        finished(sender.flush()).expect("open");
+        assert_eq!(sender.queued(), 0);
+        let permit = finished(sender.reserve(99_000)).expect("open");
+        drop(permit);
+    }
+}
