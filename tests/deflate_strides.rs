@@ -162,7 +162,7 @@ fn what_was_never_queued_is_not_referred_to() {
             for split in [false, true] {
                 let config = quiet().max_write_buffer(1000).write_timeout(None);
                 let (mut ws, script) = deflate::open(role, &config, settings);
-                let mut unzip = Unzip::new(!settings.server_no_context_takeover);
+                let mut unzip = Unzip::new(!settings.get_server_no_context_takeover());
                 finished(ws.send(json(500))).expect("open");
                 script.allow_writes(0);
                 finished(ws.feed(json(600))).expect("room");
