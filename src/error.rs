@@ -27,6 +27,9 @@ pub enum Timeout {
     /// Neither message nor pong came for [`idle_timeout`](crate::Config::idle_timeout).
     #[error("idle")]
     Idle,
+    /// A message had not ended [`message_timeout`](crate::Config::message_timeout) after its first byte.
+    #[error("message")]
+    Message,
 }
 
 /// What ended a connection, or kept a call from doing its work: it says who erred.
@@ -83,6 +86,7 @@ impl Error {
             Self::Protocol(error) => error.close_frame().map(|frame| frame.code()),
             Self::Timeout(Timeout::Pong) => Some(CloseCode::INTERNAL_ERROR),
             Self::Timeout(Timeout::Idle) => Some(CloseCode::GOING_AWAY),
+            Self::Timeout(Timeout::Message) => Some(CloseCode::POLICY_VIOLATION),
             _ => None,
         }
     }

@@ -106,8 +106,8 @@ pub use {
     error::{Error, Timeout},
     server::{Pending, accept},
     stream::{
-        Event, MessageReader, MessageWriter, Parts, Permit, Receiver, SendPermit, Sender, SenderTurn,
-        TrySendError, WebSocket,
+        Event, MessageReader, MessageWriter, Parts, Permit, Receiver, SendPermit, Sender, SenderSink,
+        SenderTurn, TrySendError, WebSocket,
     },
 };
 

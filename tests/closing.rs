@@ -170,14 +170,27 @@ async fn a_close_without_a_code_can_be_sent() {
 }
 
 #[tokio::test]
-async fn pings_that_come_after_our_close_are_not_answered() {
+async fn row_68_pings_that_come_after_our_close_are_answered_before_the_peers() {
     let (mut ws, script) = script::server();
     ws.start_close(bye()).expect("open");
     script.bring(wire(&[ping("late").masked(), close(1000, "bye").masked()]));
     script.end();
     assert_eq!(ws.recv_event().await.expect("a ping"), Some(Event::Ping("late".into())));
     assert_eq!(ws.recv().await.expect("closed cleanly"), None);
-    assert_eq!(script.written(), close(1000, "bye").build());
+    assert_eq!(script.written(), wire(&[close(1000, "bye"), pong("late")]));
+}
+
+#[tokio::test]
+async fn row_68_a_ping_is_answered_when_our_close_is_out_and_a_flood_of_them_only_so_far() {
+    let (mut ws, script) = script::server();
+    ws.start_close(bye()).expect("open");
+    ws.flush().await.expect("the stream takes all");
+    for n in 0..100_u8 {
+        script.bring(ping([n]).masked().build());
+        support::nothing_received(&mut ws);
+    }
+    let pongs: Vec<_> = (0..64_u8).map(|n| pong([n])).collect();
+    assert_eq!(script.written(), [close(1000, "bye").build(), wire(&pongs)].concat());
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ async fn row_45_data_after_a_close_leaves_other_tasks_their_turns() {
 // --- row 46: pong floods
 
 #[tokio::test(start_paused = true)]
-async fn row_46_pongs_that_nobody_asked_for_are_ignored_and_none_of_them_answers_a_keep_alive_ping() {
+async fn row_46_pongs_that_nobody_asked_for_prove_life_and_none_of_them_answers_a_keep_alive_ping() {
     let (mut ws, script) =
         script::open(Role::Server, &without_deadlines().ping_interval(20 * SECOND).pong_timeout(20 * SECOND));
     script.bring(pong([0; 4]).masked().build().repeat(10_000));
@@ -154,6 +154,20 @@ async fn row_46_pongs_that_nobody_asked_for_are_ignored_and_none_of_them_answers
     }
     let started = Instant::now();
     assert!(matches!(ws.recv().await, Err(Error::Timeout(Timeout::Pong))));
+    assert_eq!(started.elapsed(), 19 * SECOND, "20 s after the last frame");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_46_pongs_that_nobody_asked_for_do_not_put_off_the_idle_timeout() {
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().idle_timeout(20 * SECOND));
+    nothing_received(&mut ws);
+    for _ in 0..19 {
+        advance(SECOND).await;
+        script.bring(pong("").masked().build().repeat(100));
+        nothing_received(&mut ws);
+    }
+    let started = Instant::now();
+    assert!(matches!(ws.recv().await, Err(Error::Timeout(Timeout::Idle))));
     assert_eq!(started.elapsed(), SECOND);
 }
 

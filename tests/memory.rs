@@ -231,7 +231,7 @@ fn echoing_a_small_message_allocates_once_and_a_ping_never() {
 }
 
 #[test]
-fn an_idle_split_connection_holds_one_allocation_for_what_its_halves_share_and_one_for_their_wakers() {
+fn an_idle_split_connection_holds_one_allocation_for_what_its_halves_share_and_two_for_their_wakers() {
     static HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
     let echo_split = |keep: bool| {
         let (mut receiver, sender) = server(&quiet(), HELLO, usize::MAX).split();
@@ -245,8 +245,8 @@ fn an_idle_split_connection_holds_one_allocation_for_what_its_halves_share_and_o
     (0..4).for_each(|_| drop(echo_split(false)));
     let mut kept = None;
     let held = measure(|| kept = echo_split(true));
-    assert_eq!(held.count_current, 2);
-    assert!(held.bytes_current <= 400, "{}", held.bytes_current);
+    assert_eq!(held.count_current, 3);
+    assert!(held.bytes_current <= 512, "{}", held.bytes_current);
 }
 
 #[test]
@@ -389,7 +389,7 @@ mod deflated {
     }
 
     /// What was agreed on, and how it sends and receives.
-    const AGREED: i64 = 160;
+    const AGREED: i64 = 184;
 
     #[test]
     fn a_connection_that_waits_holds_no_compressor_and_no_window_without_takeover() {
@@ -409,7 +409,7 @@ mod deflated {
             let held = after(&quiet(), Deflate::new(), &traffic, chunk, echo);
             assert_eq!(held.bytes_current, idle.bytes_current);
             assert!((1..=AGREED).contains(&held.bytes_current), "{}", held.bytes_current);
-            assert!(held.count_current <= 4, "{}", held.count_current);
+            assert!(held.count_current <= 5, "{}", held.count_current);
         }
     }
 

@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use fullduplex::{
-    Config, Error, Message, MessageKind, Role::Server, Sender, Timeout, TrySendError, proto::ProtocolError,
+    Config, Error, Message, MessageKind, Role::Server, SenderSink, Timeout, TrySendError,
+    proto::ProtocolError,
 };
 use futures_util::{Sink, SinkExt};
 use support::{
@@ -26,8 +27,8 @@ fn narrow() -> Config {
 }
 
 /// Whether it is ready for a message, and the waker of who asked.
-fn ready_for(sender: &mut Sender, waker: &Waker) -> bool {
-    Pin::new(sender).poll_ready(&mut Context::from_waker(waker)).is_ready()
+fn ready_for(sink: &mut SenderSink, waker: &Waker) -> bool {
+    Pin::new(sink).poll_ready(&mut Context::from_waker(waker)).is_ready()
 }
 
 /// A waker that says whether it was woken.
@@ -56,7 +57,7 @@ impl std::task::Wake for Woken {
 async fn a_sink_that_waits_is_woken_when_room_is_given_back_unused() {
     let (ws, _script) = script::open(Server, &narrow());
     let (_receiver, sender) = ws.split();
-    let mut sink = sender.clone();
+    let mut sink = sender.sink();
     let (waker, woken) = counting();
 
     let permit = finished(sender.reserve(14)).expect("open");
@@ -84,7 +85,7 @@ async fn a_sink_that_waits_is_woken_when_room_is_given_back_unused() {
 async fn a_sink_that_waits_is_woken_when_a_part_of_what_took_the_room_is_written() {
     let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer(32));
     let (_receiver, sender) = ws.split();
-    let mut sink = sender.clone();
+    let mut sink = sender.sink();
     let (waker, woken) = counting();
     let permit = finished(sender.reserve(30)).expect("open");
     assert!(!ready_for(&mut sink, &waker));
@@ -95,20 +96,22 @@ async fn a_sink_that_waits_is_woken_when_a_part_of_what_took_the_room_is_written
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_waits_judges_the_write_timeout_where_the_receiver_is_busy() {
-    for flushes in [true, false] {
+    for closes in [true, false] {
         let (ws, script) = script::open(Server, &narrow());
-        let (_receiver, mut sender) = ws.split();
+        let (_receiver, sender) = ws.split();
+        let mut sink = sender.sink();
         script.allow_writes(0);
         sender.feed(Message::binary(vec![7; 100])).await.expect("the queue is empty");
         let waited = async {
-            if flushes {
-                SinkExt::<Message>::flush(&mut sender).await
+            if closes {
+                SinkExt::<Message>::close(&mut sink).await
             } else {
-                SinkExt::feed(&mut sender, Message::from("x")).await
+                SinkExt::feed(&mut sink, Message::from("x")).await
             }
         };
         let told = tokio::time::timeout(Duration::from_secs(61), waited).await.expect("it is ended");
-        assert!(matches!(told, Err(Error::Timeout(Timeout::Write))), "{told:?}");
+        let expected = if closes { Timeout::Close } else { Timeout::Write };
+        assert!(matches!(told, Err(Error::Timeout(timeout)) if timeout == expected), "{told:?}");
     }
 }
 
@@ -165,39 +168,38 @@ async fn a_finish_does_not_wait_for_what_others_queue_behind_it() {
     assert!(poll_once(finish).is_ready(), "all of it is out, and flushed");
 }
 
-/// By what a message is queued that a sink keeps.
-#[derive(Debug, Clone, Copy)]
-enum Then {
-    Flush,
-    Close,
-    Reunite,
+#[tokio::test]
+async fn what_a_sink_keeps_is_queued_by_its_next_flush_or_close() {
+    for closes in [false, true] {
+        let (ws, script) = script::open(Server, &narrow());
+        let (_receiver, sender) = ws.split();
+        let mut sink = sender.sink();
+        assert!(ready_for(&mut sink, Waker::noop()));
+        script.allow_writes(0);
+        sender.try_send(Bytes::from(vec![7; 14])).expect("there is room");
+        sink.start_send_unpin("kept".into()).expect("open");
+        assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))));
+        script.allow_writes(None);
+        let mut expected = vec![binary([7; 14]), text("kept")];
+        if closes {
+            finished(SinkExt::<Message>::close(&mut sink)).expect("open");
+            expected.push(close_empty());
+        } else {
+            finished(SinkExt::<Message>::flush(&mut sink)).expect("open");
+        }
+        assert_eq!(frames::parse(&script.written()), frames::parse(&frames::wire(&expected)));
+    }
 }
 
 #[tokio::test]
-async fn what_a_sink_keeps_is_queued_by_its_next_call_or_when_the_halves_are_reunited() {
-    for then in [Then::Flush, Then::Close, Then::Reunite] {
-        let (ws, script) = script::open(Server, &narrow());
-        let (receiver, mut sender) = ws.split();
-        let other = sender.clone();
-        assert!(ready_for(&mut sender, Waker::noop()));
-        script.allow_writes(0);
-        other.try_send(Bytes::from(vec![7; 14])).expect("there is room");
-        sender.start_send_unpin("kept".into()).expect("open");
-        assert!(matches!(other.try_send("x"), Err(TrySendError::Full(_))));
-        drop(other);
-        script.allow_writes(None);
-        let mut expected = vec![binary([7; 14]), text("kept")];
-        match then {
-            Then::Flush => finished(SinkExt::<Message>::flush(&mut sender)).expect("open"),
-            Then::Close => {
-                finished(SinkExt::<Message>::close(&mut sender)).expect("open");
-                expected.push(close_empty());
-            }
-            Then::Reunite => {
-                let mut ws = receiver.reunite(sender).expect("the only sender");
-                finished(ws.flush()).expect("open");
-            }
-        }
-        assert_eq!(frames::parse(&script.written()), frames::parse(&frames::wire(&expected)), "{then:?}");
-    }
+async fn the_flush_of_a_sink_ends_with_its_own_messages() {
+    let (ws, script) = script::server();
+    let (_receiver, sender) = ws.split();
+    let mut sink = sender.sink();
+    finished(SinkExt::feed(&mut sink, Message::from("its own"))).expect("open");
+    finished(SinkExt::<Message>::flush(&mut sink)).expect("open");
+    script.allow_writes(0);
+    sender.try_send("of another").expect("there is room");
+    finished(SinkExt::<Message>::flush(&mut sink)).expect("nothing of its own is left");
+    assert_eq!(script.written(), text("its own").build());
 }

@@ -59,7 +59,7 @@ async fn the_halves_of_a_futures_split_echo_to_each_other() {
 async fn a_receiver_is_forwarded_to_a_sender() {
     let (mut client, server) = pair(&Config::new(), 100);
     let (receiver, sender) = server.split();
-    let echo = tokio::spawn(receiver.forward(sender));
+    let echo = tokio::spawn(receiver.forward(sender.sink()));
     for len in [0, 10, 1000] {
         client.send("x".repeat(len)).await.expect("open");
         assert_eq!(client.recv().await.expect("open"), Some(Message::text("x".repeat(len))));
@@ -106,14 +106,15 @@ async fn a_client_masks_a_prepared_message_with_a_fresh_key_each_time() {
 #[tokio::test]
 async fn a_sink_that_is_given_messages_without_being_ready_keeps_them_in_order() {
     let (ws, script) = script::open(Role::Server, &Config::new().max_write_buffer(20));
-    let (_receiver, mut sender) = ws.split();
+    let (_receiver, sender) = ws.split();
+    let mut sink = sender.sink();
     script.allow_writes(0);
-    sender.clone().feed("0123456789abcdefgh").await.expect("the queue is empty");
+    sender.feed("0123456789abcdefgh").await.expect("the queue is empty");
     for late in ["a", "b", "c"] {
-        Sink::start_send(Pin::new(&mut sender), Message::from(late)).expect("open");
+        Sink::start_send(Pin::new(&mut sink), Message::from(late)).expect("open");
     }
     script.allow_writes(None);
-    SinkExt::flush(&mut sender).await.expect("open");
+    SinkExt::flush(&mut sink).await.expect("open");
     let expected = [text("0123456789abcdefgh"), text("a"), text("b"), text("c")];
     assert_eq!(script.written(), wire(&expected));
 }

@@ -19,7 +19,7 @@ use support::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_burst_of_32_small_frames_is_answered_with_one_read_and_one_write() {
     let (mut ws, script) = script::server();
     let messages: Vec<String> = (0..32).map(|i| format!("message {i}")).collect();

@@ -69,12 +69,12 @@ impl From<InvalidUtf8> for ProtocolError {
 
 impl Assembler {
     pub(super) fn new(config: &Config) -> Self {
-        let limits = Limits {
-            message_size: config.max_message_size,
-            frame_size: config.max_frame_size,
-            fragments: config.max_fragments,
-        };
-        Self { open: None, limits, inflation: None }
+        Self { open: None, limits: Limits::of(config), inflation: None }
+    }
+
+    /// Replaces the limits.
+    pub(super) fn set_limits(&mut self, config: &Config) {
+        self.limits = Limits::of(config);
     }
 
     /// Lets messages be compressed.
@@ -355,6 +355,14 @@ impl Open {
 }
 
 impl Limits {
+    fn of(config: &Config) -> Self {
+        Self {
+            message_size: config.max_message_size,
+            frame_size: config.max_frame_size,
+            fragments: config.max_fragments,
+        }
+    }
+
     /// Judges a frame of a compressed message. What it makes of the message is judged when it is inflated.
     fn check_compressed(self, header: &Header) -> Result<(), ProtocolError> {
         if header.payload_len > most_compressed(self.frame_size) as u64 {

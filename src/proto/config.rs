@@ -21,6 +21,8 @@ use super::deflate::Deflate;
 /// | [`ping_interval`](Self::ping_interval) | 20 s |
 /// | [`pong_timeout`](Self::pong_timeout) | 20 s |
 /// | [`idle_timeout`](Self::idle_timeout) | off |
+/// | [`message_timeout`](Self::message_timeout) | off |
+/// | [`automatic_pongs`](Self::automatic_pongs) | on |
 #[cfg_attr(feature = "deflate", doc = "| [`deflate`](Self::deflate) | off |")]
 ///
 /// Deadlines of an open connection are kept in milliseconds: shorter ones count as one, and 49 days are the longest.
@@ -63,10 +65,17 @@ pub struct Config {
     pub write_timeout: Option<Duration>,
     /// How long nothing may come from the peer before a keep-alive ping is sent.
     pub ping_interval: Option<Duration>,
-    /// How long the pong that answers a keep-alive ping may take.
+    /// How long the pong that answers a keep-alive ping may take, or that of any later ping; any other frame that comes
+    /// meanwhile proves that the peer lives, and gives it as long again.
     pub pong_timeout: Option<Duration>,
-    /// How long the peer may send neither a message nor a pong.
+    /// How long the peer may send neither a message nor a pong that answers a ping of ours. A deadline that is noticed more
+    /// than a second late, because the connection was not polled, starts again, once.
     pub idle_timeout: Option<Duration>,
+    /// How long a message may take from its first byte to its last, however many frames it has. Beyond: 1008.
+    pub message_timeout: Option<Duration>,
+    /// Whether each ping is answered with a pong, as RFC 6455 section 5.5.2 demands. A transparent proxy, which passes pings
+    /// on and sends the pongs that come back with [`pong`](crate::WebSocket::pong), turns this off.
+    pub automatic_pongs: bool,
     /// How messages are compressed, where the peer wants it too. `None`, the default: it is neither offered nor accepted.
     /// Compression has a [cost and a risk](Deflate#memory).
     #[cfg(feature = "deflate")]
@@ -90,6 +99,8 @@ impl Config {
             ping_interval: Some(Duration::from_secs(20)),
             pong_timeout: Some(Duration::from_secs(20)),
             idle_timeout: None,
+            message_timeout: None,
+            automatic_pongs: true,
             #[cfg(feature = "deflate")]
             deflate: None,
         }
@@ -166,6 +177,18 @@ impl Config {
     /// Sets how long the peer may send neither a message nor a pong; `None`: for ever.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Sets how long a message may take from its first byte to its last; `None`: for ever.
+    pub fn message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.message_timeout = timeout.into();
+        self
+    }
+
+    /// Sets whether each ping is answered with a pong.
+    pub fn automatic_pongs(mut self, wanted: bool) -> Self {
+        self.automatic_pongs = wanted;
         self
     }
 

@@ -142,6 +142,9 @@ pub enum SendError {
     /// The payload of a ping has this many bytes; a control frame has room for 125 (RFC 6455 section 5.5).
     #[error("ping payload of {0} bytes, at most {MAX_CONTROL_PAYLOAD} fit")]
     PingTooLong(usize),
+    /// The payload of a pong has this many bytes; a control frame has room for 125 (RFC 6455 section 5.5).
+    #[error("pong payload of {0} bytes, at most {MAX_CONTROL_PAYLOAD} fit")]
+    PongTooLong(usize),
     /// A message that is sent in parts has begun and is not finished: no other may stand between its fragments (RFC 6455
     /// section 5.4).
     #[error("a message sent in parts is not finished")]

@@ -196,6 +196,12 @@ impl Queue {
         self.pings.len() + self.pongs.len() + self.ordered_len()
     }
 
+    /// Whether a pong waits.
+    #[inline]
+    pub(super) fn owes_pong(&self) -> bool {
+        !self.pongs.is_empty()
+    }
+
     /// Whether one more ping may be queued: beyond this, whoever sends them waits until some are out.
     pub(super) fn has_room_for_ping(&self) -> bool {
         self.pings.len() + self.pongs.len() <= 2 * MAX_PONGS

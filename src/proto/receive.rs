@@ -335,6 +335,11 @@ impl ReceivePath {
         self.assembler.is_inside_parts()
     }
 
+    /// Replaces the limits on messages, frames and fragments by those of this configuration. They hold from the next frame on.
+    pub fn set_limits(&mut self, config: &Config) {
+        self.assembler.set_limits(config);
+    }
+
     /// Notes that the transport has ended.
     ///
     /// # Errors

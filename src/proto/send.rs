@@ -23,6 +23,9 @@ use super::{
 /// How much one call of [`SendPath::stage`] compresses, about.
 const STRIDE: usize = 64 << 10;
 
+/// How many pings are answered after our Close.
+const MAX_LATE_PONGS: u8 = 64;
+
 /// The way out: takes messages and control frames, gives the bytes to write.
 ///
 /// It does no I/O. Frames are queued by [`send`](Self::send), [`ping`](Self::ping), [`answer`](Self::answer),
@@ -38,7 +41,8 @@ pub struct SendPath {
     queue: Option<Box<Queue>>,
     max_write_buffer: usize,
     role: Role,
-    close_sent: bool,
+    /// 0 until our Close is queued; from then on one more than the number of pings that are still answered.
+    late_pongs: u8,
     /// A message that is sent in parts and not finished.
     message: Option<InParts>,
     /// There if this end compresses.
@@ -61,7 +65,7 @@ impl SendPath {
             queue: None,
             max_write_buffer: config.max_write_buffer,
             role,
-            close_sent: false,
+            late_pongs: 0,
             message: None,
             deflation: None,
         }
@@ -235,7 +239,7 @@ impl SendPath {
     /// back, the connection is failed with 1011.
     pub fn abandon_message(&mut self, key: MaskKey, lent: &mut Lent) {
         let begun = self.message.take().is_some_and(|message| message.opcode == Opcode::Continuation);
-        if begun && !self.close_sent {
+        if begun && !self.is_close_sent() {
             let frame = CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "message not finished");
             self.push_close(Some(&frame), key, lent);
         }
@@ -256,23 +260,37 @@ impl SendPath {
         Ok(())
     }
 
-    /// Queues the answer that is owed to what was received, if one is: a pong to a ping, a Close to a Close. Nothing
-    /// where our Close is queued or sent.
-    pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, lent: &mut Lent) {
-        // RFC 6455 section 5.5.1 bars data frames behind our Close; here nothing at all follows it, not even the pong that
-        // section 5.5.2 would still allow.
-        if self.close_sent {
-            return;
+    /// Queues a pong that the application sends itself.
+    ///
+    /// # Errors
+    /// [`SendError::PongTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
+    pub fn pong(&mut self, payload: &[u8], key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+        self.open()?;
+        // RFC 6455 section 5.5: control frames have at most 125 bytes.
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(SendError::PongTooLong(payload.len()));
         }
+        let mask = self.mask(key);
+        self.queue(lent).push_pong(payload, mask);
+        Ok(())
+    }
+
+    /// Queues the answer that is owed to what was received, if one is: a pong to a ping, a Close to a Close.
+    ///
+    /// After our Close a Close is not answered any more, and of the pings only the first 64: a peer that sends many more,
+    /// and no Close, does not hold up the end of the connection.
+    pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, lent: &mut Lent) {
         match received {
-            // RFC 6455 section 5.5.3: a pong carries the payload data of its ping.
-            Received::Ping(payload) => {
+            // RFC 6455 section 5.5.2: a ping is answered unless a Close was received, whether ours is sent or not.
+            Received::Ping(payload) if self.late_pongs != 1 => {
+                self.late_pongs = self.late_pongs.saturating_sub(1);
+                // RFC 6455 section 5.5.3: a pong carries the payload data of its ping.
                 let mask = self.mask(key);
                 self.queue(lent).push_pong(payload, mask);
             }
             // RFC 6455 section 5.5.1: a Close is answered with a Close, that typically echoes the code.
-            Received::Close(frame) => self.push_close(frame.as_ref(), key, lent),
-            Received::Message(_) | Received::Part(_) | Received::Pong(_) => {}
+            Received::Close(frame) if !self.is_close_sent() => self.push_close(frame.as_ref(), key, lent),
+            _ => {}
         }
     }
 
@@ -295,7 +313,7 @@ impl SendPath {
     ///
     /// RFC 6455 section 7.1.7.
     pub fn fail(&mut self, error: ProtocolError, key: MaskKey, lent: &mut Lent) {
-        if let (false, Some(frame)) = (self.close_sent, error.close_frame()) {
+        if let (false, Some(frame)) = (self.is_close_sent(), error.close_frame()) {
             self.push_close(Some(&frame), key, lent);
         }
     }
@@ -369,16 +387,16 @@ impl SendPath {
     /// Takes all of it, and leaves a way out on which nothing can be sent.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let Self { queue, max_write_buffer, role, close_sent, message, deflation } = self;
+        let Self { queue, max_write_buffer, role, late_pongs, message, deflation } = self;
         let taken = Self {
             queue: queue.take(),
             max_write_buffer: *max_write_buffer,
             role: *role,
-            close_sent: *close_sent,
+            late_pongs: *late_pongs,
             message: message.take(),
             deflation: deflation.take(),
         };
-        *close_sent = true;
+        *late_pongs = 1;
         taken
     }
 
@@ -402,6 +420,12 @@ impl SendPath {
     #[inline]
     pub fn has_uncompressed(&self) -> bool {
         self.deflation.is_some() && self.queue.as_ref().is_some_and(|queue| queue.is_waiting())
+    }
+
+    /// Whether a pong is queued.
+    #[inline]
+    pub fn owes_pong(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.owes_pong())
     }
 
     /// Whether a ping may be queued: not many wait. They overtake what else is queued, and need no room there.
@@ -433,6 +457,11 @@ impl SendPath {
         Header::encoded_len(payload_len, role == Role::Client).saturating_add(payload_len)
     }
 
+    /// Replaces how many bytes may be queued, by what this configuration says.
+    pub fn set_limits(&mut self, config: &Config) {
+        self.max_write_buffer = config.max_write_buffer;
+    }
+
     /// How many bytes may be queued: [`max_write_buffer`](Config::max_write_buffer).
     pub fn max_write_buffer(&self) -> usize {
         self.max_write_buffer
@@ -447,13 +476,13 @@ impl SendPath {
     /// Whether our Close is queued or sent.
     #[inline]
     pub fn is_close_sent(&self) -> bool {
-        self.close_sent
+        self.late_pongs > 0
     }
 
     #[inline]
     fn open(&self) -> Result<(), SendError> {
         // RFC 6455 section 5.5.1: no more data frames after a Close.
-        if self.close_sent { Err(SendError::Closing) } else { Ok(()) }
+        if self.is_close_sent() { Err(SendError::Closing) } else { Ok(()) }
     }
 
     /// Whether a message may begin.
@@ -484,7 +513,7 @@ impl SendPath {
         let mask = self.mask(key);
         let payload = Bytes::copy_from_slice(&payload[..len]);
         self.queue(lent).push_behind(header(Opcode::Close, len, mask), payload);
-        self.close_sent = true;
+        self.late_pongs = 1 + MAX_LATE_PONGS;
     }
 
     /// RFC 6455 section 5.1: a client masks every frame, a server none.

@@ -16,7 +16,10 @@ impl<S> WebSocket<S> {
         if line.transport.is_write_ended() {
             return Err(Error::Closed);
         }
-        Ok(line.with_send(|send, key, lent| send.close(frame.as_ref(), key, lent))?)
+        line.with_send(|send, key, lent| send.close(frame.as_ref(), key, lent))?;
+        // From here on `close_timeout` runs, which another task may wait for.
+        line.wake_receiver();
+        Ok(())
     }
 }
 
@@ -51,8 +54,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// The Close is queued before the first await. Dropping the future leaves the rest to [`recv`](Self::recv).
     pub async fn close(&mut self, code: CloseCode, reason: impl Into<Utf8Bytes>) -> Result<(), Error> {
-        let frame = CloseFrame::new(code, reason)?;
-        match self.start_close(Some(frame)) {
+        self.close_with(Some(CloseFrame::new(code, reason)?)).await
+    }
+
+    /// Closes like [`close`](Self::close), with a frame that exists already; `None` sends a Close without a code (RFC 6455
+    /// section 5.5.1).
+    ///
+    /// # Errors
+    /// The error that ended the connection, as [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    /// As [`close`](Self::close).
+    pub async fn close_with(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
+        match self.start_close(frame) {
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => return Err(error),
         }

@@ -2,18 +2,19 @@
 //! is read again.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::task::coop;
+use tokio::{task::coop, time::Instant};
 
 use super::{
     line::{Line, Outlook, Verdict},
     pool::{self, Scratch},
-    timers::{Activity, Due, Timeouts, Timers},
+    timers::{Activity, Due, Millis, Timeouts, Timers},
 };
 use crate::{
     Config, Error, Role,
@@ -27,6 +28,15 @@ use crate::{
 
 /// How many frames and reads are handled for one unit of the task's budget.
 const FRAMES_PER_UNIT: u8 = 64;
+
+/// How many frames are handled, at most, before a look at what waits to be written. It divides the one above.
+const FRAMES_PER_LOOK: u8 = 16;
+
+/// How long after a read what is queued waits at most, while messages of that read are handed out.
+const LATE: Duration = Duration::from_millis(1);
+
+/// A rest of this many bytes, or fewer, does not stay in the scratch that it was read into.
+const SHORT_REST: usize = 4 << 10;
 
 /// How often a peer that sends without a pause is still read after a deadline has passed: what had come by then is
 /// received first.
@@ -75,15 +85,24 @@ pub(super) struct Inbound {
 #[derive(Debug, Default)]
 struct Rare {
     /// The peer's Close.
-    close_frame: Option<CloseFrame>,
+    close_frame: Option<Box<CloseFrame>>,
     /// What the opening handshake agreed on.
     negotiated: Negotiated,
+    message_timeout: Option<Millis>,
+    /// Whether pings are left to the application to answer.
+    no_pongs: bool,
 }
 
 impl Inbound {
     pub(super) fn new(unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let receive = receive_path(role, config, &negotiated);
-        let rare = (!negotiated.is_empty()).then(|| Box::new(Rare { negotiated, ..Rare::default() }));
+        let rare = Rare {
+            close_frame: None,
+            negotiated,
+            message_timeout: config.message_timeout.map(Millis::new),
+            no_pongs: !config.automatic_pongs,
+        };
+        let ordinary = rare.negotiated.is_empty() && rare.message_timeout.is_none() && !rare.no_pongs;
         Self {
             receive,
             scratch: (!unread.is_empty()).then(|| Box::new(Scratch::holding(unread))),
@@ -93,13 +112,13 @@ impl Inbound {
             grace: GRACE,
             wide: 0,
             finished: false,
-            rare,
+            rare: (!ordinary).then(|| Box::new(rare)),
         }
     }
 
     /// Returns the peer's Close, if one has come with a code.
     pub(super) fn close_frame(&self) -> Option<&CloseFrame> {
-        self.rare.as_ref()?.close_frame.as_ref()
+        self.rare.as_ref()?.close_frame.as_deref()
     }
 
     /// Returns the subprotocol that was agreed on.
@@ -123,19 +142,44 @@ impl Inbound {
         }
     }
 
-    /// Records that a message has come, as a sign of life.
+    /// Records that a message has ended, as a sign of life.
     #[inline]
-    fn heard(&mut self) {
+    fn message(&mut self) {
         if let Some(timers) = &mut self.timers {
-            timers.as_mut().heard();
+            timers.as_mut().message();
         }
     }
 
     /// Records that the stream has brought something.
-    fn note_read(&mut self) {
+    fn note_read(&mut self, now: Instant) {
         if let Some(timers) = &mut self.timers {
-            timers.as_mut().read();
+            timers.as_mut().read(now);
         }
+    }
+
+    /// Makes the next call look at what waits to be written before it hands out a message.
+    #[inline]
+    fn look_at_writes(&mut self) {
+        self.frames -= self.frames % FRAMES_PER_LOOK;
+    }
+
+    /// Moves a short rest of what was read to a box of its size, when the first message of a read is handed out: the program
+    /// may take its time, and the scratch is large.
+    #[inline]
+    fn keep_rest(&mut self) {
+        if let Some(scratch) = &mut self.scratch
+            && scratch.take_fresh()
+            && scratch.unread().len() <= SHORT_REST
+        {
+            let rest = pool::short_scratch(scratch);
+            pool::take_back_scratch(mem::replace(scratch, rest));
+        }
+    }
+
+    /// Returns the deadline of the message that is under way, if there is one.
+    fn message_timeout(&self) -> Option<Millis> {
+        let timeout = self.rare.as_ref()?.message_timeout?;
+        self.receive.is_inside_message().then_some(timeout)
     }
 
     #[inline]
@@ -166,11 +210,12 @@ impl<L: Line> Connection<L> {
     // Always: a message that is made in registers is not loaded again while it is being stored.
     #[inline(always)]
     fn take_plain(&mut self) -> Option<Message> {
-        let scratch = self.inbound.scratch.as_ref().filter(|_| self.inbound.frames > 0)?;
-        let (consumed, message) = self.inbound.receive.receive_plain(scratch.unread())?;
-        self.inbound.frames -= 1;
-        self.inbound.heard();
-        self.inbound.consume(consumed);
+        let inbound = &mut self.inbound;
+        let scratch = inbound.scratch.as_ref().filter(|_| inbound.frames % FRAMES_PER_LOOK > 0)?;
+        let (consumed, message) = inbound.receive.receive_plain(scratch.unread())?;
+        inbound.frames -= 1;
+        inbound.message();
+        inbound.consume(consumed);
         Some(message)
     }
 
@@ -270,26 +315,33 @@ impl<L: Line> Connection<L> {
         cx: &mut Context<'_>,
         pick: &mut impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
-        while let Some(scratch) = &mut self.inbound.scratch {
+        while self.inbound.scratch.is_some() {
+            let owed = self.inbound.frames % FRAMES_PER_LOOK == 0 && self.write_late(cx);
             ready!(poll_budget(&mut self.inbound.frames, cx));
+            if owed {
+                self.inbound.look_at_writes();
+            }
+            let Some(scratch) = &mut self.inbound.scratch else { break };
             let mut item = None;
             match self.inbound.receive.receive(scratch.unread_mut()) {
                 // Something is to be inflated first.
                 Ok(Step { consumed: 0, .. }) => break,
                 Ok(Step { consumed, received }) => {
                     if let Some(received) = received {
-                        let timers = self.inbound.timers.as_mut().map(Pin::as_mut);
-                        if matches!(received, Received::Ping(_) | Received::Close(_)) {
+                        if owes_answer(self.inbound.rare.as_deref(), &received) {
                             self.line.answer(&received);
+                            // Before the next message is handed out, the clock is read.
+                            self.inbound.frames -= self.inbound.frames % FRAMES_PER_LOOK;
                         }
+                        let timers = self.inbound.timers.as_mut().map(Pin::as_mut);
                         match &received {
                             Received::Close(frame) => {
                                 if let Some(frame) = frame {
-                                    self.inbound.rare.get_or_insert_default().close_frame =
-                                        Some(frame.clone());
+                                    let rare = self.inbound.rare.get_or_insert_default();
+                                    rare.close_frame = Some(Box::new(frame.clone()));
                                 }
                             }
-                            other => hear(timers, other),
+                            other => hear(timers, &mut self.line, other),
                         }
                         item = pick(received);
                     }
@@ -301,10 +353,29 @@ impl<L: Line> Connection<L> {
                 }
             }
             if item.is_some() {
+                self.inbound.keep_rest();
                 return Poll::Ready(item);
             }
         }
         Poll::Ready(None)
+    }
+
+    /// Writes what is queued if it has waited for a while, so that pongs and answers do not wait until all that was read is
+    /// handled (RFC 6455 section 5.5.2: a pong is sent as soon as is practical). Returns whether a pong still waits, for
+    /// which the clock has to be read again before the next message.
+    #[inline(never)]
+    fn write_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let outlook = self.line.outlook();
+        if !outlook.waiting {
+            return false;
+        }
+        let late = self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= LATE);
+        if late {
+            if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
+                self.keep(Error::Transport(error));
+            }
+        }
+        outlook.owes_pong && !late
     }
 
     /// Inflates some of a compressed message; gives what comes of it, if `pick` picks it.
@@ -312,11 +383,12 @@ impl<L: Line> Connection<L> {
     fn inflate<T>(&mut self, pick: &mut impl FnMut(Received<'_>) -> Option<T>) -> Option<T> {
         // It takes as long as many frames.
         self.inbound.frames = 0;
-        let (receive, timers) = (&mut self.inbound.receive, self.inbound.timers.as_mut().map(Pin::as_mut));
+        let (receive, line) = (&mut self.inbound.receive, &mut self.line);
+        let timers = self.inbound.timers.as_mut().map(Pin::as_mut);
         let inflated = pool::with_lent(|lent| {
             let received = receive.inflate(lent)?;
             Ok(received.and_then(|received| {
-                hear(timers, &received);
+                hear(timers, line, &received);
                 pick(received)
             }))
         });
@@ -342,8 +414,8 @@ impl<L: Line> Connection<L> {
                     Poll::Ready(Ok(len)) if len > 0 => {
                         self.inbound.wide =
                             if scratch.is_much() { WIDE_READS } else { self.inbound.wide.saturating_sub(1) };
+                        self.inbound.note_read(scratch.read_at());
                         self.inbound.scratch = Some(scratch);
-                        self.inbound.note_read();
                         return Poll::Ready(None);
                     }
                     other => {
@@ -357,11 +429,11 @@ impl<L: Line> Connection<L> {
             Ok(0) => self.ended(None),
             Err(error) => self.ended(Some(error)),
             Ok(_) => {
-                self.inbound.note_read();
+                self.inbound.note_read(Instant::now());
                 match self.inbound.receive.payload_received() {
                     Ok(None) => {}
                     Ok(Some(message)) => {
-                        self.inbound.heard();
+                        self.inbound.message();
                         return Poll::Ready(Some(message));
                     }
                     Err(error) => self.fail(error),
@@ -417,6 +489,7 @@ impl<L: Line> Connection<L> {
         let reason = match timeout {
             Timeout::Pong => Some(CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "pong timeout")),
             Timeout::Idle => Some(CloseFrame::from_static(CloseCode::GOING_AWAY, "idle timeout")),
+            Timeout::Message => Some(CloseFrame::from_static(CloseCode::POLICY_VIOLATION, "message timeout")),
             _ => None,
         };
         if let Some(frame) = reason
@@ -457,10 +530,11 @@ impl<L: Line> Connection<L> {
         let outlook = self.line.outlook();
         let activity = Activity {
             stuck: outlook.stuck,
-            progressed: self.line.take_progressed(),
+            moves: outlook.moves,
+            sending: outlook.waiting,
             closing: self.is_closing(outlook),
             waiting,
-            inside_frame: self.inbound.receive.is_inside_frame(),
+            message_timeout: self.inbound.message_timeout(),
         };
         if self.inbound.timeouts.watch(activity) {
             let timers = self.inbound.timers.get_or_insert_with(|| Box::pin(Timers::new()));
@@ -545,14 +619,25 @@ fn poll_budget(frames: &mut u8, cx: &mut Context<'_>) -> Poll<()> {
     Poll::Ready(())
 }
 
-/// Notes a sign of life.
+/// Whether this is owed an answer, and the application does not give it itself.
 #[inline]
-fn hear(timers: Option<Pin<&mut Timers>>, received: &Received<'_>) {
+fn owes_answer(rare: Option<&Rare>, received: &Received<'_>) -> bool {
+    match received {
+        Received::Ping(_) => !rare.is_some_and(|rare| rare.no_pongs),
+        Received::Close(_) => true,
+        _ => false,
+    }
+}
+
+/// Records a sign of life.
+#[inline]
+fn hear(timers: Option<Pin<&mut Timers>>, line: &mut impl Line, received: &Received<'_>) {
     let Some(mut timers) = timers else { return };
     match received {
-        Received::Message(_) | Received::Part(_) => timers.heard(),
+        Received::Message(_) | Received::Part(Part { last: true, .. }) => timers.message(),
+        Received::Part(_) => timers.heard(),
         Received::Pong(payload) => {
-            timers.as_mut().heard();
+            timers.as_mut().pinged(line.take_pings());
             timers.pong(payload);
         }
         _ => {}

@@ -1,18 +1,22 @@
 //! What the receiving half of a connection needs of the rest of it: the way out, and the stream.
 
 use std::{
-    io,
-    task::{Context, Poll},
+    io, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     pool::{self, Scratch},
+    timers::{Pings, Timeouts},
     transport::Transport,
+    watchdog::Watchdog,
 };
 use crate::{
     Error, Outgoing, Role,
+    error::Timeout,
     proto::{Lent, MaskKey, PayloadMut, Received, SendError, SendPath},
 };
 
@@ -40,8 +44,8 @@ pub(super) trait Line {
     /// How things stand on the way out.
     fn outlook(&mut self) -> Outlook;
 
-    /// Whether the stream has taken anything since this was last asked.
-    fn take_progressed(&mut self) -> bool;
+    /// Takes the pings that the application has sent since this was last asked.
+    fn take_pings(&mut self) -> Pings;
 
     /// Gives up writing: what waits will never go.
     fn end_write(&mut self);
@@ -70,6 +74,10 @@ pub(super) struct Outlook {
     pub(super) stuck: bool,
     /// Something is queued or staged.
     pub(super) waiting: bool,
+    /// A pong is queued.
+    pub(super) owes_pong: bool,
+    /// How often the stream has taken something; it wraps around.
+    pub(super) moves: u32,
     /// Our Close is queued or sent.
     pub(super) close_sent: bool,
     /// The stream takes no more, because we shut it down or it failed.
@@ -94,11 +102,22 @@ impl Verdict {
         }
     }
 
+    /// Leaves nothing to be told: the program itself ends the connection.
+    pub(super) fn settle(&mut self) {
+        self.told = true;
+        self.error = None;
+    }
+
     /// Hands out what was kept.
     pub(super) fn tell(&mut self) -> Option<Error> {
         let error = self.error.take()?;
         self.told = true;
         Some(*error)
+    }
+
+    /// Whether nothing has ended the connection, and nothing is known that will.
+    pub(super) fn is_open(&self) -> bool {
+        self.error.is_none() && !self.told && !self.writes_excused
     }
 
     /// Notes that from here on a failed write loses nothing but our Close.
@@ -107,18 +126,127 @@ impl Verdict {
     }
 }
 
-/// A line in one hand.
+/// A line that one connection owns: no lock.
 #[derive(Debug)]
 pub(super) struct Own<S> {
     pub(super) transport: Transport<S>,
     pub(super) send: SendPath,
-    pub(super) verdict: Verdict,
+    /// The task that waits in a receiving call, if one does.
+    receiver: Option<Waker>,
+    /// What most connections do without.
+    extra: Option<Box<Extra>>,
+}
+
+/// State that a connection seldom has; allocated when first needed.
+#[derive(Debug, Default)]
+struct Extra {
+    verdict: Verdict,
+    stuck: Option<Stuck>,
+    pings: Pings,
+}
+
+/// State that is there while the stream takes no more.
+#[derive(Debug, Default)]
+struct Stuck {
+    waiters: Arc<Waiters>,
+    watchdog: Watchdog,
+}
+
+/// The tasks that wait for a stream that takes no more. A stream keeps one waker for its write half, so both poll it with
+/// one that wakes them both.
+#[derive(Debug, Default)]
+struct Waiters(Mutex<[Option<Waker>; 2]>);
+
+/// What a task does that writes to the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Party {
+    Receiver,
+    Sender,
+}
+
+impl Waiters {
+    fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records the task that waits, in the place of the one that waited before.
+    fn park(&self, party: Party, waker: &Waker) {
+        let waker = waker.clone();
+        // Dropped once the lock is released, for that may run code of any kind.
+        let _before = self.lock()[party as usize].replace(waker);
+    }
+
+    /// Wakes the task that waits on the other side, unless it is the task of this waker.
+    fn wake_other(&self, party: Party, own: &Waker) {
+        let other = match party {
+            Party::Receiver => Party::Sender,
+            Party::Sender => Party::Receiver,
+        };
+        let waker = self.lock()[other as usize].take();
+        if let Some(waker) = waker.filter(|waker| !waker.will_wake(own)) {
+            waker.wake();
+        }
+    }
+}
+
+impl Wake for Waiters {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let wakers = mem::take(&mut *self.lock());
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
 }
 
 impl<S> Own<S> {
+    pub(super) fn new(transport: Transport<S>, send: SendPath, verdict: Verdict) -> Self {
+        let extra = (!verdict.is_open()).then(|| Box::new(Extra { verdict, ..Extra::default() }));
+        Self { transport, send, receiver: None, extra }
+    }
+
+    /// Takes the line apart.
+    pub(super) fn into_parts(self) -> (Transport<S>, SendPath, Verdict) {
+        (self.transport, self.send, self.extra.map(|extra| extra.verdict).unwrap_or_default())
+    }
+
     #[inline]
     pub(super) fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
         with_path(&mut self.send, call)
+    }
+
+    /// Returns what ended the connection, or will.
+    pub(super) fn verdict(&mut self) -> &mut Verdict {
+        &mut self.extra.get_or_insert_default().verdict
+    }
+
+    /// Takes the pings that the application has sent since this was last asked.
+    pub(super) fn take_pings(&mut self) -> Pings {
+        let pings = self.extra.as_mut().map(|extra| mem::take(&mut extra.pings)).unwrap_or_default();
+        self.drop_unused();
+        pings
+    }
+
+    /// Records a ping that the application has sent.
+    pub(super) fn pinged(&mut self, payload: &[u8]) {
+        self.extra.get_or_insert_default().pings.sent(payload);
+    }
+
+    /// Wakes the task that waits in a receiving call: another has changed what it waits for.
+    pub(super) fn wake_receiver(&mut self) {
+        if let Some(waker) = self.receiver.take() {
+            waker.wake();
+        }
+    }
+
+    /// Gives up writing, on behalf of a task that receives or sends: what waits will never go.
+    pub(super) fn end_write_for(&mut self, party: Party) {
+        self.transport.end_write(&mut self.send);
+        if let Some(stuck) = self.extra.as_mut().and_then(|extra| extra.stuck.take()) {
+            stuck.waiters.wake_other(party, Waker::noop());
+            self.drop_unused();
+        }
     }
 
     /// Whether nothing is queued or staged.
@@ -144,6 +272,56 @@ impl<S> Own<S> {
         let key = mask_key(self.send.role());
         self.send.send_staged(outgoing, key, self.transport.batch())
     }
+
+    /// Frees what is not needed any more.
+    fn drop_unused(&mut self) {
+        self.extra
+            .take_if(|extra| extra.stuck.is_none() && extra.verdict.is_open() && extra.pings.is_empty());
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
+    /// Writes what is queued, on behalf of a task that receives or sends.
+    #[inline]
+    pub(super) fn poll_transmit_for(&mut self, party: Party, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stuck = self.extra.as_ref().is_some_and(|extra| extra.stuck.is_some());
+        if !stuck && let done @ Poll::Ready(_) = self.transport.poll_transmit(&mut self.send, cx) {
+            return done;
+        }
+        self.poll_stuck(party, cx)
+    }
+
+    /// The same while the stream takes no more. The task that receives and one that sends may be two: each is woken also
+    /// when the other has written.
+    #[cold]
+    fn poll_stuck(&mut self, party: Party, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let extra = self.extra.get_or_insert_default();
+        let newly = extra.stuck.is_none();
+        let waiters = extra.stuck.get_or_insert_default().waiters.clone();
+        waiters.park(party, cx.waker());
+        let (shared, moves) = (Waker::from(waiters.clone()), self.transport.moves());
+        let done = self.transport.poll_transmit(&mut self.send, &mut Context::from_waker(&shared));
+        if done.is_ready() || self.transport.moves() != moves {
+            waiters.wake_other(party, cx.waker());
+        }
+        if done.is_ready() {
+            extra.stuck = None;
+            self.drop_unused();
+        } else if newly && party == Party::Sender {
+            // From here on a deadline runs, which is for the receiving side to judge.
+            self.receiver.take_if(|waker| !waker.will_wake(cx.waker())).map(Waker::wake).unwrap_or_default();
+        }
+        done
+    }
+
+    /// Judges the deadline of a task that sends and waits for the stream: returns the one that has passed.
+    pub(super) fn poll_watchdog(&mut self, timeouts: &Timeouts, cx: &mut Context<'_>) -> Poll<Timeout> {
+        let closing = self.send.is_close_sent();
+        let Some((limit, timeout)) = timeouts.of_sender(closing) else { return Poll::Pending };
+        let moves = self.transport.moves();
+        let stuck = self.extra.get_or_insert_default().stuck.get_or_insert_default();
+        stuck.watchdog.poll(limit, moves, None, cx).map(|()| timeout)
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
@@ -153,31 +331,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 
     #[inline]
+    fn park(&mut self, cx: &mut Context<'_>) {
+        if !self.receiver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.receiver = Some(cx.waker().clone());
+        }
+    }
+
+    #[inline]
     fn outlook(&mut self) -> Outlook {
         Outlook {
             role: self.send.role(),
             stuck: self.transport.is_stuck(),
             waiting: self.transport.is_stuck() || self.send.queued() > 0,
+            owes_pong: self.send.owes_pong(),
+            moves: self.transport.moves(),
             close_sent: self.send.is_close_sent(),
             write_ended: self.transport.is_write_ended(),
         }
     }
 
-    fn take_progressed(&mut self) -> bool {
-        self.transport.take_progressed()
+    fn take_pings(&mut self) -> Pings {
+        Own::take_pings(self)
     }
 
     fn end_write(&mut self) {
-        self.transport.end_write(&mut self.send);
+        self.end_write_for(Party::Receiver);
     }
 
     fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
-        call(&mut self.verdict)
+        call(Own::verdict(self))
     }
 
     #[inline]
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.transport.poll_transmit(&mut self.send, cx)
+        self.poll_transmit_for(Party::Receiver, cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

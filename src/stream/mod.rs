@@ -13,6 +13,7 @@ mod sink;
 mod split;
 mod timers;
 mod transport;
+mod watchdog;
 mod writer;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ pub use event::Event;
 pub use parts::Parts;
 pub use reader::MessageReader;
 pub use send::Permit;
-pub use split::{Receiver, SendPermit, Sender, SenderTurn, TrySendError};
+pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendError};
 pub use writer::MessageWriter;
 
 use self::{
@@ -86,11 +87,7 @@ impl<S> WebSocket<S> {
     /// # }
     /// ```
     pub fn from_raw(io: S, unread: Bytes, role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let line = Own {
-            transport: Transport::new(io),
-            send: send_path(role, config, &negotiated),
-            verdict: Verdict::default(),
-        };
+        let line = Own::new(Transport::new(io), send_path(role, config, &negotiated), Verdict::default());
         Self { connection: Connection { line, inbound: Inbound::new(&unread, role, config, negotiated) } }
     }
 
@@ -135,6 +132,27 @@ impl<S> WebSocket<S> {
     pub fn queued(&self) -> usize {
         let line = &self.connection.line;
         line.send.queued() + line.transport.staged()
+    }
+
+    /// Replaces the limits of the connection by those of this configuration: `max_message_size`, `max_frame_size`,
+    /// `max_fragments` and `max_write_buffer`. The rest of it has no effect any more.
+    ///
+    /// The limits hold from the next frame on. So a server can be strict until a client has logged in:
+    ///
+    /// ```
+    /// # use fullduplex::{Config, Error, WebSocket};
+    /// # fn is_valid(_: fullduplex::Message) -> bool { true }
+    /// # async fn example(mut ws: WebSocket<tokio::net::TcpStream>) -> Result<(), Error> {
+    /// // Accepted with `Config::new().max_message_size(4096)`.
+    /// if ws.recv().await?.is_some_and(is_valid) {
+    ///     ws.set_limits(&Config::new().max_message_size(16 << 20));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_limits(&mut self, config: &Config) {
+        self.connection.inbound.receive.set_limits(config);
+        self.connection.line.send.set_limits(config);
     }
 }
 

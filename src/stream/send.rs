@@ -7,7 +7,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, line::Line, timers::Due};
+use super::{WebSocket, connection::Connection, line::Party};
 use crate::{
     Error, Outgoing,
     proto::{MAX_CONTROL_PAYLOAD, SendError},
@@ -115,7 +115,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Err(Error::Send(SendError::PingTooLong(payload.len())));
         }
         poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
-        self.connection.line.with_send(|send, key, lent| send.ping(payload, key, lent))?;
+        let line = &mut self.connection.line;
+        line.with_send(|send, key, lent| send.ping(payload, key, lent))?;
+        line.pinged(payload);
+        self.flush().await
+    }
+
+    /// Queues a pong with at most 125 bytes of payload data and flushes. It overtakes queued messages.
+    ///
+    /// Pings are answered without this, unless [`Config::automatic_pongs`](crate::Config::automatic_pongs) is off. A pong
+    /// that answers no ping is allowed as well (RFC 6455 section 5.5.3).
+    ///
+    /// # Errors
+    /// [`Error::Send`] for a longer payload, and then nothing is sent; else as [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// The pong is queued whole or not at all.
+    pub async fn pong(&mut self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
+        let payload = payload.as_ref();
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(Error::Send(SendError::PongTooLong(payload.len())));
+        }
+        poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
+        self.connection.line.with_send(|send, key, lent| send.pong(payload, key, lent))?;
         self.flush().await
     }
 
@@ -188,18 +210,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let connection = &mut self.connection;
-        match connection.line.poll_transmit(cx) {
+        let Connection { line, inbound } = &mut self.connection;
+        match line.poll_transmit_for(Party::Sender, cx) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => connection.line.verdict.keep(Error::Transport(error)),
-            Poll::Pending => match ready!(connection.poll_due(false, cx)) {
-                Due::Timeout(timeout) => {
-                    connection.line.verdict.keep(Error::Timeout(timeout));
-                    connection.line.end_write();
-                }
-                // Keep-alive is judged by who receives.
-                Due::Ping(_) => {}
-            },
+            Poll::Ready(Err(error)) => {
+                line.verdict().keep(Error::Transport(error));
+                line.wake_receiver();
+            }
+            Poll::Pending => {
+                let timeout = ready!(line.poll_watchdog(&inbound.timeouts, cx));
+                line.verdict().keep(Error::Timeout(timeout));
+                line.end_write_for(Party::Sender);
+                line.wake_receiver();
+            }
         }
         Poll::Ready(self.check_written())
     }
@@ -246,7 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[cold]
     fn why_closed(&mut self) -> Error {
         let line = &mut self.connection.line;
-        let told = if line.transport.is_write_ended() { line.verdict.tell() } else { None };
+        let told = if line.transport.is_write_ended() { line.verdict().tell() } else { None };
         told.unwrap_or(Error::Closed)
     }
 }

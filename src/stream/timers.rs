@@ -1,6 +1,7 @@
 //! The deadlines of an open connection.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     num::NonZeroU32,
     pin::Pin,
@@ -12,6 +13,12 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{Config, error::Timeout};
+
+/// An idle deadline that is noticed later than this is restarted once.
+const LATE: Duration = Duration::from_secs(1);
+
+/// How many pings of the application are remembered.
+const MAX_PINGS: usize = 32;
 
 /// The deadlines that a connection has, in few bytes; `None` is off.
 #[derive(Debug, Clone, Copy)]
@@ -25,10 +32,10 @@ pub(super) struct Timeouts {
 
 /// A duration of at least a millisecond and at most 49 days.
 #[derive(Debug, Clone, Copy)]
-struct Millis(NonZeroU32);
+pub(super) struct Millis(NonZeroU32);
 
 impl Millis {
-    fn new(duration: Duration) -> Self {
+    pub(super) fn new(duration: Duration) -> Self {
         let millis = u32::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
         Self(NonZeroU32::new(millis).unwrap_or(NonZeroU32::MIN))
     }
@@ -53,9 +60,12 @@ impl Timeouts {
         }
     }
 
-    /// How long a write may be stuck.
-    pub(super) fn write(&self) -> Option<Duration> {
-        self.write.map(Millis::duration)
+    /// Returns how long a task that sends waits for the stream to take something, and which deadline that is: `closing`
+    /// once our Close is queued or sent.
+    pub(super) fn of_sender(&self, closing: bool) -> Option<(Duration, Timeout)> {
+        let close = self.close.filter(|_| closing).map(|close| (close.duration(), Timeout::Close));
+        let write = self.write.map(|write| (write.duration(), Timeout::Write));
+        [close, write].into_iter().flatten().min_by_key(|(limit, _)| *limit)
     }
 
     /// Whether what comes from the peer has to be timed.
@@ -68,6 +78,7 @@ impl Timeouts {
         self.watch_peer()
             || (activity.stuck && self.write.is_some())
             || (activity.closing && self.close.is_some())
+            || activity.message_timeout.is_some()
     }
 }
 
@@ -76,14 +87,16 @@ impl Timeouts {
 pub(super) struct Activity {
     /// Something staged waits for the stream.
     pub(super) stuck: bool,
-    /// The stream has taken something since the last look.
-    pub(super) progressed: bool,
+    /// How often the stream has taken something; it wraps around.
+    pub(super) moves: u32,
+    /// Something is queued or staged.
+    pub(super) sending: bool,
     /// Our Close is queued or sent, or the connection has failed.
     pub(super) closing: bool,
     /// All that the stream has brought is handled, and it brings no more for now.
     pub(super) waiting: bool,
-    /// What it brought ends inside a frame, which no pong can overtake.
-    pub(super) inside_frame: bool,
+    /// The deadline of a message that has begun and not ended; `None` if there is no such message, or no deadline for it.
+    pub(super) message_timeout: Option<Millis>,
 }
 
 /// What is due.
@@ -96,19 +109,28 @@ pub(super) enum Due {
 }
 
 pin_project! {
-    /// One timer for all deadlines of a connection. It is armed again when it fires, or when something is due earlier;
-    /// a deadline that moves away costs nothing.
+    /// One timer for all deadlines of a connection, polled by receiving calls alone. It is armed again when it fires, or
+    /// when something is due earlier; a deadline that moves away costs nothing.
     #[derive(Debug)]
     pub(super) struct Timers {
         #[pin]
         sleep: Sleep,
         // When the stream last brought anything.
         read_at: Instant,
-        // When the last message or pong came, to the read.
+        // When the last message or matching pong came, or the idle deadline was restarted.
         heard_at: Instant,
+        // The value of `heard_at` that the idle deadline was restarted with, for it is restarted once.
+        restarted: Option<Instant>,
+        // When the message that is under way began.
+        message_since: Option<Instant>,
         ping: Option<Ping>,
+        pings: Pings,
+        round_trip: Option<Duration>,
+        moves: u32,
         stuck_since: Option<Instant>,
         closing_since: Option<Instant>,
+        // Whether our Close has left: what is queued after it does not extend the closing deadline.
+        close_out: bool,
     }
 }
 
@@ -116,10 +138,43 @@ pin_project! {
 #[derive(Debug, Clone, Copy)]
 struct Ping {
     payload: [u8; 4],
+    sent: Instant,
     /// Since when the peer may be expected to answer.
     since: Instant,
     /// Whether it is known to have left, and not to wait behind what the stream takes slowly.
     left: bool,
+}
+
+/// The pings of the application that wait for their pongs, oldest first.
+///
+/// A peer that answers only the newest of several pings (RFC 6455 section 5.5.3) answers the keep-alive ping by answering a
+/// later one of these. At most 32 are kept: of more, the oldest are forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Pings(VecDeque<(Box<[u8]>, Instant)>);
+
+impl Pings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Records a ping that is sent now.
+    pub(super) fn sent(&mut self, payload: &[u8]) {
+        if self.0.len() == MAX_PINGS {
+            self.0.pop_front();
+        }
+        self.0.push_back((payload.into(), Instant::now()));
+    }
+
+    /// Takes out the ping that this pong answers, and those before it, which will not be answered any more; returns when it
+    /// was sent.
+    fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
+        let at = self.0.iter().position(|(ping, _)| **ping == *payload)?;
+        let (_, sent) = self.0.drain(..=at).next_back()?;
+        if self.0.is_empty() {
+            self.0 = VecDeque::new();
+        }
+        Some(sent)
+    }
 }
 
 impl Timers {
@@ -129,33 +184,71 @@ impl Timers {
             sleep: sleep_until(now + Duration::from_secs(86_400)),
             read_at: now,
             heard_at: now,
+            restarted: None,
+            message_since: None,
             ping: None,
+            pings: Pings::default(),
+            round_trip: None,
+            moves: 0,
             stuck_since: None,
             closing_since: None,
+            close_out: false,
         }
     }
 
-    /// Notes that the stream has brought something.
-    pub(super) fn read(self: Pin<&mut Self>) {
-        *self.project().read_at = Instant::now();
+    /// Records that the stream has brought something.
+    pub(super) fn read(self: Pin<&mut Self>, now: Instant) {
+        *self.project().read_at = now;
     }
 
-    /// Notes that a message or a pong came with the last read.
+    /// Records that a part of a message came with the last read.
     #[inline]
     pub(super) fn heard(self: Pin<&mut Self>) {
         let this = self.project();
         *this.heard_at = *this.read_at;
     }
 
-    /// Notes a pong.
+    /// Records that a message ended with the last read.
+    #[inline]
+    pub(super) fn message(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.heard_at = *this.read_at;
+        *this.message_since = None;
+    }
+
+    /// Records pings that the application has sent.
+    pub(super) fn pinged(self: Pin<&mut Self>, pings: Pings) {
+        let this = self.project();
+        for ping in pings.0 {
+            this.pings.0.push_back(ping);
+            if this.pings.0.len() > MAX_PINGS {
+                this.pings.0.pop_front();
+            }
+        }
+    }
+
+    /// Records a pong. One that answers no ping is no sign that the peer does anything but send.
     pub(super) fn pong(self: Pin<&mut Self>, payload: &[u8]) {
         let this = self.project();
-        if this.ping.is_some_and(|ping| ping.payload == payload) {
+        let sent = match this.ping.filter(|ping| ping.payload == payload) {
+            Some(ping) => Some(ping.sent),
+            None => this.pings.answered(payload),
+        };
+        let Some(sent) = sent else { return };
+        *this.heard_at = *this.read_at;
+        *this.round_trip = Some(Instant::now() - sent);
+        // RFC 6455 section 5.5.3: the peer may answer only the most recent ping.
+        if this.ping.is_some_and(|ping| ping.sent <= sent) {
             *this.ping = None;
         }
     }
 
-    /// What is due; pending until something is. `None`: nothing ever will be as things stand, no timer is needed.
+    /// Returns how long the last ping that was answered took.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Returns what is due; pending until something is. `None`: nothing ever will be as things stand, no timer is needed.
     pub(super) fn poll_due(
         mut self: Pin<&mut Self>,
         timeouts: &Timeouts,
@@ -171,41 +264,58 @@ impl Timers {
             }
             ready!(this.sleep.as_mut().poll(cx));
             let now = Instant::now();
-            if deadline <= now {
-                let due = due.unwrap_or_else(|| Due::Ping(rand::random()));
-                if let Due::Ping(payload) = due {
-                    *this.ping = Some(Ping { payload, since: now, left: false });
-                }
-                return Poll::Ready(Some(due));
+            if now < deadline {
+                this.sleep.reset(deadline);
+                continue;
             }
-            this.sleep.reset(deadline);
+            let due = due.unwrap_or_else(|| Due::Ping(rand::random()));
+            // Noticed late, for nobody polled: the peer may have had nothing to answer meanwhile, as no ping was sent.
+            let late = now.duration_since(deadline) > LATE;
+            if due == Due::Timeout(Timeout::Idle) && late && *this.restarted != Some(*this.heard_at) {
+                *this.heard_at = now;
+                *this.restarted = Some(now);
+                continue;
+            }
+            if let Due::Ping(payload) = due {
+                if let Some(earlier) = this.ping.take() {
+                    this.pings.0.push_back((earlier.payload.into(), earlier.sent));
+                }
+                *this.ping = Some(Ping { payload, sent: now, since: now, left: false });
+            }
+            return Poll::Ready(Some(due));
         }
     }
 
-    /// Notes when what is going on began.
+    /// Records when what is going on began.
     fn note(self: Pin<&mut Self>, activity: Activity) {
         let this = self.project();
+        let progressed = std::mem::replace(this.moves, activity.moves) != activity.moves;
         if !activity.stuck {
             *this.stuck_since = None;
-        } else if activity.progressed || this.stuck_since.is_none() {
+        } else if progressed || this.stuck_since.is_none() {
             *this.stuck_since = Some(Instant::now());
         }
         // What is queued before our Close may take its time, as long as it moves: `write` is the deadline for that.
-        if activity.closing && (this.closing_since.is_none() || (activity.stuck && activity.progressed)) {
+        let moving = activity.stuck && progressed && !*this.close_out;
+        if activity.closing && (this.closing_since.is_none() || moving) {
             *this.closing_since = Some(Instant::now());
         }
+        *this.close_out |= activity.closing && !activity.sending;
+        if activity.message_timeout.is_none() {
+            *this.message_since = None;
+        } else if this.message_since.is_none() {
+            *this.message_since = Some(*this.read_at);
+        }
         let Some(ping) = this.ping else { return };
-        if activity.progressed && !ping.left {
+        if progressed && !ping.left {
             ping.since = Instant::now();
         }
         ping.left |= !activity.stuck;
-        // A pong cannot come before the frame that is under way has ended.
-        if activity.inside_frame {
-            ping.since = ping.since.max(*this.read_at);
-        }
+        // Whatever has come since is a sign of life: a complete frame, or a part of one, which no pong can overtake.
+        ping.since = ping.since.max(*this.read_at);
     }
 
-    /// The earliest deadline and what is due then, a ping where nothing is said.
+    /// Returns the earliest deadline and what is due then; `None` in the place of what is due is a ping.
     fn next(&self, timeouts: &Timeouts, activity: Activity) -> Option<(Instant, Option<Due>)> {
         let at = |timeout: Option<Millis>, since: Option<Instant>| Some(timeout?.after(since?));
         let waiting = |instant: Instant| (activity.waiting && !activity.closing).then_some(instant);
@@ -216,11 +326,13 @@ impl Timers {
             Some(_) => None,
         };
         let pong_due = self.ping.and_then(|ping| waiting(ping.since));
+        let message_due = self.message_since.and_then(waiting);
         [
             (at(timeouts.close, self.closing_since), Some(Due::Timeout(Timeout::Close))),
             (at(timeouts.write, self.stuck_since), Some(Due::Timeout(Timeout::Write))),
             (at(timeouts.idle, waiting(self.heard_at)), Some(Due::Timeout(Timeout::Idle))),
             (at(timeouts.pong, pong_due), Some(Due::Timeout(Timeout::Pong))),
+            (at(activity.message_timeout, message_due), Some(Due::Timeout(Timeout::Message))),
             (at(timeouts.ping, ping_due), None),
         ]
         .into_iter()

@@ -121,8 +121,8 @@ pub(super) struct Transport<S> {
     needs_flush: bool,
     /// Whether a message is still to be compressed: the task's budget was used up.
     unfinished: bool,
-    /// Whether the stream has taken anything since this was last asked.
-    progressed: bool,
+    /// How often the stream has taken something; it wraps around.
+    moves: u32,
     /// Whether the stream takes no more, because we shut it down or it failed.
     write_ended: bool,
     /// Whether something waited when the stream took no more.
@@ -136,7 +136,7 @@ impl<S> Transport<S> {
             batch: None,
             needs_flush: false,
             unfinished: false,
-            progressed: false,
+            moves: 0,
             write_ended: false,
             lost: false,
         }
@@ -177,9 +177,9 @@ impl<S> Transport<S> {
         self.lost
     }
 
-    /// Whether the stream has taken anything since this was last asked.
-    pub(super) fn take_progressed(&mut self) -> bool {
-        std::mem::take(&mut self.progressed)
+    /// Returns how often the stream has taken something; it wraps around.
+    pub(super) fn moves(&self) -> u32 {
+        self.moves
     }
 
     /// Gives up writing: what waits will never go.
@@ -265,14 +265,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 batch.advance(written);
-                self.progressed = true;
+                self.moves = self.moves.wrapping_add(1);
                 self.needs_flush = true;
             }
             // Batch by batch, so that a flush ends also while others go on queueing.
             if self.needs_flush {
                 ready!(Pin::new(&mut self.io).poll_flush(cx))?;
                 self.needs_flush = false;
-                self.progressed = true;
+                self.moves = self.moves.wrapping_add(1);
             }
             if !ready!(self.poll_stage(source, cx)) {
                 return Poll::Ready(Ok(()));
@@ -285,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         let staged = source.poll_stage(&mut self.batch, cx);
         self.unfinished = staged.is_pending();
         // The stream has all its time once it is given something.
-        self.progressed |= self.unfinished;
+        self.moves = self.moves.wrapping_add(u32::from(self.unfinished));
         staged
     }
 }

@@ -46,9 +46,9 @@ struct State {
     /// How much the writes take before they are pending; `None`: without end.
     write_room: Option<usize>,
     write_error: Option<io::ErrorKind>,
-    /// Every other write and flush is pending once.
+    /// Every other write and flush is pending twice, as a connection that finds a write pending tries once more.
     stutter: bool,
-    stuttered: bool,
+    stuttered: u8,
     /// A flush is pending while this is set.
     flush_blocked: bool,
     vectored: bool,
@@ -73,7 +73,7 @@ pub fn scripted() -> (Scripted, Script) {
         write_room: None,
         write_error: None,
         stutter: false,
-        stuttered: false,
+        stuttered: 0,
         flush_blocked: false,
         vectored: true,
         written: Vec::new(),
@@ -173,7 +173,7 @@ impl Script {
         state.writer.take().map(Waker::wake).unwrap_or_default();
     }
 
-    /// Makes every other write and flush pending once.
+    /// Makes every other write and flush pending twice.
     pub fn stutter(&self) {
         self.state().stutter = true;
     }
@@ -242,11 +242,12 @@ impl Scripted {
 impl State {
     /// Whether this write or flush is to be pending, as every other one.
     fn stutters(&mut self, cx: &Context<'_>) -> bool {
-        self.stuttered = self.stutter && !self.stuttered;
-        if self.stuttered {
+        self.stuttered = if self.stutter { (self.stuttered + 1) % 3 } else { 0 };
+        let stutters = self.stuttered > 0;
+        if stutters {
             cx.waker().wake_by_ref();
         }
-        self.stuttered
+        stutters
     }
 
     fn write(&mut self, cx: &Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

@@ -8,7 +8,6 @@ mod sender;
 mod shared;
 mod sink;
 mod sync;
-mod watchdog;
 
 use std::{
     future::{Future, poll_fn},
@@ -20,11 +19,15 @@ use std::{
 use futures_core::Stream;
 pub use parts::SenderTurn;
 pub use sender::{SendPermit, Sender, TrySendError};
+pub use sink::SenderSink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::shared::{Half, Shared, Transmit};
 use super::{Event, WebSocket, connection::Connection, line::Own};
-use crate::{Error, Message, proto::CloseFrame};
+use crate::{
+    Config, Error, Message, Role,
+    proto::{CloseFrame, Closing},
+};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// Splits the connection: one half receives, answers pings, completes the closing handshake and judges deadlines; the
@@ -48,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// ```
     pub fn split(self) -> (Receiver<S>, Sender) {
         let Connection { line, inbound } = self.connection;
-        let shared = Arc::new(Shared::new(line, inbound.timeouts.write()));
+        let shared = Arc::new(Shared::new(line, inbound.timeouts));
         let sender = Sender::new(shared.clone() as Arc<Shared<dyn Transmit>>);
         (Receiver { connection: Connection { line: Half::new(shared), inbound } }, sender)
     }
@@ -59,11 +62,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
 /// While it is polled, pings are answered, keep-alive pings are sent, deadlines are judged and what is queued is written.
 /// Dropped, it takes the stream along: the connection ends, and each [`Sender`] learns [`Error::Closed`].
 #[derive(Debug)]
-pub struct Receiver<S: AsyncRead + AsyncWrite + Unpin + Send> {
+pub struct Receiver<S> {
     connection: Connection<Half<S>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// The next message, as [`WebSocket::recv`].
     ///
     /// # Errors
@@ -98,6 +101,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
         self.visit(cx, |connection, cx| connection.poll_whole(cx, Event::of))
     }
 
+    /// Calls a function with the stream beneath; returns `None` once [`Sender::abort`] has dropped the stream.
+    ///
+    /// Nothing is written or read while the function runs, for the halves share the stream: hence a function, and no
+    /// reference. Reading from the stream or writing to it breaks the connection.
+    ///
+    /// ```
+    /// # use fullduplex::Receiver;
+    /// # fn example(receiver: &Receiver<tokio::net::TcpStream>) -> Option<std::net::SocketAddr> {
+    /// receiver.with_ref(|tcp| tcp.peer_addr().ok())?
+    /// # }
+    /// ```
+    pub fn with_ref<T>(&self, call: impl FnOnce(&S) -> T) -> Option<T> {
+        self.connection.line.with_ref(call)
+    }
+
+    /// Returns which end of the connection this is.
+    pub fn role(&self) -> Role {
+        self.connection.line.shared.role()
+    }
+
+    /// Returns where the closing handshake stands (RFC 6455 section 7.1).
+    pub fn closing(&self) -> Closing {
+        self.connection.line.shared.closing(&self.connection.inbound.receive)
+    }
+
+    /// Returns whether nothing can be sent any more: our Close is queued or sent, or the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.connection.line.shared.room().is_closed()
+    }
+
+    /// Replaces the limits on what is received by those of this configuration, as [`WebSocket::set_limits`] does.
+    /// `max_write_buffer` stays what it was when the connection was split.
+    pub fn set_limits(&mut self, config: &Config) {
+        self.connection.inbound.receive.set_limits(config);
+    }
+
     /// What the peer's Close said: `None` before one has come, and where it gave no code.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
         self.connection.inbound.close_frame()
@@ -117,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
     ///
     /// # Errors
     /// Both come back where the sender belongs to another connection, or has clones.
-    pub fn reunite(self, mut sender: Sender) -> Result<WebSocket<S>, Box<(Self, Sender)>> {
+    pub fn reunite(self, sender: Sender) -> Result<WebSocket<S>, Box<(Self, Sender)>> {
         let ours = Arc::as_ptr(&self.connection.line.shared).cast::<()>();
         let same = std::ptr::addr_eq(ours, Arc::as_ptr(&sender.shared));
         if !same || Arc::strong_count(&sender.shared) > 2 {
@@ -125,13 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
         }
         match self.connection.line.take() {
             Some((transport, send, verdict)) => {
-                let line = Own { transport, send, verdict };
-                let mut ws = WebSocket { connection: Connection { line, inbound: self.connection.inbound } };
-                while let Some(message) = sender.take_late() {
-                    // Where nothing can be sent any more, it is lost like all that was fed and not flushed.
-                    let _closed = ws.start_send(message);
-                }
-                Ok(ws)
+                let line = Own::new(transport, send, verdict);
+                Ok(WebSocket { connection: Connection { line, inbound: self.connection.inbound } })
             }
             None => Err(Box::new((self, sender))),
         }
@@ -158,16 +192,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
 }
 
 /// A future that receives: dropped, the receiver is no longer waited for.
-struct Visit<'a, S: AsyncRead + AsyncWrite + Unpin + Send>(&'a mut Receiver<S>);
+struct Visit<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&'a mut Receiver<S>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Drop for Visit<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Visit<'_, S> {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
 /// [`recv`](Receiver::recv), as a stream: it ends where `recv` gives `Ok(None)`.
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for Receiver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for Receiver<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

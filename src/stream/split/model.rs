@@ -303,7 +303,7 @@ fn who_waits_for_a_message_in_parts_has_its_turn_when_that_is_given_up() {
 fn a_sink_that_waits_is_ready_when_another_thread_gives_its_room_back() {
     model(|| {
         let (_receiver, sender) = Stream::default().split();
-        let mut sink = sender.clone();
+        let mut sink = sender.sink();
         let permit = block_on(sender.reserve(6)).expect("open");
         let thread = thread::spawn(move || {
             block_on(poll_fn(|cx| Sink::poll_ready(Pin::new(&mut sink), cx))).expect("open");

@@ -8,17 +8,18 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Receiver, Sender, Visit, watchdog::Watchdog};
+use super::{Receiver, Sender, Visit, parked::Ticket};
 use crate::{
     Error, MessageKind,
     proto::Received,
     stream::{
         reader::{MessageReader, ReceiveParts},
+        watchdog::Watchdog,
         writer::{MessageWriter, SendParts},
     },
 };
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// Waits for the beginning of the next message, and gives the message as a stream of bytes, as
     /// [`WebSocket::reader`](crate::WebSocket::reader).
     ///
@@ -53,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Receiver<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> ReceiveParts for &mut Receiver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ReceiveParts for &mut Receiver<S> {
     fn poll_received<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -85,8 +86,8 @@ impl Sender {
         room.forget();
         let begun = self.shared.with_open(held, |send, _, _| send.begin_message(kind));
         let through = begun.map_err(|error| self.shared.error(error))?;
-        let watchdog = Watchdog::default();
-        Ok(MessageWriter::new(SenderTurn { sender: self, watchdog, through }))
+        let (ticket, watchdog) = (Ticket::default(), Watchdog::default());
+        Ok(MessageWriter::new(SenderTurn { sender: self, ticket, watchdog, through }))
     }
 }
 
@@ -94,6 +95,7 @@ impl Sender {
 #[derive(Debug)]
 pub struct SenderTurn<'a> {
     sender: &'a Sender,
+    ticket: Ticket,
     watchdog: Watchdog,
     /// Up to where a flush has to get: what others queue once the message is finished does not hold it up.
     through: u64,
@@ -101,21 +103,22 @@ pub struct SenderTurn<'a> {
 
 impl SendParts for SenderTurn<'_> {
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
-        self.sender.poll_for(cx, &mut self.watchdog, |send, staged| send.has_room(len, staged))
+        let Self { sender, ticket, watchdog, .. } = self;
+        sender.poll_for(cx, ticket, watchdog, |send, staged| send.has_room(len, staged))
     }
 
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
         let shared = &self.sender.shared;
         let queued = shared.with_open(0, |send, key, lent| send.send_part(part, last, key, lent));
         self.through = queued.map_err(|error| shared.error(error))?;
+        shared.parked.wake_waiting_receiver();
         Ok(())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let shared = &self.sender.shared;
-        let flushed = self.sender.poll_flushed(self.through, cx);
+        let flushed = self.sender.poll_flushed(self.through, &mut self.ticket, cx);
         if flushed.is_pending() {
-            self.watchdog.poll(shared, cx);
+            self.sender.shared.watch(&mut self.watchdog, cx);
         }
         flushed
     }

@@ -10,42 +10,41 @@ use std::{
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{
+    parked::Ticket,
     shared::{Shared, Transmit},
-    sink::Waiting,
-    watchdog::Watchdog,
+    sink::SenderSink,
 };
 use crate::{
     CloseCode, CloseFrame, Error, Outgoing, Utf8Bytes,
     proto::{MAX_CONTROL_PAYLOAD, SendError, SendPath},
+    stream::watchdog::Watchdog,
 };
 
 /// The sending half of a split connection: any number of clones, in any tasks and threads.
 ///
-/// What it sends leaves whole and in the order of its calls. Senders that wait for room are served first come first
-/// served. It drives the stream itself while it flushes; what was fed and not flushed leaves when the
-/// [`Receiver`](super::Receiver) is polled next.
+/// Messages leave whole and in the order of the calls. Senders that wait for room are served first come, first served.
 ///
-/// A stream that takes nothing for [`write_timeout`](crate::Config::write_timeout) ends the connection, whether the
-/// receiver is polled or a sender waits.
+/// # When bytes leave
+/// [`send`](Self::send) and [`flush`](Self::flush) drive the stream themselves. A message that is only
+/// [fed](Self::feed) wakes the [`Receiver`](super::Receiver) if that waits, which writes it; a burst of them costs one
+/// write. If the receiver is busy, the message leaves with its next call, or with the next `send` or `flush` of any sender.
 ///
-/// Once the connection closes, or the receiver is dropped, every call gives [`Error::Closed`]; what ended the connection
-/// is told once, to whoever hears of it first.
-#[derive(Debug)]
+/// # Deadlines
+/// A stream that takes nothing for [`write_timeout`](crate::Config::write_timeout), or once our Close is queued for
+/// [`close_timeout`](crate::Config::close_timeout), ends the connection, whether the receiver is polled or a sender waits.
+/// A sender that is used outside of a tokio runtime has its timers in the runtime in which the connection was split.
+///
+/// # Errors
+/// Once the connection closes, or the receiver is dropped, every call fails with [`Error::Closed`]. The error that ended
+/// the connection is returned once, to the first call that notices.
+#[derive(Debug, Clone)]
 pub struct Sender {
     pub(super) shared: Arc<Shared<dyn Transmit>>,
-    /// Of the sink, while it waits.
-    pub(super) waiting: Option<Box<Waiting>>,
-}
-
-impl Clone for Sender {
-    fn clone(&self) -> Self {
-        Self::new(self.shared.clone())
-    }
 }
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared<dyn Transmit>>) -> Self {
-        Self { shared, waiting: None }
+        Self { shared }
     }
 
     /// Queues a message and flushes: [`feed`](Self::feed), then [`flush`](Self::flush).
@@ -56,12 +55,12 @@ impl Sender {
     /// # Cancel safety
     /// The message is queued whole or not at all; [`reserve`](Self::reserve) tells which.
     pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), Error> {
-        let target = self.feed_and(message.into(), |target| target).await?;
+        let target = self.feed_and(message.into(), |_, target| target).await?;
         self.flush_through(target).await
     }
 
-    /// Waits for room, and queues a message. It leaves with the next [`flush`](Self::flush), or when the receiver is
-    /// polled next.
+    /// Waits for room, and queues a message. It leaves at once if the receiver waits, else with the next call that receives
+    /// or flushes.
     ///
     /// There is room where nothing is queued, or what is queued and the new frame are within
     /// [`max_write_buffer`](crate::Config::max_write_buffer).
@@ -72,7 +71,7 @@ impl Sender {
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
     pub fn feed(&self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
-        self.feed_and(message.into(), |_target| ())
+        self.feed_and(message.into(), |sender, _target| sender.shared.parked.wake_waiting_receiver())
     }
 
     /// Waits until all that was queued when it was called is written and the stream is flushed.
@@ -143,10 +142,29 @@ impl Sender {
         if len > MAX_CONTROL_PAYLOAD {
             return Err(Error::Send(SendError::PingTooLong(len)));
         }
-        // It overtakes the messages that wait, and so takes no room of theirs.
-        let mut watchdog = Watchdog::default();
-        poll_fn(|cx| self.poll_for(cx, &mut watchdog, |send, _| send.has_room_for_ping())).await?;
+        self.room_for_control().await?;
         self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
+        self.shared.pinged(payload.as_ref());
+        self.shared.drive();
+        Ok(())
+    }
+
+    /// Queues a pong with at most 125 bytes of payload data, ahead of queued messages, and attempts to write it.
+    ///
+    /// The receiver answers pings without this, unless [`Config::automatic_pongs`](crate::Config::automatic_pongs) is off.
+    ///
+    /// # Errors
+    /// [`Error::Send`] for a longer payload, and then nothing is sent; else as [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// The pong is queued whole or not at all.
+    pub async fn pong(&self, payload: impl AsRef<[u8]> + Send) -> Result<(), Error> {
+        let len = payload.as_ref().len();
+        if len > MAX_CONTROL_PAYLOAD {
+            return Err(Error::Send(SendError::PongTooLong(len)));
+        }
+        self.room_for_control().await?;
+        self.shared.with_send(0, |send, key, lent| send.pong(payload.as_ref(), key, lent))?;
         self.shared.drive();
         Ok(())
     }
@@ -155,14 +173,44 @@ impl Sender {
     /// [`Receiver`](super::Receiver) completes the closing handshake.
     ///
     /// # Errors
-    /// A code or reason that cannot be sent, and then nothing is; [`Error::Closed`] where a Close was queued before.
+    /// A code or reason that cannot be sent, and then nothing is; [`Error::Closed`] where a Close was queued before;
+    /// [`Error::Timeout`] if the stream takes nothing for [`close_timeout`](crate::Config::close_timeout).
     ///
     /// # Cancel safety
     /// The Close is queued before the first await.
     pub async fn close(&self, code: CloseCode, reason: impl Into<Utf8Bytes>) -> Result<(), Error> {
-        let frame = CloseFrame::new(code, reason)?;
-        self.start_close(Some(&frame))?;
+        self.close_with(Some(CloseFrame::new(code, reason)?)).await
+    }
+
+    /// Closes like [`close`](Self::close), with a frame that exists already; `None` sends a Close without a code.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    /// The Close is queued before the first await.
+    pub async fn close_with(&self, frame: Option<CloseFrame>) -> Result<(), Error> {
+        self.start_close(frame)?;
         self.flush().await
+    }
+
+    /// Queues our Close, behind the messages that are queued already, without waiting. The
+    /// [`Receiver`](super::Receiver) writes it and completes the closing handshake. `None` sends no code.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if a Close is queued or sent already, or the connection has ended.
+    pub fn start_close(&self, frame: Option<CloseFrame>) -> Result<(), Error> {
+        if self.is_closed() {
+            return Err(self.shared.why_closed());
+        }
+        Ok(self.shared.with_send(0, |send, key, lent| send.close(frame.as_ref(), key, lent))?)
+    }
+
+    /// Ends the connection at once: drops the stream, without a Close, and with it whatever is queued.
+    ///
+    /// The receiver then returns `Ok(None)`, senders fail with [`Error::Closed`].
+    pub fn abort(&self) {
+        self.shared.abort();
     }
 
     /// Waits until nothing can be sent any more: a Close is queued, or the connection has ended.
@@ -170,11 +218,12 @@ impl Sender {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn closed(&self) {
-        poll_fn(|cx| {
-            self.shared.parked.park(cx.waker());
-            if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        self.shared.closed().await;
+    }
+
+    /// Returns a sink that sends over this connection.
+    pub fn sink(&self) -> SenderSink {
+        SenderSink::new(self.clone())
     }
 
     /// Whether nothing can be sent any more.
@@ -187,19 +236,18 @@ impl Sender {
         self.shared.queued()
     }
 
-    pub(super) fn start_close(&self, frame: Option<&CloseFrame>) -> Result<(), Error> {
-        if self.is_closed() {
-            return Err(self.shared.why_closed());
-        }
-        Ok(self.shared.with_send(0, |send, key, lent| send.close(frame, key, lent))?)
+    /// Waits until another ping or pong may be queued. They overtake the messages that wait, and take no room of theirs.
+    async fn room_for_control(&self) -> Result<(), Error> {
+        let (mut ticket, mut watchdog) = (Ticket::default(), Watchdog::default());
+        poll_fn(|cx| self.poll_for(cx, &mut ticket, &mut watchdog, |send, _| send.has_room_for_ping())).await
     }
 
-    /// Waits for room, and queues a message; tells `done` up to where a flush of it has to get.
+    /// Waits for room, and queues a message; passes on to `done` up to where a flush of it has to get.
     #[allow(clippy::manual_async_fn, reason = "an async fn keeps the message twice")]
     fn feed_and<T>(
         &self,
         mut outgoing: Outgoing,
-        done: impl FnOnce(u64) -> T,
+        done: impl FnOnce(&Self, u64) -> T,
     ) -> impl Future<Output = Result<T, Error>> {
         async move {
             let need = self.shared.need(outgoing.len());
@@ -209,7 +257,7 @@ impl Sender {
                 // Boxed, so that the tasks of those who need not wait are small.
                 Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
             };
-            queued.map(done)
+            queued.map(|target| done(self, target))
         }
     }
 
@@ -219,7 +267,8 @@ impl Sender {
         if self.shared.is_flushed(target)? {
             return Ok(());
         }
-        Box::pin(self.watch(poll_fn(move |cx| self.poll_flushed(target, cx)))).await
+        let mut ticket = Ticket::default();
+        Box::pin(self.watch(poll_fn(move |cx| self.poll_flushed(target, &mut ticket, cx)))).await
     }
 
     async fn feed_in_turn(&self, mut outgoing: Outgoing, need: u32) -> Result<u64, Error> {
@@ -231,6 +280,7 @@ impl Sender {
     pub(super) async fn room(&self, need: u32) -> Result<SemaphorePermit<'_>, Error> {
         // Dropped while it waits, it gives back what it had got so far.
         let mut given_up = WakeForRoom(None);
+        let mut ticket = Ticket::default();
         let acquired = self.shared.room().acquire_many(need);
         let mut acquired = pin!(acquired);
         let acquired = poll_fn(|cx| {
@@ -238,7 +288,7 @@ impl Sender {
             given_up.0 = acquired.is_pending().then_some(&*self.shared);
             if acquired.is_pending() {
                 // Nobody may be writing what takes the room: then it is for who waits.
-                self.shared.parked.park_for_room(cx.waker());
+                self.shared.parked.park_for_room(&mut ticket, cx.waker());
                 self.shared.drive();
             }
             acquired
@@ -253,7 +303,7 @@ impl Sender {
         poll_fn(|cx| {
             let done = work.as_mut().poll(cx);
             if done.is_pending() {
-                watchdog.poll(&self.shared, cx);
+                self.shared.watch(&mut watchdog, cx);
             }
             done
         })
@@ -264,6 +314,7 @@ impl Sender {
     pub(super) fn poll_for(
         &self,
         cx: &mut Context<'_>,
+        ticket: &mut Ticket,
         watchdog: &mut Watchdog,
         ask: impl Fn(&SendPath, usize) -> bool,
     ) -> Poll<Result<(), Error>> {
@@ -271,12 +322,12 @@ impl Sender {
             return Poll::Ready(Ok(()));
         }
         // Parked first, so that what happens from here on wakes it.
-        self.shared.parked.park(cx.waker());
+        self.shared.parked.park(ticket, cx.waker());
         self.shared.drive();
         if self.shared.ask(&ask)? {
             return Poll::Ready(Ok(()));
         }
-        watchdog.poll(&self.shared, cx);
+        self.shared.watch(watchdog, cx);
         Poll::Pending
     }
 
@@ -297,12 +348,17 @@ impl Sender {
         Ok(target)
     }
 
-    pub(super) fn poll_flushed(&self, target: u64, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_flushed(
+        &self,
+        target: u64,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
         if self.shared.is_flushed(target)? {
             return Poll::Ready(Ok(()));
         }
         // Parked first, so that what happens from here on wakes it.
-        self.shared.parked.park(cx.waker());
+        self.shared.parked.park(ticket, cx.waker());
         self.shared.drive();
         if self.shared.is_flushed(target)? { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
@@ -344,6 +400,7 @@ impl SendPermit<'_> {
         let Self { sender, room, mut unused, .. } = self;
         unused.0 = None;
         sender.queue(&mut outgoing, room).map_err(|error| sender.shared.error(error))?;
+        sender.shared.parked.wake_waiting_receiver();
         Ok(())
     }
 }

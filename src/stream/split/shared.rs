@@ -7,28 +7,30 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::Semaphore,
+    runtime::Handle,
+    sync::{Notify, Semaphore},
     task::yield_now,
 };
 
 use super::{
-    parked::Parked,
+    parked::{OnRead, Parked},
     sync::{Flag, Guard, Mutex},
 };
 use crate::{
     Error, Role,
     error::Timeout,
-    proto::{Batch, Lent, MaskKey, PayloadMut, SendError, SendPath},
+    proto::{Batch, Closing, Lent, MaskKey, PayloadMut, ReceivePath, SendError, SendPath},
     stream::{
         line::{Line, Outlook, Own, Verdict, with_path},
         pool::{self, Scratch},
+        timers::{Pings, Timeouts},
         transport::{Path, Source, Transport, poll_compress, poll_unit},
+        watchdog::Watchdog,
     },
 };
 
@@ -44,10 +46,16 @@ pub(super) struct Shared<T: ?Sized> {
     role: Role,
     /// Somebody wants to write, and may have found the transport taken.
     wanted: Flag,
-    pub(super) write_timeout: Option<Duration>,
+    timeouts: Timeouts,
+    /// The runtime in which the connection was split: senders may be used outside of it.
+    runtime: Option<Handle>,
     pub(super) parked: Arc<Parked>,
-    /// Wakes all that are parked.
+    /// Wakes all that are parked: for the write half of the stream.
     waker: Waker,
+    /// Wakes the receiver: for the read half.
+    read_waker: Waker,
+    /// Notified when nothing can be sent any more.
+    closed: Notify,
     transport: Mutex<T>,
 }
 
@@ -75,12 +83,15 @@ struct State {
     /// How the transport stands.
     staged: usize,
     stuck: bool,
-    progressed: bool,
-    /// How often the stream has taken something, or has got stuck.
-    moves: u64,
+    /// How often the stream has taken something.
+    taken: u32,
+    /// How often the stream has taken something, or has got stuck; it wraps around.
+    moves: u32,
     /// How many bytes of pings and pongs wait.
     overtaking: usize,
     write_ended: bool,
+    /// The pings of the application that the receiver does not know of yet.
+    pings: Pings,
 }
 
 /// The stream, whatever its type.
@@ -88,6 +99,9 @@ pub(super) trait Transmit: Send {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn end_write(&mut self, source: &mut dyn Source);
     fn standing(&mut self) -> Standing;
+
+    /// Takes the stream, of whatever type, to drop it.
+    fn abort(&mut self) -> Option<Box<dyn Send>>;
 }
 
 /// How a transport stands.
@@ -95,14 +109,14 @@ pub(super) trait Transmit: Send {
 pub(super) struct Standing {
     staged: usize,
     stuck: bool,
-    progressed: bool,
+    taken: u32,
     write_ended: bool,
 }
 
 /// A transport until the receiver is dropped, and the stream with it.
 pub(super) struct Slot<S>(Option<Transport<S>>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transmit for Slot<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.as_mut().map_or(Poll::Ready(Ok(())), |transport| transport.poll_transmit(source, cx))
     }
@@ -118,11 +132,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transmit for Slot<S> {
             Some(transport) => Standing {
                 staged: transport.staged(),
                 stuck: transport.is_stuck(),
-                progressed: transport.take_progressed(),
+                taken: transport.moves(),
                 write_ended: transport.is_write_ended(),
             },
-            None => Standing { staged: 0, stuck: false, progressed: false, write_ended: true },
+            None => Standing { staged: 0, stuck: false, taken: 0, write_ended: true },
         }
+    }
+
+    fn abort(&mut self) -> Option<Box<dyn Send>> {
+        self.0.take().map(|transport| Box::new(transport) as Box<dyn Send>)
     }
 }
 
@@ -140,12 +158,12 @@ struct News {
 impl State {
     /// Keeps the books after the transport was used.
     fn settle(&mut self, standing: Standing) -> News {
-        let before = (self.told, self.overtaking, self.stuck);
+        let before = (self.told, self.overtaking, self.stuck, self.write_ended);
+        let progressed = mem::replace(&mut self.taken, standing.taken) != standing.taken;
         self.staged = standing.staged;
         self.stuck = standing.stuck;
-        self.progressed |= standing.progressed;
         // To get stuck counts too: from then on the stream has all its time.
-        self.moves += u64::from(standing.progressed || (self.stuck && !before.2));
+        self.moves = self.moves.wrapping_add(u32::from(progressed || (self.stuck && !before.2)));
         self.write_ended |= standing.write_ended;
         let waiting = self.send.queued_in_order();
         if !self.stuck && !self.write_ended {
@@ -156,7 +174,7 @@ impl State {
         News {
             released: self.release(),
             for_senders: self.flushed != before.0 || self.overtaking < before.1 || self.write_ended,
-            for_receiver: self.stuck && !before.2,
+            for_receiver: (self.stuck && !before.2) || (self.write_ended && !before.3),
         }
     }
 
@@ -239,8 +257,9 @@ impl Path for Locked<'_> {
 }
 
 impl<S> Shared<Slot<S>> {
-    pub(super) fn new(line: Own<S>, write_timeout: Option<Duration>) -> Self {
-        let Own { transport, send, verdict } = line;
+    pub(super) fn new(mut line: Own<S>, timeouts: Timeouts) -> Self {
+        let pings = line.take_pings();
+        let (transport, send, verdict) = line.into_parts();
         let parked = Arc::new(Parked::default());
         let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let waiting = send.queued_in_order() + transport.staged();
@@ -258,8 +277,9 @@ impl<S> Shared<Slot<S>> {
             flushed: 0,
             told: 0,
             write_ended: transport.is_write_ended(),
-            progressed: false,
+            taken: transport.moves(),
             moves: 0,
+            pings,
             overtaking: send.queued() - send.queued_in_order(),
             send,
             verdict,
@@ -274,8 +294,11 @@ impl<S> Shared<Slot<S>> {
             capacity,
             role,
             wanted: Flag::default(),
-            write_timeout,
+            timeouts,
+            runtime: Handle::try_current().ok(),
             waker: Waker::from(parked.clone()),
+            read_waker: Waker::from(Arc::new(OnRead(parked.clone()))),
+            closed: Notify::new(),
             parked,
             transport: Mutex::new(Slot(Some(transport))),
         }
@@ -295,10 +318,20 @@ impl<S> Shared<Slot<S>> {
 }
 
 impl<T: ?Sized> Shared<T> {
-    /// Nothing more can be sent: whoever waits for room learns it.
+    /// Nothing more can be sent: whoever waits learns it. The receiver too, for a deadline runs from here on.
     fn close(&self) {
         self.room.close();
-        self.parked.wake_senders();
+        self.closed.notify_waiters();
+        self.parked.wake_all();
+    }
+
+    /// Waits until nothing can be sent any more.
+    pub(super) async fn closed(&self) {
+        let mut closed = pin!(self.closed.notified());
+        closed.as_mut().enable();
+        if !self.room.is_closed() {
+            closed.await;
+        }
     }
 }
 
@@ -311,6 +344,15 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     pub(super) fn room(&self) -> &Semaphore {
         &self.room
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns where the closing handshake stands.
+    pub(super) fn closing(&self, receive: &ReceivePath) -> Closing {
+        Closing::of(&self.state.lock().send, receive)
     }
 
     /// Calls the way out. What is queued in order by it takes `room` that the caller has acquired.
@@ -413,8 +455,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
         let news = self.state.lock().settle(standing);
         drop(transport);
         self.room.add_permits(news.released);
-        if standing.write_ended {
-            self.room.close();
+        if standing.write_ended && !self.room.is_closed() {
+            self.close();
         }
         if news.for_senders {
             self.parked.wake_senders();
@@ -472,22 +514,51 @@ impl<T: Transmit + ?Sized> Shared<T> {
         Err(self.why_closed())
     }
 
-    /// How often the stream has taken something, or has got stuck.
-    pub(super) fn moves(&self) -> u64 {
-        self.state.lock().moves
+    /// Ends the connection: takes the stream away.
+    pub(super) fn abort(&self) {
+        let stream = self.with_transport(self.transport.lock(), |transport, _| {
+            let mut state = self.state.lock();
+            // What the program does itself is no error that the receiver has to report.
+            state.verdict.settle();
+            drop(state);
+            Locked::new(&self.state).clear();
+            transport.abort()
+        });
+        // Dropped once no lock is held, for that may run code of any kind.
+        drop(stream);
+    }
+
+    /// Records a ping that the application has sent.
+    pub(super) fn pinged(&self, payload: &[u8]) {
+        self.state.lock().pings.sent(payload);
+    }
+
+    /// Judges the deadline of a sender that has to wait: where the stream has taken nothing for too long, this ends the
+    /// connection, which wakes whoever waits.
+    pub(super) fn watch(&self, watchdog: &mut Watchdog, cx: &mut Context<'_>) {
+        loop {
+            let state = self.state.lock();
+            let (moves, closing) = (state.moves, state.send.is_close_sent());
+            drop(state);
+            let Some((limit, timeout)) = self.timeouts.of_sender(closing) else { return };
+            if watchdog.poll(limit, moves, self.runtime.as_ref(), cx).is_pending() {
+                return;
+            }
+            self.end_if_stuck_since(moves, timeout);
+            watchdog.restart();
+        }
     }
 
     /// Ends the connection if the stream is stuck, and has taken nothing since it had moved so often.
-    pub(super) fn end_if_stuck_since(&self, moves: u64) {
+    fn end_if_stuck_since(&self, moves: u32, timeout: Timeout) {
         let state = self.state.lock();
         let stuck = state.stuck && state.moves == moves;
         drop(state);
         if stuck {
             self.with_transport(self.transport.lock(), |transport, _| {
-                self.state.lock().verdict.keep(Error::Timeout(Timeout::Write));
+                self.state.lock().verdict.keep(Error::Timeout(timeout));
                 transport.end_write(&mut Locked::new(&self.state));
             });
-            self.parked.wake_receiver();
         }
     }
 
@@ -506,13 +577,13 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
 /// The receiver's hold on what is shared. Dropped, it takes the stream along.
 #[derive(Debug)]
-pub(super) struct Half<S: AsyncRead + AsyncWrite + Unpin + Send> {
+pub(super) struct Half<S> {
     pub(super) shared: Arc<Shared<Slot<S>>>,
     /// Whether it is known to wait, or to be on its way.
     parked: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Half<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Half<S> {
     pub(super) fn new(shared: Arc<Shared<Slot<S>>>) -> Self {
         Self { shared, parked: false }
     }
@@ -532,6 +603,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Half<S> {
         }
     }
 
+    /// Calls a function with the stream, if it is still there.
+    pub(super) fn with_ref<T>(&self, call: impl FnOnce(&S) -> T) -> Option<T> {
+        let slot = self.shared.transport.lock();
+        let result = slot.0.as_ref().map(|transport| call(transport.get_ref()));
+        drop(slot);
+        // Somebody may have wanted to write meanwhile.
+        self.shared.serve();
+        result
+    }
+
     /// Takes the stream and the queue back out.
     pub(super) fn take(&self) -> Option<(Transport<S>, SendPath, Verdict)> {
         self.shared.take()
@@ -547,7 +628,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Half<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Drop for Half<S> {
+impl<S> Drop for Half<S> {
     fn drop(&mut self) {
         let taken = self.shared.take();
         self.shared.state.lock().write_ended = true;
@@ -556,7 +637,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Drop for Half<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
     fn park(&mut self, cx: &mut Context<'_>) {
         self.parked = true;
         self.shared.parked.park_receiver(cx.waker());
@@ -572,13 +653,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
             role: state.send.role(),
             stuck: state.stuck,
             waiting: state.stuck || state.send.queued() > 0,
+            owes_pong: state.send.owes_pong(),
+            moves: state.moves,
             close_sent: state.send.is_close_sent(),
             write_ended: state.write_ended,
         }
     }
 
-    fn take_progressed(&mut self) -> bool {
-        mem::take(&mut self.shared.state.lock().progressed)
+    fn take_pings(&mut self) -> Pings {
+        mem::take(&mut self.shared.state.lock().pings)
     }
 
     fn end_write(&mut self) {
@@ -609,11 +692,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Line for Half<S> {
     }
 
     fn poll_read(&mut self, scratch: &mut Scratch, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.with_transport(|transport, cx| transport.poll_read(scratch, cx)).unwrap_or(Poll::Ready(Ok(0)))
+        let mut cx = Context::from_waker(&self.shared.read_waker);
+        self.with_transport(|transport, _| transport.poll_read(scratch, &mut cx))
+            .unwrap_or(Poll::Ready(Ok(0)))
     }
 
     fn poll_read_payload(&mut self, room: PayloadMut<'_>, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.with_transport(|transport, cx| transport.poll_read_payload(room, cx))
+        let mut cx = Context::from_waker(&self.shared.read_waker);
+        self.with_transport(|transport, _| transport.poll_read_payload(room, &mut cx))
             .unwrap_or(Poll::Ready(Ok(0)))
     }
 }

@@ -9,78 +9,100 @@ use std::{
 use futures_sink::Sink;
 use tokio::sync::TryAcquireError;
 
-use super::{Sender, watchdog::Watchdog};
-use crate::{Error, Message, Outgoing};
+use super::{Sender, parked::Ticket};
+use crate::{Error, Message, Outgoing, stream::watchdog::Watchdog};
 
-/// What a sink keeps while it waits.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    /// What it was given when the room that it had been promised was gone: others took it in between.
+/// A [`Sender`] as a [`Sink`]: [`Sender::sink`].
+///
+/// It is ready while less than [`max_write_buffer`](crate::Config::max_write_buffer) is queued; the message that is then
+/// sent may pass that limit. It does not stand in line for room: it takes what those who wait in [`feed`](Sender::feed)
+/// leave. If others take the room after it was ready, the message waits inside the sink until it is flushed; until then
+/// calls of the sender's methods overtake it, and [`Sender::close`] or dropping the sink loses it.
+///
+/// Flushing waits for the messages of this sink, not for those that others queue meanwhile. Closing the sink queues our
+/// Close and flushes: the [`Receiver`](crate::Receiver) waits for the peer's.
+///
+/// ```
+/// # use fullduplex::{Error, Message, Sender};
+/// use futures_util::{SinkExt, StreamExt, stream};
+///
+/// # async fn example(sender: Sender) -> Result<(), Error> {
+/// let mut ticks = stream::iter(["one", "two"]).map(|text| Ok(Message::from(text)));
+/// sender.sink().send_all(&mut ticks).await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SenderSink {
+    sender: Sender,
+    /// Messages that were accepted when the room that had been promised was gone: others took it in between.
     late: VecDeque<Outgoing>,
+    /// Up to where a flush has to get.
+    through: u64,
+    ticket: Ticket,
     watchdog: Watchdog,
 }
 
-/// [`feed`](Sender::feed), [`flush`](Sender::flush) and [`close`](Sender::close), as a sink; as with
-/// [`WebSocket`](crate::WebSocket), the last message may pass [`max_write_buffer`](crate::Config::max_write_buffer).
-///
-/// A sink does not stand in line for room: it takes what those who wait in [`feed`](Sender::feed) leave. Its flush waits
-/// for what others queue meanwhile, too. Where others take the room between its being ready and its being given a message,
-/// that waits inside: until the sink is flushed, calls of the methods overtake it, and [`close`](Sender::close) or a drop
-/// loses it.
-impl Sink<Message> for Sender {
+impl Sink<Message> for SenderSink {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_late(cx))?;
         let ready = self.poll_any_room(cx);
-        self.watch_sink(cx, ready)
+        self.watch(cx, ready)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
         let mut outgoing = Some(message.into());
-        if !self.has_late() {
+        if self.late.is_empty() {
             self.queue_if_room(&mut outgoing)?;
         }
-        if let Some(late) = outgoing {
-            self.waiting.get_or_insert_default().late.push_back(late);
-        }
+        self.late.extend(outgoing);
         Ok(())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_late(cx))?;
-        let flushed = self.poll_flushed(self.shared.flush_target(), cx);
-        self.watch_sink(cx, flushed)
+        let Self { sender, through, ticket, .. } = &mut *self;
+        let flushed = sender.poll_flushed(*through, ticket, cx);
+        self.watch(cx, flushed)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_late(cx))?;
-        match self.start_close(None) {
-            Ok(()) | Err(Error::Closed) => self.poll_flush(cx),
-            Err(error) => Poll::Ready(Err(error)),
+        match self.sender.start_close(None) {
+            // The Close is the last that is queued.
+            Ok(()) | Err(Error::Closed) => self.through = self.sender.shared.flush_target(),
+            Err(error) => return Poll::Ready(Err(error)),
         }
+        self.poll_flush(cx)
     }
 }
 
-impl Sender {
-    /// What the sink was given and is not queued.
-    pub(super) fn take_late(&mut self) -> Option<Outgoing> {
-        self.waiting.as_mut()?.late.pop_front()
+impl SenderSink {
+    pub(super) fn new(sender: Sender) -> Self {
+        let (ticket, watchdog) = (Ticket::default(), Watchdog::default());
+        Self { sender, late: VecDeque::new(), through: 0, ticket, watchdog }
     }
 
-    fn has_late(&self) -> bool {
-        self.waiting.as_ref().is_some_and(|waiting| !waiting.late.is_empty())
+    /// Returns the sender. A message that waits inside the sink is lost.
+    pub fn into_inner(self) -> Sender {
+        self.sender
+    }
+
+    /// Returns the sender.
+    pub fn get_ref(&self) -> &Sender {
+        &self.sender
     }
 
     /// Queues what the sink was given and could not queue at once.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while self.has_late() {
+        while !self.late.is_empty() {
             let room = self.poll_any_room(cx);
-            ready!(self.watch_sink(cx, room))?;
-            let mut outgoing = self.take_late();
+            ready!(self.watch(cx, room))?;
+            let mut outgoing = self.late.pop_front();
             let queued = self.queue_if_room(&mut outgoing);
-            if let (Some(late), Some(waiting)) = (outgoing, &mut self.waiting) {
-                waiting.late.push_front(late);
+            if let Some(late) = outgoing {
+                self.late.push_front(late);
             }
             queued?;
         }
@@ -88,27 +110,29 @@ impl Sender {
     }
 
     /// Ready where there is any room.
-    fn poll_any_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_any_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let shared = &self.sender.shared;
         for attempt in 0..2 {
-            if self.is_closed() {
-                return Poll::Ready(Err(self.shared.why_closed()));
+            if shared.room().is_closed() {
+                return Poll::Ready(Err(shared.why_closed()));
             }
-            if self.shared.room().available_permits() > 0 {
+            if shared.room().available_permits() > 0 {
                 return Poll::Ready(Ok(()));
             }
             if attempt == 0 {
-                self.shared.parked.park_for_room(cx.waker());
-                self.shared.drive();
+                shared.parked.park_for_room(&mut self.ticket, cx.waker());
+                shared.drive();
             }
         }
         Poll::Pending
     }
 
     /// Queues a message if there is any room, and takes all that there is where it needs more; else leaves it.
-    fn queue_if_room(&self, waiting: &mut Option<Outgoing>) -> Result<(), Error> {
+    fn queue_if_room(&mut self, waiting: &mut Option<Outgoing>) -> Result<(), Error> {
         let Some(outgoing) = waiting else { return Ok(()) };
-        let room = self.shared.room();
-        let need = self.shared.need(outgoing.len());
+        let shared = &self.sender.shared;
+        let room = shared.room();
+        let need = shared.need(outgoing.len());
         loop {
             let there = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
             if there == 0 && !room.is_closed() {
@@ -116,24 +140,22 @@ impl Sender {
             }
             match room.try_acquire_many(need.min(there)) {
                 Ok(room) => {
-                    self.queue(outgoing, room).map_err(|error| self.shared.error(error))?;
+                    self.through = self.sender.queue(outgoing, room).map_err(|error| shared.error(error))?;
                     *waiting = None;
                     return Ok(());
                 }
                 Err(TryAcquireError::NoPermits) => {}
-                Err(TryAcquireError::Closed) => return Err(self.shared.why_closed()),
+                Err(TryAcquireError::Closed) => return Err(shared.why_closed()),
             }
         }
     }
 
     /// Judges a stuck stream while the sink waits.
-    fn watch_sink<T>(&mut self, cx: &mut Context<'_>, waited: Poll<T>) -> Poll<T> {
+    fn watch<T>(&mut self, cx: &mut Context<'_>, waited: Poll<T>) -> Poll<T> {
         if waited.is_pending() {
-            self.waiting.get_or_insert_default().watchdog.poll(&self.shared, cx);
-        } else if self.has_late() {
-            self.waiting.get_or_insert_default().watchdog = Watchdog::default();
+            self.sender.shared.watch(&mut self.watchdog, cx);
         } else {
-            self.waiting = None;
+            self.watchdog = Watchdog::default();
         }
         waited
     }

@@ -43,6 +43,12 @@ impl Flag {
         self.0.store(false, Ordering::SeqCst);
     }
 
+    /// Returns whether it is set, ordered by whatever lock the caller has held since.
+    #[inline]
+    pub(super) fn peek(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_set(&self) -> bool {
         fence(Ordering::SeqCst);
         self.0.load(Ordering::SeqCst)

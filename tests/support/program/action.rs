@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
 };
 
-use fullduplex::{CloseCode, Error, Event, Message, Outgoing, Receiver, Sender, WebSocket};
+use fullduplex::{CloseCode, Error, Event, Message, Outgoing, Receiver, Sender, SenderSink, WebSocket};
 use futures_util::{Sink, SinkExt, StreamExt};
 use rand::rngs::SmallRng;
 
@@ -156,7 +156,7 @@ pub async fn of_sender(sender: Sender, action: Action) -> Done {
 }
 
 /// A sender that keeps what it was given as a sink.
-pub async fn of_sink(mut sender: Lease<Sender>, action: Action) -> Done {
+pub async fn of_sink(mut sender: Lease<SenderSink>, action: Action) -> Done {
     sink(&mut *sender, action).await
 }
 

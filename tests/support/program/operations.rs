@@ -199,7 +199,7 @@ impl Program {
             }
             _ => {
                 if let Some(sender) = side.reunite() {
-                    self.resolve(end, Actor::Sender(sender), !self.may_be_closed());
+                    self.resolve(end, Actor::Sender(sender), false);
                 }
                 "reunite"
             }

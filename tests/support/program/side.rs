@@ -1,6 +1,6 @@
 //! One end of the connection: whole, in halves or gone, and what is under way on it.
 
-use fullduplex::{Receiver, Sender, WebSocket};
+use fullduplex::{Receiver, Sender, SenderSink, WebSocket};
 
 use super::{
     action::{Action, Done, Work, of_receiver, of_sender, of_sink, of_whole},
@@ -65,7 +65,7 @@ impl Op {
 pub enum Kind {
     Whole(Slot<WebSocket<End>>),
     /// Without a receiver: it was dropped.
-    Halves(Option<Slot<Receiver<End>>>, Vec<(usize, Slot<Sender>)>),
+    Halves(Option<Slot<Receiver<End>>>, Vec<(usize, Slot<SenderSink>)>),
     Gone,
 }
 
@@ -135,7 +135,7 @@ impl Side {
 
     /// The sender of one who is idle.
     pub fn sender(&self, id: usize) -> Option<Sender> {
-        self.slot(id)?.look(Clone::clone)
+        self.slot(id)?.look(|sink| sink.get_ref().clone())
     }
 
     /// Whether it is there, and not only held by who uses it.
@@ -143,7 +143,7 @@ impl Side {
         self.slot(id).is_some()
     }
 
-    fn slot(&self, id: usize) -> Option<&Slot<Sender>> {
+    fn slot(&self, id: usize) -> Option<&Slot<SenderSink>> {
         let Kind::Halves(_, senders) = &self.kind else { return None };
         senders.iter().find(|(known, _)| *known == id).map(|(_, slot)| slot)
     }
@@ -188,12 +188,15 @@ impl Side {
         let Some(ws) = slot.take() else { return };
         let (receiver, sender) = ws.split();
         self.senders_made += 1;
-        self.kind = Kind::Halves(Some(Slot::new(receiver)), vec![(self.senders_made, Slot::new(sender))]);
+        self.kind =
+            Kind::Halves(Some(Slot::new(receiver)), vec![(self.senders_made, Slot::new(sender.sink()))]);
     }
 
     pub fn clone_sender(&mut self) {
         let Kind::Halves(_, senders) = &mut self.kind else { return };
-        let Some(clone) = senders.iter().find_map(|(_, slot)| slot.look(Clone::clone)) else { return };
+        let Some(clone) = senders.iter().find_map(|(_, slot)| slot.look(|sink| sink.get_ref().sink())) else {
+            return;
+        };
         if senders.len() < 4 {
             self.senders_made += 1;
             senders.push((self.senders_made, Slot::new(clone)));
@@ -213,23 +216,18 @@ impl Side {
         let (id, sender) = senders.first()?;
         let id = *id;
         // Either may be in use.
-        sender.look(|_| ())?;
+        let clone = sender.look(|sink| sink.get_ref().clone())?;
         let receiver = slot.take()?;
-        let sender = senders.swap_remove(0).1.take().expect("it is not in use");
-        match receiver.reunite(sender) {
-            Ok(ws) => {
-                assert!(only_one, "reunited, though there are other senders");
-                self.kind = Kind::Whole(Slot::new(ws));
-                Some(id)
-            }
-            Err(halves) => {
-                assert!(!only_one, "not reunited, though it was the only sender");
-                let (receiver, sender) = *halves;
-                *slot = Slot::new(receiver);
-                senders.push((id, Slot::new(sender)));
-                None
-            }
+        if !only_one {
+            let (receiver, _) = *receiver.reunite(clone).expect_err("there are other senders");
+            *slot = Slot::new(receiver);
+            return None;
         }
+        drop(clone);
+        let sink = senders.swap_remove(0).1.take().expect("it is not in use");
+        let ws = receiver.reunite(sink.into_inner()).expect("it was the only sender");
+        self.kind = Kind::Whole(Slot::new(ws));
+        Some(id)
     }
 
     /// Drops the stream, once nothing borrows it any more.

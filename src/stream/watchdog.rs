@@ -1,0 +1,79 @@
+//! The deadline of a task that sends, and waits for the stream to take something.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// The deadline of a task that sends, and waits for the stream to take something: it has a timer of its own, for the
+/// receiving side may not be polled.
+#[derive(Debug, Default)]
+pub(super) struct Watchdog(Option<Watch>);
+
+#[derive(Debug)]
+struct Watch {
+    sleep: Pin<Box<Sleep>>,
+    since: Instant,
+    /// How often the stream had taken something by then.
+    moves: u32,
+}
+
+impl Watchdog {
+    /// Counts from now on again.
+    pub(super) fn restart(&mut self) {
+        if let Some(watch) = &mut self.0 {
+            watch.since = Instant::now();
+        }
+    }
+
+    /// Becomes ready when the stream has taken nothing for `limit`, counted from the first call or from when `moves` last
+    /// changed. To be called whenever the task still has to wait.
+    ///
+    /// Outside a tokio runtime the timer is one of `runtime`; without that either, there is no deadline.
+    pub(super) fn poll(
+        &mut self,
+        limit: Duration,
+        moves: u32,
+        runtime: Option<&Handle>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let watch = match &mut self.0 {
+            Some(watch) => watch,
+            none => {
+                let now = Instant::now();
+                let Some(sleep) = sleep(now + limit, runtime) else { return Poll::Pending };
+                none.insert(Watch { sleep: Box::pin(sleep), since: now, moves })
+            }
+        };
+        if watch.moves != moves {
+            (watch.moves, watch.since) = (moves, Instant::now());
+        }
+        loop {
+            let deadline = watch.since + limit;
+            if deadline < watch.sleep.deadline() {
+                watch.sleep.as_mut().reset(deadline);
+            }
+            ready!(watch.sleep.as_mut().poll(cx));
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            watch.sleep.as_mut().reset(deadline);
+        }
+    }
+}
+
+/// A timer of the current runtime, or of the other one.
+fn sleep(at: Instant, runtime: Option<&Handle>) -> Option<Sleep> {
+    if Handle::try_current().is_ok() {
+        return Some(sleep_until(at));
+    }
+    let _entered = runtime?.enter();
+    Some(sleep_until(at))
+}
