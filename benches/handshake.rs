@@ -27,11 +27,11 @@ fn pure(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("handshake");
     group.throughput(Throughput::Bytes(request.len() as u64));
     group.bench_function("scan", |bencher| {
-        bencher.iter(|| HeadScanner::new(&config).scan(black_box(&request)));
+        bencher.iter(|| HeadScanner::request(&config).scan(black_box(&request)));
     });
     group.bench_function("scan_byte_by_byte", |bencher| {
         bencher.iter(|| {
-            let mut scanner = HeadScanner::new(&config);
+            let mut scanner = HeadScanner::request(&config);
             (1..=request.len()).find_map(|end| scanner.scan(black_box(&request[..end])).transpose())
         });
     });

@@ -17,8 +17,8 @@ const READ: usize = 64 << 10;
 fn header_parse(c: &mut Criterion) {
     let mut group = c.benchmark_group("header_parse");
     for payload_len in [5, 1 << 10, 1 << 20] {
-        let mask = Some(MaskKey::from(KEY));
-        let header = Header { fin: true, rsv1: false, opcode: Opcode::Text, mask, payload_len };
+        let mut header = Header::new(Opcode::Text, payload_len);
+        header.mask = Some(MaskKey::from(KEY));
         let bytes = header.encode();
         group.bench_function(BenchmarkId::from_parameter(payload_len), |b| {
             b.iter(|| Header::parse(black_box(&bytes)));
@@ -107,8 +107,8 @@ fn drive(path: &mut ReceivePath, mut wire: &[u8]) -> u64 {
 
 /// About 256 KiB of frames with this payload, at least one.
 fn frames_of(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-    let mask = Some(MaskKey::from(KEY));
-    let header = Header { fin: true, rsv1: false, opcode, mask, payload_len: payload.len() as u64 };
+    let mut header = Header::new(opcode, payload.len() as u64);
+    header.mask = Some(MaskKey::from(KEY));
     let mut frame = header.encode().to_vec();
     let at = frame.len();
     frame.extend_from_slice(payload);

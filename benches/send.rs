@@ -15,8 +15,8 @@ const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 fn header_encode(c: &mut Criterion) {
     let mut group = c.benchmark_group("header_encode");
     for payload_len in [5, 1 << 10, 1 << 20] {
-        let mask = Some(MaskKey::from(KEY));
-        let header = Header { fin: true, rsv1: false, opcode: Opcode::Text, mask, payload_len };
+        let mut header = Header::new(Opcode::Text, payload_len);
+        header.mask = Some(MaskKey::from(KEY));
         group.bench_function(BenchmarkId::from_parameter(payload_len), |b| {
             b.iter(|| black_box(&header).encode());
         });

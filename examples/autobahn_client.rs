@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("autobahn_client: {error}");
+            eprintln!("autobahn_client: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -52,7 +52,7 @@ async fn run(args: &Args) -> Result<u32, Box<dyn std::error::Error>> {
         let ws = connect(args, &format!("/runCase?case={case}&agent={}", args.agent)).await?;
         // Most cases are about errors: the report judges them.
         if let Err(error) = echo(ws).await {
-            println!("case {case} of {cases}: {error}");
+            println!("case {case} of {cases}: {error:#}");
         }
     }
     let ws = connect(args, &format!("/updateReports?agent={}", args.agent)).await?;

@@ -173,7 +173,7 @@ fn paths(config: &Config, negotiated: &Negotiated) -> (ReceivePath, SendPath) {
 fn handshake(mut tcp: &TcpStream, server: &Server) -> Result<(Negotiated, Vec<u8>), Box<dyn Error>> {
     let deadline = server.config().handshake_timeout.map(|timeout| Instant::now() + timeout);
     let mut read = Vec::new();
-    let mut scanner = HeadScanner::new(server.config());
+    let mut scanner = HeadScanner::request(server.config());
     let answer = loop {
         match scanner.scan(&read) {
             Ok(None) => receive_more(tcp, &mut read, deadline)?,

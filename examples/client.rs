@@ -62,7 +62,7 @@ async fn main() {
     match result {
         Ok(()) => std::process::exit(0),
         Err(error) => {
-            tell(&format!("client: {error}"));
+            tell(&format!("client: {error:#}"));
             std::process::exit(1)
         }
     }

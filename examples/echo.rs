@@ -97,7 +97,7 @@ async fn serve(args: &Args) -> io::Result<()> {
         let server = server.clone();
         async move {
             if let Err(error) = connection(&server, tcp, stopped, manner).await {
-                eprintln!("{peer}: {error}");
+                eprintln!("{peer}: {error:#}");
             }
         }
     };

@@ -81,7 +81,7 @@ async fn serve(args: &Args) -> io::Result<()> {
         let server = server.clone();
         async move {
             if let Err(error) = connection(&server, tcp, period, stopped).await {
-                eprintln!("{peer}: {error}");
+                eprintln!("{peer}: {error:#}");
             }
         }
     };

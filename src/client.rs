@@ -10,8 +10,8 @@ use crate::{
     dial::{ClientStream, dial},
     error::{Error, Timeout},
     handshake::{
-        BodyReader, Client, HeadError, InvalidHandshake, Negotiated, ResponseError, Target, TargetError,
-        response,
+        BodyReader, Client, HeadError, HeadScanner, InvalidHandshake, Negotiated, ResponseError, Target,
+        TargetError, response,
     },
     opening::{Deadline, HeadReader, write},
 };
@@ -50,13 +50,22 @@ where
 impl Client {
     /// Dials the target and opens a WebSocket connection.
     ///
-    /// Looking the host up and dialing it may take as long as [`connect_timeout`](Self::connect_timeout); the handshake after that,
-    /// from the first byte to the last, [`handshake_timeout`](crate::Config::handshake_timeout).
+    /// The target is a `ws://` URI. Its path and query become the request target. A user and a password in it are sent as
+    /// `Authorization: Basic`, unless [`header`](Self::header) has set `Authorization`; they are not part of the request
+    /// target or of `Host`. Basic credentials are readable by whoever sees the traffic.
+    ///
+    /// Looking the host up and dialing it may take as long as [`connect_timeout`](Self::connect_timeout); the handshake
+    /// after that, from the first byte to the last, [`handshake_timeout`](crate::Config::handshake_timeout). The addresses
+    /// of a host are dialed one after the other, from [`local_address`](Self::local_address) if it is set. `TCP_NODELAY` is
+    /// set. A redirect is not followed, and no proxy is used, whatever the environment says.
+    ///
+    /// The response that is returned with the connection is the server's 101.
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is dialed, where the target is no `ws://` URI, or something was set that
-    /// cannot stand in a request. [`Error::Response`] where the server did not open the connection: the response is in
-    /// there. [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::Invalid`], before anything is dialed, where the target is not a `ws://` URI, or something was set that
+    /// cannot be part of a request. [`Error::Response`] where the server did not open the connection;
+    /// [`Error::response`] has its status, its header fields and the beginning of its body. [`Error::Transport`] and
+    /// [`Error::Timeout`].
     ///
     /// # Panics
     /// Outside a tokio runtime, or in one whose timers are not enabled.
@@ -67,7 +76,11 @@ impl Client {
     /// ```
     /// # async fn run() -> Result<(), fullduplex::Error> {
     /// let client = fullduplex::Client::default().header("Authorization", "Bearer 0123").subprotocol("chat");
-    /// let (ws, response) = client.connect("ws://localhost:9001/chat").await?;
+    /// match client.connect("ws://localhost:9001/chat").await {
+    ///     Ok((ws, _response)) => println!("subprotocol: {:?}", ws.subprotocol()),
+    ///     Err(error) if error.response().is_some_and(|response| response.status() == 401) => println!("log in first"),
+    ///     Err(error) => return Err(error),
+    /// }
     /// # Ok(())
     /// # }
     /// ```
@@ -126,7 +139,8 @@ async fn open(client: &Client, target: &Target) -> Result<(WebSocket<ClientStrea
         return Err(InvalidHandshake::TlsUnavailable.into());
     }
     let deadline = Deadline::after(client.dial_timeout(), Timeout::Connect);
-    let tcp = deadline.run(async { Ok(dial(target.host(), target.port()).await?) }).await?;
+    let tcp =
+        deadline.run(async { Ok(dial(target.host(), target.port(), client.dial_address()).await?) }).await?;
     shake_hands(client, target, ClientStream::plain(tcp)).await
 }
 
@@ -139,7 +153,7 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     let mut nonce = [0; 16];
     rand::rng().fill_bytes(&mut nonce);
     let request = client.request(target, nonce)?;
-    let deadline = Deadline::after(client.config().handshake_timeout, Timeout::Handshake);
+    let deadline = Deadline::handshake(client.config());
     let mut reader = HeadReader::new();
     let exchange = async {
         write(&mut io, &request).await?;
@@ -162,7 +176,7 @@ async fn read_response<S: AsyncRead + Unpin>(
     reader: &mut HeadReader,
 ) -> Result<Response<()>, Error> {
     for _ in 0..=MAX_INTERIM {
-        let head = reader.read(io, client.config()).await?;
+        let head = reader.read(io, HeadScanner::response(client.config())).await?;
         let response = head.and_then(|(head, end)| response::parse_scanned(&head, end));
         let response = response.map_err(|error: HeadError| ResponseError::from(error))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS || !response.status().is_informational() {

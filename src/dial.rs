@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, lookup_host},
+    net::{TcpSocket, TcpStream, lookup_host},
 };
 
 /// The transport of a connection that [`connect`](crate::connect) has opened.
@@ -74,18 +74,29 @@ impl AsyncWrite for ClientStream {
 }
 
 /// Looks the host up and dials it, with `TCP_NODELAY` set: what is coalesced is coalesced on purpose.
-pub(crate) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+pub(crate) async fn dial(host: &str, port: u16, local: Option<SocketAddr>) -> io::Result<TcpStream> {
     let addresses = lookup_host((host, port)).await?.collect::<Vec<_>>();
-    let stream = first_of(&addresses).await?;
+    let stream = first_of(&addresses, local).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 /// Dials one address after the other; the error is that of the last.
-async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in addresses {
-        match TcpStream::connect(address).await {
+async fn first_of(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(
+        io::ErrorKind::NotFound,
+        match local {
+            None => "the host has no address",
+            Some(_) => "the host has no address of the family of the local address",
+        },
+    );
+    for &address in addresses {
+        let dialed = match local {
+            None => TcpStream::connect(address).await,
+            Some(local) if local.is_ipv4() == address.is_ipv4() => dial_from(local, address).await,
+            Some(_) => continue,
+        };
+        match dialed {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
@@ -93,9 +104,15 @@ async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     Err(last)
 }
 
+async fn dial_from(local: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(local)?;
+    socket.connect(address).await
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use tokio::net::TcpListener;
 
@@ -108,9 +125,24 @@ mod tests {
         let dead = refusing.local_addr().expect("bound");
         drop(refusing);
         let alive = listener.local_addr().expect("bound");
-        let stream = first_of(&[dead, alive]).await.expect("one address listens");
+        let stream = first_of(&[dead, alive], None).await.expect("one address listens");
         assert_eq!(stream.peer_addr().expect("connected"), alive);
-        let refused = first_of(&[dead]).await.map(drop).map_err(|error| error.kind());
+        let refused = first_of(&[dead], None).await.map(drop).map_err(|error| error.kind());
         assert_eq!(refused, Err(io::ErrorKind::ConnectionRefused));
+    }
+
+    #[tokio::test]
+    async fn a_local_address_is_dialed_from_and_only_addresses_of_its_family_are_dialed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+        let alive = listener.local_addr().expect("bound");
+        let other = SocketAddr::from((Ipv6Addr::LOCALHOST, alive.port()));
+        let local = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
+        // Beyond Linux, the network of the loopback interface has one address.
+        let local = if cfg!(target_os = "linux") { local } else { (Ipv4Addr::LOCALHOST, 0).into() };
+        let stream = first_of(&[other, alive], Some(local)).await.expect("one address listens");
+        assert_eq!(stream.local_addr().expect("connected").ip(), local.ip());
+        assert_eq!(listener.accept().await.expect("a client").1, stream.local_addr().expect("connected"));
+        let none = first_of(&[other], Some(local)).await.map(drop).map_err(|error| error.kind());
+        assert_eq!(none, Err(io::ErrorKind::NotFound));
     }
 }

@@ -1,8 +1,12 @@
 //! What both ends do with the transport while the opening handshake lasts.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Response, header};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout_at},
@@ -11,7 +15,10 @@ use tokio::{
 use crate::{
     Config,
     error::{Error, Timeout},
-    handshake::{HeadEnd, HeadError, HeadScanner},
+    handshake::{
+        HeadEnd, HeadError, HeadScanner,
+        encode::{Content, encode_final},
+    },
 };
 
 /// Room for one read. Few heads are larger, and those that are make the buffer double.
@@ -29,6 +36,11 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
+    /// For the opening handshake, or what is left of it.
+    pub(crate) fn handshake(config: &Config) -> Self {
+        Self::after(config.handshake_timeout, Timeout::Handshake)
+    }
+
     /// From now on; `None`: never.
     pub(crate) fn after(limit: Option<Duration>, timeout: Timeout) -> Self {
         // A limit beyond what the clock can tell is none.
@@ -55,20 +67,29 @@ impl HeadReader {
         Self { buffer: BytesMut::with_capacity(READ) }
     }
 
-    /// Reads until a head is there: the bytes of the head, or why they are none.
-    pub(crate) async fn read<S: AsyncRead + Unpin>(
+    /// Reads until a head is complete, which stays in the buffer: where it ends, or why there is none.
+    pub(crate) async fn find<S: AsyncRead + Unpin>(
         &mut self,
         io: &mut S,
-        config: &Config,
-    ) -> io::Result<Result<(BytesMut, HeadEnd), HeadError>> {
-        let mut scanner = HeadScanner::new(config);
+        mut scanner: HeadScanner,
+    ) -> io::Result<Result<HeadEnd, HeadError>> {
         loop {
             match scanner.scan(&self.buffer) {
-                Ok(Some(end)) => return Ok(Ok((self.buffer.split_to(end.len), end))),
+                Ok(Some(end)) => return Ok(Ok(end)),
                 Ok(None) => self.fill(io).await?,
                 Err(error) => return Ok(Err(error)),
             }
         }
+    }
+
+    /// Reads until a head is complete, and takes it out of the buffer.
+    pub(crate) async fn read<S: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut S,
+        scanner: HeadScanner,
+    ) -> io::Result<Result<(BytesMut, HeadEnd), HeadError>> {
+        let end = self.find(io, scanner).await?;
+        Ok(end.map(|end| (self.buffer.split_to(end.len), end)))
     }
 
     /// Reads once. The end of the transport is an error here: something is still missing.
@@ -80,6 +101,11 @@ impl HeadReader {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer ended the opening handshake")),
             _ => Ok(()),
         }
+    }
+
+    /// Returns all that is in the buffer, and keeps the buffer with it.
+    pub(crate) fn into_received(self) -> Bytes {
+        self.buffer.freeze()
     }
 
     /// What came behind the heads: bytes of the connection, which pin none of the buffer.
@@ -113,6 +139,27 @@ pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
+/// Encodes the last response of a connection, with the date unless it has one.
+pub(crate) fn encode_last(mut response: Response<Bytes>, content: Content) -> Vec<u8> {
+    // RFC 9110 section 6.6.1: an origin server with a clock sends the date with each final response.
+    if let header::Entry::Vacant(entry) = response.headers_mut().entry(header::DATE)
+        && let Some(date) = date(SystemTime::now())
+    {
+        entry.insert(date);
+    }
+    encode_final(response, content)
+}
+
+/// Returns the value of `Date`; `None` where the clock is too wrong for one: years have four digits.
+fn date(now: SystemTime) -> Option<HeaderValue> {
+    const YEAR_10000: u64 = 253_402_300_800;
+    let since_1970 = now.duration_since(UNIX_EPOCH).ok()?;
+    if since_1970.as_secs() >= YEAR_10000 {
+        return None;
+    }
+    HeaderValue::try_from(httpdate::fmt_http_date(now)).ok()
+}
+
 async fn drain<S: AsyncRead + Unpin>(io: &mut S) -> Result<(), Error> {
     let mut scratch = [0; 1024];
     let mut left = DRAIN_BYTES;
@@ -130,13 +177,19 @@ mod tests {
     use super::*;
     use crate::handshake::EXAMINED;
 
+    fn scanner() -> HeadScanner {
+        HeadScanner::request(&Config::default())
+    }
+
     #[tokio::test]
     async fn what_comes_behind_a_head_is_kept_in_order_and_pins_no_more_than_itself() {
         let (mut near, mut io) = tokio::io::duplex(1 << 16);
-        near.write_all(b"ONE\r\n\r\nTWO\r\nA: b\r\n\r\n\x81\x00\x82\x00").await.expect("fits");
-        let (mut reader, config) = (HeadReader::new(), Config::default());
-        for head in [&b"ONE\r\n\r\n"[..], b"TWO\r\nA: b\r\n\r\n"] {
-            let (read, end) = reader.read(&mut io, &config).await.expect("open").expect("a head");
+        near.write_all(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\nA: b\r\n\r\n\x81\x00\x82\x00")
+            .await
+            .expect("fits");
+        let mut reader = HeadReader::new();
+        for head in [&b"GET /1 HTTP/1.1\r\n\r\n"[..], b"GET /2 HTTP/1.1\r\nA: b\r\n\r\n"] {
+            let (read, end) = reader.read(&mut io, scanner()).await.expect("open").expect("a head");
             assert_eq!((&read[..], end.len), (head, head.len()));
         }
         assert_eq!(reader.into_unread(), &b"\x81\x00\x82\x00"[..]);
@@ -145,10 +198,10 @@ mod tests {
     #[tokio::test]
     async fn row_03_each_byte_of_a_head_is_looked_at_once_however_small_the_reads() {
         let (mut near, mut io) = tokio::io::duplex(1);
-        let head = format!("X\r\nA: {}\r\n\r\n", "x".repeat(14_000));
-        let (mut reader, config) = (HeadReader::new(), Config::default());
+        let head = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(14_000));
+        let mut reader = HeadReader::new();
         EXAMINED.set(0);
-        let (written, read) = tokio::join!(near.write_all(head.as_bytes()), reader.read(&mut io, &config));
+        let (written, read) = tokio::join!(near.write_all(head.as_bytes()), reader.read(&mut io, scanner()));
         written.expect("open");
         assert_eq!(read.expect("open").expect("a head").0, head.as_bytes());
         assert_eq!(EXAMINED.get(), head.len());
@@ -156,12 +209,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_of_any_size_within_the_limit_is_read() {
-        for len in [10, READ - 1, READ, READ + 1, 3 * READ, 16 << 10] {
+        for len in [23, READ - 1, READ, READ + 1, 3 * READ, 16 << 10] {
             let (mut near, mut io) = tokio::io::duplex(1 << 16);
-            let head = format!("X\r\nA: {}\r\n\r\n", "x".repeat(len - 10));
+            let head = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(len - 23));
             near.write_all(head.as_bytes()).await.expect("fits");
-            let read =
-                HeadReader::new().read(&mut io, &Config::default()).await.expect("open").expect("a head");
+            let read = HeadReader::new().read(&mut io, scanner()).await.expect("open").expect("a head");
             assert_eq!(read.0, head.as_bytes());
         }
     }
@@ -170,5 +222,21 @@ mod tests {
     async fn a_deadline_beyond_what_the_clock_can_tell_is_none() {
         let deadline = Deadline::after(Some(Duration::MAX), Timeout::Handshake);
         assert!(deadline.run(async { Ok(()) }).await.is_ok());
+    }
+
+    #[test]
+    fn section_6_6_1_of_http_a_date_is_written_where_the_clock_can_be_right() {
+        let at = |seconds| date(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(784_111_777).expect("a date"), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(at(253_402_300_799).expect("a date"), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(at(253_402_300_800), None);
+        assert_eq!(date(UNIX_EPOCH - Duration::from_secs(1)), None);
+    }
+
+    #[test]
+    fn section_6_6_1_of_http_the_applications_date_is_kept() {
+        let response = Response::builder().header("date", "then").body(Bytes::new()).expect("valid");
+        let text = String::from_utf8(encode_last(response, Content::Sent)).expect("text");
+        assert!(text.contains("\r\nDate: then\r\n") && text.matches("Date").count() == 1, "{text}");
     }
 }

@@ -1,23 +1,24 @@
 //! The opening handshake of a server, over a transport.
 
-use bytes::Bytes;
-use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Config, Role, WebSocket,
-    error::{Error, Timeout},
-    handshake::{
-        InvalidHandshake, Negotiated, Rejection, Server, encode_rejection, encode_response, extend_response,
-        request, respond,
-    },
-    opening::{Deadline, HeadReader, write, write_last},
+    Incoming, Pending, WebSocket,
+    error::Error,
+    handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond},
+    incoming::{HttpRequest, HttpState, Rejected, RejectedState},
+    opening::{Deadline, HeadReader},
+    pending::State,
+    received::{Received, refuse_by},
 };
 
 /// Accepts a WebSocket connection, with the defaults: any origin, no subprotocol, and
-/// [10 seconds](Config::handshake_timeout) for reading the request and writing the response.
+/// [10 seconds](crate::Config::handshake_timeout) for reading the request and writing the response.
 ///
 /// Servers that browsers reach with cookies need [`Server::allow_origins`].
+///
+/// The listener's own `accept` fails when the process has no file descriptors left, which any peer can cause by opening
+/// connections. A server must survive that: it pauses, and accepts again.
 ///
 /// # Errors
 /// As [`Server::receive`] and [`Pending::accept`].
@@ -28,17 +29,43 @@ use crate::{
 /// # Cancel safety
 /// Dropping the future drops the transport, which closes the connection.
 ///
-/// ```
-/// # async fn serve(tcp: tokio::net::TcpStream) -> Result<(), fullduplex::Error> {
-/// let ws = fullduplex::accept(tcp).await?;
-/// # Ok(())
-/// # }
+/// ```no_run
+/// use std::time::Duration;
+/// use fullduplex::Error;
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// async fn serve(listener: TcpListener) {
+///     loop {
+///         match listener.accept().await {
+///             Ok((tcp, peer)) => {
+///                 tokio::spawn(async move {
+///                     if let Err(error) = connection(tcp).await {
+///                         eprintln!("{peer}: {error}");
+///                     }
+///                 });
+///             }
+///             // No file descriptors left, for example: some become free when connections end.
+///             Err(error) => {
+///                 eprintln!("accept: {error}");
+///                 tokio::time::sleep(Duration::from_millis(100)).await;
+///             }
+///         }
+///     }
+/// }
+///
+/// async fn connection(tcp: TcpStream) -> Result<(), Error> {
+///     let mut ws = fullduplex::accept(tcp).await?;
+///     while let Some(message) = ws.recv().await? {
+///         println!("{message:?}");
+///     }
+///     Ok(())
+/// }
 /// ```
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> Result<WebSocket<S>, Error> {
     // Boxed, so that what the handshake needs does not make the task larger for as long as the connection lasts.
     Box::pin(async move {
         let server = Server::default();
-        let deadline = deadline(server.config());
+        let deadline = Deadline::handshake(server.config());
         let pending = receive(&server, io, deadline).await?;
         pending.open(deadline).await
     })
@@ -49,7 +76,7 @@ impl Server {
     /// Reads a request and checks it. What to do with it is up to the caller: [`Pending`].
     ///
     /// A request that does not open a WebSocket connection is answered at once, as RFC 6455 section 4.2.2 and HTTP have
-    /// it. The time for all that, from the first byte to the last, is [`handshake_timeout`](Config::handshake_timeout);
+    /// it. The time for all that, from the first byte to the last, is [`handshake_timeout`](crate::Config::handshake_timeout);
     /// accepting or rejecting what was received has as much again.
     ///
     /// The transport is a TCP stream, a TLS stream, whatever carries bytes both ways; `TCP_NODELAY` is for the caller to
@@ -81,202 +108,102 @@ impl Server {
     /// # }
     /// ```
     pub async fn receive<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Result<Pending<S>, Error> {
-        Box::pin(receive(self, io, deadline(self.config()))).await
+        Box::pin(receive(self, io, Deadline::handshake(self.config()))).await
     }
-}
 
-/// Until when the opening handshake, or what is left of it, has to be done.
-fn deadline(config: &Config) -> Deadline {
-    Deadline::after(config.handshake_timeout, Timeout::Handshake)
+    /// Reads a request of any kind, for a server that answers HTTP requests on the same port.
+    ///
+    /// As [`receive`](Self::receive), except that nothing is answered: what does not open a WebSocket connection is
+    /// returned, with the bytes that were read and the transport. It can be answered, handed to another HTTP library, or
+    /// dropped, which closes the connection. Only its head has to be well-formed.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], before anything is read, for what [`check`](Self::check) returns: the transport is dropped.
+    /// [`Error::Timeout`] where no head was complete within [`handshake_timeout`](crate::Config::handshake_timeout), and
+    /// [`Error::Transport`] where the transport failed or ended.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport, which closes the connection.
+    ///
+    /// ```
+    /// use fullduplex::{Incoming, Server};
+    /// use http::Response;
+    ///
+    /// # async fn serve(server: &Server, tcp: tokio::net::TcpStream) -> Result<(), fullduplex::Error> {
+    /// match server.receive_any(tcp).await? {
+    ///     Incoming::WebSocket(pending) => drop(pending.accept().await?),
+    ///     Incoming::Http(request) if request.request().uri().path() == "/health" => {
+    ///         request.respond(Response::new("ok\n")).await?;
+    ///     }
+    ///     Incoming::Http(request) => request.refuse().await?, // 426, or 405
+    ///     Incoming::Rejected(rejected) => rejected.refuse().await?,
+    ///     _ => {}
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Result<Incoming<S>, Error> {
+        Box::pin(receive_any(self, io, Deadline::handshake(self.config()))).await
+    }
 }
 
 async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
     server: &Server,
-    mut io: S,
+    io: S,
     deadline: Deadline,
 ) -> Result<Pending<S>, Error> {
-    server.check().map_err(Clone::clone)?;
-    match deadline.run(read_request(server, &mut io)).await? {
-        Ok(state) => Ok(Pending { io, state }),
-        Err(rejection) => {
-            // That the request was refused is the news, whether or not the client still listens.
-            let _ = write_last(&mut io, &rejection.clone().encode(), deadline).await;
-            Err(Error::Rejected(Box::new(rejection)))
-        }
-    }
+    let (mut io, rejection) = match receive_any(server, io, deadline).await? {
+        Incoming::WebSocket(pending) => return Ok(pending),
+        Incoming::Http(HttpRequest { io, state }) => (io, state.rejection),
+        Incoming::Rejected(Rejected { io, state }) => (io, state.rejection),
+    };
+    // That the request was refused is the news, whether or not the client still listens.
+    let _ = refuse_by(&mut io, rejection.clone(), deadline).await;
+    Err(Error::Rejected(Box::new(rejection)))
 }
 
-async fn read_request<S: AsyncRead + Unpin>(
+async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(
     server: &Server,
-    io: &mut S,
-) -> Result<Result<Box<State>, Rejection>, Error> {
-    let mut reader = HeadReader::new();
-    let (head, end) = match reader.read(io, server.config()).await? {
-        Ok(head) => head,
-        Err(error) => return Ok(Err(error.into())),
+    mut io: S,
+    deadline: Deadline,
+) -> Result<Incoming<S>, Error> {
+    server.check().map_err(Clone::clone)?;
+    let (mut reader, config) = (HeadReader::new(), server.config());
+    let find = async { Ok(reader.find(&mut io, HeadScanner::request(config)).await?) };
+    let end = deadline.run(find).await?;
+    let bytes = reader.into_received();
+    let timeout = config.handshake_timeout;
+    let rejected = |io, bytes, rejection| {
+        let received = Received { bytes, head: 0 };
+        let state = RejectedState { rejection, request: None, received, timeout };
+        Ok(Incoming::Rejected(Rejected { io, state: Box::new(state) }))
     };
-    let request = match request::parse_scanned(&head, end) {
+    let end = match end {
+        Ok(end) => end,
+        Err(error) => return rejected(io, bytes, Rejection::from(error)),
+    };
+    let request = match request::parse_scanned(&bytes[..end.len], end) {
         Ok(request) => request,
-        Err(rejection) => return Ok(Err(rejection)),
+        Err(rejection) => return rejected(io, bytes, rejection),
     };
+    let received = Received { bytes, head: end.len };
     let answer =
         respond::validate(request.method(), request.uri(), request.version(), request.headers(), server);
-    Ok(answer.map(|(response, negotiated)| {
-        let (unread, config) = (reader.into_unread(), server.config().clone());
-        Box::new(State { request, response, negotiated, unread, config })
-    }))
-}
-
-/// A request that would open a WebSocket connection, and waits for the server's decision.
-///
-/// Dropping it closes the connection without an answer.
-#[derive(Debug)]
-#[must_use = "a request that is neither accepted nor rejected gets no answer"]
-pub struct Pending<S> {
-    io: S,
-    state: Box<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    request: Request<()>,
-    response: Response<()>,
-    negotiated: Negotiated,
-    unread: Bytes,
-    config: Config,
-}
-
-impl<S> Pending<S> {
-    /// The request: its path, its header fields.
-    ///
-    /// ```
-    /// # fn room<S>(pending: &fullduplex::Pending<S>) -> &str {
-    /// pending.request().uri().path()
-    /// # }
-    /// ```
-    pub fn request(&self) -> &Request<()> {
-        &self.state.request
-    }
-
-    /// The transport.
-    pub fn get_ref(&self) -> &S {
-        &self.io
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
-    /// Opens the connection. Writing the response may take as long as
-    /// [`handshake_timeout`](Config::handshake_timeout), counted from here.
-    ///
-    /// # Errors
-    /// [`Error::Transport`] and [`Error::Timeout`].
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the transport, which closes the connection.
-    ///
-    /// ```
-    /// # async fn serve(pending: fullduplex::Pending<tokio::net::TcpStream>) -> Result<(), fullduplex::Error> {
-    /// let ws = pending.accept().await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn accept(self) -> Result<WebSocket<S>, Error> {
-        let deadline = deadline(&self.state.config);
-        Box::pin(self.open(deadline)).await
-    }
-
-    /// Opens the connection with a response that says more: header fields such as `Set-Cookie`, and, in
-    /// `Sec-WebSocket-Protocol`, which of the offered subprotocols to speak.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] where the response has a field that the handshake writes itself, a subprotocol that was not
-    /// offered, or a status of its own: the client is answered 500, and the connection closed, as in
-    /// [`reject`](Self::reject). [`Error::Transport`] and [`Error::Timeout`] as in [`accept`](Self::accept).
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the transport, which closes the connection.
-    ///
-    /// ```
-    /// # async fn serve(pending: fullduplex::Pending<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
-    /// let response = http::Response::builder().header("Set-Cookie", "seen=1").body(())?;
-    /// let ws = pending.accept_with(response).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn accept_with(mut self, response: Response<()>) -> Result<WebSocket<S>, Error> {
-        let State { request, response: answer, negotiated, .. } = &mut *self.state;
-        match extend_response(answer, negotiated, request.headers(), response) {
-            Ok(()) => self.accept().await,
-            Err(error) => Err(Box::pin(self.fail(error)).await),
+    Ok(match answer {
+        Ok((response, negotiated)) => {
+            let state = State { request, received, response, negotiated, config: config.clone() };
+            Incoming::WebSocket(Pending { io, state: Box::new(state) })
         }
-    }
-
-    async fn open(mut self, deadline: Deadline) -> Result<WebSocket<S>, Error> {
-        let response = encode_response(&self.state.response);
-        deadline.run(write(&mut self.io, &response)).await?;
-        let State { unread, config, negotiated, .. } = *self.state;
-        Ok(WebSocket::from_raw(self.io, unread, Role::Server, &config, negotiated))
-    }
-
-    /// Turns the request away with a response of the application's own, and closes the connection.
-    ///
-    /// `Content-Length` and `Connection: close` are set. All of it may take as long as
-    /// [`handshake_timeout`](Config::handshake_timeout), counted from here; once the response is out, at most a second
-    /// is spent on waiting for the client to close.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a status of 1xx, or of 600 and more: the client is answered 500 in its place.
-    /// [`Error::Transport`] and [`Error::Timeout`].
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the transport, which closes the connection; the response may be cut short.
-    ///
-    /// ```
-    /// # async fn serve(pending: fullduplex::Pending<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
-    /// pending.reject(http::Response::builder().status(404).body("no such room")?).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn reject<B: Into<Bytes>>(mut self, response: Response<B>) -> Result<(), Error> {
-        match encode_rejection(response.map(Into::into)) {
-            Ok(response) => {
-                let deadline = deadline(&self.state.config);
-                Box::pin(write_last(&mut self.io, &response, deadline)).await
-            }
-            Err(error) => Err(Box::pin(self.fail(error)).await),
+        Err(rejection) if asks_for_websocket(request.version(), request.headers()) => {
+            let state = RejectedState { rejection, request: Some(request), received, timeout };
+            Incoming::Rejected(Rejected { io, state: Box::new(state) })
         }
-    }
-
-    /// Tells the client that the server erred, and gives back how.
-    async fn fail(mut self, error: InvalidHandshake) -> Error {
-        let deadline = deadline(&self.state.config);
-        // That the application erred is the news, whether or not the client still listens.
-        let _ = write_last(&mut self.io, &Rejection::server_error().encode(), deadline).await;
-        error.into()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
-    use super::*;
-
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-
-    #[tokio::test]
-    async fn row_14_what_comes_right_behind_the_request_is_kept_in_order() {
-        for filler in [0, 100, 5000] {
-            let behind = [&b"\x81\x85abcdhello"[..], &vec![b'x'; filler], REQUEST].concat();
-            let (mut near, io) = duplex(1 << 16);
-            near.write_all(&[REQUEST, &behind].concat()).await.expect("fits");
-            near.shutdown().await.expect("open");
-            let mut pending = Server::default().receive(io).await.expect("a valid request");
-            let mut kept = pending.state.unread.to_vec();
-            assert!(!kept.is_empty());
-            pending.io.read_to_end(&mut kept).await.expect("open");
-            assert_eq!(kept, behind);
+        Err(rejection) => {
+            let state = HttpState { request, received, rejection, timeout };
+            Incoming::Http(HttpRequest { io, state: Box::new(state) })
         }
-    }
+    })
 }

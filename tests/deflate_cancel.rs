@@ -44,7 +44,7 @@ fn recv_dropped_at_every_await_in_the_midst_of_inflating_loses_nothing() {
                 for times in 1..4 {
                     let (mut ws, script) = deflate::open(role, &narrow(), settings);
                     script.read_at_most(at_most);
-                    let mut zip = Zip::new(!settings.server_no_context_takeover);
+                    let mut zip = Zip::new(!settings.get_server_no_context_takeover());
                     let mut frames = Vec::new();
                     for message in messages() {
                         let opcode = if message.is_text() { 1 } else { 2 };
@@ -167,7 +167,7 @@ fn drop_sends(feeds: bool, mut send: impl FnMut(Outgoing, usize) -> Option<Resul
 impl Fate {
     /// What went out is in order and whole, and all of it that was sent for sure.
     fn check(mut self, script: &Script, settings: Deflate) {
-        let unzip = &mut Unzip::new(!settings.server_no_context_takeover);
+        let unzip = &mut Unzip::new(!settings.get_server_no_context_takeover());
         let mut next = 0;
         for (_, message) in sent(&script.written(), unzip) {
             let message = String::from_utf8(message).expect("text");

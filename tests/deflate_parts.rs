@@ -27,7 +27,7 @@ const ANY: u64 = u64::MAX;
 fn at_either_end(mut case: impl FnMut(Role, Deflate, bool)) {
     for settings in takeovers() {
         for role in [Server, Client] {
-            case(role, settings, !settings.server_no_context_takeover);
+            case(role, settings, !settings.get_server_no_context_takeover());
         }
     }
 }

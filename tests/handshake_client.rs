@@ -4,7 +4,11 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use fullduplex::{
@@ -355,6 +359,57 @@ async fn row_17_interim_responses_are_skipped_but_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn row_17_the_response_of_a_refusal_is_in_the_error() {
+    let refused = "HTTP/1.1 401 Who\r\nWWW-Authenticate: Basic\r\nContent-Length: 4\r\n\r\nwho?";
+    let error = answered(&Client::default(), refused, Then::Hangs).await.expect_err("refused");
+    let response = error.response().expect("it has answered");
+    assert_eq!((response.status().as_u16(), &response.body()[..]), (401, &b"who?"[..]));
+    assert_eq!(response.headers()["www-authenticate"], "Basic");
+    let wrong = switching("{}", "wrong");
+    let error = answered(&Client::default(), &wrong, Then::Hangs).await.expect_err("a wrong Accept");
+    assert!(error.response().is_none() && Error::Closed.response().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_66_what_a_server_sends_is_escaped_in_errors_and_its_secrets_are_hidden() {
+    let refused = "HTTP/1.1 403 \u{9b}31m\r\nSet-Cookie: id=secret\r\nProxy-Authenticate: Basic secret\r\n\
+        WWW-Authenticate: secret\r\nX: shown\u{9b}2J\r\nContent-Length: 13\r\n\r\n\u{1b}[2J\nsecret\n";
+    let error = answered(&Client::default(), refused, Then::Ends).await.expect_err("refused");
+    let shown = format!("{error:?}");
+    assert!(shown.contains("shown") && shown.contains("bytes]"), "{shown}");
+    for text in
+        [shown, error.to_string(), format!("{:?}", error.response().expect("it has answered").headers())]
+    {
+        assert!(!text.contains("secret"), "{text}");
+        assert!(!text.contains(char::is_control), "{text}");
+    }
+    assert_eq!(error.response().expect("it has answered").headers()["set-cookie"], "id=secret");
+    // What only a terminal understands is no head.
+    let error =
+        answered(&Client::default(), "HTTP/1.1 403 \u{1b}[2J\r\n", Then::Hangs).await.expect_err("none");
+    assert_eq!(error.to_string(), "no response: control byte");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_67_what_can_never_be_a_response_is_refused_at_the_line_that_shows_it() {
+    for (input, expected) in [
+        ("SSH-2.0-OpenSSH_9.6\r\n", HeadError::NotHttp),
+        ("220 mail.example.com ESMTP\r\n", HeadError::NotHttp),
+        ("\x15\x03\x01\0\x02\x02", HeadError::Tls),
+        ("\x16\x03\x03", HeadError::Tls),
+        ("HTTP/2.0 ", HeadError::Version),
+        ("HTTP/1.1 1O1", HeadError::Malformed("status")),
+        ("HTTP/1.1 200 OK\r\nServer\r", HeadError::Malformed("header name")),
+    ] {
+        // The peer sends nothing more, and keeps its side open.
+        let start = Instant::now();
+        let error = response_error(answered(&Client::default(), input, Then::Hangs).await);
+        assert!(matches!(error, ResponseError::Head(found) if found == expected), "{input}: {error:?}");
+        assert_eq!(start.elapsed(), Duration::ZERO, "{input}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn row_51_the_end_of_the_transport_inside_the_response_releases_it() {
     let response = switching("", "");
     for end in 0..response.len() {
@@ -483,6 +538,55 @@ async fn a_client_and_a_server_find_each_other_over_tcp() {
     assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
     assert!(ws.get_ref().tcp().nodelay().expect("open"));
     server.await.expect("no panic").expect("accepted");
+}
+
+#[tokio::test]
+async fn user_and_password_of_the_uri_are_sent_as_authorization_unless_the_program_sets_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let target = format!("ws://ann:p%40ss@{}/room", listener.local_addr().expect("bound"));
+    for (client, sent) in [
+        (Client::default(), "Basic YW5uOnBAc3M="),
+        (Client::default().header("Authorization", "Bearer x"), "Bearer x"),
+    ] {
+        let (opened, pending) = tokio::join!(client.connect(&target), async {
+            let (tcp, _) = listener.accept().await.expect("a client");
+            let pending = Server::default().receive(tcp).await.expect("a request");
+            let headers = pending.request().headers().clone();
+            let path = pending.request().uri().to_string();
+            pending.accept().await.map(|_| (headers, path))
+        });
+        opened.expect("connected");
+        let (headers, path) = pending.expect("accepted");
+        let values = headers.get_all("authorization").iter().collect::<Vec<_>>();
+        assert_eq!(values, [sent]);
+        assert_eq!(path, "/room");
+        assert!(!headers["host"].to_str().expect("text").contains("ann"));
+    }
+}
+
+#[tokio::test]
+async fn a_client_dials_from_the_address_that_is_set() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let port = listener.local_addr().expect("bound").port();
+    // Beyond Linux, the loopback interface has one address.
+    let own = Ipv4Addr::new(127, 0, 0, if cfg!(target_os = "linux") { 2 } else { 1 });
+    let client = Client::default().local_address((own, 0));
+    // The name has addresses of both families, or of the one that is dialed.
+    let target = format!("ws://localhost:{port}/");
+    let (opened, peer) = tokio::join!(client.connect(&target), async {
+        let (tcp, peer) = listener.accept().await.expect("a client");
+        fullduplex::accept(tcp).await.map(|_| peer)
+    });
+    let (ws, _) = opened.expect("connected");
+    assert_eq!(peer.expect("accepted").ip(), own);
+    assert_eq!(ws.get_ref().tcp().local_addr().expect("connected").ip(), own);
+
+    let other = Client::default().local_address((Ipv6Addr::LOCALHOST, 0));
+    let result = other.connect(format!("ws://127.0.0.1:{port}/")).await.map(drop);
+    assert!(
+        matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::NotFound),
+        "{result:?}"
+    );
 }
 
 // Linux leaves a dial unanswered while the listener's backlog is full.

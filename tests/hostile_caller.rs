@@ -42,7 +42,7 @@ async fn row_56_a_close_code_that_must_not_be_sent_is_the_callers_error_and_noth
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 0xFFFF].map(CloseCode::from) {
         let (mut ws, script) = script::server();
         match ws.close(code, "why").await {
-            Err(Error::Close(error)) => assert_eq!(error, InvalidClose::Code(code)),
+            Err(Error::InvalidClose(error)) => assert_eq!(error, InvalidClose::Code(code)),
             other => panic!("{code}: {other:?}"),
         }
         is_usable(ws, &script).await;
@@ -55,7 +55,7 @@ async fn row_56_a_reason_of_more_than_123_bytes_is_the_callers_error_and_nothing
     for reason in ["x".repeat(124), "\u{FC}".repeat(62), "x".repeat(100_000)] {
         let (mut ws, script) = script::server();
         match ws.close(CloseCode::NORMAL, reason.clone()).await {
-            Err(Error::Close(error)) => assert_eq!(error, InvalidClose::ReasonTooLong(reason.len())),
+            Err(Error::InvalidClose(error)) => assert_eq!(error, InvalidClose::ReasonTooLong(reason.len())),
             other => panic!("{other:?}"),
         }
         is_usable(ws, &script).await;

@@ -158,15 +158,24 @@ async fn a_reader_has_its_own_limit_and_the_others_do_not_apply() {
 
 #[tokio::test]
 async fn a_limit_that_is_passed_by_what_was_gathered_before_fails_the_connection() {
-    let (mut ws, script) = script::server();
-    script.bring(wire(&[frame(2, [0; 100]).more().masked()]));
-    pending(pin!(ws.recv()), "the message is not whole");
-    script.bring(wire(&[continuation("").masked()]));
-    script.end();
-    let mut reader = ws.reader(99).await.expect("valid").expect("a message");
-    assert_eq!(reader.recv_part().await.expect("it had come").expect("a part").len(), 100);
-    let error = reader.recv_part().await.expect_err("it is over the limit");
-    assert!(matches!(error, Error::Protocol(ProtocolError::MessageTooBig { limit: 99 })), "{error}");
+    // A whole fragment, and a part of a longer frame.
+    let frame = frame(2, [0; 100]).masked();
+    for input in [frame.clone().more().build(), frame.build()[..50].to_vec()] {
+        for limit in [10, 99, 100] {
+            let (mut ws, script) = script::server();
+            script.bring(&input[..]);
+            pending(pin!(ws.recv()), "the message is not whole");
+            script.end();
+            match ws.reader(limit).await {
+                Ok(Some(_)) => assert_eq!(limit, 100),
+                Err(Error::Protocol(ProtocolError::MessageTooBig { limit: told })) => {
+                    assert!(told == limit && limit < 100);
+                    assert_eq!(script.written()[2..4], 1009_u16.to_be_bytes());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -227,6 +236,95 @@ async fn a_message_that_comes_slowly_is_not_idle() {
     }
     let error = reader.recv_part().await.expect_err("nothing came for ten seconds");
     assert!(matches!(error, Error::Timeout(Timeout::Idle)), "{error}");
+}
+
+// --- errors through `AsyncRead` and `AsyncWrite`
+
+/// What a program that copies is told, after `?`.
+async fn copy(
+    from: &mut (impl tokio::io::AsyncRead + Unpin),
+    to: &mut (impl tokio::io::AsyncWrite + Unpin),
+) -> Result<u64, Error> {
+    let copied = tokio::io::copy(from, to).await?;
+    to.shutdown().await?;
+    Ok(copied)
+}
+
+/// What a reader is told of this input, which begins a text message; and what the peer is.
+async fn copied(input: Vec<u8>, then: impl FnOnce(&Script)) -> (Error, Option<CloseCode>) {
+    let (mut ws, script) = script::server();
+    script.bring(input);
+    then(&script);
+    let mut reader = ws.reader(100).await.expect("valid").expect("a message");
+    let error = copy(&mut reader, &mut tokio::io::sink()).await.expect_err("the message has no end");
+    let code = error.close_code();
+    (error, code)
+}
+
+#[tokio::test]
+async fn an_error_that_a_copy_from_a_message_gives_is_the_very_error() {
+    let begun = frame(1, "begun").more().masked();
+    let bad = wire(&[begun.clone(), continuation(b"\xFF").masked()]);
+    let (error, code) = copied(bad, Script::end).await;
+    assert!(matches!(error, Error::Protocol(ProtocolError::InvalidUtf8)), "{error:#}");
+    assert_eq!(code, Some(CloseCode::INVALID_PAYLOAD));
+
+    let long = wire(&[begun.clone(), continuation([b'x'; 100]).masked()]);
+    let (error, code) = copied(long, Script::end).await;
+    assert!(matches!(error, Error::Protocol(ProtocolError::MessageTooBig { limit: 100 })), "{error:#}");
+    assert_eq!(code, Some(CloseCode::MESSAGE_TOO_BIG));
+
+    let closed = wire(&[begun.clone(), close(1000, "").masked()]);
+    let (error, code) = copied(closed, Script::end).await;
+    assert!(matches!((&error, code), (Error::Closed, None)), "{error:#}");
+
+    let (error, _) = copied(begun.build(), Script::end).await;
+    assert!(matches!(error, Error::Protocol(ProtocolError::EofWithoutClose)), "{error:#}");
+    assert!(error.is_disconnect());
+
+    let (error, _) = copied(begun.build(), |script| script.fail_reads(io::ErrorKind::ConnectionReset)).await;
+    assert!(matches!(&error, Error::Transport(_)) && error.is_disconnect(), "{error:#}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_that_a_copy_from_a_message_gives_is_the_very_error() {
+    let config = Config::new().idle_timeout(Duration::from_secs(9)).ping_interval(None);
+    let (mut client, mut server) = fullduplex::testing::pair(&config);
+    let mut writer = client.writer(MessageKind::Binary).expect("open");
+    writer.feed_part("a part").await.expect("room");
+    writer.flush().await.expect("open");
+    let mut reader = server.reader(ANY).await.expect("valid").expect("a message");
+    let error = copy(&mut reader, &mut tokio::io::sink()).await.expect_err("no more comes");
+    assert!(matches!(error, Error::Timeout(Timeout::Idle)), "{error:#}");
+    assert_eq!(error.close_code(), Some(CloseCode::GOING_AWAY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_a_copy_to_a_message_gives_is_the_very_error() {
+    let (mut ws, script) = script::server();
+    let mut writer = ws.writer(MessageKind::Text).expect("open");
+    let error = copy(&mut &b"\xFF"[..], &mut writer).await.expect_err("no text");
+    assert!(matches!(error, Error::Send(fullduplex::proto::SendError::InvalidUtf8)), "{error:#}");
+    drop(writer);
+
+    script.allow_writes(10);
+    let mut writer = ws.writer(MessageKind::Binary).expect("open");
+    let error = copy(&mut &[0; 200_000][..], &mut writer).await.expect_err("the peer takes nothing");
+    assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:#}");
+    drop(writer);
+
+    let (mut ws, script) = script::server();
+    let mut writer = ws.writer(MessageKind::Binary).expect("open");
+    script.fail_writes(io::ErrorKind::BrokenPipe);
+    let error = copy(&mut &[0; 200_000][..], &mut writer).await.expect_err("the peer is gone");
+    assert!(matches!(&error, Error::Transport(_)) && error.is_disconnect(), "{error:#}");
+    drop(writer);
+
+    let (receiver, sender, _script) = split_server(&Config::new());
+    let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
+    drop(receiver);
+    let error = copy(&mut &[0; 10][..], &mut writer).await.expect_err("the connection is gone");
+    assert!(matches!(error, Error::Closed), "{error:#}");
 }
 
 // --- writing

@@ -2,10 +2,10 @@
 
 mod support;
 
-use bytes::{Buf, BufMut};
+use bytes::BufMut;
 use fullduplex::{
-    CloseFrame, Config, Message, MessageKind, Outgoing, PreparedMessage, Role,
-    proto::{Batch, Lent, MaskKey, ProtocolError, ReceivePath, Received, SendPath, Want},
+    CloseFrame, Config, Message, Role,
+    proto::{ProtocolError, ReceivePath, Received, Want},
 };
 use proptest::prelude::*;
 use support::{
@@ -150,57 +150,4 @@ fn the_room_for_a_frame_ends_with_it_however_often_it_is_asked_for() {
         assert!(len <= 100_000, "{len}");
         assert!(path.payload_received().is_ok_and(|whole| whole.is_none_or(|whole| whole.len() == 100_000)));
     }
-}
-
-fn staged(path: &mut SendPath, batch: &mut Batch, lent: &mut Lent) -> Vec<u8> {
-    path.stage(batch, lent);
-    batch.copy_to_bytes(batch.remaining()).to_vec()
-}
-
-#[test]
-fn a_plain_message_goes_behind_others_as_any_message_does() {
-    for role in [Role::Client, Role::Server] {
-        let key = MaskKey::from([1, 2, 3, 4]);
-        let messages = [Outgoing::from("text"), vec![7; 4096].into(), vec![8; 125].into(), "".into()];
-        let wires = [false, true].map(|plain| {
-            let (mut path, mut batch, mut lent) =
-                (SendPath::new(role, &Config::new()), Batch::new(), Lent::new());
-            path.send("first".into(), key, &mut lent).expect("open");
-            for message in &messages {
-                if plain {
-                    assert!(path.send_plain(message, key, 0));
-                } else {
-                    path.send(message.clone(), key, &mut lent).expect("open");
-                }
-            }
-            staged(&mut path, &mut batch, &mut lent)
-        });
-        assert_eq!(wires[0], wires[1]);
-    }
-}
-
-#[test]
-fn what_is_not_plain_is_left() {
-    let key = MaskKey::default();
-    let refuses = |path: &mut SendPath, outgoing: &Outgoing, waiting: usize| {
-        let before = path.queued();
-        !path.send_plain(outgoing, key, waiting) && path.queued() == before
-    };
-    let config = Config::new().max_write_buffer(1000);
-    let (mut path, mut batch, mut lent) = (SendPath::new(Role::Server, &config), Batch::new(), Lent::new());
-    assert!(refuses(&mut path, &"behind nothing".into(), 0));
-    path.send("first".into(), key, &mut lent).expect("open");
-    assert!(refuses(&mut path, &PreparedMessage::new("encoded").into(), 0));
-    assert!(refuses(&mut path, &vec![0; 990].into(), 0) && refuses(&mut path, &"staged".into(), usize::MAX));
-    assert!(path.send_plain(&vec![0; 988].into(), key, 1) && path.queued() == 999);
-    staged(&mut path, &mut batch, &mut lent);
-    path.begin_message(MessageKind::Binary).expect("none is open");
-    path.send_part("part".into(), false, key, &mut lent).expect("open");
-    assert!(refuses(&mut path, &"between parts".into(), 0));
-    path.abandon_message(key, &mut lent);
-    assert!(refuses(&mut path, &"behind a Close".into(), 0));
-
-    let mut path = SendPath::new(Role::Server, &Config::new());
-    path.send("first".into(), key, &mut lent).expect("open");
-    assert!(refuses(&mut path, &vec![0; 4097].into(), 0) && path.send_plain(&vec![0; 4096].into(), key, 0));
 }

@@ -6,7 +6,7 @@ use std::{pin::pin, time::Duration};
 
 use fullduplex::{CloseCode, Config, Error, Message, Role, Timeout, WebSocket};
 use support::{
-    frames::{self, binary, close, ping, pong, text, wire},
+    frames::{self, binary, close, continuation, ping, pong, text, wire},
     pending,
     script::{self, Script, Scripted},
 };
@@ -456,4 +456,246 @@ async fn what_came_while_the_program_was_busy_is_received_before_the_write_timeo
     advance(31 * SECOND).await;
     assert_eq!(ws.recv().await.expect("in time"), Some(Message::from("it came")));
     timed_out(ws.recv().await, Timeout::Write);
+}
+
+// --- rows 57 and on: what waits behind what was read
+
+/// A server whose peer has sent this in one read, and which takes 20 ms for each message; after how many messages each of the
+/// frames that it wrote had left.
+async fn written_while_working(input: Vec<u8>, feeds: bool) -> Vec<(u8, usize)> {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    script.bring(input);
+    let mut written = Vec::new();
+    for nth in 0.. {
+        let Some(received) = support::polled(ws.recv(), 1, || {}) else { break };
+        let message = received.expect("valid").expect("nobody closes");
+        written.extend(frames::parse(&script.take_written()).into_iter().map(|(first, _)| (first, nth)));
+        if feeds {
+            ws.feed(message).await.expect("room");
+        }
+        advance(20 * MILLISECOND).await;
+    }
+    written.extend(frames::parse(&script.take_written()).into_iter().map(|(first, _)| (first, usize::MAX)));
+    written
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_57_a_pong_leaves_by_the_first_recv_after_a_millisecond() {
+    let messages = wire(&vec![text("x").masked(); 5000]);
+    let written = written_while_working([ping("").masked().build(), messages.clone()].concat(), false).await;
+    assert_eq!(written, [(0x8A, 1)], "with the second message, 20 ms after the read");
+
+    // Wherever the ping stands among messages.
+    for before in [1, 14, 15, 16, 17, 70] {
+        let input =
+            [wire(&vec![text("x").masked(); before]), ping("").masked().build(), messages.clone()].concat();
+        let written = written_while_working(input, false).await;
+        assert!(matches!(written[..], [(0x8A, nth)] if nth <= before + 1), "{before}: {written:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_57_answers_leave_while_the_rest_of_a_read_is_handled() {
+    let written = written_while_working(wire(&vec![text("x").masked(); 200]), true).await;
+    assert_eq!(written.len(), 200);
+    for (nth, (_, by)) in written.iter().enumerate().take(160) {
+        assert!(*by <= nth + 17, "answer {nth} left by message {by}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_57_a_busy_receiver_writes_what_senders_feed_meanwhile() {
+    let (mut receiver, sender, script) = script::split_server(quiet());
+    script.bring(wire(&vec![text("x").masked(); 100]));
+    for _ in 0..3 {
+        receiver.recv().await.expect("valid").expect("a message");
+    }
+    sender.feed("fed").await.expect("room");
+    assert_eq!(script.written(), b"");
+    for _ in 0..17 {
+        advance(20 * MILLISECOND).await;
+        receiver.recv().await.expect("valid").expect("a message");
+    }
+    assert_eq!(script.written(), text("fed").build());
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_57_a_burst_that_is_handled_at_once_costs_one_write_with_a_pong_in_it() {
+    let (mut ws, script) = script::open(Role::Server, &quiet());
+    script.bring([ping("").masked().build(), wire(&vec![text("x").masked(); 200])].concat());
+    for _ in 0..200 {
+        let message = ws.recv().await.expect("valid").expect("a message");
+        ws.feed(message).await.expect("room");
+    }
+    assert_eq!(script.writes(), 0);
+    nothing_received(&mut ws);
+    assert_eq!(script.writes(), 1);
+}
+
+// --- rows 59 to 61: peers that live
+
+/// A client and its stream, to which a keep-alive ping has just gone.
+async fn pinged(config: Config) -> (WebSocket<Scripted>, Script, Vec<u8>) {
+    let (mut ws, script) = script::open(Role::Server, &config);
+    nothing_received(&mut ws);
+    advance(20 * SECOND).await;
+    nothing_received(&mut ws);
+    let ping = only_ping(&script);
+    (ws, script, ping)
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_59_a_pong_to_a_later_ping_of_the_application_answers_keep_alive() {
+    for split in [false, true] {
+        let (mut ws, script, _) = pinged(keep_alive()).await;
+        advance(SECOND).await;
+        if split {
+            let (receiver, sender) = ws.split();
+            sender.ping("first").await.expect("open");
+            sender.ping("second").await.expect("open");
+            ws = receiver.reunite(sender).expect("the only sender");
+        } else {
+            ws.ping("first").await.expect("open");
+            ws.ping("second").await.expect("open");
+        }
+        script.take_written();
+        script.bring(pong("second").masked().build());
+        nothing_received(&mut ws);
+        // Silence for longer than `pong_timeout`: the next ping is due, and no timeout.
+        for _ in 0..2 {
+            advance(20 * SECOND).await;
+            nothing_received(&mut ws);
+            let answer = only_ping(&script);
+            script.bring(pong(answer).masked().build());
+            nothing_received(&mut ws);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_59_a_pong_to_an_earlier_ping_of_the_application_answers_no_keep_alive() {
+    let (mut ws, script) = script::open(Role::Server, &keep_alive());
+    nothing_received(&mut ws);
+    ws.ping("earlier").await.expect("open");
+    advance(20 * SECOND).await;
+    nothing_received(&mut ws);
+    script.bring(pong("earlier").masked().build());
+    nothing_received(&mut ws);
+    let started = Instant::now();
+    timed_out(ws.recv().await, Timeout::Pong);
+    assert_eq!(started.elapsed(), 20 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_60_frames_that_come_steadily_prove_life_while_the_pong_stands_behind_them() {
+    let (mut ws, script, ping) = pinged(keep_alive()).await;
+    // Fragments of one message, then pings, then messages: each is a complete frame.
+    let mut input = vec![text("a").more(), continuation("b").more(), continuation("c"), frames::ping("")];
+    input.extend(vec![text("d"); 6]);
+    for frame in input {
+        advance(19 * SECOND).await;
+        script.bring(frame.masked().build());
+        let _message = support::polled(ws.recv(), 1, || {}).map(|received| received.expect("it is alive"));
+    }
+    advance(19 * SECOND).await;
+    script.bring(pong(ping).masked().build());
+    nothing_received(&mut ws);
+    advance(19 * SECOND).await;
+    nothing_received(&mut ws);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_61_an_application_that_is_busy_for_longer_than_a_deadline_finds_its_peer_alive() {
+    let (mut ws, script, ping) = pinged(keep_alive()).await;
+    script.bring(pong(ping).masked().build());
+    advance(100 * SECOND).await;
+    nothing_received(&mut ws);
+
+    // Nobody polled, so no ping was sent, and the peer had nothing to answer.
+    let config = quiet().ping_interval(20 * SECOND).pong_timeout(20 * SECOND).idle_timeout(45 * SECOND);
+    let (mut ws, script) = script::open(Role::Server, &config);
+    script.bring(text("work").masked().build());
+    assert_eq!(ws.recv().await.expect("valid"), Some(Message::from("work")));
+    nothing_received(&mut ws);
+    advance(50 * SECOND).await;
+    nothing_received(&mut ws);
+    script.bring(pong(only_ping(&script)).masked().build());
+    nothing_received(&mut ws);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_61_an_idle_deadline_that_is_noticed_late_is_restarted_once() {
+    for late in [true, false] {
+        let (mut ws, _script) = script::open(Role::Server, &quiet().idle_timeout(45 * SECOND));
+        nothing_received(&mut ws);
+        advance(if late { 50 * SECOND } else { 46 * SECOND }).await;
+        if late {
+            nothing_received(&mut ws);
+            // Late again, and silent all the time.
+            advance(50 * SECOND).await;
+        }
+        timed_out(ws.recv().await, Timeout::Idle);
+    }
+}
+
+// --- messages that take too long
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_takes_longer_than_message_timeout_ends_the_connection_with_1008() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().message_timeout(10 * SECOND));
+    nothing_received(&mut ws);
+    advance(100 * SECOND).await;
+    nothing_received(&mut ws);
+    let whole = wire(&[text("a long ").more().masked(), continuation("message").masked()]);
+    let started = Instant::now();
+    // A byte a second, pings between the fragments.
+    for byte in &whole[..9] {
+        script.bring([*byte]);
+        nothing_received(&mut ws);
+        advance(SECOND).await;
+    }
+    let error = ws.recv().await.expect_err("it takes too long");
+    assert!(matches!(error, Error::Timeout(Timeout::Message)), "{error:?}");
+    assert_eq!(error.close_code(), Some(CloseCode::POLICY_VIOLATION));
+    assert_eq!(started.elapsed(), 10 * SECOND);
+    assert_eq!(script.written(), close(1008, "message timeout").build());
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_timeout_counts_for_each_message_from_its_own_first_byte() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().message_timeout(10 * SECOND));
+    // The end of each message comes with the beginning of the next.
+    let mut rest = Vec::new();
+    for nth in 0..5 {
+        let frame = text(format!("message {nth}")).masked().build();
+        let (beginning, end) = frame.split_at(4);
+        script.bring([&rest[..], beginning].concat());
+        if nth > 0 {
+            assert!(ws.recv().await.expect("in time").is_some());
+        }
+        nothing_received(&mut ws);
+        advance(9 * SECOND).await;
+        nothing_received(&mut ws);
+        rest = end.to_vec();
+    }
+    // Pings are no messages, in part or whole.
+    script.bring([rest, vec![0x89]].concat());
+    assert!(ws.recv().await.expect("in time").is_some());
+    nothing_received(&mut ws);
+    advance(100 * SECOND).await;
+    nothing_received(&mut ws);
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_timeout_holds_for_a_message_that_is_read_in_parts() {
+    let (mut ws, script) = script::open(Role::Server, &quiet().message_timeout(10 * SECOND));
+    script.bring(text("part").more().masked().build());
+    let mut reader = ws.reader(1 << 20).await.expect("open").expect("a message");
+    assert_eq!(reader.recv_part().await.expect("open").as_deref(), Some(&b"part"[..]));
+    for _ in 0..9 {
+        advance(SECOND).await;
+        script.bring(continuation("x").more().masked().build());
+        reader.recv_part().await.expect("in time").expect("a part");
+    }
+    assert!(matches!(reader.recv_part().await, Err(Error::Timeout(Timeout::Message))));
 }

@@ -104,6 +104,6 @@ async fn serve(args: &Args) -> io::Result<()> {
 
 async fn connection(chat: Arc<Chat>, tcp: TcpStream, peer: SocketAddr, stopped: Stopped) {
     if let Err(error) = member::serve(&chat, tcp, stopped).await {
-        eprintln!("{peer}: {error}");
+        eprintln!("{peer}: {error:#}");
     }
 }

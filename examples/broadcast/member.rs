@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fullduplex::{CloseCode, Error, Pending, Receiver, Sender, WebSocket};
+use fullduplex::{CloseCode, Error, Incoming, Pending, Receiver, Sender, WebSocket};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use tokio::{
     net::TcpStream,
@@ -44,12 +44,14 @@ pub(crate) async fn serve(
 }
 
 /// Opens a connection; `None` where the page, or a refusal, was the answer.
-async fn open(chat: &Chat, mut tcp: TcpStream) -> Result<Option<Newcomer>, Error> {
-    if let Some(request) = page::peek(&tcp).await? {
-        page::answer(&mut tcp, request).await?;
-        return Ok(None);
-    }
-    let pending = chat.server.receive(tcp).await?;
+async fn open(chat: &Chat, tcp: TcpStream) -> Result<Option<Newcomer>, Error> {
+    let pending = match chat.server.receive_any(tcp).await? {
+        Incoming::WebSocket(pending) => pending,
+        other => {
+            page::answer(other).await?;
+            return Ok(None);
+        }
+    };
     if is_foreign(pending.request()) {
         refuse(pending, StatusCode::FORBIDDEN, "not from this page").await?;
         return Ok(None);

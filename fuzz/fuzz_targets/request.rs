@@ -8,7 +8,7 @@ mod scan;
 use bytes::Bytes;
 use fullduplex::{
     Config, Server,
-    handshake::{encode_response, parse_request, parse_response, respond},
+    handshake::{HeadScanner, encode_response, parse_request, parse_response, respond},
 };
 use libfuzzer_sys::fuzz_target;
 use scan::scan;
@@ -16,9 +16,10 @@ use scan::scan;
 fuzz_target!(|input: &[u8]| {
     let config = Config::new().max_header_bytes(1 << 12).max_headers(16);
     let server = Server::new(config.clone()).subprotocols(["chat"]).allow_origins(["https://example.com"]);
-    let end = scan(&config, input, input.len().max(1));
-    assert_eq!(end, scan(&config, input, 1));
-    assert_eq!(end, scan(&config, input, 7));
+    let scan = |step| scan(HeadScanner::request(&config), &config, input, step);
+    let end = scan(input.len().max(1));
+    assert_eq!(end, scan(1));
+    assert_eq!(end, scan(7));
     let Ok(Some(end)) = end else { return };
     let parsed = parse_request(&input[..end], &config);
     let answer = parsed.and_then(|request| respond(&request.into_parts().0, &server));

@@ -7,7 +7,7 @@ mod scan;
 
 use fullduplex::{
     Client, Config,
-    handshake::{BodyReader, MAX_BODY, parse_response},
+    handshake::{BodyReader, HeadScanner, MAX_BODY, parse_response},
 };
 use libfuzzer_sys::fuzz_target;
 use scan::scan;
@@ -15,8 +15,9 @@ use scan::scan;
 fuzz_target!(|input: &[u8]| {
     let config = Config::new().max_header_bytes(1 << 12).max_headers(16);
     let client = Client::new(config.clone()).subprotocol("chat");
-    let end = scan(&config, input, input.len().max(1));
-    assert_eq!(end, scan(&config, input, 1));
+    let scan = |step| scan(HeadScanner::response(&config), &config, input, step);
+    let end = scan(input.len().max(1));
+    assert_eq!(end, scan(1));
     let Ok(Some(end)) = end else { return };
     let (head, rest) = input.split_at(end);
     let Ok(response) = parse_response(head, &config) else { return };

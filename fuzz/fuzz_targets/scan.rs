@@ -6,8 +6,12 @@ use fullduplex::{
 };
 
 /// Where the head ends, if reads bring `step` bytes each.
-pub(crate) fn scan(config: &Config, input: &[u8], step: usize) -> Result<Option<usize>, HeadError> {
-    let mut scanner = HeadScanner::new(config);
+pub(crate) fn scan(
+    mut scanner: HeadScanner,
+    config: &Config,
+    input: &[u8],
+    step: usize,
+) -> Result<Option<usize>, HeadError> {
     for end in (0..input.len()).step_by(step).chain([input.len()]) {
         if let Some(end) = scanner.scan(&input[..end])? {
             assert!(end.fields <= config.max_headers && end.len <= config.max_header_bytes);

@@ -1,6 +1,6 @@
 //! What a client asks for, its request, and what it demands of the response.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use crate::proto::Config;
 /// returns before it does anything.
 ///
 /// ```
-/// use std::time::Duration;
+/// use std::{net::SocketAddr, time::Duration};
 /// use fullduplex::{Client, Config};
 ///
 /// let client = Client::new(Config::default())
@@ -42,6 +42,7 @@ pub struct Client {
     headers: HeaderMap,
     subprotocols: Vec<Box<str>>,
     connect_timeout: Option<Duration>,
+    local_address: Option<SocketAddr>,
     invalid: Option<InvalidHandshake>,
 }
 
@@ -53,6 +54,7 @@ impl Client {
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
             connect_timeout: Some(Duration::from_secs(10)),
+            local_address: None,
             invalid: None,
         }
     }
@@ -79,6 +81,44 @@ impl Client {
             Ok(_) => self,
             Err(_) => self.fail(InvalidHandshake::value_of(name)),
         }
+    }
+
+    /// Adds header fields, each as [`header`](Self::header) does; a name may be there more than once.
+    ///
+    /// ```
+    /// use fullduplex::Client;
+    /// use http::{HeaderMap, HeaderValue, header};
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert(header::USER_AGENT, HeaderValue::from_static("example/1.0"));
+    /// headers.append(header::COOKIE, HeaderValue::from_static("id=0123"));
+    /// assert_eq!(Client::default().headers(headers).check(), Ok(()));
+    /// ```
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        let mut last = None;
+        for (name, value) in headers {
+            last = name.or(last);
+            if let Some(name) = &last {
+                self = self.header(name.clone(), value);
+            }
+        }
+        self
+    }
+
+    /// Sets the local address that [`connect`](Self::connect) dials from; port 0 lets the system choose one.
+    ///
+    /// Only addresses of the host that are of the same family, IPv4 or IPv6, are dialed. Without it, the system chooses.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    /// use fullduplex::Client;
+    ///
+    /// let client = Client::default().local_address((Ipv4Addr::LOCALHOST, 0));
+    /// # let _ = client;
+    /// ```
+    pub fn local_address(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.local_address = Some(address.into());
+        self
     }
 
     /// Offers a subprotocol, after those that were offered before: the one liked best comes first.
@@ -129,6 +169,11 @@ impl Client {
     /// How long looking the host up and dialing it may take: what [`connect_timeout`](Self::connect_timeout) has set.
     pub fn dial_timeout(&self) -> Option<Duration> {
         self.connect_timeout
+    }
+
+    /// Returns the local address to dial from: what [`local_address`](Self::local_address) has set.
+    pub fn dial_address(&self) -> Option<SocketAddr> {
+        self.local_address
     }
 
     /// The request, as it goes over the wire.
@@ -285,6 +330,23 @@ mod tests {
         let shown = format!("{client:?}");
         assert!(!shown.contains("secret") && shown.contains("shown"), "{shown}");
         assert!(request(&client, "ws://a").contains("\r\nx-api-key: secret\r\n"));
+    }
+
+    #[test]
+    fn a_map_of_fields_is_added_in_order_and_judged_as_single_ones_are() {
+        let map = |fields: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in fields {
+                map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            map
+        };
+        let fields = map(&[("a", "1"), ("cookie", "secret"), ("a", "2")]);
+        let client = Client::default().header("a", "0").headers(fields);
+        assert!(request(&client, "ws://a").ends_with("\r\na: 0\r\na: 1\r\na: 2\r\ncookie: secret\r\n\r\n"));
+        assert!(!format!("{client:?}").contains("secret"));
+        let client = Client::default().headers(map(&[("a", "1"), ("upgrade", "h2c")]));
+        assert_eq!(client.check(), Err(&InvalidHandshake::OwnedHeader(header::UPGRADE)));
     }
 
     #[test]

@@ -500,12 +500,11 @@ mod tests {
 
     fn any_settings() -> impl Strategy<Value = Deflate> {
         (any::<[bool; 2]>(), any::<[u8; 2]>()).prop_map(|(takeover, bits)| {
-            let mut settings = Deflate::new()
+            Deflate::new()
                 .server_no_context_takeover(takeover[0])
                 .client_no_context_takeover(takeover[1])
-                .server_max_window_bits(bits[0] % 18);
-            settings.client_max_window_bits = bits[1] % 18;
-            settings
+                .server_max_window_bits(bits[0] % 18)
+                .client_max_window_bits(bits[1] % 18)
         })
     }
 

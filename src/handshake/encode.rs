@@ -1,9 +1,10 @@
 //! Responses, as bytes.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{
+    headers::is_credential,
     invalid::{InvalidHandshake, is_owned},
     negotiate::{Negotiated, offered_subprotocols},
 };
@@ -40,39 +41,57 @@ pub fn encode_response(response: &Response<()>) -> Vec<u8> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn encode_rejection(response: Response<Bytes>) -> Result<Vec<u8>, InvalidHandshake> {
-    // RFC 9110 section 15.2: a 1xx is interim; section 15: beyond 599 nothing is defined.
-    match response.status() {
-        status if status.is_informational() || status.as_u16() > 599 => Err(InvalidHandshake::Status(status)),
-        _ => Ok(encode_final(response, Content::Sent)),
-    }
+    check_final(response.status())?;
+    Ok(encode_final(response, Content::Sent))
 }
 
-/// Whether the body goes out with the response.
+/// Checks that a response with this status ends an exchange.
+pub(crate) fn check_final(status: StatusCode) -> Result<(), InvalidHandshake> {
+    // RFC 9110 section 15.2: a 1xx is interim; section 15: beyond 599 nothing is defined.
+    if status.is_informational() || status.as_u16() > 599 {
+        return Err(InvalidHandshake::Status(status));
+    }
+    Ok(())
+}
+
+/// Whether the body is sent with the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Sent,
     /// The response answers a HEAD.
     Omitted,
 }
 
-/// The same for a status that is known to be final.
-pub(super) fn encode_final(response: Response<Bytes>, content: Content) -> Vec<u8> {
+impl Content {
+    /// RFC 9110 section 9.3.2: the response to a HEAD has no content.
+    pub(crate) fn answering(method: &Method) -> Self {
+        if method == Method::HEAD { Self::Omitted } else { Self::Sent }
+    }
+}
+
+/// Encodes a response whose status is known to be final.
+pub(crate) fn encode_final(response: Response<Bytes>, content: Content) -> Vec<u8> {
     let (mut parts, body) = response.into_parts();
     let headers = &mut parts.headers;
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::TRAILER);
-    headers.remove(header::CONTENT_LENGTH);
+    let own_length = headers.remove(header::CONTENT_LENGTH);
     // RFC 9110 section 7.8: a response with Upgrade names it in Connection.
     let connection = if headers.contains_key(header::UPGRADE) { "Upgrade, close" } else { "close" };
     headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
-    // RFC 9110 sections 8.6, 9.3.2, 15.3.5 and 15.4.5: these have no body, and no length of one.
-    let bodiless = content == Content::Omitted
-        || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if !bodiless {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    // RFC 9110 sections 8.6, 15.3.5 and 15.4.5: these have no body, and no length of one.
+    let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let length = match content {
+        _ if bodiless => None,
+        // RFC 9110 section 8.6: in the response to a HEAD, the length that the body would have.
+        Content::Omitted if body.is_empty() => own_length,
+        _ => Some(HeaderValue::from(body.len())),
+    };
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, length);
     }
     let mut bytes = encode(parts.status, &parts.headers);
-    if !bodiless {
+    if !bodiless && content == Content::Sent {
         bytes.extend_from_slice(&body);
     }
     bytes
@@ -120,9 +139,11 @@ pub fn extend_response(
         response.headers_mut().remove(header::SEC_WEBSOCKET_PROTOCOL);
     }
     let mut last = None;
-    for (name, value) in own.headers {
+    for (name, mut value) in own.headers {
         last = name.or(last);
         if let Some(name) = &last {
+            // `Debug` output ends up in logs.
+            value.set_sensitive(value.is_sensitive() || is_credential(name));
             response.headers_mut().append(name, value);
         }
     }
@@ -157,6 +178,7 @@ fn spelled(name: &HeaderName) -> &str {
         "upgrade" => "Upgrade",
         "connection" => "Connection",
         "content-length" => "Content-Length",
+        "date" => "Date",
         "sec-websocket-accept" => "Sec-WebSocket-Accept",
         "sec-websocket-extensions" => "Sec-WebSocket-Extensions",
         "sec-websocket-protocol" => "Sec-WebSocket-Protocol",
@@ -259,6 +281,27 @@ mod tests {
             encode_final(response, Content::Sent),
             b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn section_8_6_of_http_the_answer_to_a_head_has_the_length_of_the_body_that_it_leaves_out() {
+        let encoded = |own: Option<u32>, body: &'static str| {
+            let mut response = Response::new(Bytes::from_static(body.as_bytes()));
+            own.map(|own| response.headers_mut().insert("content-length", own.into()));
+            String::from_utf8(encode_final(response, Content::Omitted)).expect("text")
+        };
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
+        assert_eq!(encoded(None, "page"), format!("{head}Content-Length: 4\r\n\r\n"));
+        assert_eq!(encoded(Some(99), "page"), format!("{head}Content-Length: 4\r\n\r\n"));
+        assert_eq!(encoded(Some(99), ""), format!("{head}Content-Length: 99\r\n\r\n"));
+        assert_eq!(encoded(None, ""), format!("{head}\r\n"));
+    }
+
+    #[test]
+    fn row_66_a_cookie_that_is_added_does_not_show_in_debug_output() {
+        let (response, _) = merged(own(&[("set-cookie", "secret"), ("x", "shown")])).expect("allowed");
+        let shown = format!("{response:?}");
+        assert!(!shown.contains("secret") && shown.contains("shown"), "{shown}");
     }
 
     #[test]

@@ -14,9 +14,22 @@ pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// Whether a token may hold this byte (RFC 9110 section 5.6.2).
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    TOKEN_BYTES[usize::from(byte)]
 }
+
+/// Which bytes a token may hold: looked up for each byte of a method and of a field's name.
+const TOKEN_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let allowed = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut index = 0;
+    while index < allowed.len() {
+        table[allowed[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
 
 /// Whether a field that is a list of tokens, on one line or on several, names this one in any case.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
@@ -27,10 +40,11 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> 
         .any(|element| element.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// The elements of a field that is a list of tokens, in order, over all its lines. Empty elements count for nothing
+/// Returns the elements of a field that is a list of tokens, in order, over all its lines. Empty elements are ignored
 /// (RFC 9110 section 5.6.1.2).
 ///
-/// `None` where an element is no token.
+/// `None` where an element is no token, or where the field is there and has no element at all: RFC 6455 section 4.3 writes
+/// these lists as `1#token`.
 pub(crate) fn token_list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Vec<&'a str>> {
     let mut tokens = Vec::new();
     for value in headers.get_all(name) {
@@ -42,7 +56,8 @@ pub(crate) fn token_list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Optio
             }
         }
     }
-    Some(tokens)
+    let is_empty = tokens.is_empty() && headers.contains_key(name);
+    (!is_empty).then_some(tokens)
 }
 
 /// The only line of a field.
@@ -63,9 +78,19 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a
     }
 }
 
-/// Whether this field proves who somebody is, so that no log should show it.
+/// Whether this field proves who somebody is, or is made to, so that no log should show its value.
 pub(crate) fn is_credential(name: &HeaderName) -> bool {
-    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
+    const OTHERS: [&str; 4] =
+        ["authentication-info", "proxy-authentication-info", "x-api-key", "x-auth-token"];
+    let known = [
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::SET_COOKIE,
+        header::WWW_AUTHENTICATE,
+    ];
+    known.contains(name) || OTHERS.contains(&name.as_str())
 }
 
 /// One extension as `Sec-WebSocket-Extensions` names it: an offer of a client, or what a server agreed to.
@@ -95,6 +120,7 @@ impl<'a> Extension<'a> {
 /// RFC 6455 section 9.1: whoever receives such a thing fails the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed list of extensions")]
+#[non_exhaustive]
 pub struct MalformedExtensions;
 
 /// Parses the value of one `Sec-WebSocket-Extensions` field, in one pass over its bytes.
@@ -224,8 +250,11 @@ mod tests {
     fn a_token_list_keeps_order_over_lines_and_skips_empty_elements() {
         let fine = headers(&SEC_WEBSOCKET_PROTOCOL, &["b,, a", "c"]);
         assert_eq!(token_list(&fine, &SEC_WEBSOCKET_PROTOCOL), Some(vec!["b", "a", "c"]));
-        let broken = headers(&SEC_WEBSOCKET_PROTOCOL, &["a b"]);
-        assert_eq!(token_list(&broken, &SEC_WEBSOCKET_PROTOCOL), None);
+        assert_eq!(token_list(&HeaderMap::new(), &SEC_WEBSOCKET_PROTOCOL), Some(vec![]));
+        for broken in [&["a b"][..], &[""], &[","], &[" ", ", ,"]] {
+            let broken = headers(&SEC_WEBSOCKET_PROTOCOL, broken);
+            assert_eq!(token_list(&broken, &SEC_WEBSOCKET_PROTOCOL), None);
+        }
     }
 
     #[test]

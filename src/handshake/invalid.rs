@@ -19,7 +19,7 @@ use super::target::TargetError;
 #[non_exhaustive]
 pub enum InvalidHandshake {
     /// Where to connect to is no `ws://` or `wss://` URI.
-    #[error("invalid target: {0}")]
+    #[error("invalid target")]
     Target(#[from] TargetError),
     /// The target is `wss://`, and this build of the crate has no TLS.
     #[error("wss:// needs TLS, which this build does not have")]

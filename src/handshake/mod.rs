@@ -18,7 +18,7 @@ mod deflate;
 #[cfg(not(feature = "deflate"))]
 #[path = "no_deflate.rs"]
 mod deflate;
-mod encode;
+pub(crate) mod encode;
 mod head;
 mod headers;
 mod invalid;
@@ -41,7 +41,7 @@ pub use invalid::InvalidHandshake;
 pub use negotiate::{Negotiated, offered_subprotocols};
 pub use rejection::Rejection;
 pub use request::parse_request;
-pub use respond::respond;
+pub use respond::{asks_for_websocket, respond};
 pub use response::{BodyReader, Fault, MAX_BODY, ResponseError, parse_response};
 pub use server::Server;
 pub use target::{Target, TargetError};

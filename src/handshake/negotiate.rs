@@ -87,9 +87,10 @@ impl Negotiated {
     }
 }
 
-/// The subprotocols that a client offers, in its order of preference.
+/// Returns the subprotocols that a client offers, in its order of preference.
 ///
-/// `None` where what it sent is no list of tokens.
+/// `None` where what it sent is not a list of tokens, or an empty one (RFC 6455 section 4.3: `1#token`). A request without
+/// the field offers none.
 ///
 /// ```
 /// use fullduplex::handshake::offered_subprotocols;

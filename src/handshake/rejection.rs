@@ -29,7 +29,7 @@ pub struct Rejection {
     status: StatusCode,
     reason: &'static str,
     advice: Advice,
-    to_head: bool,
+    content: Content,
 }
 
 /// What the response adds for a client that would do better.
@@ -79,12 +79,12 @@ impl Rejection {
     }
 
     fn new(status: StatusCode, reason: &'static str, advice: Advice) -> Self {
-        Self { status, reason, advice, to_head: false }
+        Self { status, reason, advice, content: Content::Sent }
     }
 
     /// The same, as the answer to a request of this method.
     pub(super) fn answering(self, method: &Method) -> Self {
-        Self { to_head: method == Method::HEAD, ..self }
+        Self { content: Content::answering(method), ..self }
     }
 
     /// The status of the response.
@@ -97,16 +97,27 @@ impl Rejection {
         self.reason
     }
 
-    /// The response that tells the client, as it goes over the wire where the connection ends with it.
+    /// Encodes the response that tells the client, for a connection that ends with it.
+    ///
+    /// It has no `Date`: there is no clock in here. To add one, use [`into_response`](Self::into_response) and
+    /// [`encode_rejection`](super::encode_rejection).
     pub fn encode(self) -> Vec<u8> {
-        let content = if self.to_head { Content::Omitted } else { Content::Sent };
+        let content = self.content();
         encode_final(self.into_response(), content)
+    }
+
+    /// Whether its response is sent with a body.
+    pub(crate) fn content(&self) -> Content {
+        self.content
     }
 
     /// The response that tells the client: the reason is its body, unless the request is a HEAD.
     pub fn into_response(self) -> Response<Bytes> {
         // RFC 9110 section 9.3.2: no content in the response to a HEAD.
-        let body = if self.to_head { Bytes::new() } else { format!("{}\n", self.reason).into() };
+        let body = match self.content {
+            Content::Omitted => Bytes::new(),
+            Content::Sent => format!("{}\n", self.reason).into(),
+        };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -128,8 +139,11 @@ impl Rejection {
 impl From<HeadError> for Rejection {
     fn from(error: HeadError) -> Self {
         let reason = match error {
+            HeadError::FirstLineTooLong { .. } => "the request line is too long",
             HeadError::TooLong { .. } => "the request header is too large",
             HeadError::TooManyFields { .. } => "the request header has too many fields",
+            HeadError::Tls => "the client speaks TLS, and this port does not",
+            HeadError::NotHttp => "the first line is no request line of HTTP/1.1",
             HeadError::BareLf => "a line ends in LF alone",
             HeadError::BareCr => "CR without LF",
             HeadError::ControlByte => "control byte in the request header",
@@ -139,6 +153,8 @@ impl From<HeadError> for Rejection {
             HeadError::Incomplete => "incomplete request header",
         };
         match error {
+            // RFC 9112 section 3.
+            HeadError::FirstLineTooLong { .. } => Self::new(StatusCode::URI_TOO_LONG, reason, Advice::None),
             HeadError::TooLong { .. } | HeadError::TooManyFields { .. } => {
                 let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 Self::new(status, reason, Advice::None)

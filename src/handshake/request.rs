@@ -3,7 +3,7 @@
 use http::{Method, Request, Uri, Version};
 
 use super::{
-    head::{HeadEnd, HeadError, header_map, malformed, scan_whole},
+    head::{HeadEnd, HeadError, Kind, header_map, malformed, scan_whole},
     rejection::Rejection,
 };
 use crate::proto::Config;
@@ -25,7 +25,7 @@ use crate::proto::Config;
 /// # Ok::<(), fullduplex::handshake::Rejection>(())
 /// ```
 pub fn parse_request(head: &[u8], config: &Config) -> Result<Request<()>, Rejection> {
-    let end = scan_whole(head, config)?;
+    let end = scan_whole(head, config, Kind::Request)?;
     parse_scanned(head, end)
 }
 
@@ -37,7 +37,6 @@ pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Request<()>, Re
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
         Ok(_) => return Err(HeadError::Incomplete.into()),
-        Err(httparse::Error::Version) if names_other_version(head) => return Err(HeadError::Version.into()),
         Err(error) => return Err(malformed(error).into()),
     }
     let target = parsed.path.unwrap_or_default();
@@ -54,18 +53,6 @@ pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Request<()>, Re
     *request.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     *request.headers_mut() = header_map(parsed.headers)?;
     Ok(request)
-}
-
-/// Whether this is a request line of another version of HTTP, and not something else altogether.
-fn names_other_version(head: &[u8]) -> bool {
-    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    let parts: Vec<_> = line.splitn(4, |&byte| byte == b' ').collect();
-    match parts[..] {
-        [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]] => {
-            major.is_ascii_digit() && minor.is_ascii_digit()
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

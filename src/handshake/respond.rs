@@ -48,6 +48,25 @@ pub fn respond(request: &Parts, server: &Server) -> Result<(Response<()>, Negoti
     validate(&request.method, &request.uri, request.version, &request.headers, server)
 }
 
+/// Returns whether a request asks for a WebSocket connection, rightly or wrongly: HTTP/1.1 with `Upgrade: websocket`.
+///
+/// For a server that has other answers too: [`respond`] rejects whatever does not open a connection.
+///
+/// ```
+/// use fullduplex::handshake::asks_for_websocket;
+/// use http::Request;
+///
+/// let page = Request::get("/").header("Host", "example.com").body(())?;
+/// assert!(!asks_for_websocket(page.version(), page.headers()));
+/// let websocket = Request::get("/").header("Upgrade", "WebSocket").body(())?;
+/// assert!(asks_for_websocket(websocket.version(), websocket.headers()));
+/// # Ok::<(), http::Error>(())
+/// ```
+pub fn asks_for_websocket(version: Version, headers: &HeaderMap) -> bool {
+    // RFC 9110 section 7.8: in a request of HTTP/1.0, Upgrade is ignored.
+    version == Version::HTTP_11 && has_token(headers, &header::UPGRADE, "websocket")
+}
+
 /// The same for a request that is not in parts.
 pub(crate) fn validate(
     method: &Method,
@@ -399,7 +418,9 @@ mod tests {
 
     #[test]
     fn a_malformed_list_of_subprotocols_is_refused() {
-        assert_eq!(status_with(header::SEC_WEBSOCKET_PROTOCOL, &["a b"]), 400);
+        for broken in [&["a b"][..], &[""], &[", ,"]] {
+            assert_eq!(status_with(header::SEC_WEBSOCKET_PROTOCOL, broken), 400, "{broken:?}");
+        }
         assert_eq!(status_with(header::SEC_WEBSOCKET_PROTOCOL, &["a", "b, c"]), 101);
     }
 }

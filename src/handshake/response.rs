@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, Version, header, response::Parts};
 
 use super::{
-    head::{HeadEnd, HeadError, header_map, malformed, scan_whole},
+    head::{HeadEnd, HeadError, Kind, header_map, malformed, scan_whole},
     headers::{Single, has_token, single},
 };
 use crate::proto::Config;
@@ -14,14 +14,16 @@ use crate::proto::Config;
 /// Why a response does not open a WebSocket connection: the server erred, or refused.
 ///
 /// RFC 6455 section 4.1: on each of these the client fails the connection.
-#[derive(Debug, thiserror::Error)]
+///
+/// Neither `Display` nor `Debug` shows the body of a response, or the value of a field that holds credentials.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {
     /// The server answered something other than 101: the response, and the first 16 KiB of its body.
     #[error("the server answered {} instead of 101", .0.status())]
     Status(Box<Response<Bytes>>),
     /// What came is no head of an HTTP/1.1 response, or breaks a limit.
-    #[error("no response: {0}")]
+    #[error("no response")]
     Head(#[from] HeadError),
     /// One interim response (1xx) after another.
     #[error("too many interim responses")]
@@ -41,6 +43,36 @@ pub enum ResponseError {
     /// `Sec-WebSocket-Extensions` is malformed, or no answer to what was offered.
     #[error("Sec-WebSocket-Extensions is {0}")]
     Extension(Fault),
+}
+
+impl ResponseError {
+    /// Returns the response of a server that refused: [`Status`](Self::Status).
+    pub fn response(&self) -> Option<&Response<Bytes>> {
+        match self {
+            Self::Status(response) => Some(response),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(response) => f
+                .debug_struct("Status")
+                .field("status", &response.status())
+                .field("headers", response.headers())
+                .field("body", &format_args!("[{} bytes]", response.body().len()))
+                .finish(),
+            Self::Head(error) => f.debug_tuple("Head").field(error).finish(),
+            Self::TooManyInterim => f.write_str("TooManyInterim"),
+            Self::Upgrade => f.write_str("Upgrade"),
+            Self::Connection => f.write_str("Connection"),
+            Self::Accept(fault) => f.debug_tuple("Accept").field(fault).finish(),
+            Self::Subprotocol(fault) => f.debug_tuple("Subprotocol").field(fault).finish(),
+            Self::Extension(fault) => f.debug_tuple("Extension").field(fault).finish(),
+        }
+    }
 }
 
 /// What is wrong with a header field of a response.
@@ -83,7 +115,7 @@ impl fmt::Display for Fault {
 /// # Ok::<(), fullduplex::handshake::HeadError>(())
 /// ```
 pub fn parse_response(head: &[u8], config: &Config) -> Result<Response<()>, HeadError> {
-    let end = scan_whole(head, config)?;
+    let end = scan_whole(head, config, Kind::Response)?;
     parse_scanned(head, end)
 }
 
@@ -94,7 +126,6 @@ pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Response<()>, H
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
         Ok(_) => return Err(HeadError::Incomplete),
-        Err(httparse::Error::Version) => return Err(HeadError::Version),
         Err(error) => return Err(malformed(error)),
     }
     let mut response = Response::new(());
@@ -302,7 +333,7 @@ mod tests {
         assert_eq!(status(b"HTTP/2.0 200 OK\r\n\r\n"), Err(HeadError::Version));
         assert_eq!(status(b"HTTP/1.1 000 Zero\r\n\r\n"), Err(HeadError::Malformed("status")));
         assert_eq!(status(b"HTTP/1.1 20 OK\r\n\r\n"), Err(HeadError::Malformed("status")));
-        assert!(status(b"SSH-2.0-OpenSSH\r\n\r\n").is_err());
+        assert_eq!(status(b"SSH-2.0-OpenSSH\r\n\r\n"), Err(HeadError::NotHttp));
         assert_eq!(status(b"HTTP/1.1 200 OK\r\n\r\nbody"), Err(HeadError::Incomplete));
     }
 }

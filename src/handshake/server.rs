@@ -1,6 +1,6 @@
 //! What a server accepts: data, no I/O.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{headers::is_token, invalid::InvalidHandshake, origin};
 use crate::proto::Config;
@@ -26,9 +26,28 @@ use crate::proto::Config;
 #[derive(Debug, Clone, Default)]
 pub struct Server {
     config: Config,
-    origins: Option<Box<[Box<str>]>>,
+    origins: Origins,
     subprotocols: Box<[Box<str>]>,
     invalid: Option<InvalidHandshake>,
+}
+
+/// Which origins are accepted.
+#[derive(Clone, Default)]
+enum Origins {
+    #[default]
+    Any,
+    Listed(Box<[Box<str>]>),
+    Judged(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+}
+
+impl fmt::Debug for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("Any"),
+            Self::Listed(origins) => origins.fmt(f),
+            Self::Judged(_) => f.write_str("Judged"),
+        }
+    }
 }
 
 impl Server {
@@ -64,7 +83,32 @@ impl Server {
                 None => self.fail(InvalidHandshake::Origin(entry.as_ref().into())),
             }
         }
-        self.origins = Some(allowed.into());
+        self.origins = Origins::Listed(allowed.into());
+        self
+    }
+
+    /// Accepts requests from web pages of the origins for which a function returns `true`; others are rejected with 403.
+    ///
+    /// For rules that no list can state, such as all subdomains of a domain. Replaces what
+    /// [`allow_origins`](Self::allow_origins) has set, where it is explained when such a rule is needed.
+    ///
+    /// The function is called once for each request that has an `Origin`, with its value as the browser sent it:
+    /// `null`, or `scheme://host[:port]` in lower case and without a default port (RFC 6454 section 6.2). Clients other
+    /// than browsers can send anything there, so compare whole host names: `ends_with("example.com")` also matches
+    /// `https://evil-example.com`. It must not block.
+    ///
+    /// ```
+    /// use fullduplex::Server;
+    ///
+    /// let server = Server::default().allow_origins_by(|origin| {
+    ///     origin.strip_prefix("https://").is_some_and(|host| host == "example.com" || host.ends_with(".example.com"))
+    /// });
+    /// ```
+    pub fn allow_origins_by<F>(mut self, is_allowed: F) -> Self
+    where
+        F: Fn(&str) -> bool + Send + Sync + 'static,
+    {
+        self.origins = Origins::Judged(Arc::new(is_allowed));
         self
     }
 
@@ -130,8 +174,14 @@ impl Server {
 
     /// Whether a request of this origin may be accepted. Both sides are written as RFC 6454 section 6.2 has it.
     pub(super) fn allows_origin(&self, origin: &[u8]) -> bool {
-        let Some(origins) = &self.origins else { return true };
-        origins.iter().any(|allowed| allowed.as_bytes() == origin)
+        match &self.origins {
+            Origins::Any => true,
+            Origins::Listed(origins) => origins.iter().any(|allowed| allowed.as_bytes() == origin),
+            // An origin is ASCII (RFC 6454 section 6.2).
+            Origins::Judged(is_allowed) => {
+                origin.is_ascii() && str::from_utf8(origin).is_ok_and(|origin| is_allowed(origin))
+            }
+        }
     }
 }
 
@@ -150,6 +200,27 @@ mod tests {
         ] {
             assert_eq!(server.check(), Err(&error));
         }
+    }
+
+    #[test]
+    fn a_function_judges_the_origin_as_it_was_sent_and_no_bytes_beyond_ascii() {
+        let server = Server::default()
+            .allow_origins(["https://list.example"])
+            .allow_origins_by(|origin| origin.ends_with(".example.com"));
+        for (origin, allowed) in [
+            (&b"https://a.example.com"[..], true),
+            (b"https://list.example", false),
+            (b"null", false),
+            (b"", false),
+            ("https://\u{e4}.example.com".as_bytes(), false),
+            (b"https://\xFF.example.com", false),
+        ] {
+            assert_eq!(server.clone().allows_origin(origin), allowed, "{}", origin.escape_ascii());
+        }
+        fn assert_shared<T: Send + Sync + Clone + std::fmt::Debug>(_: &T) {}
+        assert_shared(&server);
+        assert!(format!("{server:?}").contains("origins: Judged"));
+        assert!(server.allow_origins(["https://list.example"]).allows_origin(b"https://list.example"));
     }
 
     #[test]

@@ -210,8 +210,12 @@ impl Assembler {
     }
 
     /// Gives the message under way, or the next one where none is, in parts, up to `limit` bytes of payload data in all.
-    /// Gives what was kept of it.
-    pub(super) fn begin_parts(&mut self, limit: u64, frame: Option<Frame>) -> Option<(MessageKind, Bytes)> {
+    /// Gives what was kept of it, unless it is beyond the limit with what its frame announces.
+    pub(super) fn begin_parts(
+        &mut self,
+        limit: u64,
+        frame: Option<Frame>,
+    ) -> Result<Option<(MessageKind, Bytes)>, ProtocolError> {
         let frame = frame.filter(|frame| !frame.opcode.is_control());
         let open = self.open.get_or_insert_with(|| {
             // A frame of which nothing has come but its header has begun a message all the same.
@@ -224,8 +228,8 @@ impl Assembler {
         let so_far = kept.len() as u64 + to_come;
         let announced = open.parts.as_ref().map_or(so_far, |parts| parts.announced);
         let given = open.fragments > 0;
-        open.parts = Some(Parts { limit, announced, given });
-        given.then(|| (open.payload.kind(), kept))
+        open.parts.insert(Parts { limit, announced, given }).check()?;
+        Ok(given.then(|| (open.payload.kind(), kept)))
     }
 
     /// Puts the next message together, unless one that is given in parts has begun to be given.
@@ -358,7 +362,7 @@ impl Limits {
     fn of(config: &Config) -> Self {
         Self {
             message_size: config.max_message_size,
-            frame_size: config.max_frame_size,
+            frame_size: config.effective_max_frame_size(),
             fragments: config.max_fragments,
         }
     }

@@ -83,7 +83,7 @@ impl Batch {
     }
 
     /// Forgets what is staged.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.segments = VecDeque::new();
         self.end_copied();
         self.len = 0;
@@ -91,7 +91,7 @@ impl Batch {
 
     /// How many slices [`chunks_vectored`](Buf::chunks_vectored) gives at most.
     #[inline]
-    pub fn chunks_at_most(&self) -> usize {
+    pub(crate) fn chunks_at_most(&self) -> usize {
         1 + 3 * self.segments.len()
     }
 

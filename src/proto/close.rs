@@ -1,6 +1,6 @@
 //! Close codes and the payload of a Close frame.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use bytes::Bytes;
 
@@ -103,6 +103,9 @@ impl fmt::Debug for CloseCode {
 ///
 /// RFC 6455 sections 5.5.1 and 7.1.5 to 7.1.6.
 ///
+/// Display and Debug escape what a peer could forge log lines with: control characters, and those that start a line or
+/// change the direction of text. [`reason`](Self::reason) returns the reason as it came.
+///
 /// ```
 /// use fullduplex::{CloseCode, CloseFrame};
 ///
@@ -111,7 +114,7 @@ impl fmt::Debug for CloseCode {
 /// assert!(CloseFrame::new(CloseCode::NO_STATUS, "").is_err());
 /// # Ok::<(), fullduplex::proto::InvalidClose>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CloseFrame {
     code: CloseCode,
     reason: Utf8Bytes,
@@ -185,8 +188,30 @@ impl fmt::Display for CloseFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason() {
             "" => self.code.fmt(f),
-            reason => write!(f, "{} ({reason})", self.code),
+            reason => write!(f, "{} ({})", self.code, Escaped(reason)),
         }
+    }
+}
+
+impl fmt::Debug for CloseFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = format_args!("\"{}\"", Escaped(self.reason()));
+        f.debug_struct("CloseFrame").field("code", &self.code).field("reason", &reason).finish()
+    }
+}
+
+/// Text of the peer's, for logs and terminals.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            let harmful = char.is_control()
+                || matches!(char, '\\' | '"')
+                || matches!(char, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+            if harmful { write!(f, "{}", char.escape_default())? } else { f.write_char(char)? }
+        }
+        Ok(())
     }
 }
 
@@ -223,6 +248,17 @@ mod tests {
             CloseFrame::new(CloseCode::NORMAL, "x".repeat(124)),
             Err(InvalidClose::ReasonTooLong(124))
         );
+    }
+
+    #[test]
+    fn row_66_a_reason_is_escaped_in_display_and_debug() {
+        let reason = "gr\u{fc}ezi\r\n\u{1b}[2J\u{202e}\u{2028}\u{85}\\n \"x\" \0";
+        let frame = CloseFrame::new(CloseCode::NORMAL, reason).expect("valid");
+        let escaped = r#"grüezi\r\n\u{1b}[2J\u{202e}\u{2028}\u{85}\\n \"x\" \u{0}"#;
+        assert_eq!(frame.to_string(), format!("1000 ({escaped})"));
+        let shown = format!("CloseFrame {{ code: CloseCode(1000), reason: \"{escaped}\" }}");
+        assert_eq!(format!("{frame:?}"), shown);
+        assert_eq!(frame.reason(), reason);
     }
 
     #[test]

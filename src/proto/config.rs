@@ -32,7 +32,7 @@ use super::deflate::Deflate;
 /// use fullduplex::Config;
 ///
 /// let config = Config::new().max_message_size(1 << 20).ping_interval(Duration::from_secs(30)).idle_timeout(None);
-/// assert_eq!(config.max_frame_size, 1 << 20);
+/// assert_eq!(config.effective_max_frame_size(), 1 << 20);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,16 +40,17 @@ pub struct Config {
     /// The largest message that is received, in bytes of payload data over all its fragments; of a compressed one, in bytes
     /// that it inflates to. Beyond: 1009.
     pub max_message_size: usize,
-    /// The largest single frame that is received, in bytes of payload data; one of a compressed message may be an eighth and
-    /// 64 bytes longer, for what does not shrink grows. Beyond: 1009.
-    pub max_frame_size: usize,
+    /// The largest single frame that is received, in bytes of payload data; `None`: as
+    /// [`max_message_size`](Self::max_message_size). A frame of a compressed message may be an eighth and 64 bytes longer, for
+    /// what does not shrink grows. Beyond: 1009.
+    pub max_frame_size: Option<usize>,
     /// The most frames that one received message may have. Beyond: 1008.
     pub max_fragments: u32,
     /// How many bytes may be queued for sending before [`feed`](crate::WebSocket::feed) waits. One message that is
     /// larger still fits an empty queue.
     pub max_write_buffer: usize,
     /// The largest head of a request or response in the opening handshake, in bytes. Beyond: a server
-    /// answers 431, a client gives up.
+    /// answers 431, or 414 where the request line alone is longer; a client gives up.
     pub max_header_bytes: usize,
     /// The most header fields of a request or response in the opening handshake. Beyond: as
     /// [`max_header_bytes`](Self::max_header_bytes).
@@ -85,10 +86,9 @@ pub struct Config {
 impl Config {
     /// The defaults, as the table above lists them.
     pub const fn new() -> Self {
-        const MESSAGE: usize = 64 << 20;
         Self {
-            max_message_size: MESSAGE,
-            max_frame_size: MESSAGE,
+            max_message_size: 64 << 20,
+            max_frame_size: None,
             max_fragments: 65_536,
             max_write_buffer: 1 << 20,
             max_header_bytes: 16 << 10,
@@ -106,18 +106,26 @@ impl Config {
         }
     }
 
-    /// Sets the largest message, and with it the largest frame; a smaller
-    /// [`max_frame_size`](Self::max_frame_size) is set after it.
+    /// Sets the largest message. It is the limit for single frames too, unless
+    /// [`max_frame_size`](Self::max_frame_size) sets another, before or after.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
-        self.max_frame_size = bytes;
         self
     }
 
-    /// Sets the largest frame.
-    pub fn max_frame_size(mut self, bytes: usize) -> Self {
-        self.max_frame_size = bytes;
+    /// Sets the largest frame; `None`: as large as the largest message.
+    pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.max_frame_size = bytes.into();
         self
+    }
+
+    /// Returns the limit for single frames: [`max_frame_size`](Self::max_frame_size), or
+    /// [`max_message_size`](Self::max_message_size) where that is `None`.
+    pub const fn effective_max_frame_size(&self) -> usize {
+        match self.max_frame_size {
+            Some(bytes) => bytes,
+            None => self.max_message_size,
+        }
     }
 
     /// Sets the most frames of one message.
@@ -215,5 +223,23 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_limit_stays_whichever_limit_is_set_first() {
+        let limits = |config: Config| (config.max_message_size, config.effective_max_frame_size());
+        assert_eq!(limits(Config::new()), (64 << 20, 64 << 20));
+        assert_eq!(limits(Config::new().max_message_size(20)), (20, 20));
+        assert_eq!(limits(Config::new().max_frame_size(10).max_message_size(20)), (20, 10));
+        assert_eq!(limits(Config::new().max_message_size(20).max_frame_size(10)), (20, 10));
+        assert_eq!(
+            limits(Config::new().max_frame_size(10).max_message_size(20).max_frame_size(None)),
+            (20, 20)
+        );
     }
 }

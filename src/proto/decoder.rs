@@ -123,11 +123,6 @@ impl Decoder {
         }
     }
 
-    /// Whether the input so far ends inside a header or payload data.
-    pub(super) fn is_inside_frame(&self) -> bool {
-        !matches!(self.state, State::Header { len: 0, .. })
-    }
-
     /// The header's bytes that have come without the rest of it.
     pub(super) fn carried(&self) -> &[u8] {
         match &self.state {

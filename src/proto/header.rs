@@ -26,7 +26,10 @@ pub const MAX_HEADER: usize = 14;
 /// assert_eq!(Header::parse(&[0x82, 0x7E, 0x01])?, None, "a byte is missing");
 /// # Ok::<(), fullduplex::proto::ProtocolError>(())
 /// ```
+///
+/// One to be sent is made by [`new`](Self::new), and then changed field by field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Header {
     /// Whether this is the last, or only, frame of its message.
     pub fin: bool,
@@ -41,6 +44,21 @@ pub struct Header {
 }
 
 impl Header {
+    /// Creates the header of an unmasked frame that is a whole message or a control frame.
+    ///
+    /// ```
+    /// use fullduplex::proto::{Header, MaskKey, Opcode};
+    ///
+    /// let mut header = Header::new(Opcode::Text, 5);
+    /// assert_eq!(*header.encode(), [0x81, 5]);
+    /// header.fin = false;
+    /// header.mask = Some(MaskKey::from([1, 2, 3, 4]));
+    /// assert_eq!(*header.encode(), [0x01, 0x85, 1, 2, 3, 4]);
+    /// ```
+    pub const fn new(opcode: Opcode, payload_len: u64) -> Self {
+        Self { fin: true, rsv1: false, opcode, mask: None, payload_len }
+    }
+
     /// Reads a header from the start of `input`; gives it with its length in bytes, or `None` where more input is
     /// needed. What is wrong is told as soon as the byte that is wrong has come.
     ///

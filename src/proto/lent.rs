@@ -1,5 +1,7 @@
 //! What a connection borrows while it has something to do.
 
+use std::fmt;
+
 use super::{deflate::Pool, queue::Queue};
 
 /// How many queues are kept for the next borrowers: as many may have something queued in one turn of a broadcast.
@@ -19,17 +21,25 @@ const KEPT_WITH_BUFFERS: usize = 16;
 /// let lent = Lent::new();
 /// # drop(lent);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Lent {
     /// There once something was lent.
     kept: Option<Box<Kept>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept {
     #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
     queues: Vec<Box<Queue>>,
     deflate: Pool,
+}
+
+/// Its buffers may still hold what earlier borrowers had in them: only their number is shown.
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let queues = self.kept.as_ref().map_or(0, |kept| kept.queues.len());
+        f.debug_struct("Lent").field("queues", &queues).finish_non_exhaustive()
+    }
 }
 
 impl Lent {

@@ -1,5 +1,7 @@
 //! Messages: what a program receives, and what it sends.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::{mask::Utf8Bytes, opcode::Opcode, prepared::PreparedMessage};
@@ -8,14 +10,18 @@ use super::{mask::Utf8Bytes, opcode::Opcode, prepared::PreparedMessage};
 ///
 /// RFC 6455 section 5.6. It takes at most 40 bytes, and pins no more memory than about twice its payload.
 ///
+/// Display writes the text, or `<5 bytes>` for a binary message. Debug shows the kind and the length only: payload data
+/// does not end up in logs by accident.
+///
 /// ```
 /// use fullduplex::Message;
 ///
 /// let message = Message::from("hello");
 /// assert_eq!(message.as_text(), Some("hello"));
 /// assert_eq!(message.as_bytes(), b"hello");
+/// assert_eq!(format!("{message} {message:?}"), "hello Text(5 bytes)");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Message {
     /// Text: its payload data is valid UTF-8.
     Text(Utf8Bytes),
@@ -125,6 +131,26 @@ impl Message {
     }
 }
 
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => text.fmt(f),
+            Self::Binary(data) => write!(f, "<{} bytes>", data.len()),
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_payload(f, &format_args!("{:?}", self.kind()), self.len())
+    }
+}
+
+/// Formats what carries payload data: payload data is nobody's business but the application's, so only its length is shown.
+pub(crate) fn debug_payload(f: &mut fmt::Formatter<'_>, name: &dyn fmt::Display, len: usize) -> fmt::Result {
+    write!(f, "{name}({len} bytes)")
+}
+
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
         Self::text(text)
@@ -178,14 +204,14 @@ impl From<Vec<u8>> for Message {
 /// assert_eq!(Outgoing::from("hello").len(), 5);
 /// assert_eq!(Outgoing::from(&PreparedMessage::new("hello")).len(), 5);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Outgoing {
     pub(super) content: Content,
     pub(super) compression: Compression,
 }
 
 /// What is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Content {
     Message(Message),
     Prepared(PreparedMessage),
@@ -239,6 +265,12 @@ impl Outgoing {
     /// All of it; an empty message stays.
     pub(super) fn take(&mut self) -> Self {
         std::mem::replace(self, Message::Binary(Bytes::new()).into())
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_payload(f, &"Outgoing", self.len())
     }
 }
 

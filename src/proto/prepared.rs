@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::deflate::{Encodings, Pool, Shape};
 use super::{
     header::Header,
-    message::{Message, MessageKind},
+    message::{Message, MessageKind, debug_payload},
     opcode::Opcode,
     queue::header,
 };
@@ -37,7 +37,7 @@ use super::{
 /// }
 /// # Ok::<(), fullduplex::proto::SendError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PreparedMessage {
     /// Uncompressed, until a connection that agreed on compression makes it the other one for itself.
     frame: EncodedFrame,
@@ -49,13 +49,6 @@ pub struct PreparedMessage {
 /// A whole message as one frame, unmasked.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct EncodedFrame(Bytes);
-
-/// Payload data is nobody's business but the application's: only its length is shown.
-impl fmt::Debug for EncodedFrame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EncodedFrame").field("len", &self.0.len()).finish_non_exhaustive()
-    }
-}
 
 impl EncodedFrame {
     pub(super) fn new(kind: MessageKind, compressed: bool, payload: &[u8]) -> Self {
@@ -132,6 +125,12 @@ impl PreparedMessage {
     /// The payload data, for a client to mask.
     pub(super) fn into_payload(self) -> Bytes {
         self.frame.0.slice(self.frame.header_len()..)
+    }
+}
+
+impl fmt::Debug for PreparedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_payload(f, &"PreparedMessage", self.len())
     }
 }
 

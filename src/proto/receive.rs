@@ -14,7 +14,7 @@ use super::{
     error::ProtocolError,
     lent::Lent,
     mask::{MaskKey, PayloadMut, whole_message},
-    message::{Message, MessageKind},
+    message::{Message, MessageKind, debug_payload},
     opcode::Opcode,
 };
 
@@ -23,6 +23,7 @@ const READ_DIRECTLY: u64 = 32 << 10;
 
 /// What one call took in.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Step<'a> {
     /// How many bytes of the input are done with.
     pub consumed: usize,
@@ -33,7 +34,7 @@ pub struct Step<'a> {
 /// What was received: a message, or a control frame with its payload data.
 ///
 /// A ping and a Close are owed an answer: [`SendPath::answer`](super::SendPath::answer).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received<'a> {
     /// A whole message.
@@ -49,7 +50,8 @@ pub enum Received<'a> {
 }
 
 /// A part of a message, as it came: any number of bytes, that may end inside a code point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Part<'a> {
     /// What the message is.
     pub kind: MessageKind,
@@ -57,6 +59,30 @@ pub struct Part<'a> {
     pub payload: &'a [u8],
     /// Whether the message ends with it.
     pub last: bool,
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(message) => f.debug_tuple("Message").field(message).finish(),
+            Self::Part(part) => part.fmt(f),
+            Self::Ping(payload) => debug_payload(f, &"Ping", payload.len()),
+            Self::Pong(payload) => debug_payload(f, &"Pong", payload.len()),
+            Self::Close(frame) => f.debug_tuple("Close").field(frame).finish(),
+        }
+    }
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part")
+            .field("kind", &self.kind)
+            .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .field("last", &self.last)
+            .finish()
+    }
 }
 
 impl Received<'_> {
@@ -70,8 +96,10 @@ impl Received<'_> {
     }
 }
 
-/// Where the next bytes from the transport are wanted.
+/// Where the next bytes from the transport are wanted. Of variants that it does not know, a driver does as of
+/// [`Scratch`](Self::Scratch).
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Want<'a> {
     /// In any buffer, for [`ReceivePath::receive`].
     Scratch,
@@ -303,23 +331,27 @@ impl ReceivePath {
     ///
     /// Of the limits only this one applies to it: `limit` bytes of payload data in all.
     ///
+    /// # Errors
+    /// [`ProtocolError::MessageTooBig`] where what has come of a message under way, or what its frame announces, is beyond
+    /// `limit`. What follows is ignored.
+    ///
     /// ```
     /// use fullduplex::{Config, Role, MessageKind};
-    /// use fullduplex::proto::{Part, ReceivePath, Received};
+    /// use fullduplex::proto::{ReceivePath, Received};
     ///
     /// let mut path = ReceivePath::new(Role::Client, &Config::new());
-    /// path.receive_parts(1 << 40);
+    /// path.receive_parts(1 << 40)?;
     /// let mut input = *b"\x81\x05Hel";
     /// let step = path.receive(&mut input)?;
-    /// let part = Part { kind: MessageKind::Text, payload: b"Hel", last: false };
-    /// assert_eq!(step.received, Some(Received::Part(part)));
+    /// let Some(Received::Part(part)) = step.received else { panic!("some of the message has come") };
+    /// assert_eq!((part.kind, part.payload, part.last), (MessageKind::Text, &b"Hel"[..], false));
     /// # Ok::<(), fullduplex::proto::ProtocolError>(())
     /// ```
-    pub fn receive_parts(&mut self, limit: u64) -> Option<(MessageKind, Bytes)> {
+    pub fn receive_parts(&mut self, limit: u64) -> Result<Option<(MessageKind, Bytes)>, ProtocolError> {
         if self.is_done() {
-            return None;
+            return Ok(None);
         }
-        self.assembler.begin_parts(limit, self.decoder.frame())
+        self.assembler.begin_parts(limit, self.decoder.frame()).map_err(|error| self.fail(error))
     }
 
     /// Gives the next message whole again. One that is given in parts, and has begun, goes on so to its end.
@@ -351,7 +383,7 @@ impl ReceivePath {
     }
 
     /// Gives up: what has come of a message is dropped, all further input is ignored.
-    pub fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.failed = true;
         self.assembler.clear();
         self.control = None;
@@ -371,11 +403,6 @@ impl ReceivePath {
     #[inline]
     pub fn is_done(&self) -> bool {
         self.close_received || self.failed || self.eof
-    }
-
-    /// Whether the input so far ends inside a frame.
-    pub fn is_inside_frame(&self) -> bool {
-        self.decoder.is_inside_frame()
     }
 
     /// Whether a message is being received: a data frame has begun, be it with a part of its header, and the last byte of the
@@ -609,7 +636,7 @@ mod tests {
         for in_parts in [false, true] {
             let mut path = ReceivePath::new(Role::Client, &Config::new());
             if in_parts {
-                path.receive_parts(100);
+                path.receive_parts(100).expect("within the limit");
             }
             assert!(!path.is_inside_message());
             let pieces = [
@@ -628,7 +655,7 @@ mod tests {
             let expected = [false, false, true, true, true, true, true, true, true, true, false];
             assert_eq!(inside(&mut path, &pieces), expected, "{in_parts}");
             if in_parts {
-                path.receive_parts(100);
+                path.receive_parts(100).expect("within the limit");
             }
             assert_eq!(
                 inside(&mut path, &[b"\x81\x02", b"a", b"b", b"\x88\x00\x81"]),

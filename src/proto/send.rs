@@ -20,11 +20,11 @@ use super::{
     utf8::Utf8Validator,
 };
 
-/// How much one call of [`SendPath::stage`] compresses, about.
-const STRIDE: usize = 64 << 10;
-
 /// How many pings are answered after our Close.
 const MAX_LATE_PONGS: u8 = 64;
+
+/// How much one call of [`SendPath::stage`] compresses, about.
+const STRIDE: usize = 64 << 10;
 
 /// The way out: takes messages and control frames, gives the bytes to write.
 ///
@@ -126,19 +126,8 @@ impl SendPath {
     /// Queues a copy of a short message behind others, if there is room for it beside the `staged` bytes of a batch, and
     /// nothing is in its way: so most are sent. Whether it did; what it leaves is for [`send`](Self::send), which tells what
     /// is wrong.
-    ///
-    /// ```
-    /// use fullduplex::{Config, Role};
-    /// use fullduplex::proto::{Lent, MaskKey, SendPath};
-    ///
-    /// let mut path = SendPath::new(Role::Server, &Config::new());
-    /// assert!(!path.send_plain(&"first".into(), MaskKey::default(), 0));
-    /// path.send("first".into(), MaskKey::default(), &mut Lent::new())?;
-    /// assert!(path.send_plain(&"second".into(), MaskKey::default(), 0));
-    /// # Ok::<(), fullduplex::proto::SendError>(())
-    /// ```
     #[inline(always)]
-    pub fn send_plain(&mut self, outgoing: &Outgoing, key: MaskKey, staged: usize) -> bool {
+    pub(crate) fn send_plain(&mut self, outgoing: &Outgoing, key: MaskKey, staged: usize) -> bool {
         let Some(message) = short(outgoing) else { return false };
         if self.no_message().is_err() || self.deflation.is_some() || !self.has_room(message.len(), staged) {
             return false;
@@ -151,7 +140,7 @@ impl SendPath {
 
     /// Whether a message may be staged at once: nothing is queued that it would overtake, and it needs no compressing.
     #[inline]
-    pub fn is_clear(&self) -> bool {
+    pub(crate) fn is_clear(&self) -> bool {
         self.queue.is_none() && self.deflation.is_none()
     }
 
@@ -161,7 +150,7 @@ impl SendPath {
     /// # Errors
     /// As [`send`](Self::send); the message is left as it is.
     #[inline]
-    pub fn send_staged(
+    pub(crate) fn send_staged(
         &mut self,
         outgoing: &mut Outgoing,
         key: MaskKey,
@@ -386,7 +375,7 @@ impl SendPath {
 
     /// Takes all of it, and leaves a way out on which nothing can be sent.
     #[must_use]
-    pub fn take(&mut self) -> Self {
+    pub(crate) fn take(&mut self) -> Self {
         let Self { queue, max_write_buffer, role, late_pongs, message, deflation } = self;
         let taken = Self {
             queue: queue.take(),
@@ -412,7 +401,7 @@ impl SendPath {
 
     /// Whether something is queued: a call that queues more then needs nothing lent.
     #[inline]
-    pub fn is_borrowing(&self) -> bool {
+    pub(crate) fn is_borrowing(&self) -> bool {
         self.queue.is_some()
     }
 
@@ -447,13 +436,13 @@ impl SendPath {
 
     /// How many of them are messages and a Close, which keep their order.
     #[inline]
-    pub fn queued_in_order(&self) -> usize {
+    pub(crate) fn queued_in_order(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.ordered_len())
     }
 
     /// How many bytes the frame of a message with this much payload data takes, that this end sends.
     #[inline]
-    pub fn frame_len(payload_len: usize, role: Role) -> usize {
+    pub(crate) fn frame_len(payload_len: usize, role: Role) -> usize {
         Header::encoded_len(payload_len, role == Role::Client).saturating_add(payload_len)
     }
 
@@ -654,5 +643,58 @@ mod tests {
         path.fail(ProtocolError::ReservedBit, MaskKey::default(), &mut lent);
         let wire = staged(&mut path, &mut batch, &mut lent);
         assert_eq!(wire, b"\x88\x0F\x03\xEFinvalid UTF-8");
+    }
+
+    #[test]
+    fn a_plain_message_goes_behind_others_as_any_message_does() {
+        for role in [Role::Client, Role::Server] {
+            let key = MaskKey::from([1, 2, 3, 4]);
+            let messages = [Outgoing::from("text"), vec![7; 4096].into(), vec![8; 125].into(), "".into()];
+            let wires = [false, true].map(|plain| {
+                let (mut path, mut batch, mut lent) =
+                    (SendPath::new(role, &Config::new()), Batch::new(), Lent::new());
+                path.send("first".into(), key, &mut lent).expect("open");
+                for message in &messages {
+                    if plain {
+                        assert!(path.send_plain(message, key, 0));
+                    } else {
+                        path.send(message.clone(), key, &mut lent).expect("open");
+                    }
+                }
+                staged(&mut path, &mut batch, &mut lent)
+            });
+            assert_eq!(wires[0], wires[1]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_is_left() {
+        let key = MaskKey::default();
+        let refuses = |path: &mut SendPath, outgoing: &Outgoing, waiting: usize| {
+            let before = path.queued();
+            !path.send_plain(outgoing, key, waiting) && path.queued() == before
+        };
+        let config = Config::new().max_write_buffer(1000);
+        let (mut path, mut batch, mut lent) =
+            (SendPath::new(Role::Server, &config), Batch::new(), Lent::new());
+        assert!(refuses(&mut path, &"behind nothing".into(), 0));
+        path.send("first".into(), key, &mut lent).expect("open");
+        assert!(refuses(&mut path, &crate::PreparedMessage::new("encoded").into(), 0));
+        assert!(
+            refuses(&mut path, &vec![0; 990].into(), 0) && refuses(&mut path, &"staged".into(), usize::MAX)
+        );
+        assert!(path.send_plain(&vec![0; 988].into(), key, 1) && path.queued() == 999);
+        staged(&mut path, &mut batch, &mut lent);
+        path.begin_message(MessageKind::Binary).expect("none is open");
+        path.send_part("part".into(), false, key, &mut lent).expect("open");
+        assert!(refuses(&mut path, &"between parts".into(), 0));
+        path.abandon_message(key, &mut lent);
+        assert!(refuses(&mut path, &"behind a Close".into(), 0));
+
+        let mut path = SendPath::new(Role::Server, &Config::new());
+        path.send("first".into(), key, &mut lent).expect("open");
+        assert!(
+            refuses(&mut path, &vec![0; 4097].into(), 0) && path.send_plain(&vec![0; 4096].into(), key, 0)
+        );
     }
 }

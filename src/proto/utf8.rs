@@ -27,6 +27,7 @@ pub struct Utf8Validator {
 /// The text is not UTF-8, whatever may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("invalid UTF-8")]
+#[non_exhaustive]
 pub struct InvalidUtf8;
 
 impl Utf8Validator {

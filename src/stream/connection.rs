@@ -244,8 +244,15 @@ impl<L: Line> Connection<L> {
                 return Poll::Ready(Ok(None));
             }
         }
-        if let Some((kind, payload)) = self.inbound.receive.receive_parts(limit) {
-            return Poll::Ready(Ok(Some(FirstPart { kind, payload, last: false })));
+        match self.inbound.receive.receive_parts(limit) {
+            Ok(None) => {}
+            Ok(Some((kind, payload))) => {
+                return Poll::Ready(Ok(Some(FirstPart { kind, payload, last: false })));
+            }
+            Err(error) => {
+                self.inbound.give_back_scratch();
+                self.fail(error);
+            }
         }
         self.poll_received(cx, |received| match received {
             Received::Part(Part { kind, payload, last }) => {

@@ -1,8 +1,10 @@
 //! What a connection receives, control frames included.
 
+use std::fmt;
+
 use bytes::Bytes;
 
-use crate::proto::{CloseFrame, Message, Received};
+use crate::proto::{CloseFrame, Message, Received, debug_payload};
 
 /// What [`recv_event`](crate::WebSocket::recv_event) gives to those who want to see control frames.
 ///
@@ -21,7 +23,7 @@ use crate::proto::{CloseFrame, Message, Received};
 /// }
 /// assert_eq!(describe(&Event::Close(None)), "close");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// A whole message.
@@ -32,6 +34,18 @@ pub enum Event {
     Pong(Bytes),
     /// The peer's Close; `None` where it gave no code. Ours is queued already.
     Close(Option<CloseFrame>),
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(message) => f.debug_tuple("Message").field(message).finish(),
+            Self::Ping(payload) => debug_payload(f, &"Ping", payload.len()),
+            Self::Pong(payload) => debug_payload(f, &"Pong", payload.len()),
+            Self::Close(frame) => f.debug_tuple("Close").field(frame).finish(),
+        }
+    }
 }
 
 impl Event {

@@ -201,14 +201,24 @@ impl Wake for Waiters {
 }
 
 impl<S> Own<S> {
-    pub(super) fn new(transport: Transport<S>, send: SendPath, verdict: Verdict) -> Self {
-        let extra = (!verdict.is_open()).then(|| Box::new(Extra { verdict, ..Extra::default() }));
-        Self { transport, send, receiver: None, extra }
+    pub(super) fn new(transport: Transport<S>, send: SendPath) -> Self {
+        Self { transport, send, receiver: None, extra: None }
+    }
+
+    /// Puts a line together again.
+    pub(super) fn from_parts(
+        (transport, send, verdict, pings): (Transport<S>, SendPath, Verdict, Pings),
+    ) -> Self {
+        let extra = Some(Box::new(Extra { verdict, stuck: None, pings }));
+        let mut own = Self { transport, send, receiver: None, extra };
+        own.drop_unused();
+        own
     }
 
     /// Takes the line apart.
-    pub(super) fn into_parts(self) -> (Transport<S>, SendPath, Verdict) {
-        (self.transport, self.send, self.extra.map(|extra| extra.verdict).unwrap_or_default())
+    pub(super) fn into_parts(self) -> (Transport<S>, SendPath, Verdict, Pings) {
+        let Extra { verdict, pings, .. } = self.extra.map(|extra| *extra).unwrap_or_default();
+        (self.transport, self.send, verdict, pings)
     }
 
     #[inline]
@@ -395,11 +405,11 @@ pub(super) fn with_path<T>(
     }
 }
 
-/// A fresh masking key for a client, from the thread's CSPRNG (RFC 6455 section 5.3); a server has no use for one.
+/// A fresh masking key for a client; a server has no use for one.
 #[inline]
 fn mask_key(role: Role) -> MaskKey {
     match role {
-        Role::Client => MaskKey::from(rand::random::<[u8; 4]>()),
+        Role::Client => pool::mask_key(),
         Role::Server => MaskKey::default(),
     }
 }

@@ -19,14 +19,14 @@ mod writer;
 use bytes::Bytes;
 pub use event::Event;
 pub use parts::Parts;
-pub use reader::MessageReader;
+pub use reader::{MessageReader, ReceiveParts};
 pub use send::Permit;
 pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendError};
-pub use writer::MessageWriter;
+pub use writer::{MessageWriter, SendParts};
 
 use self::{
     connection::{Connection, Inbound},
-    line::{Own, Verdict},
+    line::Own,
     transport::Transport,
 };
 use crate::{
@@ -71,7 +71,8 @@ pub struct WebSocket<S> {
 impl<S> WebSocket<S> {
     /// A connection whose opening handshake was done elsewhere.
     ///
-    /// `unread` is what has been read from `io` behind the handshake.
+    /// `unread` is what has been read from `io` behind the handshake. For hyper it is empty: its `Upgraded` yields what
+    /// hyper has read by itself.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -87,7 +88,7 @@ impl<S> WebSocket<S> {
     /// # }
     /// ```
     pub fn from_raw(io: S, unread: Bytes, role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let line = Own::new(Transport::new(io), send_path(role, config, &negotiated), Verdict::default());
+        let line = Own::new(Transport::new(io), send_path(role, config, &negotiated));
         Self { connection: Connection { line, inbound: Inbound::new(&unread, role, config, negotiated) } }
     }
 

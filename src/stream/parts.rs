@@ -1,11 +1,12 @@
 //! Taking a connection apart.
 
+use std::fmt;
+
 use bytes::{Buf, Bytes};
 
 use super::{WebSocket, connection::Connection, line::Own, pool};
 
 /// What a connection was made of: see [`WebSocket::into_inner`].
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Parts<S> {
     /// The stream.
@@ -15,6 +16,17 @@ pub struct Parts<S> {
     pub unread: Bytes,
     /// What was queued and not written, as it would have gone over the wire; it may start inside a frame.
     pub unsent: Bytes,
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl<S: fmt::Debug> fmt::Debug for Parts<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("io", &self.io)
+            .field("unread", &format_args!("{} bytes", self.unread.len()))
+            .field("unsent", &format_args!("{} bytes", self.unsent.len()))
+            .finish()
+    }
 }
 
 impl<S> WebSocket<S> {

@@ -1,4 +1,7 @@
 //! Buffers that the connections of one thread share: an idle connection holds none of them.
+//!
+//! Connections may outlive what is here, where another thread-local variable owns them and is destroyed later. Then nothing
+//! is shared any more: what is asked for is made, and what is given back is dropped.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,9 +10,13 @@ use std::{
     mem,
 };
 
+use rand::{
+    Rng, SeedableRng, TryRng,
+    rngs::{StdRng, SysRng},
+};
 use tokio::time::Instant;
 
-use crate::proto::{Batch, Lent};
+use crate::proto::{Batch, Lent, MaskKey};
 
 /// How much one read may bring, in bytes.
 const NARROW: usize = 64 << 10;
@@ -24,6 +31,9 @@ const SHORT: usize = 4 << 10;
 /// another thread with its connection. Till then a narrow one has to do, so that of many connections that hold what they
 /// were lent few hold much.
 const MISSES: u8 = 16;
+
+/// The same for a short one. Others get a box of the size that they need.
+const SHORT_MISSES: u8 = 255;
 
 /// How many of each are kept for the next borrower; of wide scratches one.
 const KEPT: usize = 8;
@@ -43,6 +53,11 @@ thread_local! {
     };
 }
 
+thread_local! {
+    /// Made when the first masking key is needed: a server's threads need none.
+    static KEYS: RefCell<Option<StdRng>> = const { RefCell::new(None) };
+}
+
 /// What one thread lends its connections. The first of each is there at once; most threads never need a second.
 struct Pool {
     lent: Cell<Lent>,
@@ -60,21 +75,20 @@ struct Pool {
 impl Pool {
     #[inline(never)]
     fn wide(&self) -> Option<Box<Scratch>> {
-        self.wide.take().or_else(|| every_16th(&self.missed).then(|| Box::new(Scratch::wide())))
+        self.wide.take().or_else(|| miss(&self.missed, MISSES).then(|| Box::new(Scratch::wide())))
     }
 
     #[inline]
     fn short(&self) -> Option<Box<Scratch>> {
-        self.short
-            .take()
-            .or_else(|| every_16th(&self.missed_short).then(|| Box::new(Scratch::with_len(SHORT))))
+        let make = || Box::new(Scratch::with_len(SHORT));
+        self.short.take().or_else(|| miss(&self.missed_short, SHORT_MISSES).then(make))
     }
 }
 
-/// Counts a miss; returns whether it is the first of 16.
-fn every_16th(missed: &Cell<u8>) -> bool {
+/// Counts a miss; returns whether it is the first of so many.
+fn miss(missed: &Cell<u8>, of: u8) -> bool {
     let count = missed.get();
-    missed.set((count + 1) % MISSES);
+    missed.set((count + 1) % of);
     count == 0
 }
 
@@ -171,26 +185,51 @@ impl Scratch {
 /// dropped meanwhile may be of any type, and do anything.
 #[inline]
 pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
-    let mut lent = POOL.with(|pool| pool.lent.take());
+    let mut lent = POOL.try_with(|pool| pool.lent.take()).unwrap_or_default();
     let result = use_it(&mut lent);
-    POOL.with(|pool| pool.lent.set(lent));
+    let _destroyed = POOL.try_with(|pool| pool.lent.set(lent));
     result
+}
+
+/// A fresh masking key, from the thread's CSPRNG (RFC 6455 section 5.3).
+///
+/// That is not the one of [`rand::rng`], which panics once it is destroyed.
+#[inline]
+pub(super) fn mask_key() -> MaskKey {
+    let key = KEYS.try_with(|keys| {
+        let mut bytes = [0; 4];
+        keys.borrow_mut().get_or_insert_with(seeded).fill_bytes(&mut bytes);
+        bytes
+    });
+    MaskKey::from(key.unwrap_or_else(|_destroyed| last_key()))
+}
+
+#[cold]
+fn seeded() -> StdRng {
+    StdRng::try_from_rng(&mut SysRng).expect("the system has a source of randomness")
+}
+
+/// Of a thread that ends. Where even the system has none, the frame is not worth a panic there.
+#[cold]
+fn last_key() -> [u8; 4] {
+    SysRng.try_next_u32().unwrap_or_default().to_ne_bytes()
 }
 
 /// A scratch; if there is one, a wide one, where that is wanted.
 #[inline]
 pub(super) fn scratch(wide: bool) -> Box<Scratch> {
-    POOL.with(|pool| {
+    let kept = POOL.try_with(|pool| {
         let wide = if wide { pool.wide() } else { None };
-        let kept = wide.or_else(|| pool.scratch.take()).or_else(|| pool.more.borrow_mut().scratches.pop());
-        kept.unwrap_or_else(|| Box::new(Scratch::narrow()))
-    })
+        wide.or_else(|| pool.scratch.take()).or_else(|| pool.more.borrow_mut().scratches.pop())
+    });
+    kept.unwrap_or_default().unwrap_or_else(|| Box::new(Scratch::narrow()))
 }
 
 /// Returns a small scratch that holds what is left in this one, which is short.
 pub(super) fn short_scratch(of: &Scratch) -> Box<Scratch> {
     let rest = of.unread();
-    let mut scratch = POOL.with(Pool::short).unwrap_or_else(|| Box::new(Scratch::holding(rest)));
+    let kept = POOL.try_with(Pool::short).unwrap_or_default();
+    let mut scratch = kept.unwrap_or_else(|| Box::new(Scratch::holding(rest)));
     scratch.bytes[..rest.len()].copy_from_slice(rest);
     (scratch.start, scratch.end, scratch.read_at) = (0, rest.len(), of.read_at);
     scratch
@@ -198,27 +237,27 @@ pub(super) fn short_scratch(of: &Scratch) -> Box<Scratch> {
 
 #[inline]
 pub(super) fn take_back_scratch(scratch: Box<Scratch>) {
-    match scratch.bytes.len() {
-        SHORT => POOL.with(|pool| pool.short.set(Some(scratch))),
-        NARROW => POOL.with(|pool| {
+    let _destroyed = match scratch.bytes.len() {
+        SHORT => POOL.try_with(|pool| pool.short.set(Some(scratch))),
+        NARROW => POOL.try_with(|pool| {
             if let Some(other) = pool.scratch.replace(Some(scratch)) {
                 keep(&mut pool.more.borrow_mut().scratches, other);
             }
         }),
-        WIDE => POOL.with(|pool| pool.wide.set(Some(scratch))),
-        _ => {}
-    }
+        WIDE => POOL.try_with(|pool| pool.wide.set(Some(scratch))),
+        _ => Ok(()),
+    };
 }
 
 #[inline]
 pub(super) fn batch() -> Box<Batch> {
-    let kept = POOL.with(|pool| pool.batch.take().or_else(|| pool.more.borrow_mut().batches.pop()));
-    kept.unwrap_or_default()
+    let kept = POOL.try_with(|pool| pool.batch.take().or_else(|| pool.more.borrow_mut().batches.pop()));
+    kept.unwrap_or_default().unwrap_or_default()
 }
 
 #[inline]
 pub(super) fn take_back_batch(batch: Box<Batch>) {
-    POOL.with(|pool| {
+    let _destroyed = POOL.try_with(|pool| {
         if let Some(other) = pool.batch.replace(Some(batch)) {
             keep(&mut pool.more.borrow_mut().batches, other);
         }
@@ -235,7 +274,16 @@ fn keep<T>(kept: &mut Vec<Box<T>>, one_more: Box<T>) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use tokio::io::DuplexStream;
+
     use super::*;
+    use crate::{Config, MessageKind, Role, WebSocket, handshake::Negotiated};
 
     #[test]
     fn of_many_who_hold_a_scratch_few_hold_a_wide_one() {
@@ -245,5 +293,58 @@ mod tests {
         assert_eq!(lens.iter().filter(|len| **len == NARROW).count(), 30);
         held.into_iter().for_each(take_back_scratch);
         assert_eq!((scratch(true).bytes.len(), scratch(false).bytes.len()), (WIDE, NARROW));
+    }
+
+    /// A connection that is used once more by the thread-local variable that owns it.
+    struct Last(WebSocket<DuplexStream>, Option<Box<dyn Send>>);
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            assert!(POOL.try_with(|_| ()).is_err(), "this is about what comes after");
+            let mut cx = Context::from_waker(Waker::noop());
+            self.0.start_send("short").expect("open");
+            self.0.start_send(vec![1; 5000]).expect("open");
+            assert!(self.0.poll_flush(&mut cx).is_ready());
+            // What reads is made as well.
+            assert!(self.0.poll_recv(&mut cx).is_pending());
+            // A writer that is dropped unfinished sends a Close.
+            self.1 = None;
+        }
+    }
+
+    thread_local! {
+        static OWNERS: RefCell<Vec<Last>> = const { RefCell::new(Vec::new()) };
+    }
+
+    #[test]
+    fn row_72_connections_and_writers_may_outlive_what_their_thread_shares() {
+        let config = Config::new().ping_interval(None).write_timeout(None).close_timeout(None);
+        let thread = std::thread::spawn(move || {
+            // First to be made, last to be destroyed.
+            OWNERS.with(|owners| owners.borrow_mut().clear());
+            for role in [Role::Client, Role::Server] {
+                let open = || {
+                    let (ours, theirs) = tokio::io::duplex(100_000);
+                    // The peer stays.
+                    Box::leak(Box::new(theirs));
+                    WebSocket::from_raw(ours, Default::default(), role, &config, Negotiated::default())
+                };
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut writer = Box::leak(Box::new(open())).writer(MessageKind::Binary).expect("open");
+                assert!(pin!(writer.feed_part("a part")).poll(&mut cx).is_ready());
+                let mut ws = open();
+                ws.start_send("queued").expect("open");
+                OWNERS.with(|owners| owners.borrow_mut().push(Last(ws, Some(Box::new(writer)))));
+                let sender = Box::leak(Box::new(open().split()));
+                let Poll::Ready(writer) = pin!(sender.1.writer(MessageKind::Text)).poll(&mut cx) else {
+                    panic!("nobody else writes")
+                };
+                let mut writer = writer.expect("open");
+                assert!(pin!(writer.feed_part("a part")).poll(&mut cx).is_ready());
+                OWNERS.with(|owners| owners.borrow_mut().push(Last(open(), Some(Box::new(writer)))));
+            }
+        });
+        // A panic in the destructor of a thread-local variable aborts the process.
+        thread.join().expect("it only opened connections");
     }
 }

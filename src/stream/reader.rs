@@ -1,6 +1,7 @@
 //! A received message as a stream of bytes.
 
 use std::{
+    fmt,
     future::poll_fn,
     io, mem,
     pin::Pin,
@@ -62,7 +63,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 /// # Cancel safety
 /// Dropping the future of a read loses nothing. Dropping the reader gives up the message: the next call that receives
 /// skips what is left of it.
-#[derive(Debug)]
 pub struct MessageReader<R: ReceiveParts> {
     from: R,
     kind: MessageKind,
@@ -70,6 +70,18 @@ pub struct MessageReader<R: ReceiveParts> {
     part: Bytes,
     /// Whether it was the last.
     last: bool,
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl<R: ReceiveParts + fmt::Debug> fmt::Debug for MessageReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageReader")
+            .field("from", &self.from)
+            .field("kind", &self.kind)
+            .field("part", &format_args!("{} bytes", self.part.len()))
+            .field("last", &self.last)
+            .finish()
+    }
 }
 
 impl<R: ReceiveParts> MessageReader<R> {
@@ -192,8 +204,28 @@ fn cut_short(error: Error) -> io::Error {
     }
 }
 
-/// What a message can be read from in parts: a connection, or its receiving half.
-pub trait ReceiveParts: Unpin {
+/// Connections whose messages can be read in parts: the bound of [`MessageReader`].
+///
+/// Implemented for `&mut` [`WebSocket`] and `&mut` [`Receiver`](crate::Receiver). It is sealed: it cannot be implemented
+/// outside of this crate, and has no methods to call.
+///
+/// ```
+/// use fullduplex::{Error, MessageReader, ReceiveParts};
+///
+/// async fn count<R: ReceiveParts>(mut message: MessageReader<R>) -> Result<usize, Error> {
+///     let mut len = 0;
+///     while let Some(part) = message.recv_part().await? {
+///         len += part.len();
+///     }
+///     Ok(len)
+/// }
+/// ```
+pub trait ReceiveParts: PartSource {}
+
+impl<T: PartSource> ReceiveParts for T {}
+
+/// The methods of [`ReceiveParts`].
+pub trait PartSource: Unpin {
     /// The next of what is received that `pick` picks.
     fn poll_received<T>(
         &mut self,
@@ -205,7 +237,7 @@ pub trait ReceiveParts: Unpin {
     fn leave(&mut self);
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> ReceiveParts for &mut WebSocket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> PartSource for &mut WebSocket<S> {
     fn poll_received<T>(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,6 +1,7 @@
 //! A message that is sent as a stream of bytes.
 
 use std::{
+    fmt,
     future::poll_fn,
     io, mem,
     pin::Pin,
@@ -56,7 +57,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 ///
 /// # Cancel safety
 /// Dropping the future of a write or a flush loses and doubles nothing of what was written.
-#[derive(Debug)]
 pub struct MessageWriter<W: SendParts> {
     to: W,
     /// What was written and is not queued.
@@ -74,6 +74,17 @@ enum State {
     Open,
     Finished,
     GivenUp,
+}
+
+/// Payload data is nobody's business but the application's: only its length is shown.
+impl<W: SendParts + fmt::Debug> fmt::Debug for MessageWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageWriter")
+            .field("to", &self.to)
+            .field("buffer", &format_args!("{} bytes", self.buffer.len()))
+            .field("state", &self.state)
+            .finish()
+    }
 }
 
 impl<W: SendParts> MessageWriter<W> {
@@ -220,8 +231,26 @@ impl<W: SendParts> Drop for MessageWriter<W> {
     }
 }
 
-/// What a message can be written to in parts: a connection, or a sender whose turn it is.
-pub trait SendParts: Unpin {
+/// Connections to which messages can be written in parts: the bound of [`MessageWriter`].
+///
+/// Implemented for `&mut` [`WebSocket`] and [`SenderTurn`](crate::SenderTurn). It is sealed: it cannot be implemented
+/// outside of this crate, and has no methods to call.
+///
+/// ```
+/// use fullduplex::{Error, MessageWriter, SendParts};
+///
+/// async fn write_twice<W: SendParts>(mut message: MessageWriter<W>, line: &'static str) -> Result<(), Error> {
+///     message.feed_part(line).await?;
+///     message.feed_part(line).await?;
+///     message.finish().await
+/// }
+/// ```
+pub trait SendParts: PartSink {}
+
+impl<T: PartSink> SendParts for T {}
+
+/// The methods of [`SendParts`].
+pub trait PartSink: Unpin {
     /// Ready where there is room for a part of this length.
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>>;
 
@@ -239,7 +268,7 @@ pub trait SendParts: Unpin {
     fn leave_uncompressed(&mut self);
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> SendParts for &mut WebSocket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
         self.poll_ready(cx, len)
     }

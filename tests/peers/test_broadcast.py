@@ -21,8 +21,11 @@ LISTENING = re.compile(rb"listening on http://(\S+)")
 class Chat:
     """A running `broadcast`."""
 
-    def __init__(self, *arguments):
-        self.program = Program([example("broadcast"), "--listen", "127.0.0.1:0", *arguments])
+    def __init__(self, *arguments, descriptors=None):
+        command = [example("broadcast"), "--listen", "127.0.0.1:0", *arguments]
+        if descriptors is not None:
+            command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$0" "$@"', *command]
+        self.program = Program(command)
         line = self.program.line()
         if line is None or not (found := LISTENING.fullmatch(line)):
             raise Failed(f"does not tell where it listens: {self.program}")
@@ -50,8 +53,8 @@ class Chat:
 def start():
     started = []
 
-    def run(*arguments):
-        started.append(Chat(*arguments))
+    def run(*arguments, **kwargs):
+        started.append(Chat(*arguments, **kwargs))
         return started[-1]
 
     yield run
@@ -309,6 +312,24 @@ def test_member_over_the_limit_is_refused_with_503(start):
         expect(ann, "* bob joined")
         bob.send("hello")
         expect(ann, "bob: hello")
+
+
+def test_row_62_without_file_descriptors_it_goes_on_and_accepts_again(start):
+    chat = start(descriptors=24)
+    with chat.join("ann") as ann:
+        with contextlib.ExitStack() as stack:
+            for _ in range(40):
+                stack.enter_context(socket.create_connection(address(chat.url), timeout=DEADLINE))
+            end = time.monotonic() + DEADLINE
+            while chat.program.errors().count("accept: ") < 3:
+                assert time.monotonic() < end, str(chat.program)
+                time.sleep(0.05)
+            ann.send("still here")
+        with chat.join("bob", 1) as bob:
+            expect(ann, "* bob joined")
+            bob.send("hello")
+            expect(ann, "bob: hello")
+    assert chat.program.errors().count("accept: ") < 1000, "it does not pause"
 
 
 def test_keep_alive_pings_are_sent_and_their_pongs_suffice(start):

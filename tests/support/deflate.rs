@@ -45,10 +45,7 @@ pub fn pair(
     settings: Deflate,
     room: usize,
 ) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
-    let (a, b) = tokio::io::duplex(room);
-    let config = config.clone().deflate(settings);
-    let open = |io, role| WebSocket::from_raw(io, Bytes::new(), role, &config, agreed(settings));
-    (open(a, Role::Client), open(b, Role::Server))
+    fullduplex::testing::pair_with_capacity(&config.clone().deflate(settings), room)
 }
 
 /// What an end receives of this, cut into reads in every way that is likely to matter, whole and in parts, which has to

@@ -54,7 +54,7 @@ pub fn drive_path(
                 let len = read.min(wire.len()).min(room.remaining_mut());
                 (Some(room), len)
             }
-            Want::Scratch => (None, read.min(wire.len())),
+            _ => (None, read.min(wire.len())),
         };
         let (part, rest) = wire.split_at(len);
         wire = rest;
@@ -83,15 +83,16 @@ struct Choices<'a> {
 }
 
 impl Choices<'_> {
-    fn choose(&mut self, path: &mut ReceivePath) {
+    fn choose(&mut self, path: &mut ReceivePath) -> Result<(), ProtocolError> {
         if path.is_inside_parts() {
-            return;
+            return Ok(());
         }
         if self.parts.next() != Some(&true) {
             path.receive_whole();
-        } else if let Some((_, kept)) = path.receive_parts(self.limit) {
+        } else if let Some((_, kept)) = path.receive_parts(self.limit)? {
             self.joined = Some(kept.to_vec());
         }
+        Ok(())
     }
 
     fn take(&mut self, received: Received<'_>) -> Option<Outcome> {
@@ -128,7 +129,9 @@ fn receive_all(
     outcomes: &mut Vec<Outcome>,
 ) {
     loop {
-        choices.choose(path);
+        if let Err(error) = choices.choose(path) {
+            return outcomes.push(Outcome::Error(error));
+        }
         // What was gathered of a message may be wanted in parts from now on.
         if !inflate_all(path, lent, choices, outcomes) || unread.is_empty() {
             return;
@@ -152,8 +155,7 @@ fn inflate_all(
     outcomes: &mut Vec<Outcome>,
 ) -> bool {
     while path.has_compressed() {
-        choices.choose(path);
-        match path.inflate(lent) {
+        match choices.choose(path).and_then(|()| path.inflate(lent)) {
             Ok(received) => outcomes.extend(received.and_then(|received| choices.take(received))),
             Err(error) => {
                 outcomes.push(Outcome::Error(error));

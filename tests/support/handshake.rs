@@ -85,6 +85,11 @@ impl Written {
         String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
     }
 
+    /// The bytes of a response, its date left out.
+    pub(crate) fn undated(&self) -> String {
+        undated(&self.text())
+    }
+
     /// The bytes, where they are no text.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.0.lock().expect("no panic").clone()
@@ -194,6 +199,22 @@ pub(crate) fn released_at_every_poll<F: Future>(
 /// What a client is told where the application erred.
 pub(crate) const SERVER_ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\n\
     Connection: close\r\nContent-Length: 17\r\n\r\nthe server erred\n";
+
+/// A response that has one date, in the format of RFC 9110 section 5.6.7: the rest of it.
+pub(crate) fn undated(response: &str) -> String {
+    let (front, rest) = response.split_once("\r\nDate: ").expect("a date");
+    let (date, rest) = rest.split_once("\r\n").expect("a whole line");
+    let pattern = "Www, 99 Www 9999 99:99:99 GMT";
+    let fits = |(byte, like): (u8, u8)| match like {
+        b'9' => byte.is_ascii_digit(),
+        b'W' => byte.is_ascii_uppercase(),
+        b'w' => byte.is_ascii_lowercase(),
+        like => byte == like,
+    };
+    assert!(date.len() == pattern.len() && date.bytes().zip(pattern.bytes()).all(fits), "{date}");
+    assert!(!rest.contains("\r\nDate: "), "{response}");
+    format!("{front}\r\n{rest}")
+}
 
 /// The request with one line replaced, or left out, or with more behind it.
 pub(crate) fn request(old: &str, new: &str) -> Vec<u8> {

@@ -52,13 +52,12 @@ impl Terms {
             Role::Server => (params.server_no_context_takeover(), params.server_max_window_bits()),
             Role::Client => (params.client_no_context_takeover(), params.client_max_window_bits()),
         };
-        // The settings' fields are open to all: only what the builder has set is sure to be in range.
-        let (level, memory_level) = (settings.level.clamp(1, 9), settings.memory_level.clamp(1, 9));
+        let (level, memory_level) = (settings.get_level(), settings.get_memory_level());
         let most = Shape { level, memory_level, window_bits };
         (window_bits >= LEAST_WINDOW_BITS).then_some(Self {
             most,
             takeover: !no_takeover,
-            threshold: u32::try_from(settings.threshold).unwrap_or(u32::MAX),
+            threshold: u32::try_from(settings.get_threshold()).unwrap_or(u32::MAX),
         })
     }
 

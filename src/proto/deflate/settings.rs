@@ -50,28 +50,28 @@ use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 /// use fullduplex::{Config, Deflate};
 ///
 /// let config = Config::new().deflate(Deflate::new().level(9).context_takeover(true));
-/// assert!(config.deflate.is_some_and(|deflate| !deflate.server_no_context_takeover));
+/// assert!(config.deflate.is_some_and(|deflate| !deflate.get_server_no_context_takeover()));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deflate {
     /// How hard the compressor tries, from 1, the fastest, to 9, the smallest outcome.
-    pub level: u8,
+    level: u8,
     /// How much memory the compressor takes while it works, from 1 to 9: each step doubles a part of its tables. Beyond 6 what
     /// comes out is hardly any smaller, and a small message costs more, for the tables are cleared for each.
-    pub memory_level: u8,
+    memory_level: u8,
     /// A message with fewer bytes of payload data than this goes out uncompressed.
-    pub threshold: usize,
+    threshold: usize,
     /// Whether the server is to compress each message by itself (RFC 7692 section 7.1.1.1).
-    pub server_no_context_takeover: bool,
+    server_no_context_takeover: bool,
     /// Whether the client is to compress each message by itself (RFC 7692 section 7.1.1.2).
-    pub client_no_context_takeover: bool,
+    client_no_context_takeover: bool,
     /// The largest window of the server's compressor, 2 to the power of this in bytes, from 8 to 15 (RFC 7692 section
     /// 7.1.2.1).
-    pub server_max_window_bits: u8,
+    server_max_window_bits: u8,
     /// The largest window of the client's compressor, likewise (RFC 7692 section 7.1.2.2). A server can limit it only for
     /// clients that offer so.
-    pub client_max_window_bits: u8,
+    client_max_window_bits: u8,
 }
 
 impl Deflate {
@@ -133,6 +133,41 @@ impl Deflate {
     pub fn client_max_window_bits(mut self, bits: u8) -> Self {
         self.client_max_window_bits = bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
         self
+    }
+
+    /// Returns how hard the compressor tries, from 1 to 9.
+    pub const fn get_level(&self) -> u8 {
+        self.level
+    }
+
+    /// Returns how much memory the compressor takes, from 1 to 9.
+    pub const fn get_memory_level(&self) -> u8 {
+        self.memory_level
+    }
+
+    /// Returns from how many bytes of payload data on a message is compressed.
+    pub const fn get_threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// Returns whether the server is to compress each message by itself.
+    pub const fn get_server_no_context_takeover(&self) -> bool {
+        self.server_no_context_takeover
+    }
+
+    /// Returns whether the client is to compress each message by itself.
+    pub const fn get_client_no_context_takeover(&self) -> bool {
+        self.client_no_context_takeover
+    }
+
+    /// Returns the largest window of the server's compressor, as a power of two, from 8 to 15.
+    pub const fn get_server_max_window_bits(&self) -> u8 {
+        self.server_max_window_bits
+    }
+
+    /// Returns the largest window of the client's compressor, as a power of two, from 8 to 15.
+    pub const fn get_client_max_window_bits(&self) -> u8 {
+        self.client_max_window_bits
     }
 }
 

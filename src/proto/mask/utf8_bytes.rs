@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 /// A string that is cheap to clone: [`Bytes`] that are known to be UTF-8.
 ///
-/// It dereferences to [`str`](prim@str), and turns into [`Bytes`] and from [`String`] without a copy.
+/// It dereferences to [`str`](prim@str), and turns into [`Bytes`] and from [`String`] without a copy. Display writes the
+/// string, Debug only its length.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -147,9 +148,10 @@ impl fmt::Display for Utf8Bytes {
     }
 }
 
+/// Payload data is nobody's business but the application's: only its length is shown.
 impl fmt::Debug for Utf8Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
+        write!(f, "Utf8Bytes({} bytes)", self.len())
     }
 }
 

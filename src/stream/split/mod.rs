@@ -163,8 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
             return Err(Box::new((self, sender)));
         }
         match self.connection.line.take() {
-            Some((transport, send, verdict)) => {
-                let line = Own::new(transport, send, verdict);
+            Some(parts) => {
+                let line = Own::from_parts(parts);
                 Ok(WebSocket { connection: Connection { line, inbound: self.connection.inbound } })
             }
             None => Err(Box::new((self, sender))),

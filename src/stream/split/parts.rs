@@ -13,9 +13,9 @@ use crate::{
     Error, MessageKind,
     proto::Received,
     stream::{
-        reader::{MessageReader, ReceiveParts},
+        reader::{MessageReader, PartSource},
         watchdog::Watchdog,
-        writer::{MessageWriter, SendParts},
+        writer::{MessageWriter, PartSink},
     },
 };
 
@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ReceiveParts for &mut Receiver<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> PartSource for &mut Receiver<S> {
     fn poll_received<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -101,7 +101,7 @@ pub struct SenderTurn<'a> {
     through: u64,
 }
 
-impl SendParts for SenderTurn<'_> {
+impl PartSink for SenderTurn<'_> {
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
         let Self { sender, ticket, watchdog, .. } = self;
         sender.poll_for(cx, ticket, watchdog, |send, staged| send.has_room(len, staged))

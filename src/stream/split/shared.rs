@@ -257,9 +257,8 @@ impl Path for Locked<'_> {
 }
 
 impl<S> Shared<Slot<S>> {
-    pub(super) fn new(mut line: Own<S>, timeouts: Timeouts) -> Self {
-        let pings = line.take_pings();
-        let (transport, send, verdict) = line.into_parts();
+    pub(super) fn new(line: Own<S>, timeouts: Timeouts) -> Self {
+        let (transport, send, verdict, pings) = line.into_parts();
         let parked = Arc::new(Parked::default());
         let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let waiting = send.queued_in_order() + transport.staged();
@@ -305,15 +304,15 @@ impl<S> Shared<Slot<S>> {
     }
 
     /// Takes the stream and the queue back out.
-    fn take(&self) -> Option<(Transport<S>, SendPath, Verdict)> {
+    fn take(&self) -> Option<(Transport<S>, SendPath, Verdict, Pings)> {
         let transport = self.transport.lock().0.take()?;
         let mut state = self.state.lock();
-        let verdict = mem::take(&mut state.verdict);
+        let (verdict, pings) = (mem::take(&mut state.verdict), mem::take(&mut state.pings));
         let send = state.send.take();
         (state.staged, state.stuck) = (0, false);
         drop(state);
         self.close();
-        Some((transport, send, verdict))
+        Some((transport, send, verdict, pings))
     }
 }
 
@@ -614,7 +613,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Half<S> {
     }
 
     /// Takes the stream and the queue back out.
-    pub(super) fn take(&self) -> Option<(Transport<S>, SendPath, Verdict)> {
+    pub(super) fn take(&self) -> Option<(Transport<S>, SendPath, Verdict, Pings)> {
         self.shared.take()
     }
 

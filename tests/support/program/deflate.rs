@@ -47,8 +47,8 @@ impl Unzip {
     /// Of what an end of this role sends.
     pub fn new(role: Role, settings: Deflate) -> Self {
         let takeover = match role {
-            Role::Server => !settings.server_no_context_takeover,
-            Role::Client => !settings.client_no_context_takeover,
+            Role::Server => !settings.get_server_no_context_takeover(),
+            Role::Client => !settings.get_client_no_context_takeover(),
         };
         Self { inflate: Inflate::new(false, 15), takeover, room: vec![0; 16 << 10] }
     }

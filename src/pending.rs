@@ -1,0 +1,184 @@
+//! A request that can open a WebSocket connection, and what a server decides about it.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    Config, Role, WebSocket,
+    error::Error,
+    handshake::{InvalidHandshake, Negotiated, Rejection, encode::Content, encode_response, extend_response},
+    opening::{Deadline, write},
+    received::{Received, RequestParts, answer, refuse_by},
+    replay::Replay,
+};
+
+/// A request that would open a WebSocket connection, and waits for the server's decision.
+///
+/// Dropping it closes the connection without an answer.
+#[derive(Debug)]
+#[must_use = "a request that is neither accepted nor rejected gets no answer"]
+pub struct Pending<S> {
+    pub(crate) io: S,
+    pub(crate) state: Box<State>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) request: Request<()>,
+    pub(crate) received: Received,
+    pub(crate) response: Response<()>,
+    pub(crate) negotiated: Negotiated,
+    pub(crate) config: Config,
+}
+
+impl<S> Pending<S> {
+    /// The request: its path, its header fields.
+    ///
+    /// ```
+    /// # fn room<S>(pending: &fullduplex::Pending<S>) -> &str {
+    /// pending.request().uri().path()
+    /// # }
+    /// ```
+    pub fn request(&self) -> &Request<()> {
+        &self.state.request
+    }
+
+    /// The transport.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// Takes the request apart, unanswered: the request, the bytes that were read, and the transport.
+    ///
+    /// ```
+    /// # fn hand_over(pending: fullduplex::Pending<tokio::net::TcpStream>) {
+    /// let parts = pending.into_parts();
+    /// assert!(parts.head.ends_with(b"\r\n\r\n"));
+    /// let (tcp, behind_the_head) = (parts.io, parts.unread);
+    /// # }
+    /// ```
+    pub fn into_parts(self) -> RequestParts<S> {
+        let State { request, received, .. } = *self.state;
+        received.into_parts(request, self.io)
+    }
+
+    /// Returns the transport as if nothing had been read from it, for another HTTP library.
+    pub fn into_replay(self) -> Replay<S> {
+        Replay::new(self.state.received.bytes, self.io)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
+    /// Opens the connection. Writing the response may take as long as
+    /// [`handshake_timeout`](Config::handshake_timeout), counted from here.
+    ///
+    /// # Errors
+    /// [`Error::Transport`] and [`Error::Timeout`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport, which closes the connection.
+    ///
+    /// ```
+    /// # async fn serve(pending: fullduplex::Pending<tokio::net::TcpStream>) -> Result<(), fullduplex::Error> {
+    /// let ws = pending.accept().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn accept(self) -> Result<WebSocket<S>, Error> {
+        let deadline = Deadline::handshake(&self.state.config);
+        Box::pin(self.open(deadline)).await
+    }
+
+    /// Opens the connection with a response that says more: header fields such as `Set-Cookie`, and, in
+    /// `Sec-WebSocket-Protocol`, which of the offered subprotocols to speak.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the response has a field that the handshake writes itself, a subprotocol that was not
+    /// offered, or a status of its own: the client is answered 500, and the connection closed, as in
+    /// [`reject`](Self::reject). [`Error::Transport`] and [`Error::Timeout`] as in [`accept`](Self::accept).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport, which closes the connection.
+    ///
+    /// ```
+    /// # async fn serve(pending: fullduplex::Pending<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let response = http::Response::builder().header("Set-Cookie", "seen=1").body(())?;
+    /// let ws = pending.accept_with(response).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn accept_with(mut self, response: Response<()>) -> Result<WebSocket<S>, Error> {
+        let State { request, response: answer, negotiated, .. } = &mut *self.state;
+        match extend_response(answer, negotiated, request.headers(), response) {
+            Ok(()) => self.accept().await,
+            Err(error) => Err(Box::pin(self.fail(error)).await),
+        }
+    }
+
+    pub(crate) async fn open(mut self, deadline: Deadline) -> Result<WebSocket<S>, Error> {
+        let response = encode_response(&self.state.response);
+        deadline.run(write(&mut self.io, &response)).await?;
+        let State { received: Received { mut bytes, head }, config, negotiated, .. } = *self.state;
+        let unread = bytes.split_off(head);
+        Ok(WebSocket::from_raw(self.io, unread, Role::Server, &config, negotiated))
+    }
+
+    /// Turns the request away with a response of the application's own, and closes the connection.
+    ///
+    /// `Content-Length`, `Connection: close` and, unless the response has one, `Date` are set. All of it may take as long as
+    /// [`handshake_timeout`](Config::handshake_timeout), counted from here; once the response is out, at most a second
+    /// is spent on waiting for the client to close.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a status of 1xx, or of 600 and more: the client is answered 500 in its place.
+    /// [`Error::Transport`] and [`Error::Timeout`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the transport, which closes the connection; the response may be cut short.
+    ///
+    /// ```
+    /// # async fn serve(pending: fullduplex::Pending<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
+    /// pending.reject(http::Response::builder().status(404).body("no such room")?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn reject<B: Into<Bytes>>(mut self, response: Response<B>) -> Result<(), Error> {
+        let timeout = self.state.config.handshake_timeout;
+        answer(&mut self.io, response.map(Into::into), Content::Sent, timeout).await
+    }
+
+    /// Tells the client that the server erred, and returns how.
+    async fn fail(mut self, error: InvalidHandshake) -> Error {
+        // That the application erred is the news, whether or not the client still listens.
+        let _ =
+            refuse_by(&mut self.io, Rejection::server_error(), Deadline::handshake(&self.state.config)).await;
+        error.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use crate::Server;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+    #[tokio::test]
+    async fn row_14_what_comes_right_behind_the_request_is_kept_in_order() {
+        for filler in [0, 100, 5000] {
+            let behind = [&b"\x81\x85abcdhello"[..], &vec![b'x'; filler], REQUEST].concat();
+            let (mut near, io) = duplex(1 << 16);
+            near.write_all(&[REQUEST, &behind].concat()).await.expect("fits");
+            near.shutdown().await.expect("open");
+            let mut pending = Server::default().receive(io).await.expect("a valid request");
+            let received = &pending.state.received;
+            let mut kept = received.bytes[received.head..].to_vec();
+            assert!(!kept.is_empty());
+            pending.io.read_to_end(&mut kept).await.expect("open");
+            assert_eq!(kept, behind);
+        }
+    }
+}

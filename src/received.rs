@@ -1,0 +1,103 @@
+//! What was read from a transport before a connection is open, and the answers that end it.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    error::{Error, Timeout},
+    handshake::{
+        Rejection,
+        encode::{Content, check_final},
+    },
+    opening::{Deadline, encode_last, write_last},
+    replay::Hidden,
+};
+
+/// What was read from a transport: the head of a request, and what came behind it.
+pub(crate) struct Received {
+    pub(crate) bytes: Bytes,
+    /// The length of the head, in bytes.
+    pub(crate) head: usize,
+}
+
+impl Received {
+    pub(crate) fn into_parts<S>(mut self, request: Request<()>, io: S) -> RequestParts<S> {
+        let unread = self.bytes.split_off(self.head);
+        RequestParts { request, head: self.bytes, unread, io }
+    }
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Hidden(&self.bytes).fmt(f)
+    }
+}
+
+/// A request taken apart: see [`HttpRequest::into_parts`](crate::HttpRequest::into_parts) and
+/// [`Pending::into_parts`](crate::Pending::into_parts).
+#[non_exhaustive]
+pub struct RequestParts<S> {
+    /// The request. Its body, if it has one, is not read.
+    pub request: Request<()>,
+    /// The head of the request as it was received, including the empty line that ends it.
+    pub head: Bytes,
+    /// What was read from the transport behind the head.
+    pub unread: Bytes,
+    /// The transport.
+    pub io: S,
+}
+
+/// Shows how many bytes the head and what is behind it have, and not the bytes: they hold credentials.
+impl<S: fmt::Debug> fmt::Debug for RequestParts<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request, head, unread, io } = self;
+        f.debug_struct("RequestParts")
+            .field("request", request)
+            .field("head", &Hidden(head))
+            .field("unread", &Hidden(unread))
+            .field("io", io)
+            .finish()
+    }
+}
+
+/// Sends a response of the application and closes the connection.
+pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut S,
+    response: Response<Bytes>,
+    content: Content,
+    timeout: Option<Duration>,
+) -> Result<(), Error> {
+    match check_final(response.status()) {
+        Ok(()) => {
+            let deadline = Deadline::after(timeout, Timeout::Handshake);
+            Box::pin(write_last(io, &encode_last(response, content), deadline)).await
+        }
+        Err(error) => {
+            // That the application erred is the news, whether or not the client still listens.
+            let _ = refuse(io, Rejection::server_error(), timeout).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Sends the response of a rejection and closes the connection.
+pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut S,
+    rejection: Rejection,
+    timeout: Option<Duration>,
+) -> Result<(), Error> {
+    refuse_by(io, rejection, Deadline::after(timeout, Timeout::Handshake)).await
+}
+
+/// Sends the response of a rejection by a deadline that has begun, and closes the connection.
+pub(crate) async fn refuse_by<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut S,
+    rejection: Rejection,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let content = rejection.content();
+    Box::pin(write_last(io, &encode_last(rejection.into_response(), content), deadline)).await
+}

@@ -1,0 +1,118 @@
+//! A transport that has been read from, and can be read from the beginning.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A transport that yields again what was read from it, and then what comes next.
+///
+/// Returned by `into_replay` of [`HttpRequest`](crate::HttpRequest), [`Pending`](crate::Pending) and
+/// [`Rejected`](crate::Rejected), to hand a connection to another HTTP library as if nothing had been read. Writes go
+/// directly to the transport.
+///
+/// ```
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use fullduplex::{Incoming, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut client, io) = tokio::io::duplex(1024);
+/// client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi").await?;
+/// if let Incoming::Http(request) = Server::default().receive_any(io).await? {
+///     let mut replay = request.into_replay(); // for hyper: `TokioIo::new(request.into_replay())`
+///     let mut start = [0; 6];
+///     replay.read_exact(&mut start).await?;
+///     assert_eq!(&start, b"POST /");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Replay<S> {
+    front: Bytes,
+    io: S,
+}
+
+impl<S> Replay<S> {
+    pub(crate) fn new(front: Bytes, io: S) -> Self {
+        Self { front, io }
+    }
+
+    /// Returns the transport.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// Returns what has not been read again yet, and the transport.
+    pub fn into_inner(self) -> (Bytes, S) {
+        (self.front, self.io)
+    }
+}
+
+/// Shows how many bytes are left to replay, and not the bytes: they hold credentials.
+impl<S: fmt::Debug> fmt::Debug for Replay<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { front, io } = self;
+        f.debug_struct("Replay").field("front", &Hidden(front)).field("io", io).finish()
+    }
+}
+
+/// Bytes of which `Debug` shows the number.
+pub(crate) struct Hidden<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Debug for Hidden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.front.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let len = self.front.len().min(buffer.remaining());
+        buffer.put_slice(&self.front[..len]);
+        self.front.advance(len);
+        if self.front.is_empty() {
+            // Not to keep the read buffer for as long as the connection lasts.
+            self.front = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}

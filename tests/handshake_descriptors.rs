@@ -1,0 +1,119 @@
+//! A server that runs out of file descriptors, as any peer can bring about by opening connections.
+#![cfg(unix)]
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+
+/// Set where this program is run again, as the server.
+const SERVER: &str = "FULLDUPLEX_TEST_SERVER";
+
+/// How many file descriptors the server may have open, and how many connections are opened.
+const DESCRIPTORS: usize = 24;
+const CONNECTIONS: usize = 40;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[test]
+fn row_62_without_file_descriptors_a_server_goes_on_and_accepts_again() {
+    if env::var_os(SERVER).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        return runtime.block_on(serve());
+    }
+    let mut server = Server::start();
+    let connect = || TcpStream::connect(&server.address).expect("the backlog has room");
+    let connections = (0..CONNECTIONS).map(|_| connect()).collect::<Vec<_>>();
+    let mut lines = BufReader::new(server.child.stderr.take().expect("piped")).lines();
+    let mut complaints = 0;
+    while complaints < 3 {
+        let line = lines.next().expect("it goes on").expect("text");
+        complaints += usize::from(line.starts_with("accept: "));
+    }
+    let rest = thread::spawn(move || {
+        lines.map_while(Result::ok).filter(|line| line.starts_with("accept: ")).count()
+    });
+    drop(connections);
+
+    let mut connection = connect();
+    connection.set_read_timeout(Some(Duration::from_secs(60))).expect("open");
+    connection.write_all(REQUEST).expect("open");
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).expect("it accepts again");
+    assert_eq!(&answer, b"HTTP/1.1 101");
+
+    drop(server);
+    let complaints = complaints + rest.join().expect("no panic");
+    assert!(complaints < 1000, "it does not pause: {complaints} attempts");
+}
+
+/// The server, in a process of its own; ended when dropped.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact --nocapture \"$1\""))
+            .arg(env::current_exe().expect("this program"))
+            .arg("row_62_without_file_descriptors_a_server_goes_on_and_accepts_again")
+            .env(SERVER, "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let lines = BufReader::new(child.stdout.as_mut().expect("piped")).lines();
+        let address = lines
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()))
+            .expect("it tells where it listens");
+        Self { child, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The loop of the README.
+async fn serve() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    println!("listening on {}", listener.local_addr().expect("bound"));
+    loop {
+        match listener.accept().await {
+            Ok((tcp, peer)) => {
+                tokio::spawn(async move {
+                    if let Err(error) = echo(tcp).await {
+                        eprintln!("{peer}: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                eprintln!("accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn echo(tcp: tokio::net::TcpStream) -> Result<(), fullduplex::Error> {
+    let mut ws = fullduplex::accept(tcp).await?;
+    while let Some(message) = ws.recv().await? {
+        ws.feed(message).await?;
+    }
+    Ok(())
+}

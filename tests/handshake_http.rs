@@ -1,0 +1,317 @@
+//! A server that answers HTTP requests on the port of its WebSocket connections, over the public API.
+
+#[path = "support/handshake.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod support;
+
+use std::time::Duration;
+
+use fullduplex::{
+    Error, HttpRequest, Incoming, Rejected, Replay, Server, Timeout, handshake::InvalidHandshake,
+};
+use http::{Method, Response, StatusCode, Version};
+use support::{
+    REQUEST, SERVER_ERROR, SWITCHING, Script, Step, Written, cut, released_at_every_poll, request, undated,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    time::Instant,
+};
+
+/// What a server makes of these bytes, of which nothing more comes.
+async fn receive(input: &[u8]) -> (Incoming<Script>, Written) {
+    let (io, written) = Script::new([Step::Bytes(input.to_vec())]);
+    (Server::default().receive_any(io).await.expect("a whole head, or none"), written)
+}
+
+async fn http(input: &[u8]) -> (HttpRequest<Script>, Written) {
+    match receive(input).await {
+        (Incoming::Http(request), written) => (request, written),
+        (other, _) => panic!("{}: {other:?}", input.escape_ascii()),
+    }
+}
+
+async fn rejected(input: &[u8]) -> (Rejected<Script>, Written) {
+    match receive(input).await {
+        (Incoming::Rejected(rejected), written) => (rejected, written),
+        (other, _) => panic!("{}: {other:?}", input.escape_ascii()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_well_formed_request_that_asks_for_no_websocket_comes_back_whole() {
+    for (head, body) in [
+        ("GET /health HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ("POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", "a=b&c"),
+        ("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n0\r\n\r\n"),
+        ("GET / HTTP/1.0\r\n\r\n", ""),
+        ("GET / HTTP/1.0\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n", ""),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\r\n", "GET / HTTP/1.1\r\n"),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ("CONNECT a:80 HTTP/1.1\r\n\r\n", "\x16\x03"),
+        ("X-Y http://a/b?c HTTP/1.1\r\nHost: other\r\n\r\n", ""),
+    ] {
+        for behind in [true, false] {
+            // The body comes with the head, or later.
+            let (first, second) = if behind { ([head, body].concat(), "") } else { (head.to_owned(), body) };
+            let steps = [first.as_str(), second].map(|bytes| Step::Bytes(bytes.into()));
+            let (io, written) = Script::new(
+                steps.into_iter().filter(|step| !matches!(step, Step::Bytes(bytes) if bytes.is_empty())),
+            );
+            let incoming = Server::default().receive_any(io).await.expect("a whole head");
+            let Incoming::Http(request) = incoming else { panic!("{head}: {incoming:?}") };
+            let parts = request.into_parts();
+            assert_eq!(parts.head, head);
+            assert_eq!(parts.request.method().as_str(), head.split(' ').next().expect("a method"));
+            assert_eq!(parts.request.version() == Version::HTTP_10, head.contains("HTTP/1.0"));
+            let (mut read, mut io) = (parts.unread.to_vec(), parts.io);
+            assert_eq!(read.is_empty(), !behind || body.is_empty());
+            io.read_to_end(&mut read).await.expect("the rest");
+            assert_eq!((read, written.text()), (body.as_bytes().to_vec(), String::new()));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_is_written_byte_for_byte_and_ends_the_connection() {
+    let (request, written) = http(b"POST /a?b HTTP/1.1\r\nHost: c\r\nContent-Length: 1\r\n\r\nx").await;
+    assert_eq!((request.request().method(), request.request().uri().path()), (&Method::POST, "/a"));
+    let response = Response::builder().status(201).header("X-Y", "z").body("made\n").expect("valid");
+    request.respond(response).await.expect("written");
+    assert_eq!(
+        written.undated(),
+        "HTTP/1.1 201 Created\r\nx-y: z\r\nConnection: close\r\nContent-Length: 5\r\n\r\nmade\n"
+    );
+    assert!(written.is_dropped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn section_9_3_2_of_http_a_head_gets_no_content_but_its_length() {
+    let (request, written) = http(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    request.respond(Response::new("a page")).await.expect("written");
+    assert_eq!(written.undated(), "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\n");
+
+    let (rejected, written) = rejected(&request_of(Method::HEAD)).await;
+    rejected.respond(Response::new("a page")).await.expect("written");
+    assert_eq!(written.undated(), "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\n");
+}
+
+/// A request for a WebSocket connection by another method.
+fn request_of(method: Method) -> Vec<u8> {
+    request("GET", method.as_str())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_none_is_answered_500_and_told() {
+    for status in [100, 101, 600] {
+        let own = || Response::builder().status(status).body("").expect("valid");
+        let (request, first) = http(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let (rejected, second) = rejected(&request_of(Method::POST)).await;
+        for (result, written) in
+            [(request.respond(own()).await, first), (rejected.respond(own()).await, second)]
+        {
+            match result {
+                Err(Error::Invalid(error)) => {
+                    assert!(matches!(*error, InvalidHandshake::Status(_)), "{error}")
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!((written.undated(), written.is_dropped()), (SERVER_ERROR.into(), true));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_gets_the_answer_of_receive() {
+    for input in [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+        b"POST / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+        b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.0\r\n\r\n".to_vec(),
+        request_of(Method::HEAD),
+        request("13", "12"),
+        request("Host", "Hose"),
+        request("/chat", "/chat#a"),
+        b"HELO x\r\n".to_vec(),
+        b"\x16\x03\x01".to_vec(),
+        b"x".repeat(20_000),
+    ] {
+        let (io, expected) = Script::new([Step::Bytes(input.clone())]);
+        let status = match Server::default().receive(io).await {
+            Err(Error::Rejected(rejection)) => rejection.status(),
+            other => panic!("{}: {other:?}", input.escape_ascii()),
+        };
+        let (incoming, found) = receive(&input).await;
+        let rejection = match &incoming {
+            Incoming::Http(request) => request.rejection(),
+            Incoming::Rejected(rejected) => rejected.rejection(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((rejection.status(), found.text()), (status, String::new()));
+        match incoming {
+            Incoming::Http(request) => request.refuse().await.expect("written"),
+            Incoming::Rejected(rejected) => rejected.refuse().await.expect("written"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(found.undated(), expected.undated());
+        assert!(found.is_dropped());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_asks_for_a_websocket_wrongly_is_rejected_and_can_be_answered_otherwise() {
+    let input = request("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8");
+    let (first, _) = rejected(&input).await;
+    assert_eq!(first.rejection().status(), StatusCode::UPGRADE_REQUIRED);
+    assert_eq!(first.request().expect("it was parsed").uri().path(), "/chat");
+    let parts = first.into_parts();
+    assert_eq!((&parts.received[..], parts.rejection.status().as_u16()), (&input[..], 426));
+    assert_eq!(parts.request.expect("it was parsed").headers()["sec-websocket-version"], "8");
+
+    let (second, written) = rejected(&input).await;
+    second.respond(Response::new("use another client\n")).await.expect("written");
+    assert!(written.text().starts_with("HTTP/1.1 200 OK\r\n") && written.text().ends_with("client\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_67_bytes_that_are_no_request_are_rejected_without_one() {
+    for input in ["HELO x\r\n", "\x16\x03\x01\x02", "GET /\r\n", "GET / HTTP/1.1\r\nnocolon\r\n"] {
+        // The peer sends nothing more, and keeps its side open.
+        let (io, written) = Script::new([Step::Bytes(input.into()), Step::Hangs]);
+        let start = Instant::now();
+        let incoming = Server::default().receive_any(io).await.expect("an answer is due");
+        let Incoming::Rejected(rejected) = incoming else { panic!("{input}: {incoming:?}") };
+        assert_eq!((rejected.rejection().status().as_u16(), start.elapsed()), (400, Duration::ZERO));
+        let parts = rejected.into_parts();
+        assert!(parts.request.is_none());
+        assert_eq!((parts.received, written.text()), (input.into(), String::new()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_a_websocket_is_pending_and_can_be_taken_apart() {
+    let input = [REQUEST.as_bytes(), b"\x81\x80abcd"].concat();
+    let (incoming, _) = receive(&input).await;
+    let Incoming::WebSocket(pending) = incoming else { panic!("{incoming:?}") };
+    let parts = pending.into_parts();
+    assert_eq!((&parts.head[..], &parts.unread[..]), (REQUEST.as_bytes(), &b"\x81\x80abcd"[..]));
+    assert_eq!(parts.request.uri().path(), "/chat");
+
+    let (incoming, written) = receive(&input).await;
+    let Incoming::WebSocket(pending) = incoming else { panic!("{incoming:?}") };
+    let mut ws = pending.accept().await.expect("accepted");
+    assert_eq!(ws.recv().await.expect("open"), Some("".into()));
+    assert!(written.text().starts_with(SWITCHING));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_handed_on_as_if_nothing_had_been_read() {
+    let post = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc".to_vec();
+    for input in
+        [post, REQUEST.into(), request_of(Method::PUT), b"SSH-2.0-x\r\n".to_vec(), b"x".repeat(30_000)]
+    {
+        for places in [&[][..], &[3, 30], &[40, 41]] {
+            let steps = cut(&input, places).into_iter().chain([Step::Bytes(b"more".to_vec())]);
+            let (io, written) = Script::new(steps);
+            let incoming = Server::default().receive_any(io).await.expect("an answer is due");
+            let mut replay: Replay<Script> = match incoming {
+                Incoming::WebSocket(pending) => pending.into_replay(),
+                Incoming::Http(request) => request.into_replay(),
+                Incoming::Rejected(rejected) => rejected.into_replay(),
+                other => panic!("{other:?}"),
+            };
+            replay.write_all(b"an answer").await.expect("written");
+            let mut first = [0; 2];
+            replay.read_exact(&mut first).await.expect("there");
+            let mut read = first.to_vec();
+            replay.read_to_end(&mut read).await.expect("the rest");
+            assert_eq!(read, [&input[..], b"more"].concat());
+            assert_eq!(written.text(), "an answer");
+            let (left, _io) = replay.into_inner();
+            assert!(left.is_empty());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_01_reading_has_a_deadline_and_answering_one_of_its_own() {
+    let (mut near, io) = duplex(64);
+    near.write_all(b"GET / HTTP/1.1\r\n").await.expect("fits");
+    let start = Instant::now();
+    let result = Server::default().receive_any(io).await.map(drop);
+    assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+
+    let (mut near, io) = duplex(64);
+    near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("fits");
+    let Ok(Incoming::Http(request)) = Server::default().receive_any(io).await else { panic!("no request") };
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let start = Instant::now();
+    let result = request.respond(Response::new(vec![b'x'; 10_000])).await;
+    assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_11_a_server_that_is_set_up_wrong_reads_nothing() {
+    let (io, written) = Script::new([Step::Hangs]);
+    let result = Server::default().allow_origins(["*"]).receive_any(io).await.map(drop);
+    assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+    assert!(written.is_dropped());
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
+    let server = Server::default();
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (result, written) = released_at_every_poll(get, |io| server.receive_any(io));
+    assert!(matches!(result, Ok(Incoming::Http(_))) && written.is_empty(), "{result:?}");
+    let (result, written) = released_at_every_poll(get, async |io| match server.receive_any(io).await? {
+        Incoming::Http(request) => request.respond(Response::new("a page")).await,
+        other => panic!("{other:?}"),
+    });
+    assert!(result.is_ok() && undated(&written).ends_with("\r\n\r\na page"), "{result:?} {written}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_66_credentials_do_not_show_in_debug_output() {
+    let secret = "Cookie: secret\r\nAuthorization: secret\r\nOrigin";
+    for input in [
+        request("Origin", secret),
+        request("Origin", &format!("Content-Length: 5\r\n{secret}")),
+        request("Upgrade: websocket\r\n", "Cookie: secret\r\n"),
+        [&request("\r\n\r\n", "\r\nnocolon\r\n")[..], b"secret"].concat(),
+    ] {
+        let (incoming, _) = receive(&input).await;
+        let shown = [
+            format!("{incoming:?}"),
+            match incoming {
+                Incoming::WebSocket(pending) => format!("{:?}", pending.into_parts()),
+                Incoming::Http(request) => format!("{:?}", request.into_parts()),
+                Incoming::Rejected(rejected) => format!("{:?}", rejected.into_parts()),
+                other => panic!("{other:?}"),
+            },
+            match receive(&input).await.0 {
+                Incoming::WebSocket(pending) => format!("{:?}", pending.into_replay()),
+                Incoming::Http(request) => format!("{:?}", request.into_replay()),
+                Incoming::Rejected(rejected) => format!("{:?}", rejected.into_replay()),
+                other => panic!("{other:?}"),
+            },
+        ];
+        for shown in shown {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn receiving_costs_the_task_little_more_than_the_transport() {
+    let (_, io) = duplex(1);
+    let server = Server::default();
+    let future = server.receive_any(io);
+    assert!(size_of_val(&future) <= 200, "{}", size_of_val(&future));
+    fn assert_send(_: impl Send) {}
+    assert_send(future);
+}
