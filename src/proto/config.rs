@@ -23,6 +23,7 @@ use super::deflate::Deflate;
 /// | [`idle_timeout`](Self::idle_timeout) | off |
 /// | [`message_timeout`](Self::message_timeout) | off |
 /// | [`automatic_pongs`](Self::automatic_pongs) | on |
+/// | [`stats`](Self::stats) | off |
 #[cfg_attr(feature = "deflate", doc = "| [`deflate`](Self::deflate) | off |")]
 ///
 /// Deadlines of an open connection are kept in milliseconds: shorter ones count as one, and 49 days are the longest.
@@ -77,6 +78,9 @@ pub struct Config {
     /// Whether each ping is answered with a pong, as RFC 6455 section 5.5.2 demands. A transparent proxy, which passes pings
     /// on and sends the pongs that come back with [`pong`](crate::WebSocket::pong), turns this off.
     pub automatic_pongs: bool,
+    /// Whether the connection counts messages and bytes: [`WebSocket::stats`](crate::WebSocket::stats). It takes some 150
+    /// bytes of heap.
+    pub stats: bool,
     /// How messages are compressed, where the peer wants it too. `None`, the default: it is neither offered nor accepted.
     /// Compression has a [cost and a risk](Deflate#memory).
     #[cfg(feature = "deflate")]
@@ -101,6 +105,7 @@ impl Config {
             idle_timeout: None,
             message_timeout: None,
             automatic_pongs: true,
+            stats: false,
             #[cfg(feature = "deflate")]
             deflate: None,
         }
@@ -197,6 +202,12 @@ impl Config {
     /// Sets whether each ping is answered with a pong.
     pub fn automatic_pongs(mut self, wanted: bool) -> Self {
         self.automatic_pongs = wanted;
+        self
+    }
+
+    /// Sets whether the connection counts messages and bytes.
+    pub fn stats(mut self, wanted: bool) -> Self {
+        self.stats = wanted;
         self
     }
 

@@ -345,6 +345,7 @@ impl Sender {
             }
             send.send_from(outgoing, key, lent)
         })?;
+        self.shared.count_sent(1);
         // What is only fed takes the room from those who wait for it, and who think it is being written.
         if self.shared.parked.is_room_wanted() {
             self.shared.drive();
