@@ -161,8 +161,8 @@ impl Error {
     /// - the timeouts of an open connection: [`Timeout::Pong`], [`Timeout::Idle`], [`Timeout::Write`] and
     ///   [`Timeout::Close`].
     ///
-    /// False for a broken protocol, for a connection that was never opened, and for [`Error::Closed`], which does not say
-    /// why.
+    /// False for a broken protocol and for [`Timeout::Message`], by which the peer erred; for a connection that was never
+    /// opened; and for [`Error::Closed`], which does not say why.
     ///
     /// ```
     /// use fullduplex::{Error, proto::ProtocolError};
@@ -180,7 +180,9 @@ impl Error {
                 error.kind(),
                 BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut | UnexpectedEof
             ),
-            Self::Timeout(timeout) => !matches!(timeout, Timeout::Connect | Timeout::Handshake),
+            Self::Timeout(timeout) => {
+                matches!(timeout, Timeout::Pong | Timeout::Idle | Timeout::Write | Timeout::Close)
+            }
             _ => false,
         }
     }
@@ -353,6 +355,7 @@ mod tests {
             Error::Protocol(ProtocolError::InvalidUtf8),
             Error::Timeout(Timeout::Connect),
             Error::Timeout(Timeout::Handshake),
+            Error::Timeout(Timeout::Message),
             Error::Closed,
             Error::Send(SendError::MessageOpen),
         ];

@@ -189,7 +189,7 @@ fn everything_that_is_compressed_goes_out_as_the_same_frame() {
 
 /// What applications write.
 async fn literals(ws: &mut WebSocket<Scripted>, sender: &Sender) -> Result<(), Error> {
-    let (text, data) = (String::from("text"), vec![1, 2, 3]);
+    let (text, data, message) = (String::from("text"), vec![1, 2, 3], Message::from("message"));
     ws.send("text").await?;
     ws.send(&text).await?;
     ws.send(&text[1..]).await?;
@@ -199,7 +199,8 @@ async fn literals(ws: &mut WebSocket<Scripted>, sender: &Sender) -> Result<(), E
     ws.send(&data).await?;
     ws.feed(&data[1..]).await?;
     ws.feed(String::from_utf8_lossy(&data)).await?;
-    ws.start_send(&Message::from("message"))?;
+    ws.start_send(&message)?;
+    ws.start_send(&message)?;
     sender.send(&text).await?;
     sender.feed(b"bytes").await?;
     sender.try_send(&data[..]).expect("room");

@@ -418,7 +418,7 @@ impl SendPath {
 
     /// Whether a pong is queued.
     #[inline]
-    pub fn owes_pong(&self) -> bool {
+    pub(crate) fn owes_pong(&self) -> bool {
         self.queue.as_ref().is_some_and(|queue| queue.owes_pong())
     }
 
