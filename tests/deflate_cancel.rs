@@ -83,12 +83,12 @@ fn recv_dropped_at_every_await_in_the_midst_of_inflating_loses_nothing() {
 }
 
 /// What to send, in turns.
-fn outgoing(nth: usize) -> (Outgoing, String) {
+fn outgoing(nth: usize) -> (Outgoing<'static>, String) {
     let words = format!("{nth} {}", json(200 + nth * 10));
     let outgoing = match nth % 3 {
-        0 => Outgoing::from(words.as_str()),
+        0 => Outgoing::from(words.clone()),
         1 => PreparedMessage::new(words.as_str()).into(),
-        _ => Outgoing::from(words.as_str()).compress(false),
+        _ => Outgoing::from(words.clone()).compress(false),
     };
     (outgoing, words)
 }

@@ -378,7 +378,7 @@ async fn row_66_what_a_server_sends_is_escaped_in_errors_and_its_secrets_are_hid
     let shown = format!("{error:?}");
     assert!(shown.contains("shown") && shown.contains("bytes]"), "{shown}");
     for text in
-        [shown, error.to_string(), format!("{:?}", error.response().expect("it has answered").headers())]
+        [shown, format!("{error:#}"), format!("{:?}", error.response().expect("it has answered").headers())]
     {
         assert!(!text.contains("secret"), "{text}");
         assert!(!text.contains(char::is_control), "{text}");
@@ -387,7 +387,7 @@ async fn row_66_what_a_server_sends_is_escaped_in_errors_and_its_secrets_are_hid
     // What only a terminal understands is no head.
     let error =
         answered(&Client::default(), "HTTP/1.1 403 \u{1b}[2J\r\n", Then::Hangs).await.expect_err("none");
-    assert_eq!(error.to_string(), "no response: control byte");
+    assert_eq!(format!("{error:#}"), "no response: control byte");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! What connections hold and allocate, counted by the allocator.
 
 use std::{
+    borrow::Cow,
     future::Future,
     io,
     pin::{Pin, pin},
@@ -10,7 +11,9 @@ use std::{
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
-use fullduplex::{Config, Message, PreparedMessage, Role, WebSocket, handshake::Negotiated, proto::Closing};
+use fullduplex::{
+    Config, Error, Message, PreparedMessage, Role, Sender, WebSocket, handshake::Negotiated, proto::Closing,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -307,6 +310,73 @@ fn sending_a_prepared_message_to_a_split_connection_allocates_nothing() {
     let allocated = measure(|| queued = broadcast());
     assert_eq!(queued, 1000 * 3 * 14, "the receivers write it");
     assert_eq!(allocated.count_total, 0);
+}
+
+/// Sends each of these once, by hand.
+fn send_all(ws: &mut WebSocket<Replay<'_>>, sender: &Sender, vec: &mut Vec<u8>, long: bool) {
+    let now = |future: Pin<&mut dyn Future<Output = Result<(), Error>>>| {
+        let sent = future.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(sent, Poll::Ready(Ok(()))), "nothing is in its way");
+    };
+    let text = if long { LONG } else { "some words" };
+    now(pin!(ws.send(text)));
+    now(pin!(ws.feed(text.as_bytes())));
+    now(pin!(ws.flush()));
+    ws.start_send(Cow::Borrowed(text)).expect("open");
+    now(pin!(ws.flush()));
+    now(pin!(sender.send(text)));
+    now(pin!(sender.feed(text)));
+    now(pin!(sender.flush()));
+    sender.try_send(text.as_bytes()).expect("room");
+    if !long {
+        // It has more room than it needs, as what was written to has.
+        now(pin!(ws.send(std::mem::take(vec))));
+    }
+}
+
+static LONG: &str = {
+    const BYTES: [u8; 10_000] = [b'x'; 10_000];
+    match std::str::from_utf8(&BYTES) {
+        Ok(text) => text,
+        Err(_) => unreachable!(),
+    }
+};
+
+/// What sending borrowed messages allocates, once the pool is warm.
+fn sending(role: Role, long: bool) -> AllocationInfo {
+    let open = || {
+        let io = Replay { input: &[], chunk: usize::MAX };
+        WebSocket::from_raw(io, Bytes::new(), role, &quiet(), Negotiated::default())
+    };
+    let mut ws = open();
+    let (mut receiver, sender) = open().split();
+    assert!(receiver.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
+    let mut allocated = AllocationInfo::default();
+    for _ in 0..4 {
+        let mut vec = Vec::with_capacity(100);
+        vec.extend_from_slice(b"some data");
+        allocated = measure(|| {
+            send_all(&mut ws, &sender, &mut vec, long);
+            assert!(receiver.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
+        });
+    }
+    allocated
+}
+
+#[test]
+fn to_send_a_short_message_that_is_borrowed_allocates_nothing() {
+    for role in [Role::Client, Role::Server] {
+        assert_eq!(sending(role, false).count_total, 0);
+    }
+}
+
+#[test]
+fn a_long_message_that_is_borrowed_is_copied_once() {
+    for role in [Role::Client, Role::Server] {
+        let allocated = sending(role, true);
+        assert_eq!(allocated.count_total, 6, "one for each message");
+        assert!(allocated.bytes_total < 6 * 10_100, "{}", allocated.bytes_total);
+    }
 }
 
 /// A stream that neither brings nor takes anything.

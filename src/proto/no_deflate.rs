@@ -78,7 +78,7 @@ impl Compressed {
 pub(super) enum Deflation {}
 
 impl Deflation {
-    pub(super) fn push_message(&self, _: &mut Outgoing, _: Option<MaskKey>, _: &mut Waiting) -> bool {
+    pub(super) fn push_message(&self, _: &mut Outgoing<'_>, _: Option<MaskKey>, _: &mut Waiting) -> bool {
         match *self {}
     }
 
@@ -124,6 +124,8 @@ impl Waiting {
     pub(super) fn push_behind(&mut self, _: Header, payload: Bytes) -> Option<Bytes> {
         Some(payload)
     }
+
+    pub(super) fn push_plain(&mut self, _: &mut Outgoing<'_>, _: Option<MaskKey>) {}
 
     pub(super) fn staged(&mut self, _: usize) {}
 

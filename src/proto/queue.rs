@@ -10,7 +10,7 @@ use super::{
     deflate::Waiting,
     header::{EncodedHeader, Header, MAX_HEADER},
     mask::MaskKey,
-    message::{Content, Message, Outgoing},
+    message::{Content, MessageKind, Outgoing},
     opcode::Opcode,
 };
 
@@ -243,48 +243,63 @@ pub(super) fn header(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) 
 }
 
 /// A message that is copied into its frame, which costs less than to move it.
+// Of two kinds that are common, which are told apart with few branches; `push_content` copies all that are short.
 #[inline(always)]
-pub(super) fn short(outgoing: &Outgoing) -> Option<&Message> {
-    match &outgoing.content {
-        Content::Message(message) if message.len() <= COPIED => Some(message),
-        _ => None,
-    }
+pub(super) fn short<'a>(outgoing: &'a Outgoing<'_>) -> Option<(MessageKind, &'a [u8])> {
+    let payload = match &outgoing.content {
+        Content::Bytes(payload) => payload,
+        Content::Borrowed(payload) => *payload,
+        Content::Vec(payload) => payload,
+        _ => return None,
+    };
+    (payload.len() <= COPIED).then_some((outgoing.kind, payload))
 }
 
 #[inline(always)]
-pub(super) fn push_short(message: &Message, mask: Option<MaskKey>, to: &mut impl Frames) {
-    to.push_copied(&header(message.kind().opcode(), message.len(), mask), message.as_bytes());
+pub(super) fn push_short(kind: MessageKind, payload: &[u8], mask: Option<MaskKey>, to: &mut impl Frames) {
+    to.push_copied(&header(kind.opcode(), payload.len(), mask), payload);
 }
 
 /// Hands on a message as one frame: a short one as a copy.
 #[inline]
-pub(super) fn push_message(outgoing: &mut Outgoing, mask: Option<MaskKey>, to: &mut impl Frames) {
+pub(super) fn push_message(outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
     match short(outgoing) {
-        Some(message) => push_short(message, mask, to),
-        None => push_content(outgoing.take().content, mask, to),
+        Some((kind, payload)) => push_short(kind, payload, mask, to),
+        None => push_content(outgoing.take(), mask, to),
     }
 }
 
 /// Hands on a message that may be moved.
 #[inline(never)]
-pub(super) fn push_content(content: Content, mask: Option<MaskKey>, to: &mut impl Frames) {
+pub(super) fn push_content(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
+    let Outgoing { kind, content, .. } = outgoing;
     match (content, mask) {
+        // What may not be made `Bytes` without an allocation is copied to where it goes.
+        (Content::Vec(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
+        (Content::Mut(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
         // To refer to a shorter one would take more memory than a copy.
         (Content::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
             to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
         }
+        // Masked on the way, so that it is copied once.
+        (Content::Borrowed(payload), Some(key)) if payload.len() > COPIED => {
+            to.push_uncopied(header(kind.opcode(), payload.len(), mask).encode(), masked_copy(payload, key));
+        }
         (content, mask) => {
-            let (header, payload) = into_frame(content, mask);
+            let (header, payload) = into_frame(kind, content, mask);
             to.push(header, payload);
         }
     }
 }
 
 /// A message as a frame that is neither masked nor encoded yet.
-pub(super) fn into_frame(content: Content, mask: Option<MaskKey>) -> (Header, Bytes) {
-    let (kind, rsv1, payload) = match content {
-        Content::Message(message) => (message.kind(), false, message.into_bytes()),
-        Content::Prepared(prepared) => (prepared.kind(), prepared.is_compressed(), prepared.into_payload()),
+pub(super) fn into_frame(kind: MessageKind, content: Content<'_>, mask: Option<MaskKey>) -> (Header, Bytes) {
+    let (rsv1, payload) = match content {
+        Content::Bytes(payload) => (false, payload),
+        Content::Borrowed(payload) => (false, Bytes::copy_from_slice(payload)),
+        Content::Vec(payload) => (false, payload.into()),
+        Content::Mut(payload) => (false, payload.freeze()),
+        Content::Prepared(prepared) => (prepared.is_compressed(), prepared.into_payload()),
     };
     (Header { rsv1, ..header(kind.opcode(), payload.len(), mask) }, payload)
 }
@@ -312,10 +327,12 @@ fn masked(payload: Bytes, key: MaskKey) -> Bytes {
             key.apply(&mut own);
             own.freeze()
         }
-        Err(shared) => {
-            let mut copy = Vec::with_capacity(shared.len());
-            key.append(&shared, &mut copy);
-            copy.into()
-        }
+        Err(shared) => masked_copy(&shared, key),
     }
+}
+
+fn masked_copy(payload: &[u8], key: MaskKey) -> Bytes {
+    let mut copy = Vec::with_capacity(payload.len());
+    key.append(payload, &mut copy);
+    copy.into()
 }

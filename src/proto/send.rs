@@ -15,7 +15,7 @@ use super::{
     mask::MaskKey,
     message::{MessageKind, Outgoing},
     opcode::Opcode,
-    queue::{Queue, header, into_frame, push_message, push_short, short},
+    queue::{Queue, header, push_message, push_short, short},
     receive::Received,
     utf8::Utf8Validator,
 };
@@ -101,7 +101,12 @@ impl SendPath {
     /// [`SendError::Closing`] where a Close is queued or sent; [`SendError::MessageOpen`] where a message that is sent in
     /// parts is not finished.
     #[inline]
-    pub fn send(&mut self, mut outgoing: Outgoing, key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+    pub fn send(
+        &mut self,
+        mut outgoing: Outgoing<'_>,
+        key: MaskKey,
+        lent: &mut Lent,
+    ) -> Result<(), SendError> {
         self.send_from(&mut outgoing, key, lent)
     }
 
@@ -109,7 +114,7 @@ impl SendPath {
     #[inline]
     pub(crate) fn send_from(
         &mut self,
-        outgoing: &mut Outgoing,
+        outgoing: &mut Outgoing<'_>,
         key: MaskKey,
         lent: &mut Lent,
     ) -> Result<(), SendError> {
@@ -127,14 +132,14 @@ impl SendPath {
     /// nothing is in its way: so most are sent. Whether it did; what it leaves is for [`send`](Self::send), which tells what
     /// is wrong.
     #[inline(always)]
-    pub(crate) fn send_plain(&mut self, outgoing: &Outgoing, key: MaskKey, staged: usize) -> bool {
-        let Some(message) = short(outgoing) else { return false };
-        if self.no_message().is_err() || self.deflation.is_some() || !self.has_room(message.len(), staged) {
+    pub(crate) fn send_plain(&mut self, outgoing: &Outgoing<'_>, key: MaskKey, staged: usize) -> bool {
+        let Some((kind, payload)) = short(outgoing) else { return false };
+        if self.no_message().is_err() || self.deflation.is_some() || !self.has_room(payload.len(), staged) {
             return false;
         }
         let mask = self.mask(key);
         let Some(queue) = &mut self.queue else { return false };
-        push_short(message, mask, &mut **queue);
+        push_short(kind, payload, mask, &mut **queue);
         true
     }
 
@@ -152,7 +157,7 @@ impl SendPath {
     #[inline]
     pub(crate) fn send_staged(
         &mut self,
-        outgoing: &mut Outgoing,
+        outgoing: &mut Outgoing<'_>,
         key: MaskKey,
         batch: &mut Batch,
     ) -> Result<(), SendError> {
@@ -485,13 +490,12 @@ impl SendPath {
 
     // Never: what is not compressed pays nothing for what is.
     #[inline(never)]
-    fn push_compressed(&mut self, outgoing: &mut Outgoing, mask: Option<MaskKey>, lent: &mut Lent) {
+    fn push_compressed(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>, lent: &mut Lent) {
         let queue = self.queue.get_or_insert_with(|| lent.queue());
         let Some(deflation) = &self.deflation else { return };
         if !queue.wait(|waiting| deflation.push_message(outgoing, mask, waiting)) {
             if queue.is_waiting() {
-                let (header, payload) = into_frame(outgoing.take().content, mask);
-                queue.push_behind(header, payload);
+                queue.wait(|waiting| waiting.push_plain(outgoing, mask));
             } else {
                 push_message(outgoing, mask, &mut **queue);
             }
@@ -542,7 +546,7 @@ mod tests {
         batch.copy_to_bytes(batch.remaining()).to_vec()
     }
 
-    fn send(path: &mut SendPath, message: impl Into<Outgoing>, lent: &mut Lent) {
+    fn send(path: &mut SendPath, message: impl Into<Outgoing<'static>>, lent: &mut Lent) {
         path.send(message.into(), MaskKey::default(), lent).expect("open");
     }
 
@@ -671,7 +675,7 @@ mod tests {
     #[test]
     fn what_is_not_plain_is_left() {
         let key = MaskKey::default();
-        let refuses = |path: &mut SendPath, outgoing: &Outgoing, waiting: usize| {
+        let refuses = |path: &mut SendPath, outgoing: &Outgoing<'_>, waiting: usize| {
             let before = path.queued();
             !path.send_plain(outgoing, key, waiting) && path.queued() == before
         };

@@ -267,7 +267,7 @@ impl<S> Own<S> {
 
     /// Queues a short message at once, where others are queued; whether it did.
     #[inline(always)]
-    pub(super) fn send_plain(&mut self, outgoing: &Outgoing) -> bool {
+    pub(super) fn send_plain(&mut self, outgoing: &Outgoing<'_>) -> bool {
         // Without a queue it cannot be, and a masking key is not for nothing.
         if !self.send.is_borrowing() || self.transport.is_write_ended() {
             return false;
@@ -278,7 +278,7 @@ impl<S> Own<S> {
 
     /// Stages a message at once, where nothing is queued or staged.
     #[inline]
-    pub(super) fn send_staged(&mut self, outgoing: &mut Outgoing) -> Result<(), SendError> {
+    pub(super) fn send_staged(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), SendError> {
         let key = mask_key(self.send.role());
         self.send.send_staged(outgoing, key, self.transport.batch())
     }
@@ -406,7 +406,7 @@ pub(super) fn with_path<T>(
 }
 
 /// A fresh masking key for a client; a server has no use for one.
-#[inline]
+#[inline(always)]
 fn mask_key(role: Role) -> MaskKey {
     match role {
         Role::Client => pool::mask_key(),

@@ -185,16 +185,25 @@ impl Scratch {
 /// dropped meanwhile may be of any type, and do anything.
 #[inline]
 pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
-    let mut lent = POOL.try_with(|pool| pool.lent.take()).unwrap_or_default();
-    let result = use_it(&mut lent);
-    let _destroyed = POOL.try_with(|pool| pool.lent.set(lent));
-    result
+    let mut work = Some(use_it);
+    let done = POOL.try_with(|pool| {
+        let mut lent = pool.lent.take();
+        let result = work.take().map(|use_it| use_it(&mut lent));
+        pool.lent.set(lent);
+        result
+    });
+    match (done, work) {
+        (Ok(Some(result)), _) => result,
+        (_, Some(use_it)) => use_it(&mut Lent::new()),
+        (_, None) => unreachable!("it is used once"),
+    }
 }
 
 /// A fresh masking key, from the thread's CSPRNG (RFC 6455 section 5.3).
 ///
 /// That is not the one of [`rand::rng`], which panics once it is destroyed.
-#[inline]
+// Never: a server has no use for it.
+#[inline(never)]
 pub(super) fn mask_key() -> MaskKey {
     let key = KEYS.try_with(|keys| {
         let mut bytes = [0; 4];

@@ -21,7 +21,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # use fullduplex::{Error, WebSocket};
     /// # use tokio::net::TcpStream;
     /// # async fn example(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
-    /// ws.send("text").await?;
+    /// let line = String::from("text");
+    /// ws.send(&line).await?; // borrowed, or owned
     /// ws.send(Bytes::from_static(b"binary")).await?;
     /// # Ok(())
     /// # }
@@ -33,7 +34,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// The message is queued whole or not at all, never torn or doubled; where the future was dropped in between,
     /// [`reserve`](Self::reserve) would have told which.
-    pub fn send(&mut self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
+    pub fn send<'a>(
+        &'a mut self,
+        message: impl Into<Outgoing<'a>>,
+    ) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| {
             if self.connection.line.is_clear() {
@@ -59,7 +63,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
-    pub fn feed(&mut self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
+    pub fn feed<'a>(
+        &'a mut self,
+        message: impl Into<Outgoing<'a>>,
+    ) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| self.poll_feed(cx, &mut outgoing))
     }
@@ -146,11 +153,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn poll_feed(
         &mut self,
         cx: &mut Context<'_>,
-        outgoing: &mut Option<Outgoing>,
+        outgoing: &mut Option<Outgoing<'_>>,
     ) -> Poll<Result<(), Error>> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
         if self.connection.line.send_plain(waiting) {
-            *outgoing = None;
+            Outgoing::end(outgoing);
             return Poll::Ready(Ok(()));
         }
         self.poll_feed_any(cx, outgoing)
@@ -162,12 +169,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn poll_feed_any(
         &mut self,
         cx: &mut Context<'_>,
-        outgoing: &mut Option<Outgoing>,
+        outgoing: &mut Option<Outgoing<'_>>,
     ) -> Poll<Result<(), Error>> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
         ready!(self.poll_ready(cx, waiting.len()))?;
         let queued = self.queue(waiting);
-        *outgoing = None;
+        Outgoing::end(outgoing);
         Poll::Ready(queued)
     }
 
@@ -201,7 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn start_send(&mut self, message: impl Into<Outgoing>) -> Result<(), Error> {
+    pub fn start_send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<(), Error> {
         self.queue(&mut message.into())
     }
 
@@ -229,16 +236,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// Stages the message at once, if it is still there, where nothing stands before it.
     #[inline]
-    fn stage(&mut self, outgoing: &mut Option<Outgoing>) -> Result<(), Error> {
+    fn stage(&mut self, outgoing: &mut Option<Outgoing<'_>>) -> Result<(), Error> {
         let Some(waiting) = outgoing else { return Ok(()) };
         self.check_open()?;
         let staged = self.connection.line.send_staged(waiting);
-        *outgoing = None;
+        Outgoing::end(outgoing);
         Ok(staged?)
     }
 
     #[inline]
-    fn queue(&mut self, outgoing: &mut Outgoing) -> Result<(), Error> {
+    fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
         Ok(self.connection.line.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?)
     }
@@ -286,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Permit<'_, S> {
     ///
     /// # Errors
     /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued; [`Error::Closed`].
-    pub fn feed(self, message: impl Into<Outgoing>) -> Result<(), Error> {
+    pub fn feed<'a>(self, message: impl Into<Outgoing<'a>>) -> Result<(), Error> {
         let mut outgoing = message.into();
         let len = outgoing.len();
         if len > self.payload_len {

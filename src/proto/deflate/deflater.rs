@@ -15,7 +15,6 @@ use crate::proto::{
     header::Header,
     lent::Lent,
     mask::MaskKey,
-    message::Content,
     opcode::Opcode,
     prepared::PreparedMessage,
     queue::{COPIED, Frames, push_content},
@@ -208,7 +207,7 @@ impl Deflater {
         {
             compressor.reset();
         }
-        push_content(Content::Prepared(encoded), mask, &mut batch.behind());
+        push_content(encoded.into(), mask, &mut batch.behind());
         len
     }
 
@@ -311,7 +310,7 @@ mod tests {
             Self { path, batch: Batch::new(), lent: Lent::new(), takeover, decompressor }
         }
 
-        fn send(&mut self, message: impl Into<Outgoing>) {
+        fn send(&mut self, message: impl Into<Outgoing<'static>>) {
             self.path.send(message.into(), MaskKey::from([1, 2, 3, 4]), &mut self.lent).expect("open");
         }
 

@@ -72,7 +72,7 @@ impl Terms {
     }
 
     /// Whether this message is to be compressed.
-    fn wants(&self, outgoing: &Outgoing) -> bool {
+    fn wants(&self, outgoing: &Outgoing<'_>) -> bool {
         match outgoing.compression {
             Compression::Open => outgoing.len() >= self.threshold as usize,
             Compression::Wanted => true,
@@ -90,7 +90,7 @@ impl Deflation {
     /// Queues a message, if it is to be compressed; returns whether it was queued.
     pub(in crate::proto) fn push_message(
         &self,
-        outgoing: &mut Outgoing,
+        outgoing: &mut Outgoing<'_>,
         mask: Option<MaskKey>,
         waiting: &mut Waiting,
     ) -> bool {

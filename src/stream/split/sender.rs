@@ -54,7 +54,7 @@ impl Sender {
     ///
     /// # Cancel safety
     /// The message is queued whole or not at all; [`reserve`](Self::reserve) tells which.
-    pub async fn send(&self, message: impl Into<Outgoing>) -> Result<(), Error> {
+    pub async fn send<'a>(&'a self, message: impl Into<Outgoing<'a>>) -> Result<(), Error> {
         let target = self.feed_and(message.into(), |_, target| target).await?;
         self.flush_through(target).await
     }
@@ -70,7 +70,7 @@ impl Sender {
     ///
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
-    pub fn feed(&self, message: impl Into<Outgoing>) -> impl Future<Output = Result<(), Error>> {
+    pub fn feed<'a>(&'a self, message: impl Into<Outgoing<'a>>) -> impl Future<Output = Result<(), Error>> {
         self.feed_and(message.into(), |sender, _target| sender.shared.parked.wake_waiting_receiver())
     }
 
@@ -95,7 +95,7 @@ impl Sender {
     /// # Errors
     /// [`TrySendError::Full`] where there is no room, or others wait for it; [`TrySendError::Closed`]. Both give the message
     /// back.
-    pub fn try_send(&self, message: impl Into<Outgoing>) -> Result<(), TrySendError> {
+    pub fn try_send<'a>(&self, message: impl Into<Outgoing<'a>>) -> Result<(), TrySendError<'a>> {
         let mut outgoing = message.into();
         let need = self.shared.need(outgoing.len());
         let mut room = self.shared.room().try_acquire_many(need);
@@ -248,7 +248,7 @@ impl Sender {
     #[allow(clippy::manual_async_fn, reason = "an async fn keeps the message twice")]
     fn feed_and<T>(
         &self,
-        mut outgoing: Outgoing,
+        mut outgoing: Outgoing<'_>,
         done: impl FnOnce(&Self, u64) -> T,
     ) -> impl Future<Output = Result<T, Error>> {
         async move {
@@ -273,7 +273,7 @@ impl Sender {
         Box::pin(self.watch(poll_fn(move |cx| self.poll_flushed(target, &mut ticket, cx)))).await
     }
 
-    async fn feed_in_turn(&self, mut outgoing: Outgoing, need: u32) -> Result<u64, Error> {
+    async fn feed_in_turn(&self, mut outgoing: Outgoing<'_>, need: u32) -> Result<u64, Error> {
         let room = self.room(need).await?;
         self.queue(&mut outgoing, room).map_err(|error| self.shared.error(error))
     }
@@ -334,7 +334,11 @@ impl Sender {
     }
 
     /// Queues a message, and gives up to where a flush of it has to get; where nothing can be sent any more, it stays whole.
-    pub(super) fn queue(&self, outgoing: &mut Outgoing, room: SemaphorePermit<'_>) -> Result<u64, SendError> {
+    pub(super) fn queue(
+        &self,
+        outgoing: &mut Outgoing<'_>,
+        room: SemaphorePermit<'_>,
+    ) -> Result<u64, SendError> {
         let target = self.shared.with_open(room.num_permits(), |send, key, lent| {
             // The room is given back by whoever writes the message.
             room.forget();
@@ -393,7 +397,7 @@ impl SendPermit<'_> {
     ///
     /// # Errors
     /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued; [`Error::Closed`].
-    pub fn feed(self, message: impl Into<Outgoing>) -> Result<(), Error> {
+    pub fn feed<'m>(self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
         let mut outgoing = message.into();
         let len = outgoing.len();
         if len > self.payload_len {
@@ -407,13 +411,40 @@ impl SendPermit<'_> {
     }
 }
 
-/// Why [`Sender::try_send`] did not queue a message; it gives the message back.
+/// Why [`Sender::try_send`] did not queue a message; it returns the message.
+///
+/// It borrows what the message borrowed, and nothing where that was owned: then it is `TrySendError<'static>`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TrySendError {
+pub enum TrySendError<'a> {
     /// There is no room, or others wait for it.
     #[error("no room in the write buffer")]
-    Full(Outgoing),
+    Full(Outgoing<'a>),
     /// Nothing can be sent any more.
     #[error("connection closed")]
-    Closed(Outgoing),
+    Closed(Outgoing<'a>),
+}
+
+impl<'a> TrySendError<'a> {
+    /// Returns the message that was not queued.
+    pub fn into_outgoing(self) -> Outgoing<'a> {
+        match self {
+            Self::Full(outgoing) | Self::Closed(outgoing) => outgoing,
+        }
+    }
+
+    /// Converts it into one that borrows nothing, as errors that are kept or boxed have to be.
+    ///
+    /// ```
+    /// # use std::error::Error;
+    /// # use fullduplex::{Sender, TrySendError};
+    /// fn publish(sender: &Sender, line: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ///     Ok(sender.try_send(line).map_err(TrySendError::into_owned)?)
+    /// }
+    /// ```
+    pub fn into_owned(self) -> TrySendError<'static> {
+        match self {
+            Self::Full(outgoing) => TrySendError::Full(outgoing.into_owned()),
+            Self::Closed(outgoing) => TrySendError::Closed(outgoing.into_owned()),
+        }
+    }
 }

@@ -35,7 +35,7 @@ use crate::{Error, Message, Outgoing, stream::watchdog::Watchdog};
 pub struct SenderSink {
     sender: Sender,
     /// Messages that were accepted when the room that had been promised was gone: others took it in between.
-    late: VecDeque<Outgoing>,
+    late: VecDeque<Outgoing<'static>>,
     /// Up to where a flush has to get.
     through: u64,
     ticket: Ticket,
@@ -128,7 +128,7 @@ impl SenderSink {
     }
 
     /// Queues a message if there is any room, and takes all that there is where it needs more; else leaves it.
-    fn queue_if_room(&mut self, waiting: &mut Option<Outgoing>) -> Result<(), Error> {
+    fn queue_if_room(&mut self, waiting: &mut Option<Outgoing<'static>>) -> Result<(), Error> {
         let Some(outgoing) = waiting else { return Ok(()) };
         let shared = &self.sender.shared;
         let room = shared.room();

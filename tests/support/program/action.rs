@@ -19,11 +19,11 @@ use super::{
 /// What an operation is given.
 #[derive(Debug)]
 pub enum Action {
-    Feed(Outgoing),
-    Send(Outgoing),
+    Feed(Outgoing<'static>),
+    Send(Outgoing<'static>),
     Reserve {
         room: usize,
-        message: Option<Outgoing>,
+        message: Option<Outgoing<'static>>,
         pauses: u32,
     },
     Flush,

@@ -26,7 +26,7 @@ pub fn configure(rng: &mut SmallRng, agreed: Option<Deflate>, config: &Config) -
 }
 
 /// Says of one message in a while whether it is to be compressed.
-pub fn choose(rng: &mut SmallRng, outgoing: Outgoing) -> Outgoing {
+pub fn choose(rng: &mut SmallRng, outgoing: Outgoing<'static>) -> Outgoing<'static> {
     if rng.random_ratio(1, 4) { outgoing.compress(rng.random()) } else { outgoing }
 }
 

@@ -55,7 +55,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Another message of any kind and size; gives its number.
-    pub fn compose(&mut self, rng: &mut SmallRng, may_be_queued: bool) -> (usize, Outgoing) {
+    pub fn compose(&mut self, rng: &mut SmallRng, may_be_queued: bool) -> (usize, Outgoing<'static>) {
         let len = content::length(rng);
         let id = self.enter(rng, len, may_be_queued, false);
         let content = self.content(id);
@@ -221,7 +221,7 @@ impl Ledger {
         }
     }
 
-    pub fn is_its_own(&self, id: usize, back: &Outgoing) -> bool {
+    pub fn is_its_own(&self, id: usize, back: &Outgoing<'_>) -> bool {
         self.sent[id].content.len() == back.len()
     }
 
