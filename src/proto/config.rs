@@ -47,8 +47,8 @@ pub struct Config {
     pub max_frame_size: Option<usize>,
     /// The most frames that one received message may have. Beyond: 1008.
     pub max_fragments: u32,
-    /// How many bytes may be queued for sending before [`feed`](crate::WebSocket::feed) waits. One message that is
-    /// larger still fits an empty queue.
+    /// How many bytes may be queued for sending before [`feed`](crate::WebSocket::feed) waits; a message that is to be
+    /// compressed counts with its uncompressed frame. One message that is larger still fits an empty queue.
     pub max_write_buffer: usize,
     /// The largest head of a request or response in the opening handshake, in bytes. Beyond: a server
     /// answers 431, or 414 where the request line alone is longer; a client gives up.

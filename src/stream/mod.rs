@@ -139,7 +139,8 @@ impl<S> WebSocket<S> {
         line.send.is_close_sent() || line.transport.is_write_ended()
     }
 
-    /// How many bytes are queued or staged, and not yet taken by the stream.
+    /// Returns how many bytes are queued or staged, and not yet taken by the stream. A message that is still to be compressed
+    /// counts with its uncompressed frame.
     pub fn queued(&self) -> usize {
         let line = &self.connection.line;
         line.send.queued() + line.transport.staged()

@@ -411,7 +411,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         state.overtaking = state.send.queued() - state.send.queued_in_order();
         state.held += room;
         let (closing, target) = (state.send.is_close_sent(), state.fed);
-        // What was compressed meanwhile takes less than was acquired for it.
+        // The room of a permit may be more than the message takes.
         let released = state.release();
         drop(state);
         if released > 0 {
