@@ -322,8 +322,7 @@ impl<S> Own<S> {
 
     /// Frees what is not needed any more.
     fn drop_unused(&mut self) {
-        self.extra
-            .take_if(|extra| extra.stuck.is_none() && extra.verdict.is_open() && extra.pings.is_empty());
+        self.extra.take_if(|extra| extra.is_unused());
     }
 }
 
