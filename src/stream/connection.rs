@@ -224,7 +224,7 @@ impl<L: Line> Connection<L> {
     #[inline(always)]
     fn take_plain(&mut self) -> Option<Message> {
         let inbound = &mut self.inbound;
-        let scratch = inbound.scratch.as_ref().filter(|_| inbound.frames % FRAMES_PER_LOOK > 0)?;
+        let scratch = inbound.scratch.as_ref().filter(|_| !inbound.frames.is_multiple_of(FRAMES_PER_LOOK))?;
         let (consumed, message) = inbound.receive.receive_plain(scratch.unread())?;
         inbound.frames -= 1;
         inbound.message();
@@ -336,7 +336,7 @@ impl<L: Line> Connection<L> {
         pick: &mut impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
         while self.inbound.scratch.is_some() {
-            let owed = self.inbound.frames % FRAMES_PER_LOOK == 0 && self.write_late(cx);
+            let owed = self.inbound.frames.is_multiple_of(FRAMES_PER_LOOK) && self.write_late(cx);
             ready!(poll_budget(&mut self.inbound.frames, cx));
             if owed {
                 self.inbound.look_at_writes();
@@ -391,10 +391,8 @@ impl<L: Line> Connection<L> {
             return false;
         }
         let late = self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= LATE);
-        if late {
-            if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
-                self.keep(Error::Transport(error));
-            }
+        if late && let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
+            self.keep(Error::Transport(error));
         }
         outlook.owes_pong && !late
     }
