@@ -9,11 +9,12 @@ mod compression;
 #[path = "common/serve.rs"]
 mod serve;
 
-use std::{io, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{future::Future, io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use compression::Compression;
 use fullduplex::{CloseCode, Config, Error, MessageReader, Receiver, Sender, Server, WebSocket};
+use futures_util::{FutureExt, TryFutureExt, future::Either};
 use serve::Stopped;
 use tokio::{net::TcpStream, runtime};
 
@@ -87,63 +88,79 @@ async fn serve(args: &Args) -> io::Result<()> {
         .max_message_size(args.max_message_size)
         // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
         .max_fragments(1 << 17);
-    let server = Server::new(args.compression.apply(config));
+    let server = Arc::new(Server::new(args.compression.apply(config)));
     let manner = match (args.parts, args.split) {
         (true, _) => Manner::Parts(args.max_message_size as u64),
         (false, true) => Manner::Split,
         (false, false) => Manner::Whole,
     };
     let connection = |tcp, peer, stopped| {
-        let server = server.clone();
-        async move {
-            if let Err(error) = connection(&server, tcp, stopped, manner).await {
+        connection(server.clone(), tcp, stopped, manner).map(move |result| {
+            if let Err(error) = result {
                 eprintln!("{peer}: {error:#}");
             }
-        }
+        })
     };
     serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
 }
 
 /// Serves one connection, until it ends or the server does.
-async fn connection(
-    server: &Server,
+///
+/// Most of what an idle connection costs is its task, so the task is kept small: what the opening handshake needs is boxed,
+/// and freed when the connection is open, and so is what few connections need.
+fn connection(
+    server: Arc<Server>,
     tcp: TcpStream,
-    mut stopped: Stopped,
+    stopped: Stopped,
     manner: Manner,
-) -> Result<(), Error> {
+) -> impl Future<Output = Result<(), Error>> {
+    Box::pin(open(server, tcp)).and_then(move |ws| match manner {
+        Manner::Whole => Either::Left(whole_connection(ws, stopped)),
+        Manner::Split | Manner::Parts(_) => Either::Right(Box::pin(split_connection(ws, stopped, manner))),
+    })
+}
+
+async fn open(server: Arc<Server>, tcp: TcpStream) -> Result<WebSocket<TcpStream>, Error> {
     tcp.set_nodelay(true)?;
-    let mut ws = server.receive(tcp).await?.accept().await?;
-    if let Manner::Whole = manner {
-        return tokio::select! {
-            result = echo(&mut ws) => result,
-            _ = stopped.changed() => ws.close(CloseCode::GOING_AWAY, STOPS).await,
-        };
+    server.receive(tcp).await?.accept().await
+}
+
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` would hold the connection twice: as its argument too"
+)]
+fn whole_connection(
+    mut ws: WebSocket<TcpStream>,
+    stopped: Stopped,
+) -> impl Future<Output = Result<(), Error>> {
+    async move {
+        tokio::select! {
+            result = echo(&mut ws) => return result,
+            () = stopped.cancelled() => {}
+        }
+        ws.close(CloseCode::GOING_AWAY, STOPS).await
     }
-    split_connection(ws, stopped, manner).await
 }
 
 /// Answers a burst of messages with one write: what is fed leaves when `recv` has to wait.
+// No `while let`, which would keep room for the message beside the future that sends it.
 async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
-    while let Some(message) = ws.recv().await? {
+    loop {
+        let Some(message) = ws.recv().await? else { return Ok(()) };
         match ws.feed(message).await {
             // The peer closes, and no longer wants the answer.
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
 }
 
 /// The same by the two halves of a connection, which could be in two tasks.
-async fn split_connection(
-    ws: WebSocket<TcpStream>,
-    mut stopped: Stopped,
-    manner: Manner,
-) -> Result<(), Error> {
+async fn split_connection(ws: WebSocket<TcpStream>, stopped: Stopped, manner: Manner) -> Result<(), Error> {
     let (mut receiver, sender) = ws.split();
     tokio::select! {
         result = split_echo(&mut receiver, &sender, manner) => return result,
-        _ = stopped.changed() => {}
+        () = stopped.cancelled() => {}
     }
     // At once, for it is the receiver that completes the closing handshake and judges its deadlines.
     let (closed, received) = tokio::join!(sender.close(CloseCode::GOING_AWAY, STOPS), async {

@@ -93,16 +93,16 @@ async fn connection(
     server: &Server,
     tcp: TcpStream,
     period: Duration,
-    mut stopped: Stopped,
+    stopped: Stopped,
 ) -> Result<(), Error> {
     tcp.set_nodelay(true)?;
     let mut ws = tokio::select! {
         opened = async { server.receive(tcp).await?.accept().await } => opened?,
-        _ = stopped.changed() => return Ok(()),
+        () = stopped.cancelled() => return Ok(()),
     };
     tokio::select! {
         result = push(&mut ws, period) => result,
-        _ = stopped.changed() => ws.close(CloseCode::GOING_AWAY, "the server stops").await,
+        () = stopped.cancelled() => ws.close(CloseCode::GOING_AWAY, "the server stops").await,
     }
 }
 

@@ -167,7 +167,7 @@ pub use {
     server::accept,
     stream::{
         Event, MessageReader, MessageWriter, Parts, Permit, ReceiveParts, Receiver, SendParts, SendPermit,
-        Sender, SenderSink, SenderTurn, TrySendError, WebSocket,
+        Sender, SenderSink, SenderTurn, Stats, TrySendError, WebSocket,
     },
 };
 

@@ -28,6 +28,7 @@ fmt() {
   cargo fmt --all --check
   cargo fmt --manifest-path fuzz/Cargo.toml --check
   cargo fmt --manifest-path benches/peers/Cargo.toml --check
+  cargo fmt --manifest-path benches/counts/Cargo.toml --check
 }
 
 clippy() {
@@ -37,6 +38,7 @@ clippy() {
   cargo clippy "${locked[@]}" --lib --no-default-features --features deflate -- -D warnings
   # The comparison with the peers is built, and not run: what it measures is not a matter of right and wrong.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
+  cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings
 }
 
 docs() { RUSTDOCFLAGS=-Dwarnings cargo doc "${locked[@]}" --no-deps --all-features; }
@@ -118,6 +120,9 @@ bench() {
   timeout -k 10 $hangs cargo bench "${locked[@]}" --profile dev --benches --all-features -- --test 2>&1 | tee $logs/benches.log
   grep -q '^Success' $logs/benches.log || fail "no benchmark ran"
 }
+
+# Instructions per path, counted by callgrind: at most 2 % more than in the parent commit, unless the commit message accepts it.
+counts() { python3 benches/counts/compare.py; }
 
 release() {
   cargo build "${locked[@]}" --examples --all-features
@@ -224,6 +229,7 @@ readonly steps=(
   "tests asan"
   "check fuzz"
   "check bench"
+  "check counts"
 )
 
 for name in "${only[@]}"; do

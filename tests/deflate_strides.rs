@@ -14,12 +14,15 @@ use std::{
     },
 };
 
+use bytes::Buf;
 use fullduplex::{
-    Deflate, Message, Outgoing, PreparedMessage,
+    Config, Deflate, Message, MessageKind, Outgoing, PreparedMessage,
     Role::{Client, Server},
+    proto::{Batch, Lent, MaskKey, SendPath},
 };
+use proptest::prelude::*;
 use support::{
-    deflate::{self, Unzip, json, quiet, sent, takeovers},
+    deflate::{self, Unzip, json, noise, quiet, sent, takeovers},
     finished,
     frames::{self, ping, text},
     pending,
@@ -152,6 +155,116 @@ fn a_send_that_does_not_wait_compresses_a_little_and_leaves_the_rest() {
         assert!(polls > 10, "{polls}");
         assert_eq!(sender.queued(), 0);
         assert!(sent(&script.written(), &mut Unzip::new(true)) == [(true, words.into_bytes())]);
+    }
+}
+
+/// What a program does with a `SendPath`, between calls that stage.
+#[derive(Debug, Clone)]
+enum Step {
+    Send {
+        len: usize,
+        compress: Option<bool>,
+        prepared: bool,
+        alike: bool,
+    },
+    Parts {
+        lens: Vec<usize>,
+        compress: bool,
+    },
+    Ping,
+    /// Stages so often, and writes what is staged.
+    Stage(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let len = prop_oneof![0_usize..300, 3000_usize..6000, 60_000_usize..200_000];
+    let send = (len.clone(), any::<Option<bool>>(), any::<bool>(), any::<bool>())
+        .prop_map(|(len, compress, prepared, alike)| Step::Send { len, compress, prepared, alike });
+    let parts = (proptest::collection::vec(len, 1..4), any::<bool>())
+        .prop_map(|(lens, compress)| Step::Parts { lens, compress });
+    prop_oneof![4 => send, 1 => parts, 1 => Just(Step::Ping), 3 => (1_usize..4).prop_map(Step::Stage)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_staged_when_messages_arrive_in_order_and_pings_pass(
+        steps in proptest::collection::vec(step(), 1..24),
+        takeover in any::<bool>(),
+        client in any::<bool>(),
+    ) {
+        let settings = Deflate::new().context_takeover(takeover).level(1);
+        let (role, key) = (if client { Client } else { Server }, MaskKey::from([7, 5, 3, 1]));
+        let (mut lent, mut batch) = (Lent::new(), Batch::new());
+        let mut path = SendPath::new(role, &Config::new()).with_deflate(settings, settings.into());
+        let (mut wire, mut expected, mut pings) = (Vec::new(), Vec::new(), 0);
+        let stage = |path: &mut SendPath, batch: &mut Batch, lent: &mut Lent, wire: &mut Vec<u8>| {
+            path.stage(batch, lent);
+            while batch.has_remaining() {
+                let len = batch.chunk().len().div_ceil(2);
+                wire.extend_from_slice(&batch.chunk()[..len]);
+                batch.advance(len);
+            }
+        };
+        let data = |len, alike| if alike { json(len).into_bytes() } else { noise(len) };
+        for step in steps {
+            let queued = path.queued();
+            match step {
+                Step::Send { len, compress, prepared, alike } => {
+                    let message = Message::from(data(len, alike));
+                    expected.push(message.as_bytes().to_vec());
+                    let header = match len {
+                        0..126 => 2,
+                        126..65_536 => 4,
+                        _ => 10,
+                    };
+                    let frame = header + if client { 4 } else { 0 } + message.len();
+                    let outgoing = match prepared {
+                        true => PreparedMessage::new(message).into(),
+                        false => Outgoing::from(message),
+                    };
+                    let outgoing = match compress {
+                        Some(compress) => outgoing.compress(compress),
+                        None => outgoing,
+                    };
+                    path.send(outgoing, key, &mut lent).expect("open");
+                    prop_assert_eq!(path.queued() - queued, frame);
+                }
+                Step::Parts { lens, compress } => {
+                    path.begin_message(MessageKind::Binary).expect("open");
+                    if !compress {
+                        path.leave_uncompressed();
+                    }
+                    let (mut whole, last) = (Vec::new(), lens.len() - 1);
+                    for (nth, len) in lens.into_iter().enumerate() {
+                        whole.extend(data(len, nth % 2 == 0));
+                        let part = data(len, nth % 2 == 0);
+                        path.send_part(part.into(), nth == last, key, &mut lent).expect("open");
+                    }
+                    expected.push(whole);
+                }
+                Step::Ping => {
+                    path.ping(b"?", key, &mut lent).expect("open");
+                    pings += 1;
+                    let before = wire.len();
+                    stage(&mut path, &mut batch, &mut lent, &mut wire);
+                    prop_assert_eq!(wire[before], 0x89, "it overtakes all that is queued");
+                }
+                Step::Stage(times) => {
+                    (0..times).for_each(|_| stage(&mut path, &mut batch, &mut lent, &mut wire));
+                }
+            }
+        }
+        path.close(None, key, &mut lent).expect("open");
+        while path.queued() > 0 {
+            stage(&mut path, &mut batch, &mut lent, &mut wire);
+        }
+        let frames = frames::parse(&wire);
+        prop_assert_eq!(frames.iter().filter(|(bits, _)| *bits == 0x89).count(), pings);
+        prop_assert_eq!(frames.last().map(|(bits, _)| *bits), Some(0x88));
+        let messages = sent(&wire, &mut Unzip::new(takeover));
+        prop_assert!(messages.into_iter().map(|(_, message)| message).eq(expected));
     }
 }
 

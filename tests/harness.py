@@ -117,6 +117,12 @@ class Program:
     def is_running(self):
         return self._process.poll() is None
 
+    def resident(self):
+        """How much of its memory is resident, in bytes. Counted exactly, as /proc/PID/statm is not."""
+        with open(f"/proc/{self._process.pid}/smaps_rollup") as rollup:
+            [size] = [line.split()[1] for line in rollup if line.startswith("Rss:")]
+        return int(size) * 1024
+
     def errors(self):
         """What it printed to its standard error until now."""
         # pread: the program goes on writing at the shared offset.

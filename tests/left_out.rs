@@ -16,6 +16,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("the tests under AddressSanitizer", "bash tests/all.sh asan"),
     ("the fuzz targets, 20 seconds each", "bash tests/all.sh fuzz"),
     ("the benchmarks, once each as a test", "bash tests/all.sh bench"),
+    ("instructions per path, compared with the parent commit", "bash tests/all.sh counts"),
     ("what may import what, and where `unsafe` may stand", "bash tests/all.sh floors unsafe_code"),
     ("formatting, lints, the docs without warnings", "bash tests/all.sh fmt clippy docs"),
 ];

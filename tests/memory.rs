@@ -490,7 +490,7 @@ mod deflated {
     }
 
     /// What was agreed on, and how it sends and receives.
-    const AGREED: i64 = 184;
+    const AGREED: i64 = 192;
 
     #[test]
     fn a_connection_that_waits_holds_no_compressor_and_no_window_without_takeover() {

@@ -4,6 +4,7 @@
 #   target/test-venv      pytest, `websockets` as a peer, and Selenium, which drives Chromium (CPython 3)
 #   target/autobahn-venv  the Autobahn test suite (CPython 2.7)
 #   tests/peers/node_modules  `ws` as a peer (Node)
+#   target/gungraun-VERSION   the runner of benches/counts
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -45,6 +46,11 @@ cargo fmt --version >/dev/null 2>&1 || fail "no rustfmt: rustup component add ru
 cargo +nightly --version >/dev/null 2>&1 ||
   fail "no nightly toolchain, which AddressSanitizer and cargo-fuzz need: rustup toolchain install nightly"
 have cargo-fuzz || cargo install cargo-fuzz --locked
+
+# The runner has to be of the same version as the library that benches/counts is built with.
+gungraun=$(sed -n '/^name = "gungraun-runner"$/{n;s/^version = "\(.*\)"$/\1/p;}' benches/counts/Cargo.lock)
+[ -x "target/gungraun-$gungraun/bin/gungraun-runner" ] ||
+  cargo install gungraun-runner --version "$gungraun" --locked --root "target/gungraun-$gungraun"
 
 # A virtual environment is laid out anew when what it is made of has changed.
 stamp_of() { cat "$@" | sha256sum | cut -d' ' -f1; }

@@ -562,3 +562,69 @@ async fn a_stream_can_be_looked_at_while_the_connection_is_split() {
     assert!(receiver.with_ref(|io| format!("{io:?}").contains("Duplex")).expect("it is there"));
     let _: fn(Receiver<TcpStream>) = drop;
 }
+
+#[tokio::test(start_paused = true)]
+async fn stats_count_messages_and_bytes_both_ways_and_time_the_last_ping() {
+    let config = without_deadlines().stats(true);
+    let (mut ws, script) = script::open(Role::Server, &config);
+    let input = [
+        text("two ").more().masked().build(),
+        support::frames::continuation("frames").masked().build(),
+        binary([7; 100_000]).masked().build(),
+        pong("unasked").masked().build(),
+    ]
+    .concat();
+    script.bring(input.clone());
+    for _ in 0..2 {
+        ws.recv().await.expect("valid").expect("a message");
+    }
+    pending(pin!(ws.recv()), "nothing came");
+    ws.feed("queued").await.expect("room");
+    ws.feed("behind").await.expect("room");
+    ws.send(vec![7; 70_000]).await.expect("open");
+    ws.send("staged").await.expect("open");
+    let mut writer = ws.writer(MessageKind::Text).expect("open");
+    writer.feed_part("part").await.expect("room");
+    writer.finish().await.expect("open");
+    let stats = ws.stats().expect("it was asked for");
+    assert_eq!((stats.messages_received, stats.messages_sent), (2, 5));
+    assert_eq!(stats.bytes_received, input.len() as u64);
+    assert_eq!(stats.bytes_sent, script.written().len() as u64);
+    assert_eq!(stats.round_trip, None);
+
+    ws.ping("of the program").await.expect("open");
+    advance(SECOND).await;
+    script.bring(pong("of the program").masked().build());
+    pending(pin!(ws.recv()), "nothing came");
+    assert_eq!(ws.stats().expect("it was asked for").round_trip, Some(SECOND));
+
+    let (mut receiver, sender) = ws.split();
+    sender.send("split").await.expect("open");
+    sender.ping("again").await.expect("open");
+    let mut writer = sender.writer(MessageKind::Text).await.expect("open");
+    writer.feed_part("part").await.expect("room");
+    writer.finish().await.expect("open");
+    advance(2 * SECOND).await;
+    script.bring(pong("again").masked().build());
+    pending(pin!(receiver.recv()), "nothing came");
+    let stats = receiver.stats().expect("it was asked for");
+    assert_eq!((stats.messages_sent, stats.round_trip), (7, Some(2 * SECOND)));
+    assert_eq!(stats.bytes_sent, script.written().len() as u64);
+    let ws = receiver.reunite(sender).expect("the only sender");
+    assert_eq!(ws.stats(), Some(stats));
+    assert_eq!(script::server().0.stats(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stats_time_keep_alive_pings() {
+    let config = without_deadlines().ping_interval(20 * SECOND).stats(true);
+    let (mut ws, script) = script::open(Role::Server, &config);
+    pending(pin!(ws.recv()), "nothing came");
+    advance(20 * SECOND).await;
+    pending(pin!(ws.recv()), "nothing came");
+    let (_, payload) = support::frames::parse(&script.take_written()).remove(0);
+    advance(3 * SECOND).await;
+    script.bring(pong(payload).masked().build());
+    pending(pin!(ws.recv()), "nothing came");
+    assert_eq!(ws.stats().expect("it was asked for").round_trip, Some(3 * SECOND));
+}

@@ -4,14 +4,9 @@ use std::time::Duration;
 
 use fullduplex::{CloseCode, Error, Incoming, Pending, Receiver, Sender, WebSocket};
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, watch},
-    task,
-    time::timeout,
-};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, task, time::timeout};
 
-use crate::{Chat, hall::Membership, page};
+use crate::{Chat, hall::Membership, page, serve::Stopped};
 
 /// How long a Close may take, with all that is queued before it. Then the connection is dropped.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -27,15 +22,11 @@ struct Newcomer {
 type Farewell = (CloseCode, &'static str);
 
 /// Serves one connection, until it ends or the server does.
-pub(crate) async fn serve(
-    chat: &Chat,
-    tcp: TcpStream,
-    mut stopped: watch::Receiver<()>,
-) -> Result<(), Error> {
+pub(crate) async fn serve(chat: &Chat, tcp: TcpStream, stopped: Stopped) -> Result<(), Error> {
     tcp.set_nodelay(true)?;
     let newcomer = tokio::select! {
         opened = open(chat, tcp) => opened?,
-        _ = stopped.changed() => return Ok(()),
+        () = stopped.cancelled() => return Ok(()),
     };
     match newcomer {
         Some(newcomer) => converse(chat, newcomer, stopped).await,
@@ -92,14 +83,14 @@ fn wanted_name(request: &Request<()>) -> Option<&str> {
         .filter(|name| !name.is_empty())
 }
 
-async fn converse(chat: &Chat, newcomer: Newcomer, mut stopped: watch::Receiver<()>) -> Result<(), Error> {
+async fn converse(chat: &Chat, newcomer: Newcomer, stopped: Stopped) -> Result<(), Error> {
     // The seat is kept to the end of the connection.
     let Newcomer { ws, name, _seat } = newcomer;
     let (mut receiver, sender) = ws.split();
     let member = chat.hall.join(sender.clone(), name.as_deref());
     let farewell = tokio::select! {
         biased;
-        _ = stopped.changed() => Some((CloseCode::GOING_AWAY, "the server stops")),
+        () = stopped.cancelled() => Some((CloseCode::GOING_AWAY, "the server stops")),
         () = member.expelled() => Some((CloseCode::TRY_AGAIN_LATER, "you read too slowly")),
         ended = listen(&mut receiver, &member) => ended?,
     };

@@ -4,16 +4,15 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
-    task::{JoinError, JoinSet},
     time::timeout,
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long the peers have to say goodbye once the server stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Ends when the server stops: [`changed`](watch::Receiver::changed) is ready then.
-pub(crate) type Stopped = watch::Receiver<()>;
+/// Tells a connection that the server stops: [`cancelled`](CancellationToken::cancelled) is ready then.
+pub(crate) type Stopped = CancellationToken;
 
 /// Gives each connection a task, of which there are at most `max`, until Ctrl-C. Then `stopping` is called, the
 /// connections learn it, and have a moment to end. `scheme` is what the address that is printed begins with.
@@ -33,12 +32,12 @@ where
     let mut asked_to_stop = std::pin::pin!(asked_to_stop()?);
     println!("listening on {scheme}://{}", listener.local_addr()?);
 
-    let (stop, stopped) = watch::channel(());
-    let mut connections = JoinSet::new();
+    let stopped = Stopped::new();
+    let connections = TaskTracker::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((_, peer)) if is_full(&mut connections, max) => {
+                Ok((_, peer)) if connections.len() >= max => {
                     eprintln!("{peer}: refused, {max} connections are open");
                 }
                 Ok((tcp, peer)) => {
@@ -50,41 +49,16 @@ where
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            Some(ended) = connections.join_next() => report(ended),
             () = &mut asked_to_stop => break,
         }
     }
     stopping();
-    drop(stop);
-    finish(connections).await;
-    Ok(())
-}
-
-/// Waits a moment for the connections to end.
-async fn finish(mut connections: JoinSet<()>) {
-    let all_ended = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
-    };
-    if timeout(GRACE, all_ended).await.is_err() {
+    stopped.cancel();
+    connections.close();
+    if timeout(GRACE, connections.wait()).await.is_err() {
         eprintln!("{} connections cut off", connections.len());
     }
-}
-
-/// Whether there are as many connections as there may be; those that have ended are no longer counted.
-fn is_full(connections: &mut JoinSet<()>, max: usize) -> bool {
-    while let Some(ended) = connections.try_join_next() {
-        report(ended);
-    }
-    connections.len() >= max
-}
-
-/// A connection's errors are told by itself, unless it panicked.
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        eprintln!("a connection ended, for a bug: {error}");
-    }
+    Ok(())
 }
 
 /// Ready at Ctrl-C, and at SIGTERM, which service managers send.

@@ -23,6 +23,7 @@ use super::deflate::Deflate;
 /// | [`idle_timeout`](Self::idle_timeout) | off |
 /// | [`message_timeout`](Self::message_timeout) | off |
 /// | [`automatic_pongs`](Self::automatic_pongs) | on |
+/// | [`stats`](Self::stats) | off |
 #[cfg_attr(feature = "deflate", doc = "| [`deflate`](Self::deflate) | off |")]
 ///
 /// Deadlines of an open connection are kept in milliseconds: shorter ones count as one, and 49 days are the longest.
@@ -46,8 +47,8 @@ pub struct Config {
     pub max_frame_size: Option<usize>,
     /// The most frames that one received message may have. Beyond: 1008.
     pub max_fragments: u32,
-    /// How many bytes may be queued for sending before [`feed`](crate::WebSocket::feed) waits. One message that is
-    /// larger still fits an empty queue.
+    /// How many bytes may be queued for sending before [`feed`](crate::WebSocket::feed) waits; a message that is to be
+    /// compressed counts with its uncompressed frame. One message that is larger still fits an empty queue.
     pub max_write_buffer: usize,
     /// The largest head of a request or response in the opening handshake, in bytes. Beyond: a server
     /// answers 431, or 414 where the request line alone is longer; a client gives up.
@@ -77,6 +78,9 @@ pub struct Config {
     /// Whether each ping is answered with a pong, as RFC 6455 section 5.5.2 demands. A transparent proxy, which passes pings
     /// on and sends the pongs that come back with [`pong`](crate::WebSocket::pong), turns this off.
     pub automatic_pongs: bool,
+    /// Whether the connection counts messages and bytes: [`WebSocket::stats`](crate::WebSocket::stats). It takes some 150
+    /// bytes of heap.
+    pub stats: bool,
     /// How messages are compressed, where the peer wants it too. `None`, the default: it is neither offered nor accepted.
     /// Compression has a [cost and a risk](Deflate#memory).
     #[cfg(feature = "deflate")]
@@ -101,6 +105,7 @@ impl Config {
             idle_timeout: None,
             message_timeout: None,
             automatic_pongs: true,
+            stats: false,
             #[cfg(feature = "deflate")]
             deflate: None,
         }
@@ -197,6 +202,12 @@ impl Config {
     /// Sets whether each ping is answered with a pong.
     pub fn automatic_pongs(mut self, wanted: bool) -> Self {
         self.automatic_pongs = wanted;
+        self
+    }
+
+    /// Sets whether the connection counts messages and bytes.
+    pub fn stats(mut self, wanted: bool) -> Self {
+        self.stats = wanted;
         self
     }
 

@@ -433,7 +433,8 @@ impl SendPath {
         self.message.is_some()
     }
 
-    /// How many bytes are queued and not yet staged.
+    /// Returns how many bytes are queued and not yet staged; a message that is to be compressed counts with its uncompressed
+    /// frame.
     #[inline]
     pub fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())

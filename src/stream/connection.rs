@@ -14,7 +14,8 @@ use tokio::{task::coop, time::Instant};
 use super::{
     line::{Line, Outlook, Verdict},
     pool::{self, Scratch},
-    timers::{Activity, Due, Millis, Timeouts, Timers},
+    stats,
+    timers::{Activity, Due, Millis, Pings, Timeouts, Timers},
 };
 use crate::{
     Config, Error, Role,
@@ -89,6 +90,8 @@ struct Rare {
     /// What the opening handshake agreed on.
     negotiated: Negotiated,
     message_timeout: Option<Millis>,
+    /// Counters, if they were asked for.
+    received: Option<Box<stats::Received>>,
     /// Whether pings are left to the application to answer.
     no_pongs: bool,
 }
@@ -100,9 +103,13 @@ impl Inbound {
             close_frame: None,
             negotiated,
             message_timeout: config.message_timeout.map(Millis::new),
+            received: config.stats.then(Box::default),
             no_pongs: !config.automatic_pongs,
         };
-        let ordinary = rare.negotiated.is_empty() && rare.message_timeout.is_none() && !rare.no_pongs;
+        let ordinary = rare.negotiated.is_empty()
+            && rare.message_timeout.is_none()
+            && rare.received.is_none()
+            && !rare.no_pongs;
         Self {
             receive,
             scratch: (!unread.is_empty()).then(|| Box::new(Scratch::holding(unread))),
@@ -142,18 +149,24 @@ impl Inbound {
         }
     }
 
+    /// Returns the counters of this side, if they were asked for.
+    pub(super) fn received(&self) -> Option<&stats::Received> {
+        self.rare.as_ref()?.received.as_deref()
+    }
+
     /// Records that a message has ended, as a sign of life.
     #[inline]
     fn message(&mut self) {
-        if let Some(timers) = &mut self.timers {
-            timers.as_mut().message();
-        }
+        message(self.timers.as_mut().map(Pin::as_mut), self.rare.as_deref_mut());
     }
 
-    /// Records that the stream has brought something.
-    fn note_read(&mut self, now: Instant) {
+    /// Records that the stream has brought `len` bytes.
+    fn note_read(&mut self, len: usize, now: Instant) {
         if let Some(timers) = &mut self.timers {
             timers.as_mut().read(now);
+        }
+        if let Some(Rare { received: Some(received), .. }) = self.rare.as_deref_mut() {
+            received.bytes += len as u64;
         }
     }
 
@@ -211,7 +224,7 @@ impl<L: Line> Connection<L> {
     #[inline(always)]
     fn take_plain(&mut self) -> Option<Message> {
         let inbound = &mut self.inbound;
-        let scratch = inbound.scratch.as_ref().filter(|_| inbound.frames % FRAMES_PER_LOOK > 0)?;
+        let scratch = inbound.scratch.as_ref().filter(|_| !inbound.frames.is_multiple_of(FRAMES_PER_LOOK))?;
         let (consumed, message) = inbound.receive.receive_plain(scratch.unread())?;
         inbound.frames -= 1;
         inbound.message();
@@ -323,7 +336,7 @@ impl<L: Line> Connection<L> {
         pick: &mut impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
         while self.inbound.scratch.is_some() {
-            let owed = self.inbound.frames % FRAMES_PER_LOOK == 0 && self.write_late(cx);
+            let owed = self.inbound.frames.is_multiple_of(FRAMES_PER_LOOK) && self.write_late(cx);
             ready!(poll_budget(&mut self.inbound.frames, cx));
             if owed {
                 self.inbound.look_at_writes();
@@ -341,6 +354,7 @@ impl<L: Line> Connection<L> {
                             self.inbound.frames -= self.inbound.frames % FRAMES_PER_LOOK;
                         }
                         let timers = self.inbound.timers.as_mut().map(Pin::as_mut);
+                        let rare = self.inbound.rare.as_deref_mut();
                         match &received {
                             Received::Close(frame) => {
                                 if let Some(frame) = frame {
@@ -348,7 +362,7 @@ impl<L: Line> Connection<L> {
                                     rare.close_frame = Some(Box::new(frame.clone()));
                                 }
                             }
-                            other => hear(timers, &mut self.line, other),
+                            other => hear(timers, rare, &mut self.line, other),
                         }
                         item = pick(received);
                     }
@@ -377,10 +391,8 @@ impl<L: Line> Connection<L> {
             return false;
         }
         let late = self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= LATE);
-        if late {
-            if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
-                self.keep(Error::Transport(error));
-            }
+        if late && let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
+            self.keep(Error::Transport(error));
         }
         outlook.owes_pong && !late
     }
@@ -391,11 +403,12 @@ impl<L: Line> Connection<L> {
         // It takes as long as many frames.
         self.inbound.frames = 0;
         let (receive, line) = (&mut self.inbound.receive, &mut self.line);
-        let timers = self.inbound.timers.as_mut().map(Pin::as_mut);
+        let (timers, rare) =
+            (self.inbound.timers.as_mut().map(Pin::as_mut), self.inbound.rare.as_deref_mut());
         let inflated = pool::with_lent(|lent| {
             let received = receive.inflate(lent)?;
             Ok(received.and_then(|received| {
-                hear(timers, line, &received);
+                hear(timers, rare, line, &received);
                 pick(received)
             }))
         });
@@ -421,7 +434,7 @@ impl<L: Line> Connection<L> {
                     Poll::Ready(Ok(len)) if len > 0 => {
                         self.inbound.wide =
                             if scratch.is_much() { WIDE_READS } else { self.inbound.wide.saturating_sub(1) };
-                        self.inbound.note_read(scratch.read_at());
+                        self.inbound.note_read(len, scratch.read_at());
                         self.inbound.scratch = Some(scratch);
                         return Poll::Ready(None);
                     }
@@ -435,8 +448,8 @@ impl<L: Line> Connection<L> {
         match read {
             Ok(0) => self.ended(None),
             Err(error) => self.ended(Some(error)),
-            Ok(_) => {
-                self.inbound.note_read(Instant::now());
+            Ok(len) => {
+                self.inbound.note_read(len, Instant::now());
                 match self.inbound.receive.payload_received() {
                     Ok(None) => {}
                     Ok(Some(message)) => {
@@ -636,17 +649,50 @@ fn owes_answer(rare: Option<&Rare>, received: &Received<'_>) -> bool {
     }
 }
 
+/// Records that a message has ended.
+#[inline]
+fn message(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>) {
+    if let Some(timers) = timers {
+        timers.message();
+    }
+    if let Some(Rare { received: Some(received), .. }) = rare {
+        received.messages += 1;
+    }
+}
+
 /// Records a sign of life.
 #[inline]
-fn hear(timers: Option<Pin<&mut Timers>>, line: &mut impl Line, received: &Received<'_>) {
-    let Some(mut timers) = timers else { return };
+fn hear(
+    timers: Option<Pin<&mut Timers>>,
+    rare: Option<&mut Rare>,
+    line: &mut impl Line,
+    received: &Received<'_>,
+) {
     match received {
-        Received::Message(_) | Received::Part(Part { last: true, .. }) => timers.message(),
-        Received::Part(_) => timers.heard(),
-        Received::Pong(payload) => {
-            timers.as_mut().pinged(line.take_pings());
-            timers.pong(payload);
-        }
+        Received::Message(_) | Received::Part(Part { last: true, .. }) => message(timers, rare),
+        Received::Part(_) => timers.into_iter().for_each(Timers::heard),
+        Received::Pong(payload) => pong(timers, rare, line.take_pings(), payload),
         _ => {}
+    }
+}
+
+/// Records a pong, and the pings that the application has sent since the last one.
+#[cold]
+fn pong(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>, pings: Pings, payload: &[u8]) {
+    let counters = rare.and_then(|rare| rare.received.as_deref_mut());
+    match (timers, counters) {
+        (Some(mut timers), counters) => {
+            timers.as_mut().pinged(pings);
+            let round_trip = timers.pong(payload);
+            if let Some(counters) = counters {
+                counters.round_trip = round_trip.or(counters.round_trip);
+            }
+        }
+        (None, Some(counters)) => {
+            counters.pings.extend(pings);
+            let sent = counters.pings.answered(payload);
+            counters.round_trip = sent.map(|sent| sent.elapsed()).or(counters.round_trip);
+        }
+        (None, None) => {}
     }
 }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     pool::{self, Scratch},
+    stats::Sent,
     timers::{Pings, Timeouts},
     transport::Transport,
     watchdog::Watchdog,
@@ -76,8 +77,8 @@ pub(super) struct Outlook {
     pub(super) waiting: bool,
     /// A pong is queued.
     pub(super) owes_pong: bool,
-    /// How often the stream has taken something; it wraps around.
-    pub(super) moves: u32,
+    /// A number that changes whenever the stream takes something.
+    pub(super) moves: u64,
     /// Our Close is queued or sent.
     pub(super) close_sent: bool,
     /// The stream takes no more, because we shut it down or it failed.
@@ -143,6 +144,7 @@ struct Extra {
     verdict: Verdict,
     stuck: Option<Stuck>,
     pings: Pings,
+    sent: Option<Sent>,
 }
 
 /// State that is there while the stream takes no more.
@@ -162,6 +164,31 @@ struct Waiters(Mutex<[Option<Waker>; 2]>);
 pub(super) enum Party {
     Receiver,
     Sender,
+}
+
+/// What a line is made of, to be moved from the whole connection to its halves and back.
+#[derive(Debug)]
+pub(super) struct LineParts<S> {
+    pub(super) transport: Transport<S>,
+    pub(super) send: SendPath,
+    pub(super) verdict: Verdict,
+    pub(super) pings: Pings,
+    pub(super) sent: Option<Sent>,
+}
+
+impl Extra {
+    /// Whether the box may be freed.
+    fn is_unused(&self) -> bool {
+        self.stuck.is_none() && self.verdict.is_open() && self.pings.is_empty() && self.sent.is_none()
+    }
+
+    #[cold]
+    fn count_sent(&mut self, messages: u64, written: u32) {
+        if let Some(sent) = &mut self.sent {
+            sent.messages(messages);
+            sent.written(written);
+        }
+    }
 }
 
 impl Waiters {
@@ -201,24 +228,34 @@ impl Wake for Waiters {
 }
 
 impl<S> Own<S> {
-    pub(super) fn new(transport: Transport<S>, send: SendPath) -> Self {
-        Self { transport, send, receiver: None, extra: None }
-    }
-
-    /// Puts a line together again.
-    pub(super) fn from_parts(
-        (transport, send, verdict, pings): (Transport<S>, SendPath, Verdict, Pings),
-    ) -> Self {
-        let extra = Some(Box::new(Extra { verdict, stuck: None, pings }));
-        let mut own = Self { transport, send, receiver: None, extra };
-        own.drop_unused();
+    pub(super) fn new(parts: LineParts<S>) -> Self {
+        let LineParts { transport, send, verdict, pings, sent } = parts;
+        let mut own = Self { transport, send, receiver: None, extra: None };
+        let extra = Extra { verdict, stuck: None, pings, sent };
+        if !extra.is_unused() {
+            own.extra = Some(Box::new(extra));
+        }
         own
     }
 
-    /// Takes the line apart.
-    pub(super) fn into_parts(self) -> (Transport<S>, SendPath, Verdict, Pings) {
-        let Extra { verdict, pings, .. } = self.extra.map(|extra| *extra).unwrap_or_default();
-        (self.transport, self.send, verdict, pings)
+    pub(super) fn into_parts(self) -> LineParts<S> {
+        let Extra { verdict, pings, sent, .. } = self.extra.map(|extra| *extra).unwrap_or_default();
+        LineParts { transport: self.transport, send: self.send, verdict, pings, sent }
+    }
+
+    /// Counts a message that was queued, if anybody wants to know.
+    #[inline]
+    pub(super) fn count_sent(&mut self) {
+        if let Some(extra) = &mut self.extra {
+            extra.count_sent(1, self.transport.written());
+        }
+    }
+
+    /// Returns the counters of this side, if they were asked for.
+    pub(super) fn sent(&self) -> Option<Sent> {
+        let mut sent = self.extra.as_ref()?.sent?;
+        sent.written(self.transport.written());
+        Some(sent)
     }
 
     #[inline]
@@ -285,8 +322,7 @@ impl<S> Own<S> {
 
     /// Frees what is not needed any more.
     fn drop_unused(&mut self) {
-        self.extra
-            .take_if(|extra| extra.stuck.is_none() && extra.verdict.is_open() && extra.pings.is_empty());
+        self.extra.take_if(|extra| extra.is_unused());
     }
 }
 

@@ -11,6 +11,7 @@ mod recv;
 mod send;
 mod sink;
 mod split;
+mod stats;
 mod timers;
 mod transport;
 mod watchdog;
@@ -22,11 +23,14 @@ pub use parts::Parts;
 pub use reader::{MessageReader, ReceiveParts};
 pub use send::Permit;
 pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendError};
+pub use stats::Stats;
 pub use writer::{MessageWriter, SendParts};
 
 use self::{
     connection::{Connection, Inbound},
-    line::Own,
+    line::{LineParts, Own, Verdict},
+    stats::Sent,
+    timers::Pings,
     transport::Transport,
 };
 use crate::{
@@ -88,7 +92,13 @@ impl<S> WebSocket<S> {
     /// # }
     /// ```
     pub fn from_raw(io: S, unread: Bytes, role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let line = Own::new(Transport::new(io), send_path(role, config, &negotiated));
+        let line = Own::new(LineParts {
+            transport: Transport::new(io),
+            send: send_path(role, config, &negotiated),
+            verdict: Verdict::default(),
+            pings: Pings::default(),
+            sent: config.stats.then(Sent::default),
+        });
         Self { connection: Connection { line, inbound: Inbound::new(&unread, role, config, negotiated) } }
     }
 
@@ -129,10 +139,16 @@ impl<S> WebSocket<S> {
         line.send.is_close_sent() || line.transport.is_write_ended()
     }
 
-    /// How many bytes are queued or staged, and not yet taken by the stream.
+    /// Returns how many bytes are queued or staged, and not yet taken by the stream. A message that is still to be compressed
+    /// counts with its uncompressed frame.
     pub fn queued(&self) -> usize {
         let line = &self.connection.line;
         line.send.queued() + line.transport.staged()
+    }
+
+    /// Returns what has gone over the connection; `None` unless [`Config::stats`] is on.
+    pub fn stats(&self) -> Option<Stats> {
+        Some(Stats::new(self.connection.inbound.received()?, self.connection.line.sent()?))
     }
 
     /// Replaces the limits of the connection by those of this configuration: `max_message_size`, `max_frame_size`,

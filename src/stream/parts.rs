@@ -32,8 +32,9 @@ impl<S: fmt::Debug> fmt::Debug for Parts<S> {
 impl<S> WebSocket<S> {
     /// Takes the connection apart, without closing it.
     ///
-    /// A message that has come in part is lost, or compressed and not inflated yet. So is what the ends remember of earlier messages, where they agreed on
-    /// compression with context takeover: then nobody can go on.
+    /// A message that has come in part is lost, or compressed and not inflated yet. So is what the ends remember of earlier
+    /// messages, where they agreed on compression with context takeover: then nobody can go on. What is queued and still to be
+    /// compressed is compressed by this call.
     ///
     /// ```
     /// use fullduplex::{Config, Role, WebSocket, handshake::Negotiated};

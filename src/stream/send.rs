@@ -158,6 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
         if self.connection.line.send_plain(waiting) {
             Outgoing::end(outgoing);
+            self.connection.line.count_sent();
             return Poll::Ready(Ok(()));
         }
         self.poll_feed_any(cx, outgoing)
@@ -241,13 +242,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.check_open()?;
         let staged = self.connection.line.send_staged(waiting);
         Outgoing::end(outgoing);
-        Ok(staged?)
+        staged?;
+        self.connection.line.count_sent();
+        Ok(())
     }
 
     #[inline]
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
-        Ok(self.connection.line.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?)
+        self.connection.line.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?;
+        self.connection.line.count_sent();
+        Ok(())
     }
 
     #[inline]

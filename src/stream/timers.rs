@@ -87,8 +87,8 @@ impl Timeouts {
 pub(super) struct Activity {
     /// Something staged waits for the stream.
     pub(super) stuck: bool,
-    /// How often the stream has taken something; it wraps around.
-    pub(super) moves: u32,
+    /// A number that changes whenever the stream takes something.
+    pub(super) moves: u64,
     /// Something is queued or staged.
     pub(super) sending: bool,
     /// Our Close is queued or sent, or the connection has failed.
@@ -125,8 +125,7 @@ pin_project! {
         message_since: Option<Instant>,
         ping: Option<Ping>,
         pings: Pings,
-        round_trip: Option<Duration>,
-        moves: u32,
+        moves: u64,
         stuck_since: Option<Instant>,
         closing_since: Option<Instant>,
         // Whether our Close has left: what is queued after it does not extend the closing deadline.
@@ -165,9 +164,15 @@ impl Pings {
         self.0.push_back((payload.into(), Instant::now()));
     }
 
+    /// Adds pings that were sent later.
+    pub(super) fn extend(&mut self, later: Self) {
+        self.0.extend(later.0);
+        self.0.drain(..self.0.len().saturating_sub(MAX_PINGS));
+    }
+
     /// Takes out the ping that this pong answers, and those before it, which will not be answered any more; returns when it
     /// was sent.
-    fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
+    pub(super) fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
         let at = self.0.iter().position(|(ping, _)| **ping == *payload)?;
         let (_, sent) = self.0.drain(..=at).next_back()?;
         if self.0.is_empty() {
@@ -188,7 +193,6 @@ impl Timers {
             message_since: None,
             ping: None,
             pings: Pings::default(),
-            round_trip: None,
             moves: 0,
             stuck_since: None,
             closing_since: None,
@@ -218,34 +222,23 @@ impl Timers {
 
     /// Records pings that the application has sent.
     pub(super) fn pinged(self: Pin<&mut Self>, pings: Pings) {
-        let this = self.project();
-        for ping in pings.0 {
-            this.pings.0.push_back(ping);
-            if this.pings.0.len() > MAX_PINGS {
-                this.pings.0.pop_front();
-            }
-        }
+        self.project().pings.extend(pings);
     }
 
-    /// Records a pong. One that answers no ping is no sign that the peer does anything but send.
-    pub(super) fn pong(self: Pin<&mut Self>, payload: &[u8]) {
+    /// Records a pong, and returns how long it took. One that answers no ping is no sign that the peer does anything but send.
+    pub(super) fn pong(self: Pin<&mut Self>, payload: &[u8]) -> Option<Duration> {
         let this = self.project();
         let sent = match this.ping.filter(|ping| ping.payload == payload) {
             Some(ping) => Some(ping.sent),
             None => this.pings.answered(payload),
         };
-        let Some(sent) = sent else { return };
+        let sent = sent?;
         *this.heard_at = *this.read_at;
-        *this.round_trip = Some(Instant::now() - sent);
         // RFC 6455 section 5.5.3: the peer may answer only the most recent ping.
         if this.ping.is_some_and(|ping| ping.sent <= sent) {
             *this.ping = None;
         }
-    }
-
-    /// Returns how long the last ping that was answered took.
-    pub(super) fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        Some(sent.elapsed())
     }
 
     /// Returns what is due; pending until something is. `None`: nothing ever will be as things stand, no timer is needed.

@@ -121,12 +121,22 @@ pub(super) struct Transport<S> {
     needs_flush: bool,
     /// Whether a message is still to be compressed: the task's budget was used up.
     unfinished: bool,
-    /// How often the stream has taken something; it wraps around.
-    moves: u32,
-    /// Whether the stream takes no more, because we shut it down or it failed.
-    write_ended: bool,
-    /// Whether something waited when the stream took no more.
-    lost: bool,
+    /// Whether the stream takes no more.
+    end: WriteEnd,
+    /// How often the stream has taken something, or was flushed; it wraps around.
+    moves: u8,
+    /// How many bytes the stream has taken; it wraps around.
+    written: u32,
+}
+
+/// Whether a stream still takes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WriteEnd {
+    Open,
+    /// We shut it down, or it failed.
+    Ended,
+    /// The same, and something waited for it.
+    Lost,
 }
 
 impl<S> Transport<S> {
@@ -136,9 +146,9 @@ impl<S> Transport<S> {
             batch: None,
             needs_flush: false,
             unfinished: false,
+            end: WriteEnd::Open,
             moves: 0,
-            write_ended: false,
-            lost: false,
+            written: 0,
         }
     }
 
@@ -165,28 +175,33 @@ impl<S> Transport<S> {
 
     /// Whether anything staged waits for the stream, or is still to be compressed.
     pub(super) fn is_stuck(&self) -> bool {
-        !self.write_ended && (self.needs_flush || self.unfinished || self.staged() > 0)
+        self.end == WriteEnd::Open && (self.needs_flush || self.unfinished || self.staged() > 0)
     }
 
     pub(super) fn is_write_ended(&self) -> bool {
-        self.write_ended
+        self.end != WriteEnd::Open
     }
 
     /// Whether something that was queued will never go.
     pub(super) fn has_lost(&self) -> bool {
-        self.lost
+        self.end == WriteEnd::Lost
     }
 
-    /// Returns how often the stream has taken something; it wraps around.
-    pub(super) fn moves(&self) -> u32 {
-        self.moves
+    /// Returns a number that changes whenever the stream takes something or is flushed.
+    pub(super) fn moves(&self) -> u64 {
+        u64::from(self.moves) << 32 | u64::from(self.written)
+    }
+
+    /// Returns how many bytes the stream has taken; it wraps around.
+    pub(super) fn written(&self) -> u32 {
+        self.written
     }
 
     /// Gives up writing: what waits will never go.
     pub(super) fn end_write<Q: Source + ?Sized>(&mut self, source: &mut Q) {
-        self.lost |= self.needs_flush || self.staged() > 0;
-        self.lost |= source.clear();
-        self.write_ended = true;
+        let staged = self.needs_flush || self.staged() > 0;
+        let lost = source.clear() | staged | self.has_lost();
+        self.end = if lost { WriteEnd::Lost } else { WriteEnd::Ended };
         (self.needs_flush, self.unfinished) = (false, false);
         if let Some(mut batch) = self.batch.take() {
             batch.clear();
@@ -205,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         source: &mut Q,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.write_ended || (!self.is_stuck() && !ready!(self.poll_stage(source, cx))) {
+        if self.is_write_ended() || (!self.is_stuck() && !ready!(self.poll_stage(source, cx))) {
             return Poll::Ready(Ok(()));
         }
         let done = ready!(self.poll_write_out(source, cx));
@@ -221,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         source: &mut Q,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.write_ended {
+        if !self.is_write_ended() {
             let done = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
             self.end_write(source);
             done?;
@@ -265,6 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 batch.advance(written);
+                self.written = self.written.wrapping_add(written as u32);
                 self.moves = self.moves.wrapping_add(1);
                 self.needs_flush = true;
             }
@@ -285,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         let staged = source.poll_stage(&mut self.batch, cx);
         self.unfinished = staged.is_pending();
         // The stream has all its time once it is given something.
-        self.moves = self.moves.wrapping_add(u32::from(self.unfinished));
+        self.moves = self.moves.wrapping_add(u8::from(self.unfinished));
         staged
     }
 }

@@ -22,7 +22,7 @@ struct Watch {
     sleep: Pin<Box<Sleep>>,
     since: Instant,
     /// How often the stream had taken something by then.
-    moves: u32,
+    moves: u64,
 }
 
 impl Watchdog {
@@ -40,7 +40,7 @@ impl Watchdog {
     pub(super) fn poll(
         &mut self,
         limit: Duration,
-        moves: u32,
+        moves: u64,
         runtime: Option<&Handle>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {

@@ -276,7 +276,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
         self.check_open()?;
         let line = &mut self.connection.line;
-        Ok(line.with_send(|send, key, lent| send.send_part(part, last, key, lent))?)
+        line.with_send(|send, key, lent| send.send_part(part, last, key, lent))?;
+        if last {
+            line.count_sent();
+        }
+        Ok(())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -39,6 +39,10 @@ use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 /// | 8 | 251 | 253 | 257 | 265 | 282 | 314 | 380 |
 /// | 9 | 366 | 368 | 372 | 380 | 396 | 429 | 495 |
 ///
+/// # Time
+/// At level 6, compressing takes about 20 ms for each MiB. Messages are compressed when they are written, in strides of a few KiB,
+/// for each of which a unit of the task's budget is taken, so that a large one does not keep other tasks waiting.
+///
 /// # Security
 /// Where a secret and data that an attacker chose are compressed together, the length of the result tells about the secret:
 /// whoever observes the encrypted connection guesses it byte by byte. CRIME and BREACH are such attacks, on TLS and HTTP. With

@@ -23,7 +23,7 @@ pub use sink::SenderSink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::shared::{Half, Shared, Transmit};
-use super::{Event, WebSocket, connection::Connection, line::Own};
+use super::{Event, Stats, WebSocket, connection::Connection, line::Own};
 use crate::{
     Config, Error, Message, Role,
     proto::{CloseFrame, Closing},
@@ -131,6 +131,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
         self.connection.line.shared.room().is_closed()
     }
 
+    /// Returns what has gone over the connection; `None` unless [`Config::stats`] is on.
+    pub fn stats(&self) -> Option<Stats> {
+        Some(Stats::new(self.connection.inbound.received()?, self.connection.line.shared.sent()?))
+    }
+
     /// Replaces the limits on what is received by those of this configuration, as [`WebSocket::set_limits`] does.
     /// `max_write_buffer` stays what it was when the connection was split.
     pub fn set_limits(&mut self, config: &Config) {
@@ -164,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
         }
         match self.connection.line.take() {
             Some(parts) => {
-                let line = Own::from_parts(parts);
+                let line = Own::new(parts);
                 Ok(WebSocket { connection: Connection { line, inbound: self.connection.inbound } })
             }
             None => Err(Box::new((self, sender))),

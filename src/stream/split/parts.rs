@@ -111,6 +111,7 @@ impl PartSink for SenderTurn<'_> {
         let shared = &self.sender.shared;
         let queued = shared.with_open(0, |send, key, lent| send.send_part(part, last, key, lent));
         self.through = queued.map_err(|error| shared.error(error))?;
+        shared.count_sent(u64::from(last));
         shared.parked.wake_waiting_receiver();
         Ok(())
     }

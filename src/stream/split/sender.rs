@@ -86,7 +86,8 @@ impl Sender {
     }
 
     /// Queues a message without waiting. Where the receiver waits, it is woken and writes; else one write is attempted that
-    /// does not wait. What is left behind after that leaves when anyone next receives, sends or flushes.
+    /// does not wait. What is left behind after that leaves when anyone next receives, sends or flushes: also what is left to
+    /// be compressed, for one call compresses little.
     ///
     /// A receiver waits while one of its async methods does; where it is read by way of
     /// [`AsyncRead`](tokio::io::AsyncRead) or `Stream`, until it gives something, even if nobody polls it any more.
@@ -231,7 +232,8 @@ impl Sender {
         self.shared.room().is_closed()
     }
 
-    /// How many bytes are queued or staged, and not yet taken by the stream.
+    /// Returns how many bytes are queued or staged, and not yet taken by the stream. A message that is still to be compressed
+    /// counts with its uncompressed frame.
     pub fn queued(&self) -> usize {
         self.shared.queued()
     }
@@ -345,6 +347,7 @@ impl Sender {
             }
             send.send_from(outgoing, key, lent)
         })?;
+        self.shared.count_sent(1);
         // What is only fed takes the room from those who wait for it, and who think it is being written.
         if self.shared.parked.is_room_wanted() {
             self.shared.drive();

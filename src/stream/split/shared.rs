@@ -26,8 +26,9 @@ use crate::{
     error::Timeout,
     proto::{Batch, Closing, Lent, MaskKey, PayloadMut, ReceivePath, SendError, SendPath},
     stream::{
-        line::{Line, Outlook, Own, Verdict, with_path},
+        line::{Line, LineParts, Outlook, Own, Verdict, with_path},
         pool::{self, Scratch},
+        stats::Sent,
         timers::{Pings, Timeouts},
         transport::{Path, Source, Transport, poll_compress, poll_unit},
         watchdog::Watchdog,
@@ -47,6 +48,8 @@ pub(super) struct Shared<T: ?Sized> {
     /// Somebody wants to write, and may have found the transport taken.
     wanted: Flag,
     timeouts: Timeouts,
+    /// Whether what is sent is counted.
+    counts: bool,
     /// The runtime in which the connection was split: senders may be used outside of it.
     runtime: Option<Handle>,
     pub(super) parked: Arc<Parked>,
@@ -83,8 +86,8 @@ struct State {
     /// How the transport stands.
     staged: usize,
     stuck: bool,
-    /// How often the stream has taken something.
-    taken: u32,
+    /// The transport's own count of that.
+    taken: u64,
     /// How often the stream has taken something, or has got stuck; it wraps around.
     moves: u32,
     /// How many bytes of pings and pongs wait.
@@ -92,6 +95,8 @@ struct State {
     write_ended: bool,
     /// The pings of the application that the receiver does not know of yet.
     pings: Pings,
+    /// There if somebody wants to know.
+    sent: Option<Box<Sent>>,
 }
 
 /// The stream, whatever its type.
@@ -109,7 +114,8 @@ pub(super) trait Transmit: Send {
 pub(super) struct Standing {
     staged: usize,
     stuck: bool,
-    taken: u32,
+    taken: u64,
+    written: u32,
     write_ended: bool,
 }
 
@@ -133,9 +139,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
                 staged: transport.staged(),
                 stuck: transport.is_stuck(),
                 taken: transport.moves(),
+                written: transport.written(),
                 write_ended: transport.is_write_ended(),
             },
-            None => Standing { staged: 0, stuck: false, taken: 0, write_ended: true },
+            None => Standing { staged: 0, stuck: false, taken: 0, written: 0, write_ended: true },
         }
     }
 
@@ -164,6 +171,9 @@ impl State {
         self.stuck = standing.stuck;
         // To get stuck counts too: from then on the stream has all its time.
         self.moves = self.moves.wrapping_add(u32::from(progressed || (self.stuck && !before.2)));
+        if let Some(sent) = &mut self.sent {
+            sent.written(standing.written);
+        }
         self.write_ended |= standing.write_ended;
         let waiting = self.send.queued_in_order();
         if !self.stuck && !self.write_ended {
@@ -258,7 +268,7 @@ impl Path for Locked<'_> {
 
 impl<S> Shared<Slot<S>> {
     pub(super) fn new(line: Own<S>, timeouts: Timeouts) -> Self {
-        let (transport, send, verdict, pings) = line.into_parts();
+        let LineParts { transport, send, verdict, pings, sent } = line.into_parts();
         let parked = Arc::new(Parked::default());
         let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let waiting = send.queued_in_order() + transport.staged();
@@ -267,7 +277,7 @@ impl<S> Shared<Slot<S>> {
         if send.is_close_sent() || transport.is_write_ended() {
             room.close();
         }
-        let (staged, stuck) = (transport.staged(), transport.is_stuck());
+        let (staged, stuck, counts) = (transport.staged(), transport.is_stuck(), sent.is_some());
         // One more than what waits, where the stream holds something back or something is lost: so a flush is not done.
         let fed = waiting as u64 + u64::from(stuck || transport.has_lost());
         let role = send.role();
@@ -279,6 +289,7 @@ impl<S> Shared<Slot<S>> {
             taken: transport.moves(),
             moves: 0,
             pings,
+            sent: sent.map(Box::new),
             overtaking: send.queued() - send.queued_in_order(),
             send,
             verdict,
@@ -294,6 +305,7 @@ impl<S> Shared<Slot<S>> {
             role,
             wanted: Flag::default(),
             timeouts,
+            counts,
             runtime: Handle::try_current().ok(),
             waker: Waker::from(parked.clone()),
             read_waker: Waker::from(Arc::new(OnRead(parked.clone()))),
@@ -304,15 +316,16 @@ impl<S> Shared<Slot<S>> {
     }
 
     /// Takes the stream and the queue back out.
-    fn take(&self) -> Option<(Transport<S>, SendPath, Verdict, Pings)> {
+    fn take(&self) -> Option<LineParts<S>> {
         let transport = self.transport.lock().0.take()?;
         let mut state = self.state.lock();
         let (verdict, pings) = (mem::take(&mut state.verdict), mem::take(&mut state.pings));
+        let sent = state.sent.take().map(|sent| *sent);
         let send = state.send.take();
         (state.staged, state.stuck) = (0, false);
         drop(state);
         self.close();
-        Some((transport, send, verdict, pings))
+        Some(LineParts { transport, send, verdict, pings, sent })
     }
 }
 
@@ -398,7 +411,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         state.overtaking = state.send.queued() - state.send.queued_in_order();
         state.held += room;
         let (closing, target) = (state.send.is_close_sent(), state.fed);
-        // What was compressed meanwhile takes less than was acquired for it.
+        // The room of a permit may be more than the message takes.
         let released = state.release();
         drop(state);
         if released > 0 {
@@ -527,6 +540,20 @@ impl<T: Transmit + ?Sized> Shared<T> {
         drop(stream);
     }
 
+    /// Counts messages that were queued, if anybody wants to know.
+    pub(super) fn count_sent(&self, messages: u64) {
+        if self.counts
+            && let Some(sent) = &mut self.state.lock().sent
+        {
+            sent.messages(messages);
+        }
+    }
+
+    /// Returns the counters of this side, if they were asked for.
+    pub(super) fn sent(&self) -> Option<Sent> {
+        self.state.lock().sent.as_deref().copied()
+    }
+
     /// Records a ping that the application has sent.
     pub(super) fn pinged(&self, payload: &[u8]) {
         self.state.lock().pings.sent(payload);
@@ -540,7 +567,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
             let (moves, closing) = (state.moves, state.send.is_close_sent());
             drop(state);
             let Some((limit, timeout)) = self.timeouts.of_sender(closing) else { return };
-            if watchdog.poll(limit, moves, self.runtime.as_ref(), cx).is_pending() {
+            if watchdog.poll(limit, moves.into(), self.runtime.as_ref(), cx).is_pending() {
                 return;
             }
             self.end_if_stuck_since(moves, timeout);
@@ -613,7 +640,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Half<S> {
     }
 
     /// Takes the stream and the queue back out.
-    pub(super) fn take(&self) -> Option<(Transport<S>, SendPath, Verdict, Pings)> {
+    pub(super) fn take(&self) -> Option<LineParts<S>> {
         self.shared.take()
     }
 
@@ -653,7 +680,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
             stuck: state.stuck,
             waiting: state.stuck || state.send.queued() > 0,
             owes_pong: state.send.owes_pong(),
-            moves: state.moves,
+            moves: state.moves.into(),
             close_sent: state.send.is_close_sent(),
             write_ended: state.write_ended,
         }

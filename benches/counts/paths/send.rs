@@ -1,0 +1,65 @@
+//! Sending with a whole connection.
+
+use bytes::Bytes;
+use counts::{Replay, now};
+use fullduplex::{Role, WebSocket};
+use gungraun::prelude::*;
+
+use crate::open;
+
+/// A connection, and messages that nobody else holds: a client masks those in place.
+pub(crate) struct Sending {
+    ws: WebSocket<Replay>,
+    messages: Vec<Bytes>,
+}
+
+fn messages(count: usize, len: usize) -> Vec<Bytes> {
+    (0..count).map(|_| Bytes::from(vec![0x55; len])).collect()
+}
+
+fn send_all(ws: &mut WebSocket<Replay>, messages: &mut Vec<Bytes>) {
+    for message in messages.drain(..) {
+        now(ws.send(message)).expect("open");
+    }
+}
+
+fn sending(role: Role, count: usize, len: usize) -> Sending {
+    let mut ws = open(Replay::silent(), role);
+    send_all(&mut ws, &mut messages(count, len));
+    Sending { ws, messages: messages(count, len) }
+}
+
+#[library_benchmark]
+#[bench::server_16(sending(Role::Server, 256, 16))]
+#[bench::client_16(sending(Role::Client, 256, 16))]
+#[bench::server_16k(sending(Role::Server, 64, 16 << 10))]
+#[bench::client_16k(sending(Role::Client, 64, 16 << 10))]
+fn send_each(mut sending: Sending) -> Sending {
+    send_all(&mut sending.ws, &mut sending.messages);
+    sending
+}
+
+fn feed_all(ws: &mut WebSocket<Replay>, messages: &mut Vec<Bytes>) {
+    for message in messages.drain(..) {
+        now(ws.feed(message)).expect("open");
+    }
+    now(ws.flush()).expect("open");
+}
+
+fn feeding(role: Role, count: usize, len: usize) -> Sending {
+    let mut ws = open(Replay::silent(), role);
+    feed_all(&mut ws, &mut messages(count, len));
+    feed_all(&mut ws, &mut messages(count, len));
+    Sending { ws, messages: messages(count, len) }
+}
+
+// All of them leave with one flush.
+#[library_benchmark]
+#[bench::server_64(feeding(Role::Server, 256, 64))]
+#[bench::client_64(feeding(Role::Client, 256, 64))]
+fn feed(mut sending: Sending) -> Sending {
+    feed_all(&mut sending.ws, &mut sending.messages);
+    sending
+}
+
+library_benchmark_group!(name = send_paths, benchmarks = [send_each, feed]);
