@@ -96,20 +96,26 @@ struct Rare {
     no_pongs: bool,
 }
 
-impl Inbound {
-    pub(super) fn new(unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let receive = receive_path(role, config, &negotiated);
-        let rare = Rare {
+impl Rare {
+    #[cold]
+    fn new(config: &Config, negotiated: Negotiated) -> Box<Self> {
+        Box::new(Self {
             close_frame: None,
             negotiated,
             message_timeout: config.message_timeout.map(Millis::new),
             received: config.stats.then(Box::default),
             no_pongs: !config.automatic_pongs,
-        };
-        let ordinary = rare.negotiated.is_empty()
-            && rare.message_timeout.is_none()
-            && rare.received.is_none()
-            && !rare.no_pongs;
+        })
+    }
+}
+
+impl Inbound {
+    pub(super) fn new(unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
+        let receive = receive_path(role, config, &negotiated);
+        let ordinary = negotiated.is_empty()
+            && config.message_timeout.is_none()
+            && config.automatic_pongs
+            && !config.stats;
         Self {
             receive,
             scratch: (!unread.is_empty()).then(|| Box::new(Scratch::holding(unread))),
@@ -119,7 +125,7 @@ impl Inbound {
             grace: GRACE,
             wide: 0,
             finished: false,
-            rare: (!ordinary).then(|| Box::new(rare)),
+            rare: if ordinary { None } else { Some(Rare::new(config, negotiated)) },
         }
     }
 

@@ -228,13 +228,17 @@ impl Wake for Waiters {
 }
 
 impl<S> Own<S> {
-    pub(super) fn new(parts: LineParts<S>) -> Self {
+    /// Creates a line over which nothing has gone; `counts` asks for counters.
+    pub(super) fn new(io: S, send: SendPath, counts: bool) -> Self {
+        let extra = counts.then(|| Box::new(Extra { sent: Some(Sent::default()), ..Extra::default() }));
+        Self { transport: Transport::new(io), send, receiver: None, extra }
+    }
+
+    pub(super) fn from_parts(parts: LineParts<S>) -> Self {
         let LineParts { transport, send, verdict, pings, sent } = parts;
-        let mut own = Self { transport, send, receiver: None, extra: None };
-        let extra = Extra { verdict, stuck: None, pings, sent };
-        if !extra.is_unused() {
-            own.extra = Some(Box::new(extra));
-        }
+        let extra = Some(Box::new(Extra { verdict, stuck: None, pings, sent }));
+        let mut own = Self { transport, send, receiver: None, extra };
+        own.drop_unused();
         own
     }
 

@@ -28,10 +28,7 @@ pub use writer::{MessageWriter, SendParts};
 
 use self::{
     connection::{Connection, Inbound},
-    line::{LineParts, Own, Verdict},
-    stats::Sent,
-    timers::Pings,
-    transport::Transport,
+    line::Own,
 };
 use crate::{
     Config, Role,
@@ -92,13 +89,7 @@ impl<S> WebSocket<S> {
     /// # }
     /// ```
     pub fn from_raw(io: S, unread: Bytes, role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let line = Own::new(LineParts {
-            transport: Transport::new(io),
-            send: send_path(role, config, &negotiated),
-            verdict: Verdict::default(),
-            pings: Pings::default(),
-            sent: config.stats.then(Sent::default),
-        });
+        let line = Own::new(io, send_path(role, config, &negotiated), config.stats);
         Self { connection: Connection { line, inbound: Inbound::new(&unread, role, config, negotiated) } }
     }
 

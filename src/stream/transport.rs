@@ -123,7 +123,7 @@ pub(super) struct Transport<S> {
     unfinished: bool,
     /// Whether the stream takes no more.
     end: WriteEnd,
-    /// How often the stream has taken something, or was flushed; it wraps around.
+    /// How often the stream was flushed, or something was compressed for it; it wraps around.
     moves: u8,
     /// How many bytes the stream has taken; it wraps around.
     written: u32,
@@ -281,7 +281,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
                 }
                 batch.advance(written);
                 self.written = self.written.wrapping_add(written as u32);
-                self.moves = self.moves.wrapping_add(1);
                 self.needs_flush = true;
             }
             // Batch by batch, so that a flush ends also while others go on queueing.

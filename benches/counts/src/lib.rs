@@ -191,7 +191,8 @@ pub fn fragments(payload: &[u8]) -> Vec<u8> {
 
 fn frame(opcode: Opcode, fin: bool, masked: bool, payload: &[u8]) -> Vec<u8> {
     let mask = masked.then(|| MaskKey::from(KEY));
-    let header = Header { fin, rsv1: false, opcode, mask, payload_len: payload.len() as u64 };
+    let mut header = Header::new(opcode, payload.len() as u64);
+    (header.fin, header.mask) = (fin, mask);
     let mut frame = header.encode().to_vec();
     let at = frame.len();
     frame.extend_from_slice(payload);

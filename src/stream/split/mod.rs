@@ -169,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
         }
         match self.connection.line.take() {
             Some(parts) => {
-                let line = Own::new(parts);
+                let line = Own::from_parts(parts);
                 Ok(WebSocket { connection: Connection { line, inbound: self.connection.inbound } })
             }
             None => Err(Box::new((self, sender))),
