@@ -563,6 +563,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_outgoing_message_takes_at_most_fifty_six_bytes() {
+        assert!(size_of::<Outgoing<'_>>() <= 56);
+        assert!(size_of::<Option<Outgoing<'_>>>() <= 56);
+    }
+
+    #[test]
     fn a_message_takes_at_most_forty_bytes() {
         assert!(size_of::<Message>() <= 40);
         assert!(size_of::<Option<Message>>() <= 40);
