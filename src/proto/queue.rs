@@ -293,6 +293,7 @@ pub(super) fn push_content(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &m
 }
 
 /// A message as a frame that is neither masked nor encoded yet.
+#[inline(always)]
 pub(super) fn into_frame(kind: MessageKind, content: Content<'_>, mask: Option<MaskKey>) -> (Header, Bytes) {
     let (rsv1, payload) = match content {
         Content::Bytes(payload) => (false, payload),

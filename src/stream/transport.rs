@@ -39,11 +39,11 @@ pub(super) trait Source {
 impl Source for SendPath {
     #[inline]
     fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.has_uncompressed() {
-            return poll_compress(self, batch.get_or_insert_with(pool::batch), cx);
-        }
         if self.queued() > 0 {
             let batch = batch.get_or_insert_with(pool::batch);
+            if self.has_uncompressed() {
+                return poll_compress(self, batch, cx);
+            }
             pool::with_lent(|lent| SendPath::stage(self, batch, lent));
             return Poll::Ready(batch.has_remaining());
         }
@@ -117,10 +117,9 @@ pub(super) struct Transport<S> {
     io: S,
     /// Borrowed while something is being written.
     batch: Option<Box<Batch>>,
-    /// Whether the stream may hold back something it was given: an empty queue is not a flushed stream.
+    /// Whether the stream may hold back something it was given: an empty queue is not a flushed stream. Also set if a message is
+    /// still to be compressed because the task's budget was used up.
     needs_flush: bool,
-    /// Whether a message is still to be compressed: the task's budget was used up.
-    unfinished: bool,
     /// Whether the stream takes no more.
     end: WriteEnd,
     /// How often the stream was flushed, or something was compressed for it; it wraps around.
@@ -141,15 +140,7 @@ enum WriteEnd {
 
 impl<S> Transport<S> {
     pub(super) fn new(io: S) -> Self {
-        Self {
-            io,
-            batch: None,
-            needs_flush: false,
-            unfinished: false,
-            end: WriteEnd::Open,
-            moves: 0,
-            written: 0,
-        }
+        Self { io, batch: None, needs_flush: false, end: WriteEnd::Open, moves: 0, written: 0 }
     }
 
     pub(super) fn get_ref(&self) -> &S {
@@ -175,7 +166,7 @@ impl<S> Transport<S> {
 
     /// Whether anything staged waits for the stream, or is still to be compressed.
     pub(super) fn is_stuck(&self) -> bool {
-        self.end == WriteEnd::Open && (self.needs_flush || self.unfinished || self.staged() > 0)
+        self.end == WriteEnd::Open && (self.needs_flush || self.staged() > 0)
     }
 
     pub(super) fn is_write_ended(&self) -> bool {
@@ -202,7 +193,7 @@ impl<S> Transport<S> {
         let staged = self.needs_flush || self.staged() > 0;
         let lost = source.clear() | staged | self.has_lost();
         self.end = if lost { WriteEnd::Lost } else { WriteEnd::Ended };
-        (self.needs_flush, self.unfinished) = (false, false);
+        self.needs_flush = false;
         if let Some(mut batch) = self.batch.take() {
             batch.clear();
             pool::take_back_batch(batch);
@@ -298,9 +289,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     #[inline]
     fn poll_stage<Q: Source + ?Sized>(&mut self, source: &mut Q, cx: &mut Context<'_>) -> Poll<bool> {
         let staged = source.poll_stage(&mut self.batch, cx);
-        self.unfinished = staged.is_pending();
-        // The stream has all its time once it is given something.
-        self.moves = self.moves.wrapping_add(u8::from(self.unfinished));
+        if staged.is_pending() {
+            // The stream has all its time once it is given something.
+            self.needs_flush = true;
+            self.moves = self.moves.wrapping_add(1);
+        }
         staged
     }
 }
