@@ -59,7 +59,7 @@ pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
 pub use lent::Lent;
 pub use mask::{Backend, MaskKey, PayloadMut, Utf8Bytes};
-#[cfg_attr(not(feature = "tokio"), allow(unused_imports, reason = "for the upper floor"))]
+#[allow(unused_imports, reason = "for the upper floor, which may not be there")]
 pub(crate) use message::debug_payload;
 pub use message::{Message, MessageKind, Outgoing};
 pub use opcode::Opcode;
