@@ -43,6 +43,7 @@ mod lent;
 mod mask;
 mod message;
 mod opcode;
+mod outgoing;
 mod prepared;
 mod queue;
 mod receive;
@@ -61,8 +62,9 @@ pub use lent::Lent;
 pub use mask::{Backend, MaskKey, PayloadMut, Utf8Bytes};
 #[allow(unused_imports, reason = "for the upper floor, which may not be there")]
 pub(crate) use message::debug_payload;
-pub use message::{Message, MessageKind, Outgoing};
+pub use message::{Message, MessageKind};
 pub use opcode::Opcode;
+pub use outgoing::Outgoing;
 pub use prepared::PreparedMessage;
 pub use receive::{Part, ReceivePath, Received, Step, Want};
 pub use send::SendPath;
