@@ -43,6 +43,7 @@ mod lent;
 mod mask;
 mod message;
 mod opcode;
+mod outgoing;
 mod prepared;
 mod queue;
 mod receive;
@@ -59,10 +60,11 @@ pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
 pub use lent::Lent;
 pub use mask::{Backend, MaskKey, PayloadMut, Utf8Bytes};
-#[cfg_attr(not(feature = "tokio"), allow(unused_imports, reason = "for the upper floor"))]
+#[allow(unused_imports, reason = "for the upper floor, which may not be there")]
 pub(crate) use message::debug_payload;
-pub use message::{Message, MessageKind, Outgoing};
+pub use message::{Message, MessageKind};
 pub use opcode::Opcode;
+pub use outgoing::Outgoing;
 pub use prepared::PreparedMessage;
 pub use receive::{Part, ReceivePath, Received, Step, Want};
 pub use send::SendPath;

@@ -8,7 +8,7 @@ use super::{
     header::Header,
     lent::Lent,
     mask::{MaskKey, Payload},
-    message::Outgoing,
+    outgoing::Outgoing,
     receive::Part,
 };
 

@@ -10,8 +10,9 @@ use super::{
     deflate::Waiting,
     header::{EncodedHeader, Header, MAX_HEADER},
     mask::MaskKey,
-    message::{Content, MessageKind, Outgoing},
+    message::MessageKind,
     opcode::Opcode,
+    outgoing::{Content, Outgoing},
 };
 
 /// The most bytes of pongs that are queued; where one more might not fit, the newest replaces the last.

@@ -15,7 +15,7 @@ use crate::{
         batch::Batch,
         header::Header,
         mask::MaskKey,
-        message::{Compression, Outgoing},
+        outgoing::{Compression, Outgoing},
     },
 };
 

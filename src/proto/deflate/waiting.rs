@@ -8,7 +8,7 @@ use crate::proto::{
     batch::RUN,
     header::Header,
     mask::MaskKey,
-    message::{Content, Outgoing},
+    outgoing::{Content, Outgoing},
     prepared::PreparedMessage,
     queue::{COPIED, header, into_frame},
 };

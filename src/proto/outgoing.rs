@@ -1,0 +1,346 @@
+//! A message on its way out: owned, borrowed, or encoded already.
+
+use std::{borrow::Cow, fmt, mem};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    mask::Utf8Bytes,
+    message::{Message, MessageKind, debug_payload},
+    prepared::PreparedMessage,
+    queue::COPIED,
+};
+
+/// A message on its way out, with the choices that are made for it alone.
+///
+/// [`send`](crate::WebSocket::send) and its siblings take whatever turns into one: text as `&str`, `&String`, `String`,
+/// `Box<str>`, `Cow<str>` and [`Utf8Bytes`]; binary data as `&[u8]`, `&[u8; N]`, `&Vec<u8>`, `Vec<u8>`, `Box<[u8]>`,
+/// `Cow<[u8]>`, [`Bytes`] and [`BytesMut`]; a [`Message`] or a [`PreparedMessage`], or a reference to one.
+///
+/// # Copies
+/// A message of at most 4 KiB is copied into the write buffer when it is queued, wherever it comes from, which allocates
+/// nothing. A longer one that is owned, or a reference to something that is cheap to clone, is sent from where it is; one
+/// that is borrowed is copied once. A queue never borrows: it is the future of a sending call that does, until it is done.
+///
+/// ```
+/// use fullduplex::{Outgoing, PreparedMessage};
+///
+/// let text = String::from("hello");
+/// assert_eq!(Outgoing::from(&text).len(), 5);
+/// assert_eq!(Outgoing::from(b"hello"), Outgoing::from(text.into_bytes()));
+/// assert_eq!(Outgoing::from(&PreparedMessage::new("hello")).len(), 5);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Outgoing<'a> {
+    pub(super) kind: MessageKind,
+    pub(super) compression: Compression,
+    pub(super) content: Content<'a>,
+}
+
+/// What is sent: UTF-8, if it is text.
+#[derive(Clone)]
+pub(super) enum Content<'a> {
+    Bytes(Bytes),
+    Prepared(PreparedMessage),
+    Borrowed(&'a [u8]),
+    // These become `Bytes` only where they are not copied, for that may allocate.
+    Vec(Vec<u8>),
+    Mut(BytesMut),
+}
+
+/// Whether a message is compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "deflate"), allow(dead_code, reason = "there is no choice"))]
+pub(super) enum Compression {
+    /// As the settings say.
+    #[default]
+    Open,
+    Wanted,
+    Unwanted,
+}
+
+impl Content<'_> {
+    /// The payload data; `None` where it is encoded already.
+    pub(super) fn plain(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(data) => Some(data),
+            Self::Prepared(_) => None,
+            Self::Borrowed(data) => Some(data),
+            Self::Vec(data) => Some(data),
+            Self::Mut(data) => Some(data),
+        }
+    }
+
+    /// The same without borrowing.
+    fn into_owned(self) -> Content<'static> {
+        match self {
+            Self::Bytes(data) => Content::Bytes(data),
+            Self::Prepared(prepared) => Content::Prepared(prepared),
+            Self::Borrowed(data) => Content::Vec(data.to_vec()),
+            Self::Vec(data) => Content::Vec(data),
+            Self::Mut(data) => Content::Mut(data),
+        }
+    }
+}
+
+impl PartialEq for Content<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Prepared(ours), Self::Prepared(theirs)) => ours == theirs,
+            _ => self.plain().is_some_and(|ours| other.plain() == Some(ours)),
+        }
+    }
+}
+
+impl Eq for Content<'_> {}
+
+impl<'a> Outgoing<'a> {
+    #[inline]
+    fn of(kind: MessageKind, content: Content<'a>) -> Self {
+        Self { kind, compression: Compression::Open, content }
+    }
+
+    /// Says whether the message is to be compressed on a connection that agreed on that; where nothing is said, it is from
+    /// [`threshold`](crate::Deflate::threshold) on.
+    ///
+    /// A message that would not be shorter goes out uncompressed in any case, unless the messages of the connection refer to
+    /// one another ([`context_takeover`](crate::Deflate::context_takeover)).
+    ///
+    /// ```
+    /// use fullduplex::Outgoing;
+    ///
+    /// let secret = Outgoing::from("token=0123456789").compress(false);
+    /// # let _ = secret;
+    /// ```
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn compress(mut self, wanted: bool) -> Self {
+        self.compression = if wanted { Compression::Wanted } else { Compression::Unwanted };
+        self
+    }
+
+    /// Converts it into one that borrows nothing, to be kept. What is borrowed is copied.
+    ///
+    /// ```
+    /// use fullduplex::Outgoing;
+    ///
+    /// fn keep(line: &str, kept: &mut Vec<Outgoing<'static>>) {
+    ///     kept.push(Outgoing::from(line).into_owned());
+    /// }
+    /// # keep("line", &mut Vec::new());
+    /// ```
+    pub fn into_owned(self) -> Outgoing<'static> {
+        Outgoing { kind: self.kind, compression: self.compression, content: self.content.into_owned() }
+    }
+
+    /// The length of the payload data, in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match &self.content {
+            Content::Bytes(data) => data.len(),
+            Content::Prepared(prepared) => prepared.len(),
+            Content::Borrowed(data) => data.len(),
+            Content::Vec(data) => data.len(),
+            Content::Mut(data) => data.len(),
+        }
+    }
+
+    /// Whether the message carries no payload data.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops what is left of one that is queued.
+    // As it would be dropped anyway; but most are messages, and they are not told apart by a jump through a table.
+    #[inline(always)]
+    pub(crate) fn end(slot: &mut Option<Self>) {
+        match slot {
+            Some(Self { content: Content::Bytes(data), .. }) => {
+                drop(mem::take(data));
+                mem::forget(slot.take());
+            }
+            Some(Self { content: Content::Borrowed(_), .. }) | None => mem::forget(slot.take()),
+            other => drop_other(other),
+        }
+    }
+
+    /// All of it; an empty message stays.
+    pub(super) fn take(&mut self) -> Self {
+        mem::replace(self, Self::of(MessageKind::Binary, Content::Borrowed(&[])))
+    }
+}
+
+#[inline(never)]
+fn drop_other(other: &mut Option<Outgoing<'_>>) {
+    *other = None;
+}
+
+impl fmt::Debug for Outgoing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_payload(f, &"Outgoing", self.len())
+    }
+}
+
+impl<'a> From<&'a str> for Outgoing<'a> {
+    #[inline]
+    fn from(text: &'a str) -> Self {
+        Self::of(MessageKind::Text, Content::Borrowed(text.as_bytes()))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Outgoing<'a> {
+    #[inline]
+    fn from(data: &'a [u8]) -> Self {
+        Self::of(MessageKind::Binary, Content::Borrowed(data))
+    }
+}
+
+impl From<String> for Outgoing<'_> {
+    #[inline]
+    fn from(text: String) -> Self {
+        Self::of(MessageKind::Text, Content::Vec(text.into_bytes()))
+    }
+}
+
+impl From<Vec<u8>> for Outgoing<'_> {
+    #[inline]
+    fn from(data: Vec<u8>) -> Self {
+        Self::of(MessageKind::Binary, Content::Vec(data))
+    }
+}
+
+impl From<BytesMut> for Outgoing<'_> {
+    #[inline]
+    fn from(data: BytesMut) -> Self {
+        Self::of(MessageKind::Binary, Content::Mut(data))
+    }
+}
+
+impl From<Message> for Outgoing<'_> {
+    #[inline]
+    fn from(message: Message) -> Self {
+        Self::of(message.kind(), Content::Bytes(message.into_bytes()))
+    }
+}
+
+impl From<PreparedMessage> for Outgoing<'_> {
+    #[inline]
+    fn from(prepared: PreparedMessage) -> Self {
+        Self::of(prepared.kind(), Content::Prepared(prepared))
+    }
+}
+
+/// What is a [`Message`] first.
+macro_rules! outgoing_by_message {
+    ($($from:ty,)*) => {$(
+        impl From<$from> for Outgoing<'_> {
+            #[inline]
+            fn from(message: $from) -> Self {
+                Message::from(message).into()
+            }
+        }
+    )*};
+}
+
+outgoing_by_message! {
+    Box<str>,
+    Box<[u8]>,
+    Utf8Bytes,
+}
+
+impl From<Bytes> for Outgoing<'_> {
+    #[inline]
+    fn from(data: Bytes) -> Self {
+        Self::of(MessageKind::Binary, Content::Bytes(data))
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Outgoing<'_> {
+    fn from(data: [u8; N]) -> Self {
+        Message::from(data).into()
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Outgoing<'a> {
+    #[inline]
+    fn from(data: &'a [u8; N]) -> Self {
+        data.as_slice().into()
+    }
+}
+
+impl<'a> From<&'a String> for Outgoing<'a> {
+    #[inline]
+    fn from(text: &'a String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Outgoing<'a> {
+    #[inline]
+    fn from(data: &'a Vec<u8>) -> Self {
+        data.as_slice().into()
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Outgoing<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+impl<'a> From<Cow<'a, [u8]>> for Outgoing<'a> {
+    fn from(data: Cow<'a, [u8]>) -> Self {
+        match data {
+            Cow::Borrowed(data) => data.into(),
+            Cow::Owned(data) => data.into(),
+        }
+    }
+}
+
+/// Borrowed where it will be copied, else cloned, which copies no payload data.
+impl<'a> From<&'a Message> for Outgoing<'a> {
+    #[inline]
+    fn from(message: &'a Message) -> Self {
+        match message {
+            Message::Text(text) => text.into(),
+            Message::Binary(data) => data.into(),
+        }
+    }
+}
+
+/// As of a `&Message`.
+impl<'a> From<&'a Utf8Bytes> for Outgoing<'a> {
+    #[inline]
+    fn from(text: &'a Utf8Bytes) -> Self {
+        if text.len() <= COPIED { text.as_str().into() } else { text.clone().into() }
+    }
+}
+
+/// As of a `&Message`.
+impl<'a> From<&'a Bytes> for Outgoing<'a> {
+    #[inline]
+    fn from(data: &'a Bytes) -> Self {
+        if data.len() <= COPIED { data[..].into() } else { data.clone().into() }
+    }
+}
+
+impl From<&PreparedMessage> for Outgoing<'_> {
+    #[inline]
+    fn from(prepared: &PreparedMessage) -> Self {
+        prepared.clone().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outgoing_message_takes_at_most_fifty_six_bytes() {
+        assert!(size_of::<Outgoing<'_>>() <= 56);
+        assert!(size_of::<Option<Outgoing<'_>>>() <= 56);
+    }
+}
