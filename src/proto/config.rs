@@ -60,8 +60,10 @@ pub struct Config {
     /// [`Server::receive`](crate::Server::receive), reading the request has this long, and so has accepting or rejecting
     /// it, counted from that call.
     pub handshake_timeout: Option<Duration>,
-    /// How long the peer has, once our Close is out, to finish the closing handshake and to end the transport; and how long
-    /// our Close may wait without the transport taking one byte of what is queued before it.
+    /// How long the peer has to finish the closing handshake and to end the transport, counted from when our Close has been
+    /// written. Before that, how long the transport may take nothing of our Close and what is queued before it, counted from
+    /// when the Close is queued or from the last byte that the transport took. It holds for whoever closes: `recv`, `close`,
+    /// a [`Sender`](crate::Sender) or a sink.
     pub close_timeout: Option<Duration>,
     /// How long a write may be stuck without the transport taking one byte.
     pub write_timeout: Option<Duration>,

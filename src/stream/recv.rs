@@ -11,18 +11,26 @@ use super::{Event, WebSocket};
 use crate::{Error, Message};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// The next message; `Ok(None)` once the connection is closed, in order or after its error was told.
+    /// Receives the next message; returns `Ok(None)` once the connection is closed.
     ///
-    /// It answers pings, completes the closing handshake, sends keep-alive pings, judges deadlines, and writes what is
-    /// queued before it waits. It never waits for a write: where the peer does not read, it goes on receiving.
+    /// While it is polled, pings are answered, the closing handshake is completed, keep-alive pings are sent, deadlines are
+    /// judged, and what is queued is written. It never waits for a write: if the peer does not read, it continues to receive.
     ///
-    /// `Ok(None)` comes when our Close is out and the stream has ended, or
-    /// [`close_timeout`](crate::Config::close_timeout) has passed. Messages that come after our own Close and before
-    /// the peer's are still given.
+    /// Messages that have been read already are returned without a system call, as long as they are handled quickly. Once
+    /// 1 ms has passed since the read, what is queued is written in between: a pong before the next message, the program's own
+    /// messages within 16.
+    ///
+    /// `Ok(None)` is returned when our Close has been written and the stream has ended, or
+    /// [`close_timeout`](crate::Config::close_timeout) has passed. Messages that arrive after our own Close and before the
+    /// peer's are still returned.
     ///
     /// # Errors
-    /// What ended the connection, once: the peer broke the protocol (it was told why, by a Close), the stream failed or
-    /// ended without a Close, a deadline passed. All messages that came before are given first.
+    /// Returns the error that ended the connection, once: the peer broke the protocol, the stream failed or ended without a
+    /// Close, or a deadline passed. All messages that arrived before are returned first.
+    ///
+    /// If the peer broke the protocol, a Close says why, and the error is returned once the peer has ended the stream, or
+    /// `close_timeout` after the Close was written (5 s by default) if it stays connected. Programs drop a connection when it
+    /// fails, and dropping a socket that has unread data resets it, which can destroy the Close before the peer reads it.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: all state is in the connection.
@@ -30,9 +38,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_recv(cx))
     }
 
-    /// As [`recv`](Self::recv), control frames included.
+    /// Receives the next event: a message like [`recv`](Self::recv), or a control frame.
     ///
-    /// A ping is answered, and a Close too, before the event is given.
+    /// A ping is answered, and so is a Close, before the event is returned. A proxy that passes frames on uses this, because it
+    /// sees a Close when that arrives, where `recv` returns `Ok(None)` only when the stream has ended; with
+    /// [`automatic_pongs`](crate::Config::automatic_pongs) off, it answers pings itself.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).

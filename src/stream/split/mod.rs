@@ -33,6 +33,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// Splits the connection: one half receives, answers pings, completes the closing handshake and judges deadlines; the
     /// other sends, from any number of tasks.
     ///
+    /// The stream has to be [`Send`], because a [`Sender`] writes to it from whichever thread it is used on. A stream that is
+    /// not can be used by several tasks of one thread through [`StreamExt::split`] of the `futures` crate.
+    ///
+    /// [`StreamExt::split`]: https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split
+    ///
     /// Payload data made by [`Bytes::from_owner`](bytes::Bytes::from_owner), whose owner on being dropped uses the same
     /// connection, would wait for itself.
     ///
@@ -60,14 +65,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
 /// The receiving half of a split connection.
 ///
 /// While it is polled, pings are answered, keep-alive pings are sent, deadlines are judged and what is queued is written.
-/// Dropped, it takes the stream along: the connection ends, and each [`Sender`] learns [`Error::Closed`].
+/// Dropping it drops the stream: the connection ends, and every call of a [`Sender`] fails with [`Error::Closed`].
 #[derive(Debug)]
 pub struct Receiver<S> {
     connection: Connection<Half<S>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
-    /// The next message, as [`WebSocket::recv`].
+    /// Receives the next message, like [`WebSocket::recv`].
     ///
     /// # Errors
     /// As [`WebSocket::recv`]; an error that a sender was told is not told again.
@@ -79,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
         poll_fn(move |cx| visit.0.poll_recv(cx))
     }
 
-    /// As [`recv`](Self::recv), control frames included.
+    /// Receives the next event, like [`WebSocket::recv_event`].
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -103,8 +108,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
 
     /// Calls a function with the stream beneath; returns `None` once [`Sender::abort`] has dropped the stream.
     ///
-    /// Nothing is written or read while the function runs, for the halves share the stream: hence a function, and no
-    /// reference. Reading from the stream or writing to it breaks the connection.
+    /// The halves share the stream, which is locked while the function runs: hence a function, and no reference. The function
+    /// must not use the connection, and must not read from the stream or write to it.
     ///
     /// ```
     /// # use fullduplex::Receiver;
