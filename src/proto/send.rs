@@ -32,7 +32,7 @@ const STRIDE: usize = 64 << 10;
 /// It does no I/O. Frames are queued by [`send`](Self::send), [`ping`](Self::ping), [`answer`](Self::answer),
 /// [`close`](Self::close) and [`fail`](Self::fail), in any order; [`stage`](Self::stage) moves what goes out next to a
 /// [`Batch`], to be called whenever the last batch is written. Pings and pongs overtake the messages that wait, at a
-/// frame's boundary; a Close overtakes nothing, and nothing follows it.
+/// frame's boundary; a Close overtakes nothing, and only pongs follow it.
 ///
 /// Each call takes a fresh masking key, from a source that cannot be predicted (RFC 6455 section 5.3), which a server
 /// leaves unused; and what the thread lends. [`Batch`] has an example.
