@@ -1,5 +1,7 @@
 //! Sending with a whole connection.
 
+use std::hint::black_box;
+
 use bytes::Bytes;
 use counts::{Replay, now};
 use fullduplex::{Role, WebSocket};
@@ -62,4 +64,15 @@ fn feed(mut sending: Sending) -> Sending {
     sending
 }
 
-library_benchmark_group!(name = send_paths, benchmarks = [send_each, feed]);
+// Copied from where it is.
+#[library_benchmark]
+#[bench::server_32(sending(Role::Server, 1, 16))]
+#[bench::client_32(sending(Role::Client, 1, 16))]
+fn send_borrowed(mut sending: Sending) -> Sending {
+    for _ in 0..256 {
+        now(sending.ws.send(black_box("a text of thirty-two characters."))).expect("open");
+    }
+    sending
+}
+
+library_benchmark_group!(name = send_paths, benchmarks = [send_each, feed, send_borrowed]);
