@@ -12,7 +12,7 @@ use super::{
     pool::{self, Scratch},
     stats::Sent,
     timers::{Pings, Timeouts},
-    transport::Transport,
+    transport::{Transport, TransportStatus},
     watchdog::Watchdog,
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) trait Line {
     /// Queues the answer that is owed to what was received, if one is.
     fn answer(&mut self, received: &Received<'_>) {
         if let Received::Close(_) = received
-            && !self.outlook().waiting
+            && !self.write_status().pending
         {
             self.verdict(Verdict::excuse_writes);
         }
@@ -42,8 +42,11 @@ pub(super) trait Line {
     /// What was read is handled, from here on the receiver may have to wait: whoever wants it is to wake it.
     fn park(&mut self, _: &mut Context<'_>) {}
 
-    /// How things stand on the way out.
-    fn outlook(&mut self) -> Outlook;
+    /// Returns the status of the sending side.
+    fn write_status(&mut self) -> WriteStatus;
+
+    /// Returns which end of the connection this is.
+    fn role(&self) -> Role;
 
     /// Takes the pings that the application has sent since this was last asked.
     fn take_pings(&mut self) -> Pings;
@@ -67,22 +70,33 @@ pub(super) trait Line {
     fn poll_read_payload(&mut self, room: PayloadMut<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
-/// How things stand on the way out.
+/// The status of the sending side: the queue and the transport.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Outlook {
-    pub(super) role: Role,
-    /// Something staged waits for the stream.
-    pub(super) stuck: bool,
-    /// Something is queued or staged.
-    pub(super) waiting: bool,
-    /// A pong is queued.
+pub(super) struct WriteStatus {
+    pub(super) transport: TransportStatus,
+    /// Whether something is queued or staged.
+    pub(super) pending: bool,
+    /// Whether a pong is queued.
     pub(super) owes_pong: bool,
-    /// A number that changes whenever the stream takes something.
-    pub(super) moves: u64,
-    /// Our Close is queued or sent.
+    /// Whether our Close is queued or sent.
     pub(super) close_sent: bool,
-    /// The stream takes no more, because we shut it down or it failed.
-    pub(super) write_ended: bool,
+}
+
+impl WriteStatus {
+    #[inline]
+    pub(super) fn of(send: &SendPath, transport: TransportStatus) -> Self {
+        Self {
+            transport,
+            pending: transport.stuck || send.queued() > 0,
+            owes_pong: send.owes_pong(),
+            close_sent: send.is_close_sent(),
+        }
+    }
+
+    /// Whether the stream is stuck: something staged waits for it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.transport.stuck
+    }
 }
 
 /// What ended the connection, or will: it is told once.
@@ -388,16 +402,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 
     #[inline]
-    fn outlook(&mut self) -> Outlook {
-        Outlook {
-            role: self.send.role(),
-            stuck: self.transport.is_stuck(),
-            waiting: self.transport.is_stuck() || self.send.queued() > 0,
-            owes_pong: self.send.owes_pong(),
-            moves: self.transport.moves(),
-            close_sent: self.send.is_close_sent(),
-            write_ended: self.transport.is_write_ended(),
-        }
+    fn write_status(&mut self) -> WriteStatus {
+        WriteStatus::of(&self.send, self.transport.status())
+    }
+
+    fn role(&self) -> Role {
+        self.send.role()
     }
 
     fn take_pings(&mut self) -> Pings {

@@ -3,6 +3,7 @@
 mod close;
 mod connection;
 mod event;
+mod inbound;
 mod line;
 mod parts;
 mod pool;
@@ -26,10 +27,7 @@ pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendErr
 pub use stats::Stats;
 pub use writer::{MessageWriter, SendParts};
 
-use self::{
-    connection::{Connection, Inbound},
-    line::Own,
-};
+use self::{connection::Connection, inbound::Inbound, line::Own};
 use crate::{
     Config, Role,
     handshake::Negotiated,

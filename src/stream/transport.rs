@@ -128,6 +128,21 @@ pub(super) struct Transport<S> {
     written: u32,
 }
 
+/// The status of a stream's write side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TransportStatus {
+    /// How many bytes are staged.
+    pub(super) staged: usize,
+    /// Whether something staged waits for the stream, or is still to be compressed.
+    pub(super) stuck: bool,
+    /// A number that changes whenever the stream takes something or is flushed.
+    pub(super) moves: u64,
+    /// How many bytes the stream has taken; it wraps around.
+    pub(super) written: u32,
+    /// Whether the stream takes no more, because we shut it down or it failed.
+    pub(super) ended: bool,
+}
+
 /// Whether a stream still takes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriteEnd {
@@ -167,6 +182,18 @@ impl<S> Transport<S> {
     /// Whether anything staged waits for the stream, or is still to be compressed.
     pub(super) fn is_stuck(&self) -> bool {
         self.end == WriteEnd::Open && (self.needs_flush || self.staged() > 0)
+    }
+
+    /// Returns the status of the write side.
+    #[inline]
+    pub(super) fn status(&self) -> TransportStatus {
+        TransportStatus {
+            staged: self.staged(),
+            stuck: self.is_stuck(),
+            moves: self.moves(),
+            written: self.written,
+            ended: self.is_write_ended(),
+        }
     }
 
     pub(super) fn is_write_ended(&self) -> bool {

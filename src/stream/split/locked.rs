@@ -1,0 +1,71 @@
+//! The queue of a split connection, as its transport uses it.
+
+use std::task::{Context, Poll};
+
+use super::{shared::State, sync::Mutex};
+use crate::{
+    proto::{Batch, Lent, SendPath},
+    stream::{
+        pool,
+        transport::{Path, Source, poll_compress, poll_unit},
+    },
+};
+
+/// How many strides are compressed while the transport is locked, so that the receiver does not wait for long to read.
+const STRIDES: u8 = 16;
+
+/// The queue as a transport finds it, which locks it for each look. Messages are compressed while it is not locked.
+pub(super) struct Locked<'a> {
+    state: &'a Mutex<State>,
+    /// How many strides may still be compressed.
+    strides: u8,
+    /// Whether there are more to compress.
+    pub(super) exhausted: bool,
+}
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(state: &'a Mutex<State>) -> Self {
+        Self { state, strides: STRIDES, exhausted: false }
+    }
+}
+
+impl Source for Locked<'_> {
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state.lock();
+        // What was staged before is all taken and flushed.
+        state.ledger.batch_written();
+        if state.send.has_uncompressed() {
+            drop(state);
+            return poll_compress(self, batch.get_or_insert_with(pool::batch), cx);
+        }
+        let staged = state.send.poll_stage(batch, cx);
+        state.staged(batch.as_deref());
+        staged
+    }
+
+    fn clear(&mut self) -> bool {
+        Source::clear(&mut self.state.lock().send)
+    }
+}
+
+impl Path for Locked<'_> {
+    fn with<T>(
+        &mut self,
+        batch: &mut Batch,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+    ) -> T {
+        let mut state = self.state.lock();
+        let result = state.send.with(batch, call);
+        state.staged(Some(batch));
+        result
+    }
+
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(left) = self.strides.checked_sub(1) else {
+            self.exhausted = true;
+            return Poll::Pending;
+        };
+        self.strides = left;
+        poll_unit(cx)
+    }
+}
