@@ -12,7 +12,7 @@ use super::{
     pool::{self, Scratch},
     stats::Sent,
     timers::{Pings, Timeouts},
-    transport::{Transport, TransportStatus},
+    transport::{InStrides, Strides, Transport, TransportStatus},
     watchdog::Watchdog,
 };
 use crate::{
@@ -261,11 +261,11 @@ impl<S> Own<S> {
         LineParts { transport: self.transport, send: self.send, verdict, pings, sent }
     }
 
-    /// Counts a message that was queued, if anybody wants to know.
+    /// Counts messages that were queued, and bytes that were written, if counters were asked for.
     #[inline]
-    pub(super) fn count_sent(&mut self) {
+    pub(super) fn count_sent(&mut self, messages: u64) {
         if let Some(extra) = &mut self.extra {
-            extra.count_sent(1, self.transport.written());
+            extra.count_sent(messages, self.transport.written());
         }
     }
 
@@ -349,10 +349,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
     #[inline]
     pub(super) fn poll_transmit_for(&mut self, party: Party, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stuck = self.extra.as_ref().is_some_and(|extra| extra.stuck.is_some());
-        if !stuck && let done @ Poll::Ready(_) = self.transport.poll_transmit(&mut self.send, cx) {
+        if !stuck && let done @ Poll::Ready(_) = self.poll_write(cx) {
             return done;
         }
         self.poll_stuck(party, cx)
+    }
+
+    #[inline]
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.send.has_uncompressed() {
+            return self.poll_compress_and_write(cx);
+        }
+        self.transport.poll_transmit(&mut self.send, cx)
+    }
+
+    // Never: connections that compress nothing do without it.
+    #[inline(never)]
+    fn poll_compress_and_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut source = InStrides { path: &mut self.send, strides: Strides::new() };
+        let done = self.transport.poll_transmit(&mut source, cx);
+        source.strides.poll_yield(cx.waker());
+        done
     }
 
     /// The same while the stream takes no more. The task that receives and one that sends may be two: each is woken also
@@ -364,12 +381,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
         let waiters = extra.stuck.get_or_insert_default().waiters.clone();
         waiters.park(party, cx.waker());
         let (shared, moves) = (Waker::from(waiters.clone()), self.transport.moves());
-        let done = self.transport.poll_transmit(&mut self.send, &mut Context::from_waker(&shared));
+        let done = self.poll_write(&mut Context::from_waker(&shared));
         if done.is_ready() || self.transport.moves() != moves {
             waiters.wake_other(party, cx.waker());
         }
         if done.is_ready() {
-            extra.stuck = None;
+            self.extra.get_or_insert_default().stuck = None;
             self.drop_unused();
         } else if newly && party == Party::Sender {
             // From here on a deadline runs, which is for the receiving side to judge.

@@ -1,9 +1,7 @@
 //! What the halves of a split connection share.
 
 use std::{
-    fmt,
-    future::Future,
-    io, mem,
+    fmt, io, mem,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -14,7 +12,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     sync::{Notify, Semaphore},
-    task::yield_now,
 };
 
 use super::{
@@ -289,10 +286,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
                 }
             })
         });
-        if queue.exhausted {
-            // Whoever waits is woken to continue, once others had their turn, at the transport too.
-            let _pending = pin!(yield_now()).poll(&mut Context::from_waker(&self.waker));
-        }
+        // Whoever waits is woken to continue, once others had their turn, at the transport too.
+        queue.strides.poll_yield(&self.waker);
         transmitted
     }
 
