@@ -283,6 +283,90 @@ fn a_sender_outlives_the_runtime_in_which_the_connection_was_split() {
     support::finished(sender.flush()).expect("open");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_a_senders_deadline_has_ended_is_over_for_the_receiver_at_once() {
+    for split in [false, true] {
+        let config = without_deadlines().write_timeout(30 * SECOND);
+        let (mut ws, script) = script::open(Role::Server, &config);
+        script.bring(text("came before").masked().build().repeat(2));
+        ws.recv().await.expect("valid").expect("a message");
+        script.allow_writes(0);
+        let (sent, last, end);
+        if split {
+            let (mut receiver, sender) = ws.split();
+            sent = sender.send("stuck").await;
+            last = receiver.recv().await;
+            end = timeout(60 * SECOND, receiver.recv()).await;
+            assert_eq!(receiver.closing(), fullduplex::proto::Closing::Failed);
+        } else {
+            sent = ws.send("stuck").await;
+            last = ws.recv().await;
+            end = timeout(60 * SECOND, ws.recv()).await;
+        }
+        assert!(matches!(sent, Err(Error::Timeout(Timeout::Write))), "{sent:?}");
+        assert_eq!(last.expect("it came before"), Some(Message::from("came before")));
+        assert!(matches!(end, Ok(Ok(None))), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_makes_a_sender_when_all_others_were_dropped() {
+    let (receiver, sender, script) = script::split_server(without_deadlines());
+    drop(sender);
+    receiver.sender().close(CloseCode::NORMAL, "").await.expect("open");
+    assert_eq!(script.written(), close(1000, "").build());
+}
+
+#[tokio::test]
+async fn a_writer_whose_connection_has_closed_says_so_again_and_again() {
+    let (mut receiver, sender, script) = script::split_server(without_deadlines());
+    let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
+    writer.feed_part("a").await.expect("open");
+    script.bring(close(1000, "").masked().build());
+    script.end();
+    assert_eq!(receiver.recv().await.expect("closed cleanly"), None);
+    for _ in 0..2 {
+        assert!(matches!(writer.feed_part("b").await, Err(Error::Closed)));
+    }
+    assert!(matches!(writer.finish().await, Err(Error::Closed)));
+}
+
+/// Helpers as a program writes them: the message borrows from somewhere else than the connection.
+mod helpers {
+    use super::*;
+    use fullduplex::{Outgoing, Sender};
+
+    pub(super) async fn by_sender(sender: &Sender, message: impl Into<Outgoing<'_>>) -> Result<(), Error> {
+        sender.send(message).await
+    }
+
+    pub(super) async fn by_connection<S: AsyncRead + AsyncWrite + Unpin>(
+        ws: &mut WebSocket<S>,
+        message: impl Into<Outgoing<'_>>,
+    ) -> Result<(), Error> {
+        ws.feed(message).await?;
+        ws.flush().await
+    }
+
+    pub(super) fn spawned<M>(sender: Sender, message: M) -> tokio::task::JoinHandle<Result<(), Error>>
+    where
+        M: Into<Outgoing<'static>> + Send + 'static,
+    {
+        tokio::spawn(async move { sender.send(message).await })
+    }
+}
+
+#[tokio::test]
+async fn generic_helpers_send_what_is_borrowed_from_elsewhere() {
+    let (mut ws, script) = script::server();
+    let local = String::from("one");
+    helpers::by_connection(&mut ws, &local).await.expect("open");
+    let (_receiver, sender) = ws.split();
+    helpers::by_sender(&sender, &local[..]).await.expect("open");
+    helpers::spawned(sender, local.clone()).await.expect("no panic").expect("open");
+    assert_eq!(script.written(), text("one").build().repeat(3));
+}
+
 // --- a write that is under way at the deadline
 
 #[derive(Debug, Default)]

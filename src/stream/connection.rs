@@ -145,6 +145,10 @@ impl<L: Line> Connection<L> {
             }
             self.line.park(cx);
             self.write_pending(cx);
+            if self.line.write_status().over {
+                self.finish();
+                continue;
+            }
             if self.inbound.receive.is_done() {
                 ready!(self.poll_end(cx));
                 continue;

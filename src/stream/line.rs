@@ -80,12 +80,15 @@ pub(super) struct WriteStatus {
     pub(super) owes_pong: bool,
     /// Whether our Close is queued or sent.
     pub(super) close_sent: bool,
+    /// Whether the connection is over, though the stream may go on.
+    pub(super) over: bool,
 }
 
 impl WriteStatus {
     #[inline]
-    pub(super) fn of(send: &SendPath, transport: TransportStatus) -> Self {
+    pub(super) fn of(send: &SendPath, transport: TransportStatus, over: bool) -> Self {
         Self {
+            over,
             transport,
             pending: transport.stuck || send.queued() > 0,
             owes_pong: send.owes_pong(),
@@ -106,6 +109,8 @@ pub(super) struct Verdict {
     told: bool,
     /// The peer leaves, and nothing of ours is under way to it: that a write fails is no news.
     writes_excused: bool,
+    /// A sender has ended the connection: the receiver is not to wait for the stream to end.
+    over: bool,
 }
 
 impl Verdict {
@@ -119,8 +124,19 @@ impl Verdict {
 
     /// Leaves nothing to be told: the program itself ends the connection.
     pub(super) fn settle(&mut self) {
-        self.told = true;
+        (self.told, self.over) = (true, true);
         self.error = None;
+    }
+
+    /// Ends the connection with the deadline of a sender.
+    pub(super) fn time_out(&mut self, timeout: Timeout) {
+        self.keep(Error::Timeout(timeout));
+        self.over = true;
+    }
+
+    /// Returns whether a sender has ended the connection.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Hands out what was kept.
@@ -132,7 +148,7 @@ impl Verdict {
 
     /// Whether nothing has ended the connection, and nothing is known that will.
     pub(super) fn is_open(&self) -> bool {
-        self.error.is_none() && !self.told && !self.writes_excused
+        self.error.is_none() && !self.told && !self.writes_excused && !self.over
     }
 
     /// Notes that from here on a failed write loses nothing but our Close.
@@ -420,7 +436,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
 
     #[inline]
     fn write_status(&mut self) -> WriteStatus {
-        WriteStatus::of(&self.send, self.transport.status())
+        let over = self.extra.as_ref().is_some_and(|extra| extra.verdict.is_over());
+        WriteStatus::of(&self.send, self.transport.status(), over)
     }
 
     fn role(&self) -> Role {

@@ -34,6 +34,8 @@ enum Timer {
     /// A task of another runtime, for a sender that is used outside of any: it ends at the deadline,
     /// or with an error when that runtime is shut down.
     Task(JoinHandle<()>),
+    /// The task has ended.
+    Elapsed,
     /// No runtime has a timer for it: there is no deadline.
     None,
 }
@@ -92,7 +94,7 @@ impl Timer {
     fn reset(&mut self, deadline: Instant, runtime: Option<&Handle>) {
         match self {
             Self::Own(sleep) => sleep.as_mut().reset(deadline),
-            Self::Task(_) => *self = Self::at(deadline, runtime),
+            Self::Task(_) | Self::Elapsed => *self = Self::at(deadline, runtime),
             Self::None => {}
         }
     }
@@ -100,13 +102,12 @@ impl Timer {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Own(sleep) => sleep.as_mut().poll(cx),
-            Self::Task(task) => match ready!(Pin::new(task).poll(cx)) {
-                Ok(()) => Poll::Ready(()),
-                Err(_) => {
-                    *self = Self::None;
-                    Poll::Pending
-                }
-            },
+            Self::Task(task) => {
+                let elapsed = ready!(Pin::new(task).poll(cx)).is_ok();
+                *self = if elapsed { Self::Elapsed } else { Self::None };
+                self.poll(cx)
+            }
+            Self::Elapsed => Poll::Ready(()),
             Self::None => Poll::Pending,
         }
     }

@@ -97,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
 
     fn write_status(&mut self) -> WriteStatus {
         let state = self.shared.state.lock();
-        WriteStatus::of(&state.send, state.ledger.transport())
+        WriteStatus::of(&state.send, state.ledger.transport(), state.verdict.is_over())
     }
 
     fn role(&self) -> Role {

@@ -54,7 +54,7 @@ impl Sender {
     ///
     /// # Cancel safety
     /// The message is queued whole or not at all; [`reserve`](Self::reserve) tells which.
-    pub async fn send<'a>(&'a self, message: impl Into<Outgoing<'a>>) -> Result<(), Error> {
+    pub async fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
         let target = self.feed_and(message.into(), |_, target| target).await?;
         self.flush_through(target).await
     }
@@ -70,7 +70,7 @@ impl Sender {
     ///
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
-    pub fn feed<'a>(&'a self, message: impl Into<Outgoing<'a>>) -> impl Future<Output = Result<(), Error>> {
+    pub fn feed<'m>(&self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         self.feed_and(message.into(), |sender, _target| sender.shared.parked.wake_waiting_receiver())
     }
 
@@ -423,7 +423,6 @@ impl SendPermit<'_> {
 ///
 /// It borrows what the message borrowed, and nothing where that was owned: then it is `TrySendError<'static>`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum TrySendError<'a> {
     /// There is no room, or others wait for it.
     #[error("no room in the write buffer")]

@@ -204,7 +204,11 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Returns where the closing handshake stands.
     pub(super) fn closing(&self, receive: &ReceivePath) -> Closing {
-        Closing::of(&self.state.lock().send, receive)
+        let state = self.state.lock();
+        match Closing::of(&state.send, receive) {
+            Closing::Open | Closing::CloseSent if state.verdict.is_over() => Closing::Failed,
+            closing => closing,
+        }
     }
 
     /// Calls the way out. What is queued in order by it takes `room` that the caller has acquired.
@@ -436,7 +440,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         drop(state);
         if stuck {
             self.with_transport(transport, |transport, _| {
-                self.state.lock().verdict.keep(Error::Timeout(timeout));
+                self.state.lock().verdict.time_out(timeout);
                 transport.end_write(&mut Locked::new(&self.state));
             });
         } else {
