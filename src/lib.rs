@@ -56,24 +56,31 @@
 //! ```
 //!
 //! # Overview
-//! - [`WebSocket`] is a connection. [`Message`], [`Outgoing`] and [`Event`] pass through it, [`Config`] limits it.
-//! - [`accept`] and [`Server`], [`connect`] and [`Client`] open one, with the defaults or with options.
-//! - [`Receiver`] and [`Sender`] are its halves, for several tasks. [`PreparedMessage`] is encoded once and sent to many.
+//! - [`WebSocket`] is a connection. [`Message`], [`Outgoing`] and [`Event`] pass through it,
+//!   [`Config`] limits it.
+//! - [`accept`] and [`Server`], [`connect`] and [`Client`] open one, with the defaults or with
+//!   options.
+//! - [`Receiver`] and [`Sender`] are its halves, for several tasks. [`PreparedMessage`] is encoded
+//!   once and sent to many.
 //! - [`MessageReader`] and [`MessageWriter`] stream one large message.
-//! - [`Incoming`] holds any HTTP request that arrives on the same port: pages, health checks, metrics.
+//! - [`Incoming`] holds any HTTP request that arrives on the same port: pages, health checks,
+//!   metrics.
 //! - [`testing`] connects pairs in memory.
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
-//! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other runtimes.
+//! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
+//!   runtimes.
 //!
 //! # Guides
-//! The module [`docs`] holds one page for each: [coming from tokio-tungstenite](docs::from_tungstenite),
-//! [cancel safety](docs::cancel_safety), [back-pressure and slow readers](docs::back_pressure), [security](docs::security),
-//! [testing your own code](docs::test_your_code), [tuning](docs::tuning), and
-//! [what is implemented and what is not](docs::features).
+//! The module [`docs`] holds one page for each: [coming from
+//! tokio-tungstenite](docs::from_tungstenite), [cancel safety](docs::cancel_safety), [back-pressure
+//! and slow readers](docs::back_pressure), [security](docs::security), [testing your own
+//! code](docs::test_your_code), [tuning](docs::tuning), and [what is implemented and what is
+//! not](docs::features).
 //!
 //! # Split
-//! [`WebSocket::split`] returns a [`Receiver`] and a [`Sender`]. Senders are cloned into any number of tasks and threads;
-//! those that wait for room are served first come, first served. The receiver answers pings and enforces deadlines.
+//! [`WebSocket::split`] returns a [`Receiver`] and a [`Sender`]. Senders are cloned into any number
+//! of tasks and threads; those that wait for room are served first come, first served. The receiver
+//! answers pings and enforces deadlines.
 //!
 #![cfg_attr(feature = "tokio", doc = "```")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
@@ -89,8 +96,8 @@
 //! ```
 //!
 //! # Limits
-//! Each resource that a peer can consume has a limit in [`Config`], finite by default and inclusive: a value equal to the
-//! limit passes. `None` disables a deadline.
+//! Each resource that a peer can consume has a limit in [`Config`], finite by default and
+//! inclusive: a value equal to the limit passes. `None` disables a deadline.
 //!
 //! | limit | default | beyond it |
 //! |---|---|---|
@@ -100,7 +107,7 @@
 //! | [`max_write_buffer`](Config::max_write_buffer) | 1 MiB | `feed` and `send` wait |
 //! | [`max_header_bytes`](Config::max_header_bytes) of the opening handshake | 16 KiB | status 431, or 414 for the request line |
 //! | [`max_headers`](Config::max_headers) of the opening handshake | 64 | status 431 |
-//! | `Client::connect_timeout`, name lookup and dialing | 10 s | `Timeout::Connect` |
+//! | [`Client::connect_timeout`], name lookup and dialing | 10 s | `Timeout::Connect` |
 //! | [`handshake_timeout`](Config::handshake_timeout), the whole opening handshake | 10 s | `Timeout::Handshake` |
 //! | [`close_timeout`](Config::close_timeout), from our Close to the end of the stream | 5 s | the connection ends; `Timeout::Close` if our Close was not written |
 //! | [`write_timeout`](Config::write_timeout), without the stream taking a byte | 30 s | `Timeout::Write` |
@@ -109,43 +116,52 @@
 //! | [`idle_timeout`](Config::idle_timeout), without a message or an answered ping | off | `Timeout::Idle`, 1001 |
 //! | [`message_timeout`](Config::message_timeout), from first to last byte of a message | off | `Timeout::Message`, 1008 |
 //!
-//! Timers run while the connection is polled: no task is spawned. A program that neither receives nor sends observes no
-//! timeout and answers no ping.
+//! Timers run while the connection is polled: no task is spawned. A program that neither receives
+//! nor sends observes no timeout and answers no ping.
 //!
 //! # When bytes leave
-//! - [`feed`](WebSocket::feed) waits for room and queues a message. [`send`](WebSocket::send) is `feed`, then
-//!   [`flush`](WebSocket::flush).
-//! - [`recv`](WebSocket::recv) returns messages that were read already without a system call, and writes what is queued
-//!   before it reads again. A burst that is answered with `feed` therefore costs one read and one write, and no fed message
-//!   stays queued in a program that continues to receive.
-//! - Once 1 ms has passed since the read, `recv` also writes between messages: a pong before the next message, fed messages
-//!   within the next 16.
+//! - [`feed`](WebSocket::feed) waits for room and queues a message. [`send`](WebSocket::send) is
+//!   `feed`, then [`flush`](WebSocket::flush).
+//! - [`recv`](WebSocket::recv) returns messages that were read already without a system call, and
+//!   writes what is queued before it reads again. A burst that is answered with `feed` therefore
+//!   costs one read and one write, and no fed message stays queued in a program that continues to
+//!   receive.
+//! - Once 1 ms has passed since the read, `recv` also writes between messages: a pong before the
+//!   next message, fed messages within the next 16.
 //! - `recv` never waits for a write: it continues to receive while the peer does not read.
-//! - [`Sender::feed`] wakes a waiting receiver, which writes. If the receiver is busy, the message leaves with its next call,
-//!   or with the next `send` or `flush` of any sender.
-//! - Pings and pongs overtake queued messages, at a frame boundary. A Close overtakes no message, and only pongs follow it.
-//! - Dropping a connection sends no Close and discards queued messages. [`close`](WebSocket::close) ends it cleanly.
+//! - [`Sender::feed`] wakes a waiting receiver, which writes. If the receiver is busy, the message
+//!   leaves with its next call, or with the next `send` or `flush` of any sender.
+//! - Pings and pongs overtake queued messages, at a frame boundary. A Close overtakes no message,
+//!   and only pongs follow it.
+//! - Dropping a connection sends no Close and discards queued messages. [`close`](WebSocket::close)
+//!   ends it cleanly.
 //!
 //! # Cancel safety
-//! No protocol state lives in a future. Dropping one, as `select!` does, loses no received message, tears no frame and
-//! duplicates nothing. The [guide](docs::cancel_safety) lists each method.
+//! No protocol state lives in a future. Dropping one, as `select!` does, loses no received message,
+//! tears no frame and duplicates nothing. The [guide](docs::cancel_safety) lists each method.
 //!
 //! # Errors
-//! `recv` returns `Ok(None)` after a clean close. The [`Error`] that ended a connection otherwise is returned once; after it,
-//! `recv` returns `Ok(None)` and sending fails with [`Error::Closed`]. The variants say who erred: the peer
-//! ([`Protocol`](Error::Protocol), [`Rejected`](Error::Rejected), [`Response`](Error::Response)), the caller
-//! ([`Send`](Error::Send), [`InvalidClose`](Error::InvalidClose), [`Invalid`](Error::Invalid)), the transport
-//! ([`Transport`](Error::Transport)), or a peer that did not respond in time ([`Timeout`](Error::Timeout)).
+//! `recv` returns `Ok(None)` after a clean close. The [`Error`] that ended a connection otherwise
+//! is returned once; after it, `recv` returns `Ok(None)` and sending fails with [`Error::Closed`].
+//! The variants say who erred: the peer ([`Protocol`](Error::Protocol),
+//! [`Rejected`](Error::Rejected), [`Response`](Error::Response)), the caller
+//! ([`Send`](Error::Send), [`InvalidClose`](Error::InvalidClose), [`Invalid`](Error::Invalid)), the
+//! transport ([`Transport`](Error::Transport)), or a peer that did not respond in time
+//! ([`Timeout`](Error::Timeout)).
 //!
 //! - [`close_code`](Error::close_code) is the code that the peer receives.
-//! - [`is_disconnect`](Error::is_disconnect) is `true` if the peer only vanished, which servers need not log as a fault.
-//! - [`response`](Error::response) is the HTTP response of a server that refused to open a connection.
+//! - [`is_disconnect`](Error::is_disconnect) is `true` if the peer only vanished, which servers
+//!   need not log as a fault.
+//! - [`response`](Error::response) is the HTTP response of a server that refused to open a
+//!   connection.
 //! - `{error:#}` prints an error with its sources.
 //!
-//! After a protocol error, `recv` returns only once the peer has ended the stream, or `close_timeout` after our Close: if the
-//! program dropped the socket earlier, unread data would reset it, and the reset can destroy the Close.
+//! After a protocol error, `recv` returns only once the peer has ended the stream, or
+//! `close_timeout` after our Close: if the program dropped the socket earlier, unread data would
+//! reset it, and the reset can destroy the Close.
 //!
-//! Debug output never contains payload data, only its length. [`Message`] implements `Display` for its text.
+//! Debug output never contains payload data, only its length. [`Message`] implements `Display` for
+//! its text.
 //!
 //! # Cargo features
 //!
@@ -157,10 +173,11 @@
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
 //!
-//! The public API contains types and traits of these crates: [`http`] 1, [`bytes`] 1, `tokio` 1, `futures-core` 0.3 and
-//! `futures-sink` 0.3. A new major version of one of them is adopted only in a new major version of this crate (before 1.0: a
-//! new minor version). [`http`] and [`bytes`] are re-exported, so that a program can name the versions that this crate uses.
-//! All other dependencies are private, and any release can change them.
+//! The public API contains types and traits of these crates: [`http`] 1, [`bytes`] 1, `tokio` 1,
+//! `futures-core` 0.3 and `futures-sink` 0.3. A new major version of one of them is adopted only in
+//! a new major version of this crate (before 1.0: a new minor version). [`http`] and [`bytes`] are
+//! re-exported, so that a program can name the versions that this crate uses. All other
+//! dependencies are private, and any release can change them.
 
 // docs.rs shows which feature an item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

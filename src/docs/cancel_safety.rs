@@ -1,8 +1,9 @@
 //! Cancel safety: what remains when a future is dropped.
 //!
-//! `select!`, `timeout` and aborted tasks drop futures at an await. All protocol state lives in the connection and none in a
-//! future, so dropping a future never tears a frame, loses a received message or duplicates a sent one. The tests drop the
-//! futures of these methods at every await and compare the bytes on the wire.
+//! `select!`, `timeout` and aborted tasks drop futures at an await. All protocol state lives in the
+//! connection and none in a future, so dropping a future never tears a frame, loses a received
+//! message or duplicates a sent one. The tests drop the futures of these methods at every await and
+//! compare the bytes on the wire.
 //!
 //! | dropped | afterwards |
 //! |---|---|
@@ -19,10 +20,12 @@
 //! | [`close`](WebSocket::close) | the Close is queued; `recv` completes the closing handshake |
 //! | [`accept`], [`connect`] and the rest of the opening handshake | the stream is dropped, which closes the connection |
 //!
-//! The methods of [`Receiver`] and [`Sender`] behave like those of [`WebSocket`] with the same names.
+//! The methods of [`Receiver`] and [`Sender`] behave like those of [`WebSocket`] with the same
+//! names.
 //!
 //! # Receiving in `select!`
-//! `recv` can be one branch of a loop. No task, channel or split is needed to receive and to send on a timer:
+//! `recv` can be one branch of a loop. No task, channel or split is needed to receive and to send
+//! on a timer:
 //!
 //! ```
 //! use std::time::Duration;
@@ -46,8 +49,9 @@
 //! What is fed leaves when `recv` waits the next time.
 //!
 //! # Sending in `select!`
-//! A dropped `feed` drops its message, and a dropped `send` does not say whether the message was queued. If a message must
-//! not be lost, wait for room first and take the message from its source afterwards:
+//! A dropped `feed` drops its message, and a dropped `send` does not say whether the message was
+//! queued. If a message must not be lost, wait for room first and take the message from its source
+//! afterwards:
 //!
 //! ```
 //! use fullduplex::{Error, WebSocket};
@@ -64,11 +68,12 @@
 //! }
 //! ```
 //!
-//! A message longer than the reserved length fails with [`Error::Send`], and nothing is queued. Between tasks,
-//! [`Sender::reserve`] does the same.
+//! A message longer than the reserved length fails with [`Error::Send`], and nothing is queued.
+//! Between tasks, [`Sender::reserve`] does the same.
 //!
 //! # Closing with a deadline
-//! `close` is bounded by [`close_timeout`](crate::Config::close_timeout). A shorter deadline of your own is safe as well:
+//! `close` is bounded by [`close_timeout`](crate::Config::close_timeout). A shorter deadline of
+//! your own is safe as well:
 //!
 //! ```
 //! use std::time::Duration;

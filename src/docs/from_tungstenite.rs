@@ -1,6 +1,7 @@
 //! Coming from tokio-tungstenite.
 //!
-//! Each section shows code for tokio-tungstenite 0.30 first, then for this crate. The tests compile the latter.
+//! Each section shows code for tokio-tungstenite 0.30 first, then for this crate. The tests compile
+//! the latter.
 //!
 //! # Names
 //!
@@ -47,8 +48,9 @@
 //! # }
 //! ```
 //!
-//! `recv` returns messages only: it answers pings and completes the closing handshake itself. `feed` queues, and `recv`
-//! writes the queue before it waits, so a burst of messages is answered with one write.
+//! `recv` returns messages only: it answers pings and completes the closing handshake itself.
+//! `feed` queues, and `recv` writes the queue before it waits, so a burst of messages is answered
+//! with one write.
 //!
 //! # Reading the request
 //! tokio-tungstenite:
@@ -116,8 +118,8 @@
 //! The receiver answers pings although no task polls a sender.
 //!
 //! # Keeping `StreamExt` and `SinkExt`
-//! [`WebSocket`] implements `Stream` and `Sink`, [`Receiver`](crate::Receiver) implements `Stream`, and
-//! [`Sender::sink`](crate::Sender::sink) returns a `Sink`, so existing code can stay:
+//! [`WebSocket`] implements `Stream` and `Sink`, [`Receiver`](crate::Receiver) implements `Stream`,
+//! and [`Sender::sink`](crate::Sender::sink) returns a `Sink`, so existing code can stay:
 //!
 //! ```
 //! use futures_util::{SinkExt, StreamExt};
@@ -146,8 +148,9 @@
 //! | compression | none | with the feature `deflate`, disabled by default |
 //! | TLS | by features | none: pass a TLS stream to [`Client::handshake`] or [`Server`] |
 //!
-//! Errors differ too: after a clean close `recv` returns `Ok(None)`, and each error is returned once. A peer that vanished
-//! is recognized by [`Error::is_disconnect`](crate::Error::is_disconnect).
+//! Errors differ too: after a clean close `recv` returns `Ok(None)`, and each error is returned
+//! once. A peer that vanished is recognized by
+//! [`Error::is_disconnect`](crate::Error::is_disconnect).
 
 #[allow(unused_imports, reason = "links refer to them")]
 use crate::{Client, Config, Event, Pending, Server, WebSocket};

@@ -1,8 +1,9 @@
 //! Testing your own code: connected pairs in memory, paused clocks, misbehaving peers.
 //!
 //! # A connected pair
-//! [`testing::pair`] returns a client and a server that are connected in memory. No port is opened, and the tests run in
-//! parallel. Write functions that take a `WebSocket<S>` over any stream, and hand them one end:
+//! [`testing::pair`] returns a client and a server that are connected in memory. No port is opened,
+//! and the tests run in parallel. Write functions that take a `WebSocket<S>` over any stream, and
+//! hand them one end:
 //!
 //! ```
 //! use fullduplex::{CloseCode, Config, Error, WebSocket, testing};
@@ -27,8 +28,8 @@
 //! ```
 //!
 //! # Time
-//! With tokio's clock paused (`#[tokio::test(start_paused = true)]`) deadlines pass at once and always in the same order. An
-//! end that the test does not poll is a peer that does not respond:
+//! With tokio's clock paused (`#[tokio::test(start_paused = true)]`) deadlines pass at once and
+//! always in the same order. An end that the test does not poll is a peer that does not respond:
 //!
 //! ```
 //! use fullduplex::{Config, Error, Timeout, testing};
@@ -42,7 +43,8 @@
 //! ```
 //!
 //! # A peer that does not read
-//! [`testing::pair_with_capacity`] bounds the bytes in transit. With a small capacity the write buffer fills at once:
+//! [`testing::pair_with_capacity`] bounds the bytes in transit. With a small capacity the write
+//! buffer fills at once:
 //!
 //! ```
 //! use fullduplex::{Config, TrySendError, testing};
@@ -76,7 +78,8 @@
 //! ```
 //!
 //! # The opening handshake
-//! [`Server`](crate::Server) and [`Client::handshake`](crate::Client::handshake) take any stream, so a test can run both:
+//! [`Server`](crate::Server) and [`Client::handshake`](crate::Client::handshake) take any stream,
+//! so a test can run both:
 //!
 //! ```
 //! use fullduplex::{Client, Error, Incoming, Server};
@@ -100,8 +103,8 @@
 //! ```
 //!
 //! # Without a runtime
-//! [`proto`](crate::proto) and [`handshake`](crate::handshake) are plain functions over bytes. A test of single frames needs
-//! neither tokio nor `async`.
+//! [`proto`](crate::proto) and [`handshake`](crate::handshake) are plain functions over bytes. A
+//! test of single frames needs neither tokio nor `async`.
 
 #[allow(unused_imports, reason = "links refer to them")]
 use crate::testing;
