@@ -71,11 +71,15 @@
 //!   runtimes.
 //!
 //! # Guides
-//! The module [`docs`] holds one page for each: [coming from
-//! tokio-tungstenite](docs::from_tungstenite), [cancel safety](docs::cancel_safety), [back-pressure
-//! and slow readers](docs::back_pressure), [security](docs::security), [testing your own
-//! code](docs::test_your_code), [tuning](docs::tuning), and [what is implemented and what is
-//! not](docs::features).
+//! The module [`docs`] contains one page for each of these:
+//!
+//! - [coming from tokio-tungstenite](docs::from_tungstenite)
+//! - [cancel safety](docs::cancel_safety)
+//! - [back-pressure and slow readers](docs::back_pressure)
+//! - [security](docs::security)
+//! - [testing your own code](docs::test_your_code)
+//! - [tuning](docs::tuning)
+//! - [what is implemented and what is not](docs::features)
 //!
 //! # Split
 //! [`WebSocket::split`] returns a [`Receiver`] and a [`Sender`]. Senders are cloned into any number
@@ -96,8 +100,8 @@
 //! ```
 //!
 //! # Limits
-//! Each resource that a peer can consume has a limit in [`Config`], finite by default and
-//! inclusive: a value equal to the limit passes. `None` disables a deadline.
+//! Every buffer that a peer can fill has a limit, finite by default and inclusive: a value equal to
+//! the limit passes. `None` disables a deadline.
 //!
 //! | limit | default | beyond it |
 //! |---|---|---|

@@ -42,7 +42,7 @@
 //!         Ok(()) => true,
 //!         Err(TrySendError::Closed(_)) => false,
 //!         Err(TrySendError::Full(_)) => {
-//!             // Queued behind what the member has not read yet, and bounded by `close_timeout`. `abort` is immediate.
+//!             // Queued behind the unread messages, and bounded by `close_timeout`. `abort` is immediate.
 //!             let frame = CloseFrame::new(CloseCode::TRY_AGAIN_LATER, "too slow").ok();
 //!             let _ = member.start_close(frame);
 //!             false

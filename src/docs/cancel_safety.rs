@@ -2,8 +2,9 @@
 //!
 //! `select!`, `timeout` and aborted tasks drop futures at an await. All protocol state lives in the
 //! connection and none in a future, so dropping a future never tears a frame, loses a received
-//! message or duplicates a sent one. The tests drop the futures of these methods at every await and
-//! compare the bytes on the wire.
+//! message or sends a message twice. The tests drop the futures of receiving, sending, flushing,
+//! reserving, pings, closing, readers, writers and the opening handshake at every await, and compare
+//! the bytes on the wire.
 //!
 //! | dropped | afterwards |
 //! |---|---|

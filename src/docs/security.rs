@@ -63,9 +63,10 @@
 //!   length that a header announces, and a message in progress takes at most about twice its size.
 //!   But an attacker with many connections can fill 64 MiB on each. Set it to what the program
 //!   expects.
-//! - **`idle_timeout` and `message_timeout`** are disabled by default: a client that only answers
-//!   pings stays connected, and so does one that sends a byte of a message per minute. Set them
-//!   where connections are scarce.
+//! - **`message_timeout`** is disabled by default: a client that sends a byte of a message every few
+//!   seconds stays connected. Set it where connections are scarce. A client that answers pings stays
+//!   connected too, also with `idle_timeout`: to disconnect one that sends no messages, wrap `recv`
+//!   in a `timeout`.
 //! - **The number of connections** is the application's to limit, for example with a `Semaphore`
 //!   before `accept`. So is the number of connections from one address, and the rate of messages.
 //!
@@ -77,9 +78,9 @@
 //! Compression is disabled until [`Config`](crate::Config) enables it. Two risks come with it:
 //!
 //! - **Memory.** DEFLATE data inflates up to 1,032 times: 65 KB become 64 MiB. Inflating stops at
-//!   `max_message_size`, with close code 1009, while it inflates. A message that is not complete
-//!   takes at most 16 times what was received of it. So with compression `max_message_size` is the
-//!   memory that a peer gets for a few KB.
+//!   `max_message_size`, with close code 1009. A message that is not complete takes at most 16 times
+//!   what was received of it. A complete one takes up to `max_message_size`, however few bytes the
+//!   peer has sent.
 //! - **Secrets.** The length of a compressed message depends on its content. If an attacker can
 //!   choose part of a message that also contains a secret, and can observe the lengths on the
 //!   encrypted connection, the secret can be guessed byte by byte: the attacks CRIME and BREACH.
