@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
         if self.connection.line.send_plain(waiting) {
             Outgoing::end(outgoing);
-            self.connection.line.count_sent();
+            self.connection.line.count_sent(1);
             return Poll::Ready(Ok(()));
         }
         self.poll_feed_any(cx, outgoing)
@@ -255,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let staged = self.connection.line.send_staged(waiting);
         Outgoing::end(outgoing);
         staged?;
-        self.connection.line.count_sent();
+        self.connection.line.count_sent(1);
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
         self.connection.line.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?;
-        self.connection.line.count_sent();
+        self.connection.line.count_sent(1);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::line::WriteStatus;
 use crate::{Config, error::Timeout};
 
 /// An idle deadline that is noticed later than this is restarted once.
@@ -76,7 +77,7 @@ impl Timeouts {
     /// Whether any deadline runs.
     pub(super) fn watch(&self, activity: Activity) -> bool {
         self.watch_peer()
-            || (activity.stuck && self.write.is_some())
+            || (activity.write.is_stuck() && self.write.is_some())
             || (activity.closing && self.close.is_some())
             || activity.message_timeout.is_some()
     }
@@ -85,12 +86,7 @@ impl Timeouts {
 /// What a connection is doing, as far as deadlines depend on it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Activity {
-    /// Something staged waits for the stream.
-    pub(super) stuck: bool,
-    /// A number that changes whenever the stream takes something.
-    pub(super) moves: u64,
-    /// Something is queued or staged.
-    pub(super) sending: bool,
+    pub(super) write: WriteStatus,
     /// Our Close is queued or sent, or the connection has failed.
     pub(super) closing: bool,
     /// All that the stream has brought is handled, and it brings no more for now.
@@ -282,18 +278,19 @@ impl Timers {
     /// Records when what is going on began.
     fn note(self: Pin<&mut Self>, activity: Activity) {
         let this = self.project();
-        let progressed = std::mem::replace(this.moves, activity.moves) != activity.moves;
-        if !activity.stuck {
+        let (stuck, moves) = (activity.write.is_stuck(), activity.write.transport.moves);
+        let progressed = std::mem::replace(this.moves, moves) != moves;
+        if !stuck {
             *this.stuck_since = None;
         } else if progressed || this.stuck_since.is_none() {
             *this.stuck_since = Some(Instant::now());
         }
         // What is queued before our Close may take its time, as long as it moves: `write` is the deadline for that.
-        let moving = activity.stuck && progressed && !*this.close_out;
+        let moving = stuck && progressed && !*this.close_out;
         if activity.closing && (this.closing_since.is_none() || moving) {
             *this.closing_since = Some(Instant::now());
         }
-        *this.close_out |= activity.closing && !activity.sending;
+        *this.close_out |= activity.closing && !activity.write.pending;
         if activity.message_timeout.is_none() {
             *this.message_since = None;
         } else if this.message_since.is_none() {
@@ -303,7 +300,7 @@ impl Timers {
         if progressed && !ping.left {
             ping.since = Instant::now();
         }
-        ping.left |= !activity.stuck;
+        ping.left |= !stuck;
         // Whatever has come since is a sign of life: a complete frame, or a part of one, which no pong can overtake.
         ping.since = ping.since.max(*this.read_at);
     }

@@ -277,9 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
         self.check_open()?;
         let line = &mut self.connection.line;
         line.with_send(|send, key, lent| send.send_part(part, last, key, lent))?;
-        if last {
-            line.count_sent();
-        }
+        line.count_sent(u64::from(last));
         Ok(())
     }
 

@@ -1,5 +1,8 @@
 //! A connection in two halves: one receives, any number of clones of the other send.
 
+mod half;
+mod ledger;
+mod locked;
 #[cfg(all(test, fullduplex_loom))]
 mod model;
 mod parked;
@@ -22,7 +25,10 @@ pub use sender::{SendPermit, Sender, TrySendError};
 pub use sink::SenderSink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::shared::{Half, Shared, Transmit};
+use self::{
+    half::Half,
+    shared::{Shared, Transmit},
+};
 use super::{Event, Stats, WebSocket, connection::Connection, line::Own};
 use crate::{
     Config, Error, Message, Role,

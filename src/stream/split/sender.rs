@@ -144,8 +144,9 @@ impl Sender {
             return Err(Error::Send(SendError::PingTooLong(len)));
         }
         self.room_for_control().await?;
-        self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
+        // Before it is queued, for its pong may come at once.
         self.shared.pinged(payload.as_ref());
+        self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
         self.shared.drive();
         Ok(())
     }
@@ -416,6 +417,7 @@ impl SendPermit<'_> {
 ///
 /// It borrows what the message borrowed, and nothing where that was owned: then it is `TrySendError<'static>`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrySendError<'a> {
     /// There is no room, or others wait for it.
     #[error("no room in the write buffer")]
