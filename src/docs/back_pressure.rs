@@ -40,13 +40,13 @@
 //!     let message = PreparedMessage::new(text);
 //!     members.retain(|member| match member.try_send(&message) {
 //!         Ok(()) => true,
-//!         Err(TrySendError::Closed(_)) => false,
 //!         Err(TrySendError::Full(_)) => {
 //!             // Queued behind the unread messages, and bounded by `close_timeout`. `abort` is immediate.
 //!             let frame = CloseFrame::new(CloseCode::TRY_AGAIN_LATER, "too slow").ok();
 //!             let _ = member.start_close(frame);
 //!             false
 //!         }
+//!         Err(_) => false, // closed
 //!     });
 //! }
 //! # assert!(CloseFrame::new(CloseCode::TRY_AGAIN_LATER, "too slow").is_ok());
