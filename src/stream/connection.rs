@@ -133,6 +133,7 @@ impl<L: Line> Connection<L> {
                 return Poll::Ready(Ok(Some(item)));
             }
             if self.inbound.receive.has_compressed() {
+                self.write_pending(cx);
                 ready!(poll_budget(&mut self.inbound.frames, cx));
                 match self.inflate(&mut pick) {
                     Some(item) => return Poll::Ready(Ok(Some(item))),
@@ -143,9 +144,7 @@ impl<L: Line> Connection<L> {
                 return Poll::Ready(self.line.verdict(Verdict::tell).map_or(Ok(None), Err));
             }
             self.line.park(cx);
-            if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
-                self.keep(Error::Transport(error));
-            }
+            self.write_pending(cx);
             if self.inbound.receive.is_done() {
                 ready!(self.poll_end(cx));
                 continue;
@@ -220,7 +219,6 @@ impl<L: Line> Connection<L> {
                 }
             }
             if item.is_some() {
-                self.inbound.keep_rest();
                 return Poll::Ready(item);
             }
         }
@@ -237,10 +235,17 @@ impl<L: Line> Connection<L> {
             return false;
         }
         let late = self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= LATE);
-        if late && let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
-            self.keep(Error::Transport(error));
+        if late {
+            self.write_pending(cx);
         }
         status.owes_pong && !late
+    }
+
+    /// Attempts to write what is queued.
+    fn write_pending(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
+            self.keep(Error::Transport(error));
+        }
     }
 
     /// Inflates some of a compressed message; gives what comes of it, if `pick` picks it.
@@ -313,7 +318,7 @@ impl<L: Line> Connection<L> {
     #[inline]
     fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Timeout> {
         let status = self.line.write_status();
-        if !status.is_stuck() && !self.is_closing(status) {
+        if !status.is_stuck() && !self.is_closing(status) && self.inbound.message_timeout().is_none() {
             return None;
         }
         match self.poll_due(false, cx) {
@@ -366,7 +371,8 @@ impl<L: Line> Connection<L> {
             let _shut = self.line.poll_shutdown(cx);
         }
         // Where our Close is out, a peer that does not complete the closing handshake is no error of ours.
-        if timeout != Timeout::Close || self.line.write_status().is_stuck() {
+        let close_out = self.inbound.timers.as_ref().is_some_and(|timers| timers.is_close_out());
+        if timeout != Timeout::Close || !close_out {
             self.keep(Error::Timeout(timeout));
         }
         self.finish();

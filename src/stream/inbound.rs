@@ -1,6 +1,6 @@
 //! The state of the receiving side of a connection.
 
-use std::{mem, pin::Pin};
+use std::pin::Pin;
 
 use tokio::time::Instant;
 
@@ -18,9 +18,6 @@ use crate::{
 
 /// How many frames are handled, at most, before a look at what waits to be written. It divides the one above.
 pub(super) const FRAMES_PER_LOOK: u8 = 16;
-
-/// A rest of this many bytes, or fewer, does not stay in the scratch that it was read into.
-const SHORT_REST: usize = 4 << 10;
 
 /// How often a peer that sends without a pause is still read after a deadline has passed: what had come by then is
 /// received first.
@@ -114,10 +111,20 @@ impl Inbound {
     pub(super) fn consume(&mut self, len: usize) {
         if let Some(scratch) = &mut self.scratch {
             scratch.consume(len);
-            if scratch.unread().is_empty() {
-                self.give_back_scratch();
+            if scratch.is_to_be_left() {
+                self.leave_scratch();
             }
         }
+    }
+
+    /// Gives the scratch back. A short rest of what was read moves to a box of its size: the program may take its time for a
+    /// message, and the scratch is large.
+    fn leave_scratch(&mut self) {
+        let Some(scratch) = self.scratch.take() else { return };
+        if !scratch.unread().is_empty() {
+            self.scratch = Some(pool::short_scratch(&scratch));
+        }
+        pool::take_back_scratch(scratch);
     }
 
     /// Returns the counters of this side, if they were asked for.
@@ -145,19 +152,6 @@ impl Inbound {
     #[inline]
     pub(super) fn look_at_writes(&mut self) {
         self.frames -= self.frames % FRAMES_PER_LOOK;
-    }
-
-    /// Moves a short rest of what was read to a box of its size, when the first message of a read is handed out: the program
-    /// may take its time, and the scratch is large.
-    #[inline]
-    pub(super) fn keep_rest(&mut self) {
-        if let Some(scratch) = &mut self.scratch
-            && scratch.take_fresh()
-            && scratch.unread().len() <= SHORT_REST
-        {
-            let rest = pool::short_scratch(scratch);
-            pool::take_back_scratch(mem::replace(scratch, rest));
-        }
     }
 
     /// Returns the deadline of the message that is under way, if there is one.

@@ -115,7 +115,7 @@ pin_project! {
         read_at: Instant,
         // When the last message or matching pong came, or the idle deadline was restarted.
         heard_at: Instant,
-        // The value of `heard_at` that the idle deadline was restarted with, for it is restarted once.
+        // When the idle deadline or that of a message was restarted, for each is restarted once.
         restarted: Option<Instant>,
         // When the message that is under way began.
         message_since: Option<Instant>,
@@ -154,10 +154,14 @@ impl Pings {
 
     /// Records a ping that is sent now.
     pub(super) fn sent(&mut self, payload: &[u8]) {
+        self.push(payload, Instant::now());
+    }
+
+    fn push(&mut self, payload: &[u8], sent: Instant) {
         if self.0.len() == MAX_PINGS {
             self.0.pop_front();
         }
-        self.0.push_back((payload.into(), Instant::now()));
+        self.0.push_back((payload.into(), sent));
     }
 
     /// Adds pings that were sent later.
@@ -169,7 +173,8 @@ impl Pings {
     /// Takes out the ping that this pong answers, and those before it, which will not be answered any more; returns when it
     /// was sent.
     pub(super) fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
-        let at = self.0.iter().position(|(ping, _)| **ping == *payload)?;
+        // The newest of several with the same payload: a peer may have answered that one alone.
+        let at = self.0.iter().rposition(|(ping, _)| **ping == *payload)?;
         let (_, sent) = self.0.drain(..=at).next_back()?;
         if self.0.is_empty() {
             self.0 = VecDeque::new();
@@ -237,6 +242,11 @@ impl Timers {
         Some(sent.elapsed())
     }
 
+    /// Returns whether our Close has been written.
+    pub(super) fn is_close_out(&self) -> bool {
+        self.close_out
+    }
+
     /// Returns what is due; pending until something is. `None`: nothing ever will be as things stand, no timer is needed.
     pub(super) fn poll_due(
         mut self: Pin<&mut Self>,
@@ -260,14 +270,19 @@ impl Timers {
             let due = due.unwrap_or_else(|| Due::Ping(rand::random()));
             // Noticed late, for nobody polled: the peer may have had nothing to answer meanwhile, as no ping was sent.
             let late = now.duration_since(deadline) > LATE;
-            if due == Due::Timeout(Timeout::Idle) && late && *this.restarted != Some(*this.heard_at) {
-                *this.heard_at = now;
+            let started = match due {
+                Due::Timeout(Timeout::Idle) => Some(this.heard_at),
+                Due::Timeout(Timeout::Message) => this.message_since.as_mut(),
+                _ => None,
+            };
+            if let Some(started) = started.filter(|started| late && *this.restarted != Some(**started)) {
+                *started = now;
                 *this.restarted = Some(now);
                 continue;
             }
             if let Due::Ping(payload) = due {
                 if let Some(earlier) = this.ping.take() {
-                    this.pings.0.push_back((earlier.payload.into(), earlier.sent));
+                    this.pings.push(&earlier.payload, earlier.sent);
                 }
                 *this.ping = Some(Ping { payload, sent: now, since: now, left: false });
             }
@@ -286,7 +301,7 @@ impl Timers {
             *this.stuck_since = Some(Instant::now());
         }
         // What is queued before our Close may take its time, as long as it moves: `write` is the deadline for that.
-        let moving = stuck && progressed && !*this.close_out;
+        let moving = progressed && !*this.close_out;
         if activity.closing && (this.closing_since.is_none() || moving) {
             *this.closing_since = Some(Instant::now());
         }
@@ -316,7 +331,8 @@ impl Timers {
             Some(_) => None,
         };
         let pong_due = self.ping.and_then(|ping| waiting(ping.since));
-        let message_due = self.message_since.and_then(waiting);
+        // A peer must not put this off by other frames.
+        let message_due = self.message_since.filter(|_| !activity.closing);
         [
             (at(timeouts.close, self.closing_since), Some(Due::Timeout(Timeout::Close))),
             (at(timeouts.write, self.stuck_since), Some(Due::Timeout(Timeout::Write))),

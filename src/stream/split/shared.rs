@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     ledger::{Changes, Ledger, Queued},
     locked::Locked,
-    parked::{OnRead, Parked},
+    parked::{OnRead, Parked, Wait},
     sync::{Flag, Guard, Mutex},
 };
 use crate::{
@@ -302,15 +302,19 @@ impl<T: Transmit + ?Sized> Shared<T> {
         let changes = self.settle(status);
         drop(transport);
         self.room.add_permits(changes.released);
-        if status.ended && !self.room.is_closed() {
+        if changes.ended {
             self.close();
         }
-        if changes.for_senders {
-            self.parked.wake_senders();
-        } else if changes.released > 0 {
+        if changes.flushed {
+            self.parked.wake_for(Wait::Flush);
+        }
+        if changes.control {
+            self.parked.wake_for(Wait::Control);
+        }
+        if changes.released > 0 {
             self.wake_for_room();
         }
-        if changes.for_receiver {
+        if changes.stopped {
             self.parked.wake_receiver();
         }
         result
@@ -339,7 +343,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// Wakes those who wait for room and whom the semaphore does not know, where there is some.
     pub(super) fn wake_for_room(&self) {
         if self.room.available_permits() > 0 {
-            self.parked.wake_for_room();
+            self.parked.wake_for(Wait::AnyRoom);
         }
     }
 
@@ -425,14 +429,19 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Ends the connection if the stream is stuck, and has taken nothing since it had moved so often.
     fn end_if_stuck_since(&self, moves: u32, timeout: Timeout) {
+        // Judged while nobody writes, for a write may have been under way.
+        let transport = self.transport.lock();
         let state = self.state.lock();
         let stuck = state.ledger.transport().stuck && state.ledger.moves() == moves;
         drop(state);
         if stuck {
-            self.with_transport(self.transport.lock(), |transport, _| {
+            self.with_transport(transport, |transport, _| {
                 self.state.lock().verdict.keep(Error::Timeout(timeout));
                 transport.end_write(&mut Locked::new(&self.state));
             });
+        } else {
+            drop(transport);
+            self.serve();
         }
     }
 
