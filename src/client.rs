@@ -138,9 +138,10 @@ async fn open(client: &Client, target: &Target) -> Result<(WebSocket<ClientStrea
     if target.is_secure() {
         return Err(InvalidHandshake::TlsUnavailable.into());
     }
-    let deadline = Deadline::after(client.dial_timeout(), Timeout::Connect);
-    let tcp =
-        deadline.run(async { Ok(dial(target.host(), target.port(), client.dial_address()).await?) }).await?;
+    let deadline = Deadline::after(client.get_connect_timeout(), Timeout::Connect);
+    let tcp = deadline
+        .run(async { Ok(dial(target.host(), target.port(), client.get_local_address()).await?) })
+        .await?;
     shake_hands(client, target, ClientStream::plain(tcp)).await
 }
 

@@ -167,12 +167,12 @@ impl Client {
     }
 
     /// How long looking the host up and dialing it may take: what [`connect_timeout`](Self::connect_timeout) has set.
-    pub fn dial_timeout(&self) -> Option<Duration> {
+    pub fn get_connect_timeout(&self) -> Option<Duration> {
         self.connect_timeout
     }
 
     /// Returns the local address to dial from: what [`local_address`](Self::local_address) has set.
-    pub fn dial_address(&self) -> Option<SocketAddr> {
+    pub fn get_local_address(&self) -> Option<SocketAddr> {
         self.local_address
     }
 
