@@ -277,7 +277,7 @@ async fn row_15_accept_has_to_answer_our_key_and_stand_there_once() {
         ("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", Fault::Wrong),
         ("Sec-WebSocket-Accept:\r\n", Fault::Wrong),
         ("Sec-WebSocket-Accept: {}, {}\r\n", Fault::Wrong),
-        (&ACCEPT.repeat(2), Fault::Doubled),
+        (&ACCEPT.repeat(2), Fault::Duplicate),
     ] {
         let error = response_error(answered(&Client::default(), &switching(ACCEPT, new), Then::Hangs).await);
         assert!(matches!(error, ResponseError::Accept(found) if found == fault), "{new}: {error:?}");
@@ -293,7 +293,7 @@ async fn row_16_nothing_is_agreed_on_that_was_not_offered() {
         (&offering, "Sec-WebSocket-Protocol: c", Fault::Wrong),
         (&offering, "Sec-WebSocket-Protocol: a, b", Fault::Wrong),
         (&offering, "Sec-WebSocket-Protocol:", Fault::Wrong),
-        (&offering, "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a", Fault::Doubled),
+        (&offering, "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a", Fault::Duplicate),
     ] {
         let response = switching("Upgrade:", &format!("{field}\r\nUpgrade:"));
         let error = response_error(answered(client, &response, Then::Hangs).await);

@@ -129,7 +129,7 @@ impl Client {
             return self.fail(InvalidHandshake::Subprotocol(name));
         }
         if self.subprotocols.contains(&name) {
-            return self.fail(InvalidHandshake::SubprotocolDoubled(name));
+            return self.fail(InvalidHandshake::DuplicateSubprotocol(name));
         }
         self.subprotocols.push(name);
         self
@@ -269,7 +269,7 @@ impl Client {
             Single::Once(value) if value == expected.as_bytes() => {}
             Single::Once(_) => return Err(ResponseError::Accept(Fault::Wrong)),
             Single::Missing => return Err(ResponseError::Accept(Fault::Missing)),
-            Single::Doubled => return Err(ResponseError::Accept(Fault::Doubled)),
+            Single::Duplicate => return Err(ResponseError::Accept(Fault::Duplicate)),
         }
         // 5: no extension that was not offered.
         let mut negotiated = extensions(headers)
@@ -283,7 +283,7 @@ impl Client {
                 Some(name) => negotiated.set_subprotocol(name),
                 None => return Err(ResponseError::Subprotocol(Fault::Wrong)),
             },
-            Single::Doubled => return Err(ResponseError::Subprotocol(Fault::Doubled)),
+            Single::Duplicate => return Err(ResponseError::Subprotocol(Fault::Duplicate)),
         }
         Ok(negotiated)
     }
@@ -373,7 +373,7 @@ mod tests {
             ),
             (Client::default().subprotocol("a, b"), Subprotocol("a, b".into())),
             (Client::default().subprotocol(""), Subprotocol("".into())),
-            (Client::default().subprotocol("a").subprotocol("a"), SubprotocolDoubled("a".into())),
+            (Client::default().subprotocol("a").subprotocol("a"), DuplicateSubprotocol("a".into())),
         ] {
             assert_eq!(client.check(), Err(&error));
             let target = "ws://a".parse().expect("valid");

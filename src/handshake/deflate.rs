@@ -31,7 +31,7 @@ pub(super) fn judge(answer: &[Extension<'_>], config: &Config) -> Result<Negotia
             agree(&Said::read(element)?, settings).map(|params| Negotiated::default().with_deflate(params))
         }
         // RFC 7692 section 5: a server accepts one offer at most.
-        (all, Some(_)) if all.iter().all(is_deflate) => Err(Fault::Doubled),
+        (all, Some(_)) if all.iter().all(is_deflate) => Err(Fault::Duplicate),
         // RFC 6455 section 4.1, response, 5: an extension that was not offered.
         _ => Err(Fault::Wrong),
     }
@@ -154,7 +154,7 @@ impl Said {
                 return Err(Fault::Wrong);
             };
             if doubled {
-                return Err(Fault::Doubled);
+                return Err(Fault::Duplicate);
             }
         }
         Ok(said)
@@ -273,10 +273,10 @@ mod tests {
         ("client_max_window_bits=16", Fault::Malformed),
         ("client_max_window_bits=08", Fault::Malformed),
         ("client_max_window_bits=x", Fault::Malformed),
-        ("server_no_context_takeover; server_no_context_takeover", Fault::Doubled),
-        ("client_no_context_takeover; CLIENT_no_context_takeover", Fault::Doubled),
-        ("server_max_window_bits=9; server_max_window_bits=9", Fault::Doubled),
-        ("client_max_window_bits=9; server_max_window_bits=9; client_max_window_bits=8", Fault::Doubled),
+        ("server_no_context_takeover; server_no_context_takeover", Fault::Duplicate),
+        ("client_no_context_takeover; CLIENT_no_context_takeover", Fault::Duplicate),
+        ("server_max_window_bits=9; server_max_window_bits=9", Fault::Duplicate),
+        ("client_max_window_bits=9; server_max_window_bits=9; client_max_window_bits=8", Fault::Duplicate),
     ];
 
     #[test]
@@ -351,7 +351,7 @@ mod tests {
             ("permessage-deflate; server_max_window_bits=11", ten, Fault::Wrong),
             ("permessage-deflate; server_max_window_bits=10; client_max_window_bits=11", ten, Fault::Wrong),
             ("permessage-deflate; client_max_window_bits", plain(), Fault::Malformed),
-            ("permessage-deflate, permessage-deflate", plain(), Fault::Doubled),
+            ("permessage-deflate, permessage-deflate", plain(), Fault::Duplicate),
             ("permessage-deflate, x", plain(), Fault::Wrong),
             ("x, permessage-deflate", plain(), Fault::Wrong),
             ("x", plain(), Fault::Wrong),
@@ -478,7 +478,7 @@ mod tests {
         assert_eq!((negotiated.subprotocol(), negotiated.deflate()), (Some("b"), Some(plain().into())));
         assert_eq!(verify(&[], Deflate::new()).expect("declining is no error").deflate(), None);
         for (lines, fault) in [
-            (&[&b"permessage-deflate"[..], b"permessage-deflate"][..], Fault::Doubled),
+            (&[&b"permessage-deflate"[..], b"permessage-deflate"][..], Fault::Duplicate),
             (&[b"permessage-deflate", b""], Fault::Malformed),
             (&[b"permessage-deflate;"], Fault::Malformed),
             (&[b"permessage-deflate; client_max_window_bits=7"], Fault::Malformed),

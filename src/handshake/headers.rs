@@ -65,7 +65,7 @@ pub(crate) fn token_list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Optio
 pub(crate) enum Single<'a> {
     Missing,
     Once(&'a [u8]),
-    Doubled,
+    Duplicate,
 }
 
 /// The value of a field that may stand there once.
@@ -74,7 +74,7 @@ pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a
     match (values.next(), values.next()) {
         (None, _) => Single::Missing,
         (Some(value), None) => Single::Once(value.as_bytes()),
-        (Some(_), Some(_)) => Single::Doubled,
+        (Some(_), Some(_)) => Single::Duplicate,
     }
 }
 

@@ -38,7 +38,7 @@ pub enum InvalidHandshake {
     Subprotocol(Box<str>),
     /// A subprotocol that stands in the offer twice.
     #[error("the subprotocol {0} is offered twice")]
-    SubprotocolDoubled(Box<str>),
+    DuplicateSubprotocol(Box<str>),
     /// An origin that no browser ever sends: a wildcard, a host without a scheme, a path.
     #[error("an origin has to be null or scheme://host[:port], as browsers write it, not {0:?}")]
     Origin(Box<str>),

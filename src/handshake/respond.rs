@@ -127,7 +127,7 @@ fn check_host(headers: &HeaderMap) -> Result<(&str, Option<u16>), Rejection> {
             str::from_utf8(host).ok().and_then(host_and_port).ok_or(Rejection::bad_request("malformed Host"))
         }
         Single::Missing => Err(Rejection::bad_request("Host is missing")),
-        Single::Doubled => Err(Rejection::bad_request("more than one Host")),
+        Single::Duplicate => Err(Rejection::bad_request("more than one Host")),
     }
 }
 
@@ -171,7 +171,7 @@ fn check_body(headers: &HeaderMap) -> Result<(), Rejection> {
     match single(headers, &header::CONTENT_LENGTH) {
         Single::Missing | Single::Once(b"0") => Ok(()),
         Single::Once(_) => Err(Rejection::bad_request("a WebSocket request has no body")),
-        Single::Doubled => Err(Rejection::bad_request("more than one Content-Length")),
+        Single::Duplicate => Err(Rejection::bad_request("more than one Content-Length")),
     }
 }
 
@@ -207,7 +207,7 @@ fn check_key(headers: &HeaderMap) -> Result<&[u8], Rejection> {
         }
         Single::Once(_) => Err(Rejection::bad_request("Sec-WebSocket-Key is not base64 of 16 bytes")),
         Single::Missing => Err(Rejection::bad_request("Sec-WebSocket-Key is missing")),
-        Single::Doubled => Err(Rejection::bad_request("more than one Sec-WebSocket-Key")),
+        Single::Duplicate => Err(Rejection::bad_request("more than one Sec-WebSocket-Key")),
     }
 }
 
@@ -217,7 +217,7 @@ fn check_origin(headers: &HeaderMap, server: &Server) -> Result<(), Rejection> {
         Single::Missing => Ok(()),
         Single::Once(origin) if server.allows_origin(origin) => Ok(()),
         Single::Once(_) => Err(Rejection::forbidden("this origin is not allowed")),
-        Single::Doubled => Err(Rejection::bad_request("more than one Origin")),
+        Single::Duplicate => Err(Rejection::bad_request("more than one Origin")),
     }
 }
 

@@ -82,7 +82,7 @@ pub enum Fault {
     /// It is not there.
     Missing,
     /// It is there more than once.
-    Doubled,
+    Duplicate,
     /// It is not in its grammar.
     Malformed,
     /// It is not what the request asks for.
@@ -93,7 +93,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "missing",
-            Self::Doubled => "doubled",
+            Self::Duplicate => "doubled",
             Self::Malformed => "malformed",
             Self::Wrong => "not what was asked for",
         })
@@ -195,7 +195,7 @@ impl BodyReader {
                 Some(length) => Framing::Length(length),
                 None => Framing::UntilEof,
             },
-            Single::Missing | Single::Doubled => Framing::UntilEof,
+            Single::Missing | Single::Duplicate => Framing::UntilEof,
         };
         Self { framing, body: Vec::new(), line: Vec::new() }
     }
