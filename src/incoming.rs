@@ -7,31 +7,31 @@ use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Pending,
+    IncomingRequest,
     error::Error,
     handshake::{Rejection, encode::Content},
     received::{Received, RequestParts, answer, refuse},
     replay::{Hidden, Replay},
 };
 
-/// What [`Server::receive_any`](crate::Server::receive_any) has received.
+/// What [`Server::read_any_request`](crate::Server::read_any_request) has received.
 ///
 /// Dropping it closes the connection without an answer.
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use = "a request that is dropped gets no answer"]
-pub enum Incoming<S> {
+pub enum AnyRequest<S> {
     /// A request that can open a WebSocket connection.
-    WebSocket(Pending<S>),
+    WebSocket(IncomingRequest<S>),
     /// A well-formed request that does not ask for a WebSocket connection: no `Upgrade: websocket`, or HTTP/1.0.
     Http(HttpRequest<S>),
     /// A request for a WebSocket connection that cannot open one, or bytes that are not a request at all.
-    Rejected(Rejected<S>),
+    Rejected(RejectedRequest<S>),
 }
 
-/// A rejected request taken apart: see [`Rejected::into_parts`].
+/// A rejected request taken apart: see [`RejectedRequest::into_parts`].
 #[non_exhaustive]
-pub struct RejectedParts<S> {
+pub struct RejectedRequestParts<S> {
     /// Why it was rejected.
     pub rejection: Rejection,
     /// The request; `None` where the bytes are not the head of one.
@@ -43,10 +43,10 @@ pub struct RejectedParts<S> {
 }
 
 /// Shows how many bytes were received, and not the bytes: they hold credentials.
-impl<S: fmt::Debug> fmt::Debug for RejectedParts<S> {
+impl<S: fmt::Debug> fmt::Debug for RejectedRequestParts<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rejection, request, received, io } = self;
-        f.debug_struct("RejectedParts")
+        f.debug_struct("RejectedRequestParts")
             .field("rejection", rejection)
             .field("request", request)
             .field("received", &Hidden(received))
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
         answer(&mut self.io, response.map(Into::into), content, self.state.timeout).await
     }
 
-    /// Answers as [`Server::receive`](crate::Server::receive) does, and closes the connection: 426 for a GET that lacks
+    /// Answers as [`Server::read_request`](crate::Server::read_request) does, and closes the connection: 426 for a GET that lacks
     /// `Upgrade: websocket`, 405 for another method.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
 /// Dropping it closes the connection without an answer.
 #[derive(Debug)]
 #[must_use = "a request that is dropped gets no answer"]
-pub struct Rejected<S> {
+pub struct RejectedRequest<S> {
     pub(crate) io: S,
     pub(crate) state: Box<RejectedState>,
 }
@@ -161,7 +161,7 @@ pub(crate) struct RejectedState {
     pub(crate) timeout: Option<Duration>,
 }
 
-impl<S> Rejected<S> {
+impl<S> RejectedRequest<S> {
     /// Returns why it was rejected, and with which status [`refuse`](Self::refuse) answers.
     pub fn rejection(&self) -> &Rejection {
         &self.state.rejection
@@ -178,9 +178,9 @@ impl<S> Rejected<S> {
     }
 
     /// Takes it apart: why it was rejected, the request if there is one, the bytes that were read, and the transport.
-    pub fn into_parts(self) -> RejectedParts<S> {
+    pub fn into_parts(self) -> RejectedRequestParts<S> {
         let RejectedState { rejection, request, received, .. } = *self.state;
-        RejectedParts { rejection, request, received: received.bytes, io: self.io }
+        RejectedRequestParts { rejection, request, received: received.bytes, io: self.io }
     }
 
     /// Returns the transport as if nothing had been read from it.
@@ -189,7 +189,7 @@ impl<S> Rejected<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Rejected<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> RejectedRequest<S> {
     /// Answers as [`rejection`](Self::rejection) says, and closes the connection.
     ///
     /// # Errors

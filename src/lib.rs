@@ -60,7 +60,7 @@
 //! - [`Receiver`] and [`Sender`]: its halves, for many tasks. [`PreparedMessage`]: encoded once, sent to many.
 //! - [`testing`]: connected pairs in memory.
 //! - [`accept`] and [`Server`], [`connect`] and [`Client`]: how it is opened, with the defaults or with your own choices.
-//! - [`Server::receive_any`]: HTTP requests on the same port, for pages, health checks and metrics.
+//! - [`Server::read_any_request`]: HTTP requests on the same port, for pages, health checks and metrics.
 //! - [`handshake`]: the opening handshake as pure functions, for those who stand on another HTTP library.
 //! - [`proto`]: the protocol core as a state machine, for tests, blocking programs and other runtimes.
 //!
@@ -160,8 +160,8 @@ pub use {
     client::connect,
     dial::ClientStream,
     error::{Error, Timeout},
-    incoming::{HttpRequest, Incoming, Rejected, RejectedParts},
-    pending::Pending,
+    incoming::{AnyRequest, HttpRequest, RejectedRequest, RejectedRequestParts},
+    pending::IncomingRequest,
     received::RequestParts,
     replay::Replay,
     server::accept,

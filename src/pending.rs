@@ -18,7 +18,7 @@ use crate::{
 /// Dropping it closes the connection without an answer.
 #[derive(Debug)]
 #[must_use = "a request that is neither accepted nor rejected gets no answer"]
-pub struct Pending<S> {
+pub struct IncomingRequest<S> {
     pub(crate) io: S,
     pub(crate) state: Box<State>,
 }
@@ -32,12 +32,12 @@ pub(crate) struct State {
     pub(crate) config: Config,
 }
 
-impl<S> Pending<S> {
+impl<S> IncomingRequest<S> {
     /// The request: its path, its header fields.
     ///
     /// ```
-    /// # fn room<S>(pending: &fullduplex::Pending<S>) -> &str {
-    /// pending.request().uri().path()
+    /// # fn room<S>(request: &fullduplex::IncomingRequest<S>) -> &str {
+    /// request.request().uri().path()
     /// # }
     /// ```
     pub fn request(&self) -> &Request<()> {
@@ -52,8 +52,8 @@ impl<S> Pending<S> {
     /// Takes the request apart, unanswered: the request, the bytes that were read, and the transport.
     ///
     /// ```
-    /// # fn hand_over(pending: fullduplex::Pending<tokio::net::TcpStream>) {
-    /// let parts = pending.into_parts();
+    /// # fn hand_over(request: fullduplex::IncomingRequest<tokio::net::TcpStream>) {
+    /// let parts = request.into_parts();
     /// assert!(parts.head.ends_with(b"\r\n\r\n"));
     /// let (tcp, behind_the_head) = (parts.io, parts.unread);
     /// # }
@@ -69,7 +69,7 @@ impl<S> Pending<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
     /// Opens the connection. Writing the response may take as long as
     /// [`handshake_timeout`](Config::handshake_timeout), counted from here.
     ///
@@ -80,8 +80,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     /// Dropping the future drops the transport, which closes the connection.
     ///
     /// ```
-    /// # async fn serve(pending: fullduplex::Pending<tokio::net::TcpStream>) -> Result<(), fullduplex::Error> {
-    /// let ws = pending.accept().await?;
+    /// # async fn serve(request: fullduplex::IncomingRequest<tokio::net::TcpStream>) -> Result<(), fullduplex::Error> {
+    /// let ws = request.accept().await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -102,9 +102,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     /// Dropping the future drops the transport, which closes the connection.
     ///
     /// ```
-    /// # async fn serve(pending: fullduplex::Pending<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn serve(request: fullduplex::IncomingRequest<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
     /// let response = http::Response::builder().header("Set-Cookie", "seen=1").body(())?;
-    /// let ws = pending.accept_with(response).await?;
+    /// let ws = request.accept_with(response).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -138,8 +138,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pending<S> {
     /// Dropping the future drops the transport, which closes the connection; the response may be cut short.
     ///
     /// ```
-    /// # async fn serve(pending: fullduplex::Pending<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
-    /// pending.reject(http::Response::builder().status(404).body("no such room")?).await?;
+    /// # async fn serve(request: fullduplex::IncomingRequest<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {
+    /// request.reject(http::Response::builder().status(404).body("no such room")?).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -173,11 +173,11 @@ mod tests {
             let (mut near, io) = duplex(1 << 16);
             near.write_all(&[REQUEST, &behind].concat()).await.expect("fits");
             near.shutdown().await.expect("open");
-            let mut pending = Server::default().receive(io).await.expect("a valid request");
-            let received = &pending.state.received;
+            let mut request = Server::default().read_request(io).await.expect("a valid request");
+            let received = &request.state.received;
             let mut kept = received.bytes[received.head..].to_vec();
             assert!(!kept.is_empty());
-            pending.io.read_to_end(&mut kept).await.expect("open");
+            request.io.read_to_end(&mut kept).await.expect("open");
             assert_eq!(kept, behind);
         }
     }

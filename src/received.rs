@@ -37,7 +37,7 @@ impl fmt::Debug for Received {
 }
 
 /// A request taken apart: see [`HttpRequest::into_parts`](crate::HttpRequest::into_parts) and
-/// [`Pending::into_parts`](crate::Pending::into_parts).
+/// [`IncomingRequest::into_parts`](crate::IncomingRequest::into_parts).
 #[non_exhaustive]
 pub struct RequestParts<S> {
     /// The request. Its body, if it has one, is not read.

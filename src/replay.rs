@@ -12,19 +12,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A transport that yields again what was read from it, and then what comes next.
 ///
-/// Returned by `into_replay` of [`HttpRequest`](crate::HttpRequest), [`Pending`](crate::Pending) and
-/// [`Rejected`](crate::Rejected), to hand a connection to another HTTP library as if nothing had been read. Writes go
+/// Returned by `into_replay` of [`HttpRequest`](crate::HttpRequest), [`IncomingRequest`](crate::IncomingRequest) and
+/// [`RejectedRequest`](crate::RejectedRequest), to hand a connection to another HTTP library as if nothing had been read. Writes go
 /// directly to the transport.
 ///
 /// ```
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
-/// use fullduplex::{Incoming, Server};
+/// use fullduplex::{AnyRequest, Server};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (mut client, io) = tokio::io::duplex(1024);
 /// client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi").await?;
-/// if let Incoming::Http(request) = Server::default().receive_any(io).await? {
+/// if let AnyRequest::Http(request) = Server::default().read_any_request(io).await? {
 ///     let mut replay = request.into_replay(); // for hyper: `TokioIo::new(request.into_replay())`
 ///     let mut start = [0; 6];
 ///     replay.read_exact(&mut start).await?;

@@ -3,10 +3,10 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Incoming, Pending, WebSocket,
+    AnyRequest, IncomingRequest, WebSocket,
     error::Error,
     handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond},
-    incoming::{HttpRequest, HttpState, Rejected, RejectedState},
+    incoming::{HttpRequest, HttpState, RejectedRequest, RejectedState},
     opening::{Deadline, HeadReader},
     pending::State,
     received::{Received, refuse_by},
@@ -21,7 +21,7 @@ use crate::{
 /// connections. A server must survive that: it pauses, and accepts again.
 ///
 /// # Errors
-/// As [`Server::receive`] and [`Pending::accept`].
+/// As [`Server::read_request`] and [`IncomingRequest::accept`].
 ///
 /// # Panics
 /// Outside a tokio runtime, or in one whose timers are not enabled.
@@ -66,14 +66,14 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> Result<WebSocke
     Box::pin(async move {
         let server = Server::default();
         let deadline = Deadline::handshake(server.config());
-        let pending = receive(&server, io, deadline).await?;
-        pending.open(deadline).await
+        let request = read_request(&server, io, deadline).await?;
+        request.open(deadline).await
     })
     .await
 }
 
 impl Server {
-    /// Reads a request and checks it. What to do with it is up to the caller: [`Pending`].
+    /// Reads a request and checks it. What to do with it is up to the caller: [`IncomingRequest`].
     ///
     /// A request that does not open a WebSocket connection is answered at once, as RFC 6455 section 4.2.2 and HTTP have
     /// it. The time for all that, from the first byte to the last, is [`handshake_timeout`](crate::Config::handshake_timeout);
@@ -99,21 +99,24 @@ impl Server {
     ///
     /// # fn user_of(request: &http::Request<()>) -> Option<u32> { None }
     /// # async fn serve(server: &Server, tcp: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
-    /// let pending = server.receive(tcp).await?;
-    /// match user_of(pending.request()) {
-    ///     Some(_user) => drop(pending.accept().await?),
-    ///     None => pending.reject(Response::builder().status(401).body("who are you?")?).await?,
+    /// let request = server.read_request(tcp).await?;
+    /// match user_of(request.request()) {
+    ///     Some(_user) => drop(request.accept().await?),
+    ///     None => request.reject(Response::builder().status(401).body("who are you?")?).await?,
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn receive<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Result<Pending<S>, Error> {
-        Box::pin(receive(self, io, Deadline::handshake(self.config()))).await
+    pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        io: S,
+    ) -> Result<IncomingRequest<S>, Error> {
+        Box::pin(read_request(self, io, Deadline::handshake(self.config()))).await
     }
 
     /// Reads a request of any kind, for a server that answers HTTP requests on the same port.
     ///
-    /// As [`receive`](Self::receive), except that nothing is answered: what does not open a WebSocket connection is
+    /// As [`read_request`](Self::read_request), except that nothing is answered: what does not open a WebSocket connection is
     /// returned, with the bytes that were read and the transport. It can be answered, handed to another HTTP library, or
     /// dropped, which closes the connection. Only its head has to be well-formed.
     ///
@@ -129,47 +132,50 @@ impl Server {
     /// Dropping the future drops the transport, which closes the connection.
     ///
     /// ```
-    /// use fullduplex::{Incoming, Server};
+    /// use fullduplex::{AnyRequest, Server};
     /// use http::Response;
     ///
     /// # async fn serve(server: &Server, tcp: tokio::net::TcpStream) -> Result<(), fullduplex::Error> {
-    /// match server.receive_any(tcp).await? {
-    ///     Incoming::WebSocket(pending) => drop(pending.accept().await?),
-    ///     Incoming::Http(request) if request.request().uri().path() == "/health" => {
+    /// match server.read_any_request(tcp).await? {
+    ///     AnyRequest::WebSocket(request) => drop(request.accept().await?),
+    ///     AnyRequest::Http(request) if request.request().uri().path() == "/health" => {
     ///         request.respond(Response::new("ok\n")).await?;
     ///     }
-    ///     Incoming::Http(request) => request.refuse().await?, // 426, or 405
-    ///     Incoming::Rejected(rejected) => rejected.refuse().await?,
+    ///     AnyRequest::Http(request) => request.refuse().await?, // 426, or 405
+    ///     AnyRequest::Rejected(rejected) => rejected.refuse().await?,
     ///     _ => {}
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Result<Incoming<S>, Error> {
-        Box::pin(receive_any(self, io, Deadline::handshake(self.config()))).await
+    pub async fn read_any_request<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        io: S,
+    ) -> Result<AnyRequest<S>, Error> {
+        Box::pin(read_any_request(self, io, Deadline::handshake(self.config()))).await
     }
 }
 
-async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
     server: &Server,
     io: S,
     deadline: Deadline,
-) -> Result<Pending<S>, Error> {
-    let (mut io, rejection) = match receive_any(server, io, deadline).await? {
-        Incoming::WebSocket(pending) => return Ok(pending),
-        Incoming::Http(HttpRequest { io, state }) => (io, state.rejection),
-        Incoming::Rejected(Rejected { io, state }) => (io, state.rejection),
+) -> Result<IncomingRequest<S>, Error> {
+    let (mut io, rejection) = match read_any_request(server, io, deadline).await? {
+        AnyRequest::WebSocket(request) => return Ok(request),
+        AnyRequest::Http(HttpRequest { io, state }) => (io, state.rejection),
+        AnyRequest::Rejected(RejectedRequest { io, state }) => (io, state.rejection),
     };
     // That the request was refused is the news, whether or not the client still listens.
     let _ = refuse_by(&mut io, rejection.clone(), deadline).await;
     Err(Error::Rejected(Box::new(rejection)))
 }
 
-async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(
+async fn read_any_request<S: AsyncRead + AsyncWrite + Unpin>(
     server: &Server,
     mut io: S,
     deadline: Deadline,
-) -> Result<Incoming<S>, Error> {
+) -> Result<AnyRequest<S>, Error> {
     server.check().map_err(Clone::clone)?;
     let (mut reader, config) = (HeadReader::new(), server.config());
     let find = async { Ok(reader.find(&mut io, HeadScanner::request(config)).await?) };
@@ -179,7 +185,7 @@ async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(
     let rejected = |io, bytes, rejection| {
         let received = Received { bytes, head: 0 };
         let state = RejectedState { rejection, request: None, received, timeout };
-        Ok(Incoming::Rejected(Rejected { io, state: Box::new(state) }))
+        Ok(AnyRequest::Rejected(RejectedRequest { io, state: Box::new(state) }))
     };
     let end = match end {
         Ok(end) => end,
@@ -195,15 +201,15 @@ async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(match answer {
         Ok((response, negotiated)) => {
             let state = State { request, received, response, negotiated, config: config.clone() };
-            Incoming::WebSocket(Pending { io, state: Box::new(state) })
+            AnyRequest::WebSocket(IncomingRequest { io, state: Box::new(state) })
         }
         Err(rejection) if asks_for_websocket(request.version(), request.headers()) => {
             let state = RejectedState { rejection, request: Some(request), received, timeout };
-            Incoming::Rejected(Rejected { io, state: Box::new(state) })
+            AnyRequest::Rejected(RejectedRequest { io, state: Box::new(state) })
         }
         Err(rejection) => {
             let state = HttpState { request, received, rejection, timeout };
-            Incoming::Http(HttpRequest { io, state: Box::new(state) })
+            AnyRequest::Http(HttpRequest { io, state: Box::new(state) })
         }
     })
 }

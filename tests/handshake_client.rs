@@ -531,7 +531,7 @@ async fn a_client_and_a_server_find_each_other_over_tcp() {
     let target = format!("ws://{}/room", listener.local_addr().expect("bound"));
     let server = tokio::spawn(async move {
         let (tcp, _) = listener.accept().await.expect("a client");
-        Server::default().subprotocols(["chat"]).receive(tcp).await?.accept().await
+        Server::default().subprotocols(["chat"]).read_request(tcp).await?.accept().await
     });
     let target = Target::try_from(target).expect("valid");
     let (ws, response) = Client::default().subprotocol("chat").connect(&target).await.expect("connected");
@@ -550,7 +550,7 @@ async fn user_and_password_of_the_uri_are_sent_as_authorization_unless_the_progr
     ] {
         let (opened, pending) = tokio::join!(client.connect(&target), async {
             let (tcp, _) = listener.accept().await.expect("a client");
-            let pending = Server::default().receive(tcp).await.expect("a request");
+            let pending = Server::default().read_request(tcp).await.expect("a request");
             let headers = pending.request().headers().clone();
             let path = pending.request().uri().to_string();
             pending.accept().await.map(|_| (headers, path))

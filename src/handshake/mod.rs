@@ -1,7 +1,7 @@
 //! The opening handshake, as pure functions over bytes and `http` types.
 //!
 //! RFC 6455 section 4. There is no I/O in here, no clock, and no source of randomness: the nonce is an argument.
-//! [`Server::receive`](crate::Server::receive) and [`Client::connect`](crate::Client::connect) drive these functions over a
+//! [`Server::read_request`](crate::Server::read_request) and [`Client::connect`](crate::Client::connect) drive these functions over a
 //! transport; what stands on another HTTP library calls [`respond`] and
 //! [`WebSocket::from_raw`](crate::WebSocket::from_raw).
 //!

@@ -7,7 +7,7 @@ use crate::proto::Config;
 
 /// What a server accepts, and within which limits.
 ///
-/// It is made once and serves any number of connections. [`receive`](Server::receive) reads a request from a transport;
+/// It is made once and serves any number of connections. [`read_request`](Server::read_request) reads a request from a transport;
 /// [`respond`](super::respond) judges one that another HTTP library has read.
 ///
 /// What could never come to anything, such as an origin that no browser sends, is kept as an error, which
@@ -149,7 +149,7 @@ impl Server {
     /// first client does.
     ///
     /// # Errors
-    /// The first thing that cannot. [`receive`](Server::receive) returns it before it reads, and
+    /// The first thing that cannot. [`read_request`](Server::read_request) returns it before it reads, and
     /// [`respond`](super::respond) answers 500.
     ///
     /// ```
