@@ -114,6 +114,8 @@
 //! Payload data never shows in Debug output, only its length does. [`Message`] has Display for its text.
 
 #[cfg(feature = "tokio")]
+mod any_request;
+#[cfg(feature = "tokio")]
 mod client;
 #[cfg(feature = "tokio")]
 mod dial;
@@ -121,17 +123,15 @@ mod dial;
 mod error;
 pub mod handshake;
 #[cfg(feature = "tokio")]
-mod incoming;
+mod incoming_request;
 #[cfg(feature = "tokio")]
 mod opening;
-#[cfg(feature = "tokio")]
-mod pending;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floor alone"))]
 pub mod proto;
 #[cfg(feature = "tokio")]
-mod received;
-#[cfg(feature = "tokio")]
 mod replay;
+#[cfg(feature = "tokio")]
+mod request_parts;
 #[cfg(feature = "tokio")]
 mod server;
 #[cfg(feature = "tokio")]
@@ -157,13 +157,13 @@ pub use proto::{
 
 #[cfg(feature = "tokio")]
 pub use {
+    any_request::{AnyRequest, HttpRequest, RejectedRequest, RejectedRequestParts},
     client::connect,
     dial::ClientStream,
     error::{Error, Timeout},
-    incoming::{AnyRequest, HttpRequest, RejectedRequest, RejectedRequestParts},
-    pending::IncomingRequest,
-    received::RequestParts,
+    incoming_request::IncomingRequest,
     replay::Replay,
+    request_parts::RequestParts,
     server::accept,
     stream::{
         Event, MessageReader, MessageWriter, Parts, Permit, ReceiveParts, Receiver, SendParts, SendPermit,

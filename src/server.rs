@@ -4,12 +4,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     AnyRequest, IncomingRequest, WebSocket,
+    any_request::{HttpRequest, HttpState, RejectedRequest, RejectedState},
     error::Error,
     handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond},
-    incoming::{HttpRequest, HttpState, RejectedRequest, RejectedState},
+    incoming_request::State,
     opening::{Deadline, HeadReader},
-    pending::State,
-    received::{Received, refuse_by},
+    request_parts::{Received, refuse_by},
 };
 
 /// Accepts a WebSocket connection, with the defaults: any origin, no subprotocol, and

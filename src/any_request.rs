@@ -10,8 +10,8 @@ use crate::{
     IncomingRequest,
     error::Error,
     handshake::{Rejection, encode::Content},
-    received::{Received, RequestParts, answer, refuse},
     replay::{Hidden, Replay},
+    request_parts::{Received, RequestParts, answer, refuse},
 };
 
 /// What [`Server::read_any_request`](crate::Server::read_any_request) has received.

@@ -9,8 +9,8 @@ use crate::{
     error::Error,
     handshake::{InvalidHandshake, Negotiated, Rejection, encode::Content, encode_response, extend_response},
     opening::{Deadline, write},
-    received::{Received, RequestParts, answer, refuse_by},
     replay::Replay,
+    request_parts::{Received, RequestParts, answer, refuse_by},
 };
 
 /// A request that would open a WebSocket connection, and waits for the server's decision.
