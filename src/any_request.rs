@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
     /// response is sent, at most one second is spent on waiting for the client to close.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a status of 1xx, or of 600 and more: the client is answered 500 instead.
+    /// [`Error::InvalidHandshake`] for a status of 1xx, or of 600 and more: the client is answered 500 instead.
     /// [`Error::Transport`] and [`Error::Timeout`].
     ///
     /// # Cancel safety

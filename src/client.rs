@@ -62,7 +62,7 @@ impl Client {
     /// The response that is returned with the connection is the server's 101.
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is dialed, where the target is not a `ws://` URI, or something was set that
+    /// [`Error::InvalidHandshake`], before anything is dialed, where the target is not a `ws://` URI, or something was set that
     /// cannot be part of a request. [`Error::Response`] where the server did not open the connection;
     /// [`Error::response`] has its status, its header fields and the beginning of its body. [`Error::Transport`] and
     /// [`Error::Timeout`].

@@ -85,7 +85,7 @@ pub enum Error {
     Response(Box<ResponseError>),
     /// The caller wants an opening handshake that cannot be: nothing of it was sent; a client whose request waits for an
     /// answer is told 500.
-    Invalid(Box<InvalidHandshake>),
+    InvalidHandshake(Box<InvalidHandshake>),
     /// A deadline passed.
     Timeout(Timeout),
 }
@@ -101,7 +101,7 @@ impl fmt::Display for Error {
             Self::Transport(_) => f.write_str("transport failed"),
             Self::Rejected(error) => write!(f, "{error}"),
             Self::Response(error) => write!(f, "{error}"),
-            Self::Invalid(error) => write!(f, "{error}"),
+            Self::InvalidHandshake(error) => write!(f, "{error}"),
             Self::Timeout(timeout) => write!(f, "{timeout} timeout"),
         }?;
         let mut cause = std::error::Error::source(self).filter(|_| f.alternate());
@@ -122,7 +122,7 @@ impl std::error::Error for Error {
             Self::InvalidClose(error) => error.source(),
             Self::Rejected(error) => error.source(),
             Self::Response(error) => error.source(),
-            Self::Invalid(error) => error.source(),
+            Self::InvalidHandshake(error) => error.source(),
             Self::Closed | Self::Timeout(_) => None,
         }
     }
@@ -223,7 +223,7 @@ impl From<ResponseError> for Error {
 
 impl From<InvalidHandshake> for Error {
     fn from(error: InvalidHandshake) -> Self {
-        Self::Invalid(Box::new(error))
+        Self::InvalidHandshake(Box::new(error))
     }
 }
 
@@ -247,7 +247,9 @@ impl From<Error> for io::Error {
         let kind = match error {
             Error::Transport(error) => return error,
             Error::Protocol(_) | Error::Rejected(_) | Error::Response(_) => io::ErrorKind::InvalidData,
-            Error::Send(_) | Error::InvalidClose(_) | Error::Invalid(_) => io::ErrorKind::InvalidInput,
+            Error::Send(_) | Error::InvalidClose(_) | Error::InvalidHandshake(_) => {
+                io::ErrorKind::InvalidInput
+            }
             Error::Closed => io::ErrorKind::BrokenPipe,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
         };

@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
     /// `Sec-WebSocket-Protocol`, which of the offered subprotocols to speak.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the response has a field that the handshake writes itself, a subprotocol that was not
+    /// [`Error::InvalidHandshake`] where the response has a field that the handshake writes itself, a subprotocol that was not
     /// offered, or a status of its own: the client is answered 500, and the connection closed, as in
     /// [`reject`](Self::reject). [`Error::Transport`] and [`Error::Timeout`] as in [`accept`](Self::accept).
     ///
@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
     /// is spent on waiting for the client to close.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a status of 1xx, or of 600 and more: the client is answered 500 in its place.
+    /// [`Error::InvalidHandshake`] for a status of 1xx, or of 600 and more: the client is answered 500 in its place.
     /// [`Error::Transport`] and [`Error::Timeout`].
     ///
     /// # Cancel safety

@@ -83,7 +83,7 @@ impl Server {
     /// set.
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is read, for what [`check`](Self::check) tells: the transport is dropped.
+    /// [`Error::InvalidHandshake`], before anything is read, for what [`check`](Self::check) tells: the transport is dropped.
     /// [`Error::Rejected`] where the request was turned away, [`Error::Timeout`], [`Error::Transport`] where the
     /// transport failed or ended.
     ///
@@ -121,7 +121,7 @@ impl Server {
     /// dropped, which closes the connection. Only its head has to be well-formed.
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is read, for what [`check`](Self::check) returns: the transport is dropped.
+    /// [`Error::InvalidHandshake`], before anything is read, for what [`check`](Self::check) returns: the transport is dropped.
     /// [`Error::Timeout`] where no head was complete within [`handshake_timeout`](crate::Config::handshake_timeout), and
     /// [`Error::Transport`] where the transport failed or ended.
     ///

@@ -228,7 +228,7 @@ async fn row_12_what_cannot_stand_in_a_request_is_told_before_a_byte_is_written(
     ] {
         let (io, written) = Script::new([Step::Hangs]);
         let result = client.handshake(target, io).await;
-        assert!(matches!(result, Err(Error::Invalid(_))), "{target:?} {client:?}: {result:?}");
+        assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{target:?} {client:?}: {result:?}");
         assert_eq!((written.text(), written.is_dropped()), (String::new(), true));
     }
 }
@@ -237,7 +237,7 @@ async fn row_12_what_cannot_stand_in_a_request_is_told_before_a_byte_is_written(
 async fn row_12_what_cannot_be_asked_for_is_told_before_anybody_is_dialed() {
     // Nobody has this name, so that dialing would be another error.
     let invalid = |result: Result<_, Error>| match result.map(drop) {
-        Err(Error::Invalid(error)) => *error,
+        Err(Error::InvalidHandshake(error)) => *error,
         other => panic!("{other:?}"),
     };
     let error = invalid(fullduplex::connect("wss://name.invalid/").await);

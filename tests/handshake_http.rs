@@ -113,7 +113,7 @@ async fn a_response_that_is_none_is_answered_500_and_told() {
             [(request.respond(own()).await, first), (rejected.respond(own()).await, second)]
         {
             match result {
-                Err(Error::Invalid(error)) => {
+                Err(Error::InvalidHandshake(error)) => {
                     assert!(matches!(*error, InvalidHandshake::Status(_)), "{error}")
                 }
                 other => panic!("{other:?}"),
@@ -260,7 +260,7 @@ async fn row_01_reading_has_a_deadline_and_answering_one_of_its_own() {
 async fn row_11_a_server_that_is_set_up_wrong_reads_nothing() {
     let (io, written) = Script::new([Step::Hangs]);
     let result = Server::default().allow_origins(["*"]).read_any_request(io).await.map(drop);
-    assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+    assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{result:?}");
     assert!(written.is_dropped());
 }
 

@@ -74,7 +74,7 @@ async fn row_51_a_write_that_fails_inside_a_rejection_hides_nothing_and_releases
         let pending = Server::default().read_request(io).await.expect("a valid request");
         let own = Response::builder().header("upgrade", "h2c").body(()).expect("valid");
         let result = pending.accept_with(own).await;
-        assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+        assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{result:?}");
         assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
     }
 }
@@ -117,7 +117,7 @@ async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
         let own = Response::builder().header("upgrade", "h2c").body(()).expect("valid");
         server.read_request(io).await?.accept_with(own).await
     });
-    assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+    assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{result:?}");
     assert_eq!(undated(&written), SERVER_ERROR);
 }
 

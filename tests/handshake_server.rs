@@ -328,7 +328,7 @@ async fn row_11_a_list_that_would_turn_every_page_away_is_told_before_anything_i
     ] {
         let (io, written) = Script::new([Step::Hangs]);
         match server.read_request(io).await {
-            Err(Error::Invalid(found)) => assert_eq!(*found, error),
+            Err(Error::InvalidHandshake(found)) => assert_eq!(*found, error),
             other => panic!("{other:?}"),
         }
         assert_eq!((written.text(), written.is_dropped()), (String::new(), true));
@@ -347,7 +347,7 @@ async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
         let pending = Server::default().read_request(io).await.expect("a valid request");
         let own = Response::builder().header(name, value).body(()).expect("valid");
         let result = pending.accept_with(own).await;
-        assert!(matches!(result, Err(Error::Invalid(_))), "{name}: {result:?}");
+        assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{name}: {result:?}");
         assert_eq!((written.undated(), written.is_dropped()), (SERVER_ERROR.into(), true));
     }
 }
@@ -359,7 +359,9 @@ async fn row_12_a_rejection_that_is_none_is_answered_500_and_told() {
         let pending = Server::default().read_request(io).await.expect("a valid request");
         let own = Response::builder().status(status).body("").expect("valid");
         match pending.reject(own).await {
-            Err(Error::Invalid(error)) => assert!(matches!(*error, InvalidHandshake::Status(_)), "{error}"),
+            Err(Error::InvalidHandshake(error)) => {
+                assert!(matches!(*error, InvalidHandshake::Status(_)), "{error}")
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!((written.undated(), written.is_dropped()), (SERVER_ERROR.into(), true));

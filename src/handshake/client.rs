@@ -10,7 +10,7 @@ use super::{
     accept_key, deflate,
     encode::encode_fields,
     headers::{Single, extensions, has_token, is_credential, is_token, single},
-    invalid::{InvalidHandshake, is_owned},
+    invalid::{InvalidHandshake, is_reserved},
     negotiate::Negotiated,
     response::{Fault, ResponseError},
     target::Target,
@@ -69,8 +69,8 @@ impl Client {
         V: TryInto<HeaderValue>,
     {
         let Ok(name) = name.try_into() else { return self.fail(InvalidHandshake::HeaderName) };
-        if is_owned(&name) || name == header::SEC_WEBSOCKET_PROTOCOL {
-            return self.fail(InvalidHandshake::OwnedHeader(name));
+        if is_reserved(&name) || name == header::SEC_WEBSOCKET_PROTOCOL {
+            return self.fail(InvalidHandshake::ReservedHeader(name));
         }
         let Ok(mut value) = value.try_into() else { return self.fail(InvalidHandshake::value_of(name)) };
         // Not to be shown by `Debug`, where it would end up in a log. What the caller marked stays so.
@@ -346,7 +346,7 @@ mod tests {
         assert!(request(&client, "ws://a").ends_with("\r\na: 0\r\na: 1\r\na: 2\r\ncookie: secret\r\n\r\n"));
         assert!(!format!("{client:?}").contains("secret"));
         let client = Client::default().headers(map(&[("a", "1"), ("upgrade", "h2c")]));
-        assert_eq!(client.check(), Err(&InvalidHandshake::OwnedHeader(header::UPGRADE)));
+        assert_eq!(client.check(), Err(&InvalidHandshake::ReservedHeader(header::UPGRADE)));
     }
 
     #[test]
@@ -361,15 +361,15 @@ mod tests {
         for (client, error) in [
             (Client::default().header("a b", "c").header("host", "x"), HeaderName),
             (Client::default().header("a", "b\0"), HeaderValue("a".into())),
-            (Client::default().header("Host", "b"), OwnedHeader(header::HOST)),
-            (Client::default().header("Content-Length", 1), OwnedHeader(header::CONTENT_LENGTH)),
+            (Client::default().header("Host", "b"), ReservedHeader(header::HOST)),
+            (Client::default().header("Content-Length", 1), ReservedHeader(header::CONTENT_LENGTH)),
             (
                 Client::default().header("sec-websocket-protocol", "a"),
-                OwnedHeader(header::SEC_WEBSOCKET_PROTOCOL),
+                ReservedHeader(header::SEC_WEBSOCKET_PROTOCOL),
             ),
             (
                 Client::default().header("Sec-WebSocket-Anything", "a"),
-                OwnedHeader(header::HeaderName::from_static("sec-websocket-anything")),
+                ReservedHeader(header::HeaderName::from_static("sec-websocket-anything")),
             ),
             (Client::default().subprotocol("a, b"), Subprotocol("a, b".into())),
             (Client::default().subprotocol(""), Subprotocol("".into())),

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 
 use super::{
     headers::is_credential,
-    invalid::{InvalidHandshake, is_owned},
+    invalid::{InvalidHandshake, is_reserved},
     negotiate::{Negotiated, offered_subprotocols},
 };
 
@@ -124,8 +124,8 @@ pub fn extend_response(
     if !matches!(own.status, StatusCode::OK | StatusCode::SWITCHING_PROTOCOLS) {
         return Err(InvalidHandshake::Status(own.status));
     }
-    if let Some(name) = own.headers.keys().find(|name| is_owned(name)) {
-        return Err(InvalidHandshake::OwnedHeader(name.clone()));
+    if let Some(name) = own.headers.keys().find(|name| is_reserved(name)) {
+        return Err(InvalidHandshake::ReservedHeader(name.clone()));
     }
     if let Some(subprotocol) = own.headers.get(header::SEC_WEBSOCKET_PROTOCOL) {
         // RFC 6455 section 4.2.2: one that the client offered, and no more than one.
@@ -251,7 +251,7 @@ mod tests {
         ] {
             let name = HeaderName::from_static(name);
             let error = merged(own(&[(name.as_str(), "1")])).map(drop);
-            assert_eq!(error, Err(InvalidHandshake::OwnedHeader(name)));
+            assert_eq!(error, Err(InvalidHandshake::ReservedHeader(name)));
         }
         let mut teapot = own(&[]);
         *teapot.status_mut() = StatusCode::IM_A_TEAPOT;

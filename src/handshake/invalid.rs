@@ -32,7 +32,7 @@ pub enum InvalidHandshake {
     HeaderValue(Box<str>),
     /// A header field that the handshake writes itself, or that has no place in it.
     #[error("the header field {0} belongs to the handshake")]
-    OwnedHeader(HeaderName),
+    ReservedHeader(HeaderName),
     /// A subprotocol that is no token.
     #[error("a subprotocol has to be a token, not {0:?}")]
     Subprotocol(Box<str>),
@@ -64,7 +64,7 @@ impl InvalidHandshake {
 
 /// Whether the handshake alone decides what this field says. `Sec-WebSocket-Protocol` is not among them: a response may
 /// choose one.
-pub(super) fn is_owned(name: &HeaderName) -> bool {
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
     let websocket = name.as_str().starts_with("sec-websocket-") && name != header::SEC_WEBSOCKET_PROTOCOL;
     let http = [
         header::HOST,
