@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     IncomingRequest,
     error::Error,
-    handshake::{Rejection, encode::Content},
+    handshake::{Rejection, encode::ContentMode},
     replay::{Hidden, Replay},
     request_parts::{Received, RequestParts, answer, refuse},
 };
@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
     /// # }
     /// ```
     pub async fn respond<B: Into<Bytes>>(mut self, response: Response<B>) -> Result<(), Error> {
-        let content = Content::answering(self.state.request.method());
+        let content = ContentMode::answering(self.state.request.method());
         answer(&mut self.io, response.map(Into::into), content, self.state.timeout).await
     }
 

@@ -7,7 +7,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     Config, Role, WebSocket,
     error::Error,
-    handshake::{InvalidHandshake, Negotiated, Rejection, encode::Content, encode_response, extend_response},
+    handshake::{
+        InvalidHandshake, Negotiated, Rejection, encode::ContentMode, encode_response, extend_response,
+    },
     opening::{Deadline, write},
     replay::Replay,
     request_parts::{Received, RequestParts, answer, refuse_by},
@@ -145,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
     /// ```
     pub async fn reject<B: Into<Bytes>>(mut self, response: Response<B>) -> Result<(), Error> {
         let timeout = self.state.config.handshake_timeout;
-        answer(&mut self.io, response.map(Into::into), Content::Sent, timeout).await
+        answer(&mut self.io, response.map(Into::into), ContentMode::Sent, timeout).await
     }
 
     /// Tells the client that the server erred, and returns how.

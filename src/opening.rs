@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Timeout},
     handshake::{
         HeadEnd, HeadError, HeadScanner,
-        encode::{Content, encode_final},
+        encode::{ContentMode, encode_final},
     },
 };
 
@@ -140,7 +140,7 @@ pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Encodes the last response of a connection, with the date unless it has one.
-pub(crate) fn encode_last(mut response: Response<Bytes>, content: Content) -> Vec<u8> {
+pub(crate) fn encode_last(mut response: Response<Bytes>, content: ContentMode) -> Vec<u8> {
     // RFC 9110 section 6.6.1: an origin server with a clock sends the date with each final response.
     if let header::Entry::Vacant(entry) = response.headers_mut().entry(header::DATE)
         && let Some(date) = date(SystemTime::now())
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn section_6_6_1_of_http_the_applications_date_is_kept() {
         let response = Response::builder().header("date", "then").body(Bytes::new()).expect("valid");
-        let text = String::from_utf8(encode_last(response, Content::Sent)).expect("text");
+        let text = String::from_utf8(encode_last(response, ContentMode::Sent)).expect("text");
         assert!(text.contains("\r\nDate: then\r\n") && text.matches("Date").count() == 1, "{text}");
     }
 }

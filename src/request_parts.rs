@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Timeout},
     handshake::{
         Rejection,
-        encode::{Content, check_final},
+        encode::{ContentMode, check_final},
     },
     opening::{Deadline, encode_last, write_last},
     replay::Hidden,
@@ -67,7 +67,7 @@ impl<S: fmt::Debug> fmt::Debug for RequestParts<S> {
 pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     response: Response<Bytes>,
-    content: Content,
+    content: ContentMode,
     timeout: Option<Duration>,
 ) -> Result<(), Error> {
     match check_final(response.status()) {

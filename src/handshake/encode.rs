@@ -42,7 +42,7 @@ pub fn encode_response(response: &Response<()>) -> Vec<u8> {
 /// ```
 pub fn encode_rejection(response: Response<Bytes>) -> Result<Vec<u8>, InvalidHandshake> {
     check_final(response.status())?;
-    Ok(encode_final(response, Content::Sent))
+    Ok(encode_final(response, ContentMode::Sent))
 }
 
 /// Checks that a response with this status ends an exchange.
@@ -56,13 +56,13 @@ pub(crate) fn check_final(status: StatusCode) -> Result<(), InvalidHandshake> {
 
 /// Whether the body is sent with the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
+pub(crate) enum ContentMode {
     Sent,
     /// The response answers a HEAD.
     Omitted,
 }
 
-impl Content {
+impl ContentMode {
     /// RFC 9110 section 9.3.2: the response to a HEAD has no content.
     pub(crate) fn answering(method: &Method) -> Self {
         if method == Method::HEAD { Self::Omitted } else { Self::Sent }
@@ -70,7 +70,7 @@ impl Content {
 }
 
 /// Encodes a response whose status is known to be final.
-pub(crate) fn encode_final(response: Response<Bytes>, content: Content) -> Vec<u8> {
+pub(crate) fn encode_final(response: Response<Bytes>, content: ContentMode) -> Vec<u8> {
     let (mut parts, body) = response.into_parts();
     let headers = &mut parts.headers;
     headers.remove(header::TRANSFER_ENCODING);
@@ -84,14 +84,14 @@ pub(crate) fn encode_final(response: Response<Bytes>, content: Content) -> Vec<u
     let length = match content {
         _ if bodiless => None,
         // RFC 9110 section 8.6: in the response to a HEAD, the length that the body would have.
-        Content::Omitted if body.is_empty() => own_length,
+        ContentMode::Omitted if body.is_empty() => own_length,
         _ => Some(HeaderValue::from(body.len())),
     };
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, length);
     }
     let mut bytes = encode(parts.status, &parts.headers);
-    if !bodiless && content == Content::Sent {
+    if !bodiless && content == ContentMode::Sent {
         bytes.extend_from_slice(&body);
     }
     bytes
@@ -278,7 +278,7 @@ mod tests {
     fn an_answer_without_content_has_no_length() {
         let response = Response::builder().status(204).body(Bytes::from_static(b"x")).expect("valid");
         assert_eq!(
-            encode_final(response, Content::Sent),
+            encode_final(response, ContentMode::Sent),
             b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
         );
     }
@@ -288,7 +288,7 @@ mod tests {
         let encoded = |own: Option<u32>, body: &'static str| {
             let mut response = Response::new(Bytes::from_static(body.as_bytes()));
             own.map(|own| response.headers_mut().insert("content-length", own.into()));
-            String::from_utf8(encode_final(response, Content::Omitted)).expect("text")
+            String::from_utf8(encode_final(response, ContentMode::Omitted)).expect("text")
         };
         let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
         assert_eq!(encoded(None, "page"), format!("{head}Content-Length: 4\r\n\r\n"));

@@ -103,17 +103,17 @@ pub struct HeadEnd {
 pub struct HeadScanner {
     max_bytes: usize,
     max_fields: usize,
-    kind: Kind,
+    kind: HeadKind,
     scanned: usize,
     /// How many lines are complete.
     lines: usize,
     other_version: bool,
-    at: At,
+    state: ScanState,
 }
 
 /// What the head is the head of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum HeadKind {
     Request,
     Response,
 }
@@ -127,7 +127,7 @@ pub(super) enum Kind {
 /// end:       LineStart ─▶ LastCr ─▶ End
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ScanState {
     Start,
     Method,
     TargetStart,
@@ -161,7 +161,7 @@ impl HeadScanner {
     ///
     /// The limits are [`max_header_bytes`](Config::max_header_bytes) and [`max_headers`](Config::max_headers).
     pub fn request(config: &Config) -> Self {
-        Self::new(config, Kind::Request)
+        Self::new(config, HeadKind::Request)
     }
 
     /// Creates a scanner for the head of a response, with the same limits.
@@ -176,10 +176,10 @@ impl HeadScanner {
     /// assert_eq!(scanner.scan(b"SSH-2.0-OpenSSH_9.6"), Err(HeadError::NotHttp));
     /// ```
     pub fn response(config: &Config) -> Self {
-        Self::new(config, Kind::Response)
+        Self::new(config, HeadKind::Response)
     }
 
-    pub(super) fn new(config: &Config, kind: Kind) -> Self {
+    pub(super) fn new(config: &Config, kind: HeadKind) -> Self {
         Self {
             max_bytes: config.max_header_bytes,
             max_fields: config.max_headers,
@@ -187,7 +187,7 @@ impl HeadScanner {
             scanned: 0,
             lines: 0,
             other_version: false,
-            at: At::Start,
+            state: ScanState::Start,
         }
     }
 
@@ -199,19 +199,19 @@ impl HeadScanner {
     /// What can never become a head, or exceeds a limit. The scanner must not be used after an error.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<HeadEnd>, HeadError> {
         let within = &buffer[..buffer.len().min(self.max_bytes)];
-        while self.at != At::End {
+        while self.state != ScanState::End {
             let rest = within.get(self.scanned..).unwrap_or_default();
-            let plain = self.at.count_plain(rest);
+            let plain = self.state.count_plain(rest);
             #[cfg(test)]
             EXAMINED.with(|examined| examined.set(examined.get() + rest.len().min(plain + 1)));
             let Some(&byte) = rest.get(plain) else {
                 self.scanned += plain;
                 break;
             };
-            self.at = self.receive(byte)?;
+            self.state = self.receive(byte)?;
             self.scanned += plain + 1;
         }
-        if self.at != At::End && buffer.len() > self.max_bytes {
+        if self.state != ScanState::End && buffer.len() > self.max_bytes {
             let limit = self.max_bytes;
             return Err(match self.lines {
                 0 => HeadError::FirstLineTooLong { limit },
@@ -219,59 +219,59 @@ impl HeadScanner {
             });
         }
         let end = HeadEnd { len: self.scanned, fields: self.lines.saturating_sub(1) };
-        Ok((self.at == At::End).then_some(end))
+        Ok((self.state == ScanState::End).then_some(end))
     }
 
-    fn receive(&mut self, byte: u8) -> Result<At, HeadError> {
-        match (self.at, byte) {
-            (At::Cr, b'\n') => {
+    fn receive(&mut self, byte: u8) -> Result<ScanState, HeadError> {
+        match (self.state, byte) {
+            (ScanState::Cr, b'\n') => {
                 self.lines += 1;
-                Ok(At::LineStart)
+                Ok(ScanState::LineStart)
             }
-            (At::LastCr, b'\n') => Ok(At::End),
-            (At::Cr | At::LastCr, _) => Err(HeadError::BareCr),
+            (ScanState::LastCr, b'\n') => Ok(ScanState::End),
+            (ScanState::Cr | ScanState::LastCr, _) => Err(HeadError::BareCr),
             (_, b'\n') => Err(HeadError::BareLf),
-            (At::Start, TLS_HANDSHAKE | TLS_ALERT) => Err(HeadError::Tls),
+            (ScanState::Start, TLS_HANDSHAKE | TLS_ALERT) => Err(HeadError::Tls),
             (_, byte) if is_control(byte) && byte != b'\r' => Err(HeadError::ControlByte),
-            (At::LineStart | At::Name | At::Value, byte) => self.receive_field(byte),
+            (ScanState::LineStart | ScanState::Name | ScanState::Value, byte) => self.receive_field(byte),
             (_, byte) => self.receive_first_line(byte),
         }
     }
 
     /// RFC 9112 sections 3 and 4: the request line, or the status line.
-    fn receive_first_line(&mut self, byte: u8) -> Result<At, HeadError> {
-        match (self.at, byte) {
-            (At::Start, b'\r' | b' ' | b'\t') => Err(HeadError::ControlByte),
-            (At::Start, byte) if self.kind == Kind::Response => self.receive_version(0, byte),
-            (At::Start | At::Method, byte) if is_token_byte(byte) => Ok(At::Method),
-            (At::Method, b' ') => Ok(At::TargetStart),
-            (At::Target, b' ') => Ok(At::Version(0)),
+    fn receive_first_line(&mut self, byte: u8) -> Result<ScanState, HeadError> {
+        match (self.state, byte) {
+            (ScanState::Start, b'\r' | b' ' | b'\t') => Err(HeadError::ControlByte),
+            (ScanState::Start, byte) if self.kind == HeadKind::Response => self.receive_version(0, byte),
+            (ScanState::Start | ScanState::Method, byte) if is_token_byte(byte) => Ok(ScanState::Method),
+            (ScanState::Method, b' ') => Ok(ScanState::TargetStart),
+            (ScanState::Target, b' ') => Ok(ScanState::Version(0)),
             // HTTP/0.9 has no version, and a greeting such as `HELO x` has none either.
-            (At::TargetStart | At::Target, b' ' | b'\t' | b'\r') => Err(HeadError::NotHttp),
-            (At::TargetStart | At::Target, _) => Ok(At::Target),
-            (At::Version(seen), byte) => self.receive_version(seen, byte),
-            (At::Status(seen), b'0'..=b'9') if seen < STATUS_LEN => Ok(At::Status(seen + 1)),
-            (At::Status(STATUS_LEN), b' ') => Ok(At::Reason),
-            (At::Status(STATUS_LEN) | At::Reason, b'\r') => Ok(At::Cr),
-            (At::Status(_), _) => Err(HeadError::Malformed("status")),
-            (At::Reason, _) => Ok(At::Reason),
+            (ScanState::TargetStart | ScanState::Target, b' ' | b'\t' | b'\r') => Err(HeadError::NotHttp),
+            (ScanState::TargetStart | ScanState::Target, _) => Ok(ScanState::Target),
+            (ScanState::Version(seen), byte) => self.receive_version(seen, byte),
+            (ScanState::Status(seen), b'0'..=b'9') if seen < STATUS_LEN => Ok(ScanState::Status(seen + 1)),
+            (ScanState::Status(STATUS_LEN), b' ') => Ok(ScanState::Reason),
+            (ScanState::Status(STATUS_LEN) | ScanState::Reason, b'\r') => Ok(ScanState::Cr),
+            (ScanState::Status(_), _) => Err(HeadError::Malformed("status")),
+            (ScanState::Reason, _) => Ok(ScanState::Reason),
             _ => Err(HeadError::NotHttp),
         }
     }
 
     /// RFC 9112 section 2.3: `HTTP/`, a digit, a dot, a digit.
-    fn receive_version(&mut self, seen: u8, byte: u8) -> Result<At, HeadError> {
+    fn receive_version(&mut self, seen: u8, byte: u8) -> Result<ScanState, HeadError> {
         let behind = match self.kind {
-            Kind::Request => (b'\r', At::Cr),
-            Kind::Response => (b' ', At::Status(0)),
+            HeadKind::Request => (b'\r', ScanState::Cr),
+            HeadKind::Response => (b' ', ScanState::Status(0)),
         };
         match VERSION.get(usize::from(seen)) {
             Some(b'0') if byte.is_ascii_digit() => {
                 let major = seen + 1 < VERSION_LEN;
                 self.other_version |= if major { byte != b'1' } else { byte > b'1' };
-                Ok(At::Version(seen + 1))
+                Ok(ScanState::Version(seen + 1))
             }
-            Some(expected) if *expected == byte && byte != b'0' => Ok(At::Version(seen + 1)),
+            Some(expected) if *expected == byte && byte != b'0' => Ok(ScanState::Version(seen + 1)),
             // The line has to go on as one of HTTP does, to be one of another version.
             None if byte == behind.0 && self.other_version => Err(HeadError::Version),
             None if byte == behind.0 => Ok(behind.1),
@@ -280,18 +280,18 @@ impl HeadScanner {
     }
 
     /// RFC 9112 section 5: a field, or the empty line.
-    fn receive_field(&mut self, byte: u8) -> Result<At, HeadError> {
-        match (self.at, byte) {
-            (At::LineStart, b'\r') => Ok(At::LastCr),
+    fn receive_field(&mut self, byte: u8) -> Result<ScanState, HeadError> {
+        match (self.state, byte) {
+            (ScanState::LineStart, b'\r') => Ok(ScanState::LastCr),
             // RFC 9112 section 5.2: a server refuses a folded line.
-            (At::LineStart, b' ' | b'\t') => Err(HeadError::Folded),
-            (At::LineStart, _) if self.lines > self.max_fields => {
+            (ScanState::LineStart, b' ' | b'\t') => Err(HeadError::Folded),
+            (ScanState::LineStart, _) if self.lines > self.max_fields => {
                 Err(HeadError::TooManyFields { limit: self.max_fields })
             }
-            (At::LineStart | At::Name, byte) if is_token_byte(byte) => Ok(At::Name),
-            (At::Name, b':') => Ok(At::Value),
-            (At::Value, b'\r') => Ok(At::Cr),
-            (At::Value, _) => Ok(At::Value),
+            (ScanState::LineStart | ScanState::Name, byte) if is_token_byte(byte) => Ok(ScanState::Name),
+            (ScanState::Name, b':') => Ok(ScanState::Value),
+            (ScanState::Value, b'\r') => Ok(ScanState::Cr),
+            (ScanState::Value, _) => Ok(ScanState::Value),
             // RFC 9112 section 5.1: no space before the colon; and there has to be a colon.
             _ => Err(HeadError::Malformed("header name")),
         }
@@ -303,7 +303,7 @@ impl HeadScanner {
     }
 }
 
-impl At {
+impl ScanState {
     /// How many bytes at the front do not change the state: most bytes of a head.
     fn count_plain(self, rest: &[u8]) -> usize {
         let end = match self {
@@ -332,7 +332,7 @@ const fn is_control(byte: u8) -> bool {
 }
 
 /// Scans a buffer that should be one head and nothing else.
-pub(super) fn scan_whole(head: &[u8], config: &Config, kind: Kind) -> Result<HeadEnd, HeadError> {
+pub(super) fn scan_whole(head: &[u8], config: &Config, kind: HeadKind) -> Result<HeadEnd, HeadError> {
     match HeadScanner::new(config, kind).scan(head)? {
         Some(end) if end.len == head.len() => Ok(end),
         _ => Err(HeadError::Incomplete),
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn row_03_each_byte_is_looked_at_once_however_small_the_reads() {
         let fields = format!("A: {}\r\n\r\n", "x".repeat(8000));
-        for (kind, first) in [(Kind::Request, FIRST), (Kind::Response, "HTTP/1.1 101 Go\r\n")] {
+        for (kind, first) in [(HeadKind::Request, FIRST), (HeadKind::Response, "HTTP/1.1 101 Go\r\n")] {
             let head = format!("{first}{fields}");
             let mut scanner = HeadScanner::new(&Config::default(), kind);
             EXAMINED.set(0);
@@ -552,7 +552,7 @@ mod tests {
             response: bool,
         ) {
             let config = Config::new().max_header_bytes(max_bytes).max_headers(max_headers);
-            let kind = if response { Kind::Response } else { Kind::Request };
+            let kind = if response { HeadKind::Response } else { HeadKind::Request };
             let input = first + &pieces.concat();
             let whole = HeadScanner::new(&config, kind).scan(input.as_bytes());
             let (mut scanner, mut cut) = (HeadScanner::new(&config, kind), Ok(None));

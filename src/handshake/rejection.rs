@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::{
-    encode::{Content, encode_final},
+    encode::{ContentMode, encode_final},
     head::HeadError,
 };
 
@@ -29,7 +29,7 @@ pub struct Rejection {
     status: StatusCode,
     reason: &'static str,
     advice: Advice,
-    content: Content,
+    content: ContentMode,
 }
 
 /// What the response adds for a client that would do better.
@@ -79,12 +79,12 @@ impl Rejection {
     }
 
     fn new(status: StatusCode, reason: &'static str, advice: Advice) -> Self {
-        Self { status, reason, advice, content: Content::Sent }
+        Self { status, reason, advice, content: ContentMode::Sent }
     }
 
     /// The same, as the answer to a request of this method.
     pub(super) fn answering(self, method: &Method) -> Self {
-        Self { content: Content::answering(method), ..self }
+        Self { content: ContentMode::answering(method), ..self }
     }
 
     /// The status of the response.
@@ -107,7 +107,7 @@ impl Rejection {
     }
 
     /// Whether its response is sent with a body.
-    pub(crate) fn content(&self) -> Content {
+    pub(crate) fn content(&self) -> ContentMode {
         self.content
     }
 
@@ -115,8 +115,8 @@ impl Rejection {
     pub fn into_response(self) -> Response<Bytes> {
         // RFC 9110 section 9.3.2: no content in the response to a HEAD.
         let body = match self.content {
-            Content::Omitted => Bytes::new(),
-            Content::Sent => format!("{}\n", self.reason).into(),
+            ContentMode::Omitted => Bytes::new(),
+            ContentMode::Sent => format!("{}\n", self.reason).into(),
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;

@@ -3,7 +3,7 @@
 use http::{Method, Request, Uri, Version};
 
 use super::{
-    head::{HeadEnd, HeadError, Kind, header_map, malformed, scan_whole},
+    head::{HeadEnd, HeadError, HeadKind, header_map, malformed, scan_whole},
     rejection::Rejection,
 };
 use crate::proto::Config;
@@ -25,7 +25,7 @@ use crate::proto::Config;
 /// # Ok::<(), fullduplex::handshake::Rejection>(())
 /// ```
 pub fn parse_request(head: &[u8], config: &Config) -> Result<Request<()>, Rejection> {
-    let end = scan_whole(head, config, Kind::Request)?;
+    let end = scan_whole(head, config, HeadKind::Request)?;
     parse_scanned(head, end)
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, Version, header, response::Parts};
 
 use super::{
-    head::{HeadEnd, HeadError, Kind, header_map, malformed, scan_whole},
+    head::{HeadEnd, HeadError, HeadKind, header_map, malformed, scan_whole},
     headers::{Single, has_token, single},
 };
 use crate::proto::Config;
@@ -115,7 +115,7 @@ impl fmt::Display for Fault {
 /// # Ok::<(), fullduplex::handshake::HeadError>(())
 /// ```
 pub fn parse_response(head: &[u8], config: &Config) -> Result<Response<()>, HeadError> {
-    let end = scan_whole(head, config, Kind::Response)?;
+    let end = scan_whole(head, config, HeadKind::Response)?;
     parse_scanned(head, end)
 }
 
