@@ -10,8 +10,8 @@ use crate::{
     IncomingRequest,
     error::Error,
     handshake::{Rejection, encode::ContentMode},
-    replay::{Hidden, Replay},
-    request_parts::{Received, RequestParts, answer, refuse},
+    replay::{Redacted, Replay},
+    request_parts::{RequestBytes, RequestParts, answer, refuse},
 };
 
 /// What [`Server::read_any_request`](crate::Server::read_any_request) has received.
@@ -49,7 +49,7 @@ impl<S: fmt::Debug> fmt::Debug for RejectedRequestParts<S> {
         f.debug_struct("RejectedRequestParts")
             .field("rejection", rejection)
             .field("request", request)
-            .field("received", &Hidden(received))
+            .field("received", &Redacted(received))
             .field("io", io)
             .finish()
     }
@@ -63,13 +63,13 @@ impl<S: fmt::Debug> fmt::Debug for RejectedRequestParts<S> {
 #[must_use = "a request that is dropped gets no answer"]
 pub struct HttpRequest<S> {
     pub(crate) io: S,
-    pub(crate) state: Box<HttpState>,
+    pub(crate) state: Box<HttpRequestState>,
 }
 
 #[derive(Debug)]
-pub(crate) struct HttpState {
+pub(crate) struct HttpRequestState {
     pub(crate) request: Request<()>,
-    pub(crate) received: Received,
+    pub(crate) received: RequestBytes,
     pub(crate) rejection: Rejection,
     pub(crate) timeout: Option<Duration>,
 }
@@ -92,7 +92,7 @@ impl<S> HttpRequest<S> {
 
     /// Takes the request apart: the request, the bytes that were read, and the transport.
     pub fn into_parts(self) -> RequestParts<S> {
-        let HttpState { request, received, .. } = *self.state;
+        let HttpRequestState { request, received, .. } = *self.state;
         received.into_parts(request, self.io)
     }
 
@@ -150,14 +150,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
 #[must_use = "a request that is dropped gets no answer"]
 pub struct RejectedRequest<S> {
     pub(crate) io: S,
-    pub(crate) state: Box<RejectedState>,
+    pub(crate) state: Box<RejectedRequestState>,
 }
 
 #[derive(Debug)]
-pub(crate) struct RejectedState {
+pub(crate) struct RejectedRequestState {
     pub(crate) rejection: Rejection,
     pub(crate) request: Option<Request<()>>,
-    pub(crate) received: Received,
+    pub(crate) received: RequestBytes,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -179,7 +179,7 @@ impl<S> RejectedRequest<S> {
 
     /// Takes it apart: why it was rejected, the request if there is one, the bytes that were read, and the transport.
     pub fn into_parts(self) -> RejectedRequestParts<S> {
-        let RejectedState { rejection, request, received, .. } = *self.state;
+        let RejectedRequestState { rejection, request, received, .. } = *self.state;
         RejectedRequestParts { rejection, request, received: received.bytes, io: self.io }
     }
 
@@ -210,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RejectedRequest<S> {
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection; the response may be cut short.
     pub async fn respond<B: Into<Bytes>>(mut self, response: Response<B>) -> Result<(), Error> {
-        let RejectedState { rejection, timeout, .. } = *self.state;
+        let RejectedRequestState { rejection, timeout, .. } = *self.state;
         answer(&mut self.io, response.map(Into::into), rejection.content(), timeout).await
     }
 }

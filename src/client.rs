@@ -120,7 +120,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let target = target_of(target)?;
-        Box::pin(async move { shake_hands(self, &target, io).await }).await
+        Box::pin(async move { perform_handshake(self, &target, io).await }).await
     }
 }
 
@@ -142,10 +142,10 @@ async fn open(client: &Client, target: &Target) -> Result<(WebSocket<ClientStrea
     let tcp = deadline
         .run(async { Ok(dial(target.host(), target.port(), client.get_local_address()).await?) })
         .await?;
-    shake_hands(client, target, ClientStream::plain(tcp)).await
+    perform_handshake(client, target, ClientStream::plain(tcp)).await
 }
 
-async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+async fn perform_handshake<S: AsyncRead + AsyncWrite + Unpin>(
     client: &Client,
     target: &Target,
     mut io: S,

@@ -76,13 +76,13 @@ impl AsyncWrite for ClientStream {
 /// Looks the host up and dials it, with `TCP_NODELAY` set: what is coalesced is coalesced on purpose.
 pub(crate) async fn dial(host: &str, port: u16, local: Option<SocketAddr>) -> io::Result<TcpStream> {
     let addresses = lookup_host((host, port)).await?.collect::<Vec<_>>();
-    let stream = first_of(&addresses, local).await?;
+    let stream = connect_any(&addresses, local).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 /// Dials one address after the other; the error is that of the last.
-async fn first_of(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Result<TcpStream> {
+async fn connect_any(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(
         io::ErrorKind::NotFound,
         match local {
@@ -93,7 +93,7 @@ async fn first_of(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Re
     for &address in addresses {
         let dialed = match local {
             None => TcpStream::connect(address).await,
-            Some(local) if local.is_ipv4() == address.is_ipv4() => dial_from(local, address).await,
+            Some(local) if local.is_ipv4() == address.is_ipv4() => connect_from(local, address).await,
             Some(_) => continue,
         };
         match dialed {
@@ -104,7 +104,7 @@ async fn first_of(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Re
     Err(last)
 }
 
-async fn dial_from(local: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect_from(local: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind(local)?;
     socket.connect(address).await
@@ -125,9 +125,9 @@ mod tests {
         let dead = refusing.local_addr().expect("bound");
         drop(refusing);
         let alive = listener.local_addr().expect("bound");
-        let stream = first_of(&[dead, alive], None).await.expect("one address listens");
+        let stream = connect_any(&[dead, alive], None).await.expect("one address listens");
         assert_eq!(stream.peer_addr().expect("connected"), alive);
-        let refused = first_of(&[dead], None).await.map(drop).map_err(|error| error.kind());
+        let refused = connect_any(&[dead], None).await.map(drop).map_err(|error| error.kind());
         assert_eq!(refused, Err(io::ErrorKind::ConnectionRefused));
     }
 
@@ -139,10 +139,10 @@ mod tests {
         let local = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
         // Beyond Linux, the network of the loopback interface has one address.
         let local = if cfg!(target_os = "linux") { local } else { (Ipv4Addr::LOCALHOST, 0).into() };
-        let stream = first_of(&[other, alive], Some(local)).await.expect("one address listens");
+        let stream = connect_any(&[other, alive], Some(local)).await.expect("one address listens");
         assert_eq!(stream.local_addr().expect("connected").ip(), local.ip());
         assert_eq!(listener.accept().await.expect("a client").1, stream.local_addr().expect("connected"));
-        let none = first_of(&[other], Some(local)).await.map(drop).map_err(|error| error.kind());
+        let none = connect_any(&[other], Some(local)).await.map(drop).map_err(|error| error.kind());
         assert_eq!(none, Err(io::ErrorKind::NotFound));
     }
 }

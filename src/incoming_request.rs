@@ -12,7 +12,7 @@ use crate::{
     },
     opening::{Deadline, write},
     replay::Replay,
-    request_parts::{Received, RequestParts, answer, refuse_by},
+    request_parts::{RequestBytes, RequestParts, answer, refuse_by},
 };
 
 /// A request that would open a WebSocket connection, and waits for the server's decision.
@@ -22,13 +22,13 @@ use crate::{
 #[must_use = "a request that is neither accepted nor rejected gets no answer"]
 pub struct IncomingRequest<S> {
     pub(crate) io: S,
-    pub(crate) state: Box<State>,
+    pub(crate) state: Box<IncomingState>,
 }
 
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct IncomingState {
     pub(crate) request: Request<()>,
-    pub(crate) received: Received,
+    pub(crate) received: RequestBytes,
     pub(crate) response: Response<()>,
     pub(crate) negotiated: Negotiated,
     pub(crate) config: Config,
@@ -61,7 +61,7 @@ impl<S> IncomingRequest<S> {
     /// # }
     /// ```
     pub fn into_parts(self) -> RequestParts<S> {
-        let State { request, received, .. } = *self.state;
+        let IncomingState { request, received, .. } = *self.state;
         received.into_parts(request, self.io)
     }
 
@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
     /// # }
     /// ```
     pub async fn accept_with(mut self, response: Response<()>) -> Result<WebSocket<S>, Error> {
-        let State { request, response: answer, negotiated, .. } = &mut *self.state;
+        let IncomingState { request, response: answer, negotiated, .. } = &mut *self.state;
         match extend_response(answer, negotiated, request.headers(), response) {
             Ok(()) => self.accept().await,
             Err(error) => Err(Box::pin(self.fail(error)).await),
@@ -121,8 +121,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
     pub(crate) async fn open(mut self, deadline: Deadline) -> Result<WebSocket<S>, Error> {
         let response = encode_response(&self.state.response);
         deadline.run(write(&mut self.io, &response)).await?;
-        let State { received: Received { mut bytes, head }, config, negotiated, .. } = *self.state;
-        let unread = bytes.split_off(head);
+        let IncomingState { received: RequestBytes { mut bytes, head_len }, config, negotiated, .. } =
+            *self.state;
+        let unread = bytes.split_off(head_len);
         Ok(WebSocket::from_raw(self.io, unread, Role::Server, &config, negotiated))
     }
 
@@ -177,7 +178,7 @@ mod tests {
             near.shutdown().await.expect("open");
             let mut request = Server::default().read_request(io).await.expect("a valid request");
             let received = &request.state.received;
-            let mut kept = received.bytes[received.head..].to_vec();
+            let mut kept = received.bytes[received.head_len..].to_vec();
             assert!(!kept.is_empty());
             request.io.read_to_end(&mut kept).await.expect("open");
             assert_eq!(kept, behind);

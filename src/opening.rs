@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// Room for one read. Few heads are larger, and those that are make the buffer double.
-const READ: usize = 2 << 10;
+const READ_SIZE: usize = 2 << 10;
 
 /// How much is read, and for how long, from a peer that was turned away.
 const DRAIN_BYTES: usize = 64 << 10;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A point in time by which something has to be done, whatever it takes on the way there.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ pub(crate) struct HeadReader {
 
 impl HeadReader {
     pub(crate) fn new() -> Self {
-        Self { buffer: BytesMut::with_capacity(READ) }
+        Self { buffer: BytesMut::with_capacity(READ_SIZE) }
     }
 
     /// Reads until a head is complete, which stays in the buffer: where it ends, or why there is none.
@@ -95,7 +95,7 @@ impl HeadReader {
     /// Reads once. The end of the transport is an error here: something is still missing.
     async fn fill<S: AsyncRead + Unpin>(&mut self, io: &mut S) -> io::Result<()> {
         if self.buffer.len() == self.buffer.capacity() {
-            self.buffer.reserve(READ);
+            self.buffer.reserve(READ_SIZE);
         }
         match io.read_buf(&mut self.buffer).await? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer ended the opening handshake")),
@@ -133,7 +133,7 @@ pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(io.shutdown().await?)
     };
     deadline.run(shut_down).await?;
-    let brief = Deadline::after(Some(DRAIN_TIME), Timeout::Handshake);
+    let brief = Deadline::after(Some(DRAIN_TIMEOUT), Timeout::Handshake);
     // The response is out: however draining ends, it has done what it can.
     let _ = deadline.run(brief.run(drain(io))).await;
     Ok(())
@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_of_any_size_within_the_limit_is_read() {
-        for len in [23, READ - 1, READ, READ + 1, 3 * READ, 16 << 10] {
+        for len in [23, READ_SIZE - 1, READ_SIZE, READ_SIZE + 1, 3 * READ_SIZE, 16 << 10] {
             let (mut near, mut io) = tokio::io::duplex(1 << 16);
             let head = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(len - 23));
             near.write_all(head.as_bytes()).await.expect("fits");

@@ -58,14 +58,14 @@ impl<S> Replay<S> {
 impl<S: fmt::Debug> fmt::Debug for Replay<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { front, io } = self;
-        f.debug_struct("Replay").field("front", &Hidden(front)).field("io", io).finish()
+        f.debug_struct("Replay").field("front", &Redacted(front)).field("io", io).finish()
     }
 }
 
 /// Bytes of which `Debug` shows the number.
-pub(crate) struct Hidden<'a>(pub(crate) &'a [u8]);
+pub(crate) struct Redacted<'a>(pub(crate) &'a [u8]);
 
-impl fmt::Debug for Hidden<'_> {
+impl fmt::Debug for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{} bytes]", self.0.len())
     }

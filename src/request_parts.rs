@@ -13,26 +13,26 @@ use crate::{
         encode::{ContentMode, check_final},
     },
     opening::{Deadline, encode_last, write_last},
-    replay::Hidden,
+    replay::Redacted,
 };
 
 /// What was read from a transport: the head of a request, and what came behind it.
-pub(crate) struct Received {
+pub(crate) struct RequestBytes {
     pub(crate) bytes: Bytes,
     /// The length of the head, in bytes.
-    pub(crate) head: usize,
+    pub(crate) head_len: usize,
 }
 
-impl Received {
+impl RequestBytes {
     pub(crate) fn into_parts<S>(mut self, request: Request<()>, io: S) -> RequestParts<S> {
-        let unread = self.bytes.split_off(self.head);
+        let unread = self.bytes.split_off(self.head_len);
         RequestParts { request, head: self.bytes, unread, io }
     }
 }
 
-impl fmt::Debug for Received {
+impl fmt::Debug for RequestBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Hidden(&self.bytes).fmt(f)
+        Redacted(&self.bytes).fmt(f)
     }
 }
 
@@ -56,8 +56,8 @@ impl<S: fmt::Debug> fmt::Debug for RequestParts<S> {
         let Self { request, head, unread, io } = self;
         f.debug_struct("RequestParts")
             .field("request", request)
-            .field("head", &Hidden(head))
-            .field("unread", &Hidden(unread))
+            .field("head", &Redacted(head))
+            .field("unread", &Redacted(unread))
             .field("io", io)
             .finish()
     }

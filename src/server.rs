@@ -4,12 +4,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     AnyRequest, IncomingRequest, WebSocket,
-    any_request::{HttpRequest, HttpState, RejectedRequest, RejectedState},
+    any_request::{HttpRequest, HttpRequestState, RejectedRequest, RejectedRequestState},
     error::Error,
     handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond},
-    incoming_request::State,
+    incoming_request::IncomingState,
     opening::{Deadline, HeadReader},
-    request_parts::{Received, refuse_by},
+    request_parts::{RequestBytes, refuse_by},
 };
 
 /// Accepts a WebSocket connection, with the defaults: any origin, no subprotocol, and
@@ -183,8 +183,8 @@ async fn read_any_request<S: AsyncRead + AsyncWrite + Unpin>(
     let bytes = reader.into_received();
     let timeout = config.handshake_timeout;
     let rejected = |io, bytes, rejection| {
-        let received = Received { bytes, head: 0 };
-        let state = RejectedState { rejection, request: None, received, timeout };
+        let received = RequestBytes { bytes, head_len: 0 };
+        let state = RejectedRequestState { rejection, request: None, received, timeout };
         Ok(AnyRequest::Rejected(RejectedRequest { io, state: Box::new(state) }))
     };
     let end = match end {
@@ -195,20 +195,20 @@ async fn read_any_request<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(request) => request,
         Err(rejection) => return rejected(io, bytes, rejection),
     };
-    let received = Received { bytes, head: end.len };
+    let received = RequestBytes { bytes, head_len: end.len };
     let answer =
         respond::validate(request.method(), request.uri(), request.version(), request.headers(), server);
     Ok(match answer {
         Ok((response, negotiated)) => {
-            let state = State { request, received, response, negotiated, config: config.clone() };
+            let state = IncomingState { request, received, response, negotiated, config: config.clone() };
             AnyRequest::WebSocket(IncomingRequest { io, state: Box::new(state) })
         }
         Err(rejection) if asks_for_websocket(request.version(), request.headers()) => {
-            let state = RejectedState { rejection, request: Some(request), received, timeout };
+            let state = RejectedRequestState { rejection, request: Some(request), received, timeout };
             AnyRequest::Rejected(RejectedRequest { io, state: Box::new(state) })
         }
         Err(rejection) => {
-            let state = HttpState { request, received, rejection, timeout };
+            let state = HttpRequestState { request, received, rejection, timeout };
             AnyRequest::Http(HttpRequest { io, state: Box::new(state) })
         }
     })

@@ -274,7 +274,7 @@ impl Client {
         // 5: no extension that was not offered.
         let mut negotiated = extensions(headers)
             .map_err(|_| Fault::Malformed)
-            .and_then(|answer| deflate::judge(&answer, &self.config))
+            .and_then(|answer| deflate::verify_answer(&answer, &self.config))
             .map_err(ResponseError::Extension)?;
         // 6: no subprotocol that was not offered.
         match single(headers, &header::SEC_WEBSOCKET_PROTOCOL) {

@@ -18,18 +18,17 @@ pub(super) fn offer(config: &Config) -> Option<String> {
 /// What was agreed on so far, and, where the server wants one of these offers, permessage-deflate.
 pub(super) fn accept(negotiated: Negotiated, offers: &[Extension<'_>], config: &Config) -> Negotiated {
     match config.deflate.and_then(|settings| choose(offers, settings)) {
-        Some(Answer { params, text }) => negotiated.with_deflate_as(params, text),
+        Some(AcceptedOffer { params, text }) => negotiated.with_deflate_as(params, text),
         None => negotiated,
     }
 }
 
 /// What a client and a server agree on by this answer, if it answers the client's offer.
-pub(super) fn judge(answer: &[Extension<'_>], config: &Config) -> Result<Negotiated, Fault> {
+pub(super) fn verify_answer(answer: &[Extension<'_>], config: &Config) -> Result<Negotiated, Fault> {
     match (answer, config.deflate) {
         ([], _) => Ok(Negotiated::default()),
-        ([element], Some(settings)) if is_deflate(element) => {
-            agree(&Said::read(element)?, settings).map(|params| Negotiated::default().with_deflate(params))
-        }
+        ([element], Some(settings)) if is_deflate(element) => agree(&ParsedParams::read(element)?, settings)
+            .map(|params| Negotiated::default().with_deflate(params)),
         // RFC 7692 section 5: a server accepts one offer at most.
         (all, Some(_)) if all.iter().all(is_deflate) => Err(Fault::Duplicate),
         // RFC 6455 section 4.1, response, 5: an extension that was not offered.
@@ -50,22 +49,22 @@ fn write_offer(settings: Deflate) -> String {
 
 /// An offer accepted, and the words of the response that say so.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+struct AcceptedOffer {
     params: DeflateParams,
     text: String,
 }
 
 /// The first offer that can be accepted.
-fn choose(offers: &[Extension<'_>], settings: Deflate) -> Option<Answer> {
+fn choose(offers: &[Extension<'_>], settings: Deflate) -> Option<AcceptedOffer> {
     // RFC 7692 section 5: the client likes the first best. Section 7.1: an offer with a parameter that is unknown, doubled
     // or has an invalid value is declined, and so it is no error.
     offers
         .iter()
         .filter(|offer| is_deflate(offer))
-        .find_map(|offer| Some(answer(&Said::read(offer).ok()?, settings)))
+        .find_map(|offer| Some(answer(&ParsedParams::read(offer).ok()?, settings)))
 }
 
-fn answer(offer: &Said, settings: Deflate) -> Answer {
+fn answer(offer: &ParsedParams, settings: Deflate) -> AcceptedOffer {
     let own = DeflateParams::from(settings);
     let params = DeflateParams {
         // RFC 7692 sections 7.1.1.1 and 7.1.1.2: a server repeats what is offered, and may ask for it unoffered.
@@ -87,10 +86,10 @@ fn answer(offer: &Said, settings: Deflate) -> Answer {
     if offer.server_max_window_bits.is_some() && params.server_max_window_bits == MAX_WINDOW_BITS {
         text += &format!("; {SERVER_MAX_WINDOW_BITS}={MAX_WINDOW_BITS}");
     }
-    Answer { params, text }
+    AcceptedOffer { params, text }
 }
 
-fn agree(answer: &Said, settings: Deflate) -> Result<DeflateParams, Fault> {
+fn agree(answer: &ParsedParams, settings: Deflate) -> Result<DeflateParams, Fault> {
     let own = DeflateParams::from(settings);
     // RFC 7692 section 7.1.1.1: a server accepts this wish by repeating it.
     if own.server_no_context_takeover && !answer.server_no_context_takeover {
@@ -124,7 +123,7 @@ fn is_deflate(element: &Extension<'_>) -> bool {
 
 /// What one element says, an offer or an answer: each parameter is known, stands there once, and has a valid value.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Said {
+struct ParsedParams {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<u8>,
@@ -132,24 +131,24 @@ struct Said {
     client_max_window_bits: Option<Option<u8>>,
 }
 
-impl Said {
+impl ParsedParams {
     /// RFC 7692 section 7.1: a server declines, and a client fails, whatever is an error here.
     fn read(element: &Extension<'_>) -> Result<Self, Fault> {
-        let mut said = Self::default();
+        let mut params = Self::default();
         for &(name, value) in element.params() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
             let doubled = if is(SERVER_NO_CONTEXT_TAKEOVER) {
                 without_value(value)?;
-                std::mem::replace(&mut said.server_no_context_takeover, true)
+                std::mem::replace(&mut params.server_no_context_takeover, true)
             } else if is(CLIENT_NO_CONTEXT_TAKEOVER) {
                 without_value(value)?;
-                std::mem::replace(&mut said.client_no_context_takeover, true)
+                std::mem::replace(&mut params.client_no_context_takeover, true)
             } else if is(SERVER_MAX_WINDOW_BITS) {
                 let bits = window_bits(value.ok_or(Fault::Malformed)?)?;
-                said.server_max_window_bits.replace(bits).is_some()
+                params.server_max_window_bits.replace(bits).is_some()
             } else if is(CLIENT_MAX_WINDOW_BITS) {
                 let bits = value.map(window_bits).transpose()?;
-                said.client_max_window_bits.replace(bits).is_some()
+                params.client_max_window_bits.replace(bits).is_some()
             } else {
                 return Err(Fault::Wrong);
             };
@@ -157,7 +156,7 @@ impl Said {
                 return Err(Fault::Duplicate);
             }
         }
-        Ok(said)
+        Ok(params)
     }
 }
 
@@ -196,9 +195,9 @@ mod tests {
     }
 
     /// What a client makes of an answer to the offer that it makes with these settings.
-    fn judged(answer: &str, settings: Deflate) -> Result<DeflateParams, Fault> {
+    fn verified(answer: &str, settings: Deflate) -> Result<DeflateParams, Fault> {
         let answer = parse_extensions(answer).expect("well-formed");
-        judge(&answer, &Config::new().deflate(settings))
+        verify_answer(&answer, &Config::new().deflate(settings))
             .map(|negotiated| negotiated.deflate().expect("an answer that is no error agrees to it"))
     }
 
@@ -299,7 +298,7 @@ mod tests {
     #[test]
     fn section_7_1_a_client_fails_an_answer_with_an_invalid_parameter() {
         for (params, fault) in INVALID {
-            assert_eq!(judged(&format!("permessage-deflate; {params}"), plain()), Err(fault), "{params}");
+            assert_eq!(verified(&format!("permessage-deflate; {params}"), plain()), Err(fault), "{params}");
         }
     }
 
@@ -356,7 +355,7 @@ mod tests {
             ("x, permessage-deflate", plain(), Fault::Wrong),
             ("x", plain(), Fault::Wrong),
         ] {
-            assert_eq!(judged(answer, settings), Err(fault), "{answer}");
+            assert_eq!(verified(answer, settings), Err(fault), "{answer}");
         }
     }
 
@@ -381,7 +380,7 @@ mod tests {
                 plain().client_no_context_takeover(true),
             ),
         ] {
-            assert_eq!(judged(answer, settings), Ok(agreed.into()), "{answer}");
+            assert_eq!(verified(answer, settings), Ok(agreed.into()), "{answer}");
         }
     }
 
@@ -447,7 +446,7 @@ mod tests {
             ("permessage-deflate; server_max_window_bits=7", Fault::Wrong),
         ] {
             let answer = parse_extensions(answer).expect("well-formed");
-            assert_eq!(judge(&answer, &Config::new()), Err(fault));
+            assert_eq!(verify_answer(&answer, &Config::new()), Err(fault));
         }
         let target = "ws://a".parse().expect("valid");
         let request = Client::default().request(&target, [0; 16]).expect("valid");

@@ -165,7 +165,7 @@ fn encode(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
 /// Writes header fields, a line each.
 pub(super) fn encode_fields(headers: &HeaderMap, bytes: &mut Vec<u8>) {
     for (name, value) in headers {
-        bytes.extend_from_slice(spelled(name).as_bytes());
+        bytes.extend_from_slice(canonical_name(name).as_bytes());
         bytes.extend_from_slice(b": ");
         bytes.extend_from_slice(value.as_bytes());
         bytes.extend_from_slice(b"\r\n");
@@ -173,7 +173,7 @@ pub(super) fn encode_fields(headers: &HeaderMap, bytes: &mut Vec<u8>) {
 }
 
 /// The names of the handshake's own fields as the RFC spells them: some peers compare them case by case.
-fn spelled(name: &HeaderName) -> &str {
+fn canonical_name(name: &HeaderName) -> &str {
     match name.as_str() {
         "upgrade" => "Upgrade",
         "connection" => "Connection",

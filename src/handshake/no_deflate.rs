@@ -11,6 +11,6 @@ pub(super) fn accept(negotiated: Negotiated, _: &[Extension<'_>], _: &Config) ->
     negotiated
 }
 
-pub(super) fn judge(answer: &[Extension<'_>], _: &Config) -> Result<Negotiated, Fault> {
+pub(super) fn verify_answer(answer: &[Extension<'_>], _: &Config) -> Result<Negotiated, Fault> {
     if answer.is_empty() { Ok(Negotiated::default()) } else { Err(Fault::Wrong) }
 }

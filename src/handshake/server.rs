@@ -37,7 +37,7 @@ enum Origins {
     #[default]
     Any,
     Listed(Box<[Box<str>]>),
-    Judged(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+    Predicate(Arc<dyn Fn(&str) -> bool + Send + Sync>),
 }
 
 impl fmt::Debug for Origins {
@@ -45,7 +45,7 @@ impl fmt::Debug for Origins {
         match self {
             Self::Any => f.write_str("Any"),
             Self::Listed(origins) => origins.fmt(f),
-            Self::Judged(_) => f.write_str("Judged"),
+            Self::Predicate(_) => f.write_str("Predicate"),
         }
     }
 }
@@ -108,7 +108,7 @@ impl Server {
     where
         F: Fn(&str) -> bool + Send + Sync + 'static,
     {
-        self.origins = Origins::Judged(Arc::new(is_allowed));
+        self.origins = Origins::Predicate(Arc::new(is_allowed));
         self
     }
 
@@ -178,7 +178,7 @@ impl Server {
             Origins::Any => true,
             Origins::Listed(origins) => origins.iter().any(|allowed| allowed.as_bytes() == origin),
             // An origin is ASCII (RFC 6454 section 6.2).
-            Origins::Judged(is_allowed) => {
+            Origins::Predicate(is_allowed) => {
                 origin.is_ascii() && str::from_utf8(origin).is_ok_and(|origin| is_allowed(origin))
             }
         }
@@ -219,7 +219,7 @@ mod tests {
         }
         fn assert_shared<T: Send + Sync + Clone + std::fmt::Debug>(_: &T) {}
         assert_shared(&server);
-        assert!(format!("{server:?}").contains("origins: Judged"));
+        assert!(format!("{server:?}").contains("origins: Predicate"));
         assert!(server.allow_origins(["https://list.example"]).allows_origin(b"https://list.example"));
     }
 
