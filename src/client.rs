@@ -21,6 +21,8 @@ const MAX_INTERIM: usize = 8;
 
 /// Connects to a `ws://` URI, with the defaults.
 ///
+/// Connections to the same host are not serialized: see [`Client::connect`].
+///
 /// # Errors
 /// As [`Client::connect`].
 ///
@@ -58,6 +60,10 @@ impl Client {
     /// after that, from the first byte to the last, [`handshake_timeout`](crate::Config::handshake_timeout). The addresses
     /// of a host are dialed one after the other, from [`local_address`](Self::local_address) if it is set. `TCP_NODELAY` is
     /// set. A redirect is not followed, and no proxy is used, whatever the environment says.
+    ///
+    /// RFC 6455 section 4.1 allows a client one connection per IP address in the CONNECTING state. This crate does not
+    /// enforce that: it keeps no state that connections share, and each call dials at once. A program that opens many
+    /// connections to one host serializes the calls itself, for example with a mutex per host.
     ///
     /// The response that is returned with the connection is the server's 101.
     ///
@@ -138,6 +144,8 @@ async fn open(client: &Client, target: &Target) -> Result<(WebSocket<ClientStrea
     if target.is_secure() {
         return Err(InvalidHandshake::TlsUnavailable.into());
     }
+    // RFC 6455 section 4.1, 2: one connection per IP address in the CONNECTING state. Not enforced:
+    // that needs state shared by all connections of the process; the docs leave it to the caller.
     let deadline = Deadline::after(client.get_connect_timeout(), Timeout::Connect);
     let tcp = deadline
         .run(async { Ok(dial(target.host(), target.port(), client.get_local_address()).await?) })
