@@ -23,9 +23,11 @@ use crate::{
 pub enum AnyRequest<S> {
     /// A request that can open a WebSocket connection.
     WebSocket(IncomingRequest<S>),
-    /// A well-formed request that does not ask for a WebSocket connection: no `Upgrade: websocket`, or HTTP/1.0.
+    /// A well-formed request that does not ask for a WebSocket connection: no `Upgrade: websocket`,
+    /// or HTTP/1.0.
     Http(HttpRequest<S>),
-    /// A request for a WebSocket connection that cannot open one, or bytes that are not a request at all.
+    /// A request for a WebSocket connection that cannot open one, or bytes that are not a request
+    /// at all.
     Rejected(RejectedRequest<S>),
 }
 
@@ -57,8 +59,8 @@ impl<S: fmt::Debug> fmt::Debug for RejectedRequestParts<S> {
 
 /// A request that does not ask for a WebSocket connection: for a page, a health check, metrics.
 ///
-/// Only its head was read, and found well-formed: any method, HTTP/1.0 and HTTP/1.1, with or without a body, without
-/// `Host`. Dropping it closes the connection without an answer.
+/// Only its head was read, and found well-formed: any method, HTTP/1.0 and HTTP/1.1, with or
+/// without a body, without `Host`. Dropping it closes the connection without an answer.
 #[derive(Debug)]
 #[must_use = "a request that is dropped gets no answer"]
 pub struct HttpRequest<S> {
@@ -80,7 +82,8 @@ impl<S> HttpRequest<S> {
         &self.state.request
     }
 
-    /// Returns why the request does not open a WebSocket connection, which is what [`refuse`](Self::refuse) answers.
+    /// Returns why the request does not open a WebSocket connection, which is what
+    /// [`refuse`](Self::refuse) answers.
     pub fn rejection(&self) -> &Rejection {
         &self.state.rejection
     }
@@ -105,17 +108,19 @@ impl<S> HttpRequest<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
     /// Answers with a response, and closes the connection.
     ///
-    /// `Content-Length`, `Connection: close` and, unless the response has one, `Date` are set. The response to a HEAD
-    /// request is sent without its body. A body of the request is not read, except for up to 64 KiB that are discarded.
-    /// All of it may take as long as [`handshake_timeout`](crate::Config::handshake_timeout), counted from here; once the
+    /// `Content-Length`, `Connection: close` and, unless the response has one, `Date` are set. The
+    /// response to a HEAD request is sent without its body. A body of the request is not read,
+    /// except for up to 64 KiB that are discarded. All of it may take as long as
+    /// [`handshake_timeout`](crate::Config::handshake_timeout), counted from here; once the
     /// response is sent, at most one second is spent on waiting for the client to close.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`] for a status of 1xx, or of 600 and more: the client is answered 500 instead.
-    /// [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::InvalidHandshake`] for a status of 1xx, or of 600 and more: the client is answered
+    /// 500 instead. [`Error::Transport`] and [`Error::Timeout`].
     ///
     /// # Cancel safety
-    /// Dropping the future drops the transport, which closes the connection; the response may be cut short.
+    /// Dropping the future drops the transport, which closes the connection; the response may be
+    /// cut short.
     ///
     /// ```
     /// # async fn serve(request: fullduplex::HttpRequest<tokio::net::TcpStream>) -> Result<(), fullduplex::Error> {
@@ -130,8 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
         answer(&mut self.io, response.map(Into::into), content, self.state.timeout).await
     }
 
-    /// Answers as [`Server::read_request`](crate::Server::read_request) does, and closes the connection: 426 for a GET that lacks
-    /// `Upgrade: websocket`, 405 for another method.
+    /// Answers as [`Server::read_request`](crate::Server::read_request) does, and closes the
+    /// connection: 426 for a GET that lacks `Upgrade: websocket`, 405 for another method.
     ///
     /// # Errors
     /// [`Error::Transport`] and [`Error::Timeout`].
@@ -143,7 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
     }
 }
 
-/// A request that does not open a WebSocket connection although it asks for one, or bytes that are not a request.
+/// A request that does not open a WebSocket connection although it asks for one, or bytes that are
+/// not a request.
 ///
 /// Dropping it closes the connection without an answer.
 #[derive(Debug)]
@@ -177,7 +183,8 @@ impl<S> RejectedRequest<S> {
         &self.io
     }
 
-    /// Takes it apart: why it was rejected, the request if there is one, the bytes that were read, and the transport.
+    /// Takes it apart: why it was rejected, the request if there is one, the bytes that were read,
+    /// and the transport.
     pub fn into_parts(self) -> RejectedRequestParts<S> {
         let RejectedRequestState { rejection, request, received, .. } = *self.state;
         RejectedRequestParts { rejection, request, received: received.bytes, io: self.io }
@@ -196,7 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RejectedRequest<S> {
     /// [`Error::Transport`] and [`Error::Timeout`].
     ///
     /// # Cancel safety
-    /// Dropping the future drops the transport, which closes the connection; the response may be cut short.
+    /// Dropping the future drops the transport, which closes the connection; the response may be
+    /// cut short.
     pub async fn refuse(mut self) -> Result<(), Error> {
         refuse(&mut self.io, self.state.rejection, self.state.timeout).await
     }
@@ -208,7 +216,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RejectedRequest<S> {
     /// As [`HttpRequest::respond`].
     ///
     /// # Cancel safety
-    /// Dropping the future drops the transport, which closes the connection; the response may be cut short.
+    /// Dropping the future drops the transport, which closes the connection; the response may be
+    /// cut short.
     pub async fn respond<B: Into<Bytes>>(mut self, response: Response<B>) -> Result<(), Error> {
         let RejectedRequestState { rejection, timeout, .. } = *self.state;
         answer(&mut self.io, response.map(Into::into), rejection.content(), timeout).await

@@ -45,33 +45,38 @@ where
     T::Error: Into<TargetError>,
 {
     let target = target_of(target)?;
-    // Boxed, so that what the handshake needs does not make the task larger for as long as the connection lasts.
+    // Boxed, so that what the handshake needs does not make the task larger for as long as the
+    // connection lasts.
     Box::pin(async move { open(&Client::default(), &target).await }).await
 }
 
 impl Client {
     /// Dials the target and opens a WebSocket connection.
     ///
-    /// The target is a `ws://` URI. Its path and query become the request target. A user and a password in it are sent as
-    /// `Authorization: Basic`, unless [`header`](Self::header) has set `Authorization`; they are not part of the request
-    /// target or of `Host`. Basic credentials are readable by whoever sees the traffic.
+    /// The target is a `ws://` URI. Its path and query become the request target. A user and a
+    /// password in it are sent as `Authorization: Basic`, unless [`header`](Self::header) has set
+    /// `Authorization`; they are not part of the request target or of `Host`. Basic credentials are
+    /// readable by whoever sees the traffic.
     ///
-    /// Looking the host up and dialing it may take as long as [`connect_timeout`](Self::connect_timeout); the handshake
-    /// after that, from the first byte to the last, [`handshake_timeout`](crate::Config::handshake_timeout). The addresses
-    /// of a host are dialed one after the other, from [`local_address`](Self::local_address) if it is set. `TCP_NODELAY` is
-    /// set. A redirect is not followed, and no proxy is used, whatever the environment says.
+    /// Looking the host up and dialing it may take as long as
+    /// [`connect_timeout`](Self::connect_timeout); the handshake after that, from the first byte to
+    /// the last, [`handshake_timeout`](crate::Config::handshake_timeout). The addresses of a host
+    /// are dialed one after the other, from [`local_address`](Self::local_address) if it is set.
+    /// `TCP_NODELAY` is set. A redirect is not followed, and no proxy is used, whatever the
+    /// environment says.
     ///
-    /// RFC 6455 section 4.1 allows a client one connection per IP address in the CONNECTING state. This crate does not
-    /// enforce that: it keeps no state that connections share, and each call dials at once. A program that opens many
-    /// connections to one host serializes the calls itself, for example with a mutex per host.
+    /// RFC 6455 section 4.1 allows a client one connection per IP address in the CONNECTING state.
+    /// This crate does not enforce that: it keeps no state that connections share, and each call
+    /// dials at once. A program that opens many connections to one host serializes the calls
+    /// itself, for example with a mutex per host.
     ///
     /// The response that is returned with the connection is the server's 101.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`], before anything is dialed, where the target is not a `ws://` URI, or something was set that
-    /// cannot be part of a request. [`Error::Response`] where the server did not open the connection;
-    /// [`Error::response`] has its status, its header fields and the beginning of its body. [`Error::Transport`] and
-    /// [`Error::Timeout`].
+    /// [`Error::InvalidHandshake`], before anything is dialed, where the target is not a `ws://`
+    /// URI, or something was set that cannot be part of a request. [`Error::Response`] where the
+    /// server did not open the connection; [`Error::response`] has its status, its header fields
+    /// and the beginning of its body. [`Error::Transport`] and [`Error::Timeout`].
     ///
     /// # Panics
     /// Outside a tokio runtime, or in one whose timers are not enabled.
@@ -99,10 +104,11 @@ impl Client {
         Box::pin(async move { open(self, &target).await }).await
     }
 
-    /// Opens a WebSocket connection over a transport that stands already: a Unix socket, a TLS stream, a tunnel.
+    /// Opens a WebSocket connection over a transport that stands already: a Unix socket, a TLS
+    /// stream, a tunnel.
     ///
-    /// The target says what to ask for; nothing is dialed. With `wss://` it is for the caller to see that the transport is
-    /// encrypted.
+    /// The target says what to ask for; nothing is dialed. With `wss://` it is for the caller to
+    /// see that the transport is encrypted.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -195,7 +201,8 @@ async fn read_response<S: AsyncRead + Unpin>(
     Err(ResponseError::TooManyInterim.into())
 }
 
-/// Reads the body of a response that refuses, as much of it as comes in time. A body that fails hides no response.
+/// Reads the body of a response that refuses, as much of it as comes in time. A body that fails
+/// hides no response.
 async fn read_refusal<S: AsyncRead + Unpin>(
     response: Response<()>,
     io: &mut S,

@@ -14,7 +14,8 @@ use tokio::{
 
 /// The transport of a connection that [`connect`](crate::connect) has opened.
 ///
-/// What it is made of is nobody's business but its own, so that more kinds can come without another type.
+/// What it is made of is nobody's business but its own, so that more kinds can come without another
+/// type.
 #[derive(Debug)]
 pub struct ClientStream {
     inner: TcpStream,
@@ -73,7 +74,8 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-/// Looks the host up and dials it, with `TCP_NODELAY` set: what is coalesced is coalesced on purpose.
+/// Looks the host up and dials it, with `TCP_NODELAY` set: what is coalesced is coalesced on
+/// purpose.
 pub(crate) async fn dial(host: &str, port: u16, local: Option<SocketAddr>) -> io::Result<TcpStream> {
     let addresses = lookup_host((host, port)).await?.collect::<Vec<_>>();
     let stream = connect_any(&addresses, local).await?;

@@ -12,10 +12,12 @@ use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Timeout {
-    /// The host was not looked up and dialed within [`connect_timeout`](crate::Client::connect_timeout).
+    /// The host was not looked up and dialed within
+    /// [`connect_timeout`](crate::Client::connect_timeout).
     #[error("connect")]
     Connect,
-    /// The opening handshake was not complete within [`handshake_timeout`](crate::Config::handshake_timeout).
+    /// The opening handshake was not complete within
+    /// [`handshake_timeout`](crate::Config::handshake_timeout).
     #[error("opening handshake")]
     Handshake,
     /// The transport took nothing for [`write_timeout`](crate::Config::write_timeout).
@@ -30,21 +32,23 @@ pub enum Timeout {
     /// Neither message nor pong came for [`idle_timeout`](crate::Config::idle_timeout).
     #[error("idle")]
     Idle,
-    /// A message had not ended [`message_timeout`](crate::Config::message_timeout) after its first byte.
+    /// A message had not ended [`message_timeout`](crate::Config::message_timeout) after its first
+    /// byte.
     #[error("message")]
     Message,
 }
 
 /// What ended a connection, or kept a call from doing its work: it says who erred.
 ///
-/// A clean close is no error, and neither is a handshake that chose no subprotocol. What ends a connection is reported
-/// once; after that, receiving returns `Ok(None)` and sending [`Error::Closed`].
+/// A clean close is no error, and neither is a handshake that chose no subprotocol. What ends a
+/// connection is reported once; after that, receiving returns `Ok(None)` and sending
+/// [`Error::Closed`].
 ///
 /// # Display and source
 /// What caused a [`Protocol`](Self::Protocol) or [`Transport`](Self::Transport) error is its
-/// [`source`](std::error::Error::source), and not part of its message; the other variants include the message of the error
-/// inside, and return the source of that. So programs that print the chain of sources print each text once. `{error:#}`
-/// formats the whole chain in one line.
+/// [`source`](std::error::Error::source), and not part of its message; the other variants include
+/// the message of the error inside, and return the source of that. So programs that print the chain
+/// of sources print each text once. `{error:#}` formats the whole chain in one line.
 ///
 /// ```
 /// use fullduplex::{Error, proto::ProtocolError};
@@ -55,8 +59,9 @@ pub enum Timeout {
 /// ```
 ///
 /// # Over `AsyncRead` and `AsyncWrite`
-/// [`MessageReader`](crate::MessageReader) and [`MessageWriter`](crate::MessageWriter) wrap their errors in an
-/// [`io::Error`]. Converting that back returns the same error, so `tokio::io::copy(..).await?` keeps its close code:
+/// [`MessageReader`](crate::MessageReader) and [`MessageWriter`](crate::MessageWriter) wrap their
+/// errors in an [`io::Error`]. Converting that back returns the same error, so
+/// `tokio::io::copy(..).await?` keeps its close code:
 ///
 /// ```
 /// use std::{fmt, io};
@@ -75,7 +80,8 @@ pub enum Error {
     Send(SendError),
     /// The caller erred: it wants to close with what cannot be sent.
     InvalidClose(InvalidClose),
-    /// The connection is closing or closed: nothing can be sent, and a message that is read in parts has no end.
+    /// The connection is closing or closed: nothing can be sent, and a message that is read in
+    /// parts has no end.
     Closed,
     /// The transport failed.
     Transport(io::Error),
@@ -83,8 +89,8 @@ pub enum Error {
     Rejected(Box<Rejection>),
     /// The peer's response does not open a connection: it refused, or it erred.
     Response(Box<ResponseError>),
-    /// The caller wants an opening handshake that cannot be: nothing of it was sent; a client whose request waits for an
-    /// answer is told 500.
+    /// The caller wants an opening handshake that cannot be: nothing of it was sent; a client whose
+    /// request waits for an answer is told 500.
     InvalidHandshake(Box<InvalidHandshake>),
     /// A deadline passed.
     Timeout(Timeout),
@@ -129,8 +135,8 @@ impl std::error::Error for Error {
 }
 
 impl Error {
-    /// The close code that tells the peer of this error, in a Close that goes out if the stream still takes it and no
-    /// other was sent before; `None` where the peer is told nothing.
+    /// The close code that tells the peer of this error, in a Close that goes out if the stream
+    /// still takes it and no other was sent before; `None` where the peer is told nothing.
     ///
     /// ```
     /// use fullduplex::{CloseCode, Error, proto::ProtocolError};
@@ -148,21 +154,25 @@ impl Error {
         }
     }
 
-    /// Whether the peer of an open connection is just gone, or has stopped to respond: it erred in nothing that it sent.
+    /// Whether the peer of an open connection is just gone, or has stopped to respond: it erred in
+    /// nothing that it sent.
     ///
-    /// Servers see this all the time, whenever a client loses its network or is killed, and need not log it as a fault.
-    /// A client may connect again. True for:
+    /// Servers see this all the time, whenever a client loses its network or is killed, and need
+    /// not log it as a fault. A client may connect again. True for:
     ///
     /// - the end of the stream without a Close: [`ProtocolError::EofWithoutClose`];
-    /// - [`Error::Transport`] of one of the kinds [`ConnectionReset`](io::ErrorKind::ConnectionReset),
-    ///   [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), [`BrokenPipe`](io::ErrorKind::BrokenPipe),
-    ///   [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), [`NotConnected`](io::ErrorKind::NotConnected), and
-    ///   [`TimedOut`](io::ErrorKind::TimedOut), by which the system reports that the peer acknowledges nothing;
-    /// - the timeouts of an open connection: [`Timeout::Pong`], [`Timeout::Idle`], [`Timeout::Write`] and
-    ///   [`Timeout::Close`].
+    /// - [`Error::Transport`] of one of the kinds
+    ///   [`ConnectionReset`](io::ErrorKind::ConnectionReset),
+    ///   [`ConnectionAborted`](io::ErrorKind::ConnectionAborted),
+    ///   [`BrokenPipe`](io::ErrorKind::BrokenPipe),
+    ///   [`UnexpectedEof`](io::ErrorKind::UnexpectedEof),
+    ///   [`NotConnected`](io::ErrorKind::NotConnected), and [`TimedOut`](io::ErrorKind::TimedOut),
+    ///   by which the system reports that the peer acknowledges nothing;
+    /// - the timeouts of an open connection: [`Timeout::Pong`], [`Timeout::Idle`],
+    ///   [`Timeout::Write`] and [`Timeout::Close`].
     ///
-    /// False for a broken protocol and for [`Timeout::Message`], by which the peer erred; for a connection that was never
-    /// opened; and for [`Error::Closed`], which does not say why.
+    /// False for a broken protocol and for [`Timeout::Message`], by which the peer erred; for a
+    /// connection that was never opened; and for [`Error::Closed`], which does not say why.
     ///
     /// ```
     /// use fullduplex::{Error, proto::ProtocolError};
@@ -187,11 +197,12 @@ impl Error {
         }
     }
 
-    /// Returns the response of a server that refused to open a connection: its status, its header fields, and the first
-    /// 16 KiB of its body.
+    /// Returns the response of a server that refused to open a connection: its status, its header
+    /// fields, and the first 16 KiB of its body.
     ///
-    /// `None` for any other error, a 101 that breaks the rules of the opening handshake included. `Debug` of the response
-    /// hides the values of `Set-Cookie` and other fields with credentials, and shows the body.
+    /// `None` for any other error, a 101 that breaks the rules of the opening handshake included.
+    /// `Debug` of the response hides the values of `Set-Cookie` and other fields with credentials,
+    /// and shows the body.
     ///
     /// ```
     /// use fullduplex::{Client, Error};
@@ -233,15 +244,17 @@ impl From<InvalidClose> for Error {
     }
 }
 
-/// [`Error::Transport`], unless the [`io::Error`] was made of an [`Error`]: that comes back as it was.
+/// [`Error::Transport`], unless the [`io::Error`] was made of an [`Error`]: that comes back as it
+/// was.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         error.downcast().unwrap_or_else(Self::Transport)
     }
 }
 
-/// For [`AsyncRead`](tokio::io::AsyncRead) and [`AsyncWrite`](tokio::io::AsyncWrite), whose errors are of this type. An
-/// [`Error::Transport`] is unwrapped, any other is the inner error; `Error::from` takes it out again.
+/// For [`AsyncRead`](tokio::io::AsyncRead) and [`AsyncWrite`](tokio::io::AsyncWrite), whose errors
+/// are of this type. An [`Error::Transport`] is unwrapped, any other is the inner error;
+/// `Error::from` takes it out again.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match error {

@@ -51,7 +51,8 @@ impl<S> IncomingRequest<S> {
         &self.io
     }
 
-    /// Takes the request apart, unanswered: the request, the bytes that were read, and the transport.
+    /// Takes the request apart, unanswered: the request, the bytes that were read, and the
+    /// transport.
     ///
     /// ```
     /// # fn hand_over(request: fullduplex::IncomingRequest<tokio::net::TcpStream>) {
@@ -92,13 +93,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
         Box::pin(self.open(deadline)).await
     }
 
-    /// Opens the connection with a response that says more: header fields such as `Set-Cookie`, and, in
-    /// `Sec-WebSocket-Protocol`, which of the offered subprotocols to speak.
+    /// Opens the connection with a response that says more: header fields such as `Set-Cookie`,
+    /// and, in `Sec-WebSocket-Protocol`, which of the offered subprotocols to speak.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`] where the response has a field that the handshake writes itself, a subprotocol that was not
-    /// offered, or a status of its own: the client is answered 500, and the connection closed, as in
-    /// [`reject`](Self::reject). [`Error::Transport`] and [`Error::Timeout`] as in [`accept`](Self::accept).
+    /// [`Error::InvalidHandshake`] where the response has a field that the handshake writes itself,
+    /// a subprotocol that was not offered, or a status of its own: the client is answered 500, and
+    /// the connection closed, as in [`reject`](Self::reject). [`Error::Transport`] and
+    /// [`Error::Timeout`] as in [`accept`](Self::accept).
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
@@ -129,16 +131,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
 
     /// Turns the request away with a response of the application's own, and closes the connection.
     ///
-    /// `Content-Length`, `Connection: close` and, unless the response has one, `Date` are set. All of it may take as long as
-    /// [`handshake_timeout`](Config::handshake_timeout), counted from here; once the response is out, at most a second
-    /// is spent on waiting for the client to close.
+    /// `Content-Length`, `Connection: close` and, unless the response has one, `Date` are set. All
+    /// of it may take as long as [`handshake_timeout`](Config::handshake_timeout), counted from
+    /// here; once the response is out, at most a second is spent on waiting for the client to
+    /// close.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`] for a status of 1xx, or of 600 and more: the client is answered 500 in its place.
-    /// [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::InvalidHandshake`] for a status of 1xx, or of 600 and more: the client is answered
+    /// 500 in its place. [`Error::Transport`] and [`Error::Timeout`].
     ///
     /// # Cancel safety
-    /// Dropping the future drops the transport, which closes the connection; the response may be cut short.
+    /// Dropping the future drops the transport, which closes the connection; the response may be
+    /// cut short.
     ///
     /// ```
     /// # async fn serve(request: fullduplex::IncomingRequest<tokio::net::TcpStream>) -> Result<(), Box<dyn std::error::Error>> {

@@ -67,7 +67,8 @@ impl HeadReader {
         Self { buffer: BytesMut::with_capacity(READ_SIZE) }
     }
 
-    /// Reads until a head is complete, which stays in the buffer: where it ends, or why there is none.
+    /// Reads until a head is complete, which stays in the buffer: where it ends, or why there is
+    /// none.
     pub(crate) async fn find<S: AsyncRead + Unpin>(
         &mut self,
         io: &mut S,
@@ -121,8 +122,8 @@ pub(crate) async fn write<S: AsyncWrite + Unpin>(io: &mut S, bytes: &[u8]) -> Re
     Ok(())
 }
 
-/// Writes the last response, ends the write side, and reads what still comes: dropping a socket that has unread bytes
-/// resets the connection, which can destroy the response on its way.
+/// Writes the last response, ends the write side, and reads what still comes: dropping a socket
+/// that has unread bytes resets the connection, which can destroy the response on its way.
 pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     response: &[u8],
@@ -141,7 +142,8 @@ pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Encodes the last response of a connection, with the date unless it has one.
 pub(crate) fn encode_last(mut response: Response<Bytes>, content: ContentMode) -> Vec<u8> {
-    // RFC 9110 section 6.6.1: an origin server with a clock sends the date with each final response.
+    // RFC 9110 section 6.6.1: an origin server with a clock sends the date with each final
+    // response.
     if let header::Entry::Vacant(entry) = response.headers_mut().entry(header::DATE)
         && let Some(date) = date(SystemTime::now())
     {
@@ -150,7 +152,8 @@ pub(crate) fn encode_last(mut response: Response<Bytes>, content: ContentMode) -
     encode_final(response, content)
 }
 
-/// Returns the value of `Date`; `None` where the clock is too wrong for one: years have four digits.
+/// Returns the value of `Date`; `None` where the clock is too wrong for one: years have four
+/// digits.
 fn date(now: SystemTime) -> Option<HeaderValue> {
     const YEAR_10000: u64 = 253_402_300_800;
     let since_1970 = now.duration_since(UNIX_EPOCH).ok()?;

@@ -12,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A transport that yields again what was read from it, and then what comes next.
 ///
-/// Returned by `into_replay` of [`HttpRequest`](crate::HttpRequest), [`IncomingRequest`](crate::IncomingRequest) and
-/// [`RejectedRequest`](crate::RejectedRequest), to hand a connection to another HTTP library as if nothing had been read. Writes go
-/// directly to the transport.
+/// Returned by `into_replay` of [`HttpRequest`](crate::HttpRequest),
+/// [`IncomingRequest`](crate::IncomingRequest) and [`RejectedRequest`](crate::RejectedRequest), to
+/// hand a connection to another HTTP library as if nothing had been read. Writes go directly to the
+/// transport.
 ///
 /// ```
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -50,7 +50,8 @@ pub struct RequestParts<S> {
     pub io: S,
 }
 
-/// Shows how many bytes the head and what is behind it have, and not the bytes: they hold credentials.
+/// Shows how many bytes the head and what is behind it have, and not the bytes: they hold
+/// credentials.
 impl<S: fmt::Debug> fmt::Debug for RequestParts<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { request, head, unread, io } = self;

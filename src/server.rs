@@ -17,8 +17,8 @@ use crate::{
 ///
 /// Servers that browsers reach with cookies need [`Server::allow_origins`].
 ///
-/// The listener's own `accept` fails when the process has no file descriptors left, which any peer can cause by opening
-/// connections. A server must survive that: it pauses, and accepts again.
+/// The listener's own `accept` fails when the process has no file descriptors left, which any peer
+/// can cause by opening connections. A server must survive that: it pauses, and accepts again.
 ///
 /// # Errors
 /// As [`Server::read_request`] and [`IncomingRequest::accept`].
@@ -62,7 +62,8 @@ use crate::{
 /// }
 /// ```
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> Result<WebSocket<S>, Error> {
-    // Boxed, so that what the handshake needs does not make the task larger for as long as the connection lasts.
+    // Boxed, so that what the handshake needs does not make the task larger for as long as the
+    // connection lasts.
     Box::pin(async move {
         let server = Server::default();
         let deadline = Deadline::handshake(server.config());
@@ -75,17 +76,18 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> Result<WebSocke
 impl Server {
     /// Reads a request and checks it. What to do with it is up to the caller: [`IncomingRequest`].
     ///
-    /// A request that does not open a WebSocket connection is answered at once, as RFC 6455 section 4.2.2 and HTTP have
-    /// it. The time for all that, from the first byte to the last, is [`handshake_timeout`](crate::Config::handshake_timeout);
-    /// accepting or rejecting what was received has as much again.
+    /// A request that does not open a WebSocket connection is answered at once, as RFC 6455 section
+    /// 4.2.2 and HTTP have it. The time for all that, from the first byte to the last, is
+    /// [`handshake_timeout`](crate::Config::handshake_timeout); accepting or rejecting what was
+    /// received has as much again.
     ///
-    /// The transport is a TCP stream, a TLS stream, whatever carries bytes both ways; `TCP_NODELAY` is for the caller to
-    /// set.
+    /// The transport is a TCP stream, a TLS stream, whatever carries bytes both ways; `TCP_NODELAY`
+    /// is for the caller to set.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`], before anything is read, for what [`check`](Self::check) tells: the transport is dropped.
-    /// [`Error::Rejected`] where the request was turned away, [`Error::Timeout`], [`Error::Transport`] where the
-    /// transport failed or ended.
+    /// [`Error::InvalidHandshake`], before anything is read, for what [`check`](Self::check) tells:
+    /// the transport is dropped. [`Error::Rejected`] where the request was turned away,
+    /// [`Error::Timeout`], [`Error::Transport`] where the transport failed or ended.
     ///
     /// # Panics
     /// Outside a tokio runtime, or in one whose timers are not enabled.
@@ -116,14 +118,16 @@ impl Server {
 
     /// Reads a request of any kind, for a server that answers HTTP requests on the same port.
     ///
-    /// As [`read_request`](Self::read_request), except that nothing is answered: what does not open a WebSocket connection is
-    /// returned, with the bytes that were read and the transport. It can be answered, handed to another HTTP library, or
-    /// dropped, which closes the connection. Only its head has to be well-formed.
+    /// As [`read_request`](Self::read_request), except that nothing is answered: what does not open
+    /// a WebSocket connection is returned, with the bytes that were read and the transport. It can
+    /// be answered, handed to another HTTP library, or dropped, which closes the connection. Only
+    /// its head has to be well-formed.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`], before anything is read, for what [`check`](Self::check) returns: the transport is dropped.
-    /// [`Error::Timeout`] where no head was complete within [`handshake_timeout`](crate::Config::handshake_timeout), and
-    /// [`Error::Transport`] where the transport failed or ended.
+    /// [`Error::InvalidHandshake`], before anything is read, for what [`check`](Self::check)
+    /// returns: the transport is dropped. [`Error::Timeout`] where no head was complete within
+    /// [`handshake_timeout`](crate::Config::handshake_timeout), and [`Error::Transport`] where the
+    /// transport failed or ended.
     ///
     /// # Panics
     /// Outside a tokio runtime, or in one whose timers are not enabled.

@@ -1,11 +1,13 @@
 //! Connected pairs in memory, for tests of programs that use this crate.
 //!
-//! No socket and no port is needed, and no opening handshake is done: [`pair`] returns a client and a server that are open.
+//! No socket and no port is needed, and no opening handshake is done: [`pair`] returns a client and
+//! a server that are open.
 //!
 //! # Testing time
-//! All deadlines use tokio's clock. With that paused (`start_paused = true`, which needs tokio's feature `test-util` among
-//! the dev-dependencies), the runtime advances it to the next deadline whenever all tasks wait: a test of a timeout of 40
-//! seconds takes no time, and its result is always the same. An end that a test does not poll is a peer that does not respond.
+//! All deadlines use tokio's clock. With that paused (`start_paused = true`, which needs tokio's
+//! feature `test-util` among the dev-dependencies), the runtime advances it to the next deadline
+//! whenever all tasks wait: a test of a timeout of 40 seconds takes no time, and its result is
+//! always the same. An end that a test does not poll is a peer that does not respond.
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,9 +45,9 @@ const CAPACITY: usize = 64 << 10;
 
 /// Returns a client and a server that are connected in memory.
 ///
-/// Both have the same `config`. With the feature `deflate` they compress if that says so, as if each had agreed to the
-/// settings of the other. For ends with different settings, or with a subprotocol, there is
-/// [`WebSocket::from_raw`] over [`tokio::io::duplex`].
+/// Both have the same `config`. With the feature `deflate` they compress if that says so, as if
+/// each had agreed to the settings of the other. For ends with different settings, or with a
+/// subprotocol, there is [`WebSocket::from_raw`] over [`tokio::io::duplex`].
 ///
 /// ```
 /// use fullduplex::{Config, Error, Message, testing};

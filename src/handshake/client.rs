@@ -19,11 +19,11 @@ use crate::proto::Config;
 
 /// What a client asks for, and within which limits.
 ///
-/// It is made once and opens any number of connections, with [`connect`](Client::connect) or over a transport of the
-/// caller's own with [`handshake`](Client::handshake).
+/// It is made once and opens any number of connections, with [`connect`](Client::connect) or over a
+/// transport of the caller's own with [`handshake`](Client::handshake).
 ///
-/// What cannot stand in a request is kept as an error, which [`check`](Self::check) tells and every attempt to connect
-/// returns before it does anything.
+/// What cannot stand in a request is kept as an error, which [`check`](Self::check) tells and every
+/// attempt to connect returns before it does anything.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::Duration};
@@ -61,8 +61,8 @@ impl Client {
 
     /// Adds a header field: `Authorization`, `Cookie`, `Origin`, whatever the server wants to see.
     ///
-    /// The fields that the handshake writes itself cannot be set: `Host`, `Upgrade`, `Connection` and `Sec-WebSocket-*`;
-    /// nor those of a body, which the request has not.
+    /// The fields that the handshake writes itself cannot be set: `Host`, `Upgrade`, `Connection`
+    /// and `Sec-WebSocket-*`; nor those of a body, which the request has not.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -73,7 +73,8 @@ impl Client {
             return self.fail(InvalidHandshake::ReservedHeader(name));
         }
         let Ok(mut value) = value.try_into() else { return self.fail(InvalidHandshake::value_of(name)) };
-        // Not to be shown by `Debug`, where it would end up in a log. What the caller marked stays so.
+        // Not to be shown by `Debug`, where it would end up in a log. What the caller marked stays
+        // so.
         if is_credential(&name) {
             value.set_sensitive(true);
         }
@@ -83,7 +84,8 @@ impl Client {
         }
     }
 
-    /// Adds header fields, each as [`header`](Self::header) does; a name may be there more than once.
+    /// Adds header fields, each as [`header`](Self::header) does; a name may be there more than
+    /// once.
     ///
     /// ```
     /// use fullduplex::Client;
@@ -105,9 +107,11 @@ impl Client {
         self
     }
 
-    /// Sets the local address that [`connect`](Self::connect) dials from; port 0 lets the system choose one.
+    /// Sets the local address that [`connect`](Self::connect) dials from; port 0 lets the system
+    /// choose one.
     ///
-    /// Only addresses of the host that are of the same family, IPv4 or IPv6, are dialed. Without it, the system chooses.
+    /// Only addresses of the host that are of the same family, IPv4 or IPv6, are dialed. Without
+    /// it, the system chooses.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -166,7 +170,8 @@ impl Client {
         &self.config
     }
 
-    /// How long looking the host up and dialing it may take: what [`connect_timeout`](Self::connect_timeout) has set.
+    /// How long looking the host up and dialing it may take: what
+    /// [`connect_timeout`](Self::connect_timeout) has set.
     pub fn get_connect_timeout(&self) -> Option<Duration> {
         self.connect_timeout
     }
@@ -231,8 +236,8 @@ impl Client {
     /// Checks a response to [`request`](Self::request) against every rule of RFC 6455 section 4.1.
     ///
     /// # Errors
-    /// The response does not open a WebSocket connection. [`ResponseError::Status`] has no body here: it is not read
-    /// yet.
+    /// The response does not open a WebSocket connection. [`ResponseError::Status`] has no body
+    /// here: it is not read yet.
     ///
     /// ```
     /// use fullduplex::Client;

@@ -1,8 +1,9 @@
-//! The negotiation of permessage-deflate (RFC 7692 section 7.1): what a client offers, what a server answers, and whether
-//! that answers the offer.
+//! The negotiation of permessage-deflate (RFC 7692 section 7.1): what a client offers, what a
+//! server answers, and whether that answers the offer.
 //!
-//! Names are compared in any case, as those of parameters are in HTTP (RFC 9110 section 5.6.6); neither RFC of WebSockets
-//! says otherwise. Quoted values are those inside the quotes (RFC 6455 section 9.1).
+//! Names are compared in any case, as those of parameters are in HTTP (RFC 9110 section 5.6.6);
+//! neither RFC of WebSockets says otherwise. Quoted values are those inside the quotes (RFC 6455
+//! section 9.1).
 
 use super::{headers::Extension, negotiate::Negotiated, response::Fault};
 use crate::proto::{
@@ -36,7 +37,8 @@ pub(super) fn verify_answer(answer: &[Extension<'_>], config: &Config) -> Result
     }
 }
 
-/// RFC 7692 section 7.1.2.2: that its window may be limited is what a client has to offer before a server may do so.
+/// RFC 7692 section 7.1.2.2: that its window may be limited is what a client has to offer before a
+/// server may do so.
 fn write_offer(settings: Deflate) -> String {
     let own = DeflateParams::from(settings);
     let mut offer = own.to_string();
@@ -56,8 +58,8 @@ struct AcceptedOffer {
 
 /// The first offer that can be accepted.
 fn choose(offers: &[Extension<'_>], settings: Deflate) -> Option<AcceptedOffer> {
-    // RFC 7692 section 5: the client likes the first best. Section 7.1: an offer with a parameter that is unknown, doubled
-    // or has an invalid value is declined, and so it is no error.
+    // RFC 7692 section 5: the client likes the first best. Section 7.1: an offer with a parameter
+    // that is unknown, doubled or has an invalid value is declined, and so it is no error.
     offers
         .iter()
         .filter(|offer| is_deflate(offer))
@@ -67,7 +69,8 @@ fn choose(offers: &[Extension<'_>], settings: Deflate) -> Option<AcceptedOffer> 
 fn answer(offer: &ParsedParams, settings: Deflate) -> AcceptedOffer {
     let own = DeflateParams::from(settings);
     let params = DeflateParams {
-        // RFC 7692 sections 7.1.1.1 and 7.1.1.2: a server repeats what is offered, and may ask for it unoffered.
+        // RFC 7692 sections 7.1.1.1 and 7.1.1.2: a server repeats what is offered, and may ask for
+        // it unoffered.
         server_no_context_takeover: own.server_no_context_takeover || offer.server_no_context_takeover,
         client_no_context_takeover: own.client_no_context_takeover || offer.client_no_context_takeover,
         // RFC 7692 section 7.1.2.1: the same as in the offer, or less.
@@ -75,14 +78,16 @@ fn answer(offer: &ParsedParams, settings: Deflate) -> AcceptedOffer {
             .server_max_window_bits
             .unwrap_or(MAX_WINDOW_BITS)
             .min(own.server_max_window_bits),
-        // RFC 7692 section 7.1.2.2: nothing may be said of a client's window if the offer does not name it.
+        // RFC 7692 section 7.1.2.2: nothing may be said of a client's window if the offer does not
+        // name it.
         client_max_window_bits: match offer.client_max_window_bits {
             Some(bits) => bits.unwrap_or(MAX_WINDOW_BITS).min(own.client_max_window_bits),
             None => MAX_WINDOW_BITS,
         },
     };
     let mut text = params.to_string();
-    // RFC 7692 section 7.1.2.1: it is by naming it that a server accepts a limit, even one that limits nothing.
+    // RFC 7692 section 7.1.2.1: it is by naming it that a server accepts a limit, even one that
+    // limits nothing.
     if offer.server_max_window_bits.is_some() && params.server_max_window_bits == MAX_WINDOW_BITS {
         text += &format!("; {SERVER_MAX_WINDOW_BITS}={MAX_WINDOW_BITS}");
     }
@@ -121,7 +126,8 @@ fn is_deflate(element: &Extension<'_>) -> bool {
     element.name().eq_ignore_ascii_case(DEFLATE)
 }
 
-/// What one element says, an offer or an answer: each parameter is known, stands there once, and has a valid value.
+/// What one element says, an offer or an answer: each parameter is known, stands there once, and
+/// has a valid value.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ParsedParams {
     server_no_context_takeover: bool,
@@ -384,7 +390,8 @@ mod tests {
         }
     }
 
-    /// A request with these lines of `Sec-WebSocket-Extensions`, as a server with these settings answers it.
+    /// A request with these lines of `Sec-WebSocket-Extensions`, as a server with these settings
+    /// answers it.
     fn exchange(lines: &[&[u8]], settings: Option<Deflate>) -> Result<(Response<()>, Negotiated), u16> {
         let (mut request, ()) = Request::get("/")
             .header("Host", "a")

@@ -25,8 +25,8 @@ pub fn encode_response(response: &Response<()>) -> Vec<u8> {
     encode(response.status(), response.headers())
 }
 
-/// Writes the application's own answer to a request, which ends the connection, as it goes over the wire: its
-/// `Content-Length` is that of the body, and `Connection` says `close`.
+/// Writes the application's own answer to a request, which ends the connection, as it goes over the
+/// wire: its `Content-Length` is that of the body, and `Connection` says `close`.
 ///
 /// # Errors
 /// A status that ends no exchange: 1xx, or 600 and more.
@@ -101,8 +101,8 @@ pub(crate) fn encode_final(response: Response<Bytes>, content: ContentMode) -> V
 /// `Sec-WebSocket-Protocol`, which of the subprotocols offered by the request it chose.
 ///
 /// # Errors
-/// A field that the handshake writes itself, a subprotocol that the request does not offer, a status other than 101 (or
-/// 200, which is what an `http::Response` has when nobody sets one).
+/// A field that the handshake writes itself, a subprotocol that the request does not offer, a
+/// status other than 101 (or 200, which is what an `http::Response` has when nobody sets one).
 ///
 /// ```
 /// use fullduplex::handshake::{Negotiated, extend_response};
@@ -172,7 +172,8 @@ pub(super) fn encode_fields(headers: &HeaderMap, bytes: &mut Vec<u8>) {
     }
 }
 
-/// The names of the handshake's own fields as the RFC spells them: some peers compare them case by case.
+/// The names of the handshake's own fields as the RFC spells them: some peers compare them case by
+/// case.
 fn canonical_name(name: &HeaderName) -> &str {
     match name.as_str() {
         "upgrade" => "Upgrade",

@@ -68,16 +68,19 @@ pub struct HeadEnd {
 
 /// Finds the end of a head in a buffer that grows.
 ///
-/// Call [`scan`](Self::scan) after each read, with everything that was received so far. Each call continues where the
-/// previous one stopped, so each byte is examined once, however small the reads are.
+/// Call [`scan`](Self::scan) after each read, with everything that was received so far. Each call
+/// continues where the previous one stopped, so each byte is examined once, however small the reads
+/// are.
 ///
-/// What can never become a head is refused at the byte that shows it, at the latest at the end of the line, however the
-/// input is cut into reads: another protocol, HTTP/0.9, a field without a colon. A valid head passes
-/// [`parse_request`](super::parse_request) or [`parse_response`](super::parse_response) except for what these check
-/// beyond the grammar of lines, such as the request target.
+/// What can never become a head is refused at the byte that shows it, at the latest at the end of
+/// the line, however the input is cut into reads: another protocol, HTTP/0.9, a field without a
+/// colon. A valid head passes [`parse_request`](super::parse_request) or
+/// [`parse_response`](super::parse_response) except for what these check beyond the grammar of
+/// lines, such as the request target.
 ///
-/// RFC 9112 section 2.2 allows a recipient to accept a bare LF, and to skip empty lines in front; this scanner does
-/// neither, because differences between two parsers make request smuggling possible.
+/// RFC 9112 section 2.2 allows a recipient to accept a bare LF, and to skip empty lines in front;
+/// this scanner does neither, because differences between two parsers make request smuggling
+/// possible.
 ///
 /// ```
 /// use fullduplex::{
@@ -159,7 +162,8 @@ const TLS_ALERT: u8 = 0x15;
 impl HeadScanner {
     /// Creates a scanner for the head of a request.
     ///
-    /// The limits are [`max_header_bytes`](Config::max_header_bytes) and [`max_headers`](Config::max_headers).
+    /// The limits are [`max_header_bytes`](Config::max_header_bytes) and
+    /// [`max_headers`](Config::max_headers).
     pub fn request(config: &Config) -> Self {
         Self::new(config, HeadKind::Request)
     }
@@ -193,10 +197,12 @@ impl HeadScanner {
 
     /// Examines the bytes that are new since the last call; `buffer` is everything received so far.
     ///
-    /// Returns where the head ends, once it is complete. What is behind it belongs to the connection.
+    /// Returns where the head ends, once it is complete. What is behind it belongs to the
+    /// connection.
     ///
     /// # Errors
-    /// What can never become a head, or exceeds a limit. The scanner must not be used after an error.
+    /// What can never become a head, or exceeds a limit. The scanner must not be used after an
+    /// error.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<HeadEnd>, HeadError> {
         let within = &buffer[..buffer.len().min(self.max_bytes)];
         while self.state != ScanState::End {
@@ -318,7 +324,8 @@ impl ScanState {
 
 /// How many bytes at the front may be part of a line.
 fn count_text(rest: &[u8]) -> usize {
-    // Most of a head are values. The compiler makes a few instructions of a whole chunk, for nothing leaves its loop early.
+    // Most of a head are values. The compiler makes a few instructions of a whole chunk, for
+    // nothing leaves its loop early.
     const CHUNK: usize = 16;
     let has_control = |chunk: &&[u8]| chunk.iter().fold(false, |found, &byte| found | is_control(byte));
     let text = rest.chunks_exact(CHUNK).take_while(|chunk| !has_control(chunk)).count() * CHUNK;

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Whether this is a token: one character or more, none of them a separator or a control (RFC 9110 section 5.6.2).
+/// Whether this is a token: one character or more, none of them a separator or a control (RFC 9110
+/// section 5.6.2).
 ///
 /// ```
 /// use fullduplex::handshake::is_token;
@@ -40,11 +41,11 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> 
         .any(|element| element.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Returns the elements of a field that is a list of tokens, in order, over all its lines. Empty elements are ignored
-/// (RFC 9110 section 5.6.1.2).
+/// Returns the elements of a field that is a list of tokens, in order, over all its lines. Empty
+/// elements are ignored (RFC 9110 section 5.6.1.2).
 ///
-/// `None` where an element is no token, or where the field is there and has no element at all: RFC 6455 section 4.3 writes
-/// these lists as `1#token`.
+/// `None` where an element is no token, or where the field is there and has no element at all: RFC
+/// 6455 section 4.3 writes these lists as `1#token`.
 pub(crate) fn token_list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Vec<&'a str>> {
     let mut tokens = Vec::new();
     for value in headers.get_all(name) {
@@ -93,7 +94,8 @@ pub(crate) fn is_credential(name: &HeaderName) -> bool {
     known.contains(name) || OTHERS.contains(&name.as_str())
 }
 
-/// One extension as `Sec-WebSocket-Extensions` names it: an offer of a client, or what a server agreed to.
+/// One extension as `Sec-WebSocket-Extensions` names it: an offer of a client, or what a server
+/// agreed to.
 ///
 /// RFC 6455 section 9.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,8 +110,8 @@ impl<'a> Extension<'a> {
         self.name
     }
 
-    /// The parameters, in order, doubled ones included: `None` for one without a value. A quoted value stands here
-    /// without its quotes.
+    /// The parameters, in order, doubled ones included: `None` for one without a value. A quoted
+    /// value stands here without its quotes.
     pub fn params(&self) -> &[(&'a str, Option<&'a str>)] {
         &self.params
     }
@@ -147,7 +149,8 @@ pub fn parse_extensions(value: &str) -> Result<Vec<Extension<'_>>, MalformedExte
     let mut extensions = Vec::new();
     loop {
         rest.skip_space();
-        // RFC 2616 section 2.1, whose list rule RFC 6455 uses: empty elements are allowed, and count for nothing.
+        // RFC 2616 section 2.1, whose list rule RFC 6455 uses: empty elements are allowed, and
+        // count for nothing.
         if rest.take(b',') {
             continue;
         }
@@ -212,7 +215,8 @@ impl<'a> Cursor<'a> {
         if !self.take(b'"') {
             return Ok((name, Some(self.token()?)));
         }
-        // RFC 6455 section 9.1: what a quoted value holds must be a token, so it holds no escape and no space.
+        // RFC 6455 section 9.1: what a quoted value holds must be a token, so it holds no escape
+        // and no space.
         let value = self.token()?;
         if self.take(b'"') { Ok((name, Some(value))) } else { Err(MalformedExtensions) }
     }

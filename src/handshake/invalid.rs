@@ -6,8 +6,8 @@ use http::{HeaderName, StatusCode, header};
 
 use super::target::TargetError;
 
-/// The caller asked for an opening handshake that cannot be: nothing of it was written. A client whose request waits
-/// for an answer is told 500.
+/// The caller asked for an opening handshake that cannot be: nothing of it was written. A client
+/// whose request waits for an answer is told 500.
 ///
 /// ```
 /// use fullduplex::handshake::{Client, InvalidHandshake};
@@ -62,8 +62,8 @@ impl InvalidHandshake {
     }
 }
 
-/// Whether the handshake alone decides what this field says. `Sec-WebSocket-Protocol` is not among them: a response may
-/// choose one.
+/// Whether the handshake alone decides what this field says. `Sec-WebSocket-Protocol` is not among
+/// them: a response may choose one.
 pub(super) fn is_reserved(name: &HeaderName) -> bool {
     let websocket = name.as_str().starts_with("sec-websocket-") && name != header::SEC_WEBSOCKET_PROTOCOL;
     let http = [

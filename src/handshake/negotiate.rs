@@ -75,7 +75,8 @@ impl Negotiated {
         self.agreed.as_deref()?.subprotocol.as_deref()
     }
 
-    /// The extensions, as `Sec-WebSocket-Extensions` of a response lists them (RFC 6455 section 9.1); empty for none.
+    /// The extensions, as `Sec-WebSocket-Extensions` of a response lists them (RFC 6455 section
+    /// 9.1); empty for none.
     pub fn extensions(&self) -> &str {
         self.agreed.as_deref().map_or("", |agreed| &agreed.extensions)
     }
@@ -89,8 +90,8 @@ impl Negotiated {
 
 /// Returns the subprotocols that a client offers, in its order of preference.
 ///
-/// `None` where what it sent is not a list of tokens, or an empty one (RFC 6455 section 4.3: `1#token`). A request without
-/// the field offers none.
+/// `None` where what it sent is not a list of tokens, or an empty one (RFC 6455 section 4.3:
+/// `1#token`). A request without the field offers none.
 ///
 /// ```
 /// use fullduplex::handshake::offered_subprotocols;
@@ -104,7 +105,8 @@ pub fn offered_subprotocols(headers: &HeaderMap) -> Option<Vec<&str>> {
     token_list(headers, &SEC_WEBSOCKET_PROTOCOL)
 }
 
-/// The first of the server's subprotocols that the client offers. Names are compared as they stand: their case counts.
+/// The first of the server's subprotocols that the client offers. Names are compared as they stand:
+/// their case counts.
 pub(super) fn choose_subprotocol(supported: &[Box<str>], offered: &[&str]) -> Negotiated {
     let chosen = supported.iter().find(|name| offered.contains(&&***name));
     chosen.map_or_else(Negotiated::default, |name| Negotiated::with_subprotocol(name))

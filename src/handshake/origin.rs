@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The entry of a list as an `Origin` field has it: in lower case, without the default port and a slash at the end.
+/// The entry of a list as an `Origin` field has it: in lower case, without the default port and a
+/// slash at the end.
 ///
-/// RFC 6454 section 6.2. `None` for what no browser ever sends, and so would welcome nobody: a wildcard, a host without a
-/// scheme, a path.
+/// RFC 6454 section 6.2. `None` for what no browser ever sends, and so would welcome nobody: a
+/// wildcard, a host without a scheme, a path.
 pub(super) fn normalize(entry: &str) -> Option<Box<str>> {
     let entry = entry.to_ascii_lowercase();
     // RFC 6454 section 4, 4: what a page in a file says is up to the browser; these two are said.
@@ -13,7 +14,8 @@ pub(super) fn normalize(entry: &str) -> Option<Box<str>> {
         return Some(entry.into());
     }
     let (scheme, rest) = entry.split_once("://")?;
-    // A page that opens a WebSocket connection comes from elsewhere: its origin is that of HTTP, or of an application.
+    // A page that opens a WebSocket connection comes from elsewhere: its origin is that of HTTP, or
+    // of an application.
     if !is_scheme(scheme) || matches!(scheme, "ws" | "wss" | "file") {
         return None;
     }

@@ -8,8 +8,8 @@ use super::{
     head::HeadError,
 };
 
-/// Why a request does not open a WebSocket connection, and what the client is told: that it erred, or, with 500, that
-/// the server did.
+/// Why a request does not open a WebSocket connection, and what the client is told: that it erred,
+/// or, with 500, that the server did.
 ///
 /// RFC 6455 section 4.2.2 and RFC 9110 section 15.
 ///
@@ -99,8 +99,8 @@ impl Rejection {
 
     /// Encodes the response that tells the client, for a connection that ends with it.
     ///
-    /// It has no `Date`: there is no clock in here. To add one, use [`into_response`](Self::into_response) and
-    /// [`encode_rejection`](super::encode_rejection).
+    /// It has no `Date`: there is no clock in here. To add one, use
+    /// [`into_response`](Self::into_response) and [`encode_rejection`](super::encode_rejection).
     pub fn encode(self) -> Vec<u8> {
         let content = self.content();
         encode_final(self.into_response(), content)

@@ -10,11 +10,12 @@ use crate::proto::Config;
 
 /// Parses the head of a request: everything up to and with the empty line, and nothing behind it.
 ///
-/// It is the grammar of HTTP/1.1 that is checked here; whether the request opens a WebSocket connection is for
-/// [`respond`](super::respond) to say.
+/// It is the grammar of HTTP/1.1 that is checked here; whether the request opens a WebSocket
+/// connection is for [`respond`](super::respond) to say.
 ///
 /// # Errors
-/// What is no head of a request, or breaks a limit of `config`: the rejection has the status to answer with.
+/// What is no head of a request, or breaks a limit of `config`: the rejection has the status to
+/// answer with.
 ///
 /// ```
 /// use fullduplex::{Config, handshake::parse_request};

@@ -18,8 +18,8 @@ use super::{
 /// Checks a request against every rule of RFC 6455 section 4.2.1, and answers it.
 ///
 /// The response, a 101, opens the connection once it is written; `Negotiated` is what
-/// [`WebSocket::from_raw`](crate::WebSocket::from_raw) then needs. It does no I/O, so that any HTTP/1.1 library can
-/// stand in front of it.
+/// [`WebSocket::from_raw`](crate::WebSocket::from_raw) then needs. It does no I/O, so that any
+/// HTTP/1.1 library can stand in front of it.
 ///
 /// # Errors
 /// A request that does not open a WebSocket connection, and the response that says so; 500 where
@@ -48,9 +48,11 @@ pub fn respond(request: &Parts, server: &Server) -> Result<(Response<()>, Negoti
     validate(&request.method, &request.uri, request.version, &request.headers, server)
 }
 
-/// Returns whether a request asks for a WebSocket connection, rightly or wrongly: HTTP/1.1 with `Upgrade: websocket`.
+/// Returns whether a request asks for a WebSocket connection, rightly or wrongly: HTTP/1.1 with
+/// `Upgrade: websocket`.
 ///
-/// For a server that has other answers too: [`respond`] rejects whatever does not open a connection.
+/// For a server that has other answers too: [`respond`] rejects whatever does not open a
+/// connection.
 ///
 /// ```
 /// use fullduplex::handshake::asks_for_websocket;
@@ -86,7 +88,8 @@ fn check_all(
     server: &Server,
 ) -> Result<(Response<()>, Negotiated), Rejection> {
     server.check().map_err(|_| Rejection::server_error())?;
-    // RFC 6455 section 4.2.1, 1: HTTP/1.1 or higher, and GET. From HTTP/2 on, a connection is opened in another way.
+    // RFC 6455 section 4.2.1, 1: HTTP/1.1 or higher, and GET. From HTTP/2 on, a connection is
+    // opened in another way.
     if version != Version::HTTP_11 {
         return Err(Rejection::http_version());
     }
@@ -111,7 +114,8 @@ fn check_all(
 }
 
 fn check_target(uri: &http::Uri) -> Result<(), Rejection> {
-    // RFC 6455 section 4.2.1, 1: a path, or an absolute URI; not the `*` or `host:port` of other methods.
+    // RFC 6455 section 4.2.1, 1: a path, or an absolute URI; not the `*` or `host:port` of other
+    // methods.
     let known = uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https" | "ws" | "wss"));
     if known && uri.path().starts_with('/') {
         Ok(())
@@ -147,8 +151,8 @@ fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
 }
 
 fn check_authority(uri: &http::Uri, (host, port): (&str, Option<u16>)) -> Result<(), Rejection> {
-    // RFC 9112 section 3.2.2: Host repeats what an absolute URI says. Where the two differ, what stands in front may have
-    // judged the request by the other one.
+    // RFC 9112 section 3.2.2: Host repeats what an absolute URI says. Where the two differ, what
+    // stands in front may have judged the request by the other one.
     let Some(authority) = uri.authority() else { return Ok(()) };
     let default = if matches!(uri.scheme_str(), Some("https" | "wss")) { 443 } else { 80 };
     match host_and_port(authority.as_str()) {
@@ -164,7 +168,8 @@ fn check_authority(uri: &http::Uri, (host, port): (&str, Option<u16>)) -> Result
 }
 
 fn check_body(headers: &HeaderMap) -> Result<(), Rejection> {
-    // What follows the request is frames. A body there would be read as such, or the other way round.
+    // What follows the request is frames. A body there would be read as such, or the other way
+    // round.
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Rejection::bad_request("Transfer-Encoding in a request that has no body"));
     }
@@ -183,7 +188,8 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return Err(Rejection::bad_request("Connection: Upgrade is missing"));
     }
-    // RFC 6455 section 4.2.1, 6 and section 4.2.2, 4: another version is answered with the one that is spoken here.
+    // RFC 6455 section 4.2.1, 6 and section 4.2.2, 4: another version is answered with the one that
+    // is spoken here.
     match single(headers, &header::SEC_WEBSOCKET_VERSION) {
         Single::Once(b"13") => Ok(()),
         _ => Err(Rejection::websocket_version()),
@@ -192,8 +198,8 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
 
 /// RFC 6455 section 4.2.1, 5: a key that is base64 of 16 bytes.
 fn check_key(headers: &HeaderMap) -> Result<&[u8], Rejection> {
-    // The last digit of 16 bytes has four bits to spare. RFC 6455 section 4.1 sets some of them in its own example, so
-    // they may be set.
+    // The last digit of 16 bytes has four bits to spare. RFC 6455 section 4.1 sets some of them in
+    // its own example, so they may be set.
     const STRICT_PADDING: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new()
@@ -223,7 +229,8 @@ fn check_origin(headers: &HeaderMap, server: &Server) -> Result<(), Rejection> {
 
 /// RFC 6455 section 4.2.2, 5: the response that opens the connection.
 fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Result<Response<()>, Rejection> {
-    // No value can fail: they are base64, a token, and a list of such. An error is what a peer gets should that ever change.
+    // No value can fail: they are base64, a token, and a list of such. An error is what a peer gets
+    // should that ever change.
     let value =
         |text: &str| HeaderValue::from_str(text).map_err(|_| Rejection::bad_request("malformed handshake"));
     let mut response = Response::new(());

@@ -15,11 +15,13 @@ use crate::proto::Config;
 ///
 /// RFC 6455 section 4.1: on each of these the client fails the connection.
 ///
-/// Neither `Display` nor `Debug` shows the body of a response, or the value of a field that holds credentials.
+/// Neither `Display` nor `Debug` shows the body of a response, or the value of a field that holds
+/// credentials.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// The server answered something other than 101: the response, and the first 16 KiB of its body.
+    /// The server answered something other than 101: the response, and the first 16 KiB of its
+    /// body.
     #[error("the server answered {} instead of 101", .0.status())]
     Status(Box<Response<Bytes>>),
     /// What came is no head of an HTTP/1.1 response, or breaks a limit.
@@ -34,7 +36,8 @@ pub enum ResponseError {
     /// `Connection` is missing, or does not name `Upgrade`.
     #[error("101 without Connection: Upgrade")]
     Connection,
-    /// `Sec-WebSocket-Accept` is missing, doubled, or does not answer our key: no WebSocket server has read it.
+    /// `Sec-WebSocket-Accept` is missing, doubled, or does not answer our key: no WebSocket server
+    /// has read it.
     #[error("Sec-WebSocket-Accept is {0}")]
     Accept(Fault),
     /// `Sec-WebSocket-Protocol` is doubled, or not one of those that were offered.
@@ -240,7 +243,8 @@ impl BodyReader {
         taken
     }
 
-    /// Looks for the end of the line in what is new: however small the reads, each byte is looked at once.
+    /// Looks for the end of the line in what is new: however small the reads, each byte is looked
+    /// at once.
     fn take_chunk_size(&mut self, input: &[u8]) -> usize {
         let end = input.iter().position(|&byte| byte == b'\n');
         let used = end.map_or(input.len(), |end| end + 1);

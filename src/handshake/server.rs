@@ -7,11 +7,12 @@ use crate::proto::Config;
 
 /// What a server accepts, and within which limits.
 ///
-/// It is made once and serves any number of connections. [`read_request`](Server::read_request) reads a request from a transport;
-/// [`respond`](super::respond) judges one that another HTTP library has read.
+/// It is made once and serves any number of connections. [`read_request`](Server::read_request)
+/// reads a request from a transport; [`respond`](super::respond) judges one that another HTTP
+/// library has read.
 ///
-/// What could never come to anything, such as an origin that no browser sends, is kept as an error, which
-/// [`check`](Self::check) tells; where there is one, no request is accepted.
+/// What could never come to anything, such as an origin that no browser sends, is kept as an error,
+/// which [`check`](Self::check) tells; where there is one, no request is accepted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,19 +59,21 @@ impl Server {
 
     /// Accepts requests from web pages of these origins alone; others are rejected with 403.
     ///
-    /// **This is needed wherever a browser sends credentials along by itself**: cookies, HTTP authentication, client
-    /// certificates, or an address inside a private network. A page of any site may open a WebSocket connection to any
-    /// server, and the same-origin policy does not stop it: without this list such a page acts as its visitor. It is not
-    /// needed where each connection proves itself by what a foreign page cannot know, such as a token in the first
+    /// **This is needed wherever a browser sends credentials along by itself**: cookies, HTTP
+    /// authentication, client certificates, or an address inside a private network. A page of any
+    /// site may open a WebSocket connection to any server, and the same-origin policy does not stop
+    /// it: without this list such a page acts as its visitor. It is not needed where each
+    /// connection proves itself by what a foreign page cannot know, such as a token in the first
     /// message.
     ///
-    /// An origin is written as browsers do, `https://example.com` or `https://example.com:8443`: scheme, host, the port
-    /// unless it is the default. Pages without an origin of their own say `null`. Case, a default port and a slash at the
-    /// end are put right. Anything else, `*` and `example.com` among it, would turn every page away, and is an error that
+    /// An origin is written as browsers do, `https://example.com` or `https://example.com:8443`:
+    /// scheme, host, the port unless it is the default. Pages without an origin of their own say
+    /// `null`. Case, a default port and a slash at the end are put right. Anything else, `*` and
+    /// `example.com` among it, would turn every page away, and is an error that
     /// [`check`](Self::check) tells; to accept pages of any origin, set no list.
     ///
-    /// A request without `Origin` passes: every browser sends one with a WebSocket request, and other clients can write
-    /// there what they like (RFC 6455 section 10.2).
+    /// A request without `Origin` passes: every browser sends one with a WebSocket request, and
+    /// other clients can write there what they like (RFC 6455 section 10.2).
     pub fn allow_origins<I>(mut self, origins: I) -> Self
     where
         I: IntoIterator,
@@ -87,15 +90,18 @@ impl Server {
         self
     }
 
-    /// Accepts requests from web pages of the origins for which a function returns `true`; others are rejected with 403.
+    /// Accepts requests from web pages of the origins for which a function returns `true`; others
+    /// are rejected with 403.
     ///
     /// For rules that no list can state, such as all subdomains of a domain. Replaces what
-    /// [`allow_origins`](Self::allow_origins) has set, where it is explained when such a rule is needed.
+    /// [`allow_origins`](Self::allow_origins) has set, where it is explained when such a rule is
+    /// needed.
     ///
-    /// The function is called once for each request that has an `Origin`, with its value as the browser sent it:
-    /// `null`, or `scheme://host[:port]` in lower case and without a default port (RFC 6454 section 6.2). Clients other
-    /// than browsers can send anything there, so compare whole host names: `ends_with("example.com")` also matches
-    /// `https://evil-example.com`. It must not block.
+    /// The function is called once for each request that has an `Origin`, with its value as the
+    /// browser sent it: `null`, or `scheme://host[:port]` in lower case and without a default port
+    /// (RFC 6454 section 6.2). Clients other than browsers can send anything there, so compare
+    /// whole host names: `ends_with("example.com")` also matches `https://evil-example.com`. It
+    /// must not block.
     ///
     /// ```
     /// use fullduplex::Server;
@@ -114,10 +120,10 @@ impl Server {
 
     /// Sets the subprotocols that this server speaks, the one it likes best first.
     ///
-    /// Of those that a client offers, the first in this list is chosen. Where there is none in common, the connection is
-    /// accepted without one (RFC 6455 section 4.2.2); whoever wants to refuse looks at
-    /// [`WebSocket::subprotocol`](crate::WebSocket). A name that is no token, which no client can offer, is an error that
-    /// [`check`](Self::check) tells.
+    /// Of those that a client offers, the first in this list is chosen. Where there is none in
+    /// common, the connection is accepted without one (RFC 6455 section 4.2.2); whoever wants to
+    /// refuse looks at [`WebSocket::subprotocol`](crate::WebSocket). A name that is no token, which
+    /// no client can offer, is an error that [`check`](Self::check) tells.
     pub fn subprotocols<I>(mut self, subprotocols: I) -> Self
     where
         I: IntoIterator,
@@ -145,12 +151,12 @@ impl Server {
         self.invalid.get_or_insert(error);
     }
 
-    /// Whether everything that was set can come to something. A program that asks before it listens finds out before the
-    /// first client does.
+    /// Whether everything that was set can come to something. A program that asks before it listens
+    /// finds out before the first client does.
     ///
     /// # Errors
-    /// The first thing that cannot. [`read_request`](Server::read_request) returns it before it reads, and
-    /// [`respond`](super::respond) answers 500.
+    /// The first thing that cannot. [`read_request`](Server::read_request) returns it before it
+    /// reads, and [`respond`](super::respond) answers 500.
     ///
     /// ```
     /// use fullduplex::{Server, handshake::InvalidHandshake};
@@ -172,7 +178,8 @@ impl Server {
         &self.subprotocols
     }
 
-    /// Whether a request of this origin may be accepted. Both sides are written as RFC 6454 section 6.2 has it.
+    /// Whether a request of this origin may be accepted. Both sides are written as RFC 6454 section
+    /// 6.2 has it.
     pub(super) fn allows_origin(&self, origin: &[u8]) -> bool {
         match &self.origins {
             Origins::Any => true,

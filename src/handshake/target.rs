@@ -26,11 +26,12 @@ pub enum TargetError {
     /// A port that is no number from 1 to 65,535.
     #[error("the port is no number from 1 to 65535")]
     Port,
-    /// A user or password with a character that no URI has there, such as `@`, or with a `%` that encodes nothing.
+    /// A user or password with a character that no URI has there, such as `@`, or with a `%` that
+    /// encodes nothing.
     #[error("a character in user or password has to be percent-encoded; write @ as %40")]
     UserInfo,
-    /// A path or query with a character that no URI has there: letters beyond ASCII, one of ``"<>[]^`{|}``, or a `%`
-    /// that encodes nothing.
+    /// A path or query with a character that no URI has there: letters beyond ASCII, one of
+    /// ``"<>[]^`{|}``, or a `%` that encodes nothing.
     #[error("a character in path or query has to be percent-encoded; write % as %25")]
     Path,
 }
@@ -43,8 +44,8 @@ impl From<Infallible> for TargetError {
 
 /// Where a client connects to: a parsed `ws://` or `wss://` URI.
 ///
-/// RFC 6455 section 3. What exists as a value can be dialed, and written into a request, as it stands: its parts hold no
-/// characters but those that RFC 3986 has there.
+/// RFC 6455 section 3. What exists as a value can be dialed, and written into a request, as it
+/// stands: its parts hold no characters but those that RFC 3986 has there.
 ///
 /// ```
 /// use fullduplex::Target;
@@ -83,7 +84,8 @@ impl Target {
         self.port
     }
 
-    /// The value of the `Host` field: brackets around an IPv6 address, and the port unless it is the scheme's default.
+    /// The value of the `Host` field: brackets around an IPv6 address, and the port unless it is
+    /// the scheme's default.
     pub fn host_header(&self) -> String {
         let host = match self.host.contains(':') {
             true => format!("[{}]", self.host),
@@ -98,7 +100,8 @@ impl Target {
         &self.path_and_query
     }
 
-    /// The value of an `Authorization` field, where the URI names a user: Basic, with user and password.
+    /// The value of an `Authorization` field, where the URI names a user: Basic, with user and
+    /// password.
     pub fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
     }
@@ -108,7 +111,8 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(uri: &str) -> Result<Self, TargetError> {
-        // Browsers read a backslash as `/`, others as part of the user: what is read in two ways names two hosts.
+        // Browsers read a backslash as `/`, others as part of the user: what is read in two ways
+        // names two hosts.
         if uri.bytes().any(|byte| byte <= b' ' || byte == 0x7F || byte == b'\\') {
             return Err(TargetError::Character);
         }
@@ -158,7 +162,8 @@ fn parse_host_and_port(text: &str) -> Result<(Box<str>, Option<u16>), TargetErro
         }
         None => {
             let (host, port) = text.split_once(':').unwrap_or((text, ""));
-            // Of what RFC 3986 allows, only what names on the network are made of: a `%` here is a disguise.
+            // Of what RFC 3986 allows, only what names on the network are made of: a `%` here is a
+            // disguise.
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             if host.is_empty() || !host.bytes().all(allowed) {
                 return Err(TargetError::Host);
@@ -193,8 +198,8 @@ fn parse_path(text: &str) -> Result<Box<str>, TargetError> {
     Ok(if text.starts_with('/') { text.into() } else { format!("/{text}").into() })
 }
 
-/// Whether there is nothing but the characters that stand for themselves in every part of a URI, `more` of them, and
-/// percent-encoded ones.
+/// Whether there is nothing but the characters that stand for themselves in every part of a URI,
+/// `more` of them, and percent-encoded ones.
 fn is_encoded(text: &str, more: &[u8]) -> bool {
     // RFC 3986 sections 2.2 and 2.3: unreserved and sub-delims.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
@@ -270,7 +275,8 @@ impl TryFrom<&String> for Target {
     }
 }
 
-/// A [`Uri`](http::Uri) has lost its fragment already, if it had one: parse the string where that matters.
+/// A [`Uri`](http::Uri) has lost its fragment already, if it had one: parse the string where that
+/// matters.
 impl TryFrom<http::Uri> for Target {
     type Error = TargetError;
 
