@@ -1,4 +1,4 @@
-//! The opening handshake of a server, over a transport.
+//! The server side of the opening handshake, over a transport.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -12,19 +12,21 @@ use crate::{
     request_parts::{RequestBytes, refuse_by},
 };
 
-/// Accepts a WebSocket connection, with the defaults: any origin, no subprotocol, and
-/// [10 seconds](crate::Config::handshake_timeout) for reading the request and writing the response.
+/// Accepts a WebSocket connection with the default settings.
+///
+/// The defaults are any origin, no subprotocol, and [10 seconds](crate::Config::handshake_timeout)
+/// for reading the request and writing the response.
 ///
 /// Servers that browsers reach with cookies need [`Server::allow_origins`].
 ///
-/// The listener's own `accept` fails when the process has no file descriptors left, which any peer
-/// can cause by opening connections. A server must survive that: it pauses, and accepts again.
+/// The `accept` of the listener fails when the process has no file descriptors left, which any peer
+/// can cause by opening connections. A server has to handle that error: pause, then accept again.
 ///
 /// # Errors
-/// As [`Server::read_request`] and [`IncomingRequest::accept`].
+/// Those of [`Server::read_request`] and [`IncomingRequest::accept`].
 ///
 /// # Panics
-/// Outside a tokio runtime, or in one whose timers are not enabled.
+/// Panics outside a tokio runtime, or if the timers of the runtime are not enabled.
 ///
 /// # Cancel safety
 /// Dropping the future drops the transport, which closes the connection.
@@ -62,8 +64,8 @@ use crate::{
 /// }
 /// ```
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> Result<WebSocket<S>, Error> {
-    // Boxed, so that what the handshake needs does not make the task larger for as long as the
-    // connection lasts.
+    // Boxed: the state of the handshake would otherwise enlarge the task for the whole life of the
+    // connection.
     Box::pin(async move {
         let server = Server::default();
         let deadline = Deadline::handshake(server.config());
@@ -74,23 +76,27 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> Result<WebSocke
 }
 
 impl Server {
-    /// Reads a request and checks it. What to do with it is up to the caller: [`IncomingRequest`].
+    /// Reads a request that opens a WebSocket connection.
     ///
-    /// A request that does not open a WebSocket connection is answered at once, as RFC 6455 section
-    /// 4.2.2 and HTTP have it. The time for all that, from the first byte to the last, is
-    /// [`handshake_timeout`](crate::Config::handshake_timeout); accepting or rejecting what was
-    /// received has as much again.
+    /// The caller then accepts or rejects the returned [`IncomingRequest`].
     ///
-    /// The transport is a TCP stream, a TLS stream, whatever carries bytes both ways; `TCP_NODELAY`
-    /// is for the caller to set.
+    /// A request that does not open a WebSocket connection is answered with an error status, as RFC
+    /// 6455 section 4.2.2 and HTTP require, and [`Error::Rejected`] is returned. Reading the
+    /// request and writing that answer are limited by one
+    /// [`handshake_timeout`](crate::Config::handshake_timeout); accepting or rejecting the request
+    /// has the same time again.
+    ///
+    /// The transport is any byte stream, such as a TCP or TLS stream. `TCP_NODELAY` is not changed:
+    /// set it before the call.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`], before anything is read, for what [`check`](Self::check) tells:
-    /// the transport is dropped. [`Error::Rejected`] where the request was turned away,
-    /// [`Error::Timeout`], [`Error::Transport`] where the transport failed or ended.
+    /// [`Error::InvalidHandshake`], before anything is read, if [`check`](Self::check) fails.
+    /// [`Error::Rejected`] if the request was rejected, [`Error::Timeout`] if the time is over, and
+    /// [`Error::Transport`] if the transport failed or ended. On any error the transport is
+    /// dropped.
     ///
     /// # Panics
-    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    /// Panics outside a tokio runtime, or if the timers of the runtime are not enabled.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
@@ -118,19 +124,19 @@ impl Server {
 
     /// Reads a request of any kind, for a server that answers HTTP requests on the same port.
     ///
-    /// As [`read_request`](Self::read_request), except that nothing is answered: what does not open
-    /// a WebSocket connection is returned, with the bytes that were read and the transport. It can
-    /// be answered, handed to another HTTP library, or dropped, which closes the connection. Only
-    /// its head has to be well-formed.
+    /// Unlike [`read_request`](Self::read_request), this method answers nothing: a request that
+    /// does not open a WebSocket connection is returned, with the bytes that were read and the
+    /// transport. It can be answered, passed to another HTTP library, or dropped, which closes the
+    /// connection. Bytes that are not a request are returned as [`AnyRequest::Rejected`].
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`], before anything is read, for what [`check`](Self::check)
-    /// returns: the transport is dropped. [`Error::Timeout`] where no head was complete within
-    /// [`handshake_timeout`](crate::Config::handshake_timeout), and [`Error::Transport`] where the
-    /// transport failed or ended.
+    /// [`Error::InvalidHandshake`], before anything is read, if [`check`](Self::check) fails.
+    /// [`Error::Timeout`] if no request head was complete within
+    /// [`handshake_timeout`](crate::Config::handshake_timeout), and [`Error::Transport`] if the
+    /// transport failed or ended. On any error the transport is dropped.
     ///
     /// # Panics
-    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    /// Panics outside a tokio runtime, or if the timers of the runtime are not enabled.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
@@ -170,7 +176,7 @@ async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
         AnyRequest::Http(HttpRequest { io, state }) => (io, state.rejection),
         AnyRequest::Rejected(RejectedRequest { io, state }) => (io, state.rejection),
     };
-    // That the request was refused is the news, whether or not the client still listens.
+    // The rejection is the error to report, even if writing the response fails as well.
     let _ = refuse_by(&mut io, rejection.clone(), deadline).await;
     Err(Error::Rejected(Box::new(rejection)))
 }
