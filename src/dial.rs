@@ -1,4 +1,4 @@
-//! The transport that a client dials.
+//! The transport of a client connection, and how it is dialed.
 
 use std::{
     io::{self, IoSlice},
@@ -14,8 +14,7 @@ use tokio::{
 
 /// The transport of a connection that [`connect`](crate::connect) has opened.
 ///
-/// What it is made of is nobody's business but its own, so that more kinds can come without another
-/// type.
+/// The fields are private: other kinds of transport can be added without a new type.
 #[derive(Debug)]
 pub struct ClientStream {
     inner: TcpStream,
@@ -26,7 +25,7 @@ impl ClientStream {
         Self { inner }
     }
 
-    /// The TCP stream at the bottom.
+    /// Returns the TCP stream.
     ///
     /// ```
     /// # fn peer(ws: &fullduplex::WebSocket<fullduplex::ClientStream>) -> std::io::Result<std::net::SocketAddr> {
@@ -74,8 +73,9 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-/// Looks the host up and dials it, with `TCP_NODELAY` set: what is coalesced is coalesced on
-/// purpose.
+/// Resolves the host name and connects to it, with `TCP_NODELAY` set.
+///
+/// Nagle's algorithm would only add latency: writes are already coalesced by the caller.
 pub(crate) async fn dial(host: &str, port: u16, local: Option<SocketAddr>) -> io::Result<TcpStream> {
     let addresses = lookup_host((host, port)).await?.collect::<Vec<_>>();
     let stream = connect_any(&addresses, local).await?;
@@ -83,7 +83,7 @@ pub(crate) async fn dial(host: &str, port: u16, local: Option<SocketAddr>) -> io
     Ok(stream)
 }
 
-/// Dials one address after the other; the error is that of the last.
+/// Connects to the first address that accepts. If none does, returns the error of the last attempt.
 async fn connect_any(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(
         io::ErrorKind::NotFound,
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_address_that_refuses_is_followed_by_the_next() {
+    async fn the_next_address_is_dialed_after_a_refused_connection() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
         let refusing = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
         let dead = refusing.local_addr().expect("bound");
@@ -134,12 +134,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_local_address_is_dialed_from_and_only_addresses_of_its_family_are_dialed() {
+    async fn a_local_address_limits_dialing_to_its_address_family() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
         let alive = listener.local_addr().expect("bound");
         let other = SocketAddr::from((Ipv6Addr::LOCALHOST, alive.port()));
         let local = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
-        // Beyond Linux, the network of the loopback interface has one address.
+        // Outside Linux, the loopback interface has a single IPv4 address.
         let local = if cfg!(target_os = "linux") { local } else { (Ipv4Addr::LOCALHOST, 0).into() };
         let stream = connect_any(&[other, alive], Some(local)).await.expect("one address listens");
         assert_eq!(stream.local_addr().expect("connected").ip(), local.ip());
