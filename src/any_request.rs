@@ -1,4 +1,4 @@
-//! What a server has received where it is not only WebSocket requests that it answers.
+//! The requests of a server that answers HTTP requests on the same port.
 
 use std::{fmt, time::Duration};
 
@@ -14,7 +14,8 @@ use crate::{
     request_parts::{RequestBytes, RequestParts, answer, refuse},
 };
 
-/// What [`Server::read_any_request`](crate::Server::read_any_request) has received.
+/// A request of any kind, returned by
+/// [`Server::read_any_request`](crate::Server::read_any_request).
 ///
 /// Dropping it closes the connection without an answer.
 #[derive(Debug)]
@@ -23,28 +24,27 @@ use crate::{
 pub enum AnyRequest<S> {
     /// A request that can open a WebSocket connection.
     WebSocket(IncomingRequest<S>),
-    /// A well-formed request that does not ask for a WebSocket connection: no `Upgrade: websocket`,
-    /// or HTTP/1.0.
+    /// A well-formed request that does not ask for a WebSocket connection: it has no
+    /// `Upgrade: websocket`, or it is HTTP/1.0.
     Http(HttpRequest<S>),
-    /// A request for a WebSocket connection that cannot open one, or bytes that are not a request
-    /// at all.
+    /// An invalid request for a WebSocket connection, or bytes that are not a request.
     Rejected(RejectedRequest<S>),
 }
 
-/// A rejected request taken apart: see [`RejectedRequest::into_parts`].
+/// The parts of a rejected request, returned by [`RejectedRequest::into_parts`].
 #[non_exhaustive]
 pub struct RejectedRequestParts<S> {
     /// Why it was rejected.
     pub rejection: Rejection,
-    /// The request; `None` where the bytes are not the head of one.
+    /// The request; `None` if the bytes are not the head of a request.
     pub request: Option<Request<()>>,
-    /// Everything that was read from the transport.
+    /// All bytes that were read from the transport.
     pub received: Bytes,
     /// The transport.
     pub io: S,
 }
 
-/// Shows how many bytes were received, and not the bytes: they hold credentials.
+/// Redacted: prints only the number of bytes, as they can contain credentials.
 impl<S: fmt::Debug> fmt::Debug for RejectedRequestParts<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rejection, request, received, io } = self;
@@ -57,10 +57,12 @@ impl<S: fmt::Debug> fmt::Debug for RejectedRequestParts<S> {
     }
 }
 
-/// A request that does not ask for a WebSocket connection: for a page, a health check, metrics.
+/// A request that does not ask for a WebSocket connection, such as for a page or a health check.
 ///
-/// Only its head was read, and found well-formed: any method, HTTP/1.0 and HTTP/1.1, with or
-/// without a body, without `Host`. Dropping it closes the connection without an answer.
+/// Only the head was read. It is well-formed HTTP/1.0 or HTTP/1.1 of any method; nothing else was
+/// checked, such as `Host` or a body.
+///
+/// Dropping it closes the connection without an answer.
 #[derive(Debug)]
 #[must_use = "a request that is dropped gets no answer"]
 pub struct HttpRequest<S> {
@@ -77,13 +79,13 @@ pub(crate) struct HttpRequestState {
 }
 
 impl<S> HttpRequest<S> {
-    /// Returns the request: its method, its target, its header fields.
+    /// Returns the request, with its method, target and header fields.
     pub fn request(&self) -> &Request<()> {
         &self.state.request
     }
 
-    /// Returns why the request does not open a WebSocket connection, which is what
-    /// [`refuse`](Self::refuse) answers.
+    /// Returns why the request does not open a WebSocket connection: the answer of
+    /// [`refuse`](Self::refuse).
     pub fn rejection(&self) -> &Rejection {
         &self.state.rejection
     }
@@ -93,30 +95,31 @@ impl<S> HttpRequest<S> {
         &self.io
     }
 
-    /// Takes the request apart: the request, the bytes that were read, and the transport.
+    /// Returns the request, the bytes that were read, and the transport.
     pub fn into_parts(self) -> RequestParts<S> {
         let HttpRequestState { request, received, .. } = *self.state;
         received.into_parts(request, self.io)
     }
 
-    /// Returns the transport as if nothing had been read from it, for another HTTP library.
+    /// Returns a transport that yields the request again, for another HTTP library.
     pub fn into_replay(self) -> Replay<S> {
         Replay::new(self.state.received.bytes, self.io)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
-    /// Answers with a response, and closes the connection.
+    /// Sends a response, and closes the connection.
     ///
-    /// `Content-Length`, `Connection: close` and, unless the response has one, `Date` are set. The
-    /// response to a HEAD request is sent without its body. A body of the request is not read,
-    /// except for up to 64 KiB that are discarded. All of it may take as long as
-    /// [`handshake_timeout`](crate::Config::handshake_timeout), counted from here; once the
-    /// response is sent, at most one second is spent on waiting for the client to close.
+    /// `Content-Length`, `Connection: close` and, if it is missing, `Date` are set. The response to
+    /// a HEAD request is sent without its body.
+    ///
+    /// The call is limited by [`handshake_timeout`](crate::Config::handshake_timeout), counted from
+    /// this call. After the response is written, it waits for the client to close for at most one
+    /// second, and discards up to 64 KiB of input such as a request body.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`] for a status of 1xx, or of 600 and more: the client is answered
-    /// 500 instead. [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::InvalidHandshake`] for a status of 1xx or above 599: the client receives status 500
+    /// instead. [`Error::Transport`] and [`Error::Timeout`] if the response was not written.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection; the response may be
@@ -135,21 +138,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
         answer(&mut self.io, response.map(Into::into), content, self.state.timeout).await
     }
 
-    /// Answers as [`Server::read_request`](crate::Server::read_request) does, and closes the
-    /// connection: 426 for a GET that lacks `Upgrade: websocket`, 405 for another method.
+    /// Sends the answer of [`Server::read_request`](crate::Server::read_request), and closes the
+    /// connection.
+    ///
+    /// The answer is 505 for HTTP/1.0, 405 for a method other than GET, and 426 or 400 otherwise:
+    /// see [`rejection`](Self::rejection).
     ///
     /// # Errors
-    /// [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::Transport`] and [`Error::Timeout`] if the response was not written.
     ///
     /// # Cancel safety
-    /// As [`respond`](Self::respond).
+    /// Dropping the future drops the transport, which closes the connection; the response may be
+    /// cut short.
     pub async fn refuse(mut self) -> Result<(), Error> {
         refuse(&mut self.io, self.state.rejection, self.state.timeout).await
     }
 }
 
-/// A request that does not open a WebSocket connection although it asks for one, or bytes that are
-/// not a request.
+/// An invalid request for a WebSocket connection, or bytes that are not a request.
 ///
 /// Dropping it closes the connection without an answer.
 #[derive(Debug)]
@@ -168,12 +174,12 @@ pub(crate) struct RejectedRequestState {
 }
 
 impl<S> RejectedRequest<S> {
-    /// Returns why it was rejected, and with which status [`refuse`](Self::refuse) answers.
+    /// Returns why the request was rejected: the answer of [`refuse`](Self::refuse).
     pub fn rejection(&self) -> &Rejection {
         &self.state.rejection
     }
 
-    /// Returns the request; `None` where the bytes are not the head of one.
+    /// Returns the request; `None` if the bytes are not the head of a request.
     pub fn request(&self) -> Option<&Request<()>> {
         self.state.request.as_ref()
     }
@@ -183,24 +189,23 @@ impl<S> RejectedRequest<S> {
         &self.io
     }
 
-    /// Takes it apart: why it was rejected, the request if there is one, the bytes that were read,
-    /// and the transport.
+    /// Returns the rejection, the request, the bytes that were read, and the transport.
     pub fn into_parts(self) -> RejectedRequestParts<S> {
         let RejectedRequestState { rejection, request, received, .. } = *self.state;
         RejectedRequestParts { rejection, request, received: received.bytes, io: self.io }
     }
 
-    /// Returns the transport as if nothing had been read from it.
+    /// Returns a transport that yields the bytes again, for another library.
     pub fn into_replay(self) -> Replay<S> {
         Replay::new(self.state.received.bytes, self.io)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> RejectedRequest<S> {
-    /// Answers as [`rejection`](Self::rejection) says, and closes the connection.
+    /// Sends the response of [`rejection`](Self::rejection), and closes the connection.
     ///
     /// # Errors
-    /// [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::Transport`] and [`Error::Timeout`] if the response was not written.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection; the response may be
@@ -209,11 +214,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RejectedRequest<S> {
         refuse(&mut self.io, self.state.rejection, self.state.timeout).await
     }
 
-    /// Answers with a response of the application, and closes the connection, as
-    /// [`HttpRequest::respond`] does.
+    /// Sends a response of the application, and closes the connection.
+    ///
+    /// See [`HttpRequest::respond`].
     ///
     /// # Errors
-    /// As [`HttpRequest::respond`].
+    /// Those of [`HttpRequest::respond`].
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection; the response may be

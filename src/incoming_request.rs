@@ -1,4 +1,4 @@
-//! A request that can open a WebSocket connection, and what a server decides about it.
+//! A request that can open a WebSocket connection, and how a server answers it.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -15,7 +15,7 @@ use crate::{
     request_parts::{RequestBytes, RequestParts, answer, refuse_by},
 };
 
-/// A request that would open a WebSocket connection, and waits for the server's decision.
+/// A valid request for a WebSocket connection, to be accepted or rejected.
 ///
 /// Dropping it closes the connection without an answer.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct IncomingState {
 }
 
 impl<S> IncomingRequest<S> {
-    /// The request: its path, its header fields.
+    /// Returns the request, with its target and its header fields.
     ///
     /// ```
     /// # fn room<S>(request: &fullduplex::IncomingRequest<S>) -> &str {
@@ -46,13 +46,12 @@ impl<S> IncomingRequest<S> {
         &self.state.request
     }
 
-    /// The transport.
+    /// Returns the transport.
     pub fn get_ref(&self) -> &S {
         &self.io
     }
 
-    /// Takes the request apart, unanswered: the request, the bytes that were read, and the
-    /// transport.
+    /// Returns the request, the bytes that were read, and the transport, without an answer.
     ///
     /// ```
     /// # fn hand_over(request: fullduplex::IncomingRequest<tokio::net::TcpStream>) {
@@ -66,18 +65,20 @@ impl<S> IncomingRequest<S> {
         received.into_parts(request, self.io)
     }
 
-    /// Returns the transport as if nothing had been read from it, for another HTTP library.
+    /// Returns a transport that yields the request again, for another HTTP library.
     pub fn into_replay(self) -> Replay<S> {
         Replay::new(self.state.received.bytes, self.io)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
-    /// Opens the connection. Writing the response may take as long as
-    /// [`handshake_timeout`](Config::handshake_timeout), counted from here.
+    /// Accepts the request and opens the connection.
+    ///
+    /// Writing the response is limited by [`handshake_timeout`](Config::handshake_timeout), counted
+    /// from this call.
     ///
     /// # Errors
-    /// [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::Transport`] and [`Error::Timeout`] if the response was not written.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
@@ -93,14 +94,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
         Box::pin(self.open(deadline)).await
     }
 
-    /// Opens the connection with a response that says more: header fields such as `Set-Cookie`,
-    /// and, in `Sec-WebSocket-Protocol`, which of the offered subprotocols to speak.
+    /// Accepts the request, with header fields and a subprotocol of the application.
+    ///
+    /// The fields of `response`, such as `Set-Cookie`, are added to the 101.
+    /// `Sec-WebSocket-Protocol` in it selects one of the offered subprotocols.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`] where the response has a field that the handshake writes itself,
-    /// a subprotocol that was not offered, or a status of its own: the client is answered 500, and
-    /// the connection closed, as in [`reject`](Self::reject). [`Error::Transport`] and
-    /// [`Error::Timeout`] as in [`accept`](Self::accept).
+    /// [`Error::InvalidHandshake`] if `response` has a field that is reserved for the handshake, a
+    /// subprotocol that was not offered, or a status other than 101 (or 200, the default of
+    /// `http::Response`): the client receives status 500, and the connection is closed as by
+    /// [`reject`](Self::reject). Otherwise those of [`accept`](Self::accept).
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
@@ -129,16 +132,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
         Ok(WebSocket::from_raw(self.io, unread, Role::Server, &config, negotiated))
     }
 
-    /// Turns the request away with a response of the application's own, and closes the connection.
+    /// Rejects the request with the given response, and closes the connection.
     ///
-    /// `Content-Length`, `Connection: close` and, unless the response has one, `Date` are set. All
-    /// of it may take as long as [`handshake_timeout`](Config::handshake_timeout), counted from
-    /// here; once the response is out, at most a second is spent on waiting for the client to
-    /// close.
+    /// `Content-Length`, `Connection: close` and, if it is missing, `Date` are set. The call is
+    /// limited by [`handshake_timeout`](Config::handshake_timeout), counted from this call. After
+    /// the response is written, it waits for the client to close for at most one second.
     ///
     /// # Errors
-    /// [`Error::InvalidHandshake`] for a status of 1xx, or of 600 and more: the client is answered
-    /// 500 in its place. [`Error::Transport`] and [`Error::Timeout`].
+    /// [`Error::InvalidHandshake`] for a status of 1xx or above 599: the client receives status 500
+    /// instead. [`Error::Transport`] and [`Error::Timeout`] if the response was not written.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection; the response may be
@@ -155,9 +157,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
         answer(&mut self.io, response.map(Into::into), ContentMode::Sent, timeout).await
     }
 
-    /// Tells the client that the server erred, and returns how.
+    /// Answers with status 500, and returns the error.
     async fn fail(mut self, error: InvalidHandshake) -> Error {
-        // That the application erred is the news, whether or not the client still listens.
+        // The error of the application is the one to report, even if writing the response fails
+        // too.
         let _ =
             refuse_by(&mut self.io, Rejection::server_error(), Deadline::handshake(&self.state.config)).await;
         error.into()
@@ -174,7 +177,7 @@ mod tests {
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
     #[tokio::test]
-    async fn row_14_what_comes_right_behind_the_request_is_kept_in_order() {
+    async fn row_14_bytes_right_behind_the_request_are_kept_in_order() {
         for filler in [0, 100, 5000] {
             let behind = [&b"\x81\x85abcdhello"[..], &vec![b'x'; filler], REQUEST].concat();
             let (mut near, io) = duplex(1 << 16);

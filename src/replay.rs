@@ -1,4 +1,4 @@
-//! A transport that has been read from, and can be read from the beginning.
+//! A transport whose input can be read again from the beginning.
 
 use std::{
     fmt,
@@ -10,12 +10,11 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A transport that yields again what was read from it, and then what comes next.
+/// A transport that first yields the bytes that were already read from it.
 ///
 /// Returned by `into_replay` of [`HttpRequest`](crate::HttpRequest),
 /// [`IncomingRequest`](crate::IncomingRequest) and [`RejectedRequest`](crate::RejectedRequest), to
-/// hand a connection to another HTTP library as if nothing had been read. Writes go directly to the
-/// transport.
+/// pass a connection to another HTTP library. Writes go directly to the transport.
 ///
 /// ```
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,13 +48,13 @@ impl<S> Replay<S> {
         &self.io
     }
 
-    /// Returns what has not been read again yet, and the transport.
+    /// Returns the bytes that are left to replay, and the transport.
     pub fn into_inner(self) -> (Bytes, S) {
         (self.front, self.io)
     }
 }
 
-/// Shows how many bytes are left to replay, and not the bytes: they hold credentials.
+/// Redacted: prints only the number of bytes left to replay, as they can contain credentials.
 impl<S: fmt::Debug> fmt::Debug for Replay<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { front, io } = self;
@@ -63,7 +62,7 @@ impl<S: fmt::Debug> fmt::Debug for Replay<S> {
     }
 }
 
-/// Bytes of which `Debug` shows the number.
+/// Bytes with a `Debug` output of only their number.
 pub(crate) struct Redacted<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Debug for Redacted<'_> {
@@ -85,7 +84,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
         buffer.put_slice(&self.front[..len]);
         self.front.advance(len);
         if self.front.is_empty() {
-            // Not to keep the read buffer for as long as the connection lasts.
+            // Frees the read buffer now instead of with the connection.
             self.front = Bytes::new();
         }
         Poll::Ready(Ok(()))

@@ -1,4 +1,4 @@
-//! What was read from a transport before a connection is open, and the answers that end it.
+//! The bytes and parts of a request, and responses that end the connection.
 
 use std::{fmt, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     replay::Redacted,
 };
 
-/// What was read from a transport: the head of a request, and what came behind it.
+/// The bytes that were read from a transport: the head of a request, and what follows it.
 pub(crate) struct RequestBytes {
     pub(crate) bytes: Bytes,
     /// The length of the head, in bytes.
@@ -36,22 +36,23 @@ impl fmt::Debug for RequestBytes {
     }
 }
 
-/// A request taken apart: see [`HttpRequest::into_parts`](crate::HttpRequest::into_parts) and
+/// The parts of a request and its transport.
+///
+/// Returned by [`HttpRequest::into_parts`](crate::HttpRequest::into_parts) and
 /// [`IncomingRequest::into_parts`](crate::IncomingRequest::into_parts).
 #[non_exhaustive]
 pub struct RequestParts<S> {
     /// The request. Its body, if it has one, is not read.
     pub request: Request<()>,
-    /// The head of the request as it was received, including the empty line that ends it.
+    /// The head of the request as received, including the empty line that ends it.
     pub head: Bytes,
-    /// What was read from the transport behind the head.
+    /// The bytes that were read after the head.
     pub unread: Bytes,
     /// The transport.
     pub io: S,
 }
 
-/// Shows how many bytes the head and what is behind it have, and not the bytes: they hold
-/// credentials.
+/// Redacted: prints only the numbers of bytes, as they can contain credentials.
 impl<S: fmt::Debug> fmt::Debug for RequestParts<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { request, head, unread, io } = self;
@@ -77,7 +78,8 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             Box::pin(write_last(io, &encode_last(response, content), deadline)).await
         }
         Err(error) => {
-            // That the application erred is the news, whether or not the client still listens.
+            // The error of the application is the one to report, even if writing the response fails
+            // too.
             let _ = refuse(io, Rejection::server_error(), timeout).await;
             Err(error.into())
         }
@@ -93,7 +95,7 @@ pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     refuse_by(io, rejection, Deadline::after(timeout, Timeout::Handshake)).await
 }
 
-/// Sends the response of a rejection by a deadline that has begun, and closes the connection.
+/// Sends the response of a rejection by the given deadline, and closes the connection.
 pub(crate) async fn refuse_by<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     rejection: Rejection,
