@@ -88,8 +88,8 @@ async fn connect_any(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io:
     let mut last = io::Error::new(
         io::ErrorKind::NotFound,
         match local {
-            None => "the host has no address",
-            Some(_) => "the host has no address of the family of the local address",
+            None => "host has no address",
+            Some(_) => "host has no address of the address family of the local address",
         },
     );
     for &address in addresses {

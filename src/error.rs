@@ -54,8 +54,8 @@ pub enum Timeout {
 /// use fullduplex::{Error, proto::ProtocolError};
 ///
 /// let error = Error::Protocol(ProtocolError::UnmaskedFrame);
-/// assert_eq!(format!("{error}"), "peer broke the protocol");
-/// assert_eq!(format!("{error:#}"), "peer broke the protocol: frame from a client is not masked");
+/// assert_eq!(format!("{error}"), "peer violated the protocol");
+/// assert_eq!(format!("{error:#}"), "peer violated the protocol: frame from a client is not masked");
 /// ```
 ///
 /// # Over `AsyncRead` and `AsyncWrite`
@@ -105,15 +105,15 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Protocol(ProtocolError::EofWithoutClose) => f.write_str("peer is gone"),
-            Self::Protocol(_) => f.write_str("peer broke the protocol"),
+            Self::Protocol(ProtocolError::EofWithoutClose) => f.write_str("peer disconnected"),
+            Self::Protocol(_) => f.write_str("peer violated the protocol"),
             Self::Send(error) => write!(f, "cannot send: {error}"),
             Self::InvalidClose(error) => write!(f, "cannot close: {error}"),
             Self::Closed => f.write_str("connection closed"),
             Self::Transport(_) => f.write_str("transport failed"),
             Self::Rejected(error) => write!(f, "{error}"),
             Self::Response(error) => write!(f, "{error}"),
-            Self::InvalidHandshake(error) => write!(f, "{error}"),
+            Self::InvalidHandshake(error) => write!(f, "invalid handshake configuration: {error}"),
             Self::Timeout(timeout) => write!(f, "{timeout} timeout"),
         }?;
         let mut cause = std::error::Error::source(self).filter(|_| f.alternate());
@@ -308,11 +308,11 @@ mod tests {
         vec![
             (
                 Error::Protocol(ProtocolError::MaskedFrame),
-                vec!["peer broke the protocol", "frame from a server is masked"],
+                vec!["peer violated the protocol", "frame from a server is masked"],
             ),
             (
                 Error::Protocol(ProtocolError::EofWithoutClose),
-                vec!["peer is gone", "transport ended without a close frame"],
+                vec!["peer disconnected", "transport ended without a close frame"],
             ),
             (
                 Error::Send(SendError::PingTooLong(200)),
@@ -326,9 +326,13 @@ mod tests {
             (Error::Transport(reset), vec!["transport failed", "the line is cut"]),
             (
                 Error::Rejected(Box::new(rejection)),
-                vec!["request rejected with 500 Internal Server Error: the server erred"],
+                vec!["request rejected with 500 Internal Server Error: internal server error"],
             ),
-            (ResponseError::Upgrade.into(), vec!["101 without Upgrade: websocket"]),
+            (ResponseError::Upgrade.into(), vec!["invalid response: Upgrade is not websocket"]),
+            (
+                InvalidHandshake::TlsUnavailable.into(),
+                vec!["invalid handshake configuration: wss:// requires TLS, which is not available"],
+            ),
             (Error::Timeout(Timeout::Pong), vec!["pong timeout"]),
         ]
     }

@@ -387,7 +387,7 @@ async fn row_66_what_a_server_sends_is_escaped_in_errors_and_its_secrets_are_hid
     // What only a terminal understands is no head.
     let error =
         answered(&Client::default(), "HTTP/1.1 403 \u{1b}[2J\r\n", Then::Hangs).await.expect_err("none");
-    assert_eq!(format!("{error:#}"), "no response: control byte");
+    assert_eq!(format!("{error:#}"), "invalid response: control byte");
 }
 
 #[tokio::test(start_paused = true)]

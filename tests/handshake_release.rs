@@ -89,7 +89,7 @@ async fn row_51_the_end_of_the_transport_behind_a_rejection_ends_the_wait() {
         let result = Server::default().read_request(io).await;
         assert!(matches!(&result, Err(Error::Rejected(error)) if error.status() == 405), "{result:?}");
         assert_eq!((start.elapsed(), written.is_dropped()), (Duration::ZERO, true));
-        assert!(written.text().ends_with("opened with GET\n"));
+        assert!(written.text().ends_with("requires GET\n"));
     }
 }
 
@@ -105,7 +105,7 @@ async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
     let refused = [&request("GET", "POST")[..], b"in vain"].concat();
     let (result, written) = released_at_every_poll(&refused, |io| server.read_request(io));
     assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
-    assert!(written.ends_with("opened with GET\n"), "{written}");
+    assert!(written.ends_with("requires GET\n"), "{written}");
 
     let (result, written) = released_at_every_poll(REQUEST.as_bytes(), async |io| {
         let own = Response::builder().status(404).body("no such room").expect("valid");

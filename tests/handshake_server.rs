@@ -411,12 +411,12 @@ async fn row_14_frames_that_come_with_the_request_are_received_in_order() {
 #[tokio::test(start_paused = true)]
 async fn row_67_what_can_never_be_a_request_is_refused_at_the_line_that_shows_it() {
     for (input, status, reason) in [
-        ("HELO x\r\n", 400, "no request line of HTTP/1.1"),
-        ("SSH-2.0-OpenSSH_9.6\r\n", 400, "no request line of HTTP/1.1"),
-        ("\x16\x03\x01\x02", 400, "the client speaks TLS"),
-        ("GET /\r\n", 400, "no request line of HTTP/1.1"),
+        ("HELO x\r\n", 400, "not an HTTP/1.1 request line"),
+        ("SSH-2.0-OpenSSH_9.6\r\n", 400, "not an HTTP/1.1 request line"),
+        ("\x16\x03\x01\x02", 400, "TLS instead of plain HTTP"),
+        ("GET /\r\n", 400, "not an HTTP/1.1 request line"),
         ("GET / HTTP/3.0\r\n", 505, "HTTP/1.1"),
-        ("G@T / HTTP/1.1\r\n", 400, "no request line of HTTP/1.1"),
+        ("G@T / HTTP/1.1\r\n", 400, "not an HTTP/1.1 request line"),
         ("GET / HTTP/1.1\r\nHost a\r\n", 400, "malformed request header"),
         ("GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n", 400, "malformed request header"),
     ] {

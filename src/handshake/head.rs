@@ -10,13 +10,13 @@ use crate::proto::Config;
 #[non_exhaustive]
 pub enum HeadError {
     /// The first line alone has more bytes than [`max_header_bytes`](Config::max_header_bytes).
-    #[error("first line of more than {limit} bytes")]
+    #[error("first line exceeds {limit} bytes")]
     FirstLineTooLong {
         /// The limit, in bytes.
         limit: usize,
     },
     /// More bytes than [`max_header_bytes`](Config::max_header_bytes).
-    #[error("head of more than {limit} bytes")]
+    #[error("head exceeds {limit} bytes")]
     TooLong {
         /// The limit, in bytes.
         limit: usize,
@@ -28,7 +28,7 @@ pub enum HeadError {
         limit: usize,
     },
     /// A TLS record in place of the first line: the peer uses TLS, and this end does not.
-    #[error("TLS where plain HTTP was expected")]
+    #[error("TLS instead of plain HTTP")]
     Tls,
     /// The first line is not the request line, or the status line, of HTTP/1.
     #[error("not HTTP/1.1")]
@@ -49,10 +49,10 @@ pub enum HeadError {
     #[error("malformed {0}")]
     Malformed(&'static str),
     /// A version of HTTP other than 1.0 and 1.1.
-    #[error("HTTP version not supported")]
+    #[error("unsupported HTTP version")]
     Version,
     /// The bytes end before the head does, or continue behind it.
-    #[error("not exactly one head")]
+    #[error("input is not exactly one head")]
     Incomplete,
 }
 

@@ -22,31 +22,31 @@ pub enum InvalidHandshake {
     #[error("invalid target")]
     Target(#[from] TargetError),
     /// The target is `wss://`, and this build of the crate has no TLS.
-    #[error("wss:// needs TLS, which this build does not have")]
+    #[error("wss:// requires TLS, which is not available")]
     TlsUnavailable,
     /// A name that no header field can have.
-    #[error("invalid name of a header field")]
+    #[error("invalid header name")]
     HeaderName,
     /// A value that this header field cannot have: CR, LF or NUL, for one.
     #[error("invalid value of the header field {0}")]
     HeaderValue(Box<str>),
     /// A header field that the handshake writes itself, or that has no place in it.
-    #[error("the header field {0} belongs to the handshake")]
+    #[error("the header field {0} is reserved for the handshake")]
     ReservedHeader(HeaderName),
     /// A subprotocol that is no token.
-    #[error("a subprotocol has to be a token, not {0:?}")]
+    #[error("subprotocol is not a token: {0:?}")]
     Subprotocol(Box<str>),
     /// A subprotocol that stands in the offer twice.
-    #[error("the subprotocol {0} is offered twice")]
+    #[error("duplicate subprotocol {0}")]
     DuplicateSubprotocol(Box<str>),
     /// An origin that no browser ever sends: a wildcard, a host without a scheme, a path.
-    #[error("an origin has to be null or scheme://host[:port], as browsers write it, not {0:?}")]
+    #[error("invalid origin {0:?}: expected null or scheme://host[:port]")]
     Origin(Box<str>),
     /// A subprotocol in the response that the client did not offer.
-    #[error("the client did not offer this subprotocol")]
+    #[error("subprotocol was not offered by the client")]
     SubprotocolNotOffered,
     /// A status that the response cannot have.
-    #[error("the response cannot have the status {0}")]
+    #[error("invalid status {0} of the response")]
     Status(StatusCode),
 }
 

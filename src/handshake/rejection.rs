@@ -52,30 +52,30 @@ impl Rejection {
 
     /// The client did nothing wrong: the application did.
     pub(crate) fn server_error() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server erred", Advice::None)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal server error", Advice::None)
     }
 
     pub(super) fn method() -> Self {
         // RFC 9110 section 15.5.6: 405 comes with the methods that are allowed.
         let status = StatusCode::METHOD_NOT_ALLOWED;
-        Self::new(status, "a WebSocket connection is opened with GET", Advice::Method)
+        Self::new(status, "a WebSocket connection requires GET", Advice::Method)
     }
 
     pub(super) fn http_version() -> Self {
         let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-        Self::new(status, "a WebSocket connection is opened over HTTP/1.1", Advice::None)
+        Self::new(status, "a WebSocket connection requires HTTP/1.1", Advice::None)
     }
 
     pub(super) fn upgrade_required() -> Self {
         // RFC 9110 section 15.5.22: 426 comes with the protocol to upgrade to.
         let status = StatusCode::UPGRADE_REQUIRED;
-        Self::new(status, "this is a WebSocket server: Upgrade: websocket is missing", Advice::Upgrade)
+        Self::new(status, "missing Upgrade: websocket", Advice::Upgrade)
     }
 
     pub(super) fn websocket_version() -> Self {
         // RFC 6455 section 4.4: the versions that are understood.
         let status = StatusCode::UPGRADE_REQUIRED;
-        Self::new(status, "the version of the WebSocket protocol is 13", Advice::Version)
+        Self::new(status, "unsupported WebSocket version: only 13 is supported", Advice::Version)
     }
 
     fn new(status: StatusCode, reason: &'static str, advice: Advice) -> Self {
@@ -139,15 +139,15 @@ impl Rejection {
 impl From<HeadError> for Rejection {
     fn from(error: HeadError) -> Self {
         let reason = match error {
-            HeadError::FirstLineTooLong { .. } => "the request line is too long",
-            HeadError::TooLong { .. } => "the request header is too large",
-            HeadError::TooManyFields { .. } => "the request header has too many fields",
-            HeadError::Tls => "the client speaks TLS, and this port does not",
-            HeadError::NotHttp => "the first line is no request line of HTTP/1.1",
-            HeadError::BareLf => "a line ends in LF alone",
-            HeadError::BareCr => "CR without LF",
+            HeadError::FirstLineTooLong { .. } => "request line too long",
+            HeadError::TooLong { .. } => "request header too large",
+            HeadError::TooManyFields { .. } => "too many request header fields",
+            HeadError::Tls => "TLS instead of plain HTTP",
+            HeadError::NotHttp => "first line is not an HTTP/1.1 request line",
+            HeadError::BareLf => "LF without CR in the request header",
+            HeadError::BareCr => "CR without LF in the request header",
             HeadError::ControlByte => "control byte in the request header",
-            HeadError::Folded => "folded header field",
+            HeadError::Folded => "folded request header field",
             HeadError::Malformed(_) => "malformed request header",
             HeadError::Version => return Self::http_version(),
             HeadError::Incomplete => "incomplete request header",

@@ -120,7 +120,7 @@ fn check_target(uri: &http::Uri) -> Result<(), Rejection> {
     if known && uri.path().starts_with('/') {
         Ok(())
     } else {
-        Err(Rejection::bad_request("the request target is no path"))
+        Err(Rejection::bad_request("request target is not a path"))
     }
 }
 
@@ -130,8 +130,8 @@ fn check_host(headers: &HeaderMap) -> Result<(&str, Option<u16>), Rejection> {
         Single::Once(host) => {
             str::from_utf8(host).ok().and_then(host_and_port).ok_or(Rejection::bad_request("malformed Host"))
         }
-        Single::Missing => Err(Rejection::bad_request("Host is missing")),
-        Single::Duplicate => Err(Rejection::bad_request("more than one Host")),
+        Single::Missing => Err(Rejection::bad_request("missing Host")),
+        Single::Duplicate => Err(Rejection::bad_request("duplicate Host")),
     }
 }
 
@@ -163,7 +163,7 @@ fn check_authority(uri: &http::Uri, (host, port): (&str, Option<u16>)) -> Result
         {
             Ok(())
         }
-        Some(_) => Err(Rejection::bad_request("the request target and Host name two hosts")),
+        Some(_) => Err(Rejection::bad_request("request target and Host differ")),
     }
 }
 
@@ -171,12 +171,12 @@ fn check_body(headers: &HeaderMap) -> Result<(), Rejection> {
     // What follows the request is frames. A body there would be read as such, or the other way
     // round.
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Rejection::bad_request("Transfer-Encoding in a request that has no body"));
+        return Err(Rejection::bad_request("a WebSocket request must not have Transfer-Encoding"));
     }
     match single(headers, &header::CONTENT_LENGTH) {
         Single::Missing | Single::Once(b"0") => Ok(()),
-        Single::Once(_) => Err(Rejection::bad_request("a WebSocket request has no body")),
-        Single::Duplicate => Err(Rejection::bad_request("more than one Content-Length")),
+        Single::Once(_) => Err(Rejection::bad_request("a WebSocket request must not have a body")),
+        Single::Duplicate => Err(Rejection::bad_request("duplicate Content-Length")),
     }
 }
 
@@ -186,7 +186,7 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
         return Err(Rejection::upgrade_required());
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
-        return Err(Rejection::bad_request("Connection: Upgrade is missing"));
+        return Err(Rejection::bad_request("missing Connection: Upgrade"));
     }
     // RFC 6455 section 4.2.1, 6 and section 4.2.2, 4: another version is answered with the one that
     // is spoken here.
@@ -212,8 +212,8 @@ fn check_key(headers: &HeaderMap) -> Result<&[u8], Rejection> {
             Ok(key)
         }
         Single::Once(_) => Err(Rejection::bad_request("Sec-WebSocket-Key is not base64 of 16 bytes")),
-        Single::Missing => Err(Rejection::bad_request("Sec-WebSocket-Key is missing")),
-        Single::Duplicate => Err(Rejection::bad_request("more than one Sec-WebSocket-Key")),
+        Single::Missing => Err(Rejection::bad_request("missing Sec-WebSocket-Key")),
+        Single::Duplicate => Err(Rejection::bad_request("duplicate Sec-WebSocket-Key")),
     }
 }
 
@@ -222,8 +222,8 @@ fn check_origin(headers: &HeaderMap, server: &Server) -> Result<(), Rejection> {
     match single(headers, &header::ORIGIN) {
         Single::Missing => Ok(()),
         Single::Once(origin) if server.allows_origin(origin) => Ok(()),
-        Single::Once(_) => Err(Rejection::forbidden("this origin is not allowed")),
-        Single::Duplicate => Err(Rejection::bad_request("more than one Origin")),
+        Single::Once(_) => Err(Rejection::forbidden("origin not allowed")),
+        Single::Duplicate => Err(Rejection::bad_request("duplicate Origin")),
     }
 }
 

@@ -22,29 +22,29 @@ use crate::proto::Config;
 pub enum ResponseError {
     /// The server answered something other than 101: the response, and the first 16 KiB of its
     /// body.
-    #[error("the server answered {} instead of 101", .0.status())]
+    #[error("server answered with status {} instead of 101", .0.status())]
     Status(Box<Response<Bytes>>),
     /// What came is no head of an HTTP/1.1 response, or breaks a limit.
-    #[error("no response")]
+    #[error("invalid response")]
     Head(#[from] HeadError),
     /// One interim response (1xx) after another.
-    #[error("too many interim responses")]
+    #[error("invalid response: too many interim responses")]
     TooManyInterim,
     /// `Upgrade` is missing, or says something other than `websocket`.
-    #[error("101 without Upgrade: websocket")]
+    #[error("invalid response: Upgrade is not websocket")]
     Upgrade,
     /// `Connection` is missing, or does not name `Upgrade`.
-    #[error("101 without Connection: Upgrade")]
+    #[error("invalid response: Connection does not contain Upgrade")]
     Connection,
     /// `Sec-WebSocket-Accept` is missing, doubled, or does not answer our key: no WebSocket server
     /// has read it.
-    #[error("Sec-WebSocket-Accept is {0}")]
+    #[error("invalid response: Sec-WebSocket-Accept is {0}")]
     Accept(Fault),
     /// `Sec-WebSocket-Protocol` is doubled, or not one of those that were offered.
-    #[error("Sec-WebSocket-Protocol is {0}")]
+    #[error("invalid response: Sec-WebSocket-Protocol is {0}")]
     Subprotocol(Fault),
     /// `Sec-WebSocket-Extensions` is malformed, or no answer to what was offered.
-    #[error("Sec-WebSocket-Extensions is {0}")]
+    #[error("invalid response: Sec-WebSocket-Extensions is {0}")]
     Extension(Fault),
 }
 
@@ -96,9 +96,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "missing",
-            Self::Duplicate => "doubled",
+            Self::Duplicate => "duplicate",
             Self::Malformed => "malformed",
-            Self::Wrong => "not what was asked for",
+            Self::Wrong => "not what was requested",
         })
     }
 }

@@ -9,30 +9,30 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 #[non_exhaustive]
 pub enum TargetError {
     /// A space, a backslash, or a control character: CR, LF and NUL among them.
-    #[error("a WebSocket URI holds no space, no backslash and no control character")]
+    #[error("invalid character in URI: space, backslash or control character")]
     Character,
     /// The scheme is neither `ws` nor `wss`.
-    #[error("not a WebSocket URI: it begins with neither ws:// nor wss://")]
+    #[error("URI scheme is not ws or wss")]
     Scheme,
     /// A fragment, which RFC 6455 section 3 forbids.
-    #[error("a WebSocket URI has no fragment; write # as %23")]
+    #[error("URI has a fragment; write # as %23")]
     Fragment,
     /// No host, or one that is no name and no address.
     #[error("missing or malformed host")]
     Host,
     /// A host with letters beyond ASCII.
-    #[error("an international host name has to be given as punycode (xn--...)")]
+    #[error("international host name is not in punycode (xn--...)")]
     NotPunycode,
     /// A port that is no number from 1 to 65,535.
-    #[error("the port is no number from 1 to 65535")]
+    #[error("port is not a number from 1 to 65535")]
     Port,
     /// A user or password with a character that no URI has there, such as `@`, or with a `%` that
     /// encodes nothing.
-    #[error("a character in user or password has to be percent-encoded; write @ as %40")]
+    #[error("unencoded character in user or password; write @ as %40")]
     UserInfo,
     /// A path or query with a character that no URI has there: letters beyond ASCII, one of
     /// ``"<>[]^`{|}``, or a `%` that encodes nothing.
-    #[error("a character in path or query has to be percent-encoded; write % as %25")]
+    #[error("unencoded character in path or query; write % as %25")]
     Path,
 }
 
