@@ -1,4 +1,4 @@
-//! What a client asks for, its request, and what it demands of the response.
+//! The settings of a client, its request, and the validation of the response.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,13 +17,13 @@ use super::{
 };
 use crate::proto::Config;
 
-/// What a client asks for, and within which limits.
+/// The settings of a client: header fields, subprotocols, limits and deadlines.
 ///
-/// It is made once and opens any number of connections, with [`connect`](Client::connect) or over a
-/// transport of the caller's own with [`handshake`](Client::handshake).
+/// One value opens any number of connections, with [`connect`](Client::connect) or, over an
+/// existing transport, with [`handshake`](Client::handshake).
 ///
-/// What cannot stand in a request is kept as an error, which [`check`](Self::check) tells and every
-/// attempt to connect returns before it does anything.
+/// The first invalid setting is stored as an error. [`check`](Self::check) returns it, and so does
+/// every attempt to connect, before anything is dialed or sent.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::Duration};
@@ -47,7 +47,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that asks for no subprotocol, and gives up dialing after 10 seconds.
+    /// Creates a client without subprotocols, with a connect timeout of 10 seconds.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -59,10 +59,11 @@ impl Client {
         }
     }
 
-    /// Adds a header field: `Authorization`, `Cookie`, `Origin`, whatever the server wants to see.
+    /// Adds a header field, such as `Authorization`, `Cookie` or `Origin`.
     ///
-    /// The fields that the handshake writes itself cannot be set: `Host`, `Upgrade`, `Connection`
-    /// and `Sec-WebSocket-*`; nor those of a body, which the request has not.
+    /// Fields that are reserved for the handshake cannot be set: `Host`, `Upgrade`, `Connection`
+    /// and `Sec-WebSocket-*`. Fields that describe a body cannot be set either, as the request has
+    /// none.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -73,8 +74,8 @@ impl Client {
             return self.fail(InvalidHandshake::ReservedHeader(name));
         }
         let Ok(mut value) = value.try_into() else { return self.fail(InvalidHandshake::value_of(name)) };
-        // Not to be shown by `Debug`, where it would end up in a log. What the caller marked stays
-        // so.
+        // Hidden in `Debug` output, which ends up in logs. A value that the caller marked stays
+        // marked.
         if is_credential(&name) {
             value.set_sensitive(true);
         }
@@ -84,8 +85,9 @@ impl Client {
         }
     }
 
-    /// Adds header fields, each as [`header`](Self::header) does; a name may be there more than
-    /// once.
+    /// Adds header fields, each as by [`header`](Self::header).
+    ///
+    /// A name may occur more than once.
     ///
     /// ```
     /// use fullduplex::Client;
@@ -107,11 +109,12 @@ impl Client {
         self
     }
 
-    /// Sets the local address that [`connect`](Self::connect) dials from; port 0 lets the system
-    /// choose one.
+    /// Sets the local address that [`connect`](Self::connect) binds to.
     ///
-    /// Only addresses of the host that are of the same family, IPv4 or IPv6, are dialed. Without
-    /// it, the system chooses.
+    /// With port 0, the system chooses the port.
+    ///
+    /// Only addresses of the host that are of the same family, IPv4 or IPv6, are dialed. By
+    /// default, the system chooses the local address.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -125,10 +128,12 @@ impl Client {
         self
     }
 
-    /// Offers a subprotocol, after those that were offered before: the one liked best comes first.
+    /// Adds a subprotocol to the offer, after those added before.
+    ///
+    /// The client prefers the first.
     pub fn subprotocol(mut self, name: impl AsRef<str>) -> Self {
         let name: Box<str> = name.as_ref().into();
-        // RFC 6455 section 4.1, 10: each is a token, and stands there once.
+        // RFC 6455 section 4.1, 10: each is a token, and occurs once.
         if !is_token(&name) {
             return self.fail(InvalidHandshake::Subprotocol(name));
         }
@@ -139,54 +144,55 @@ impl Client {
         self
     }
 
-    /// Sets how long looking the host up and dialing it may take; `None`: for ever.
+    /// Sets the deadline for name lookup and dialing; `None` disables it.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
         self
     }
 
-    /// Sets how long the opening handshake may take once the transport stands; `None`: for ever.
+    /// Sets the deadline of the opening handshake, once the transport is connected; `None` disables
+    /// it.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config = self.config.handshake_timeout(timeout);
         self
     }
 
-    /// Keeps the first error.
+    /// Stores the first error.
     fn fail(mut self, error: InvalidHandshake) -> Self {
         self.invalid.get_or_insert(error);
         self
     }
 
-    /// Whether everything that was set can stand in a request.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// The first thing that cannot.
+    /// Returns the first invalid setting.
     pub fn check(&self) -> Result<(), &InvalidHandshake> {
         self.invalid.as_ref().map_or(Ok(()), Err)
     }
 
-    /// The limits and deadlines of the handshake and of the connections that come out of it.
+    /// Returns the configuration of the handshake and of the connections.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// How long looking the host up and dialing it may take: what
-    /// [`connect_timeout`](Self::connect_timeout) has set.
+    /// Returns the deadline for name lookup and dialing: see
+    /// [`connect_timeout`](Self::connect_timeout).
     pub fn get_connect_timeout(&self) -> Option<Duration> {
         self.connect_timeout
     }
 
-    /// Returns the local address to dial from: what [`local_address`](Self::local_address) has set.
+    /// Returns the local address to bind to: see [`local_address`](Self::local_address).
     pub fn get_local_address(&self) -> Option<SocketAddr> {
         self.local_address
     }
 
-    /// The request, as it goes over the wire.
+    /// Encodes the request.
     ///
-    /// RFC 6455 section 4.1. The nonce must be random and used once.
+    /// RFC 6455 section 4.1. The nonce must be random, and used for one request only.
     ///
     /// # Errors
-    /// Something was set that cannot stand in a request.
+    /// Returns the error of [`check`](Self::check).
     ///
     /// ```
     /// use fullduplex::Client;
@@ -221,7 +227,7 @@ impl Client {
             request += &format!("Sec-WebSocket-Extensions: {offer}\r\n");
         }
         match target.authorization() {
-            // What the program sets by hand is what it means.
+            // A field that the program set explicitly takes precedence.
             Some(credentials) if !self.headers.contains_key(header::AUTHORIZATION) => {
                 request += &format!("Authorization: {credentials}\r\n");
             }
@@ -233,11 +239,13 @@ impl Client {
         Ok(request)
     }
 
-    /// Checks a response to [`request`](Self::request) against every rule of RFC 6455 section 4.1.
+    /// Validates the response to [`request`](Self::request).
+    ///
+    /// Checks every rule of RFC 6455 section 4.1.
     ///
     /// # Errors
-    /// The response does not open a WebSocket connection. [`ResponseError::Status`] has no body
-    /// here: it is not read yet.
+    /// Fails if the response does not open a WebSocket connection. The body in
+    /// [`ResponseError::Status`] is empty, as it was not read yet.
     ///
     /// ```
     /// use fullduplex::Client;
@@ -255,20 +263,20 @@ impl Client {
     /// ```
     pub fn verify(&self, response: &Response<()>, nonce: [u8; 16]) -> Result<Negotiated, ResponseError> {
         let headers = response.headers();
-        // RFC 6455 section 4.1, response, 1: any other status is HTTP's own business.
+        // RFC 6455 section 4.1, response, 1: any other status is handled as HTTP defines.
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(ResponseError::Status(Box::new(response.clone().map(|()| Bytes::new()))));
         }
-        // 2: Upgrade is websocket and nothing else.
+        // 2: the value of Upgrade is websocket.
         match single(headers, &header::UPGRADE) {
             Single::Once(value) if value.eq_ignore_ascii_case(b"websocket") => {}
             _ => return Err(ResponseError::Upgrade),
         }
-        // 3: Connection names Upgrade.
+        // 3: Connection contains the token Upgrade.
         if !has_token(headers, &header::CONNECTION, "upgrade") {
             return Err(ResponseError::Connection);
         }
-        // 4: whoever wrote the response has read our key, as a WebSocket server does.
+        // 4: Sec-WebSocket-Accept proves that a WebSocket server has read the key.
         let expected = accept_key(STANDARD.encode(nonce).as_bytes());
         match single(headers, &header::SEC_WEBSOCKET_ACCEPT) {
             Single::Once(value) if value == expected.as_bytes() => {}
@@ -276,12 +284,12 @@ impl Client {
             Single::Missing => return Err(ResponseError::Accept(Fault::Missing)),
             Single::Duplicate => return Err(ResponseError::Accept(Fault::Duplicate)),
         }
-        // 5: no extension that was not offered.
+        // 5: only extensions that were offered.
         let mut negotiated = extensions(headers)
             .map_err(|_| Fault::Malformed)
             .and_then(|answer| deflate::verify_answer(&answer, &self.config))
             .map_err(ResponseError::Extension)?;
-        // 6: no subprotocol that was not offered.
+        // 6: only a subprotocol that was offered.
         match single(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
             Single::Missing => {}
             Single::Once(value) => match self.subprotocols.iter().find(|name| name.as_bytes() == value) {
@@ -312,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_of_the_target_are_sent_unless_the_program_sets_its_own() {
+    fn credentials_of_the_target_are_sent_unless_authorization_is_set() {
         let target = "ws://user:pw@example.com/";
         assert!(request(&Client::default(), target).contains("\r\nAuthorization: Basic dXNlcjpwdw==\r\n"));
         let own = request(&Client::default().header("Authorization", "Bearer x"), target);
@@ -328,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_the_caller_marked_sensitive_stays_so() {
+    fn a_value_marked_sensitive_by_the_caller_stays_marked() {
         let mut value = HeaderValue::from_static("secret");
         value.set_sensitive(true);
         let client = Client::default().header("x-api-key", value).header("x-public", "shown");
@@ -338,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_of_fields_is_added_in_order_and_judged_as_single_ones_are() {
+    fn a_map_of_fields_is_added_in_order_and_validated() {
         let map = |fields: &[(&'static str, &'static str)]| {
             let mut map = HeaderMap::new();
             for (name, value) in fields {
@@ -355,13 +363,13 @@ mod tests {
     }
 
     #[test]
-    fn subprotocols_stand_in_one_field_in_order() {
+    fn subprotocols_are_sent_in_one_field_in_order() {
         let client = Client::default().subprotocol("b").subprotocol("a");
         assert!(request(&client, "ws://a").contains("\r\nSec-WebSocket-Protocol: b, a\r\n"));
     }
 
     #[test]
-    fn the_first_thing_that_cannot_be_sent_is_told() {
+    fn check_returns_the_first_invalid_setting() {
         use InvalidHandshake::*;
         for (client, error) in [
             (Client::default().header("a b", "c").header("host", "x"), HeaderName),
@@ -386,7 +394,7 @@ mod tests {
         }
     }
 
-    /// The 101 of the RFC's example, with these fields in place of its own.
+    /// Verifies the 101 of the example in the RFC, with the given fields replaced.
     fn verify(client: &Client, fields: &[(&'static str, &'static str)]) -> Result<Negotiated, ResponseError> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -407,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn section_4_1_upgrade_and_connection_are_compared_in_any_case() {
+    fn section_4_1_upgrade_and_connection_are_compared_case_insensitively() {
         let client = Client::default();
         assert!(verify(&client, &[("upgrade", "WebSocket"), ("connection", "keep-alive, UPGRADE")]).is_ok());
         for value in ["-", "websocket, h2c", "h2c", ""] {
@@ -420,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn section_4_1_the_subprotocol_is_one_that_was_offered() {
+    fn section_4_1_the_subprotocol_must_have_been_offered() {
         let client = Client::default().subprotocol("a").subprotocol("b");
         let chosen = |fields: &[(&'static str, &'static str)]| {
             verify(&client, fields).map(|negotiated| negotiated.subprotocol().map(str::to_owned))
