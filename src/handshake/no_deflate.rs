@@ -1,4 +1,4 @@
-//! In place of `deflate.rs`, where the feature is off: no extension is offered, none is accepted.
+//! Replaces `deflate.rs` if the feature is disabled: no extension is offered or accepted.
 
 use super::{headers::Extension, negotiate::Negotiated, response::Fault};
 use crate::proto::Config;

@@ -234,7 +234,7 @@ fn check_origin(headers: &HeaderMap, server: &Server) -> Result<(), Rejection> {
 /// Creates the response that opens the connection (RFC 6455 section 4.2.2, 5).
 fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Result<Response<()>, Rejection> {
     // No value can fail: they are base64, a token, and a list of tokens. If that ever changes, the
-    // client receives an error instead of a panic here.
+    // request is rejected and nothing panics.
     let value =
         |text: &str| HeaderValue::from_str(text).map_err(|_| Rejection::bad_request("malformed handshake"));
     let mut response = Response::new(());
