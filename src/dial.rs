@@ -83,7 +83,9 @@ pub(crate) async fn dial(host: &str, port: u16, local: Option<SocketAddr>) -> io
     Ok(stream)
 }
 
-/// Connects to the first address that accepts. If none does, returns the error of the last attempt.
+/// Connects to the first address that accepts.
+///
+/// If none does, returns the error of the last attempt.
 async fn connect_any(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(
         io::ErrorKind::NotFound,

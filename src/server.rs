@@ -122,12 +122,13 @@ impl Server {
         Box::pin(read_request(self, io, Deadline::handshake(self.config()))).await
     }
 
-    /// Reads a request of any kind, for a server that answers HTTP requests on the same port.
+    /// Reads a request of any kind.
     ///
-    /// Unlike [`read_request`](Self::read_request), this method answers nothing: a request that
-    /// does not open a WebSocket connection is returned, with the bytes that were read and the
-    /// transport. It can be answered, passed to another HTTP library, or dropped, which closes the
-    /// connection. Bytes that are not a request are returned as [`AnyRequest::Rejected`].
+    /// Use it in a server that answers HTTP requests on the same port. Unlike
+    /// [`read_request`](Self::read_request), this method answers nothing: a request that does not
+    /// open a WebSocket connection is returned, with the bytes that were read and the transport. It
+    /// can be answered, passed to another HTTP library, or dropped, which closes the connection.
+    /// Bytes that are not a request are returned as [`AnyRequest::Rejected`].
     ///
     /// # Errors
     /// [`Error::InvalidHandshake`], before anything is read, if [`check`](Self::check) fails.

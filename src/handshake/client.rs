@@ -150,8 +150,9 @@ impl Client {
         self
     }
 
-    /// Sets the deadline of the opening handshake, once the transport is connected; `None` disables
-    /// it.
+    /// Sets the deadline of the opening handshake; `None` disables it.
+    ///
+    /// It starts when the transport is connected.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config = self.config.handshake_timeout(timeout);
         self

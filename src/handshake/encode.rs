@@ -177,7 +177,9 @@ pub(super) fn encode_fields(headers: &HeaderMap, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Returns the name of a field as the RFC spells it: some peers compare names case-sensitively.
+/// Returns the name of a field as the RFC spells it.
+///
+/// Some peers compare names case-sensitively.
 fn canonical_name(name: &HeaderName) -> &str {
     match name.as_str() {
         "upgrade" => "Upgrade",

@@ -51,7 +51,7 @@ impl Rejection {
         Self::new(StatusCode::FORBIDDEN, reason, Advice::None)
     }
 
-    /// The application erred, not the client.
+    /// Creates a rejection with status 500: the application erred, not the client.
     pub(crate) fn server_error() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal server error", Advice::None)
     }
