@@ -150,6 +150,7 @@ where
 async fn open(client: &Client, target: &Target) -> Result<(WebSocket<ClientStream>, Response<()>), Error> {
     // Errors of the caller are returned before anything is dialed.
     client.check().map_err(Clone::clone)?;
+    // RFC 6455 section 4.1, 5: wss:// requires a TLS handshake first, which this build cannot do.
     if target.is_secure() {
         return Err(InvalidHandshake::TlsUnavailable.into());
     }

@@ -130,8 +130,8 @@ pub(crate) async fn write<S: AsyncWrite + Unpin>(io: &mut S, bytes: &[u8]) -> Re
 
 /// Writes the last response, shuts the write side down, and drains the input.
 ///
-/// Dropping a socket that has unread input resets the connection, which can discard the response
-/// before the peer has read it.
+/// RFC 9112 section 9.6: dropping a socket that has unread input resets the connection, which can
+/// discard the response before the peer has read it.
 pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     response: &[u8],
