@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     handshake::{Rejection, encode::ContentMode},
     replay::{Redacted, Replay},
-    request_parts::{RequestBytes, RequestParts, answer, refuse},
+    request_parts::{RedactedRequest, RequestBytes, RequestParts, answer, refuse},
 };
 
 /// A request of any kind, returned by
@@ -50,7 +50,7 @@ impl<S: fmt::Debug> fmt::Debug for RejectedRequestParts<S> {
         let Self { rejection, request, received, io } = self;
         f.debug_struct("RejectedRequestParts")
             .field("rejection", rejection)
-            .field("request", request)
+            .field("request", &request.as_ref().map(RedactedRequest))
             .field("received", &Redacted(received))
             .field("io", io)
             .finish()
@@ -63,14 +63,22 @@ impl<S: fmt::Debug> fmt::Debug for RejectedRequestParts<S> {
 /// checked, such as `Host` or a body.
 ///
 /// Dropping it closes the connection without an answer.
-#[derive(Debug)]
 #[must_use = "a request that is dropped gets no answer"]
 pub struct HttpRequest<S> {
     pub(crate) io: S,
     pub(crate) state: Box<HttpRequestState>,
 }
 
-#[derive(Debug)]
+/// Redacted, as [`RequestParts`] is.
+impl<S: fmt::Debug> fmt::Debug for HttpRequest<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpRequest")
+            .field("io", &self.io)
+            .field("request", &RedactedRequest(&self.state.request))
+            .finish_non_exhaustive()
+    }
+}
+
 pub(crate) struct HttpRequestState {
     pub(crate) request: Request<()>,
     pub(crate) received: RequestBytes,
@@ -158,14 +166,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> HttpRequest<S> {
 /// An invalid request for a WebSocket connection, or bytes that are not a request.
 ///
 /// Dropping it closes the connection without an answer.
-#[derive(Debug)]
 #[must_use = "a request that is dropped gets no answer"]
 pub struct RejectedRequest<S> {
     pub(crate) io: S,
     pub(crate) state: Box<RejectedRequestState>,
 }
 
-#[derive(Debug)]
+/// Redacted, as [`RejectedRequestParts`] is.
+impl<S: fmt::Debug> fmt::Debug for RejectedRequest<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RejectedRequest")
+            .field("io", &self.io)
+            .field("rejection", &self.state.rejection)
+            .field("request", &self.state.request.as_ref().map(RedactedRequest))
+            .finish_non_exhaustive()
+    }
+}
+
 pub(crate) struct RejectedRequestState {
     pub(crate) rejection: Rejection,
     pub(crate) request: Option<Request<()>>,

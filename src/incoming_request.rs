@@ -1,5 +1,7 @@
 //! A request that can open a WebSocket connection, and how a server answers it.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,20 +14,28 @@ use crate::{
     },
     opening::{Deadline, write},
     replay::Replay,
-    request_parts::{RequestBytes, RequestParts, answer, refuse_by},
+    request_parts::{RedactedRequest, RequestBytes, RequestParts, answer, refuse_by},
 };
 
 /// A valid request for a WebSocket connection, to be accepted or rejected.
 ///
 /// Dropping it closes the connection without an answer.
-#[derive(Debug)]
 #[must_use = "a request that is neither accepted nor rejected gets no answer"]
 pub struct IncomingRequest<S> {
     pub(crate) io: S,
     pub(crate) state: Box<IncomingState>,
 }
 
-#[derive(Debug)]
+/// Redacted, as [`RequestParts`] is.
+impl<S: fmt::Debug> fmt::Debug for IncomingRequest<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingRequest")
+            .field("io", &self.io)
+            .field("request", &RedactedRequest(&self.state.request))
+            .finish_non_exhaustive()
+    }
+}
+
 pub(crate) struct IncomingState {
     pub(crate) request: Request<()>,
     pub(crate) received: RequestBytes,

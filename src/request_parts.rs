@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -36,6 +36,25 @@ impl fmt::Debug for RequestBytes {
     }
 }
 
+/// Prints a request without its secrets: browsers can set no header fields for a WebSocket, so tokens
+/// are in the query of the target and among the subprotocols.
+pub(crate) struct RedactedRequest<'a>(pub(crate) &'a Request<()>);
+
+impl fmt::Debug for RedactedRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut headers = self.0.headers().clone();
+        if let header::Entry::Occupied(mut subprotocols) = headers.entry(header::SEC_WEBSOCKET_PROTOCOL) {
+            subprotocols.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+        f.debug_struct("Request")
+            .field("method", self.0.method())
+            .field("path", &self.0.uri().path())
+            .field("version", &self.0.version())
+            .field("headers", &headers)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The parts of a request and its transport.
 ///
 /// Returned by [`HttpRequest::into_parts`](crate::HttpRequest::into_parts) and
@@ -52,12 +71,13 @@ pub struct RequestParts<S> {
     pub io: S,
 }
 
-/// Redacted: prints only the numbers of bytes, as they can contain credentials.
+/// Redacted: prints only the numbers of bytes, and no query or subprotocol, as they can contain
+/// credentials.
 impl<S: fmt::Debug> fmt::Debug for RequestParts<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { request, head, unread, io } = self;
         f.debug_struct("RequestParts")
-            .field("request", request)
+            .field("request", &RedactedRequest(request))
             .field("head", &Redacted(head))
             .field("unread", &Redacted(unread))
             .field("io", io)

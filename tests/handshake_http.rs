@@ -285,6 +285,8 @@ async fn row_66_credentials_do_not_show_in_debug_output() {
         request("Origin", secret),
         request("Origin", &format!("Content-Length: 5\r\n{secret}")),
         request("Upgrade: websocket\r\n", "Cookie: secret\r\n"),
+        request("GET /", "GET /?token=secret&x="),
+        request("Origin", "Sec-WebSocket-Protocol: bearer.secret\r\nOrigin"),
         [&request("\r\n\r\n", "\r\nnocolon\r\n")[..], b"secret"].concat(),
     ] {
         let (incoming, _) = receive(&input).await;

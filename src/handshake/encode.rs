@@ -82,8 +82,9 @@ pub(crate) fn encode_final(response: Response<Bytes>, content: ContentMode) -> V
     // RFC 9110 section 7.8: a response with Upgrade lists it in Connection.
     let connection = if headers.contains_key(header::UPGRADE) { "Upgrade, close" } else { "close" };
     headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
-    // RFC 9110 sections 8.6, 15.3.5 and 15.4.5: these have neither a body nor Content-Length.
-    let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // RFC 9110 sections 8.6, 15.3.5, 15.3.6 and 15.4.5: these have neither a body nor Content-Length.
+    let bodiless =
+        matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     let length = match content {
         _ if bodiless => None,
         // RFC 9110 section 8.6: the response to a HEAD states the length of the omitted body.
