@@ -1,68 +1,59 @@
 #!/usr/bin/env bash
-# Lays out what the tests need beside a Rust toolchain. Run by tests/all.sh; does nothing where all is there already.
+# Installs what the tests need beside a Rust toolchain. Run by tests/all.sh; does nothing if everything is there already.
 #
 #   target/test-venv      pytest, `websockets` as a peer, and Selenium, which drives Chromium (CPython 3)
 #   target/autobahn-venv  the Autobahn test suite (CPython 2.7)
 #   tests/peers/node_modules  `ws` as a peer (Node)
 #   target/gungraun-VERSION   the runner of benches/counts
+#
+# What cannot be installed does not keep the rest from it. target/setup/missing lists it at the end, a line each: the name of
+# the part, and why. The exit code is then 1.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-fail() {
-  echo "tests/setup.sh: $*" >&2
-  exit 1
-}
+readonly missing=target/setup/missing
+mkdir -p target/setup
+rm -f $missing
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Debian's package for a command that is not there.
-install_with_apt() {
-  have apt-get || fail "install these by hand, this machine has no apt-get: $*"
-  local as_root=()
-  if [ "$(id -u)" != 0 ]; then
-    have sudo || fail "not root and no sudo; install: $*"
-    as_root=(sudo)
-  fi
-  "${as_root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@"
+# Ends a part, with the reason why it is missing.
+lacks() {
+  echo "$part: $*" >>$missing
+  exit 1
 }
 
-packages=()
-have cc || packages+=(gcc libc6-dev)
-have make || packages+=(make)
-# libc6-dbg: valgrind needs the symbols of the dynamic loader, which Debian keeps apart.
-have valgrind || packages+=(valgrind libc6-dbg)
-have node || packages+=(nodejs)
-have npm || packages+=(npm)
-# The font has the emoji that are in the pictures of the browser's windows.
-have chromium || packages+=(chromium fonts-noto-color-emoji)
-have chromedriver || packages+=(chromium-driver)
-python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
-[ ${#packages[@]} = 0 ] || install_with_apt "${packages[@]}"
+# Runs a part. One that fails is listed, and the others go on.
+part() {
+  local status part=$1
+  # Not in a condition, where bash would ignore `set -e` in the part.
+  set +e
+  (set -e && "part_$part")
+  status=$?
+  set -e
+  [ $status = 0 ] || grep -qs "^$part: " $missing || echo "$part: its installation failed, see above" >>$missing
+}
 
-have cargo || fail "no cargo: install Rust with rustup"
-cargo clippy --version >/dev/null 2>&1 || fail "no clippy: rustup component add clippy"
-cargo fmt --version >/dev/null 2>&1 || fail "no rustfmt: rustup component add rustfmt"
-cargo +nightly --version >/dev/null 2>&1 ||
-  fail "no nightly toolchain, which AddressSanitizer and cargo-fuzz need: rustup toolchain install nightly"
-have cargo-fuzz || cargo install cargo-fuzz --locked
+# --- without these nothing can be built
 
-# The runner has to be of the same version as the library that benches/counts is built with.
-gungraun=$(sed -n '/^name = "gungraun-runner"$/{n;s/^version = "\(.*\)"$/\1/p;}' benches/counts/Cargo.lock)
-[ -x "target/gungraun-$gungraun/bin/gungraun-runner" ] ||
-  cargo install gungraun-runner --version "$gungraun" --locked --root "target/gungraun-$gungraun"
-
-# A virtual environment is laid out anew when what it is made of has changed.
-stamp_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
-
-stamp=$(stamp_of tests/requirements.txt <(python3 --version))
-if [ "$(cat target/test-venv/stamp 2>/dev/null)" != "$stamp" ]; then
-  rm -rf target/test-venv
-  mkdir -p target
-  python3 -m venv target/test-venv
-  target/test-venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-  echo "$stamp" >target/test-venv/stamp
-fi
+# Debian's packages for commands that are not there.
+install_with_apt() {
+  local as_root=()
+  if ! have apt-get; then
+    echo "tests/setup.sh: install these by hand, this machine has no apt-get: $*" >&2
+    return
+  fi
+  if [ "$(id -u)" != 0 ]; then
+    if ! have sudo; then
+      echo "tests/setup.sh: not root and no sudo; install: $*" >&2
+      return
+    fi
+    as_root=(sudo)
+  fi
+  "${as_root[@]}" apt-get update -qq || true
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" ||
+    echo "tests/setup.sh: apt-get could not install: $*" >&2
+}
 
 # CPython 2.7: on the path, or among pyenv's versions. A shim of pyenv for a version that is not active does not run.
 find_python27() {
@@ -77,23 +68,111 @@ find_python27() {
       return
     fi
   done
-  fail "no CPython 2.7 (with ssl and zlib), which the Autobahn test suite needs: 'pyenv install 2.7.18', or a" \
-    "python2.7 of your system with its headers"
 }
 
-python27=$(find_python27)
-stamp=$(stamp_of tests/autobahn/requirements.txt <(echo "$python27"))
-if [ "$(cat target/autobahn-venv/stamp 2>/dev/null)" != "$stamp" ]; then
-  rm -rf target/autobahn-venv
-  target/test-venv/bin/virtualenv --quiet --no-download --python "$python27" target/autobahn-venv
-  PYTHONWARNINGS=ignore target/autobahn-venv/bin/pip install --quiet --disable-pip-version-check -r tests/autobahn/requirements.txt
-  echo "$stamp" >target/autobahn-venv/stamp
+packages=()
+have cc || packages+=(gcc libc6-dev)
+have make || packages+=(make)
+# libc6-dbg: valgrind needs the symbols of the dynamic loader, which Debian keeps apart.
+have valgrind || packages+=(valgrind libc6-dbg)
+have node || packages+=(nodejs)
+have npm || packages+=(npm)
+# The font has the emoji that are in the pictures of the browser's windows.
+have chromium || packages+=(chromium fonts-noto-color-emoji)
+have chromedriver || packages+=(chromium-driver)
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
+# pyenv builds CPython 2.7 from source.
+if have pyenv && [ -z "$(find_python27)" ]; then
+  packages+=(libssl-dev zlib1g-dev libffi-dev)
 fi
-target/autobahn-venv/bin/wstest --autobahnversion >/dev/null 2>&1 ||
-  fail "wstest does not start; remove target/autobahn-venv and try again"
+[ ${#packages[@]} = 0 ] || install_with_apt "${packages[@]}"
 
-stamp=$(stamp_of tests/peers/package.json tests/peers/package-lock.json <(node --version))
-if [ "$(cat tests/peers/node_modules/stamp 2>/dev/null)" != "$stamp" ]; then
+fail() {
+  echo "tests/setup.sh: $*" >&2
+  exit 1
+}
+
+have cc || fail "no C compiler, which linking needs"
+have cargo || fail "no cargo: install Rust with rustup"
+for component in clippy fmt; do
+  if ! cargo $component --version >/dev/null 2>&1; then
+    have rustup || fail "no cargo $component, and no rustup to install it"
+    rustup component add "${component/fmt/rustfmt}"
+  fi
+done
+
+# --- the parts
+
+part_valgrind() { have valgrind || lacks "no valgrind"; }
+
+part_browser() { { have chromium && have chromedriver; } || lacks "no chromium, or no chromedriver"; }
+
+part_nightly() {
+  cargo +nightly --version >/dev/null 2>&1 && return
+  have rustup || lacks "no nightly toolchain, which AddressSanitizer and cargo-fuzz need, and no rustup to install it"
+  rustup toolchain install nightly --profile minimal ||
+    lacks "rustup could not install the nightly toolchain, which AddressSanitizer and cargo-fuzz need"
+}
+
+part_cargo_fuzz() { have cargo-fuzz || cargo install cargo-fuzz --locked; }
+
+# The runner has to be of the same version as the library that benches/counts is built with.
+part_gungraun() {
+  local version
+  version=$(sed -n '/^name = "gungraun-runner"$/{n;s/^version = "\(.*\)"$/\1/p;}' benches/counts/Cargo.lock)
+  [ -x "target/gungraun-$version/bin/gungraun-runner" ] ||
+    cargo install gungraun-runner --version "$version" --locked --root "target/gungraun-$version"
+}
+
+# A virtual environment is made again when what it is made of has changed.
+stamp_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
+
+part_python() {
+  local stamp
+  have python3 || lacks "no python3"
+  stamp=$(stamp_of tests/requirements.txt <(python3 --version))
+  [ "$(cat target/test-venv/stamp 2>/dev/null)" != "$stamp" ] || return 0
+  rm -rf target/test-venv
+  python3 -m venv target/test-venv || lacks "python3 makes no virtual environment: install its package venv"
+  target/test-venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+  echo "$stamp" >target/test-venv/stamp
+}
+
+part_autobahn() {
+  local python27 stamp
+  python27=$(find_python27)
+  if [ -z "$python27" ] && have pyenv; then
+    pyenv install --skip-existing 2.7.18 || true
+    python27=$(find_python27)
+  fi
+  [ -n "$python27" ] ||
+    lacks "no CPython 2.7 (with ssl and zlib): 'pyenv install 2.7.18', or a python2.7 of your system with its headers"
+  stamp=$(stamp_of tests/autobahn/requirements.txt <(echo "$python27"))
+  if [ "$(cat target/autobahn-venv/stamp 2>/dev/null)" != "$stamp" ]; then
+    rm -rf target/autobahn-venv
+    target/test-venv/bin/virtualenv --quiet --no-download --python "$python27" target/autobahn-venv
+    PYTHONWARNINGS=ignore target/autobahn-venv/bin/pip install --quiet --disable-pip-version-check \
+      -r tests/autobahn/requirements.txt
+    echo "$stamp" >target/autobahn-venv/stamp
+  fi
+  target/autobahn-venv/bin/wstest --autobahnversion >/dev/null 2>&1 ||
+    lacks "wstest does not start; remove target/autobahn-venv and try again"
+}
+
+part_node() {
+  local stamp
+  { have node && have npm; } || lacks "no node, or no npm"
+  stamp=$(stamp_of tests/peers/package.json tests/peers/package-lock.json <(node --version))
+  [ "$(cat tests/peers/node_modules/stamp 2>/dev/null)" != "$stamp" ] || return 0
   npm --prefix tests/peers ci --silent --no-audit --no-fund
   echo "$stamp" >tests/peers/node_modules/stamp
+}
+
+for name in valgrind browser nightly cargo_fuzz gungraun python autobahn node; do
+  part $name
+done
+if [ -s $missing ]; then
+  printf '\ntests/setup.sh: this machine lacks:\n' >&2
+  sed 's/^/  /' $missing >&2
+  exit 1
 fi
