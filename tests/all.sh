@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Runs every check and every test of the crate, and stops at the first step that fails.
+# Runs checks and tests of the crate, and stops at the first step that fails.
 #
-#   tests/all.sh              all steps
-#   tests/all.sh STEP...      only these; their names are in the list at the bottom
+#   tests/all.sh              all steps of a plain run, as CI does
+#   tests/all.sh quick        what to run before each commit: under two minutes once everything is built
+#   tests/all.sh long         what takes longer than a plain run has time for
+#   tests/all.sh STEP...      only these; their names are in the lists at the bottom
 #
-# FUZZ_SECONDS (20) is how long each fuzz target runs. The last line counts the tests of all runners.
+# A step is skipped if the machine lacks what it needs. All other steps run; then the run fails, and says what is missing.
+#
+# FUZZ_SECONDS is how long each fuzz target runs: 20 by default, 600 in `fuzz_long`. PROGRAM_STEPS and PROGRAM_FROM are for
+# `program_long`. The last line of the output counts the tests of all runners.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,11 +19,11 @@ if [ "${CI:-}" = true ]; then
   locked=(--locked)
   export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 fi
-readonly fuzz_seconds=${FUZZ_SECONDS:-20}
 readonly logs=target/all
+# What tests/setup.sh could not install, a line each: its name, and why.
+readonly missing=target/setup/missing
 # Seconds until a runner of tests that hangs is ended.
-readonly hangs=3000
-readonly only=("$@")
+hangs=3000
 
 # --- the steps
 
@@ -65,25 +70,44 @@ unsafe_code() {
     grep -v '^src/proto/mask' < <(code '\bunsafe\b' src)
 }
 
+# Modules of the protocol core that import each other: none but those that are listed in tests/circles.txt.
+circles() { python3 tests/circles.py; }
+
+# Public functions whose documentation does not begin with a verb. The number may only fall.
+first_lines() { python3 tests/first_lines.py --at-most 123; }
+
 lines() {
+  # shellcheck disable=SC2016 # awk's own
   none "a file over 800 lines" awk '$2 != "total" && $1 > 800' \
     < <(find src examples benches tests fuzz -name '*.rs' -not -path '*/target/*' -print0 | xargs -0 wc -l)
 }
 
+# One set of features, for `quick`.
+lint() { cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings; }
+
+# For `quick`: the unit tests, and those integration tests that find most faults in the least time.
+core() {
+  local name tests=()
+  for name in closing hostile_frames hostile_table proto sink split stream timers; do
+    tests+=(--test "$name")
+  done
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --lib "${tests[@]}" --no-fail-fast
+}
+
 unit() {
-  timeout -k 10 $hangs cargo test "${locked[@]}" --all-features --no-fail-fast
-  timeout -k 10 $hangs cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --no-fail-fast
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
 }
 
 # A message of 10 GiB, which takes minutes without optimisation.
-large() { timeout -k 10 $hangs cargo test "${locked[@]}" --all-features --release --test large; }
+large() { timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --release --test large; }
 
 # The core's own tests, then the integration tests, under AddressSanitizer.
 asan() {
   local host
   host=$(rustc -vV | sed -n 's/^host: //p')
   export RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan
-  local test=(timeout -k 10 $hangs cargo +nightly test "${locked[@]}" --target "$host" --no-fail-fast)
+  local test=(timeout -k 10 "$hangs" cargo +nightly test "${locked[@]}" --target "$host" --no-fail-fast)
   "${test[@]}" --lib --no-default-features --features deflate
   "${test[@]}" --test '*' --all-features
 }
@@ -91,12 +115,16 @@ asan() {
 # The split connection under a model checker.
 loom() {
   RUSTFLAGS="--cfg fullduplex_loom" CARGO_TARGET_DIR=target/loom CARGO_PROFILE_RELEASE_LTO=off \
-    timeout -k 10 $hangs cargo test "${locked[@]}" --release --lib model
+    timeout -k 10 "$hangs" cargo test "${locked[@]}" --release --lib model
 }
 
 # Each fuzz target, from the committed seeds. What it finds is kept in fuzz/artifacts.
-fuzz() {
-  local build=(--fuzz-dir fuzz --target-dir target/fuzz) target corpus runs
+fuzz() { fuzz_for "${FUZZ_SECONDS:-20}"; }
+
+fuzz_long() { fuzz_for "${FUZZ_SECONDS:-600}"; }
+
+fuzz_for() {
+  local build=(--fuzz-dir fuzz --target-dir target/fuzz) seconds=$1 target corpus runs
   cargo fetch "${locked[@]}" --manifest-path fuzz/Cargo.toml
   cargo +nightly fuzz build "${build[@]}"
   for target in $(cargo +nightly fuzz list --fuzz-dir fuzz); do
@@ -105,9 +133,9 @@ fuzz() {
     mkdir -p "$corpus"
     [ -n "$(ls "fuzz/seeds/$target")" ] || fail "no seeds in fuzz/seeds/$target"
     cp "fuzz/seeds/$target"/* "$corpus"
-    echo "--- fuzz target $target, $fuzz_seconds s"
+    echo "--- fuzz target $target, $seconds s"
     cargo +nightly fuzz run "${build[@]}" "$target" "$corpus" -- \
-      -max_total_time="$fuzz_seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 >"$logs/fuzz-$target.log" 2>&1 ||
+      -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 >"$logs/fuzz-$target.log" 2>&1 ||
       { tail -n 100 "$logs/fuzz-$target.log" && fail "fuzz target $target"; }
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/fuzz-$target.log")
     [ "${runs:-0}" -gt 0 ] || fail "fuzz target $target ran nothing"
@@ -117,7 +145,7 @@ fuzz() {
 
 # Each benchmark once, as a test: built without optimisation, for nothing is measured.
 bench() {
-  timeout -k 10 $hangs cargo bench "${locked[@]}" --profile dev --benches --all-features -- --test 2>&1 | tee $logs/benches.log
+  timeout -k 10 "$hangs" cargo bench "${locked[@]}" --profile dev --benches --all-features -- --test 2>&1 | tee $logs/benches.log
   grep -q '^Success' $logs/benches.log || fail "no benchmark ran"
 }
 
@@ -134,9 +162,21 @@ peers() { pytest --maxfail=25 tests/peers; }
 
 autobahn() { pytest tests/autobahn; }
 
+# All cases of all servers: a plain run has a part of those on compression for three of them.
+autobahn_long() {
+  hangs=9000
+  AUTOBAHN=all pytest tests/autobahn
+}
+
+# Random programs that a plain run does not reach: some ten minutes of a release build.
+program_long() {
+  PROGRAM_STEPS=${PROGRAM_STEPS:-300000000} PROGRAM_FROM=${PROGRAM_FROM:-1000000} \
+    timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --release --test program -- --nocapture
+}
+
 # --- what they are made of
 
-pytest() { timeout -k 10 $hangs target/test-venv/bin/python -m pytest -c tests/pytest.ini -q "$@"; }
+pytest() { timeout -k 10 "$hangs" target/test-venv/bin/python -m pytest -c tests/pytest.ini -q "$@"; }
 
 fail() {
   echo "tests/all.sh: $*" >&2
@@ -179,25 +219,38 @@ count() {
 
 total() { printf '\ntotal: %s passed, %s failed\n' $passed $failed; }
 
-selected() {
-  local name
-  [ ${#only[@]} -gt 0 ] || return 0
-  for name in "${only[@]}"; do
-    [ "$name" != "$1" ] || return 0
+# What the machine lacks of these, as tests/setup.sh has reported in this run.
+lacking() {
+  local need
+  [ -n "${set_up:-}" ] && [ -s $missing ] || return 0
+  for need in "$@"; do
+    sed -n "/^$need: /p" $missing
   done
-  return 1
 }
 
-# Runs a step; `tests` says that it runs tests, of which there must be some.
+skipped=()
+
+# Runs a step. `tests` says that it runs tests, of which there must be some; what follows is what it needs of tests/setup.sh.
 step() {
-  local kind=$1 name=$2 status counted
-  selected "$name" || return 0
+  local name=$1 kind=$2 status counted lacks
+  shift 2
+  lacks=$(lacking "$@")
+  if [ -n "$lacks" ]; then
+    printf '\n=== SKIPPED: %s\n%s\n' "$name" "$lacks"
+    skipped+=("$name")
+    return
+  fi
   printf '\n=== %s (%ss)\n' "$name" $SECONDS
   # Not in a condition, where bash would ignore `set -e` in the step.
   set +e
   (set -e && "$name") </dev/null 2>&1 | tee "$logs/$name.log"
   status=${PIPESTATUS[0]}
   set -e
+  if [ "$name" = setup ]; then
+    set_up=yes
+    # What is missing fails the run at its end.
+    [ ! -s $missing ] || status=0
+  fi
   if [ "$kind" = tests ]; then
     count "$logs/$name.log"
     if [ "$status" = 0 ] && [ "$counted" = 0 ]; then
@@ -212,32 +265,72 @@ step() {
   fi
 }
 
+# Each step with its kind and what it needs of tests/setup.sh, in the order in which they find faults fastest: what takes
+# seconds first, and what takes longest for what it finds last.
 readonly steps=(
-  "check setup"
-  "check fmt"
-  "check unsafe_code"
-  "check lines"
-  "check floors"
-  "check clippy"
-  "check docs"
-  "tests unit"
-  "check release"
-  "tests large"
-  "tests peers"
-  "tests autobahn"
-  "tests loom"
-  "tests asan"
-  "check fuzz"
-  "check bench"
-  "check counts"
+  "setup check"
+  "fmt check"
+  "lines check"
+  "unsafe_code check"
+  "circles check"
+  "first_lines check"
+  "floors check"
+  "clippy check"
+  "lint check"
+  "core tests"
+  "docs check"
+  "unit tests"
+  "release check"
+  "peers tests python node browser valgrind"
+  "large tests"
+  "loom tests"
+  "counts check valgrind gungraun"
+  "fuzz check nightly cargo_fuzz"
+  "autobahn tests python autobahn"
+  "asan tests nightly"
+  "bench check"
+  "program_long tests"
+  "autobahn_long tests python autobahn"
+  "fuzz_long check nightly cargo_fuzz"
 )
+readonly quick=(fmt lines unsafe_code circles first_lines floors lint core)
+readonly long=(setup release program_long autobahn_long fuzz_long)
+# What the other two have in place of steps of a plain run, or beside them.
+readonly not_plain=(lint core program_long autobahn_long fuzz_long)
 
-for name in "${only[@]}"; do
-  [[ " ${steps[*]} " == *" $name "* ]] || fail "no step $name; steps: ${steps[*]#* }"
-done
+among() {
+  local name=$1 other
+  shift
+  for other in "$@"; do
+    [ "$name" != "$other" ] || return 0
+  done
+  return 1
+}
+
+names=("${steps[@]%% *}")
+case "$*" in
+  "") selected() { ! among "$1" "${not_plain[@]}"; } ;;
+  quick) selected() { among "$1" "${quick[@]}"; } ;;
+  long) selected() { among "$1" "${long[@]}"; } ;;
+  *)
+    for name in "$@"; do
+      among "$name" "${names[@]}" || fail "no step $name; steps: quick, long, or any of ${names[*]}"
+    done
+    only=("$@")
+    selected() { among "$1" "${only[@]}"; }
+    ;;
+esac
+
 mkdir -p $logs
 for entry in "${steps[@]}"; do
-  # shellcheck disable=SC2086 # two words
-  step $entry
+  # shellcheck disable=SC2086 # words
+  if selected ${entry%% *}; then step $entry; fi
 done
+if [ -n "${set_up:-}" ] && [ -s $missing ]; then
+  printf '\nFAILED: everything else passed, but this machine lacks what some steps need.\n'
+  sed 's/^/  missing: /' $missing
+  [ ${#skipped[@]} = 0 ] || printf '  skipped: %s\n' "${skipped[@]}"
+  total
+  exit 1
+fi
 total
