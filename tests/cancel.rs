@@ -68,7 +68,7 @@ fn of(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
 // --- sending
 
 #[tokio::test]
-async fn feed_dropped_has_not_queued_its_message_and_returned_it_has() {
+async fn dropped_feed_has_queued_nothing_and_completed_feed_has_queued_its_message() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.feed("the second one"), times, || writes.step(&script));
@@ -85,7 +85,7 @@ async fn feed_dropped_has_not_queued_its_message_and_returned_it_has() {
 }
 
 #[tokio::test]
-async fn send_dropped_has_queued_its_message_whole_or_not_at_all() {
+async fn dropped_send_has_queued_its_whole_message_or_nothing() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.send(vec![7; 30]), times, || writes.step(&script));
@@ -102,7 +102,7 @@ async fn send_dropped_has_queued_its_message_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn flush_dropped_loses_nothing_and_returned_everything_is_out_and_flushed() {
+async fn dropped_flush_loses_nothing_and_completed_flush_has_written_and_flushed_everything() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.flush(), times, || writes.step(&script));
@@ -118,7 +118,7 @@ async fn flush_dropped_loses_nothing_and_returned_everything_is_out_and_flushed(
 }
 
 #[tokio::test]
-async fn reserve_dropped_queues_nothing_and_its_permit_queues_one_message_or_none() {
+async fn dropped_reserve_queues_nothing_and_a_permit_queues_at_most_one_message() {
     for uses in [true, false] {
         at_every_await(|role, writes, times| {
             let (mut ws, script) = with_a_message_queued(role, writes);
@@ -140,7 +140,7 @@ async fn reserve_dropped_queues_nothing_and_its_permit_queues_one_message_or_non
 }
 
 #[tokio::test]
-async fn ping_dropped_has_queued_its_ping_whole_or_not_at_all() {
+async fn dropped_ping_has_queued_its_whole_ping_or_nothing() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.ping("a ping of 20 bytes.."), times, || writes.step(&script));
@@ -157,7 +157,7 @@ async fn ping_dropped_has_queued_its_ping_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_pending_write_dropped_over_and_over_tears_no_frame() {
+async fn pending_writes_that_are_dropped_repeatedly_tear_no_frame() {
     for role in [Server, Client] {
         for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter, Writes::NotVectored] {
             let (mut ws, script) = script::open(role, &narrow());
@@ -181,7 +181,7 @@ async fn a_pending_write_dropped_over_and_over_tears_no_frame() {
 // --- closing
 
 #[tokio::test(start_paused = true)]
-async fn close_dropped_leaves_the_closing_handshake_to_recv() {
+async fn dropped_close_leaves_the_closing_handshake_to_recv() {
     for reply_at in [0, 3, 50] {
         at_every_await(|role, writes, times| {
             let (mut ws, script) = with_a_message_queued(role, writes);
@@ -274,7 +274,7 @@ fn bring_in_pieces(script: &Script, role: Role, len: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn recv_event_dropped_at_every_await_loses_and_doubles_nothing() {
+async fn recv_event_dropped_at_every_await_loses_and_duplicates_nothing() {
     for role in [Server, Client] {
         for (len, times) in [(1, 1), (1, 7), (3, 1), (13, 2), (500, 1), (33_000, 1), (100_000, 1)] {
             for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter, Writes::NotVectored] {
@@ -299,7 +299,7 @@ async fn recv_event_dropped_at_every_await_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn recv_dropped_once_at_any_await_loses_and_doubles_nothing() {
+async fn recv_dropped_once_at_any_await_loses_and_duplicates_nothing() {
     let messages: Vec<_> = all_events()
         .into_iter()
         .filter_map(|event| match event {
@@ -332,7 +332,7 @@ async fn recv_dropped_once_at_any_await_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn recv_dropped_while_what_is_queued_is_being_written_tears_and_doubles_nothing() {
+async fn recv_dropped_while_queued_frames_are_written_tears_and_duplicates_nothing() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         assert!(polled(ws.recv(), times, || writes.step(&script)).is_none(), "nothing came");
@@ -465,7 +465,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_dropped_each_message_arrives_once_and_in_order(
+    fn each_message_arrives_once_and_in_order_whatever_is_dropped(
         actions in proptest::collection::vec(action(), 0..60),
         room in prop_oneof![1_usize..10, 10_usize..5000],
         max_write_buffer in 0_usize..300,

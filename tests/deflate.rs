@@ -96,7 +96,7 @@ fn message(message: impl Into<Message>) -> Outcome {
 // --- messages
 
 #[test]
-fn a_message_of_any_length_arrives_however_it_is_cut_into_reads() {
+fn a_message_of_any_length_arrives_however_it_is_split_into_reads() {
     for len in [0, 1, 63, 64, 65, 4095, 16_384, 16_385, 150_000] {
         let (words, bytes) = (json(len), noise(len));
         let frames = [compressed(1, zip(&words)), compressed(2, zip(&bytes)), compressed(1, zip(&words))];
@@ -151,7 +151,7 @@ fn an_empty_message_arrives() {
 
 /// RFC 7692 section 6.
 #[test]
-fn uncompressed_messages_stand_between_compressed_ones_and_are_not_remembered() {
+fn uncompressed_messages_between_compressed_ones_do_not_enter_the_window() {
     let (settings, config) = (Deflate::new().context_takeover(true), quiet());
     let frames = [
         compressed(1, HELLO),
@@ -175,7 +175,7 @@ fn uncompressed_messages_stand_between_compressed_ones_and_are_not_remembered() 
 }
 
 #[test]
-fn with_takeover_each_of_many_messages_may_refer_to_those_before_it() {
+fn with_context_takeover_messages_may_refer_to_earlier_ones() {
     for bits in 9..=15 {
         let settings = Deflate::new().context_takeover(true);
         let settings = settings.server_max_window_bits(bits).client_max_window_bits(bits);
@@ -192,7 +192,7 @@ fn with_takeover_each_of_many_messages_may_refer_to_those_before_it() {
 // --- row 25: RSV1
 
 #[tokio::test]
-async fn row_25_rsv1_is_refused_where_nothing_was_negotiated() {
+async fn row_25_rsv1_is_refused_without_negotiation() {
     for role in [Server, Client] {
         for opcode in [1, 2] {
             let wire = wire_to(role, &[text("before"), compressed(opcode, HELLO)]);
@@ -220,7 +220,7 @@ fn row_25_rsv1_is_refused_on_a_continuation_and_on_control_frames() {
 // --- what is inflated
 
 #[test]
-fn text_is_validated_once_it_is_inflated() {
+fn text_is_validated_after_inflating() {
     let long = format!("x{}", "\u{20ac}".repeat(100_000));
     bring(&quiet(), &[compressed(1, zip(&long))], &[message(long.as_str())]);
     for (words, bad) in
@@ -235,14 +235,14 @@ fn text_is_validated_once_it_is_inflated() {
 }
 
 #[test]
-fn text_that_goes_wrong_early_fails_before_it_is_whole() {
+fn invalid_text_fails_before_its_message_is_complete() {
     let payload = zip([b"\xFF", &noise(40_000)[..]].concat());
     let config = quiet().max_message_size(100_000);
     fail(&config, &[compressed(1, &payload).more()], ProtocolError::InvalidUtf8);
 }
 
 #[test]
-fn row_43_what_is_no_deflate_data_fails_the_connection() {
+fn row_43_invalid_deflate_data_fails_the_connection() {
     let words = zip(json(300));
     let truncated = (0..words.len()).step_by(7).map(|len| words[..len].to_vec());
     let broken = [
@@ -262,14 +262,14 @@ fn row_43_what_is_no_deflate_data_fails_the_connection() {
 }
 
 #[test]
-fn row_43_data_that_goes_wrong_early_fails_before_it_is_whole() {
+fn row_43_data_that_is_invalid_early_fails_before_its_message_is_complete() {
     let payload = [b"\x06", &noise(40_000)[..]].concat();
     let config = quiet().max_message_size(100_000);
     fail(&config, &[compressed(2, &payload).more()], ProtocolError::InvalidDeflate);
 }
 
 #[test]
-fn a_message_is_inflated_from_the_same_byte_on_however_it_is_cut_into_reads() {
+fn inflating_begins_at_the_same_byte_however_the_input_is_split_into_reads() {
     let payload = [b"\x06", &noise(150_000)[..]].concat();
     // A sixteenth of the limit and of a decompressor; at least 16 KiB, or what the whole message may take.
     for (limit, gathered) in [(1000, 1189), (100_000, 16_384), (1 << 20, 69_632)] {
@@ -289,7 +289,7 @@ fn a_message_is_inflated_from_the_same_byte_on_however_it_is_cut_into_reads() {
 }
 
 #[test]
-fn what_is_inflated_in_strides_arrives_however_it_is_cut_into_reads() {
+fn messages_inflated_in_strides_arrive_however_they_are_split_into_reads() {
     // More than is gathered before inflating starts, in one frame and in fragments.
     let (words, bytes) = (json(900_000), noise(200_000));
     let config = quiet().max_message_size(1 << 20);
@@ -303,7 +303,7 @@ fn what_is_inflated_in_strides_arrives_however_it_is_cut_into_reads() {
 
 /// RFC 7692 section 7.2.3.4.
 #[test]
-fn row_43_a_block_that_is_marked_as_final_passes_wherever_it_stands() {
+fn row_43_a_final_block_passes_at_any_position() {
     let hello = |payloads: &[&[u8]]| compressed(1, payloads.concat());
     for (frame, words) in [
         (hello(&[FINAL_HELLO, b"\x00"]), "Hello"),
@@ -319,7 +319,7 @@ fn row_43_a_block_that_is_marked_as_final_passes_wherever_it_stands() {
 
 /// RFC 7692 section 7.1.1.
 #[test]
-fn row_44_without_takeover_no_message_may_refer_to_another() {
+fn row_44_without_context_takeover_no_message_may_refer_to_another() {
     let frames = [compressed(1, HELLO), compressed(1, HELLO_AGAIN)];
     let [alone, takeover] = takeovers();
     let outcomes = [message("Hello"), Outcome::Error(ProtocolError::InvalidDeflate)];
@@ -334,7 +334,7 @@ fn row_44_without_takeover_no_message_may_refer_to_another() {
 }
 
 #[test]
-fn a_message_of_nothing_but_final_blocks_ends() {
+fn a_message_of_final_blocks_only_ends() {
     let mut payload = zip(noise(32 << 10));
     payload.extend(TAIL);
     payload.extend(b"\x03\x00".repeat(1 << 19));
@@ -351,7 +351,7 @@ fn a_message_of_nothing_but_final_blocks_ends() {
 // --- limits
 
 #[test]
-fn a_message_of_as_many_bytes_as_are_allowed_passes_however_poorly_it_is_compressed() {
+fn a_message_at_the_size_limit_passes_however_poorly_it_is_compressed() {
     for limit in [1, 1000, 80_000] {
         let high: Vec<u8> = noise(limit + 1).into_iter().map(|byte| byte | 0xC0).collect();
         let config = quiet().max_message_size(limit).max_frame_size(limit);
@@ -373,7 +373,7 @@ fn a_message_of_as_many_bytes_as_are_allowed_passes_however_poorly_it_is_compres
 }
 
 #[test]
-fn a_message_over_the_limit_fails_in_fragments_too_and_one_of_zeros() {
+fn a_message_over_the_limit_fails_whole_in_fragments_and_highly_compressed() {
     let (limit, config) = (100_000, quiet().max_message_size(100_000));
     let error = ProtocolError::MessageTooBig { limit };
     for data in [noise(100_001), vec![0; 100_001], vec![0; 10 << 20]] {
@@ -397,7 +397,7 @@ fn a_compressed_frame_may_be_an_eighth_larger_than_an_uncompressed_one() {
 }
 
 #[test]
-fn endless_empty_fragments_are_too_many() {
+fn endless_empty_fragments_exceed_the_limit() {
     let config = quiet().max_fragments(100).close_timeout(None);
     let mut frames = vec![continuation("").more(); 200];
     frames[0] = compressed(1, "").more();

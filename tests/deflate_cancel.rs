@@ -37,7 +37,7 @@ fn messages() -> Vec<Message> {
 }
 
 #[test]
-fn recv_dropped_at_every_await_in_the_midst_of_inflating_loses_nothing() {
+fn recv_dropped_at_every_await_while_inflating_loses_nothing() {
     for settings in takeovers() {
         for role in [Server, Client] {
             for at_most in [usize::MAX, 10_000] {
@@ -94,7 +94,7 @@ fn outgoing(nth: usize) -> (Outgoing<'static>, String) {
 }
 
 #[test]
-fn sends_and_feeds_dropped_at_every_await_tear_and_double_nothing() {
+fn sends_and_feeds_dropped_at_every_await_tear_and_duplicate_nothing() {
     for settings in takeovers() {
         for role in [Server, Client] {
             for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter] {

@@ -142,7 +142,7 @@ async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
 }
 
 #[test]
-fn a_send_that_does_not_wait_compresses_a_little_and_leaves_the_rest() {
+fn try_send_compresses_a_little_and_leaves_the_rest() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (_receiver, sender) = ws.split();
@@ -189,7 +189,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_staged_when_messages_arrive_in_order_and_pings_pass(
+    fn messages_arrive_in_order_and_pings_overtake_whenever_frames_are_staged(
         steps in proptest::collection::vec(step(), 1..24),
         takeover in any::<bool>(),
         client in any::<bool>(),
@@ -269,7 +269,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_never_queued_is_not_referred_to() {
+fn messages_that_were_never_queued_do_not_enter_the_window() {
     for settings in takeovers() {
         for role in [Server, Client] {
             for split in [false, true] {
@@ -307,7 +307,7 @@ fn what_was_never_queued_is_not_referred_to() {
 }
 
 #[test]
-fn what_is_being_compressed_is_written_before_the_close() {
+fn a_message_that_is_being_compressed_is_written_before_the_close() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (mut receiver, sender) = ws.split();
@@ -324,7 +324,7 @@ fn what_is_being_compressed_is_written_before_the_close() {
 }
 
 #[test]
-fn a_connection_that_is_reunited_goes_on_with_what_is_being_compressed() {
+fn a_reunited_connection_finishes_a_message_that_is_being_compressed() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (receiver, sender) = ws.split();
@@ -338,7 +338,7 @@ fn a_connection_that_is_reunited_goes_on_with_what_is_being_compressed() {
 }
 
 #[test]
-fn the_room_of_a_message_that_shrank_is_free_once_it_is_written() {
+fn the_write_buffer_space_of_a_compressed_message_is_freed_once_it_is_written() {
     for settings in takeovers() {
         let config = quiet().write_timeout(None).max_write_buffer(100_000);
         let (ws, _script) = deflate::open(Server, &config, settings);

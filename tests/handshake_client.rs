@@ -144,7 +144,7 @@ async fn row_01_one_deadline_covers_the_whole_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_02_a_response_header_without_end_is_capped() {
+async fn row_02_a_response_header_without_end_is_limited() {
     let client = Client::new(Config::new().max_headers(usize::MAX));
     let endless = format!("HTTP/1.1 101 Hi\r\n{}", "A: b\r\n".repeat(5000));
     let error = response_error(answered(&client, &endless, Then::Hangs).await);
@@ -152,7 +152,7 @@ async fn row_02_a_response_header_without_end_is_capped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_03_a_response_may_come_in_thousands_of_reads() {
+async fn row_03_a_response_may_arrive_in_thousands_of_reads() {
     let long = switching("Upgrade: w", &format!("X: {}\r\nUpgrade: w", "x".repeat(14_000)));
     assert!(answered_in_pieces(&Client::default(), &long, Then::Hangs, 1).await.is_ok());
 }
@@ -166,7 +166,7 @@ async fn row_04_ten_thousand_headers_are_too_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_06_upgrade_and_connection_have_to_be_there() {
+async fn row_06_upgrade_and_connection_are_required() {
     let client = Client::default();
     for new in ["", "Upgrade: h2c\r\n", "Upgrade: websocket\r\nUpgrade: websocket\r\n"] {
         let response = switching("Upgrade: websocket\r\n", new);
@@ -183,7 +183,7 @@ async fn row_06_upgrade_and_connection_have_to_be_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_10_what_two_parsers_read_differently_is_refused() {
+async fn row_10_ambiguous_input_is_refused() {
     for (old, new) in [
         ("\r\n", "\n"),
         ("Upgrade:", "X: y\r\n folded\r\nUpgrade:"),
@@ -200,7 +200,7 @@ async fn row_10_what_two_parsers_read_differently_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_12_what_cannot_stand_in_a_request_is_told_before_a_byte_is_written() {
+async fn row_12_invalid_request_parts_fail_before_any_byte_is_written() {
     let plain = Client::default;
     for (client, target) in [
         (plain(), "ws://example.com/a\r\nX: y"),
@@ -234,7 +234,7 @@ async fn row_12_what_cannot_stand_in_a_request_is_told_before_a_byte_is_written(
 }
 
 #[tokio::test]
-async fn row_12_what_cannot_be_asked_for_is_told_before_anybody_is_dialed() {
+async fn row_12_invalid_settings_fail_before_dialing() {
     // Nobody has this name, so that dialing would be another error.
     let invalid = |result: Result<_, Error>| match result.map(drop) {
         Err(Error::Invalid(error)) => *error,
@@ -249,14 +249,14 @@ async fn row_12_what_cannot_be_asked_for_is_told_before_anybody_is_dialed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_behind_the_101_change_nothing_about_the_handshake() {
+async fn row_14_frames_after_the_101_do_not_affect_the_handshake() {
     let response = switching("", "") + "\u{1}\0HTTP/1.1 400 No\r\n\r\n\n\0";
     let (_, response) = answered(&Client::default(), &response, Then::Hangs).await.expect("connected");
     assert_eq!(response.status(), 101);
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_that_come_with_the_101_are_received_in_order() {
+async fn row_14_frames_in_the_same_read_as_the_101_are_received_in_order() {
     let (mut near, io) = duplex(1 << 16);
     let client = Client::default();
     let (opened, ()) = tokio::join!(client.handshake(TARGET, io), async {
@@ -270,7 +270,7 @@ async fn row_14_frames_that_come_with_the_101_are_received_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_15_accept_has_to_answer_our_key_and_stand_there_once() {
+async fn row_15_accept_must_match_our_key_and_occur_once() {
     const ACCEPT: &str = "Sec-WebSocket-Accept: {}\r\n";
     for (new, fault) in [
         ("", Fault::Missing),
@@ -285,7 +285,7 @@ async fn row_15_accept_has_to_answer_our_key_and_stand_there_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_16_nothing_is_agreed_on_that_was_not_offered() {
+async fn row_16_nothing_is_negotiated_that_was_not_offered() {
     let plain = Client::default();
     let offering = Client::default().subprotocol("a").subprotocol("b");
     for (client, field, fault) in [
@@ -314,7 +314,7 @@ async fn row_16_nothing_is_agreed_on_that_was_not_offered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_17_a_refusal_is_told_with_status_headers_and_body() {
+async fn row_17_a_refusal_is_returned_with_status_headers_and_body() {
     for (response, status, body) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "hi"),
         ("HTTP/1.1 302 Found\r\nLocation: wss://evil.example/\r\nContent-Length: 0\r\n\r\n", 302, ""),
@@ -339,7 +339,7 @@ async fn row_17_a_refusal_is_told_with_status_headers_and_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_17_a_body_without_end_is_capped_in_bytes_and_in_time() {
+async fn row_17_a_body_without_end_is_limited_in_bytes_and_in_time() {
     let endless = format!("HTTP/1.1 503 Busy\r\n\r\n{}", "x".repeat(100_000));
     assert_eq!(refusal(answered(&Client::default(), &endless, Then::Hangs).await).body().len(), 16_384);
 
@@ -350,7 +350,7 @@ async fn row_17_a_body_without_end_is_capped_in_bytes_and_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_17_interim_responses_are_skipped_but_not_for_ever() {
+async fn row_17_interim_responses_are_skipped_up_to_a_limit() {
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
     let client = Client::default();
     assert!(answered(&client, &(interim.repeat(8) + &switching("", "")), Then::Hangs).await.is_ok());
@@ -371,7 +371,7 @@ async fn row_17_the_response_of_a_refusal_is_in_the_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_66_what_a_server_sends_is_escaped_in_errors_and_its_secrets_are_hidden() {
+async fn row_66_server_input_is_escaped_in_errors_and_its_secrets_are_hidden() {
     let refused = "HTTP/1.1 403 \u{9b}31m\r\nSet-Cookie: id=secret\r\nProxy-Authenticate: Basic secret\r\n\
         WWW-Authenticate: secret\r\nX: shown\u{9b}2J\r\nContent-Length: 13\r\n\r\n\u{1b}[2J\nsecret\n";
     let error = answered(&Client::default(), refused, Then::Ends).await.expect_err("refused");
@@ -391,7 +391,7 @@ async fn row_66_what_a_server_sends_is_escaped_in_errors_and_its_secrets_are_hid
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_67_what_can_never_be_a_response_is_refused_at_the_line_that_shows_it() {
+async fn row_67_input_that_cannot_be_a_response_is_refused_at_the_line_that_shows_it() {
     for (input, expected) in [
         ("SSH-2.0-OpenSSH_9.6\r\n", HeadError::NotHttp),
         ("220 mail.example.com ESMTP\r\n", HeadError::NotHttp),
@@ -459,7 +459,7 @@ async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_52_whichever_end_is_dropped_at_whatever_poll_the_other_is_told() {
+async fn row_52_dropping_either_end_at_any_poll_is_noticed_by_the_other() {
     for dropped in ["client", "server"] {
         for polls in 0.. {
             // A byte at a time in each direction.
@@ -526,7 +526,7 @@ async fn row_52_dropping_the_future_drops_the_transport() {
 }
 
 #[tokio::test]
-async fn a_client_and_a_server_find_each_other_over_tcp() {
+async fn a_client_connects_to_a_server_over_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let target = format!("ws://{}/room", listener.local_addr().expect("bound"));
     let server = tokio::spawn(async move {
@@ -620,7 +620,7 @@ fn connecting_costs_the_task_little_more_than_the_connection() {
 
 proptest! {
     #[test]
-    fn however_a_response_is_cut_into_reads_the_result_is_the_same(piece in 1..200usize, case in 0..4usize) {
+    fn the_result_is_the_same_however_a_response_is_split_into_reads(piece in 1..200usize, case in 0..4usize) {
         let response = [
             switching("", ""),
             switching("Upgrade:", " Upgrade:"),

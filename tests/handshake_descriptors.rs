@@ -23,7 +23,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConn
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 #[test]
-fn row_62_without_file_descriptors_a_server_goes_on_and_accepts_again() {
+fn row_62_a_server_without_file_descriptors_continues_and_accepts_again() {
     if env::var_os(SERVER).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         return runtime.block_on(serve());
@@ -66,7 +66,7 @@ impl Server {
             .arg("-c")
             .arg(format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact --nocapture \"$1\""))
             .arg(env::current_exe().expect("this program"))
-            .arg("row_62_without_file_descriptors_a_server_goes_on_and_accepts_again")
+            .arg("row_62_a_server_without_file_descriptors_continues_and_accepts_again")
             .env(SERVER, "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

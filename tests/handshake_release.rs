@@ -49,7 +49,7 @@ async fn row_51_a_write_that_fails_inside_the_101_releases_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_51_a_write_that_fails_inside_a_rejection_hides_nothing_and_releases_the_transport() {
+async fn row_51_a_write_that_fails_inside_a_rejection_keeps_the_rejection_and_releases_the_transport() {
     for end in [0, 1, 50, 100] {
         let over = |input: Vec<u8>| {
             let (io, written) = Script::new([Step::Bytes(input), Step::Hangs]);
@@ -80,7 +80,7 @@ async fn row_51_a_write_that_fails_inside_a_rejection_hides_nothing_and_releases
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_51_the_end_of_the_transport_behind_a_rejection_ends_the_wait() {
+async fn row_51_the_end_of_the_transport_after_a_rejection_ends_the_wait() {
     for end in [None, Some(Step::Fails(io::ErrorKind::ConnectionReset))] {
         let start = Instant::now();
         let behind = Step::Bytes(b"in vain".to_vec());

@@ -98,7 +98,7 @@ async fn row_01_one_deadline_covers_all_of_accept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_01_accepting_what_was_received_has_a_deadline_of_its_own() {
+async fn row_01_accepting_a_received_request_has_its_own_deadline() {
     let (mut near, io) = duplex(1 << 10);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
     let pending = Server::default().receive(io).await.expect("a valid request");
@@ -107,7 +107,7 @@ async fn row_01_accepting_what_was_received_has_a_deadline_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_02_a_header_block_without_end_is_capped() {
+async fn row_02_a_header_block_without_end_is_limited() {
     for line in ["A: b\r\n", "A: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "x"] {
         let server = Server::new(Config::new().max_headers(usize::MAX));
         let input = format!("GET / HTTP/1.1\r\n{}", line.repeat(100_000));
@@ -116,7 +116,7 @@ async fn row_02_a_header_block_without_end_is_capped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_02_a_request_line_without_end_is_told_from_a_header_block() {
+async fn row_02_a_request_line_without_end_is_distinguished_from_a_header_block() {
     for line in ["GET /", "GET /a HTTP/1.1", ""] {
         let long_line = format!("{line}{}", "a".repeat(20_000));
         let status = if line.ends_with("1.1") { 400 } else { 414 };
@@ -125,7 +125,7 @@ async fn row_02_a_request_line_without_end_is_told_from_a_header_block() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_02_the_cap_on_bytes_is_inclusive() {
+async fn row_02_the_limit_in_bytes_is_inclusive() {
     let exact = Server::new(Config::new().max_header_bytes(REQUEST.len()));
     assert_eq!(exchange(&exact, REQUEST.as_bytes()).await.1, SWITCHING);
     let short = Server::new(Config::new().max_header_bytes(REQUEST.len() - 1));
@@ -134,7 +134,7 @@ async fn row_02_the_cap_on_bytes_is_inclusive() {
 
 // That each byte is looked at once is what `handshake::head` and `opening` test, where what is looked at is counted.
 #[tokio::test(start_paused = true)]
-async fn row_03_a_request_may_come_in_thousands_of_reads() {
+async fn row_03_a_request_may_arrive_in_thousands_of_reads() {
     let padding = format!("X-Padding: {}\r\n\r\n", "x".repeat(14_000));
     let input = REQUEST.replace("\r\n\r\n", &format!("\r\n{padding}"));
     let (result, response) = exchange_over(duplex(1), &Server::default(), input.as_bytes()).await;
@@ -174,7 +174,7 @@ async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_05_a_head_is_refused_without_content() {
+async fn row_05_a_head_request_is_refused_without_content() {
     for (input, status) in [
         (request("GET", "HEAD"), 405),
         (request("GET /chat HTTP/1.1", "HEAD /chat HTTP/1.0"), 505),
@@ -218,7 +218,7 @@ async fn row_06_upgrade_and_connection_are_lists_in_any_case() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_07_the_key_is_base64_of_sixteen_bytes_and_stands_there_once() {
+async fn row_07_the_key_is_base64_of_sixteen_bytes_and_occurs_once() {
     const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for new in [
         "",
@@ -234,7 +234,7 @@ async fn row_07_the_key_is_base64_of_sixteen_bytes_and_stands_there_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_08_another_version_is_told_which_one_is_spoken() {
+async fn row_08_another_version_is_answered_with_the_supported_one() {
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
     for new in [
         "",
@@ -249,7 +249,7 @@ async fn row_08_another_version_is_told_which_one_is_spoken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_09_doubled_fields_and_two_framings_are_refused() {
+async fn row_09_duplicate_fields_and_two_framings_are_refused() {
     for (old, new) in [
         ("Host: server.example.com\r\n", ""),
         ("Host", "Host: server.example.com\r\nHost"),
@@ -267,7 +267,7 @@ async fn row_09_doubled_fields_and_two_framings_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_10_what_two_parsers_read_differently_is_refused() {
+async fn row_10_ambiguous_input_is_refused() {
     for (old, new) in [
         ("\r\n", "\n"),
         ("Origin: http://example.com\r\n\r\n", "Origin: http://example.com\n\n"),
@@ -304,7 +304,7 @@ async fn row_11_a_cross_site_origin_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_11_origins_may_be_judged_by_a_function() {
+async fn row_11_origins_can_be_checked_by_a_function() {
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = asked.clone();
     let server = Server::default().allow_origins_by(move |origin| {
@@ -320,7 +320,7 @@ async fn row_11_origins_may_be_judged_by_a_function() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_11_a_list_that_would_turn_every_page_away_is_told_before_anything_is_read() {
+async fn row_11_a_list_that_allows_no_origin_fails_before_anything_is_read() {
     for (server, error) in [
         (Server::default().allow_origins(["*"]), InvalidHandshake::Origin("*".into())),
         (Server::default().allow_origins(["example.com"]), InvalidHandshake::Origin("example.com".into())),
@@ -353,7 +353,7 @@ async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_12_a_rejection_that_is_none_is_answered_500_and_told() {
+async fn row_12_an_invalid_rejection_of_the_application_is_answered_500_and_returned() {
     for status in [100, 101, 600] {
         let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
         let pending = Server::default().receive(io).await.expect("a valid request");
@@ -367,7 +367,7 @@ async fn row_12_a_rejection_that_is_none_is_answered_500_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_13_h2c_is_no_upgrade_and_a_second_request_gets_no_response() {
+async fn row_13_h2c_is_not_upgraded_and_a_second_request_gets_no_response() {
     let server = Server::default();
     assert_rejected(&server, &request("Upgrade: websocket", "Upgrade: h2c"), 426).await;
     let (_, response) = exchange(&server, REQUEST.repeat(2).as_bytes()).await;
@@ -378,7 +378,7 @@ async fn row_13_h2c_is_no_upgrade_and_a_second_request_gets_no_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_13_a_second_request_behind_the_first_is_read_as_frames() {
+async fn row_13_a_second_request_after_the_first_is_read_as_frames() {
     let (io, written) = Script::new([Step::Bytes(REQUEST.repeat(2).into()), Step::Hangs]);
     let mut ws = fullduplex::accept(io).await.expect("accepted");
     let error = ws.recv().await.expect_err("G is a reserved bit and no FIN");
@@ -391,13 +391,13 @@ async fn row_13_a_second_request_behind_the_first_is_read_as_frames() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_that_come_with_the_request_change_nothing_about_the_handshake() {
+async fn row_14_frames_in_the_same_read_as_the_request_do_not_affect_the_handshake() {
     let input = [REQUEST.as_bytes(), b"\x81\x85\0\0\0\0hello\r\n\r\n\0"].concat();
     assert_eq!(exchange(&Server::default(), &input).await.1, SWITCHING);
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_that_come_with_the_request_are_received_in_order() {
+async fn row_14_frames_in_the_same_read_as_the_request_are_received_in_order() {
     let (mut near, io) = duplex(1 << 16);
     let input = [REQUEST.as_bytes(), b"\x81\x85\0\0\0\0hello\x81\x83\0\0\0\0bye"].concat();
     near.write_all(&input).await.expect("fits");
@@ -407,7 +407,7 @@ async fn row_14_frames_that_come_with_the_request_are_received_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_67_what_can_never_be_a_request_is_refused_at_the_line_that_shows_it() {
+async fn row_67_input_that_cannot_be_a_request_is_refused_at_the_line_that_shows_it() {
     for (input, status, reason) in [
         ("HELO x\r\n", 400, "no request line of HTTP/1.1"),
         ("SSH-2.0-OpenSSH_9.6\r\n", 400, "no request line of HTTP/1.1"),
@@ -445,7 +445,7 @@ async fn a_subprotocol_is_chosen_by_the_servers_preference() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_may_look_at_the_request_and_answer_as_it_likes() {
+async fn a_server_can_inspect_the_request_and_choose_its_response() {
     let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
     let pending = Server::default().receive(io).await.expect("a valid request");
     assert_eq!(pending.request().uri().path(), "/chat");
@@ -457,7 +457,7 @@ async fn a_server_may_look_at_the_request_and_answer_as_it_likes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_of_the_application_goes_out_whole_before_the_transport_ends() {
+async fn a_rejection_of_the_application_is_written_completely_before_the_transport_ends() {
     let (mut near, io) = duplex(1 << 16);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
     near.write_all(b"never read").await.expect("fits");
@@ -476,7 +476,7 @@ async fn a_rejection_of_the_application_goes_out_whole_before_the_transport_ends
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_no_response_is_given_up_at_the_deadline() {
+async fn a_peer_that_reads_no_response_is_dropped_at_the_deadline() {
     let (mut near, io) = duplex(1024);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
     let pending = Server::default().receive(io).await.expect("a valid request");
@@ -487,7 +487,7 @@ async fn a_peer_that_reads_no_response_is_given_up_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_never_stops_sending_is_drained_only_so_far() {
+async fn an_endless_peer_is_drained_up_to_a_limit() {
     let (near, io) = duplex(1024);
     let (mut read, mut write) = split(near);
     let flood = tokio::spawn(async move { while write.write_all(&[b'x'; 512]).await.is_ok() {} });
@@ -502,7 +502,7 @@ async fn a_peer_that_never_stops_sending_is_drained_only_so_far() {
 }
 
 #[tokio::test]
-async fn a_rejection_survives_what_the_client_has_sent_in_vain() {
+async fn a_rejection_arrives_although_the_client_has_sent_more() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let mut client =
         tokio::net::TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
@@ -529,7 +529,7 @@ fn accepting_costs_the_task_little_more_than_the_connection() {
 
 proptest! {
     #[test]
-    fn however_a_request_is_cut_into_reads_the_answer_is_the_same(
+    fn the_response_is_the_same_however_a_request_is_split_into_reads(
         places in proptest::collection::vec(any::<usize>(), 0..20),
         case in 0..4usize,
     ) {

@@ -74,7 +74,7 @@ async fn row_56_a_message_beyond_its_permit_is_the_callers_error_and_nothing_is_
 }
 
 #[tokio::test]
-async fn row_46_pongs_that_nobody_asked_for_are_shown_to_who_asks_for_events() {
+async fn row_46_unsolicited_pongs_are_returned_by_recv_event() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.bring(pong("unasked").masked().build().repeat(3));
     for _ in 0..3 {

@@ -81,7 +81,7 @@ async fn receive_text(mut ws: WebSocket<TcpStream>) -> Result<u64, Error> {
 }
 
 #[test]
-fn ten_gib_of_text_pass_in_constant_memory() {
+fn ten_gib_of_text_are_sent_and_received_in_constant_memory() {
     let runtime = runtime();
     let mut seen = 0;
     let allocated = measure(|| {
@@ -98,7 +98,7 @@ fn ten_gib_of_text_pass_in_constant_memory() {
 }
 
 #[test]
-fn one_frame_of_ten_gib_passes_in_constant_memory() {
+fn one_frame_of_ten_gib_is_received_in_constant_memory() {
     let runtime = runtime();
     let mut seen = 0;
     let allocated = measure(|| {

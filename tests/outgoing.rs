@@ -125,12 +125,12 @@ fn all_are_sent(mut send: impl FnMut(WebSocket<Scripted>, Vec<Outgoing<'_>>)) {
 }
 
 #[test]
-fn everything_that_can_be_sent_goes_out_as_the_same_frame() {
+fn every_message_type_is_sent_as_the_same_frame() {
     all_are_sent(|mut ws, all| all.into_iter().for_each(|each| finished(ws.send(each)).expect("open")));
 }
 
 #[test]
-fn everything_that_can_be_fed_goes_out_as_the_same_frame() {
+fn every_message_type_is_fed_as_the_same_frame() {
     all_are_sent(|mut ws, all| {
         all.into_iter().for_each(|each| finished(ws.feed(each)).expect("room"));
         finished(ws.flush()).expect("open");
@@ -138,7 +138,7 @@ fn everything_that_can_be_fed_goes_out_as_the_same_frame() {
 }
 
 #[test]
-fn everything_that_a_permit_feeds_goes_out_as_the_same_frame() {
+fn every_message_type_is_fed_by_a_permit_as_the_same_frame() {
     all_are_sent(|mut ws, all| {
         for each in all {
             finished(ws.reserve(each.len())).expect("room").feed(each).expect("open");
@@ -148,7 +148,7 @@ fn everything_that_a_permit_feeds_goes_out_as_the_same_frame() {
 }
 
 #[test]
-fn everything_that_a_sender_sends_goes_out_as_the_same_frame() {
+fn every_message_type_is_sent_by_a_sender_as_the_same_frame() {
     all_are_sent(|ws, all| {
         let (_receiver, sender) = ws.split();
         let [first, second, third] = all.try_into().expect("three");
@@ -161,7 +161,7 @@ fn everything_that_a_sender_sends_goes_out_as_the_same_frame() {
 
 #[cfg(feature = "deflate")]
 #[test]
-fn everything_that_is_compressed_goes_out_as_the_same_frame() {
+fn every_message_type_is_compressed_to_the_same_frame() {
     use fullduplex::Deflate;
     for settings in [Deflate::new(), Deflate::new().context_takeover(true)] {
         for len in [300, 5000] {
@@ -208,7 +208,7 @@ async fn literals(ws: &mut WebSocket<Scripted>, sender: &Sender) -> Result<(), E
 }
 
 #[test]
-fn a_future_that_sends_what_is_borrowed_can_be_sent_to_another_thread() {
+fn a_future_that_sends_borrowed_data_is_send() {
     fn is_send<T: Send>(future: T) -> T {
         future
     }
@@ -221,7 +221,7 @@ fn a_future_that_sends_what_is_borrowed_can_be_sent_to_another_thread() {
 }
 
 #[test]
-fn what_is_borrowed_is_not_queued_where_the_future_is_dropped_and_can_go_when_it_is() {
+fn borrowed_data_is_not_queued_if_its_future_is_dropped_and_can_be_dropped_with_it() {
     for len in [10, 5000] {
         let config = without_deadlines().max_write_buffer(100);
         let (mut ws, script) = script::open(Role::Server, &config);
@@ -260,7 +260,7 @@ fn what_is_borrowed_is_not_queued_where_the_future_is_dropped_and_can_go_when_it
 }
 
 #[test]
-fn what_try_send_did_not_queue_comes_back_borrowed_and_can_be_kept() {
+fn try_send_returns_borrowed_data_that_can_be_kept() {
     let (receiver, sender, script) = script::split_server(without_deadlines().max_write_buffer(100));
     script.allow_writes(0);
     sender.try_send(vec![0; 90]).expect("room");
@@ -277,7 +277,7 @@ fn what_try_send_did_not_queue_comes_back_borrowed_and_can_be_kept() {
 }
 
 #[test]
-fn outgoing_messages_are_equal_where_kind_and_payload_data_are() {
+fn outgoing_messages_are_equal_if_kind_and_payload_data_are() {
     assert_eq!(Outgoing::from("a"), Outgoing::from(String::from("a")));
     assert_eq!(Outgoing::from(b"a"), Outgoing::from(BytesMut::from(&b"a"[..])));
     assert_ne!(Outgoing::from("a"), Outgoing::from(b"a"));
@@ -286,7 +286,7 @@ fn outgoing_messages_are_equal_where_kind_and_payload_data_are() {
 }
 
 #[test]
-fn a_client_leaves_what_is_borrowed_as_it_is() {
+fn a_client_does_not_mask_borrowed_data_in_place() {
     for len in [100, 5000] {
         let (mut ws, script) = script::open(Role::Client, &Config::new().ping_interval(None));
         let data = vec![7; len];

@@ -197,7 +197,7 @@ macro_rules! read_all {
 }
 
 #[tokio::test]
-async fn readers_and_their_reads_dropped_at_every_await_lose_and_double_nothing() {
+async fn readers_and_their_reads_dropped_at_every_await_lose_and_duplicate_nothing() {
     let pongs = [pong("1"), pong([b'x'; 125]), close(1000, "bye")];
     for role in [Server, Client] {
         for (len, times) in [(1, 7), (3, 1), (13, 2), (500, 1), (33_000, 1), (100_000, 1)] {
@@ -231,7 +231,7 @@ async fn readers_and_their_reads_dropped_at_every_await_lose_and_double_nothing(
 }
 
 #[tokio::test]
-async fn wherever_a_reader_is_dropped_the_next_message_is_whole() {
+async fn the_next_message_is_complete_wherever_a_reader_is_dropped() {
     let frames = [
         frame(2, [8; 300]).more(),
         ping("?"),
@@ -276,7 +276,7 @@ async fn wherever_a_reader_is_dropped_the_next_message_is_whole() {
 }
 
 #[tokio::test]
-async fn a_dropped_recv_part_is_not_counted_on_to_write() {
+async fn a_dropped_recv_part_is_not_relied_on_to_write() {
     let (ws, script) = script::server();
     let (mut receiver, sender) = ws.split();
     script.bring(frame(2, "part").more().masked().build());
@@ -318,7 +318,7 @@ impl<F: Future> NowReady for F {
 }
 
 #[tokio::test]
-async fn feed_part_dropped_has_not_queued_its_part_and_returned_it_has() {
+async fn dropped_feed_part_has_queued_nothing_and_completed_feed_part_has_queued_its_part() {
     for split in [false, true] {
         at_every_await(|role, writes, times| {
             let first = text("the first one");
@@ -366,7 +366,7 @@ async fn step_each<F: Future>(future: F, writes: Writes, script: &Script) -> F::
 }
 
 #[tokio::test]
-async fn write_and_flush_dropped_lose_and_double_nothing() {
+async fn dropped_write_and_flush_lose_and_duplicate_nothing() {
     let full = vec![7; 64 << 10];
     for flushes in [true, false] {
         for len in [3, 64 << 10] {
@@ -416,7 +416,7 @@ fn at_every_await_of(all: &[Writes], case: impl Fn(Role, Writes, usize) -> bool)
 }
 
 #[tokio::test]
-async fn shutdown_dropped_can_be_called_again_and_finishes_once() {
+async fn dropped_shutdown_can_be_called_again_and_finishes_once() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let mut writer = ws.writer(MessageKind::Text).expect("open");
@@ -431,7 +431,7 @@ async fn shutdown_dropped_can_be_called_again_and_finishes_once() {
 }
 
 #[tokio::test]
-async fn finish_dropped_has_finished_the_message_or_left_no_trace_of_it() {
+async fn dropped_finish_has_finished_the_message_or_sent_nothing_of_it() {
     for split in [false, true] {
         at_every_await(|role, writes, times| {
             let (done, frames) = if split {
@@ -460,7 +460,7 @@ async fn finish_dropped_has_finished_the_message_or_left_no_trace_of_it() {
 }
 
 #[tokio::test]
-async fn finish_dropped_after_a_part_has_finished_the_message_or_failed_the_connection() {
+async fn dropped_finish_after_a_part_has_finished_the_message_or_failed_the_connection() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = script::open(role, &narrow());
         writes.set_up(&script);
@@ -480,7 +480,7 @@ async fn finish_dropped_after_a_part_has_finished_the_message_or_failed_the_conn
 }
 
 #[tokio::test]
-async fn writer_dropped_begins_nothing_and_leaves_all_the_room() {
+async fn dropped_writer_call_begins_no_message_and_takes_no_write_buffer_space() {
     at_every_await(|role, writes, times| {
         let (receiver, sender, script) = halves_with_a_message_queued(role, writes);
         let done = polled(sender.writer(MessageKind::Text), times, || writes.step(&script)).map(drop);

@@ -67,7 +67,7 @@ fn row_66_no_payload_shows_in_debug_output() {
 }
 
 #[test]
-fn row_66_parts_of_messages_and_of_connections_show_no_payload() {
+fn row_66_parts_of_messages_and_connections_show_no_payload() {
     let mut path = ReceivePath::new(Role::Client, &Config::new());
     path.receive_parts(100).expect("nothing has come");
     let mut input = text(SECRET).more().build();
@@ -96,7 +96,7 @@ fn row_66_parts_of_messages_and_of_connections_show_no_payload() {
 }
 
 #[test]
-fn row_66_what_a_close_says_is_escaped_wherever_it_shows() {
+fn row_66_close_reasons_are_escaped_in_all_output() {
     let frame = CloseFrame::new(CloseCode::NORMAL, "a\n\u{1b}[2J").expect("valid");
     let shown = [
         format!("{frame} {frame:?}"),
@@ -137,7 +137,7 @@ fn nosy(len: usize) -> Bytes {
 }
 
 #[tokio::test]
-async fn payload_data_may_do_anything_when_it_is_dropped() {
+async fn payload_data_may_use_a_connection_when_it_is_dropped() {
     for len in [42, 5000] {
         let (mut ws, script) = script::server();
         ws.send(nosy(len)).await.expect("the stream takes all");
@@ -166,7 +166,7 @@ async fn payload_data_may_do_anything_when_it_is_dropped() {
 
 #[cfg(feature = "deflate")]
 #[tokio::test]
-async fn so_may_payload_data_that_is_compressed() {
+async fn compressed_payload_data_may_use_a_connection_when_it_is_dropped() {
     use fullduplex::{Deflate, handshake::Negotiated};
     for takeover in [false, true] {
         let settings = Deflate::new().context_takeover(takeover);

@@ -21,7 +21,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_a_program_does_its_messages_arrive_once_in_order_and_nobody_is_left_waiting() {
+fn messages_of_random_programs_arrive_once_in_order_and_no_task_waits_forever() {
     if let Some(seed) = number("PROGRAM_SEED") {
         Program::new(seed).run();
         return;

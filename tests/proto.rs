@@ -38,7 +38,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
 
 proptest! {
     #[test]
-    fn however_the_input_is_cut_the_same_comes_of_it(
+    fn the_result_is_the_same_however_the_input_is_split(
         frames in proptest::collection::vec(any_frame(), 0..12),
         cut in proptest::collection::vec(0_usize..300, 1..60),
         end in 0_usize..20,
@@ -55,7 +55,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn in_parts_or_whole_the_same_comes_of_it(
+    fn the_result_is_the_same_in_parts_and_whole(
         frames in proptest::collection::vec(any_frame(), 0..12),
         cut in proptest::collection::vec(0_usize..300, 1..60),
         parts in proptest::collection::vec(any::<bool>(), 1..20),
@@ -124,7 +124,7 @@ fn begun(message: impl Fn(Vec<u8>) -> Frame) -> (ReceivePath, Vec<u8>) {
 }
 
 #[test]
-fn what_was_read_and_never_taken_in_is_no_part_of_the_text() {
+fn bytes_that_were_read_but_never_confirmed_are_not_part_of_the_text() {
     let (mut path, mut rest) = begun(text);
     let Want::Payload(mut room) = path.want() else { panic!("it is large") };
     room.put_slice(b"\xFF\xFF\xFF\xFF");
@@ -134,7 +134,7 @@ fn what_was_read_and_never_taken_in_is_no_part_of_the_text() {
 }
 
 #[test]
-fn the_room_for_a_frame_ends_with_it_however_often_it_is_asked_for() {
+fn the_room_for_a_frame_ends_with_the_frame_however_often_it_is_requested() {
     let (mut path, _) = begun(binary);
     let mut len = 4;
     while len < 100_000 {

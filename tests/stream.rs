@@ -57,7 +57,7 @@ async fn fragments_with_a_ping_between_them_are_one_message_and_the_ping_is_answ
 }
 
 #[tokio::test]
-async fn a_large_message_goes_out_uncopied_in_one_vectored_write() {
+async fn a_large_message_is_sent_uncopied_in_one_vectored_write() {
     let (mut ws, script) = script::server();
     let payload = vec![7; 100_000];
     ws.send(payload.clone()).await.expect("the stream takes all");
@@ -66,7 +66,7 @@ async fn a_large_message_goes_out_uncopied_in_one_vectored_write() {
 }
 
 #[tokio::test]
-async fn a_ping_overtakes_what_is_queued_at_a_frame_boundary() {
+async fn a_ping_overtakes_queued_messages_at_a_frame_boundary() {
     let (mut ws, script) = script::server();
     script.allow_writes(1);
     ws.feed("first").await.expect("room");
@@ -82,7 +82,7 @@ async fn a_ping_overtakes_what_is_queued_at_a_frame_boundary() {
 }
 
 #[tokio::test]
-async fn both_ends_talk_in_messages_of_every_size() {
+async fn messages_of_every_size_are_exchanged() {
     let (mut client, mut server) = pair(&Config::new(), 3000);
     let echo = tokio::spawn(async move {
         while let Some(message) = server.recv().await? {
@@ -163,7 +163,7 @@ fn asked_for(input: impl IntoIterator<Item = Vec<u8>>) -> (Vec<usize>, usize) {
 const KIB: usize = 1 << 10;
 
 #[test]
-fn who_sends_much_is_read_from_widely_for_a_while() {
+fn reads_are_large_for_a_while_after_a_full_read() {
     let one = text("one").masked().build();
     let many = vec![binary(vec![7; 16 * KIB]).masked(); 30];
     let input = [one.clone(), wire(&many)].into_iter().chain((0..5).map(|_| one.clone()));
@@ -174,7 +174,7 @@ fn who_sends_much_is_read_from_widely_for_a_while() {
 }
 
 #[test]
-fn behind_a_large_message_that_was_read_into_its_own_buffer_reads_are_narrow() {
+fn reads_are_small_after_a_large_message_that_was_read_into_its_own_buffer() {
     let large = binary(vec![7; 300 * KIB]).masked().build();
     let (asked, received) = asked_for([large, text("one").masked().build()]);
     let (first, last) = (asked[0], asked[asked.len() - 1]);
