@@ -1,6 +1,6 @@
-//! Row 52 of the project's list of hostile input: a future dropped at any await loses, tears and doubles nothing.
+//! Row 52 of `HOSTILE.md`: a future dropped at any await loses, tears and duplicates nothing.
 //!
-//! Each future is polled a number of times and dropped, for every number up to the one at which it is done.
+//! Each future is polled n times and dropped, for every n up to the number at which it completes.
 
 mod support;
 
@@ -24,7 +24,8 @@ use support::{
 };
 use tokio::io::DuplexStream;
 
-/// A case for either role, each way of writing, and each number of polls, until `case` says that the future was done.
+/// Runs a case for both roles, each way of writing and each number of polls, until `case` returns that the future
+/// completed.
 async fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     for role in [Server, Client] {
         for writes in WRITES {
@@ -42,7 +43,7 @@ async fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     }
 }
 
-/// A connection that has one message queued.
+/// Opens a connection that has one message queued.
 fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Script) {
     let (mut ws, script) = script::open(role, &narrow());
     finished(ws.feed("the first one")).expect("the queue is empty");
@@ -50,7 +51,7 @@ fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Sc
     (ws, script)
 }
 
-/// Lets all out, and sends another message; gives what went over the wire, without that last one.
+/// Lets the stream take everything, and sends another message. Returns what was written before that message.
 fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     Writes::unblock(script);
     finished(ws.send("the last one")).expect("open");
@@ -60,7 +61,7 @@ fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
-/// What these frames are on the wire.
+/// Returns these frames as they are written.
 fn of(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&frames::wire(frames))
 }
@@ -165,7 +166,7 @@ async fn pending_writes_that_are_dropped_repeatedly_tear_no_frame() {
             let messages: Vec<_> =
                 [3, 0, 126, 5000, 1, 70].map(|len| Message::binary(vec![len as u8; len])).into();
             for message in &messages {
-                // One poll for each future; no message is fed again once it was taken.
+                // One poll for each future; no message is fed again once it was accepted.
                 while polled(ws.feed(message.clone()), 1, || writes.step(&script)).is_none() {}
                 let _dropped = polled(ws.flush(), 1, || writes.step(&script));
                 let _dropped = polled(ws.recv(), 1, || writes.step(&script));
@@ -198,7 +199,7 @@ async fn dropped_close_leaves_the_closing_handshake_to_recv() {
                 polls += 1;
             });
             if times == 0 {
-                // Never polled, it has done nothing.
+                // Without a poll, it has done nothing.
                 assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
                 return false;
             }
@@ -226,7 +227,7 @@ async fn dropped_close_leaves_the_closing_handshake_to_recv() {
 
 // --- receiving
 
-/// Frames of every kind that is received, each message with the frames between its fragments.
+/// Frames of every kind, each message with the control frames between its fragments.
 fn all_kinds() -> Vec<Frame> {
     vec![
         text("one"),
@@ -246,7 +247,7 @@ fn all_kinds() -> Vec<Frame> {
     ]
 }
 
-/// What these frames are, received.
+/// Returns what is received of these frames.
 fn all_events() -> Vec<Event> {
     let large = [vec![8; 40_000], vec![9; 40_000]].concat();
     vec![
@@ -264,7 +265,7 @@ fn all_events() -> Vec<Event> {
     ]
 }
 
-/// Brings these frames in reads of so many bytes, pending once after each.
+/// Makes these frames readable in reads of this many bytes, pending once after each.
 fn bring_in_pieces(script: &Script, role: Role, len: usize) {
     for piece in wire_to(role, &all_kinds()).chunks(len) {
         script.bring(piece);
@@ -314,7 +315,7 @@ async fn recv_dropped_once_at_any_await_loses_and_duplicates_nothing() {
         let mut left = times;
         let mut received = Vec::new();
         loop {
-            // One future after the other, until that many polls are spent; the one that spends the last is dropped.
+            // One future after the other, until that many polls are used; the one that uses the last is dropped.
             let done = polled(ws.recv(), left.max(1), || left = left.saturating_sub(1));
             let result = match done {
                 Some(result) => result,
@@ -343,9 +344,9 @@ async fn recv_dropped_while_queued_frames_are_written_tears_and_duplicates_nothi
     .await;
 }
 
-// --- any program
+// --- random programs
 
-/// What one end does, and how often that is polled before it is dropped.
+/// An operation of one end, and how often it is polled before it is dropped.
 #[derive(Debug, Clone)]
 struct Action {
     client: bool,
@@ -381,10 +382,10 @@ fn action() -> impl Strategy<Value = Action> {
     (any::<bool>(), does, polls).prop_map(|(client, does, polls)| Action { client, does, polls })
 }
 
-/// One end, and what is known of what it sent and received.
+/// One end, with what it has sent and received.
 struct End {
     ws: WebSocket<DuplexStream>,
-    /// What it sent, in order; `false`: perhaps.
+    /// What it sent, in order; `false` if it may not have been sent.
     sent: Vec<(Message, bool)>,
     received: Vec<Message>,
     over: bool,
@@ -453,7 +454,8 @@ impl End {
         }
     }
 
-    /// Whether this is what came of what the other end sent: all of it in order, nothing twice, what is not sure or not.
+    /// Returns whether this is what the other end sent, in order and without duplicates. What may not have been sent may
+    /// be missing.
     fn has_received_what(&self, other: &Self) -> bool {
         let mut received = self.received.iter().peekable();
         let all = other.sent.iter().all(|(message, sure)| received.next_if_eq(&message).is_some() || !sure);

@@ -25,17 +25,17 @@ fn bye() -> Option<CloseFrame> {
     Some(CloseFrame::new(CloseCode::NORMAL, "bye").expect("it can be sent"))
 }
 
-/// The opcodes and payloads of what was written.
+/// Returns the opcodes and payloads of what was written.
 fn written(script: &Script) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&script.written())
 }
 
-/// The opcodes and payloads of these frames.
+/// Returns the opcodes and payloads of these frames.
 fn of(frames: &[frames::Frame]) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&wire(frames))
 }
 
-/// The connection is over, and its end was told.
+/// Asserts that the connection is over, and that its end was returned before.
 async fn is_over(ws: &mut WebSocket<Scripted>) {
     for _ in 0..3 {
         assert_eq!(ws.recv().await.expect("the end was told"), None);
@@ -51,8 +51,9 @@ fn told(result: Result<Option<Message>, Error>, expected: ProtocolError) {
     }
 }
 
-// --- the closing handshake, begun by the peer
+// --- RFC 6455 sections 5.5.1 and 7.1.2: the closing handshake, begun by the peer
 
+// RFC 6455 section 7.1.1: the server closes the TCP connection first.
 #[tokio::test]
 async fn a_server_answers_then_shuts_the_stream_down_first_and_reads_to_its_end() {
     let (mut ws, script) = script::server();
@@ -69,6 +70,7 @@ async fn a_server_answers_then_shuts_the_stream_down_first_and_reads_to_its_end(
     assert_eq!(script.written(), close(1000, "bye").build());
 }
 
+// RFC 6455 section 7.1.1: a client waits for the server to close the TCP connection.
 #[tokio::test]
 async fn a_client_answers_and_waits_for_the_server_to_end_the_stream() {
     let (mut ws, script) = script::client();
@@ -82,6 +84,7 @@ async fn a_client_answers_and_waits_for_the_server_to_end_the_stream() {
     is_over(&mut ws).await;
 }
 
+// RFC 6455 section 5.5.1: the answer typically echoes the status code.
 #[tokio::test]
 async fn a_close_is_echoed_with_its_code_and_reason_or_without_a_code_if_it_had_none() {
     let longest = "r".repeat(123);
@@ -126,8 +129,9 @@ async fn the_answering_close_follows_queued_frames_and_pongs_go_first() {
     assert_eq!(script.written(), wire(&[pong("!"), text("one"), text("two"), close(1000, "")]));
 }
 
-// --- the closing handshake, begun by us
+// --- RFC 6455 sections 5.5.1 and 7.1.2: the closing handshake, begun by this end
 
+// RFC 6455 section 5.5.1: no data frame follows a Close.
 #[tokio::test]
 async fn our_close_follows_queued_frames_and_nothing_is_queued_after_it() {
     for role in BOTH {
@@ -161,6 +165,7 @@ async fn our_close_waits_for_the_frame_that_is_being_written() {
     assert_eq!(script.written(), wire(&[text("being written"), close(1000, "bye")]));
 }
 
+// RFC 6455 section 5.5.1: a Close may have no body.
 #[tokio::test]
 async fn a_close_without_a_code_can_be_sent() {
     let (mut ws, script) = script::server();
@@ -169,6 +174,7 @@ async fn a_close_without_a_code_can_be_sent() {
     assert_eq!(script.written(), close_empty().build());
 }
 
+// RFC 6455 section 5.5.2: a ping is answered unless a Close was received.
 #[tokio::test]
 async fn row_68_pings_that_come_after_our_close_are_answered_before_the_peers() {
     let (mut ws, script) = script::server();
@@ -236,6 +242,7 @@ async fn the_initiator_shuts_the_stream_down_only_after_the_peers_close_and_a_cl
     }
 }
 
+// RFC 6455 sections 1.4 and 5.5.1.
 #[tokio::test]
 async fn simultaneous_closes_answer_each_other() {
     for role in BOTH {
@@ -310,8 +317,9 @@ async fn a_dropped_connection_releases_its_stream_and_sends_nothing() {
     assert_eq!(script.written(), b"");
 }
 
-// --- ends without a closing handshake
+// --- RFC 6455 sections 7.1.5 and 7.1.7: ends without a closing handshake
 
+// RFC 6455 section 7.1.5: code 1006.
 #[tokio::test]
 async fn an_end_without_a_close_is_returned_once_and_then_the_connection_is_over() {
     for role in BOTH {

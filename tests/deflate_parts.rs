@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ANY: u64 = u64::MAX;
 
-/// Either role, with and without takeover.
+/// Both roles, with and without context takeover.
 fn at_either_end(mut case: impl FnMut(Role, Deflate, bool)) {
     for settings in takeovers() {
         for role in [Server, Client] {
@@ -339,7 +339,7 @@ fn a_writer_dropped_unfinished_fails_the_connection() {
     });
 }
 
-/// What does not compress, in frames that are as long as the room, and what compresses to next to nothing.
+/// Incompressible data in frames as large as the write buffer, and data that compresses to almost nothing.
 #[test]
 fn highly_compressed_messages_are_read_in_few_parts() {
     at_either_end(|role, settings, _| {

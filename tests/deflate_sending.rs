@@ -1,4 +1,4 @@
-//! Sending compressed messages (RFC 7692): ordinary ones, prepared ones, those of many senders.
+//! Sending compressed messages (RFC 7692): ordinary ones, prepared ones, and those of many senders.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -22,7 +22,7 @@ use support::{
 };
 use tokio::task::JoinSet;
 
-/// Either role, with and without takeover.
+/// Both roles, with and without context takeover.
 fn at_either_end(mut case: impl FnMut(Role, Deflate, bool)) {
     for settings in takeovers() {
         for role in [Server, Client] {
@@ -43,7 +43,7 @@ fn a_message_is_compressed_from_the_threshold_on() {
             let mut unzip = Unzip::new(takeover);
             for len in [0, 1, 19, 20, 63, 64, 65] {
                 finished(ws.send("a".repeat(len))).expect("open");
-                // What takes a byte cannot become shorter, and goes out as it is where nothing is remembered.
+                // One byte cannot become shorter: it is sent uncompressed unless context takeover is used.
                 let compressed = len >= threshold && (takeover || len > 4);
                 let messages = sent(&script.take_written(), &mut unzip);
                 assert_eq!(messages, [(compressed, vec![b'a'; len])], "{threshold}");
@@ -76,14 +76,14 @@ fn compression_can_be_chosen_for_each_message() {
     });
 }
 
-/// RFC 7692 section 7.2.3.1 and 7.2.3.2.
+/// RFC 7692 sections 7.2.3.1 and 7.2.3.2.
 #[test]
 fn compressed_frames_match_the_examples_of_the_rfc() {
     let [alone, takeover] = takeovers();
     for (settings, second) in
         [(alone, &b"\xF2\x48\xCD\xC9\xC9\x07\x00"[..]), (takeover, b"\xF2\x00\x11\x00\x00")]
     {
-        // By itself it would not become shorter.
+        // It would become shorter only by a back-reference.
         let words = if settings == alone { "HelloHelloHello" } else { "Hello" };
         let (mut ws, script) = open(Server, settings.threshold(0));
         for _ in 0..2 {
@@ -148,7 +148,7 @@ fn compressed_messages_are_received_with_a_window_too_small_to_compress() {
 
 // --- prepared messages
 
-/// The frame that a server sends, as it lies in memory.
+/// Returns the frame that a server writes, in its original memory.
 fn frame_of(settings: Deflate, message: &PreparedMessage) -> Bytes {
     let (mut lent, mut batch) = (Lent::new(), Batch::new());
     let mut path = SendPath::new(Server, &Config::new()).with_deflate(settings, settings.into());
@@ -278,7 +278,7 @@ async fn many_senders_lose_tear_duplicate_and_reorder_nothing() {
                     assert_eq!(words.next(), Some(&*json(nth % 90 * 3)));
                     next[who] += 1;
                 }
-                // The other end may still write.
+                // The peer may still send.
                 std::future::pending::<()>().await;
             });
         }
@@ -315,7 +315,7 @@ fn try_send_returns_the_message_unchanged() {
             assert_eq!(closed, *message);
             back.push(closed);
         }
-        // An uncompressed connection takes them too.
+        // An uncompressed connection sends them too.
         let (mut plain, script) = support::script::open(role, &config);
         for message in back {
             finished(plain.send(message)).expect("open");

@@ -1,5 +1,5 @@
-//! Large messages that are compressed in strides: others have their turns, pings pass, nothing is compressed that is not sent.
-//! Row 70 of the project's list of hostile input.
+//! Large messages that are compressed in strides: other tasks get their turns, pings overtake, nothing is compressed that is
+//! not sent. Row 70 of `HOSTILE.md`.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -39,7 +39,7 @@ fn open(settings: Deflate) -> (fullduplex::WebSocket<Scripted>, Script) {
     deflate::open(Server, &quiet().write_timeout(None).close_timeout(None), settings.level(1))
 }
 
-/// Counts the turns of another task, until all that is sent is written.
+/// Counts the turns of another task until everything is written.
 async fn turns_beside(send: impl Future<Output = ()>) -> usize {
     let (local, turns) = (LocalSet::new(), Rc::new(Cell::new(0)));
     let counted = turns.clone();
@@ -91,7 +91,7 @@ async fn row_70_in_a_split_connection_others_send_and_receive_meanwhile() {
             while other.queued() < len {
                 yield_now().await;
             }
-            // It has all the room; what needs none passes, and messages are received.
+            // The message takes the whole write buffer; pings need none of it, and messages are received.
             while other.queued() >= len {
                 assert!(other.try_send("full").is_err());
                 to_bring.bring(text("in between").masked().build());
@@ -129,7 +129,7 @@ async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
         let (sender, done, calls) = (sender.clone(), done.clone(), calls.clone());
         move || {
             while !done.load(Ordering::Relaxed) {
-                // If this waited for a stride, there would be no more calls than strides.
+                // If these calls waited for a stride, there would be no more of them than strides.
                 calls.fetch_add(usize::from(sender.queued() >= len), Ordering::Relaxed);
             }
         }
@@ -158,7 +158,7 @@ fn try_send_compresses_a_little_and_leaves_the_rest() {
     }
 }
 
-/// What a program does with a `SendPath`, between calls that stage.
+/// What a program does with a `SendPath` between calls of `stage`.
 #[derive(Debug, Clone)]
 enum Step {
     Send {
@@ -172,7 +172,7 @@ enum Step {
         compress: bool,
     },
     Ping,
-    /// Stages so often, and writes what is staged.
+    /// Stages this many times, and writes what is staged.
     Stage(usize),
 }
 

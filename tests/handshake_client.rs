@@ -35,7 +35,7 @@ enum Then {
 
 type Opened = Result<(WebSocket<DuplexStream>, Response<()>), Error>;
 
-/// Reads a whole request: the request, and the Accept that answers it.
+/// Reads a whole request. Returns it with the Sec-WebSocket-Accept that answers it.
 async fn read_request(near: &mut DuplexStream) -> (String, String) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -47,7 +47,7 @@ async fn read_request(near: &mut DuplexStream) -> (String, String) {
     (request, accept)
 }
 
-/// Connects to a peer that answers with this, `{}` being the right Accept.
+/// Connects to a peer that sends this response; `{}` stands for the right Sec-WebSocket-Accept.
 async fn answered(client: &Client, response: &str, then: Then) -> Opened {
     answered_in_pieces(client, response, then, usize::MAX).await
 }
@@ -75,7 +75,7 @@ async fn answered_in_pieces(client: &Client, response: &str, then: Then, piece: 
     }
 }
 
-/// The right response, with this line replaced.
+/// Returns the right response with this line replaced.
 fn switching(old: &str, new: &str) -> String {
     let right = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: {}\r\n\r\n";
@@ -97,6 +97,7 @@ fn refusal(result: Opened) -> Response<Bytes> {
     }
 }
 
+// RFC 6455 section 4.1, requirements of the request 1 to 12.
 #[tokio::test(start_paused = true)]
 async fn a_request_goes_out_byte_for_byte_with_a_fresh_nonce() {
     let mut nonces = Vec::new();
@@ -165,6 +166,7 @@ async fn row_04_ten_thousand_headers_are_too_many() {
     assert!(matches!(error, ResponseError::Head(HeadError::TooManyFields { limit: 64 })), "{error:?}");
 }
 
+// RFC 6455 section 4.1, checks of the response 2 and 3.
 #[tokio::test(start_paused = true)]
 async fn row_06_upgrade_and_connection_are_required() {
     let client = Client::default();
@@ -182,6 +184,7 @@ async fn row_06_upgrade_and_connection_are_required() {
     assert!(answered(&client, &lists, Then::Hangs).await.is_ok());
 }
 
+// RFC 9112 sections 2.2 and 5.1.
 #[tokio::test(start_paused = true)]
 async fn row_10_ambiguous_input_is_refused() {
     for (old, new) in [
@@ -235,7 +238,7 @@ async fn row_12_invalid_request_parts_fail_before_any_byte_is_written() {
 
 #[tokio::test]
 async fn row_12_invalid_settings_fail_before_dialing() {
-    // Nobody has this name, so that dialing would be another error.
+    // This name cannot be resolved, so dialing would be another error.
     let invalid = |result: Result<_, Error>| match result.map(drop) {
         Err(Error::Invalid(error)) => *error,
         other => panic!("{other:?}"),
@@ -269,6 +272,7 @@ async fn row_14_frames_in_the_same_read_as_the_101_are_received_in_order() {
     assert_eq!(ws.recv().await.expect("open"), Some("bye".into()));
 }
 
+// RFC 6455 section 4.1, check of the response 4.
 #[tokio::test(start_paused = true)]
 async fn row_15_accept_must_match_our_key_and_occur_once() {
     const ACCEPT: &str = "Sec-WebSocket-Accept: {}\r\n";
@@ -284,6 +288,7 @@ async fn row_15_accept_must_match_our_key_and_occur_once() {
     }
 }
 
+// RFC 6455 section 4.1, checks of the response 5 and 6.
 #[tokio::test(start_paused = true)]
 async fn row_16_nothing_is_negotiated_that_was_not_offered() {
     let plain = Client::default();
@@ -349,6 +354,7 @@ async fn row_17_a_body_without_end_is_limited_in_bytes_and_in_time() {
     assert_eq!(start.elapsed().as_secs(), 10);
 }
 
+// RFC 9110 section 15.2.
 #[tokio::test(start_paused = true)]
 async fn row_17_interim_responses_are_skipped_up_to_a_limit() {
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
@@ -384,7 +390,7 @@ async fn row_66_server_input_is_escaped_in_errors_and_its_secrets_are_hidden() {
         assert!(!text.contains(char::is_control), "{text}");
     }
     assert_eq!(error.response().expect("it has answered").headers()["set-cookie"], "id=secret");
-    // What only a terminal understands is no head.
+    // Control bytes make a response head invalid.
     let error =
         answered(&Client::default(), "HTTP/1.1 403 \u{1b}[2J\r\n", Then::Hangs).await.expect_err("none");
     assert_eq!(format!("{error:#}"), "no response: control byte");
@@ -401,7 +407,7 @@ async fn row_67_input_that_cannot_be_a_response_is_refused_at_the_line_that_show
         ("HTTP/1.1 1O1", HeadError::Malformed("status")),
         ("HTTP/1.1 200 OK\r\nServer\r", HeadError::Malformed("header name")),
     ] {
-        // The peer sends nothing more, and keeps its side open.
+        // The peer sends nothing more and does not shut down its side.
         let start = Instant::now();
         let error = response_error(answered(&Client::default(), input, Then::Hangs).await);
         assert!(matches!(error, ResponseError::Head(found) if found == expected), "{input}: {error:?}");
@@ -568,10 +574,10 @@ async fn user_and_password_of_the_uri_are_sent_as_authorization_unless_the_progr
 async fn a_client_dials_from_the_address_that_is_set() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let port = listener.local_addr().expect("bound").port();
-    // Beyond Linux, the loopback interface has one address.
+    // On other systems than Linux, the loopback interface has a single address.
     let own = Ipv4Addr::new(127, 0, 0, if cfg!(target_os = "linux") { 2 } else { 1 });
     let client = Client::default().local_address((own, 0));
-    // The name has addresses of both families, or of the one that is dialed.
+    // The name resolves to addresses of both families, or of the dialed one.
     let target = format!("ws://localhost:{port}/");
     let (opened, peer) = tokio::join!(client.connect(&target), async {
         let (tcp, peer) = listener.accept().await.expect("a client");
@@ -589,7 +595,7 @@ async fn a_client_dials_from_the_address_that_is_set() {
     );
 }
 
-// Linux leaves a dial unanswered while the listener's backlog is full.
+// Linux does not answer a connection attempt while the listener's backlog is full.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn dialing_has_a_deadline_of_its_own() {
@@ -632,7 +638,7 @@ proptest! {
             let client = Client::default();
             let opened = runtime.block_on(answered_in_pieces(&client, &response, Then::Hangs, piece));
             match opened {
-                // Accept differs with the nonce.
+                // Sec-WebSocket-Accept depends on the nonce.
                 Ok((_, response)) => response.status().to_string(),
                 Err(error) => format!("{error:?}"),
             }

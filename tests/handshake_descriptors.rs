@@ -1,4 +1,4 @@
-//! A server that runs out of file descriptors, as any peer can bring about by opening connections.
+//! A server that runs out of file descriptors, which any peer can cause by opening connections.
 #![cfg(unix)]
 
 use std::{
@@ -12,10 +12,10 @@ use std::{
 
 use tokio::net::TcpListener;
 
-/// Set where this program is run again, as the server.
+/// The variable that makes this program the server.
 const SERVER: &str = "FULLDUPLEX_TEST_SERVER";
 
-/// How many file descriptors the server may have open, and how many connections are opened.
+/// The limit of the server's file descriptors, and the number of connections that are opened.
 const DESCRIPTORS: usize = 24;
 const CONNECTIONS: usize = 40;
 
@@ -54,7 +54,7 @@ fn row_62_a_server_without_file_descriptors_continues_and_accepts_again() {
     assert!(complaints < 1000, "it does not pause: {complaints} attempts");
 }
 
-/// The server, in a process of its own; ended when dropped.
+/// The server in its own process, killed when dropped.
 struct Server {
     child: Child,
     address: String,

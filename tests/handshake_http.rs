@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-/// What a server makes of these bytes, of which nothing more comes.
+/// Returns what a server receives from these bytes, after which nothing arrives.
 async fn receive(input: &[u8]) -> (Incoming<Script>, Written) {
     let (io, written) = Script::new([Step::Bytes(input.to_vec())]);
     (Server::default().receive_any(io).await.expect("a whole head, or none"), written)
@@ -54,7 +54,7 @@ async fn a_well_formed_request_for_no_websocket_is_returned_whole() {
         ("X-Y http://a/b?c HTTP/1.1\r\nHost: other\r\n\r\n", ""),
     ] {
         for behind in [true, false] {
-            // The body comes with the head, or later.
+            // The body arrives with the head, or later.
             let (first, second) = if behind { ([head, body].concat(), "") } else { (head.to_owned(), body) };
             let steps = [first.as_str(), second].map(|bytes| Step::Bytes(bytes.into()));
             let (io, written) = Script::new(
@@ -178,7 +178,7 @@ async fn an_invalid_websocket_request_is_rejected_and_can_be_answered_otherwise(
 #[tokio::test(start_paused = true)]
 async fn row_67_bytes_that_are_not_a_request_are_rejected_without_one() {
     for input in ["HELO x\r\n", "\x16\x03\x01\x02", "GET /\r\n", "GET / HTTP/1.1\r\nnocolon\r\n"] {
-        // The peer sends nothing more, and keeps its side open.
+        // The peer sends nothing more and does not shut down its side.
         let (io, written) = Script::new([Step::Bytes(input.into()), Step::Hangs]);
         let start = Instant::now();
         let incoming = Server::default().receive_any(io).await.expect("an answer is due");

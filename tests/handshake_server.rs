@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-/// What the server makes of these bytes, and what it answers. The peer keeps its side open.
+/// Returns the result of a server that receives these bytes, and its response. The peer does not shut down its side.
 async fn exchange(server: &Server, input: &[u8]) -> (Result<(), Error>, String) {
     exchange_over(duplex(1 << 20), server, input).await
 }
@@ -36,7 +36,7 @@ async fn exchange_over(
     tokio::join!(serve, peer)
 }
 
-/// Asserts that a request is rejected with this status, told to both sides, and that the connection ends.
+/// Asserts that a request is rejected, that both ends get this status, and that the connection ends.
 async fn assert_rejected(server: &Server, input: &[u8], status: u16) -> String {
     let (result, response) = exchange(server, input).await;
     let shown = String::from_utf8_lossy(&input[..input.len().min(400)]).into_owned();
@@ -54,6 +54,7 @@ async fn assert_rejected(server: &Server, input: &[u8], status: u16) -> String {
     response
 }
 
+// RFC 6455 section 4.2.2, step 5.
 #[tokio::test(start_paused = true)]
 async fn a_request_is_answered_byte_for_byte() {
     let (result, response) = exchange(&Server::default(), REQUEST.as_bytes()).await;
@@ -81,7 +82,7 @@ async fn row_01_one_deadline_covers_the_whole_request() {
 
 #[tokio::test(start_paused = true)]
 async fn row_01_one_deadline_covers_all_of_accept() {
-    // The rest of the request comes late, and there is no room for the whole response.
+    // The rest of the request arrives late, and the transport cannot take the whole response.
     let (mut near, io) = duplex(64);
     let start = Instant::now();
     let slow = async {
@@ -132,7 +133,7 @@ async fn row_02_the_limit_in_bytes_is_inclusive() {
     assert_rejected(&short, REQUEST.as_bytes(), 431).await;
 }
 
-// That each byte is looked at once is what `handshake::head` and `opening` test, where what is looked at is counted.
+// The unit tests of `handshake::head` and `opening` count the examined bytes: each is examined once.
 #[tokio::test(start_paused = true)]
 async fn row_03_a_request_may_arrive_in_thousands_of_reads() {
     let padding = format!("X-Padding: {}\r\n\r\n", "x".repeat(14_000));
@@ -151,6 +152,7 @@ async fn row_04_ten_thousand_headers_are_too_many() {
     assert_rejected(&Server::new(roomy.max_headers(usize::MAX)), input.as_bytes(), 431).await;
 }
 
+// RFC 6455 section 4.2.1, requirement 1.
 #[tokio::test(start_paused = true)]
 async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
     let server = Server::default();
@@ -173,6 +175,7 @@ async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
     assert_eq!(empty, SWITCHING);
 }
 
+// RFC 9110 section 9.3.2.
 #[tokio::test(start_paused = true)]
 async fn row_05_a_head_request_is_refused_without_content() {
     for (input, status) in [
@@ -188,6 +191,7 @@ async fn row_05_a_head_request_is_refused_without_content() {
     }
 }
 
+// RFC 6455 section 4.2.1, requirements 3 and 4.
 #[tokio::test(start_paused = true)]
 async fn row_06_upgrade_and_connection_are_lists_in_any_case() {
     let server = Server::default();
@@ -217,6 +221,7 @@ async fn row_06_upgrade_and_connection_are_lists_in_any_case() {
     );
 }
 
+// RFC 6455 section 4.2.1, requirement 5.
 #[tokio::test(start_paused = true)]
 async fn row_07_the_key_is_base64_of_sixteen_bytes_and_occurs_once() {
     const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -233,6 +238,7 @@ async fn row_07_the_key_is_base64_of_sixteen_bytes_and_occurs_once() {
     }
 }
 
+// RFC 6455 sections 4.2.1, requirement 6, and 4.4.
 #[tokio::test(start_paused = true)]
 async fn row_08_another_version_is_answered_with_the_supported_one() {
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
@@ -248,6 +254,7 @@ async fn row_08_another_version_is_answered_with_the_supported_one() {
     }
 }
 
+// RFC 9110 section 5.3, RFC 9112 sections 3.2 and 6.3.
 #[tokio::test(start_paused = true)]
 async fn row_09_duplicate_fields_and_two_framings_are_refused() {
     for (old, new) in [
@@ -266,6 +273,7 @@ async fn row_09_duplicate_fields_and_two_framings_are_refused() {
     }
 }
 
+// RFC 9112 sections 2.2, 5.1 and 5.2.
 #[tokio::test(start_paused = true)]
 async fn row_10_ambiguous_input_is_refused() {
     for (old, new) in [
@@ -295,6 +303,7 @@ async fn row_10_ambiguous_input_is_refused() {
     }
 }
 
+// RFC 6455 sections 4.2.2, step 4, and 10.2.
 #[tokio::test(start_paused = true)]
 async fn row_11_a_cross_site_origin_is_rejected() {
     let server = Server::default().allow_origins(["https://example.com"]);
@@ -314,7 +323,7 @@ async fn row_11_origins_can_be_checked_by_a_function() {
     assert_rejected(&server, REQUEST.as_bytes(), 403).await;
     let allowed = request("http://example.com", "https://app.example.com");
     assert_eq!(exchange(&server, &allowed).await.1, SWITCHING);
-    // A client that is no browser sends none.
+    // Clients other than browsers send none.
     assert_eq!(exchange(&server, &request("Origin: http://example.com\r\n", "")).await.1, SWITCHING);
     assert_eq!(*asked.lock().expect("no panic"), ["http://example.com", "https://app.example.com"]);
 }
@@ -372,7 +381,7 @@ async fn row_13_h2c_is_not_upgraded_and_a_second_request_gets_no_response() {
     assert_rejected(&server, &request("Upgrade: websocket", "Upgrade: h2c"), 426).await;
     let (_, response) = exchange(&server, REQUEST.repeat(2).as_bytes()).await;
     assert_eq!(response, SWITCHING);
-    // Behind a request that is refused, nothing is read as another either.
+    // After a refused request, nothing is parsed as another request either.
     let refused = [request("GET", "POST"), REQUEST.into()].concat();
     assert_eq!(assert_rejected(&server, &refused, 405).await.matches("HTTP/1.1").count(), 1);
 }
@@ -386,7 +395,7 @@ async fn row_13_a_second_request_after_the_first_is_read_as_frames() {
     assert!(matches!(ws.recv().await, Ok(None)));
     let written = written.bytes();
     let frames = written.strip_prefix(SWITCHING.as_bytes()).expect("the first request is answered");
-    // RFC 6455 sections 5.5.1 and 7.4.1: one Close with 1002, and nothing behind it.
+    // RFC 6455 sections 5.5.1 and 7.4.1: one Close with 1002, and nothing after it.
     assert!(matches!(frames, [0x88, len, 0x03, 0xEA, reason @ ..] if usize::from(*len) == reason.len() + 2));
 }
 
@@ -418,7 +427,7 @@ async fn row_67_input_that_cannot_be_a_request_is_refused_at_the_line_that_shows
         ("GET / HTTP/1.1\r\nHost a\r\n", 400, "malformed request header"),
         ("GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n", 400, "malformed request header"),
     ] {
-        // The peer sends nothing more, and keeps its side open.
+        // The peer sends nothing more and does not shut down its side.
         let start = Instant::now();
         let response = assert_rejected(&Server::default(), input.as_bytes(), status).await;
         assert!(response.trim_end().contains(reason), "{response}");
@@ -435,6 +444,7 @@ async fn an_empty_list_of_subprotocols_is_refused() {
     }
 }
 
+// RFC 6455 section 4.2.2, step 4.
 #[tokio::test(start_paused = true)]
 async fn a_subprotocol_is_chosen_by_the_servers_preference() {
     let input = request("Origin", "Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: c\r\nOrigin");

@@ -1,5 +1,5 @@
-//! Hostile frames, rows 23 to 41 of the project's list of hostile input: what the peer may not send, the Close that it
-//! gets for it, and what the application is told.
+//! Hostile frames, rows 23 to 41 of `HOSTILE.md`: what the peer must not send, the Close that answers it, and the error that
+//! the application gets.
 //!
 //! RFC 6455 sections 5 (framing), 7 (closing) and 8 (UTF-8).
 
@@ -245,7 +245,7 @@ async fn row_33_fragments_up_to_the_message_limit_pass_and_one_byte_more_fails_w
         let ten = [text("01234").more(), continuation("56789").more()];
         let input = [wire_to(role, &ten), sent_to(role, continuation("!")).build()].concat();
         offence(role, &input[..]).with(config.clone()).fails(error, 1009, "message too big").await;
-        // From the header: its payload data is not waited for.
+        // As soon as the header is there, without its payload data.
         offence(role, &input[..input.len() - 1])
             .with(config.clone())
             .fails(error, 1009, "message too big")
@@ -345,7 +345,7 @@ async fn row_36_a_close_between_fragments_ends_the_connection_and_the_message_is
 
 // --- RFC 6455 section 8.1: UTF-8
 
-/// Text whose last byte is the first that is wrong.
+/// Text whose last byte is the first invalid one.
 const NOT_UTF8: &[&[u8]] = &[
     b"\x80",                                          // a continuation byte, alone
     b"abc\xBF",                                       //
@@ -376,7 +376,7 @@ const NOT_UTF8: &[&[u8]] = &[
 async fn row_37_text_fails_with_1007_at_its_first_invalid_byte_and_not_before() {
     for role in BOTH {
         for bad in NOT_UTF8 {
-            // The frame goes on behind the bad byte, which is all that comes.
+            // The frame would continue after the invalid byte, which is the last that arrives.
             let whole = sent_to(role, text([bad, &b"and the rest"[..]].concat())).build();
             let good = whole.len() - b"and the rest".len() - 1;
             let (mut ws, script) = script::open(role, &Config::new());

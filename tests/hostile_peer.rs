@@ -1,5 +1,5 @@
-//! Hostile peers, rows 45 to 50 and 53 of the project's list of hostile input: floods, peers that do not read, that
-//! trickle, that do not leave, that vanish.
+//! Hostile peers, rows 45 to 50 and 53 of `HOSTILE.md`: peers that flood, that do not read, that send a byte at a time, that
+//! never end the stream, or that vanish.
 
 mod support;
 
@@ -30,7 +30,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const BOTH: [Role; 2] = [Role::Server, Role::Client];
 
-/// How often another task of the same thread runs until this many reads have brought something.
+/// Returns how often another task of the same thread runs until this many reads have returned data.
 async fn turns_until(script: &Script, reads: usize) -> usize {
     let mut turns = 0;
     while script.reads() < reads {
@@ -40,7 +40,7 @@ async fn turns_until(script: &Script, reads: usize) -> usize {
     turns
 }
 
-// --- row 45: ping floods
+// --- row 45: RFC 6455 sections 5.5.2 and 5.5.3, ping floods
 
 #[tokio::test]
 async fn row_45_pongs_to_a_peer_that_does_not_read_are_bounded_and_the_newest_replaces_the_last() {
@@ -51,7 +51,7 @@ async fn row_45_pongs_to_a_peer_that_does_not_read_are_bounded_and_the_newest_re
             let pings: Vec<_> = (0..40).map(|i| ping(format!("{:0>60}", burst * 40 + i))).collect();
             script.bring(wire_to(role, &pings));
             nothing_received(&mut ws);
-            // What is being written, and what is queued behind it.
+            // Pongs that are being written, and those that are queued after them.
             assert!(ws.queued() <= 8 << 10, "{} bytes", ws.queued());
         }
         script.allow_writes(None);
@@ -133,7 +133,7 @@ async fn row_45_data_after_a_close_does_not_starve_other_tasks() {
     receiving.abort();
 }
 
-// --- row 46: pong floods
+// --- row 46: RFC 6455 section 5.5.3, unsolicited pongs
 
 #[tokio::test(start_paused = true)]
 async fn row_46_unsolicited_pongs_prove_life_but_do_not_answer_a_keep_alive_ping() {
@@ -260,7 +260,7 @@ async fn row_47_the_write_timeout_ends_a_peer_that_never_reads() {
     assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
 }
 
-/// Moves the clock, second by second, until the task has ended; says how many seconds that took, at most 100.
+/// Advances the clock by seconds until the task has ended. Returns how many seconds that took, at most 100.
 async fn seconds_until_ended<T>(task: &tokio::task::JoinHandle<T>) -> u32 {
     for second in 0..100 {
         tokio::task::yield_now().await;
@@ -280,11 +280,11 @@ async fn row_47_an_endless_flood_does_not_postpone_the_write_timeout() {
     let receiving = tokio::spawn(async move { ws.recv().await });
     let seconds = seconds_until_ended(&receiving).await;
     receiving.abort();
-    // What had come by then is received first: a bounded number of reads, a few of them in each turn of the test.
+    // Input that arrived before is received first: a bounded number of reads, a few of them in each turn of the test.
     assert!(seconds <= 31 + 16, "{seconds} s");
 }
 
-// --- row 48: trickles
+// --- row 48: one byte at a time
 
 #[tokio::test(start_paused = true)]
 async fn row_48_one_byte_before_each_idle_deadline_does_not_postpone_it() {
@@ -337,8 +337,9 @@ async fn row_48_messages_and_pongs_postpone_the_idle_deadline() {
     assert_eq!(started.elapsed(), 30 * SECOND);
 }
 
-// --- row 49: peers that do not leave
+// --- row 49: peers that never end the stream
 
+// RFC 6455 section 7.1.1.
 #[tokio::test(start_paused = true)]
 async fn row_49_a_peer_that_never_ends_the_stream_is_dropped_at_the_close_timeout() {
     for role in BOTH {
@@ -396,7 +397,7 @@ async fn an_exhausted_task_budget_before_reading_the_pong_causes_no_timeout() {
     assert_eq!(message.expect("the pong was there"), Some(Message::from("x".repeat(500))));
 }
 
-// --- row 50: ends inside a frame
+// --- row 50: RFC 6455 section 7.1.5, ends inside a frame
 
 #[tokio::test]
 async fn row_50_an_end_inside_a_frame_is_returned_once_at_any_position() {
@@ -479,13 +480,13 @@ async fn row_50_a_silent_connection_is_polled_only_for_its_deadlines() {
     let receiving = tokio::spawn(async move { ws.recv().await });
     tokio::time::sleep(3600 * SECOND).await;
     receiving.abort();
-    // A ping every 20 seconds: the timer's poll, and one after the ping is out.
+    // A ping every 20 seconds: one poll for the timer, and one after the ping was written.
     assert!(script.read_polls() <= 2 * 180 + 4, "{} polls in an hour", script.read_polls());
 }
 
-// --- row 53: masking keys
+// --- row 53: RFC 6455 section 5.3, masking keys
 
-/// The masking keys of frames with at most 125 bytes of payload data.
+/// Returns the masking keys of frames with at most 125 bytes of payload data.
 fn keys(mut wire: &[u8]) -> Vec<[u8; 4]> {
     let mut keys = Vec::new();
     while let [_, second, key @ ..] = wire {
@@ -513,7 +514,7 @@ async fn row_53_masking_keys_differ_in_all_bytes_between_frames_and_connections(
     }
     assert_eq!(all.len(), 20 * 61);
     let distinct: HashSet<_> = all.iter().collect();
-    // Of 1,220 random keys, two are the same once in about 6,000 runs; three pairs never.
+    // Two of 1,220 random keys are equal once in about 6,000 runs, three pairs practically never.
     assert!(distinct.len() >= all.len() - 2, "{} of {}", distinct.len(), all.len());
     for byte in 0..4 {
         let values: HashSet<u8> = all.iter().map(|key| key[byte]).collect();

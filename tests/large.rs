@@ -1,4 +1,4 @@
-//! A message of 10 GiB in constant memory, over TCP. Without optimisation, which would take minutes, one of 32 MiB.
+//! A message of 10 GiB in constant memory, over TCP. In a debug build, in which that would take minutes, one of 32 MiB.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -11,14 +11,14 @@ use tokio::{
 
 const LEN: u64 = if cfg!(debug_assertions) { 32 << 20 } else { 10 << 30 };
 
-/// What all of it together may hold at once.
+/// The limit of what both ends together may hold at once.
 const HELD: u64 = 4 << 20;
 
-/// Text that is repeated; parts of other lengths cut it anywhere.
+/// Text that is repeated; parts of other lengths split it at any place.
 const PATTERN: &str = "gr\u{fc}ezi \u{20ac} \u{1f600} ";
 
 fn runtime() -> Runtime {
-    // In one thread, for what it allocates is counted thread by thread.
+    // On one thread, because allocations are counted per thread.
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
@@ -33,9 +33,9 @@ fn open(tcp: TcpStream, role: Role) -> WebSocket<TcpStream> {
     WebSocket::from_raw(tcp, Bytes::new(), role, &Config::new(), Negotiated::default())
 }
 
-/// Compares what comes with the repeated pattern.
+/// Compares received data with the repeated pattern.
 struct Check {
-    /// Long enough to hold any part at any place of the pattern.
+    /// Long enough for any part at any place of the pattern.
     expected: Vec<u8>,
     seen: u64,
 }

@@ -1,4 +1,4 @@
-//! Says what `cargo test` alone leaves out, and the command for it. It tests nothing itself.
+//! Prints what `cargo test` alone leaves out, and the command for it. It tests nothing itself.
 
 /// What is left out, and the command that runs it.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -25,7 +25,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
 ];
 
 fn main() {
-    // A test runner that asks for a list is told of no test.
+    // A test runner that asks for a list gets no test.
     if std::env::args().any(|argument| argument == "--list") {
         return;
     }

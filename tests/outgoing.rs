@@ -1,4 +1,4 @@
-//! What can be sent: everything that turns into an `Outgoing`, owned or borrowed.
+//! Everything that converts into an `Outgoing`, owned or borrowed.
 
 mod support;
 
@@ -14,10 +14,10 @@ use support::{
     without_deadlines,
 };
 
-/// Lengths around those from which a frame has another header, or is sent another way.
+/// Lengths around those at which the header changes, or the way of sending.
 const LENGTHS: [usize; 8] = [0, 5, 125, 126, 256, 4096, 4097, 70_000];
 
-/// A text in each of its forms.
+/// Returns a text as each type that can be sent.
 struct Texts {
     string: String,
     utf8: Utf8Bytes,
@@ -55,7 +55,7 @@ impl Texts {
     }
 }
 
-/// Binary data in each of its forms.
+/// Returns binary data as each type that can be sent.
 struct Data {
     vec: Vec<u8>,
     bytes: Bytes,
@@ -95,7 +95,7 @@ impl Data {
     }
 }
 
-/// Sends each by `send` on a new connection, behind nothing and behind another message: each time the frame is this one.
+/// Sends each on a new connection, first and after another message, and asserts that the frame is this one.
 fn each_is(
     outgoing: Vec<Outgoing<'_>>,
     frame: (u8, Vec<u8>),
@@ -116,7 +116,7 @@ fn each_is(
     }
 }
 
-/// All forms, by this way of sending.
+/// Checks all types by this way of sending.
 fn all_are_sent(mut send: impl FnMut(WebSocket<Scripted>, Vec<Outgoing<'_>>)) {
     for len in LENGTHS {
         each_is(Texts::new(len).outgoing(), (0x81, vec![b't'; len]), &mut send);
@@ -166,7 +166,7 @@ fn every_message_type_is_compressed_to_the_same_frame() {
     for settings in [Deflate::new(), Deflate::new().context_takeover(true)] {
         for len in [300, 5000] {
             for (outgoing, plain) in [(Texts::new(len).outgoing(), 12), (Data::new(len).outgoing(), 13)] {
-                // Those that are prepared are compressed by themselves.
+                // Prepared messages are compressed without context takeover.
                 for (nth, outgoing) in
                     outgoing.into_iter().take(11).enumerate().filter(|(nth, _)| *nth < plain)
                 {
@@ -187,7 +187,7 @@ fn every_message_type_is_compressed_to_the_same_frame() {
     }
 }
 
-/// What applications write.
+/// Generic code as applications write it.
 async fn literals(ws: &mut WebSocket<Scripted>, sender: &Sender) -> Result<(), Error> {
     let (text, data, message) = (String::from("text"), vec![1, 2, 3], Message::from("message"));
     ws.send("text").await?;

@@ -158,7 +158,7 @@ async fn a_reader_has_its_own_limit_and_the_others_do_not_apply() {
 
 #[tokio::test]
 async fn a_limit_that_is_exceeded_by_gathered_data_fails_the_connection() {
-    // A whole fragment, and a part of a longer frame.
+    // A complete fragment, and a part of a longer frame.
     let frame = frame(2, [0; 100]).masked();
     for input in [frame.clone().more().build(), frame.build()[..50].to_vec()] {
         for limit in [10, 99, 100] {
@@ -178,6 +178,7 @@ async fn a_limit_that_is_exceeded_by_gathered_data_fails_the_connection() {
     }
 }
 
+// RFC 6455 section 8.1.
 #[tokio::test]
 async fn invalid_utf_8_fails_the_connection_when_the_invalid_byte_arrives() {
     let (mut ws, script) = script::server();
@@ -240,7 +241,7 @@ async fn a_slow_message_is_not_idle() {
 
 // --- errors through `AsyncRead` and `AsyncWrite`
 
-/// What a program that copies is told, after `?`.
+/// Returns the error of a program that copies, converted by `?`.
 async fn copy(
     from: &mut (impl tokio::io::AsyncRead + Unpin),
     to: &mut (impl tokio::io::AsyncWrite + Unpin),
@@ -250,7 +251,7 @@ async fn copy(
     Ok(copied)
 }
 
-/// What a reader is told of this input, which begins a text message; and what the peer is.
+/// Returns the error of a reader of this input, which begins a text message, and the close code that the peer gets.
 async fn copied(input: Vec<u8>, then: impl FnOnce(&Script)) -> (Error, Option<CloseCode>) {
     let (mut ws, script) = script::server();
     script.bring(input);
@@ -329,6 +330,7 @@ async fn an_error_while_copying_to_a_message_keeps_its_kind() {
 
 // --- writing
 
+// RFC 6455 section 5.4.
 #[tokio::test]
 async fn small_writes_are_gathered_into_frames() {
     let (mut ws, script) = script::server();
@@ -381,6 +383,7 @@ async fn a_flush_sends_written_data_and_each_part_is_its_own_frame() {
     assert_eq!(script.written(), wire(&expected));
 }
 
+// RFC 6455 section 5.3.
 #[tokio::test]
 async fn a_client_masks_each_frame_with_its_own_key() {
     let (mut ws, script) = script::client();
@@ -459,7 +462,7 @@ async fn a_write_waits_for_write_buffer_space_and_a_dropped_one_loses_nothing() 
     assert_eq!(script.written(), wire(&[frame(2, "0123456789").more(), continuation("next")]));
 }
 
-// --- over the halves
+// --- over split halves
 
 #[tokio::test]
 async fn other_messages_wait_for_an_open_writer_and_pings_overtake() {

@@ -1,4 +1,4 @@
-//! What a connection does not show, and what it does not trip over.
+//! Debug and Display output without secrets, and payload data whose drop has side effects.
 
 mod support;
 
@@ -41,7 +41,7 @@ fn check(ws: &fullduplex::WebSocket<script::Scripted>) {
     assert!(!shown.contains("115, 101, 99, 114, 101, 116"), "{shown}");
 }
 
-/// What holds this word is shown nowhere.
+/// Payloads contain this word, which no output may show.
 const SECRET: &str = "hunter2";
 
 #[test]

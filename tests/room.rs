@@ -1,4 +1,4 @@
-//! Room on a split connection: who waits for it gets it, or learns that there never will be any.
+//! Write buffer space of a split connection: whoever waits for it gets it, or fails once the connection is over.
 
 mod support;
 
@@ -21,17 +21,17 @@ use support::{
 };
 use tokio::io::AsyncWriteExt;
 
-/// No keep-alive; a message has to wait for a queue that is as good as empty.
+/// No keep-alive; `max_write_buffer` is so small that a message waits for an almost empty queue.
 fn narrow() -> Config {
     Config::new().ping_interval(None).max_write_buffer(16)
 }
 
-/// Whether it is ready for a message, and the waker of who asked.
+/// Returns whether the sink is ready for a message; otherwise it has registered the waker.
 fn ready_for(sink: &mut SenderSink, waker: &Waker) -> bool {
     Pin::new(sink).poll_ready(&mut Context::from_waker(waker)).is_ready()
 }
 
-/// A waker that says whether it was woken.
+/// Creates a waker that records whether it was woken.
 fn counting() -> (Waker, std::sync::Arc<Woken>) {
     let woken = std::sync::Arc::new(Woken::default());
     (woken.clone().into(), woken)
@@ -41,7 +41,7 @@ fn counting() -> (Waker, std::sync::Arc<Woken>) {
 struct Woken(std::sync::atomic::AtomicBool);
 
 impl Woken {
-    /// Since this was last asked.
+    /// Returns whether it was woken since the last call.
     fn was(&self) -> bool {
         self.0.swap(false, std::sync::atomic::Ordering::Relaxed)
     }

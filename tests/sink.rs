@@ -91,6 +91,7 @@ async fn prepared_messages_are_written_uncopied_in_one_write() {
     assert_eq!(script.written(), wire(&(0..32).map(|i| text(format!("tick {i}"))).collect::<Vec<_>>()));
 }
 
+// RFC 6455 section 5.3.
 #[tokio::test]
 async fn a_client_masks_a_prepared_message_with_a_fresh_key_each_time() {
     let (mut ws, script) = script::client();

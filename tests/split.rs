@@ -19,12 +19,12 @@ use tokio::task::{JoinSet, yield_now};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A split server without keep-alive, over a scripted stream.
+/// Opens a split server without keep-alive, over a scripted stream.
 fn server() -> (Receiver<Scripted>, Sender, Script) {
     script::split_server(Config::new().ping_interval(None))
 }
 
-/// A split server with this much room for what is queued.
+/// Opens a split server with this `max_write_buffer`.
 fn server_with_room(room: usize) -> (Receiver<Scripted>, Sender, Script) {
     script::split_server(Config::new().ping_interval(None).max_write_buffer(room))
 }
@@ -157,6 +157,7 @@ async fn queued_messages_are_written_when_a_woken_receivers_future_is_dropped() 
     assert_eq!(script.written(), text("counted on").build());
 }
 
+// RFC 6455 section 5.5.2.
 #[tokio::test]
 async fn a_ping_is_answered_while_the_receiver_waits() {
     let (mut receiver, _sender, script) = server();
@@ -322,6 +323,7 @@ async fn a_failed_write_is_returned_once() {
     assert_eq!(receiver.recv().await.expect("it was told"), None);
 }
 
+// RFC 6455 section 7.1.2.
 #[tokio::test]
 async fn a_sender_closes_and_the_receiver_completes_the_closing_handshake() {
     let (mut receiver, sender, script) = server();
