@@ -24,8 +24,8 @@ use support::{
 };
 use tokio::io::DuplexStream;
 
-/// Runs a case for both roles, each way of writing and each number of polls, until `case` returns that the future
-/// completed.
+/// Runs a case for both roles, each way of writing and each number of polls, until `case` returns
+/// that the future completed.
 async fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     for role in [Server, Client] {
         for writes in WRITES {
@@ -51,7 +51,8 @@ fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Sc
     (ws, script)
 }
 
-/// Lets the stream take everything, and sends another message. Returns what was written before that message.
+/// Lets the stream take everything, and sends another message. Returns what was written before that
+/// message.
 fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     Writes::unblock(script);
     finished(ws.send("the last one")).expect("open");
@@ -315,7 +316,8 @@ async fn recv_dropped_once_at_any_await_loses_and_duplicates_nothing() {
         let mut left = times;
         let mut received = Vec::new();
         loop {
-            // One future after the other, until that many polls are used; the one that uses the last is dropped.
+            // One future after the other, until that many polls are used; the one that uses the
+            // last is dropped.
             let done = polled(ws.recv(), left.max(1), || left = left.saturating_sub(1));
             let result = match done {
                 Some(result) => result,
@@ -454,8 +456,8 @@ impl End {
         }
     }
 
-    /// Returns whether this is what the other end sent, in order and without duplicates. What may not have been sent may
-    /// be missing.
+    /// Returns whether this is what the other end sent, in order and without duplicates. What may
+    /// not have been sent may be missing.
     fn has_received_what(&self, other: &Self) -> bool {
         let mut received = self.received.iter().peekable();
         let all = other.sent.iter().all(|(message, sure)| received.next_if_eq(&message).is_some() || !sure);

@@ -1,4 +1,5 @@
-//! Receiving compressed messages (RFC 7692), valid and invalid: rows 25 and 41 to 44 of `HOSTILE.md`.
+//! Receiving compressed messages (RFC 7692), valid and invalid: rows 25 and 41 to 44 of
+//! `HOSTILE.md`.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -62,7 +63,8 @@ fn bring_to(role: Role, settings: Deflate, config: &Config, frames: &[Frame], ou
     assert!(received == outcomes, "{role:?} {settings:?}: {received:?}");
 }
 
-/// Asserts that these frames yield this error only, that the Close is written at once, and that further input is ignored.
+/// Asserts that these frames yield this error only, that the Close is written at once, and that
+/// further input is ignored.
 #[track_caller]
 fn fail(config: &Config, frames: &[Frame], error: ProtocolError) {
     bring(config, frames, &[Outcome::Error(error)]);
@@ -270,7 +272,8 @@ fn row_43_data_that_is_invalid_early_fails_before_its_message_is_complete() {
 #[test]
 fn inflating_begins_at_the_same_byte_however_the_input_is_split_into_reads() {
     let payload = [b"\x06", &noise(150_000)[..]].concat();
-    // A sixteenth of the limit and of a decompressor's size; at least 16 KiB, or the limit of the whole message.
+    // A sixteenth of the limit and of a decompressor's size; at least 16 KiB, or the limit of the
+    // whole message.
     for (limit, gathered) in [(1000, 1189), (100_000, 16_384), (1 << 20, 69_632)] {
         let config = quiet().max_message_size(limit).max_fragments(1000);
         let mut outcomes = vec![Outcome::Ping(b"?".to_vec()); (gathered - 1) / 700];

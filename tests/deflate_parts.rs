@@ -339,7 +339,8 @@ fn a_writer_dropped_unfinished_fails_the_connection() {
     });
 }
 
-/// Incompressible data in frames as large as the write buffer, and data that compresses to almost nothing.
+/// Incompressible data in frames as large as the write buffer, and data that compresses to almost
+/// nothing.
 #[test]
 fn highly_compressed_messages_are_read_in_few_parts() {
     at_either_end(|role, settings, _| {

@@ -43,7 +43,8 @@ fn a_message_is_compressed_from_the_threshold_on() {
             let mut unzip = Unzip::new(takeover);
             for len in [0, 1, 19, 20, 63, 64, 65] {
                 finished(ws.send("a".repeat(len))).expect("open");
-                // One byte cannot become shorter: it is sent uncompressed unless context takeover is used.
+                // One byte cannot become shorter: it is sent uncompressed unless context takeover
+                // is used.
                 let compressed = len >= threshold && (takeover || len > 4);
                 let messages = sent(&script.take_written(), &mut unzip);
                 assert_eq!(messages, [(compressed, vec![b'a'; len])], "{threshold}");

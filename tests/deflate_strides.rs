@@ -1,5 +1,5 @@
-//! Large messages that are compressed in strides: other tasks get their turns, pings overtake, nothing is compressed that is
-//! not sent. Row 70 of `HOSTILE.md`.
+//! Large messages that are compressed in strides: other tasks get their turns, pings overtake,
+//! nothing is compressed that is not sent. Row 70 of `HOSTILE.md`.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -91,7 +91,8 @@ async fn row_70_in_a_split_connection_others_send_and_receive_meanwhile() {
             while other.queued() < len {
                 yield_now().await;
             }
-            // The message takes the whole write buffer; pings need none of it, and messages are received.
+            // The message takes the whole write buffer; pings need none of it, and messages are
+            // received.
             while other.queued() >= len {
                 assert!(other.try_send("full").is_err());
                 to_bring.bring(text("in between").masked().build());

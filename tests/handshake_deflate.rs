@@ -72,7 +72,8 @@ const INVALID: [&str; 9] = [
     "unknown",
 ];
 
-// RFC 7692 section 7.1: a server declines an offer that has an invalid, unknown or duplicate parameter.
+// RFC 7692 section 7.1: a server declines an offer that has an invalid, unknown or duplicate
+// parameter.
 #[tokio::test]
 async fn row_21_a_server_declines_an_offer_with_an_invalid_parameter() {
     for parameters in INVALID {
@@ -110,14 +111,15 @@ async fn row_22_the_first_acceptable_offer_is_chosen() {
     assert_eq!(answer.as_deref(), Some("permessage-deflate; server_max_window_bits=9"));
 }
 
-// RFC 7692 section 7.1.2.2: a server must not answer with `client_max_window_bits` if the offer has none; section 5.1: a
-// response without an offer fails the connection.
+// RFC 7692 section 7.1.2.2: a server must not answer with `client_max_window_bits` if the offer has
+// none; section 5.1: a response without an offer fails the connection.
 #[tokio::test]
 async fn row_22_a_client_fails_on_a_response_to_what_it_did_not_offer() {
     let window = "permessage-deflate; client_max_window_bits=9";
     assert_eq!(answered(Config::new(), window).await, Err(Fault::Wrong));
     assert_eq!(answered(Config::new(), "permessage-deflate").await, Err(Fault::Wrong));
     assert!(answered(config(), "permessage-deflate, permessage-deflate; x").await.is_err());
-    // This client always offers `client_max_window_bits`, and so accepts any window in the response.
+    // This client always offers `client_max_window_bits`, and so accepts any window in the
+    // response.
     assert_eq!(answered(config(), window).await, Ok(()));
 }

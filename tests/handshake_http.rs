@@ -1,4 +1,5 @@
-//! A server that answers HTTP requests on the port of its WebSocket connections, over the public API.
+//! A server that answers HTTP requests on the port of its WebSocket connections, over the public
+//! API.
 
 #[path = "support/handshake.rs"]
 #[allow(dead_code, reason = "shared with other tests")]

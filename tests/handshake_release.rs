@@ -1,4 +1,5 @@
-//! The opening handshake of a server that ends early, by its transport or by a dropped future: nothing leaks.
+//! The opening handshake of a server that ends early, by its transport or by a dropped future:
+//! nothing leaks.
 
 #[path = "support/handshake.rs"]
 #[allow(dead_code, reason = "shared with other tests")]

@@ -15,7 +15,8 @@ use tokio::{
     time::Instant,
 };
 
-/// Returns the result of a server that receives these bytes, and its response. The peer does not shut down its side.
+/// Returns the result of a server that receives these bytes, and its response. The peer does not
+/// shut down its side.
 async fn exchange(server: &Server, input: &[u8]) -> (Result<(), Error>, String) {
     exchange_over(duplex(1 << 20), server, input).await
 }
@@ -36,7 +37,8 @@ async fn exchange_over(
     tokio::join!(serve, peer)
 }
 
-/// Asserts that a request is rejected, that both ends get this status, and that the connection ends.
+/// Asserts that a request is rejected, that both ends get this status, and that the connection
+/// ends.
 async fn assert_rejected(server: &Server, input: &[u8], status: u16) -> String {
     let (result, response) = exchange(server, input).await;
     let shown = String::from_utf8_lossy(&input[..input.len().min(400)]).into_owned();
@@ -133,7 +135,8 @@ async fn row_02_the_limit_in_bytes_is_inclusive() {
     assert_rejected(&short, REQUEST.as_bytes(), 431).await;
 }
 
-// The unit tests of `handshake::head` and `opening` count the examined bytes: each is examined once.
+// The unit tests of `handshake::head` and `opening` count the examined bytes: each is examined
+// once.
 #[tokio::test(start_paused = true)]
 async fn row_03_a_request_may_arrive_in_thousands_of_reads() {
     let padding = format!("X-Padding: {}\r\n\r\n", "x".repeat(14_000));

@@ -1,4 +1,5 @@
-//! Row 56 of `HOSTILE.md`: what the caller must not send is an error of the caller, and nothing is sent.
+//! Row 56 of `HOSTILE.md`: what the caller must not send is an error of the caller, and nothing is
+//! sent.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Hostile frames, rows 23 to 41 of `HOSTILE.md`: what the peer must not send, the Close that answers it, and the error that
-//! the application gets.
+//! Hostile frames, rows 23 to 41 of `HOSTILE.md`: what the peer must not send, the Close that
+//! answers it, and the error that the application gets.
 //!
 //! RFC 6455 sections 5 (framing), 7 (closing) and 8 (UTF-8).
 

@@ -1,5 +1,5 @@
-//! Hostile peers, rows 45 to 50 and 53 of `HOSTILE.md`: peers that flood, that do not read, that send a byte at a time, that
-//! never end the stream, or that vanish.
+//! Hostile peers, rows 45 to 50 and 53 of `HOSTILE.md`: peers that flood, that do not read, that
+//! send a byte at a time, that never end the stream, or that vanish.
 
 mod support;
 
@@ -260,7 +260,8 @@ async fn row_47_the_write_timeout_ends_a_peer_that_never_reads() {
     assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
 }
 
-/// Advances the clock by seconds until the task has ended. Returns how many seconds that took, at most 100.
+/// Advances the clock by seconds until the task has ended. Returns how many seconds that took, at
+/// most 100.
 async fn seconds_until_ended<T>(task: &tokio::task::JoinHandle<T>) -> u32 {
     for second in 0..100 {
         tokio::task::yield_now().await;
@@ -280,7 +281,8 @@ async fn row_47_an_endless_flood_does_not_postpone_the_write_timeout() {
     let receiving = tokio::spawn(async move { ws.recv().await });
     let seconds = seconds_until_ended(&receiving).await;
     receiving.abort();
-    // Input that arrived before is received first: a bounded number of reads, a few of them in each turn of the test.
+    // Input that arrived before is received first: a bounded number of reads, a few of them in each
+    // turn of the test.
     assert!(seconds <= 31 + 16, "{seconds} s");
 }
 

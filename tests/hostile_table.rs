@@ -1,4 +1,5 @@
-//! Checks `tests/HOSTILE.md`, the table of hostile input, against the tests that are named after its rows.
+//! Checks `tests/HOSTILE.md`, the table of hostile input, against the tests that are named after
+//! its rows.
 //!
 //! `HOSTILE_TABLE=write cargo test --test hostile_table` writes the list of tests below the table.
 
@@ -117,7 +118,8 @@ fn find_files(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the tests of a file that are named after a row. A function in Rust has to have the attribute of a test.
+/// Returns the tests of a file that are named after a row. A function in Rust has to have the
+/// attribute of a test.
 fn numbered(source: &str) -> Vec<(u32, &str)> {
     let mut found = Vec::new();
     let mut is_test = false;

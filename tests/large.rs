@@ -1,4 +1,5 @@
-//! A message of 10 GiB in constant memory, over TCP. In a debug build, in which that would take minutes, one of 32 MiB.
+//! A message of 10 GiB in constant memory, over TCP. In a debug build, in which that would take
+//! minutes, one of 32 MiB.
 
 use allocation_counter::measure;
 use bytes::Bytes;

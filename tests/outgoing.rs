@@ -95,7 +95,8 @@ impl Data {
     }
 }
 
-/// Sends each on a new connection, first and after another message, and asserts that the frame is this one.
+/// Sends each on a new connection, first and after another message, and asserts that the frame is
+/// this one.
 fn each_is(
     outgoing: Vec<Outgoing<'_>>,
     frame: (u8, Vec<u8>),

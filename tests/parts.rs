@@ -251,7 +251,8 @@ async fn copy(
     Ok(copied)
 }
 
-/// Returns the error of a reader of this input, which begins a text message, and the close code that the peer gets.
+/// Returns the error of a reader of this input, which begins a text message, and the close code
+/// that the peer gets.
 async fn copied(input: Vec<u8>, then: impl FnOnce(&Script)) -> (Error, Option<CloseCode>) {
     let (mut ws, script) = script::server();
     script.bring(input);

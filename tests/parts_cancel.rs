@@ -1,5 +1,5 @@
-//! A future that reads or writes a message in parts, dropped at any await, loses, tears and duplicates nothing: row 52 of
-//! `HOSTILE.md`.
+//! A future that reads or writes a message in parts, dropped at any await, loses, tears and
+//! duplicates nothing: row 52 of `HOSTILE.md`.
 //!
 //! Each future is polled n times and dropped, for every n up to the number at which it completes.
 
@@ -61,8 +61,8 @@ impl Writes {
     }
 }
 
-/// Runs a case for both roles, each way of writing and each number of polls, until `case` returns that the future
-/// completed.
+/// Runs a case for both roles, each way of writing and each number of polls, until `case` returns
+/// that the future completed.
 fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     for role in [Server, Client] {
         for writes in WRITES {
@@ -292,7 +292,8 @@ async fn a_dropped_recv_part_is_not_relied_on_to_write() {
 
 // --- writing
 
-/// Lets the stream take everything, and sends another message. Returns what was written before that message.
+/// Lets the stream take everything, and sends another message. Returns what was written before that
+/// message.
 fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     script.allow_writes(None);
     finished(ws.send("the last one")).expect("open");

@@ -1,10 +1,11 @@
-//! Random programs on two connected ends: whatever is sent, dropped, split, stalled and closed in any order, each message
-//! arrives once, complete and in order, no task waits for a lost wake-up, and both ends see the end. A message whose reader
-//! is dropped is skipped; a writer that is dropped unfinished ends the connection, if anything of its message was queued.
-//! With the feature `deflate`, one connection in eight is compressed, with random settings.
+//! Random programs on two connected ends: whatever is sent, dropped, split, stalled and closed in
+//! any order, each message arrives once, complete and in order, no task waits for a lost wake-up,
+//! and both ends see the end. A message whose reader is dropped is skipped; a writer that is
+//! dropped unfinished ends the connection, if anything of its message was queued. With the feature
+//! `deflate`, one connection in eight is compressed, with random settings.
 //!
-//! The seed alone determines a program. `PROGRAM_SEED` runs the one that failed. `PROGRAM_STEPS` runs for longer, and
-//! `PROGRAM_FROM` begins at another seed. A step is an operation or a poll.
+//! The seed alone determines a program. `PROGRAM_SEED` runs the one that failed. `PROGRAM_STEPS`
+//! runs for longer, and `PROGRAM_FROM` begins at another seed. A step is an operation or a poll.
 
 #[path = "support/program/mod.rs"]
 mod program;

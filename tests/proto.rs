@@ -118,7 +118,8 @@ fn the_end_of_the_input_without_a_close_is_an_error() {
     assert_eq!(received(&[]), [Outcome::Error(ProtocolError::EofWithoutClose)]);
 }
 
-/// Begins a masked message of 100,000 bytes, of which four have arrived. Returns the rest of its payload data too.
+/// Begins a masked message of 100,000 bytes, of which four have arrived. Returns the rest of its
+/// payload data too.
 fn begun(message: impl Fn(Vec<u8>) -> Frame) -> (ReceivePath, Vec<u8>) {
     let mut path = ReceivePath::new(Role::Server, &Config::new().max_message_size(100_000));
     let mut rest = message(vec![b'a'; 100_000]).masked().build();

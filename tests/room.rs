@@ -1,4 +1,5 @@
-//! Write buffer space of a split connection: whoever waits for it gets it, or fails once the connection is over.
+//! Write buffer space of a split connection: whoever waits for it gets it, or fails once the
+//! connection is over.
 
 mod support;
 

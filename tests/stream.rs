@@ -149,7 +149,8 @@ impl AsyncWrite for Asked {
     }
 }
 
-/// Returns the size of each read that is requested for this input, and how many messages are received.
+/// Returns the size of each read that is requested for this input, and how many messages are
+/// received.
 fn asked_for(input: impl IntoIterator<Item = Vec<u8>>) -> (Vec<usize>, usize) {
     let (asked, mut received) = (Arc::default(), 0);
     let io = Asked { input: input.into_iter().collect(), asked: Arc::clone(&asked) };
