@@ -2,14 +2,15 @@
 # Runs checks and tests of the crate, and stops at the first step that fails.
 #
 #   tests/all.sh              all steps of a plain run, as CI does
-#   tests/all.sh quick        what to run before each commit: under two minutes once everything is built
+#   tests/all.sh quick        what to run before each commit, in under two minutes if all is built
 #   tests/all.sh long         what takes longer than a plain run has time for
 #   tests/all.sh STEP...      only these; their names are in the lists at the bottom
 #
-# A step is skipped if the machine lacks what it needs. All other steps run; then the run fails, and says what is missing.
+# A step is skipped if the machine lacks what it needs. All other steps run. Then the run fails, and
+# prints what is missing.
 #
-# FUZZ_SECONDS is how long each fuzz target runs: 20 by default, 600 in `fuzz_long`. PROGRAM_STEPS and PROGRAM_FROM are for
-# `program_long`. The last line of the output counts the tests of all runners.
+# FUZZ_SECONDS is how long each fuzz target runs: 20 by default, 600 in `fuzz_long`. PROGRAM_STEPS
+# and PROGRAM_FROM are for `program_long`. The last line of the output counts the tests of all runners.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,9 +21,9 @@ if [ "${CI:-}" = true ]; then
   export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 fi
 readonly logs=target/all
-# What tests/setup.sh could not install, a line each: its name, and why.
+# What tests/setup.sh could not install, one per line: its name, and why.
 readonly missing=target/setup/missing
-# Seconds until a runner of tests that hangs is ended.
+# Seconds after which a test runner that hangs is killed.
 hangs=3000
 
 # --- the steps
@@ -41,14 +42,14 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features --features deflate -- -D warnings
-  # The comparison with the peers is built, and not run: what it measures is not a matter of right and wrong.
+  # The comparison with the peers is built, not run: its figures are neither right nor wrong.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings
 }
 
 docs() { RUSTDOCFLAGS=-Dwarnings cargo doc "${locked[@]}" --no-deps --all-features; }
 
-# The protocol core and the opening handshake build without what is above them, and without tokio.
+# The protocol core and the opening handshake build without the floors above them, and without tokio.
 floors() {
   cargo check "${locked[@]}" --no-default-features --features deflate
   local tree
@@ -70,10 +71,11 @@ unsafe_code() {
     grep -v '^src/proto/mask' < <(code '\bunsafe\b' src)
 }
 
-# Modules of the protocol core that import each other: none but those that are listed in tests/circles.txt.
+# No modules of the protocol core import each other, except those that are listed in tests/circles.txt.
 circles() { python3 tests/circles.py; }
 
-# Public functions whose documentation does not begin with a verb. The number may only fall.
+# The documentation of public functions begins with a verb, with this many exceptions. The number may
+# only fall.
 first_lines() { python3 tests/first_lines.py --at-most 123; }
 
 lines() {
@@ -85,10 +87,11 @@ lines() {
 # One set of features, for `quick`.
 lint() { cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings; }
 
-# For `quick`: the unit tests, and those integration tests that find most faults in the least time.
+# For `quick`: the unit tests, and the integration tests that find most faults in the least time.
 core() {
   local name tests=()
-  for name in closing hostile_frames hostile_table proto sink split stream timers; do
+  for name in closing handshake_client handshake_server hostile_frames hostile_peer hostile_table \
+    parts proto room sink split stream tasks timers; do
     tests+=(--test "$name")
   done
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --lib "${tests[@]}" --no-fail-fast
@@ -99,7 +102,7 @@ unit() {
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
 }
 
-# A message of 10 GiB, which takes minutes without optimisation.
+# A message of 10 GiB, which takes minutes without optimization.
 large() { timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --release --test large; }
 
 # The core's own tests, then the integration tests, under AddressSanitizer.
@@ -118,7 +121,7 @@ loom() {
     timeout -k 10 "$hangs" cargo test "${locked[@]}" --release --lib model
 }
 
-# Each fuzz target, from the committed seeds. What it finds is kept in fuzz/artifacts.
+# Each fuzz target, from the committed seeds. Failing inputs are kept in fuzz/artifacts.
 fuzz() { fuzz_for "${FUZZ_SECONDS:-20}"; }
 
 fuzz_long() { fuzz_for "${FUZZ_SECONDS:-600}"; }
@@ -143,13 +146,14 @@ fuzz_for() {
   done
 }
 
-# Each benchmark once, as a test: built without optimisation, for nothing is measured.
+# Each benchmark once, as a test, built without optimization: nothing is measured.
 bench() {
   timeout -k 10 "$hangs" cargo bench "${locked[@]}" --profile dev --benches --all-features -- --test 2>&1 | tee $logs/benches.log
   grep -q '^Success' $logs/benches.log || fail "no benchmark ran"
 }
 
-# Instructions per path, counted by callgrind: at most 2 % more than in the parent commit, unless the commit message accepts it.
+# Instructions per path, counted by callgrind: at most 2 % more than in the parent commit, unless the
+# commit message accepts more.
 counts() { python3 benches/counts/compare.py; }
 
 release() {
@@ -157,24 +161,24 @@ release() {
   cargo build "${locked[@]}" --examples --all-features --release
 }
 
-# Where nothing works, each test would wait for its deadline: it ends early.
+# Ends early: if nothing works, each test would wait for its deadline.
 peers() { pytest --maxfail=25 tests/peers; }
 
 autobahn() { pytest tests/autobahn; }
 
-# All cases of all servers: a plain run has a part of those on compression for three of them.
+# All cases for all servers. A plain run leaves out cases on compression for three of them.
 autobahn_long() {
   hangs=9000
   AUTOBAHN=all pytest tests/autobahn
 }
 
-# Random programs that a plain run does not reach: some ten minutes of a release build.
+# Random programs that a plain run does not reach, for about ten minutes in a release build.
 program_long() {
   PROGRAM_STEPS=${PROGRAM_STEPS:-300000000} PROGRAM_FROM=${PROGRAM_FROM:-1000000} \
     timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --release --test program -- --nocapture
 }
 
-# --- what they are made of
+# --- functions of the steps
 
 pytest() { timeout -k 10 "$hangs" target/test-venv/bin/python -m pytest -c tests/pytest.ini -q "$@"; }
 
@@ -202,7 +206,7 @@ code() {
 passed=0
 failed=0
 
-# Adds up what the runners counted in a log; tells how many tests that were.
+# Adds the tests that the runners counted in a log to the totals, and sets `counted` to their number.
 count() {
   local p f
   read -r p f < <(
@@ -219,7 +223,7 @@ count() {
 
 total() { printf '\ntotal: %s passed, %s failed\n' $passed $failed; }
 
-# What the machine lacks of these, as tests/setup.sh has reported in this run.
+# Prints which of these the machine lacks, if tests/setup.sh was run.
 lacking() {
   local need
   [ -n "${set_up:-}" ] && [ -s $missing ] || return 0
@@ -230,7 +234,8 @@ lacking() {
 
 skipped=()
 
-# Runs a step. `tests` says that it runs tests, of which there must be some; what follows is what it needs of tests/setup.sh.
+# Runs a step: its name, its kind, and the parts of tests/setup.sh that it needs. A step of the kind
+# `tests` fails if no test was run.
 step() {
   local name=$1 kind=$2 status counted lacks
   shift 2
@@ -248,7 +253,7 @@ step() {
   set -e
   if [ "$name" = setup ]; then
     set_up=yes
-    # What is missing fails the run at its end.
+    # The run fails at its end if something is missing.
     [ ! -s $missing ] || status=0
   fi
   if [ "$kind" = tests ]; then
@@ -265,8 +270,8 @@ step() {
   fi
 }
 
-# Each step with its kind and what it needs of tests/setup.sh, in the order in which they find faults fastest: what takes
-# seconds first, and what takes longest for what it finds last.
+# The steps with their kinds and the parts of tests/setup.sh that they need, in the order in which they
+# find faults fastest: first those that take seconds, last those that take long and rarely fail.
 readonly steps=(
   "setup check"
   "fmt check"
@@ -295,7 +300,7 @@ readonly steps=(
 )
 readonly quick=(fmt lines unsafe_code circles first_lines floors lint core)
 readonly long=(setup release program_long autobahn_long fuzz_long)
-# What the other two have in place of steps of a plain run, or beside them.
+# Steps of `quick` and `long` that are not part of a plain run.
 readonly not_plain=(lint core program_long autobahn_long fuzz_long)
 
 among() {

@@ -1,9 +1,10 @@
-"""Finds circles among the modules of src/proto: files that import each other, directly or by way of others.
+"""Finds circles among the modules of src/proto: files that import each other, directly or not.
 
-A `use` or a path leads to the file that defines the name, past each `mod.rs` that re-exports it. A re-export is an import
-only if the file uses the name as well. Tests at the bottom of a file may import anything.
+A `use` or a path is an import of the file that defines the name, however many `mod.rs` re-export it.
+A re-export is an import only if the file uses the name as well. Unit tests may import anything.
 
-Circles that still exist are listed in `circles.txt`, a line of modules each. Only an import outside of these fails.
+`circles.txt` lists the circles that still exist, a line of modules each. All others fail the check.
+`-v` prints the imports of the known ones too.
 """
 
 import re
@@ -23,11 +24,11 @@ DEFINITION = re.compile(r"\b(?:struct|enum|union|trait|type|fn|const|static|macr
 
 
 def read():
-    """The source of each module without comments and tests, by its path: `("mask", "payload")`."""
+    """Returns the source of each module, without comments and tests, by path: `("mask", "payload")`."""
     modules = {}
     for file in sorted(PROTO.rglob("*.rs")):
         path = file.relative_to(PROTO).with_suffix("").parts
-        # The stand-in for a directory, in builds without the feature.
+        # It replaces a directory in builds without the feature.
         if path[-1].startswith("no_"):
             continue
         if path[-1] == "mod":
@@ -37,7 +38,7 @@ def read():
 
 
 def leaves(tree):
-    """All paths of a use tree: `a::{b, c::d as e}` has `a::b` and `a::c::d`."""
+    """Returns all paths of a use tree: `a::b` and `a::c::d` of `a::{b, c::d as e}`."""
     tree = tree.strip()
     if "{" not in tree:
         return [tree.split(" as ")[0].strip()] if tree else []
@@ -53,7 +54,7 @@ def leaves(tree):
 
 
 def absolute(path, module):
-    """The path below src/proto that a path in a module means, if it is there."""
+    """Resolves a path in a module to one below src/proto, or to `None`."""
     names = path.split("::")
     if names[:2] == ["crate", "proto"]:
         return tuple(names[2:])
@@ -69,7 +70,7 @@ def absolute(path, module):
 
 
 def uses(module):
-    """The use declarations of a module: whether each is a re-export, and its path below src/proto."""
+    """Yields the uses of a module: whether it is a re-export, and its path below src/proto."""
     for use in USE.finditer(MODULES[module]):
         for leaf in leaves(use["tree"]):
             if (path := absolute(leaf, module)) is not None:
@@ -77,7 +78,7 @@ def uses(module):
 
 
 def defining(path, seen=()):
-    """The module that defines what a path leads to."""
+    """Returns the module that defines the item at a path."""
     module = path
     while module not in MODULES:
         module = module[:-1]
@@ -91,7 +92,7 @@ def defining(path, seen=()):
 
 
 def imports(module):
-    """The modules that a module needs."""
+    """Returns the modules that a module imports."""
     without = USE.sub("", MODULES[module])
     words = set(re.findall(r"\w+", without))
     paths = [path for public, path in uses(module) if path and (not public or path[-1] in words)]
@@ -100,7 +101,7 @@ def imports(module):
 
 
 def circles(graph):
-    """The groups of modules of which each can be reached from each, of more than one."""
+    """Returns the groups of two or more modules that all reach each other."""
 
     def reached(start):
         found, todo = set(), [start]

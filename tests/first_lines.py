@@ -1,8 +1,7 @@
-"""Finds public functions and methods whose documentation does not begin with a verb in the third person.
+"""Finds public functions whose documentation does not begin with a verb in the third person.
 
-The first word is taken for such a verb if it ends in "s", and is not one of the words below. Names in code formatting, and
-words like "Whether" or "The", are none. `--at-most N` accepts N that do not, for as long as there are some; `--list` prints
-them all.
+The first word counts as a verb if it ends in "s" and is not one of the words below. "Whether", "The"
+and names in code formatting do not. `--at-most N` accepts N exceptions; `--list` prints all of them.
 """
 
 import argparse
@@ -12,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Words that end in "s" and are no verbs in the third person: pronouns, conjunctions, plural nouns.
+# Words that end in "s" but are not verbs: pronouns, conjunctions, plural nouns.
 NO_VERBS = {
     "as", "its", "this", "thus", "less", "always", "across", "perhaps", "besides", "others", "plus", "minus", "class",
     "access", "address", "addresses", "bits", "bytes", "codes", "connections", "counters", "credentials", "deadlines",
@@ -22,14 +21,14 @@ NO_VERBS = {
 }  # fmt: skip
 
 FUNCTION = re.compile(r"\s*pub (?:const |async |unsafe |extern \"C\" )*fn (\w+)")
-# What may stand between documentation and the function.
+# Lines that may be between the documentation and the function.
 ATTRIBUTE = re.compile(r"\s*(?:#!?\[|//[^/!]|//$|\)\]|\]$)")
 DOC = re.compile(r"\s*/// ?(.*)")
 TESTS = re.compile(r"^#\[cfg\(test\)\]\nmod tests\b.*", re.MULTILINE | re.DOTALL)
 
 
 def functions(path):
-    """The public functions of a file: the line number, the name, and the first line of the documentation."""
+    """Yields line, name and first line of the documentation of each public function of a file."""
     first = None
     for number, line in enumerate(TESTS.sub("", path.read_text()).splitlines(), 1):
         if doc := DOC.match(line):

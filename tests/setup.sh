@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside a Rust toolchain. Run by tests/all.sh; does nothing if everything is there already.
+# Installs what the tests need beside a Rust toolchain. tests/all.sh runs it. It does nothing if
+# everything is there already.
 #
-#   target/test-venv      pytest, `websockets` as a peer, and Selenium, which drives Chromium (CPython 3)
-#   target/autobahn-venv  the Autobahn test suite (CPython 2.7)
+#   target/test-venv          pytest, `websockets` as a peer, Selenium for Chromium (CPython 3)
+#   target/autobahn-venv      the Autobahn test suite (CPython 2.7)
 #   tests/peers/node_modules  `ws` as a peer (Node)
 #   target/gungraun-VERSION   the runner of benches/counts
 #
-# What cannot be installed does not keep the rest from it. target/setup/missing lists it at the end, a line each: the name of
-# the part, and why. The exit code is then 1.
+# If a part cannot be installed, the others still are. target/setup/missing then has a line with the
+# name of the part and the reason, and the exit code is 1.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,13 +18,13 @@ rm -f $missing
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Ends a part, with the reason why it is missing.
+# Ends a part, with the reason why it cannot be installed.
 lacks() {
   echo "$part: $*" >>$missing
   exit 1
 }
 
-# Runs a part. One that fails is listed, and the others go on.
+# Runs a part, and lists it if it fails.
 part() {
   local status part=$1
   # Not in a condition, where bash would ignore `set -e` in the part.
@@ -34,9 +35,9 @@ part() {
   [ $status = 0 ] || grep -qs "^$part: " $missing || echo "$part: its installation failed, see above" >>$missing
 }
 
-# --- without these nothing can be built
+# --- packages and the toolchain
 
-# Debian's packages for commands that are not there.
+# Installs Debian's packages for missing commands.
 install_with_apt() {
   local as_root=()
   if ! have apt-get; then
@@ -55,7 +56,8 @@ install_with_apt() {
     echo "tests/setup.sh: apt-get could not install: $*" >&2
 }
 
-# CPython 2.7: on the path, or among pyenv's versions. A shim of pyenv for a version that is not active does not run.
+# Prints the path of CPython 2.7, from PATH or from pyenv. pyenv's shim of an inactive version does not
+# run.
 find_python27() {
   local candidate candidates=(python2.7 python2)
   if have pyenv; then
@@ -116,7 +118,7 @@ part_nightly() {
 
 part_cargo_fuzz() { have cargo-fuzz || cargo install cargo-fuzz --locked; }
 
-# The runner has to be of the same version as the library that benches/counts is built with.
+# The runner must have the version of the library that benches/counts is built with.
 part_gungraun() {
   local version
   version=$(sed -n '/^name = "gungraun-runner"$/{n;s/^version = "\(.*\)"$/\1/p;}' benches/counts/Cargo.lock)
@@ -124,7 +126,7 @@ part_gungraun() {
     cargo install gungraun-runner --version "$version" --locked --root "target/gungraun-$version"
 }
 
-# A virtual environment is made again when what it is made of has changed.
+# A virtual environment is created again when its requirements have changed.
 stamp_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
 part_python() {

@@ -1,9 +1,8 @@
 """The Autobahn test suite: each of its cases is a test, for the server (a connection whole, split, and with messages in
 parts), the blocking server, and the client.
 
-The cases on compression (12.* and 13.*) take most of the time: all of them are run against the server and the client, and
-those of two kinds of content, text and a picture, against the others; with AUTOBAHN=all, all of them against the others
-too.
+The cases on compression (12.* and 13.*) take most of the time. The server and the client run all of
+them; the others run those of two kinds of content, text and a picture, and all with AUTOBAHN=all.
 
 A case passes if the suite's verdicts, on what happened and on how the connection was closed, are those of
 `baseline.json`: OK, or INFORMATIONAL for the three cases in which the suite has no other verdict. NON-STRICT fails, and so
