@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-/// Returns what a server receives from these bytes, after which nothing arrives.
+/// What a server makes of these bytes, of which nothing more comes.
 async fn receive(input: &[u8]) -> (Incoming<Script>, Written) {
     let (io, written) = Script::new([Step::Bytes(input.to_vec())]);
     (Server::default().receive_any(io).await.expect("a whole head, or none"), written)
@@ -125,7 +125,7 @@ async fn an_invalid_response_of_the_application_is_answered_500_and_returned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_requests_get_the_same_response_as_from_receive() {
+async fn refused_requests_get_the_same_response_from_both_ways_of_reading() {
     for input in [
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
         b"POST / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
