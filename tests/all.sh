@@ -152,8 +152,7 @@ bench() {
   grep -q '^Success' $logs/benches.log || fail "no benchmark ran"
 }
 
-# Instructions per path, counted by callgrind: at most 2 % more than in the parent commit, unless the
-# commit message accepts more.
+# Instructions per path, counted by callgrind: at most 2 % more than in the parent commit, unless the commit message accepts it.
 counts() { python3 benches/counts/compare.py; }
 
 release() {

@@ -1,4 +1,4 @@
-"""The chat: who hears what, and what becomes of those who do not keep the rules."""
+"""The chat: which member receives what, and how members that break the rules are handled."""
 
 import contextlib
 import http.client
@@ -71,7 +71,7 @@ def chat(start):
 
 @pytest.fixture
 def three(chat):
-    """Three members, who know of each other."""
+    """Three members that have seen each other join."""
     with chat.join("ann") as ann, chat.join("bob", 1) as bob, chat.join("cid", 2) as cid:
         expect(ann, "* bob joined")
         expect(ann, "* cid joined")
@@ -116,7 +116,7 @@ class NeverReads:
 
 
 def talk_until(speaker, listener, notice):
-    """Talks, each line heard before the next is said, until a listener hears a notice; it comes behind a line."""
+    """Sends lines, each after the last one was received, until a listener gets a notice after a line."""
     heard = None
     for number in range(100_000):
         line = f"{number} ".ljust(4000, "x")
@@ -137,7 +137,7 @@ def test_line_is_sent_to_all_others_and_not_to_its_sender(three):
     expect(bob, "ann: hello, 世界")
     expect(cid, "ann: hello, 世界")
     bob.send("hello ann")
-    # The first that ann hears is no line of her own.
+    # The first line that ann receives is not her own.
     expect(ann, "bob: hello ann")
     expect(cid, "bob: hello ann")
 

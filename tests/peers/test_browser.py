@@ -53,12 +53,12 @@ def installed(name):
 
 def start_browser(home):
     options = webdriver.ChromeOptions()
-    # Selenium would look for a browser, and download one, if it were not told both paths.
+    # Without both paths Selenium would look for a browser, and download one.
     options.binary_location = installed("chromium")
     for option in OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # What it leaves behind goes with its home.
+    # Files that it leaves are deleted with its home directory.
     service = Service(installed("chromedriver"), env={**os.environ, "HOME": home, "TMPDIR": home})
     driver = webdriver.Chrome(options=options, service=service)
     driver.set_page_load_timeout(DEADLINE)
@@ -102,7 +102,7 @@ class Window:
         self.input.send_keys(text, Keys.ENTER)
 
     def lines(self):
-        """What the lines read like to somebody who looks at the page."""
+        """Returns the visible text of the lines."""
         return self.script("return Array.from(document.querySelectorAll('#lines > li'), (line) => line.innerText)")
 
     def lines_of_kind(self, kind):
@@ -117,7 +117,7 @@ class Window:
         )
 
     def complaints(self):
-        """What the browser has put into its console since it was last asked."""
+        """Returns the console output since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def script(self, text):
@@ -204,7 +204,7 @@ def test_input_is_cleared_after_a_line_was_sent(two):
     ann, bob = two
     ann.say("one")
     assert ann.input.get_property("value") == ""
-    # Wherever the mouse was: what is typed next goes into the line.
+    # The input has the focus, wherever the mouse was.
     ann.driver.switch_to.active_element.send_keys("two", Keys.ENTER)
     ann.expect("you: one", "you: two")
     bob.expect("ann: one", "ann: two")
@@ -416,7 +416,7 @@ socket.onclose = ({ code }) => done([socket.extensions, code, answers]);
 def test_browser_and_echo_server_compress_messages(browsers, arguments):
     texts = [words(size) for size in (0, 1, 100, 70_000, 1 << 20)] * 2
     with serving("echo", *arguments) as url, listen_in(url) as wire:
-        # A page of this machine, which a blank one is not: what refuses plain requests. The browser complains of that.
+        # A page of this origin, unlike a blank one: the response to a plain request, which the console reports.
         browsers[0].get(url.replace("ws:", "http:"))
         browsers[0].get_log("browser")
         extensions, code, answers = browsers[0].execute_async_script(CONVERSE, wire.url, texts)

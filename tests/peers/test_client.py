@@ -222,7 +222,7 @@ def test_interrupt_closes_cleanly(peer):
 
 
 def interrupted(program):
-    """The first Ctrl-C, once the client has heard of it."""
+    """Sends Ctrl-C, and waits until the client has noticed it."""
     program.interrupt()
     wait_until(lambda: "Ctrl-C again" in program.errors(), program)
 

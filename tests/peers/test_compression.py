@@ -75,7 +75,7 @@ def assert_compressed(sent, messages, takeover):
 
 
 class Offer:
-    """What a client offers, in the terms of either peer."""
+    """Returns what a client offers, as parameters of either peer."""
 
     def __init__(self, deflate):
         self.deflate = deflate
@@ -102,7 +102,7 @@ class Offer:
 
 @pytest.fixture(params=["python", "node"])
 def converse(request):
-    """Sends messages to a server, each once the one before has come back; what went over the wire."""
+    """Sends messages to a server, each after the echo of the last. Returns what was transmitted."""
 
     def run(url, messages, deflate):
         with listen_in(url) as wire:
@@ -308,7 +308,7 @@ def peer(request):
 
 
 def speak(server, lines, *arguments):
-    """Sends lines, each once the one before has come back; what went over the wire, and what the client has told."""
+    """Sends lines, each after the echo of the last. Returns what was transmitted, and the client's errors."""
     with listen_in(server.url) as wire, Program([example("client"), wire.url, *arguments]) as client:
         for line in lines:
             client.write(line + b"\n")

@@ -1,4 +1,4 @@
-"""What holds for every example program."""
+"""Requirements of every example program."""
 
 import pytest
 from harness import ROOT, Program, example

@@ -165,7 +165,7 @@ def test_slow_reader_misses_ticks_and_gets_later_ones(start):
     program, url = start("--interval", "1")
     with socket.socket() as slow, opened(url) as punctual:
         subscribe_without_reading(slow, url)
-        # What the kernel holds for the slow one is full by then: 4000 times 32 ticks are 6 MB.
+        # By then the kernel's buffers of the slow client are full: 4000 times 32 ticks are 6 MB.
         command(punctual, "subscribe clock")
         assert ticks(punctual, 4000)[-1] == {"tick": "clock", "n": 4000}
         before, after = first_gap(slow, program)
@@ -184,7 +184,7 @@ def subscribe_without_reading(client, url):
     )
     for number in range(32):
         line = b"subscribe " + b"%d" % number + b"x" * 30
-        # Masked with zeros: as it stands.
+        # Masked with zeros, and so unchanged.
         client.sendall(bytes([0x81, 0x80 | len(line), 0, 0, 0, 0]) + line)
 
 
