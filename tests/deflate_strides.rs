@@ -1,5 +1,5 @@
-//! Large messages that are compressed in strides: others have their turns, pings pass, nothing is compressed that is not sent.
-//! Row 70 of the project's list of hostile input.
+//! Large messages that are compressed in strides: other tasks get their turns, pings overtake,
+//! nothing is compressed that is not sent. Row 70 of `HOSTILE.md`.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -39,7 +39,7 @@ fn open(settings: Deflate) -> (fullduplex::WebSocket<Scripted>, Script) {
     deflate::open(Server, &quiet().write_timeout(None).close_timeout(None), settings.level(1))
 }
 
-/// Counts the turns of another task, until all that is sent is written.
+/// Counts the turns of another task until everything is written.
 async fn turns_beside(send: impl Future<Output = ()>) -> usize {
     let (local, turns) = (LocalSet::new(), Rc::new(Cell::new(0)));
     let counted = turns.clone();
@@ -91,7 +91,8 @@ async fn row_70_in_a_split_connection_others_send_and_receive_meanwhile() {
             while other.queued() < len {
                 yield_now().await;
             }
-            // It has all the room; what needs none passes, and messages are received.
+            // The message takes the whole write buffer; pings need none of it, and messages are
+            // received.
             while other.queued() >= len {
                 assert!(other.try_send("full").is_err());
                 to_bring.bring(text("in between").masked().build());
@@ -129,7 +130,7 @@ async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
         let (sender, done, calls) = (sender.clone(), done.clone(), calls.clone());
         move || {
             while !done.load(Ordering::Relaxed) {
-                // If this waited for a stride, there would be no more calls than strides.
+                // If these calls waited for a stride, there would be no more of them than strides.
                 calls.fetch_add(usize::from(sender.queued() >= len), Ordering::Relaxed);
             }
         }
@@ -142,7 +143,7 @@ async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
 }
 
 #[test]
-fn a_send_that_does_not_wait_compresses_a_little_and_leaves_the_rest() {
+fn try_send_compresses_a_little_and_leaves_the_rest() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (_receiver, sender) = ws.split();
@@ -158,7 +159,7 @@ fn a_send_that_does_not_wait_compresses_a_little_and_leaves_the_rest() {
     }
 }
 
-/// What a program does with a `SendPath`, between calls that stage.
+/// What a program does with a `SendPath` between calls of `stage`.
 #[derive(Debug, Clone)]
 enum Step {
     Send {
@@ -172,7 +173,7 @@ enum Step {
         compress: bool,
     },
     Ping,
-    /// Stages so often, and writes what is staged.
+    /// Stages this many times, and writes what is staged.
     Stage(usize),
 }
 
@@ -189,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_staged_when_messages_arrive_in_order_and_pings_pass(
+    fn messages_arrive_in_order_and_pings_overtake_whenever_frames_are_staged(
         steps in proptest::collection::vec(step(), 1..24),
         takeover in any::<bool>(),
         client in any::<bool>(),
@@ -269,7 +270,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_never_queued_is_not_referred_to() {
+fn messages_that_were_never_queued_do_not_enter_the_window() {
     for settings in takeovers() {
         for role in [Server, Client] {
             for split in [false, true] {
@@ -307,7 +308,7 @@ fn what_was_never_queued_is_not_referred_to() {
 }
 
 #[test]
-fn what_is_being_compressed_is_written_before_the_close() {
+fn a_message_that_is_being_compressed_is_written_before_the_close() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (mut receiver, sender) = ws.split();
@@ -324,7 +325,7 @@ fn what_is_being_compressed_is_written_before_the_close() {
 }
 
 #[test]
-fn a_connection_that_is_reunited_goes_on_with_what_is_being_compressed() {
+fn a_reunited_connection_finishes_a_message_that_is_being_compressed() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (receiver, sender) = ws.split();
@@ -338,7 +339,7 @@ fn a_connection_that_is_reunited_goes_on_with_what_is_being_compressed() {
 }
 
 #[test]
-fn the_room_of_a_message_that_shrank_is_free_once_it_is_written() {
+fn the_write_buffer_space_of_a_compressed_message_is_freed_once_it_is_written() {
     for settings in takeovers() {
         let config = quiet().write_timeout(None).max_write_buffer(100_000);
         let (ws, _script) = deflate::open(Server, &config, settings);

@@ -1,4 +1,4 @@
-//! What the ends may begin.
+//! The operations that an end can begin.
 
 use fullduplex::{CloseCode, CloseFrame, TrySendError};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -153,7 +153,7 @@ impl Program {
         self.ledgers[end].never(message);
     }
 
-    /// Begins to close, by one who can.
+    /// Begins to close by any task that can.
     pub(super) fn begin_to_close(&mut self) {
         let end = self.rng.random_range(0..2);
         let actor = self.sides[end].idle().into_iter().find(|actor| *actor != Actor::Receiver);
