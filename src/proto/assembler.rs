@@ -8,9 +8,8 @@ use super::{
     deflate::{Compressed, Inflation, Pool, most_compressed},
     error::ProtocolError,
     header::Header,
-    mask::{MaskKey, Outlook, Payload, PayloadMut, whole_message},
-    message::{Message, MessageKind},
     opcode::Opcode,
+    payload::{MaskKey, Message, MessageKind, Outlook, Payload, PayloadMut, whole_message},
     receive::Part,
     utf8::InvalidUtf8,
 };

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use bytes::Bytes;
 
 use super::error::{InvalidClose, ProtocolError};
-use super::mask::Utf8Bytes;
+use super::payload::Utf8Bytes;
 
 /// The longest payload a control frame may have, in bytes (RFC 6455 section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;

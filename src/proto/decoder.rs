@@ -4,8 +4,8 @@ use super::{
     Role,
     error::ProtocolError,
     header::{Header, MAX_HEADER, PlainHeader},
-    mask::MaskKey,
     opcode::Opcode,
+    payload::MaskKey,
 };
 
 /// Finds the frames in a stream of bytes. What it holds of the input is at most thirteen bytes of a header.

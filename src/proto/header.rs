@@ -2,9 +2,8 @@
 
 use super::{
     error::ProtocolError,
-    mask::{MaskKey, append_start},
-    message::MessageKind,
     opcode::Opcode,
+    payload::{MaskKey, MessageKind, append_start},
 };
 
 /// The longest header, in bytes: two, eight of length, four of masking key.

@@ -40,10 +40,9 @@ mod deflate;
 mod error;
 mod header;
 mod lent;
-mod mask;
-mod message;
 mod opcode;
 mod outgoing;
+mod payload;
 mod prepared;
 mod queue;
 mod receive;
@@ -59,12 +58,11 @@ pub use deflate::{Deflate, DeflateParams};
 pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
 pub use lent::Lent;
-pub use mask::{Backend, MaskKey, PayloadMut, Utf8Bytes};
-#[allow(unused_imports, reason = "for the upper floor, which may not be there")]
-pub(crate) use message::debug_payload;
-pub use message::{Message, MessageKind};
 pub use opcode::Opcode;
 pub use outgoing::Outgoing;
+#[allow(unused_imports, reason = "for the upper floor, which may not be there")]
+pub(crate) use payload::debug_payload;
+pub use payload::{Backend, MaskKey, Message, MessageKind, PayloadMut, Utf8Bytes};
 pub use prepared::PreparedMessage;
 pub use receive::{Part, ReceivePath, Received, Step, Want};
 pub use send::SendPath;

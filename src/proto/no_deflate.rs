@@ -7,8 +7,8 @@ use super::{
     error::ProtocolError,
     header::Header,
     lent::Lent,
-    mask::{MaskKey, Payload},
     outgoing::Outgoing,
+    payload::{MaskKey, Payload},
     receive::Part,
 };
 

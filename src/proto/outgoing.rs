@@ -5,8 +5,7 @@ use std::{borrow::Cow, fmt, mem};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    mask::Utf8Bytes,
-    message::{Message, MessageKind, debug_payload},
+    payload::{Message, MessageKind, Utf8Bytes, debug_payload},
     prepared::PreparedMessage,
     queue::COPIED,
 };

@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use super::deflate::{Encodings, Pool, Shape};
 use super::{
     header::Header,
-    message::{Message, MessageKind, debug_payload},
     opcode::Opcode,
+    payload::{Message, MessageKind, debug_payload},
     queue::header,
 };
 

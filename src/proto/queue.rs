@@ -9,10 +9,9 @@ use super::{
     close::MAX_CONTROL_PAYLOAD,
     deflate::Waiting,
     header::{EncodedHeader, Header, MAX_HEADER},
-    mask::MaskKey,
-    message::MessageKind,
     opcode::Opcode,
     outgoing::{Content, Outgoing},
+    payload::{MaskKey, MessageKind},
 };
 
 /// The most bytes of pongs that are queued; where one more might not fit, the newest replaces the last.

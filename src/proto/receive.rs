@@ -13,9 +13,8 @@ use super::{
     decoder::{Decoder, Expected, Frame},
     error::ProtocolError,
     lent::Lent,
-    mask::{MaskKey, PayloadMut, whole_message},
-    message::{Message, MessageKind, debug_payload},
     opcode::Opcode,
+    payload::{MaskKey, Message, MessageKind, PayloadMut, debug_payload, whole_message},
 };
 
 /// From this many missing bytes of a frame on, they are better read straight into the message's own buffer.

@@ -14,8 +14,8 @@ use crate::proto::{
     batch::Batch,
     header::Header,
     lent::Lent,
-    mask::MaskKey,
     opcode::Opcode,
+    payload::MaskKey,
     prepared::PreparedMessage,
     queue::{COPIED, Frames, push_content},
 };

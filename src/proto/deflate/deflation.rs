@@ -14,8 +14,8 @@ use crate::{
     proto::{
         batch::Batch,
         header::Header,
-        mask::MaskKey,
         outgoing::{Compression, Outgoing},
+        payload::MaskKey,
     },
 };
 

@@ -11,7 +11,7 @@ use crate::{
     Role,
     proto::{
         error::ProtocolError,
-        mask::{MaskKey, Payload},
+        payload::{MaskKey, Payload},
         receive::Part,
     },
 };

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::proto::{
     batch::RUN,
     header::Header,
-    mask::MaskKey,
     outgoing::{Content, Outgoing},
+    payload::MaskKey,
     prepared::PreparedMessage,
     queue::{COPIED, header, into_frame},
 };

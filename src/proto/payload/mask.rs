@@ -1,18 +1,6 @@
-//! Payload data on its way in and out: masked, unmasked, proven to be text.
-//!
-//! This is the crate's only room with `unsafe` in it, and it holds four kinds: calls of the masking pass compiled for
-//! instruction sets found at run time ([`Backend`]), copies made straight into memory that holds nothing yet
-//! ([`MaskKey`]), the reading of validated bytes as a `str` ([`Utf8Bytes`]), and a buffer that is read into before it is
-//! initialised ([`PayloadMut`]).
-
-mod payload;
-mod utf8_bytes;
+//! Masking.
 
 use std::mem::MaybeUninit;
-
-pub use payload::PayloadMut;
-pub(crate) use payload::{Outlook, Payload, whole_message};
-pub use utf8_bytes::Utf8Bytes;
 
 /// The high bits of eight bytes: those of bytes beyond ASCII.
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
@@ -45,7 +33,7 @@ impl MaskKey {
     /// Masks or unmasks a copy of `data` at the end of `to`, and tells whether it is all ASCII.
     #[inline(always)]
     #[allow(unsafe_code, reason = "the copy is written straight into memory that holds nothing yet")]
-    pub(super) fn append(self, data: &[u8], to: &mut Vec<u8>) -> bool {
+    pub(in crate::proto) fn append(self, data: &[u8], to: &mut Vec<u8>) -> bool {
         to.reserve(data.len());
         let ascii = self.copy(data, &mut to.spare_capacity_mut()[..data.len()]);
         // SAFETY: `copy` has written each of the `data.len()` bytes behind the length.
@@ -70,7 +58,7 @@ impl MaskKey {
     /// A copy of `data`, masked or unmasked, and whether it is all ASCII.
     #[inline(always)]
     #[allow(unsafe_code, reason = "the copy is written straight into memory that holds nothing yet")]
-    fn copied(self, data: &[u8]) -> (Box<[u8]>, bool) {
+    pub(super) fn copied(self, data: &[u8]) -> (Box<[u8]>, bool) {
         let mut copy = Box::new_uninit_slice(data.len());
         let ascii = self.copy(data, &mut copy);
         // SAFETY: `copy` has written all of it.
@@ -176,7 +164,7 @@ impl Backend {
 /// Appends the first `len` of these bytes. All sixteen are stored, which takes neither a loop nor a call.
 #[inline(always)]
 #[allow(unsafe_code, reason = "they are written straight into memory that holds nothing yet")]
-pub(super) fn append_start(bytes: [u8; 16], len: usize, to: &mut Vec<u8>) {
+pub(in crate::proto) fn append_start(bytes: [u8; 16], len: usize, to: &mut Vec<u8>) {
     assert!(len <= 16);
     to.reserve(16);
     if let Some(room) = to.spare_capacity_mut().first_chunk_mut() {

@@ -37,7 +37,7 @@ impl Utf8Bytes {
 
     /// Wraps what this module's sibling has validated.
     ///
-    /// It is visible in `proto::mask` alone, whose `payload` module owns both the bytes and what is known of them.
+    /// It is visible in `proto::payload` alone, whose `buffer` module owns both the bytes and what is known of them.
     #[inline]
     pub(super) fn from_validated(bytes: Bytes) -> Self {
         debug_assert!(str::from_utf8(&bytes).is_ok());

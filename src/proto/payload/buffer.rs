@@ -4,11 +4,12 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, buf::UninitSlice};
 
-use super::{MaskKey, Utf8Bytes};
-use crate::proto::{
+use super::{
+    mask::MaskKey,
     message::{Message, MessageKind},
-    utf8::{InvalidUtf8, Utf8Validator},
+    text::Utf8Bytes,
 };
+use crate::proto::utf8::{InvalidUtf8, Utf8Validator};
 
 /// The least that a buffer read into directly grows by, in bytes.
 const GROWTH_STEP: usize = 16 << 10;

@@ -4,7 +4,8 @@ use std::{borrow::Cow, fmt};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{mask::Utf8Bytes, opcode::Opcode};
+use super::text::Utf8Bytes;
+use crate::proto::opcode::Opcode;
 
 /// A whole message, put together from its fragments.
 ///
@@ -46,7 +47,7 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// The opcode of the first frame of such a message.
-    pub(super) fn opcode(self) -> Opcode {
+    pub(in crate::proto) fn opcode(self) -> Opcode {
         match self {
             Self::Text => Opcode::Text,
             Self::Binary => Opcode::Binary,
@@ -54,7 +55,7 @@ impl MessageKind {
     }
 
     /// The kind of message that begins with a data frame of this opcode.
-    pub(super) fn of(opcode: Opcode) -> Self {
+    pub(in crate::proto) fn of(opcode: Opcode) -> Self {
         if opcode == Opcode::Text { Self::Text } else { Self::Binary }
     }
 }
