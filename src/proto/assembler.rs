@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use super::{
-    Config,
+    config::Config,
     decoder::Frame,
     deflate::{Compressed, Inflation, Pool, most_compressed},
     error::ProtocolError,
     header::Header,
     opcode::Opcode,
     payload::{MaskKey, Message, MessageKind, Outlook, Payload, PayloadMut, whole_message},
-    receive::Part,
+    received::Part,
     utf8::InvalidUtf8,
 };
 

@@ -1,6 +1,6 @@
 //! Where the closing handshake stands.
 
-use super::{Role, receive::ReceivePath, send::SendPath};
+use super::{receive::ReceivePath, role::Role, send::SendPath};
 
 /// Where the closing handshake stands: derived from what was sent and received, and stored nowhere.
 ///

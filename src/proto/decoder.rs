@@ -1,11 +1,11 @@
 //! Bytes to frames.
 
 use super::{
-    Role,
     error::ProtocolError,
     header::{Header, MAX_HEADER, PlainHeader},
     opcode::Opcode,
     payload::MaskKey,
+    role::Role,
 };
 
 /// Finds the frames in a stream of bytes. What it holds of the input is at most thirteen bytes of a header.

@@ -46,6 +46,8 @@ mod payload;
 mod prepared;
 mod queue;
 mod receive;
+mod received;
+mod role;
 mod send;
 mod utf8;
 
@@ -64,7 +66,9 @@ pub use outgoing::Outgoing;
 pub(crate) use payload::debug_payload;
 pub use payload::{Backend, MaskKey, Message, MessageKind, PayloadMut, Utf8Bytes};
 pub use prepared::PreparedMessage;
-pub use receive::{Part, ReceivePath, Received, Step, Want};
+pub use receive::{ReceivePath, Want};
+pub use received::{Part, Received, Step};
+pub use role::Role;
 pub use send::SendPath;
 pub use utf8::{InvalidUtf8, Utf8Validator};
 
@@ -73,21 +77,3 @@ pub(crate) use deflate::{
     CLIENT_MAX_WINDOW_BITS, CLIENT_NO_CONTEXT_TAKEOVER, MAX_WINDOW_BITS, NAME as DEFLATE,
     SERVER_MAX_WINDOW_BITS, SERVER_NO_CONTEXT_TAKEOVER,
 };
-
-/// Which end of the connection this is.
-///
-/// RFC 6455 section 5.1: a client masks, a server does not.
-///
-/// ```
-/// use fullduplex::{Config, Role, proto::ReceivePath};
-///
-/// let path = ReceivePath::new(Role::Server, &Config::new());
-/// # drop(path);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The end that asked for the connection.
-    Client,
-    /// The end that accepted it.
-    Server,
-}

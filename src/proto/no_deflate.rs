@@ -9,7 +9,7 @@ use super::{
     lent::Lent,
     outgoing::Outgoing,
     payload::{MaskKey, Payload},
-    receive::Part,
+    received::Part,
 };
 
 #[derive(Debug)]

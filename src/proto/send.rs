@@ -5,9 +5,9 @@ use bytes::{Buf, Bytes};
 #[cfg(feature = "deflate")]
 use super::deflate::{Deflate, DeflateParams};
 use super::{
-    Config, Role,
     batch::Batch,
     close::{CloseCode, CloseFrame, MAX_CONTROL_PAYLOAD},
+    config::Config,
     deflate::{Deflater, Deflation},
     error::{ProtocolError, SendError},
     header::Header,
@@ -16,7 +16,8 @@ use super::{
     outgoing::Outgoing,
     payload::{MaskKey, MessageKind},
     queue::{Queue, header, push_message, push_short, short},
-    receive::Received,
+    received::Received,
+    role::Role,
     utf8::Utf8Validator,
 };
 

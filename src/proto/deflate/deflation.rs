@@ -9,14 +9,12 @@ use super::{
     settings::Deflate,
     waiting::{Form, Waiting},
 };
-use crate::{
-    Role,
-    proto::{
-        batch::Batch,
-        header::Header,
-        outgoing::{Compression, Outgoing},
-        payload::MaskKey,
-    },
+use crate::proto::{
+    batch::Batch,
+    header::Header,
+    outgoing::{Compression, Outgoing},
+    payload::MaskKey,
+    role::Role,
 };
 
 /// The smallest window that the library compresses with. Who agreed to a smaller one sends everything uncompressed, as

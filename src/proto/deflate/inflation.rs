@@ -7,13 +7,11 @@ use super::{
     params::DeflateParams,
     pool::Pool,
 };
-use crate::{
-    Role,
-    proto::{
-        error::ProtocolError,
-        payload::{MaskKey, Payload},
-        receive::Part,
-    },
+use crate::proto::{
+    error::ProtocolError,
+    payload::{MaskKey, Payload},
+    received::Part,
+    role::Role,
 };
 
 /// An incomplete message holds at most this many times what has been received of it.

@@ -1,0 +1,19 @@
+//! The two ends of a connection.
+
+/// Which end of the connection this is.
+///
+/// RFC 6455 section 5.1: a client masks, a server does not.
+///
+/// ```
+/// use fullduplex::{Config, Role, proto::ReceivePath};
+///
+/// let path = ReceivePath::new(Role::Server, &Config::new());
+/// # drop(path);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The end that asked for the connection.
+    Client,
+    /// The end that accepted it.
+    Server,
+}
