@@ -1,6 +1,9 @@
 //! What can go wrong in the protocol core, and whose fault it is.
 
-use super::close::{CloseCode, CloseFrame, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
+use super::{
+    close_code::{CloseCode, MAX_CLOSE_REASON},
+    opcode::MAX_CONTROL_PAYLOAD,
+};
 
 /// The peer broke the protocol or a limit: the connection has to be failed with [`close_code`](Self::close_code).
 ///
@@ -94,9 +97,9 @@ impl ProtocolError {
         }
     }
 
-    /// The Close frame that tells the peer; `None` where nobody is left to tell.
-    pub fn close_frame(self) -> Option<CloseFrame> {
-        let reason = match self {
+    /// Returns the reason that the Close frame carries; `None` if there is no peer left to send one to.
+    pub(super) const fn close_reason(self) -> Option<&'static str> {
+        Some(match self {
             Self::UnmaskedFrame => "frame not masked",
             Self::MaskedFrame => "frame masked",
             Self::ReservedBit => "reserved bit set",
@@ -115,8 +118,7 @@ impl ProtocolError {
             Self::MessageTooBig { .. } => "message too big",
             Self::TooManyFragments { .. } => "too many fragments",
             Self::EofWithoutClose => return None,
-        };
-        Some(CloseFrame::from_static(self.close_code(), reason))
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     error::ProtocolError,
-    opcode::Opcode,
+    opcode::{MAX_CONTROL_PAYLOAD, Opcode},
     payload::{MaskKey, MessageKind, append_start},
 };
 
@@ -56,6 +56,14 @@ impl Header {
     /// ```
     pub const fn new(opcode: Opcode, payload_len: u64) -> Self {
         Self { fin: true, rsv1: false, opcode, mask: None, payload_len }
+    }
+
+    /// Returns the header of an uncompressed message in one frame, or of a control frame. `mask` is the key of a client, which
+    /// masks.
+    #[inline]
+    pub(super) fn of(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> Self {
+        debug_assert!(!opcode.is_control() || payload_len <= MAX_CONTROL_PAYLOAD);
+        Self { mask, ..Self::new(opcode, payload_len as u64) }
     }
 
     /// Reads a header from the start of `input`; gives it with its length in bytes, or `None` where more input is

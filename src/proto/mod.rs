@@ -29,6 +29,7 @@
 mod assembler;
 mod batch;
 mod close;
+mod close_code;
 mod closing;
 mod config;
 mod decoder;
@@ -37,6 +38,7 @@ mod deflate;
 #[cfg(not(feature = "deflate"))]
 #[path = "no_deflate.rs"]
 mod deflate;
+mod encoded;
 mod error;
 mod header;
 mod lent;
@@ -52,7 +54,8 @@ mod send;
 mod utf8;
 
 pub use batch::Batch;
-pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
+pub use close::CloseFrame;
+pub use close_code::{CloseCode, MAX_CLOSE_REASON};
 pub use closing::Closing;
 pub use config::Config;
 #[cfg(feature = "deflate")]
@@ -60,7 +63,7 @@ pub use deflate::{Deflate, DeflateParams};
 pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
 pub use lent::Lent;
-pub use opcode::Opcode;
+pub use opcode::{MAX_CONTROL_PAYLOAD, Opcode};
 pub use outgoing::Outgoing;
 #[allow(unused_imports, reason = "for the upper floor, which may not be there")]
 pub(crate) use payload::debug_payload;

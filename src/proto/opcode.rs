@@ -1,5 +1,8 @@
 //! Opcodes: what a frame is.
 
+/// The longest payload a control frame may have, in bytes (RFC 6455 section 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
 /// What a frame carries: the four low bits of its first byte.
 ///
 /// Only the six opcodes that RFC 6455 defines exist as values; the ten reserved ones never become an `Opcode`.

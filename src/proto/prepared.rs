@@ -4,15 +4,13 @@ use std::fmt;
 #[cfg(feature = "deflate")]
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 #[cfg(feature = "deflate")]
 use super::deflate::{Encodings, Pool, Shape};
 use super::{
-    header::Header,
-    opcode::Opcode,
+    encoded::EncodedFrame,
     payload::{Message, MessageKind, debug_payload},
-    queue::header,
 };
 
 /// A message encoded once, to be sent to any number of connections.
@@ -46,38 +44,6 @@ pub struct PreparedMessage {
     encodings: Arc<Encodings>,
 }
 
-/// A whole message as one frame, unmasked.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct EncodedFrame(Bytes);
-
-impl EncodedFrame {
-    pub(super) fn new(kind: MessageKind, compressed: bool, payload: &[u8]) -> Self {
-        let header = Header { rsv1: compressed, ..header(kind.opcode(), payload.len(), None) }.encode();
-        let mut frame = BytesMut::with_capacity(header.len() + payload.len());
-        frame.extend_from_slice(&header);
-        frame.extend_from_slice(payload);
-        Self(frame.freeze())
-    }
-
-    fn kind(&self) -> MessageKind {
-        if self.0[0] & 0x0F == Opcode::Text.bits() { MessageKind::Text } else { MessageKind::Binary }
-    }
-
-    fn is_compressed(&self) -> bool {
-        self.0[0] & 0x40 != 0
-    }
-
-    /// Where the payload data begins.
-    #[inline]
-    fn header_len(&self) -> usize {
-        match self.0[1] {
-            126 => 4,
-            127 => 10,
-            _ => 2,
-        }
-    }
-}
-
 impl PreparedMessage {
     /// Encodes a message.
     pub fn new(message: impl Into<Message>) -> Self {
@@ -93,7 +59,7 @@ impl PreparedMessage {
     /// the stride to compress it; the next call continues.
     #[cfg(feature = "deflate")]
     pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, pool: &mut Pool) -> Option<Self> {
-        let (kind, payload) = (self.kind(), &self.frame.0[self.frame.header_len()..]);
+        let (kind, payload) = (self.kind(), self.frame.payload());
         let encode = |payload: &[u8]| EncodedFrame::new(kind, true, payload);
         let encoded = self.encodings.advance(shape, payload, stride, pool, encode)?;
         Some(Self { frame: encoded.unwrap_or_else(|| self.frame.clone()), encodings: self.encodings.clone() })
@@ -101,7 +67,7 @@ impl PreparedMessage {
 
     /// The length of the payload data, in bytes.
     pub fn len(&self) -> usize {
-        self.frame.0.len() - self.frame.header_len()
+        self.frame.payload_len()
     }
 
     /// Whether the message carries no payload data.
@@ -119,12 +85,12 @@ impl PreparedMessage {
 
     /// The whole frame, as a server sends it.
     pub(super) fn into_frame(self) -> Bytes {
-        self.frame.0
+        self.frame.into_bytes()
     }
 
     /// The payload data, for a client to mask.
     pub(super) fn into_payload(self) -> Bytes {
-        self.frame.0.slice(self.frame.header_len()..)
+        self.frame.into_payload()
     }
 }
 
@@ -151,6 +117,7 @@ impl<T: Into<Message>> From<T> for PreparedMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::{header::Header, opcode::Opcode};
 
     #[test]
     fn a_prepared_message_is_the_frame_a_server_sends() {

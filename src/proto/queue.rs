@@ -6,10 +6,9 @@ use bytes::Bytes;
 
 use super::{
     batch::{Batch, RUN, Segment},
-    close::MAX_CONTROL_PAYLOAD,
     deflate::Waiting,
     header::{EncodedHeader, Header, MAX_HEADER},
-    opcode::Opcode,
+    opcode::{MAX_CONTROL_PAYLOAD, Opcode},
     outgoing::{Content, Outgoing},
     payload::{MaskKey, MessageKind},
 };
@@ -103,7 +102,7 @@ impl Frames for Queue {
 impl Queue {
     /// Queues a ping: it overtakes all but the frame that is being written.
     pub(super) fn push_ping(&mut self, payload: &[u8], mask: Option<MaskKey>) {
-        append_frame(&mut self.pings, &header(Opcode::Ping, payload.len(), mask), payload);
+        append_frame(&mut self.pings, &Header::of(Opcode::Ping, payload.len(), mask), payload);
     }
 
     /// Queues a pong: it overtakes all but the frame that is being written.
@@ -113,7 +112,7 @@ impl Queue {
             self.pongs.truncate(self.newest_pong);
         }
         self.newest_pong = self.pongs.len();
-        append_frame(&mut self.pongs, &header(Opcode::Pong, payload.len(), mask), payload);
+        append_frame(&mut self.pongs, &Header::of(Opcode::Pong, payload.len(), mask), payload);
     }
 
     /// Queues a frame of a message, or a Close, behind all others.
@@ -235,13 +234,6 @@ impl Queue {
     }
 }
 
-/// That of a frame which is a whole message, uncompressed, or a control frame. `mask`: the key for a client, which masks.
-#[inline]
-pub(super) fn header(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> Header {
-    debug_assert!(!opcode.is_control() || payload_len <= MAX_CONTROL_PAYLOAD);
-    Header { fin: true, rsv1: false, opcode, mask, payload_len: payload_len as u64 }
-}
-
 /// A message that is copied into its frame, which costs less than to move it.
 // Of two kinds that are common, which are told apart with few branches; `push_content` copies all that are short.
 #[inline(always)]
@@ -257,7 +249,7 @@ pub(super) fn short<'a>(outgoing: &'a Outgoing<'_>) -> Option<(MessageKind, &'a 
 
 #[inline(always)]
 pub(super) fn push_short(kind: MessageKind, payload: &[u8], mask: Option<MaskKey>, to: &mut impl Frames) {
-    to.push_copied(&header(kind.opcode(), payload.len(), mask), payload);
+    to.push_copied(&Header::of(kind.opcode(), payload.len(), mask), payload);
 }
 
 /// Hands on a message as one frame: a short one as a copy.
@@ -283,7 +275,10 @@ pub(super) fn push_content(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &m
         }
         // Masked on the way, so that it is copied once.
         (Content::Borrowed(payload), Some(key)) if payload.len() > COPIED => {
-            to.push_uncopied(header(kind.opcode(), payload.len(), mask).encode(), masked_copy(payload, key));
+            to.push_uncopied(
+                Header::of(kind.opcode(), payload.len(), mask).encode(),
+                masked_copy(payload, key),
+            );
         }
         (content, mask) => {
             let (header, payload) = into_frame(kind, content, mask);
@@ -302,7 +297,7 @@ pub(super) fn into_frame(kind: MessageKind, content: Content<'_>, mask: Option<M
         Content::Mut(payload) => (false, payload.freeze()),
         Content::Prepared(prepared) => (prepared.is_compressed(), prepared.into_payload()),
     };
-    (Header { rsv1, ..header(kind.opcode(), payload.len(), mask) }, payload)
+    (Header { rsv1, ..Header::of(kind.opcode(), payload.len(), mask) }, payload)
 }
 
 /// Writes a frame at the end of a buffer, masked on the way.

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use super::deflate::{DeflateParams, Inflation};
 use super::{
     assembler::{Assembler, Inflated},
-    close::{CloseFrame, MAX_CONTROL_PAYLOAD},
+    close::CloseFrame,
     config::Config,
     decoder::{Decoder, Expected, Frame},
     error::ProtocolError,
     lent::Lent,
-    opcode::Opcode,
+    opcode::{MAX_CONTROL_PAYLOAD, Opcode},
     payload::{MaskKey, Message, MessageKind, PayloadMut, whole_message},
     received::{Part, Received, Step},
     role::Role,

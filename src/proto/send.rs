@@ -6,16 +6,17 @@ use bytes::{Buf, Bytes};
 use super::deflate::{Deflate, DeflateParams};
 use super::{
     batch::Batch,
-    close::{CloseCode, CloseFrame, MAX_CONTROL_PAYLOAD},
+    close::CloseFrame,
+    close_code::CloseCode,
     config::Config,
     deflate::{Deflater, Deflation},
     error::{ProtocolError, SendError},
     header::Header,
     lent::Lent,
-    opcode::Opcode,
+    opcode::{MAX_CONTROL_PAYLOAD, Opcode},
     outgoing::Outgoing,
     payload::{MaskKey, MessageKind},
-    queue::{Queue, header, push_message, push_short, short},
+    queue::{Queue, push_message, push_short, short},
     received::Received,
     role::Role,
     utf8::Utf8Validator,
@@ -221,7 +222,7 @@ impl SendPath {
         }
         self.message = (!last).then_some(InParts { opcode: Opcode::Continuation, utf8 });
         let mask = self.mask(key);
-        let header = Header { fin: last, ..header(opcode, part.len(), mask) };
+        let header = Header { fin: last, ..Header::of(opcode, part.len(), mask) };
         let queue = self.queue.get_or_insert_with(|| lent.queue());
         match &self.deflation {
             Some(deflation) if compressed => queue.wait(|waiting| deflation.push_part(header, part, waiting)),
@@ -507,7 +508,7 @@ impl SendPath {
         let (payload, len) = CloseFrame::encode(frame);
         let mask = self.mask(key);
         let payload = Bytes::copy_from_slice(&payload[..len]);
-        self.queue(lent).push_behind(header(Opcode::Close, len, mask), payload);
+        self.queue(lent).push_behind(Header::of(Opcode::Close, len, mask), payload);
         self.late_pongs = 1 + MAX_LATE_PONGS;
     }
 

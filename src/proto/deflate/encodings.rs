@@ -10,7 +10,7 @@ use super::{
     deflater::Work,
     pool::Pool,
 };
-use crate::proto::prepared::EncodedFrame;
+use crate::proto::encoded::EncodedFrame;
 
 /// What comes of compressing one message, for those who compress alike.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use crate::proto::{
     outgoing::{Content, Outgoing},
     payload::MaskKey,
     prepared::PreparedMessage,
-    queue::{COPIED, header, into_frame},
+    queue::{COPIED, into_frame},
 };
 
 /// How many items are kept room for when nothing waits.
@@ -94,7 +94,7 @@ impl Waiting {
         let Outgoing { kind, content, .. } = outgoing.take();
         match content {
             Content::Prepared(prepared) => {
-                self.len += frame_len(&header(kind.opcode(), prepared.len(), mask));
+                self.len += frame_len(&Header::of(kind.opcode(), prepared.len(), mask));
                 self.items.push_back(Item::Prepared(prepared, mask));
             }
             content => {
@@ -118,7 +118,7 @@ impl Waiting {
         let Some(payload) = outgoing.content.plain() else { return false };
         let short = payload.len() <= COPIED;
         if short {
-            self.push_copied(form, &header(outgoing.kind.opcode(), payload.len(), mask), payload);
+            self.push_copied(form, &Header::of(outgoing.kind.opcode(), payload.len(), mask), payload);
         }
         short
     }
@@ -212,14 +212,14 @@ mod tests {
         while waiting.next().is_some() {}
         assert_eq!(waiting.len(), 106 + 5008 + 208);
         waiting.staged(106 + 5008 + 208);
-        assert!(waiting.push_behind(header(crate::proto::Opcode::Close, 0, key), Bytes::new()).is_some());
+        assert!(waiting.push_behind(Header::of(crate::proto::Opcode::Close, 0, key), Bytes::new()).is_some());
     }
 
     #[test]
     fn short_frames_are_copied_one_behind_the_other() {
         let mut waiting = Waiting::default();
         for nth in 0..1000_usize {
-            let header = header(crate::proto::Opcode::Binary, nth % 5, None);
+            let header = Header::of(crate::proto::Opcode::Binary, nth % 5, None);
             let form = [Form::Plain, Form::Message, Form::Part][nth % 3];
             waiting.push(form, header, vec![nth as u8; nth % 5].into());
         }
