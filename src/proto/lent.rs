@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{deflate::Pool, queue::Queue};
+use super::{deflate::Pool, outbox::Queue};
 
 /// How many queues are kept for the next borrowers: as many may have something queued in one turn of a broadcast.
 const KEPT: usize = 1024;
@@ -49,7 +49,7 @@ impl Lent {
     }
 
     /// What compresses and inflates.
-    pub(super) fn deflate(&mut self) -> &mut Pool {
+    pub(crate) fn codecs(&mut self) -> &mut Pool {
         &mut self.kept().deflate
     }
 

@@ -27,7 +27,6 @@
 //! ```
 
 mod assembler;
-mod batch;
 mod close;
 mod close_code;
 mod closing;
@@ -43,17 +42,16 @@ mod error;
 mod header;
 mod lent;
 mod opcode;
+mod outbox;
 mod outgoing;
 mod payload;
 mod prepared;
-mod queue;
 mod receive;
 mod received;
 mod role;
 mod send;
 mod utf8;
 
-pub use batch::Batch;
 pub use close::CloseFrame;
 pub use close_code::{CloseCode, MAX_CLOSE_REASON};
 pub use closing::Closing;
@@ -64,6 +62,7 @@ pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
 pub use lent::Lent;
 pub use opcode::{MAX_CONTROL_PAYLOAD, Opcode};
+pub use outbox::Batch;
 pub use outgoing::Outgoing;
 #[allow(unused_imports, reason = "for the upper floor, which may not be there")]
 pub(crate) use payload::debug_payload;

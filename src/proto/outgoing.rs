@@ -7,8 +7,10 @@ use bytes::{Bytes, BytesMut};
 use super::{
     payload::{Message, MessageKind, Utf8Bytes, debug_payload},
     prepared::PreparedMessage,
-    queue::COPIED,
 };
+
+/// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
+pub(super) const COPIED: usize = 4 << 10;
 
 /// A message on its way out, with the choices that are made for it alone.
 ///

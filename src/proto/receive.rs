@@ -244,7 +244,7 @@ impl ReceivePath {
     /// # Errors
     /// The data is no DEFLATE data, or more comes out than is allowed, or not UTF-8. What follows is ignored.
     pub fn inflate<'a>(&mut self, lent: &'a mut Lent) -> Result<Option<Received<'a>>, ProtocolError> {
-        match self.assembler.inflate(lent.deflate()) {
+        match self.assembler.inflate(lent.codecs()) {
             Ok(None) => Ok(None),
             Ok(Some(Inflated::Message(message))) => Ok(Some(Received::Message(message))),
             Ok(Some(Inflated::Part(part))) => Ok(Some(Received::Part(part))),

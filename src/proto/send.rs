@@ -5,18 +5,16 @@ use bytes::{Buf, Bytes};
 #[cfg(feature = "deflate")]
 use super::deflate::{Deflate, DeflateParams};
 use super::{
-    batch::Batch,
     close::CloseFrame,
     close_code::CloseCode,
     config::Config,
-    deflate::{Deflater, Deflation},
     error::{ProtocolError, SendError},
     header::Header,
     lent::Lent,
     opcode::{MAX_CONTROL_PAYLOAD, Opcode},
+    outbox::{Batch, Deflater, Deflation, Queue, push_message, push_short, short},
     outgoing::Outgoing,
     payload::{MaskKey, MessageKind},
-    queue::{Queue, push_message, push_short, short},
     received::Received,
     role::Role,
     utf8::Utf8Validator,
@@ -337,7 +335,7 @@ impl SendPath {
     fn stage_compressed(&mut self, batch: &mut Batch, lent: &mut Lent) {
         let mut stride = STRIDE;
         while let Some(mut deflater) = self.begin_stage(batch, lent) {
-            let staged = deflater.compress(batch, &mut stride, lent);
+            let staged = deflater.compress(batch, &mut stride, lent.codecs());
             self.end_stage(deflater, staged, lent);
             if stride == 0 {
                 break;

@@ -101,7 +101,7 @@ pub(super) fn poll_compress(path: &mut impl Path, batch: &mut Batch, cx: &mut Co
         let proceed = path.poll_proceed(cx);
         let mut stride = STRIDE;
         let staged = match proceed {
-            Poll::Ready(()) => pool::with_lent(|lent| deflater.compress(batch, &mut stride, lent)),
+            Poll::Ready(()) => pool::with_lent(|lent| deflater.compress(batch, &mut stride, lent.codecs())),
             Poll::Pending => 0,
         };
         path.with(batch, |send, _, lent| send.end_stage(deflater, staged, lent));

@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     compressor::{End, Shape},
-    deflater::Work,
     pool::Pool,
+    work::Work,
 };
 use crate::proto::encoded::EncodedFrame;
 

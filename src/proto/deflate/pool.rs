@@ -14,7 +14,7 @@ const KEPT_COMPRESSORS: usize = 12;
 const KEPT_DECOMPRESSORS: usize = 4;
 
 /// The largest buffer that is kept.
-pub(super) const KEPT_BUFFER: usize = 64 * 1024;
+pub(in crate::proto) const KEPT_BUFFER: usize = 64 * 1024;
 
 /// The largest messages for which less is enough, and what that is: a message of no more bytes than a block holds, all
 /// of which the window reaches back over, comes out the same as from the largest tables. Those are cleared in part between
@@ -26,7 +26,7 @@ const MEDIUM_SHAPE: (u8, u8) = (5, 12);
 
 /// Compressors, decompressors and a buffer for the messages of one thread's connections.
 #[derive(Debug, Default)]
-pub(in crate::proto) struct Pool {
+pub(crate) struct Pool {
     #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
     compressors: Vec<Box<Compressor>>,
     #[allow(clippy::vec_box, reason = "what a connection holds is the box")]

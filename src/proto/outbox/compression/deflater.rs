@@ -5,23 +5,21 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{
-    compressor::{Compressor, End},
-    deflation::Terms,
-    pool::{KEPT_BUFFER, Pool},
+    super::{
+        batch::Batch,
+        frames::{Frames, push_content},
+    },
+    terms::Terms,
     waiting::{Form, Item, Run, frame_len},
 };
 use crate::proto::{
-    batch::Batch,
+    deflate::{Compressor, End, KEPT_BUFFER, LEAST_STRIDE, Pool, Work},
     header::Header,
-    lent::Lent,
     opcode::Opcode,
+    outgoing::COPIED,
     payload::MaskKey,
     prepared::PreparedMessage,
-    queue::{COPIED, Frames, push_content},
 };
-
-/// What compressing a message counts for at least: the tables of a compressor are cleared for each.
-const LEAST_STRIDE: usize = 256;
 
 /// The compressing part of the way out: it compresses what it is given and stages it, in strides.
 ///
@@ -48,41 +46,6 @@ struct Frame {
     payload: Bytes,
     /// There once it is begun.
     work: Option<Work>,
-}
-
-/// Payload data that is being compressed.
-pub(super) struct Work {
-    compressor: Box<Compressor>,
-    /// How much of it is compressed.
-    taken: usize,
-    out: Vec<u8>,
-}
-
-impl Work {
-    pub(super) fn new(compressor: Box<Compressor>, pool: &mut Pool) -> Self {
-        Self { compressor, taken: 0, out: pool.buffer() }
-    }
-
-    /// Compresses up to `stride` bytes more of the payload data; returns whether that was all of it.
-    pub(super) fn advance(&mut self, payload: &[u8], end: End, stride: &mut usize) -> bool {
-        let rest = &payload[self.taken..];
-        let (now, end) = if rest.len() > *stride { (&rest[..*stride], End::Open) } else { (rest, end) };
-        self.compressor.compress(now, end, &mut self.out);
-        self.taken += now.len();
-        *stride = stride.saturating_sub(now.len().max(LEAST_STRIDE));
-        end != End::Open
-    }
-
-    /// What has come out.
-    pub(super) fn out(&self) -> &[u8] {
-        &self.out
-    }
-
-    /// Gives all back to the pool.
-    pub(super) fn end(self, pool: &mut Pool) {
-        pool.take_back_compressor(self.compressor);
-        pool.take_back_buffer(self.out);
-    }
 }
 
 impl Deflater {
@@ -116,8 +79,7 @@ impl Deflater {
 
     /// Compresses about `stride` bytes of what it was given, which it notes there, and appends the frames that this completes
     /// to the batch. Returns how long those are uncompressed.
-    pub(crate) fn compress(&mut self, batch: &mut Batch, stride: &mut usize, lent: &mut Lent) -> usize {
-        let pool = lent.deflate();
+    pub(crate) fn compress(&mut self, batch: &mut Batch, stride: &mut usize, pool: &mut Pool) -> usize {
         match self.current.take() {
             None => 0,
             Some(Current::Run(run)) => self.compress_run(run, batch, stride, pool),
@@ -229,7 +191,7 @@ impl Deflater {
 
     /// Stages what is compressed.
     fn push(&mut self, form: Form, header: Header, work: Work, batch: &mut Batch, pool: &mut Pool) {
-        let Work { compressor, out, .. } = work;
+        let (compressor, out) = work.into_parts();
         if self.terms.takeover() || (form == Form::Part && !header.fin) {
             self.own = Some(compressor);
         } else {
@@ -273,8 +235,8 @@ impl fmt::Debug for Deflater {
 mod tests {
     use bytes::Buf;
 
-    use super::super::decompressor::Decompressor;
     use super::*;
+    use crate::proto::{deflate::Decompressor, lent::Lent};
     use crate::{
         Config, Deflate, MessageKind, Outgoing, PreparedMessage,
         Role::{self, Client, Server},

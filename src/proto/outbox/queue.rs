@@ -5,12 +5,16 @@ use std::{collections::VecDeque, fmt, mem};
 use bytes::Bytes;
 
 use super::{
-    batch::{Batch, RUN, Segment},
-    deflate::Waiting,
+    batch::Batch,
+    compression::Waiting,
+    frames::{Frames, append_frame},
+    segment::{RUN, Segment},
+};
+use crate::proto::{
     header::{EncodedHeader, Header, MAX_HEADER},
     opcode::{MAX_CONTROL_PAYLOAD, Opcode},
-    outgoing::{Content, Outgoing},
-    payload::{MaskKey, MessageKind},
+    outgoing::COPIED,
+    payload::MaskKey,
 };
 
 /// The most bytes of pongs that are queued; where one more might not fit, the newest replaces the last.
@@ -25,12 +29,6 @@ const SEGMENTS: usize = 64;
 /// The same for one that keeps no buffers.
 const SEGMENTS_WITHOUT_BUFFERS: usize = 8;
 
-/// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
-pub(super) const COPIED: usize = 4 << 10;
-
-/// The same for a message that is encoded already.
-const COPIED_PREPARED: usize = 256;
-
 /// A queue that keeps no buffers keeps one of this size, for a few short messages.
 const KEPT_TAIL: usize = 256;
 
@@ -41,7 +39,7 @@ const KEPT_TAIL: usize = 256;
 ///   segments ──▶ tail ──▶ waiting: what is to be compressed, and all that is queued behind it
 /// ```
 #[derive(Default)]
-pub(super) struct Queue {
+pub(in crate::proto) struct Queue {
     pings: Vec<u8>,
     pongs: Vec<u8>,
     /// Where the newest pong starts.
@@ -62,29 +60,6 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// Where whole frames go, one behind the other.
-pub(super) trait Frames {
-    /// Takes a frame whose payload data is copied behind its header, and masked on the way.
-    fn push_copied(&mut self, header: &Header, payload: &[u8]);
-
-    /// Takes one whose payload data goes out from where it is, masked already.
-    fn push_uncopied(&mut self, header: EncodedHeader, payload: Bytes);
-
-    /// Takes a frame of a message, or a Close.
-    #[inline]
-    fn push(&mut self, header: Header, payload: Bytes) {
-        debug_assert_eq!(header.payload_len, payload.len() as u64);
-        if payload.len() <= COPIED {
-            return self.push_copied(&header, &payload);
-        }
-        let payload = match header.mask {
-            Some(key) => masked(payload, key),
-            None => payload,
-        };
-        self.push_uncopied(header.encode(), payload);
-    }
-}
-
 impl Frames for Queue {
     #[inline(always)]
     fn push_copied(&mut self, header: &Header, payload: &[u8]) {
@@ -101,12 +76,12 @@ impl Frames for Queue {
 
 impl Queue {
     /// Queues a ping: it overtakes all but the frame that is being written.
-    pub(super) fn push_ping(&mut self, payload: &[u8], mask: Option<MaskKey>) {
+    pub(in crate::proto) fn push_ping(&mut self, payload: &[u8], mask: Option<MaskKey>) {
         append_frame(&mut self.pings, &Header::of(Opcode::Ping, payload.len(), mask), payload);
     }
 
     /// Queues a pong: it overtakes all but the frame that is being written.
-    pub(super) fn push_pong(&mut self, payload: &[u8], mask: Option<MaskKey>) {
+    pub(in crate::proto) fn push_pong(&mut self, payload: &[u8], mask: Option<MaskKey>) {
         // RFC 6455 section 5.5.3: an endpoint may answer only the most recent of several pings.
         if self.pongs.len() > MAX_PONGS - MAX_PONG {
             self.pongs.truncate(self.newest_pong);
@@ -116,14 +91,14 @@ impl Queue {
     }
 
     /// Queues a frame of a message, or a Close, behind all others.
-    pub(super) fn push_behind(&mut self, header: Header, payload: Bytes) {
+    pub(in crate::proto) fn push_behind(&mut self, header: Header, payload: Bytes) {
         if let Some(payload) = self.wait(|waiting| waiting.push_behind(header, payload)) {
             self.push(header, payload);
         }
     }
 
     /// Queues something that waits to be compressed, or behind it.
-    pub(super) fn wait<T>(&mut self, push: impl FnOnce(&mut Waiting) -> T) -> T {
+    pub(in crate::proto) fn wait<T>(&mut self, push: impl FnOnce(&mut Waiting) -> T) -> T {
         let before = self.waiting.len();
         let result = push(&mut self.waiting);
         self.segments_len += self.waiting.len() - before;
@@ -131,19 +106,19 @@ impl Queue {
     }
 
     /// What is to be compressed next, if everything before it is staged.
-    pub(super) fn next_waiting(&mut self) -> Option<&mut Waiting> {
+    pub(in crate::proto) fn next_waiting(&mut self) -> Option<&mut Waiting> {
         (self.segments.is_empty() && self.tail.is_empty()).then_some(&mut self.waiting)
     }
 
     /// Notes that so much of what waited is staged, in bytes of uncompressed frames.
-    pub(super) fn end_waiting(&mut self, len: usize) {
+    pub(in crate::proto) fn end_waiting(&mut self, len: usize) {
         self.waiting.staged(len);
         self.segments_len -= len;
     }
 
     /// Moves to a batch what goes out next.
     #[inline]
-    pub(super) fn stage(&mut self, batch: &mut Batch) {
+    pub(in crate::proto) fn stage(&mut self, batch: &mut Batch) {
         if !self.pings.is_empty() || !self.pongs.is_empty() {
             self.pings.append(&mut self.pongs);
             self.newest_pong = 0;
@@ -161,7 +136,7 @@ impl Queue {
     }
 
     /// Forgets all of it, and keeps buffers of ordinary size.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::proto) fn clear(&mut self) {
         self.segments.clear();
         if self.segments.capacity() > SEGMENTS {
             self.segments.shrink_to(SEGMENTS);
@@ -178,7 +153,7 @@ impl Queue {
     }
 
     /// Keeps no more than the room for a few short frames, or frames that are encoded already: what a broadcast needs.
-    pub(super) fn drop_buffers(&mut self) {
+    pub(in crate::proto) fn drop_buffers(&mut self) {
         for buffer in [&mut self.pings, &mut self.pongs] {
             *buffer = Vec::new();
         }
@@ -191,30 +166,30 @@ impl Queue {
 
     /// How many bytes wait.
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::proto) fn len(&self) -> usize {
         self.pings.len() + self.pongs.len() + self.ordered_len()
     }
 
     /// Whether a pong waits.
     #[inline]
-    pub(super) fn owes_pong(&self) -> bool {
+    pub(in crate::proto) fn owes_pong(&self) -> bool {
         !self.pongs.is_empty()
     }
 
     /// Whether one more ping may be queued: beyond this, whoever sends them waits until some are out.
-    pub(super) fn has_room_for_ping(&self) -> bool {
+    pub(in crate::proto) fn has_room_for_ping(&self) -> bool {
         self.pings.len() + self.pongs.len() <= 2 * MAX_PONGS
     }
 
     /// Whether something waits to be compressed.
     #[inline]
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(in crate::proto) fn is_waiting(&self) -> bool {
         self.waiting.len() > 0
     }
 
     /// How many bytes wait that are overtaken by pings and pongs: messages, and a Close.
     #[inline]
-    pub(super) fn ordered_len(&self) -> usize {
+    pub(in crate::proto) fn ordered_len(&self) -> usize {
         self.segments_len + self.tail.len()
     }
 
@@ -232,103 +207,4 @@ impl Queue {
         self.segments_len += segment.len();
         self.segments.push_back(segment);
     }
-}
-
-/// A message that is copied into its frame, which costs less than to move it.
-// Of two kinds that are common, which are told apart with few branches; `push_content` copies all that are short.
-#[inline(always)]
-pub(super) fn short<'a>(outgoing: &'a Outgoing<'_>) -> Option<(MessageKind, &'a [u8])> {
-    let payload = match &outgoing.content {
-        Content::Bytes(payload) => payload,
-        Content::Borrowed(payload) => *payload,
-        Content::Vec(payload) => payload,
-        _ => return None,
-    };
-    (payload.len() <= COPIED).then_some((outgoing.kind, payload))
-}
-
-#[inline(always)]
-pub(super) fn push_short(kind: MessageKind, payload: &[u8], mask: Option<MaskKey>, to: &mut impl Frames) {
-    to.push_copied(&Header::of(kind.opcode(), payload.len(), mask), payload);
-}
-
-/// Hands on a message as one frame: a short one as a copy.
-#[inline]
-pub(super) fn push_message(outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
-    match short(outgoing) {
-        Some((kind, payload)) => push_short(kind, payload, mask, to),
-        None => push_content(outgoing.take(), mask, to),
-    }
-}
-
-/// Hands on a message that may be moved.
-#[inline(never)]
-pub(super) fn push_content(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
-    let Outgoing { kind, content, .. } = outgoing;
-    match (content, mask) {
-        // What may not be made `Bytes` without an allocation is copied to where it goes.
-        (Content::Vec(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
-        (Content::Mut(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
-        // To refer to a shorter one would take more memory than a copy.
-        (Content::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
-            to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
-        }
-        // Masked on the way, so that it is copied once.
-        (Content::Borrowed(payload), Some(key)) if payload.len() > COPIED => {
-            to.push_uncopied(
-                Header::of(kind.opcode(), payload.len(), mask).encode(),
-                masked_copy(payload, key),
-            );
-        }
-        (content, mask) => {
-            let (header, payload) = into_frame(kind, content, mask);
-            to.push(header, payload);
-        }
-    }
-}
-
-/// A message as a frame that is neither masked nor encoded yet.
-#[inline(always)]
-pub(super) fn into_frame(kind: MessageKind, content: Content<'_>, mask: Option<MaskKey>) -> (Header, Bytes) {
-    let (rsv1, payload) = match content {
-        Content::Bytes(payload) => (false, payload),
-        Content::Borrowed(payload) => (false, Bytes::copy_from_slice(payload)),
-        Content::Vec(payload) => (false, payload.into()),
-        Content::Mut(payload) => (false, payload.freeze()),
-        Content::Prepared(prepared) => (prepared.is_compressed(), prepared.into_payload()),
-    };
-    (Header { rsv1, ..Header::of(kind.opcode(), payload.len(), mask) }, payload)
-}
-
-/// Writes a frame at the end of a buffer, masked on the way.
-#[inline(always)]
-pub(super) fn append_frame(buffer: &mut Vec<u8>, header: &Header, payload: &[u8]) {
-    header.append_to(buffer);
-    match header.mask {
-        Some(key) => append_masked(buffer, payload, key),
-        None => buffer.extend_from_slice(payload),
-    }
-}
-
-/// Out of line, for a server has no use for it.
-#[inline(never)]
-fn append_masked(buffer: &mut Vec<u8>, payload: &[u8], key: MaskKey) {
-    key.append(payload, buffer);
-}
-
-/// Masks in place where nobody else holds the payload data, else in a copy.
-fn masked(payload: Bytes, key: MaskKey) -> Bytes {
-    match payload.try_into_mut() {
-        Ok(mut own) => {
-            key.apply(&mut own);
-            own.freeze()
-        }
-        Err(shared) => masked_copy(&shared, key),
-    }
-}
-
-fn masked_copy(payload: &[u8], key: MaskKey) -> Bytes {
-    let mut copy = Vec::with_capacity(payload.len());
-    key.append(payload, &mut copy);
-    copy.into()
 }

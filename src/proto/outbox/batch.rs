@@ -5,20 +5,18 @@ use std::{collections::VecDeque, fmt, io::IoSlice, iter, mem};
 use bytes::{Buf, Bytes};
 
 use super::{
-    header::{EncodedHeader, Header},
-    queue::{Frames, append_frame},
+    frames::{Frames, append_frame},
+    segment::{RUN, Segment},
 };
+use crate::proto::header::{EncodedHeader, Header};
 
 /// The most bytes that are staged at once, of more than one segment.
 const BATCH: usize = 256 << 10;
 
-/// The most bytes of small frames in one segment.
-pub(super) const RUN: usize = 64 << 10;
-
 /// How many segments an empty batch keeps room for.
 const SEGMENTS: usize = 64;
 
-/// Whole frames on their way to the transport: staged by [`SendPath::stage`](super::SendPath::stage), written in any
+/// Whole frames on their way to the transport: staged by [`SendPath::stage`](crate::proto::SendPath::stage), written in any
 /// number of writes.
 ///
 /// A batch holds at most 256 KiB, or one frame that is larger, with what is coalesced in front of it. What is staged is
@@ -57,25 +55,6 @@ pub struct Batch {
     len: usize,
 }
 
-/// Whole frames: small ones, copied one behind the other, and perhaps a last one whose payload data goes out from where
-/// it is.
-pub(super) struct Segment {
-    pub(super) copied: Vec<u8>,
-    pub(super) header: EncodedHeader,
-    pub(super) uncopied: Bytes,
-}
-
-impl Segment {
-    pub(super) fn len(&self) -> usize {
-        self.copied.len() + self.header.len() + self.uncopied.len()
-    }
-
-    /// All of it, in order.
-    fn runs(&self) -> [&[u8]; 3] {
-        [&self.copied, &self.header, &self.uncopied]
-    }
-}
-
 impl Batch {
     /// Nothing staged.
     pub const fn new() -> Self {
@@ -95,18 +74,18 @@ impl Batch {
         1 + 3 * self.segments.len()
     }
 
-    pub(super) fn has_room(&self, len: usize) -> bool {
+    pub(in crate::proto) fn has_room(&self, len: usize) -> bool {
         self.len == 0 || self.len + len <= BATCH
     }
 
-    pub(super) fn push_segment(&mut self, segment: Segment) {
+    pub(in crate::proto) fn push_segment(&mut self, segment: Segment) {
         self.len += segment.len();
         self.segments.push_back(segment);
     }
 
     /// Takes the frames out of this buffer, and leaves an empty one.
     #[inline]
-    pub(super) fn take_copied(&mut self, frames: &mut Vec<u8>) {
+    pub(in crate::proto) fn take_copied(&mut self, frames: &mut Vec<u8>) {
         if self.len == 0 {
             self.len = frames.len();
             mem::swap(&mut self.copied, frames);
@@ -163,12 +142,12 @@ impl Frames for Batch {
 
 /// Frames that go behind what is staged.
 #[cfg(feature = "deflate")]
-pub(super) struct Behind<'a>(&'a mut Batch);
+pub(in crate::proto) struct Behind<'a>(&'a mut Batch);
 
 #[cfg(feature = "deflate")]
 impl Batch {
     /// Where frames go that follow what is staged.
-    pub(super) fn behind(&mut self) -> Behind<'_> {
+    pub(in crate::proto) fn behind(&mut self) -> Behind<'_> {
         Behind(self)
     }
 }

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::super::{frames::into_frame, segment::RUN};
 use crate::proto::{
-    batch::RUN,
     header::Header,
-    outgoing::{Content, Outgoing},
+    outgoing::{COPIED, Content, Outgoing},
     payload::MaskKey,
     prepared::PreparedMessage,
-    queue::{COPIED, into_frame},
 };
 
 /// How many items are kept room for when nothing waits.

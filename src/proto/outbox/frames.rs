@@ -1,0 +1,147 @@
+//! Messages to frames.
+
+use bytes::Bytes;
+
+use crate::proto::{
+    header::{EncodedHeader, Header},
+    outgoing::{COPIED, Content, Outgoing},
+    payload::{MaskKey, MessageKind},
+};
+
+/// The same for a message that is encoded already.
+const COPIED_PREPARED: usize = 256;
+
+/// Where whole frames go, one behind the other.
+pub(in crate::proto) trait Frames {
+    /// Takes a frame whose payload data is copied behind its header, and masked on the way.
+    fn push_copied(&mut self, header: &Header, payload: &[u8]);
+
+    /// Takes one whose payload data goes out from where it is, masked already.
+    fn push_uncopied(&mut self, header: EncodedHeader, payload: Bytes);
+
+    /// Takes a frame of a message, or a Close.
+    #[inline]
+    fn push(&mut self, header: Header, payload: Bytes) {
+        debug_assert_eq!(header.payload_len, payload.len() as u64);
+        if payload.len() <= COPIED {
+            return self.push_copied(&header, &payload);
+        }
+        let payload = match header.mask {
+            Some(key) => masked(payload, key),
+            None => payload,
+        };
+        self.push_uncopied(header.encode(), payload);
+    }
+}
+
+/// A message that is copied into its frame, which costs less than to move it.
+// Of two kinds that are common, which are told apart with few branches; `push_content` copies all that are short.
+#[inline(always)]
+pub(in crate::proto) fn short<'a>(outgoing: &'a Outgoing<'_>) -> Option<(MessageKind, &'a [u8])> {
+    let payload = match &outgoing.content {
+        Content::Bytes(payload) => payload,
+        Content::Borrowed(payload) => *payload,
+        Content::Vec(payload) => payload,
+        _ => return None,
+    };
+    (payload.len() <= COPIED).then_some((outgoing.kind, payload))
+}
+
+#[inline(always)]
+pub(in crate::proto) fn push_short(
+    kind: MessageKind,
+    payload: &[u8],
+    mask: Option<MaskKey>,
+    to: &mut impl Frames,
+) {
+    to.push_copied(&Header::of(kind.opcode(), payload.len(), mask), payload);
+}
+
+/// Hands on a message as one frame: a short one as a copy.
+#[inline]
+pub(in crate::proto) fn push_message(
+    outgoing: &mut Outgoing<'_>,
+    mask: Option<MaskKey>,
+    to: &mut impl Frames,
+) {
+    match short(outgoing) {
+        Some((kind, payload)) => push_short(kind, payload, mask, to),
+        None => push_content(outgoing.take(), mask, to),
+    }
+}
+
+/// Hands on a message that may be moved.
+#[inline(never)]
+pub(in crate::proto) fn push_content(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
+    let Outgoing { kind, content, .. } = outgoing;
+    match (content, mask) {
+        // What may not be made `Bytes` without an allocation is copied to where it goes.
+        (Content::Vec(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
+        (Content::Mut(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
+        // To refer to a shorter one would take more memory than a copy.
+        (Content::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
+            to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
+        }
+        // Masked on the way, so that it is copied once.
+        (Content::Borrowed(payload), Some(key)) if payload.len() > COPIED => {
+            to.push_uncopied(
+                Header::of(kind.opcode(), payload.len(), mask).encode(),
+                masked_copy(payload, key),
+            );
+        }
+        (content, mask) => {
+            let (header, payload) = into_frame(kind, content, mask);
+            to.push(header, payload);
+        }
+    }
+}
+
+/// A message as a frame that is neither masked nor encoded yet.
+#[inline(always)]
+pub(in crate::proto) fn into_frame(
+    kind: MessageKind,
+    content: Content<'_>,
+    mask: Option<MaskKey>,
+) -> (Header, Bytes) {
+    let (rsv1, payload) = match content {
+        Content::Bytes(payload) => (false, payload),
+        Content::Borrowed(payload) => (false, Bytes::copy_from_slice(payload)),
+        Content::Vec(payload) => (false, payload.into()),
+        Content::Mut(payload) => (false, payload.freeze()),
+        Content::Prepared(prepared) => (prepared.is_compressed(), prepared.into_payload()),
+    };
+    (Header { rsv1, ..Header::of(kind.opcode(), payload.len(), mask) }, payload)
+}
+
+/// Writes a frame at the end of a buffer, masked on the way.
+#[inline(always)]
+pub(in crate::proto) fn append_frame(buffer: &mut Vec<u8>, header: &Header, payload: &[u8]) {
+    header.append_to(buffer);
+    match header.mask {
+        Some(key) => append_masked(buffer, payload, key),
+        None => buffer.extend_from_slice(payload),
+    }
+}
+
+/// Out of line, for a server has no use for it.
+#[inline(never)]
+fn append_masked(buffer: &mut Vec<u8>, payload: &[u8], key: MaskKey) {
+    key.append(payload, buffer);
+}
+
+/// Masks in place where nobody else holds the payload data, else in a copy.
+fn masked(payload: Bytes, key: MaskKey) -> Bytes {
+    match payload.try_into_mut() {
+        Ok(mut own) => {
+            key.apply(&mut own);
+            own.freeze()
+        }
+        Err(shared) => masked_copy(&shared, key),
+    }
+}
+
+fn masked_copy(payload: &[u8], key: MaskKey) -> Bytes {
+    let mut copy = Vec::with_capacity(payload.len());
+    key.append(payload, &mut copy);
+    copy.into()
+}
