@@ -1,19 +1,20 @@
 //! The way in: bytes to frames to messages.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::control::Control;
 #[cfg(feature = "deflate")]
-use super::deflate::{DeflateParams, Inflation};
-use super::{
+use crate::proto::deflate::{DeflateParams, Inflation};
+use crate::proto::{
     assembler::{Assembler, Inflated},
     close::CloseFrame,
     config::Config,
     decoder::{Decoder, Expected, Frame},
     error::ProtocolError,
     lent::Lent,
-    opcode::{MAX_CONTROL_PAYLOAD, Opcode},
+    opcode::Opcode,
     payload::{MaskKey, Message, MessageKind, PayloadMut, whole_message},
     received::{Part, Received, Step},
     role::Role,
@@ -39,7 +40,7 @@ pub enum Want<'a> {
 /// [`Step`] brings; where compression was agreed on, [`inflate`](Self::inflate) after each of them while
 /// [`has_compressed`](Self::has_compressed); before the next read [`want`](Self::want), whose `Payload` is read into and then taken in by
 /// [`payload_received`](Self::payload_received); [`receive_eof`](Self::receive_eof) when the transport ends. After an
-/// error the connection has to be failed ([`SendPath::fail`](super::SendPath::fail)). After a Close and after an error
+/// error the connection has to be failed ([`SendPath::fail`](crate::proto::SendPath::fail)). After a Close and after an error
 /// all further input is consumed and ignored.
 ///
 /// However the input is cut into calls, what is received is the same.
@@ -66,36 +67,6 @@ pub struct ReceivePath {
     close_received: bool,
     failed: bool,
     eof: bool,
-}
-
-/// The payload data of a control frame that comes in more than one part.
-struct Control {
-    payload: [u8; MAX_CONTROL_PAYLOAD],
-    len: usize,
-}
-
-/// Payload data is nobody's business but the application's: only its length is shown.
-impl fmt::Debug for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Control").field("len", &self.len).finish_non_exhaustive()
-    }
-}
-
-impl Control {
-    /// Takes over a part, unmasked.
-    fn push(&mut self, part: &[u8], mask: Option<MaskKey>) {
-        let end = self.len + part.len();
-        let room = &mut self.payload[self.len..end];
-        room.copy_from_slice(part);
-        if let Some(key) = mask {
-            key.apply(room);
-        }
-        self.len = end;
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.payload[..self.len]
-    }
 }
 
 /// What the input made whole, before anything of it is lent out.
@@ -436,10 +407,7 @@ impl ReceivePath {
     }
 
     fn part_of_control(&mut self, frame: &Frame, part: &[u8]) -> Result<Option<Whole>, ProtocolError> {
-        let mut control = self
-            .control
-            .take()
-            .unwrap_or_else(|| Box::new(Control { payload: [0; MAX_CONTROL_PAYLOAD], len: 0 }));
+        let mut control = self.control.take().unwrap_or_else(|| Box::new(Control::new()));
         control.push(part, frame.mask);
         let whole = if self.decoder.consume(part.len()) {
             Some(self.whole_control(frame.opcode, control.payload(), At::Carried)?)

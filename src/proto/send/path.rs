@@ -1,27 +1,21 @@
 //! The way out: messages to frames to bytes.
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 
 #[cfg(feature = "deflate")]
-use super::deflate::{Deflate, DeflateParams};
-use super::{
-    close::CloseFrame,
-    close_code::CloseCode,
+use crate::proto::deflate::{Deflate, DeflateParams};
+use crate::proto::{
     config::Config,
-    error::{ProtocolError, SendError},
+    error::SendError,
     header::Header,
     lent::Lent,
-    opcode::{MAX_CONTROL_PAYLOAD, Opcode},
+    opcode::Opcode,
     outbox::{Batch, Deflater, Deflation, Queue, push_message, push_short, short},
     outgoing::Outgoing,
-    payload::{MaskKey, MessageKind},
-    received::Received,
+    payload::MaskKey,
     role::Role,
     utf8::Utf8Validator,
 };
-
-/// How many pings are answered after our Close.
-const MAX_LATE_PONGS: u8 = 64;
 
 /// How much one call of [`SendPath::stage`] compresses, about.
 const STRIDE: usize = 64 << 10;
@@ -38,24 +32,24 @@ const STRIDE: usize = 64 << 10;
 #[derive(Debug)]
 pub struct SendPath {
     /// Borrowed while something waits.
-    queue: Option<Box<Queue>>,
-    max_write_buffer: usize,
-    role: Role,
+    pub(super) queue: Option<Box<Queue>>,
+    pub(super) max_write_buffer: usize,
+    pub(super) role: Role,
     /// 0 until our Close is queued; from then on one more than the number of pings that are still answered.
-    late_pongs: u8,
+    pub(super) late_pongs: u8,
     /// A message that is sent in parts and not finished.
-    message: Option<InParts>,
+    pub(super) message: Option<InParts>,
     /// There if this end compresses.
-    deflation: Option<Box<Deflation>>,
+    pub(super) deflation: Option<Box<Deflation>>,
 }
 
 /// A message that is sent in parts.
 #[derive(Debug, Clone, Copy)]
-struct InParts {
+pub(super) struct InParts {
     /// That of the next frame: a continuation, once the first is queued.
-    opcode: Opcode,
+    pub(super) opcode: Opcode,
     /// `None` for a binary message.
-    utf8: Option<Utf8Validator>,
+    pub(super) utf8: Option<Utf8Validator>,
 }
 
 impl SendPath {
@@ -165,151 +159,6 @@ impl SendPath {
         self.no_message()?;
         push_message(outgoing, self.mask(key), batch);
         Ok(())
-    }
-
-    /// Begins a message that is sent in parts: until it is finished, nothing but pings, pongs and a Close may be queued
-    /// beside it (RFC 6455 section 5.4).
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    pub fn begin_message(&mut self, kind: MessageKind) -> Result<(), SendError> {
-        self.no_message()?;
-        let utf8 = (kind == MessageKind::Text).then(Utf8Validator::default);
-        self.message = Some(InParts { opcode: kind.opcode(), utf8 });
-        if let Some(deflation) = &mut self.deflation {
-            deflation.begin_parts(true);
-        }
-        Ok(())
-    }
-
-    /// Sends the message that has begun uncompressed, whatever the ends agreed on. To be called before its first part.
-    #[cfg(feature = "deflate")]
-    pub fn leave_uncompressed(&mut self) {
-        if let (Some(InParts { opcode: Opcode::Text | Opcode::Binary, .. }), Some(deflation)) =
-            (self.message, &mut self.deflation)
-        {
-            deflation.begin_parts(false);
-        }
-    }
-
-    /// Queues the next part of the message that has begun, as one frame; the last finishes it. Text may be cut anywhere.
-    ///
-    /// # Errors
-    /// [`SendError::Closing`]; [`SendError::NoMessageOpen`]; [`SendError::InvalidUtf8`], also for a last part that ends
-    /// inside a code point. Nothing is queued then, and the message stays as it was.
-    pub fn send_part(
-        &mut self,
-        part: Bytes,
-        last: bool,
-        key: MaskKey,
-        lent: &mut Lent,
-    ) -> Result<(), SendError> {
-        self.open()?;
-        let InParts { opcode, mut utf8 } = self.message.ok_or(SendError::NoMessageOpen)?;
-        if let Some(utf8) = &mut utf8 {
-            utf8.push(&part).map_err(|_| SendError::InvalidUtf8)?;
-            if last && !utf8.is_complete() {
-                return Err(SendError::InvalidUtf8);
-            }
-        }
-        let compressed = self.deflation.as_ref().is_some_and(|deflation| deflation.is_in_parts());
-        // Nothing comes of compressing nothing, but at the end; so another frame is the first.
-        if compressed && part.is_empty() && !last {
-            self.message = Some(InParts { opcode, utf8 });
-            return Ok(());
-        }
-        self.message = (!last).then_some(InParts { opcode: Opcode::Continuation, utf8 });
-        let mask = self.mask(key);
-        let header = Header { fin: last, ..Header::of(opcode, part.len(), mask) };
-        let queue = self.queue.get_or_insert_with(|| lent.queue());
-        match &self.deflation {
-            Some(deflation) if compressed => queue.wait(|waiting| deflation.push_part(header, part, waiting)),
-            _ => queue.push_behind(header, part),
-        }
-        Ok(())
-    }
-
-    /// Gives up the message that is sent in parts, if one is. Where a part of it is queued or sent, which cannot be taken
-    /// back, the connection is failed with 1011.
-    pub fn abandon_message(&mut self, key: MaskKey, lent: &mut Lent) {
-        let begun = self.message.take().is_some_and(|message| message.opcode == Opcode::Continuation);
-        if begun && !self.is_close_sent() {
-            let frame = CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "message not finished");
-            self.push_close(Some(&frame), key, lent);
-        }
-    }
-
-    /// Queues a ping.
-    ///
-    /// # Errors
-    /// [`SendError::PingTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
-    pub fn ping(&mut self, payload: &[u8], key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
-        self.open()?;
-        // RFC 6455 section 5.5: control frames have at most 125 bytes.
-        if payload.len() > MAX_CONTROL_PAYLOAD {
-            return Err(SendError::PingTooLong(payload.len()));
-        }
-        let mask = self.mask(key);
-        self.queue(lent).push_ping(payload, mask);
-        Ok(())
-    }
-
-    /// Queues a pong that the application sends itself.
-    ///
-    /// # Errors
-    /// [`SendError::PongTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
-    pub fn pong(&mut self, payload: &[u8], key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
-        self.open()?;
-        // RFC 6455 section 5.5: control frames have at most 125 bytes.
-        if payload.len() > MAX_CONTROL_PAYLOAD {
-            return Err(SendError::PongTooLong(payload.len()));
-        }
-        let mask = self.mask(key);
-        self.queue(lent).push_pong(payload, mask);
-        Ok(())
-    }
-
-    /// Queues the answer that is owed to what was received, if one is: a pong to a ping, a Close to a Close.
-    ///
-    /// After our Close a Close is not answered any more, and of the pings only the first 64: a peer that sends many more,
-    /// and no Close, does not hold up the end of the connection.
-    pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, lent: &mut Lent) {
-        match received {
-            // RFC 6455 section 5.5.2: a ping is answered unless a Close was received, whether ours is sent or not.
-            Received::Ping(payload) if self.late_pongs != 1 => {
-                self.late_pongs = self.late_pongs.saturating_sub(1);
-                // RFC 6455 section 5.5.3: a pong carries the payload data of its ping.
-                let mask = self.mask(key);
-                self.queue(lent).push_pong(payload, mask);
-            }
-            // RFC 6455 section 5.5.1: a Close is answered with a Close, that typically echoes the code.
-            Received::Close(frame) if !self.is_close_sent() => self.push_close(frame.as_ref(), key, lent),
-            _ => {}
-        }
-    }
-
-    /// Queues our Close, behind the messages that are queued already; `None`: without a code.
-    ///
-    /// # Errors
-    /// [`SendError::Closing`] where one is queued or sent already.
-    pub fn close(
-        &mut self,
-        frame: Option<&CloseFrame>,
-        key: MaskKey,
-        lent: &mut Lent,
-    ) -> Result<(), SendError> {
-        self.open()?;
-        self.push_close(frame, key, lent);
-        Ok(())
-    }
-
-    /// Fails the connection: queues the Close that tells the peer of its error, unless a Close is queued or sent.
-    ///
-    /// RFC 6455 section 7.1.7.
-    pub fn fail(&mut self, error: ProtocolError, key: MaskKey, lent: &mut Lent) {
-        if let (false, Some(frame)) = (self.is_close_sent(), error.close_frame()) {
-            self.push_close(Some(&frame), key, lent);
-        }
     }
 
     /// Moves what goes out next to the batch, unless it still has something to write.
@@ -475,14 +324,14 @@ impl SendPath {
     }
 
     #[inline]
-    fn open(&self) -> Result<(), SendError> {
+    pub(super) fn open(&self) -> Result<(), SendError> {
         // RFC 6455 section 5.5.1: no more data frames after a Close.
         if self.is_close_sent() { Err(SendError::Closing) } else { Ok(()) }
     }
 
     /// Whether a message may begin.
     #[inline]
-    fn no_message(&self) -> Result<(), SendError> {
+    pub(super) fn no_message(&self) -> Result<(), SendError> {
         self.open()?;
         // RFC 6455 section 5.4: the fragments of two messages are not interleaved.
         if self.message.is_some() { Err(SendError::MessageOpen) } else { Ok(()) }
@@ -502,22 +351,14 @@ impl SendPath {
         }
     }
 
-    fn push_close(&mut self, frame: Option<&CloseFrame>, key: MaskKey, lent: &mut Lent) {
-        let (payload, len) = CloseFrame::encode(frame);
-        let mask = self.mask(key);
-        let payload = Bytes::copy_from_slice(&payload[..len]);
-        self.queue(lent).push_behind(Header::of(Opcode::Close, len, mask), payload);
-        self.late_pongs = 1 + MAX_LATE_PONGS;
-    }
-
     /// RFC 6455 section 5.1: a client masks every frame, a server none.
     #[inline]
-    fn mask(&self, key: MaskKey) -> Option<MaskKey> {
+    pub(super) fn mask(&self, key: MaskKey) -> Option<MaskKey> {
         (self.role == Role::Client).then_some(key)
     }
 
     #[inline]
-    fn queue(&mut self, lent: &mut Lent) -> &mut Queue {
+    pub(super) fn queue(&mut self, lent: &mut Lent) -> &mut Queue {
         self.queue.get_or_insert_with(|| lent.queue())
     }
 
@@ -534,87 +375,12 @@ impl SendPath {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
 
-    /// A server, its batch, and what a thread lends.
-    fn path() -> (SendPath, Batch, Lent) {
-        (SendPath::new(Role::Server, &Config::new().max_write_buffer(1000)), Batch::new(), Lent::new())
-    }
-
-    fn staged(path: &mut SendPath, batch: &mut Batch, lent: &mut Lent) -> Vec<u8> {
-        path.stage(batch, lent);
-        batch.copy_to_bytes(batch.remaining()).to_vec()
-    }
-
-    fn send(path: &mut SendPath, message: impl Into<Outgoing<'static>>, lent: &mut Lent) {
-        path.send(message.into(), MaskKey::default(), lent).expect("open");
-    }
-
-    #[test]
-    fn pings_and_pongs_overtake_messages_and_a_close_overtakes_nothing() {
-        let (mut path, mut batch, mut lent) = path();
-        send(&mut path, "message", &mut lent);
-        path.close(None, MaskKey::default(), &mut lent).expect("open");
-        assert_eq!(path.ping(b"late", MaskKey::default(), &mut lent), Err(SendError::Closing));
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x81\x07message\x88\x00");
-
-        let mut path = SendPath::new(Role::Server, &Config::new());
-        send(&mut path, "message", &mut lent);
-        path.answer(&Received::Ping(b"o"), MaskKey::default(), &mut lent);
-        path.ping(b"i", MaskKey::default(), &mut lent).expect("open");
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x89\x01i\x8A\x01o\x81\x07message");
-        assert_eq!(path.queued(), 0);
-    }
-
-    #[test]
-    fn a_message_in_parts_is_one_frame_for_each_and_pings_pass() {
-        let (mut path, mut batch, mut lent) = path();
-        let key = MaskKey::default();
-        assert_eq!(path.send_part(Bytes::new(), true, key, &mut lent), Err(SendError::NoMessageOpen));
-        path.begin_message(MessageKind::Text).expect("none is open");
-        path.send_part("gr\u{fc}".into(), false, key, &mut lent).expect("text");
-        assert_eq!(path.send("other".into(), key, &mut lent), Err(SendError::MessageOpen));
-        assert_eq!(path.begin_message(MessageKind::Binary), Err(SendError::MessageOpen));
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x01\x04gr\xC3\xBC");
-        path.send_part(Bytes::from_static(b"\xE2\x82"), false, key, &mut lent).expect("text so far");
-        path.ping(b"p", key, &mut lent).expect("open");
-        assert_eq!(path.send_part("x".into(), true, key, &mut lent), Err(SendError::InvalidUtf8));
-        assert_eq!(path.send_part(Bytes::new(), true, key, &mut lent), Err(SendError::InvalidUtf8));
-        path.send_part(Bytes::from_static(b"\xAC"), true, key, &mut lent).expect("text");
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x89\x01p\x00\x02\xE2\x82\x80\x01\xAC");
-        send(&mut path, "other", &mut lent);
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x81\x05other");
-    }
-
-    #[test]
-    fn a_message_that_is_given_up_fails_the_connection_if_a_part_of_it_is_queued() {
-        let (mut path, mut batch, mut lent) = path();
-        let key = MaskKey::default();
-        path.begin_message(MessageKind::Binary).expect("none is open");
-        path.abandon_message(key, &mut lent);
-        send(&mut path, "other", &mut lent);
-        path.begin_message(MessageKind::Binary).expect("none is open");
-        path.send_part("part".into(), false, key, &mut lent).expect("open");
-        path.abandon_message(key, &mut lent);
-        path.abandon_message(key, &mut lent);
-        let close = b"\x88\x16\x03\xF3message not finished";
-        let expected = [&b"\x81\x05other\x02\x04part"[..], close].concat();
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), expected);
-    }
-
-    #[test]
-    fn where_one_more_pong_might_pass_4_kib_the_newest_replaces_the_last() {
-        let (mut path, mut batch, mut lent) = path();
-        let pings: Vec<[u8; 100]> = (0..100).map(|i| [i; 100]).collect();
-        for ping in &pings {
-            path.answer(&Received::Ping(ping), MaskKey::default(), &mut lent);
-            assert!(path.queued() <= 4096);
-        }
-        let wire = staged(&mut path, &mut batch, &mut lent);
-        let answered: Vec<u8> = wire.chunks(102).map(|pong| pong[2]).collect();
-        let expected: Vec<u8> = (0..38).chain([99]).collect();
-        assert_eq!(answered, expected);
-    }
+    use super::{
+        super::testing::{path, send, staged},
+        *,
+    };
 
     #[test]
     fn there_is_room_in_an_empty_queue_and_up_to_the_limit() {
@@ -639,15 +405,6 @@ mod tests {
             [&[0x82, 0xFE, 0x13, 0x88, 1, 2, 3, 4][..], &[0xFE, 0xFD, 0xFC, 0xFB].repeat(1250)].concat();
         assert_eq!(wire, frame.repeat(2));
         assert_eq!(shared, vec![0xFF; 5000], "what others hold is not touched");
-    }
-
-    #[test]
-    fn a_connection_is_failed_with_the_code_of_the_error_and_once() {
-        let (mut path, mut batch, mut lent) = path();
-        path.fail(ProtocolError::InvalidUtf8, MaskKey::default(), &mut lent);
-        path.fail(ProtocolError::ReservedBit, MaskKey::default(), &mut lent);
-        let wire = staged(&mut path, &mut batch, &mut lent);
-        assert_eq!(wire, b"\x88\x0F\x03\xEFinvalid UTF-8");
     }
 
     #[test]
@@ -690,7 +447,7 @@ mod tests {
         );
         assert!(path.send_plain(&vec![0; 988].into(), key, 1) && path.queued() == 999);
         staged(&mut path, &mut batch, &mut lent);
-        path.begin_message(MessageKind::Binary).expect("none is open");
+        path.begin_message(crate::MessageKind::Binary).expect("none is open");
         path.send_part("part".into(), false, key, &mut lent).expect("open");
         assert!(refuses(&mut path, &"between parts".into(), 0));
         path.abandon_message(key, &mut lent);

@@ -1,0 +1,148 @@
+//! Control frames that are sent.
+
+use bytes::Bytes;
+
+use super::path::SendPath;
+use crate::proto::{
+    close::CloseFrame,
+    error::{ProtocolError, SendError},
+    header::Header,
+    lent::Lent,
+    opcode::{MAX_CONTROL_PAYLOAD, Opcode},
+    payload::MaskKey,
+    received::Received,
+};
+
+/// How many pings are answered after our Close.
+const MAX_LATE_PONGS: u8 = 64;
+
+impl SendPath {
+    /// Queues a ping.
+    ///
+    /// # Errors
+    /// [`SendError::PingTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
+    pub fn ping(&mut self, payload: &[u8], key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+        self.open()?;
+        // RFC 6455 section 5.5: control frames have at most 125 bytes.
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(SendError::PingTooLong(payload.len()));
+        }
+        let mask = self.mask(key);
+        self.queue(lent).push_ping(payload, mask);
+        Ok(())
+    }
+
+    /// Queues a pong that the application sends itself.
+    ///
+    /// # Errors
+    /// [`SendError::PongTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
+    pub fn pong(&mut self, payload: &[u8], key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+        self.open()?;
+        // RFC 6455 section 5.5: control frames have at most 125 bytes.
+        if payload.len() > MAX_CONTROL_PAYLOAD {
+            return Err(SendError::PongTooLong(payload.len()));
+        }
+        let mask = self.mask(key);
+        self.queue(lent).push_pong(payload, mask);
+        Ok(())
+    }
+
+    /// Queues the answer that is owed to what was received, if one is: a pong to a ping, a Close to a Close.
+    ///
+    /// After our Close a Close is not answered any more, and of the pings only the first 64: a peer that sends many more,
+    /// and no Close, does not hold up the end of the connection.
+    pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, lent: &mut Lent) {
+        match received {
+            // RFC 6455 section 5.5.2: a ping is answered unless a Close was received, whether ours is sent or not.
+            Received::Ping(payload) if self.late_pongs != 1 => {
+                self.late_pongs = self.late_pongs.saturating_sub(1);
+                // RFC 6455 section 5.5.3: a pong carries the payload data of its ping.
+                let mask = self.mask(key);
+                self.queue(lent).push_pong(payload, mask);
+            }
+            // RFC 6455 section 5.5.1: a Close is answered with a Close, that typically echoes the code.
+            Received::Close(frame) if !self.is_close_sent() => self.push_close(frame.as_ref(), key, lent),
+            _ => {}
+        }
+    }
+
+    /// Queues our Close, behind the messages that are queued already; `None`: without a code.
+    ///
+    /// # Errors
+    /// [`SendError::Closing`] where one is queued or sent already.
+    pub fn close(
+        &mut self,
+        frame: Option<&CloseFrame>,
+        key: MaskKey,
+        lent: &mut Lent,
+    ) -> Result<(), SendError> {
+        self.open()?;
+        self.push_close(frame, key, lent);
+        Ok(())
+    }
+
+    /// Fails the connection: queues the Close that tells the peer of its error, unless a Close is queued or sent.
+    ///
+    /// RFC 6455 section 7.1.7.
+    pub fn fail(&mut self, error: ProtocolError, key: MaskKey, lent: &mut Lent) {
+        if let (false, Some(frame)) = (self.is_close_sent(), error.close_frame()) {
+            self.push_close(Some(&frame), key, lent);
+        }
+    }
+
+    pub(super) fn push_close(&mut self, frame: Option<&CloseFrame>, key: MaskKey, lent: &mut Lent) {
+        let (payload, len) = CloseFrame::encode(frame);
+        let mask = self.mask(key);
+        let payload = Bytes::copy_from_slice(&payload[..len]);
+        self.queue(lent).push_behind(Header::of(Opcode::Close, len, mask), payload);
+        self.late_pongs = 1 + MAX_LATE_PONGS;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{path, send, staged},
+        *,
+    };
+    use crate::{Config, Role};
+
+    #[test]
+    fn pings_and_pongs_overtake_messages_and_a_close_overtakes_nothing() {
+        let (mut path, mut batch, mut lent) = path();
+        send(&mut path, "message", &mut lent);
+        path.close(None, MaskKey::default(), &mut lent).expect("open");
+        assert_eq!(path.ping(b"late", MaskKey::default(), &mut lent), Err(SendError::Closing));
+        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x81\x07message\x88\x00");
+
+        let mut path = SendPath::new(Role::Server, &Config::new());
+        send(&mut path, "message", &mut lent);
+        path.answer(&Received::Ping(b"o"), MaskKey::default(), &mut lent);
+        path.ping(b"i", MaskKey::default(), &mut lent).expect("open");
+        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x89\x01i\x8A\x01o\x81\x07message");
+        assert_eq!(path.queued(), 0);
+    }
+
+    #[test]
+    fn where_one_more_pong_might_pass_4_kib_the_newest_replaces_the_last() {
+        let (mut path, mut batch, mut lent) = path();
+        let pings: Vec<[u8; 100]> = (0..100).map(|i| [i; 100]).collect();
+        for ping in &pings {
+            path.answer(&Received::Ping(ping), MaskKey::default(), &mut lent);
+            assert!(path.queued() <= 4096);
+        }
+        let wire = staged(&mut path, &mut batch, &mut lent);
+        let answered: Vec<u8> = wire.chunks(102).map(|pong| pong[2]).collect();
+        let expected: Vec<u8> = (0..38).chain([99]).collect();
+        assert_eq!(answered, expected);
+    }
+
+    #[test]
+    fn a_connection_is_failed_with_the_code_of_the_error_and_once() {
+        let (mut path, mut batch, mut lent) = path();
+        path.fail(ProtocolError::InvalidUtf8, MaskKey::default(), &mut lent);
+        path.fail(ProtocolError::ReservedBit, MaskKey::default(), &mut lent);
+        let wire = staged(&mut path, &mut batch, &mut lent);
+        assert_eq!(wire, b"\x88\x0F\x03\xEFinvalid UTF-8");
+    }
+}
