@@ -54,7 +54,7 @@ fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Sc
 fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     Writes::unblock(script);
     finished(ws.send("the last one")).expect("open");
-    assert_eq!(ws.queued(), 0);
+    assert_eq!(ws.queued_bytes(), 0);
     let mut frames = frames::parse(&script.written());
     assert_eq!(frames.pop(), Some((0x81, b"the last one".to_vec())));
     frames
@@ -109,7 +109,7 @@ async fn flush_dropped_loses_nothing_and_returned_everything_is_out_and_flushed(
         if let Some(result) = &done {
             result.as_ref().expect("the stream takes all");
             assert_eq!(frames::parse(&script.written()), of(&[text("the first one")]));
-            assert_eq!((ws.queued(), script.flushes()), (0, 1));
+            assert_eq!((ws.queued_bytes(), script.flushes()), (0, 1));
         }
         assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
         done.is_some()
@@ -336,7 +336,7 @@ async fn recv_dropped_while_what_is_queued_is_being_written_tears_and_doubles_no
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         assert!(polled(ws.recv(), times, || writes.step(&script)).is_none(), "nothing came");
-        let out = times > 0 && ws.queued() == 0;
+        let out = times > 0 && ws.queued_bytes() == 0;
         assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
         out
     })

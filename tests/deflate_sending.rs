@@ -10,7 +10,7 @@ use fullduplex::{
     CloseCode, Config, Deflate, Error, Message, Outgoing, PreparedMessage,
     Role::{self, Client, Server},
     TrySendError, WebSocket,
-    proto::{Batch, Lent, MaskKey, SendPath},
+    proto::{Batch, Buffers, MaskKey, SendPath},
 };
 use support::{
     deflate::{self, Unzip, json, noise, pair, quiet, sent, takeovers},
@@ -150,10 +150,10 @@ fn with_a_window_too_small_to_compress_with_compressed_messages_are_still_receiv
 
 /// The frame that a server sends, as it lies in memory.
 fn frame_of(settings: Deflate, message: &PreparedMessage) -> Bytes {
-    let (mut lent, mut batch) = (Lent::new(), Batch::new());
+    let (mut lent, mut batch) = (Buffers::new(), Batch::new());
     let mut path = SendPath::new(Server, &Config::new()).with_deflate(settings, settings.into());
     path.send(message.into(), MaskKey::default(), &mut lent).expect("open");
-    while path.queued() > 0 {
+    while path.queued_bytes() > 0 {
         path.stage(&mut batch, &mut lent);
     }
     batch.copy_to_bytes(batch.remaining())

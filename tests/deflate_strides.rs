@@ -18,7 +18,7 @@ use bytes::Buf;
 use fullduplex::{
     Config, Deflate, Message, MessageKind, Outgoing, PreparedMessage,
     Role::{Client, Server},
-    proto::{Batch, Lent, MaskKey, SendPath},
+    proto::{Batch, Buffers, MaskKey, SendPath},
 };
 use proptest::prelude::*;
 use support::{
@@ -88,11 +88,11 @@ async fn row_70_in_a_split_connection_others_send_and_receive_meanwhile() {
         });
         let (counted, to_bring) = (queued.clone(), script.clone());
         local.spawn_local(async move {
-            while other.queued() < len {
+            while other.queued_bytes() < len {
                 yield_now().await;
             }
             // It has all the room; what needs none passes, and messages are received.
-            while other.queued() >= len {
+            while other.queued_bytes() >= len {
                 assert!(other.try_send("full").is_err());
                 to_bring.bring(text("in between").masked().build());
                 if counted.get() < 10 {
@@ -130,7 +130,7 @@ async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
         move || {
             while !done.load(Ordering::Relaxed) {
                 // If this waited for a stride, there would be no more calls than strides.
-                calls.fetch_add(usize::from(sender.queued() >= len), Ordering::Relaxed);
+                calls.fetch_add(usize::from(sender.queued_bytes() >= len), Ordering::Relaxed);
             }
         }
     });
@@ -149,11 +149,11 @@ fn a_send_that_does_not_wait_compresses_a_little_and_leaves_the_rest() {
         let words = large(4 << 20);
         sender.try_send(words.as_str()).expect("room");
         assert_eq!(script.written(), b"", "it is not complete");
-        assert_eq!(sender.queued(), words.len() + 10);
+        assert_eq!(sender.queued_bytes(), words.len() + 10);
         let mut polls = 0;
         assert!(support::polled(sender.flush(), 1000, || polls += 1).expect("it is flushed").is_ok());
         assert!(polls > 10, "{polls}");
-        assert_eq!(sender.queued(), 0);
+        assert_eq!(sender.queued_bytes(), 0);
         assert!(sent(&script.written(), &mut Unzip::new(true)) == [(true, words.into_bytes())]);
     }
 }
@@ -196,10 +196,10 @@ proptest! {
     ) {
         let settings = Deflate::new().context_takeover(takeover).level(1);
         let (role, key) = (if client { Client } else { Server }, MaskKey::from([7, 5, 3, 1]));
-        let (mut lent, mut batch) = (Lent::new(), Batch::new());
+        let (mut lent, mut batch) = (Buffers::new(), Batch::new());
         let mut path = SendPath::new(role, &Config::new()).with_deflate(settings, settings.into());
         let (mut wire, mut expected, mut pings) = (Vec::new(), Vec::new(), 0);
-        let stage = |path: &mut SendPath, batch: &mut Batch, lent: &mut Lent, wire: &mut Vec<u8>| {
+        let stage = |path: &mut SendPath, batch: &mut Batch, lent: &mut Buffers, wire: &mut Vec<u8>| {
             path.stage(batch, lent);
             while batch.has_remaining() {
                 let len = batch.chunk().len().div_ceil(2);
@@ -209,7 +209,7 @@ proptest! {
         };
         let data = |len, alike| if alike { json(len).into_bytes() } else { noise(len) };
         for step in steps {
-            let queued = path.queued();
+            let queued = path.queued_bytes();
             match step {
                 Step::Send { len, compress, prepared, alike } => {
                     let message = Message::from(data(len, alike));
@@ -229,7 +229,7 @@ proptest! {
                         None => outgoing,
                     };
                     path.send(outgoing, key, &mut lent).expect("open");
-                    prop_assert_eq!(path.queued() - queued, frame);
+                    prop_assert_eq!(path.queued_bytes() - queued, frame);
                 }
                 Step::Parts { lens, compress } => {
                     path.begin_message(MessageKind::Binary).expect("open");
@@ -257,7 +257,7 @@ proptest! {
             }
         }
         path.close(None, key, &mut lent).expect("open");
-        while path.queued() > 0 {
+        while path.queued_bytes() > 0 {
             stage(&mut path, &mut batch, &mut lent, &mut wire);
         }
         let frames = frames::parse(&wire);
@@ -347,7 +347,7 @@ fn the_room_of_a_message_that_shrank_is_free_once_it_is_written() {
             finished(sender.feed(json(50_000))).expect("open");
         }
         finished(sender.flush()).expect("open");
-        assert_eq!(sender.queued(), 0);
+        assert_eq!(sender.queued_bytes(), 0);
         let permit = finished(sender.reserve(99_000)).expect("open");
         drop(permit);
     }

@@ -90,7 +90,7 @@ fn after_echoing(config: &Config, input: &[u8], chunk: usize) -> AllocationInfo 
     measure(|| {
         let mut ws = server(config, input, chunk);
         receive_all(&mut ws, echo);
-        assert_eq!(ws.queued(), 0);
+        assert_eq!(ws.queued_bytes(), 0);
         kept = Some(ws);
     })
 }
@@ -273,7 +273,7 @@ fn an_idle_split_connection_holds_one_allocation_for_what_its_halves_share_and_t
         let Poll::Ready(message) = receiver.poll_recv(&mut cx) else { panic!("a message came") };
         sender.try_send(message.expect("valid").expect("no Close came")).expect("room");
         assert!(receiver.poll_recv(&mut cx).is_pending());
-        assert_eq!(sender.queued(), 0);
+        assert_eq!(sender.queued_bytes(), 0);
         keep.then_some((receiver, sender))
     };
     (0..4).for_each(|_| drop(echo_split(false)));
@@ -297,7 +297,7 @@ fn sending_a_prepared_message_to_a_split_connection_allocates_nothing() {
         for _ in 0..3 {
             members.iter().for_each(|(_, sender)| sender.try_send(&message).expect("room"));
         }
-        let queued = members.iter().map(|(_, sender)| sender.queued()).sum::<usize>();
+        let queued = members.iter().map(|(_, sender)| sender.queued_bytes()).sum::<usize>();
         for (receiver, _) in &mut members {
             assert!(receiver.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
         }
@@ -416,7 +416,7 @@ fn row_64_small_prepared_messages_take_at_most_4_times_max_write_buffer() {
                 let (receiver, sender) = ws.split();
                 let mut next = messages.iter().cycle().take(1_000_000);
                 while next.next().is_some_and(|message| sender.try_send(message).is_ok()) {}
-                queued = sender.queued();
+                queued = sender.queued_bytes();
                 kept = Some((receiver, sender));
             });
             assert!(queued > ROOM - 10_000, "{queued}");
@@ -477,7 +477,7 @@ mod deflated {
         let held = measure(|| {
             let mut ws = server(config, settings, input, chunk);
             receive_all(&mut ws, &mut handle);
-            assert_eq!(ws.queued(), 0);
+            assert_eq!(ws.queued_bytes(), 0);
             kept = Some(ws);
         });
         let freed = measure(|| drop(kept));
@@ -718,7 +718,7 @@ mod deflated {
             let mut ws = server(&quiet(), settings, b"", usize::MAX);
             ws.start_send(&message).expect("open");
             assert!(ws.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
-            assert_eq!(ws.queued(), 0);
+            assert_eq!(ws.queued_bytes(), 0);
         };
         let [alone, takeover] = takeovers();
         send(alone);

@@ -635,14 +635,14 @@ async fn a_writer_dropped_after_the_end_queues_nothing() {
             script.fail_writes(io::ErrorKind::BrokenPipe);
             assert!(matches!(writer.flush().await, Err(Error::Transport(_))));
             drop(writer);
-            assert_eq!(sender.queued(), 0);
+            assert_eq!(sender.queued_bytes(), 0);
         } else {
             let mut writer = ws.writer(MessageKind::Binary).expect("open");
             writer.feed_part("part").await.expect("open");
             script.fail_writes(io::ErrorKind::BrokenPipe);
             assert!(matches!(writer.flush().await, Err(Error::Transport(_))));
             drop(writer);
-            assert_eq!(ws.queued(), 0);
+            assert_eq!(ws.queued_bytes(), 0);
         }
     }
 }

@@ -123,7 +123,7 @@ async fn a_permit_from_before_the_connection_ended_queues_nothing() {
     script.end();
     assert!(matches!(finished(receiver.recv()), Err(Error::Protocol(ProtocolError::EofWithoutClose))));
     assert!(matches!(permit.feed("late"), Err(Error::Closed)));
-    assert_eq!(sender.queued(), 0);
+    assert_eq!(sender.queued_bytes(), 0);
 }
 
 #[tokio::test]

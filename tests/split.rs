@@ -197,7 +197,7 @@ async fn with_the_receiver_dropped_the_stream_goes_and_every_sender_learns_it() 
     }
     assert!(sender.is_closed());
     assert!(matches!(sender.try_send("late"), Err(TrySendError::Closed(_))));
-    assert_eq!(sender.queued(), 0);
+    assert_eq!(sender.queued_bytes(), 0);
 }
 
 #[tokio::test]
@@ -392,7 +392,7 @@ async fn what_was_queued_before_the_split_leaves_and_counts() {
     script.allow_writes(0);
     ws.feed("01234567").await.expect("the queue is empty");
     let (_receiver, sender) = ws.split();
-    assert_eq!(sender.queued(), 10);
+    assert_eq!(sender.queued_bytes(), 10);
     assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))));
     script.allow_writes(None);
     sender.send("x").await.expect("open");

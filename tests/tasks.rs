@@ -387,7 +387,7 @@ impl Drop for Meddler {
     fn drop(&mut self) {
         let sender = self.0.lock().expect("no panic").take().expect("dropped once");
         let _ = sender.try_send("from a waker");
-        sender.queued();
+        sender.queued_bytes();
         pending(pin!(sender.closed()), "it is open");
     }
 }
@@ -488,7 +488,7 @@ async fn abort_drops_the_stream_at_once_and_is_no_error_to_the_receiver() {
     assert!(matches!(receiving.await.expect("no panic"), (Ok(None), None)));
     assert!(matches!(waiting.await.expect("no panic"), Err(Error::Closed)));
     assert!(matches!(sender.try_send("late"), Err(TrySendError::Closed(_))));
-    assert_eq!((sender.queued(), script.written()), (0, Vec::new()));
+    assert_eq!((sender.queued_bytes(), script.written()), (0, Vec::new()));
     sender.abort();
 }
 

@@ -5,11 +5,11 @@ use bytes::Bytes;
 use super::{
     config::Config,
     decoder::Frame,
-    deflate::{Compressed, Inflation, Pool, most_compressed},
+    deflate::{Codecs, Compressed, Inflation, most_compressed},
     error::ProtocolError,
     header::Header,
     opcode::Opcode,
-    payload::{MaskKey, Message, MessageKind, Outlook, Payload, PayloadMut, whole_message},
+    payload::{MaskKey, Message, MessageKind, Payload, PayloadMut, SizeHint, whole_message},
     received::Part,
     utf8::InvalidUtf8,
 };
@@ -120,8 +120,8 @@ impl Assembler {
             compressed.gather(payload, header.mask);
             return if header.fin { self.finish() } else { Ok(None) };
         }
-        let outlook = Outlook { rest: payload.len(), last: header.fin, limit: self.limits.message_size };
-        self.open(header.opcode).payload.push(payload, header.mask, outlook)?;
+        let hint = SizeHint { rest: payload.len(), last: header.fin, limit: self.limits.message_size };
+        self.open(header.opcode).payload.push(payload, header.mask, hint)?;
         if header.fin { self.finish() } else { Ok(None) }
     }
 
@@ -134,16 +134,16 @@ impl Assembler {
             compressed.gather(part, frame.mask);
             return Ok(());
         }
-        let outlook = self.outlook(frame);
-        Ok(self.open(frame.opcode).payload.push(part, frame.mask, outlook)?)
+        let hint = self.hint(frame);
+        Ok(self.open(frame.opcode).payload.push(part, frame.mask, hint)?)
     }
 
     /// Room to read the rest of this frame into; `None` before the first byte of the message has come, so that a header
     /// alone allocates nothing, and where the message is given in parts, or is compressed.
     pub(super) fn room(&mut self, frame: &Frame) -> Option<PayloadMut<'_>> {
-        let outlook = self.outlook(frame);
+        let hint = self.hint(frame);
         let open = self.open.as_mut()?;
-        (open.compressed.is_none() && open.payload.len() > 0).then(|| open.payload.room(outlook))
+        (open.compressed.is_none() && open.payload.len() > 0).then(|| open.payload.room(hint))
     }
 
     /// Takes in what was read into [`room`](Self::room); says how much it was.
@@ -172,7 +172,7 @@ impl Assembler {
         let limit = self.limits.message_size;
         self.open.as_ref().is_some_and(|open| {
             let in_parts = open.parts.is_some();
-            open.compressed.as_ref().is_some_and(|compressed| compressed.is_waiting(limit, in_parts))
+            open.compressed.as_ref().is_some_and(|compressed| compressed.is_ready(limit, in_parts))
         })
     }
 
@@ -186,17 +186,20 @@ impl Assembler {
     }
 
     /// Inflates some of a message; gives what that makes whole.
-    pub(super) fn inflate<'a>(&mut self, pool: &'a mut Pool) -> Result<Option<Inflated<'a>>, ProtocolError> {
+    pub(super) fn inflate<'a>(
+        &mut self,
+        codecs: &'a mut Codecs,
+    ) -> Result<Option<Inflated<'a>>, ProtocolError> {
         let (Some(open), Some(inflation)) = (self.open.as_deref_mut(), self.inflation.as_deref_mut()) else {
             return Ok(None);
         };
         let Some(compressed) = &mut open.compressed else { return Ok(None) };
         let Some(parts) = &mut open.parts else {
-            let whole = inflation.inflate(compressed, &mut open.payload, self.limits.message_size, pool)?;
+            let whole = inflation.inflate(compressed, &mut open.payload, self.limits.message_size, codecs)?;
             let open = if whole { self.open.take() } else { None };
             return Ok(open.map(|open| open.payload.finish()).transpose()?.map(Inflated::Message));
         };
-        let part = inflation.inflate_part(compressed, &mut open.payload, pool)?;
+        let part = inflation.inflate_part(compressed, &mut open.payload, codecs)?;
         if let Some(part) = &part {
             parts.given = true;
             parts.announced = parts.announced.saturating_add(part.payload.len() as u64);
@@ -248,7 +251,7 @@ impl Assembler {
 
     /// Whether it passes as it comes: it is given in parts, and needs no inflating.
     #[inline]
-    pub(super) fn passes(&self) -> bool {
+    pub(super) fn is_streamed(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.parts.is_some() && open.compressed.is_none())
     }
 
@@ -266,7 +269,7 @@ impl Assembler {
     }
 
     /// Lets a part of a message pass, unmasked where it stands and validated.
-    pub(super) fn pass(
+    pub(super) fn stream_part(
         &mut self,
         part: &mut [u8],
         mask: Option<MaskKey>,
@@ -277,7 +280,7 @@ impl Assembler {
             parts.check()?;
             parts.given = true;
         }
-        open.payload.pass(part, mask)?;
+        open.payload.unmask_and_validate(part, mask)?;
         let kind = open.payload.kind();
         if last {
             self.end_message()?;
@@ -306,9 +309,9 @@ impl Assembler {
     }
 
     /// What is known of the payload data that is to come in this frame.
-    fn outlook(&self, frame: &Frame) -> Outlook {
+    fn hint(&self, frame: &Frame) -> SizeHint {
         // The limits are a `usize`, so a longer frame has failed by now.
-        Outlook { rest: frame.remaining as usize, last: frame.fin, limit: self.limits.message_size }
+        SizeHint { rest: frame.remaining as usize, last: frame.fin, limit: self.limits.message_size }
     }
 
     /// The message under way, or a new one of this kind.

@@ -19,12 +19,12 @@ use super::{receive::ReceivePath, role::Role, send::SendPath};
 ///
 /// ```
 /// use fullduplex::{Config, Role};
-/// use fullduplex::proto::{Closing, Lent, MaskKey, ReceivePath, SendPath};
+/// use fullduplex::proto::{Closing, Buffers, MaskKey, ReceivePath, SendPath};
 ///
-/// let (mut receive, mut lent) = (ReceivePath::new(Role::Client, &Config::new()), Lent::new());
+/// let (mut receive, mut buffers) = (ReceivePath::new(Role::Client, &Config::new()), Buffers::new());
 /// let mut send = SendPath::new(Role::Client, &Config::new());
 /// assert_eq!(Closing::of(&send, &receive), Closing::Open);
-/// send.close(None, MaskKey::from([1, 2, 3, 4]), &mut lent)?;
+/// send.close(None, MaskKey::from([1, 2, 3, 4]), &mut buffers)?;
 /// assert_eq!(Closing::of(&send, &receive), Closing::CloseSent);
 /// receive.receive(&mut *b"\x88\x00".to_vec()).expect("a Close");
 /// assert_eq!(Closing::of(&send, &receive), Closing::Complete);

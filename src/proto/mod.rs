@@ -8,14 +8,14 @@
 //! ```
 //! use bytes::Buf;
 //! use fullduplex::{Config, Message, Role};
-//! use fullduplex::proto::{Batch, Lent, MaskKey, ReceivePath, Received, SendPath};
+//! use fullduplex::proto::{Batch, Buffers, MaskKey, ReceivePath, Received, SendPath};
 //!
-//! let (config, mut lent, mut batch) = (Config::new(), Lent::new(), Batch::new());
+//! let (config, mut buffers, mut batch) = (Config::new(), Buffers::new(), Batch::new());
 //!
 //! // A client sends ...
 //! let mut client = SendPath::new(Role::Client, &config);
-//! client.send("Hello".into(), MaskKey::from([0x37, 0xFA, 0x21, 0x3D]), &mut lent)?;
-//! client.stage(&mut batch, &mut lent);
+//! client.send("Hello".into(), MaskKey::from([0x37, 0xFA, 0x21, 0x3D]), &mut buffers)?;
+//! client.stage(&mut batch, &mut buffers);
 //! let mut wire = batch.chunk().to_vec();
 //! assert_eq!(wire, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
 //!
@@ -27,6 +27,7 @@
 //! ```
 
 mod assembler;
+mod buffers;
 mod close;
 mod close_code;
 mod closing;
@@ -40,7 +41,6 @@ mod deflate;
 mod encoded;
 mod error;
 mod header;
-mod lent;
 mod opcode;
 mod outbox;
 mod outgoing;
@@ -52,6 +52,7 @@ mod role;
 mod send;
 mod utf8;
 
+pub use buffers::Buffers;
 pub use close::CloseFrame;
 pub use close_code::{CloseCode, MAX_CLOSE_REASON};
 pub use closing::Closing;
@@ -60,7 +61,6 @@ pub use config::Config;
 pub use deflate::{Deflate, DeflateParams};
 pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
-pub use lent::Lent;
 pub use opcode::{MAX_CONTROL_PAYLOAD, Opcode};
 pub use outbox::Batch;
 pub use outgoing::Outgoing;

@@ -19,7 +19,7 @@ impl Inflation {
         _: &mut Compressed,
         _: &mut Payload,
         _: usize,
-        _: &mut Pool,
+        _: &mut Codecs,
     ) -> Result<bool, ProtocolError> {
         match *self {}
     }
@@ -28,7 +28,7 @@ impl Inflation {
         &mut self,
         _: &mut Compressed,
         _: &mut Payload,
-        _: &'a mut Pool,
+        _: &'a mut Codecs,
     ) -> Result<Option<Part<'a>>, ProtocolError> {
         match *self {}
     }
@@ -63,10 +63,10 @@ impl Compressed {
         match *self {}
     }
 
-    pub(super) fn is_waiting(&self, _: usize, _: bool) -> bool {
+    pub(super) fn is_ready(&self, _: usize, _: bool) -> bool {
         match *self {}
     }
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Pool;
+pub(crate) struct Codecs;

@@ -35,12 +35,12 @@ pub(super) const COPIED: usize = 4 << 10;
 pub struct Outgoing<'a> {
     pub(super) kind: MessageKind,
     pub(super) compression: Compression,
-    pub(super) content: Content<'a>,
+    pub(super) payload: OutgoingPayload<'a>,
 }
 
 /// What is sent: UTF-8, if it is text.
 #[derive(Clone)]
-pub(super) enum Content<'a> {
+pub(super) enum OutgoingPayload<'a> {
     Bytes(Bytes),
     Prepared(PreparedMessage),
     Borrowed(&'a [u8]),
@@ -60,7 +60,7 @@ pub(super) enum Compression {
     Unwanted,
 }
 
-impl Content<'_> {
+impl OutgoingPayload<'_> {
     /// The payload data; `None` where it is encoded already.
     pub(super) fn plain(&self) -> Option<&[u8]> {
         match self {
@@ -73,18 +73,18 @@ impl Content<'_> {
     }
 
     /// The same without borrowing.
-    fn into_owned(self) -> Content<'static> {
+    fn into_owned(self) -> OutgoingPayload<'static> {
         match self {
-            Self::Bytes(data) => Content::Bytes(data),
-            Self::Prepared(prepared) => Content::Prepared(prepared),
-            Self::Borrowed(data) => Content::Vec(data.to_vec()),
-            Self::Vec(data) => Content::Vec(data),
-            Self::Mut(data) => Content::Mut(data),
+            Self::Bytes(data) => OutgoingPayload::Bytes(data),
+            Self::Prepared(prepared) => OutgoingPayload::Prepared(prepared),
+            Self::Borrowed(data) => OutgoingPayload::Vec(data.to_vec()),
+            Self::Vec(data) => OutgoingPayload::Vec(data),
+            Self::Mut(data) => OutgoingPayload::Mut(data),
         }
     }
 }
 
-impl PartialEq for Content<'_> {
+impl PartialEq for OutgoingPayload<'_> {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Prepared(ours), Self::Prepared(theirs)) => ours == theirs,
@@ -93,12 +93,12 @@ impl PartialEq for Content<'_> {
     }
 }
 
-impl Eq for Content<'_> {}
+impl Eq for OutgoingPayload<'_> {}
 
 impl<'a> Outgoing<'a> {
     #[inline]
-    fn of(kind: MessageKind, content: Content<'a>) -> Self {
-        Self { kind, compression: Compression::Open, content }
+    fn of(kind: MessageKind, payload: OutgoingPayload<'a>) -> Self {
+        Self { kind, compression: Compression::Open, payload }
     }
 
     /// Says whether the message is to be compressed on a connection that agreed on that; where nothing is said, it is from
@@ -131,18 +131,18 @@ impl<'a> Outgoing<'a> {
     /// # keep("line", &mut Vec::new());
     /// ```
     pub fn into_owned(self) -> Outgoing<'static> {
-        Outgoing { kind: self.kind, compression: self.compression, content: self.content.into_owned() }
+        Outgoing { kind: self.kind, compression: self.compression, payload: self.payload.into_owned() }
     }
 
     /// The length of the payload data, in bytes.
     #[inline]
     pub fn len(&self) -> usize {
-        match &self.content {
-            Content::Bytes(data) => data.len(),
-            Content::Prepared(prepared) => prepared.len(),
-            Content::Borrowed(data) => data.len(),
-            Content::Vec(data) => data.len(),
-            Content::Mut(data) => data.len(),
+        match &self.payload {
+            OutgoingPayload::Bytes(data) => data.len(),
+            OutgoingPayload::Prepared(prepared) => prepared.len(),
+            OutgoingPayload::Borrowed(data) => data.len(),
+            OutgoingPayload::Vec(data) => data.len(),
+            OutgoingPayload::Mut(data) => data.len(),
         }
     }
 
@@ -156,18 +156,18 @@ impl<'a> Outgoing<'a> {
     #[inline(always)]
     pub(crate) fn end(slot: &mut Option<Self>) {
         match slot {
-            Some(Self { content: Content::Bytes(data), .. }) => {
+            Some(Self { payload: OutgoingPayload::Bytes(data), .. }) => {
                 drop(mem::take(data));
                 mem::forget(slot.take());
             }
-            Some(Self { content: Content::Borrowed(_), .. }) | None => mem::forget(slot.take()),
+            Some(Self { payload: OutgoingPayload::Borrowed(_), .. }) | None => mem::forget(slot.take()),
             other => drop_other(other),
         }
     }
 
     /// All of it; an empty message stays.
     pub(super) fn take(&mut self) -> Self {
-        mem::replace(self, Self::of(MessageKind::Binary, Content::Borrowed(&[])))
+        mem::replace(self, Self::of(MessageKind::Binary, OutgoingPayload::Borrowed(&[])))
     }
 }
 
@@ -185,49 +185,49 @@ impl fmt::Debug for Outgoing<'_> {
 impl<'a> From<&'a str> for Outgoing<'a> {
     #[inline]
     fn from(text: &'a str) -> Self {
-        Self::of(MessageKind::Text, Content::Borrowed(text.as_bytes()))
+        Self::of(MessageKind::Text, OutgoingPayload::Borrowed(text.as_bytes()))
     }
 }
 
 impl<'a> From<&'a [u8]> for Outgoing<'a> {
     #[inline]
     fn from(data: &'a [u8]) -> Self {
-        Self::of(MessageKind::Binary, Content::Borrowed(data))
+        Self::of(MessageKind::Binary, OutgoingPayload::Borrowed(data))
     }
 }
 
 impl From<String> for Outgoing<'_> {
     #[inline]
     fn from(text: String) -> Self {
-        Self::of(MessageKind::Text, Content::Vec(text.into_bytes()))
+        Self::of(MessageKind::Text, OutgoingPayload::Vec(text.into_bytes()))
     }
 }
 
 impl From<Vec<u8>> for Outgoing<'_> {
     #[inline]
     fn from(data: Vec<u8>) -> Self {
-        Self::of(MessageKind::Binary, Content::Vec(data))
+        Self::of(MessageKind::Binary, OutgoingPayload::Vec(data))
     }
 }
 
 impl From<BytesMut> for Outgoing<'_> {
     #[inline]
     fn from(data: BytesMut) -> Self {
-        Self::of(MessageKind::Binary, Content::Mut(data))
+        Self::of(MessageKind::Binary, OutgoingPayload::Mut(data))
     }
 }
 
 impl From<Message> for Outgoing<'_> {
     #[inline]
     fn from(message: Message) -> Self {
-        Self::of(message.kind(), Content::Bytes(message.into_bytes()))
+        Self::of(message.kind(), OutgoingPayload::Bytes(message.into_bytes()))
     }
 }
 
 impl From<PreparedMessage> for Outgoing<'_> {
     #[inline]
     fn from(prepared: PreparedMessage) -> Self {
-        Self::of(prepared.kind(), Content::Prepared(prepared))
+        Self::of(prepared.kind(), OutgoingPayload::Prepared(prepared))
     }
 }
 
@@ -252,7 +252,7 @@ outgoing_by_message! {
 impl From<Bytes> for Outgoing<'_> {
     #[inline]
     fn from(data: Bytes) -> Self {
-        Self::of(MessageKind::Binary, Content::Bytes(data))
+        Self::of(MessageKind::Binary, OutgoingPayload::Bytes(data))
     }
 }
 

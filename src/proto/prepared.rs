@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 #[cfg(feature = "deflate")]
-use super::deflate::{Encodings, Pool, Shape};
+use super::deflate::{Codecs, Encodings, Shape};
 use super::{
     encoded::EncodedFrame,
     payload::{Message, MessageKind, debug_payload},
@@ -22,15 +22,15 @@ use super::{
 ///
 /// ```
 /// use fullduplex::{Config, PreparedMessage, Role};
-/// use fullduplex::proto::{Batch, Lent, MaskKey, SendPath};
+/// use fullduplex::proto::{Batch, Buffers, MaskKey, SendPath};
 /// use bytes::Buf;
 ///
 /// let prepared = PreparedMessage::new("to everybody");
-/// let (mut lent, mut batch) = (Lent::new(), Batch::new());
+/// let (mut buffers, mut batch) = (Buffers::new(), Batch::new());
 /// for _ in 0..3 {
 ///     let mut path = SendPath::new(Role::Server, &Config::new());
-///     path.send((&prepared).into(), MaskKey::default(), &mut lent)?;
-///     path.stage(&mut batch, &mut lent);
+///     path.send((&prepared).into(), MaskKey::default(), &mut buffers)?;
+///     path.stage(&mut batch, &mut buffers);
 ///     assert_eq!(batch.copy_to_bytes(batch.remaining()), &b"\x81\x0Cto everybody"[..]);
 /// }
 /// # Ok::<(), fullduplex::proto::SendError>(())
@@ -58,10 +58,10 @@ impl PreparedMessage {
     /// The same message, compressed if that makes it shorter: once for all who compress alike. `None` if it takes more than
     /// the stride to compress it; the next call continues.
     #[cfg(feature = "deflate")]
-    pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, pool: &mut Pool) -> Option<Self> {
+    pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, codecs: &mut Codecs) -> Option<Self> {
         let (kind, payload) = (self.kind(), self.frame.payload());
         let encode = |payload: &[u8]| EncodedFrame::new(kind, true, payload);
-        let encoded = self.encodings.advance(shape, payload, stride, pool, encode)?;
+        let encoded = self.encodings.advance(shape, payload, stride, codecs, encode)?;
         Some(Self { frame: encoded.unwrap_or_else(|| self.frame.clone()), encodings: self.encodings.clone() })
     }
 

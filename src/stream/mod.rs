@@ -132,9 +132,9 @@ impl<S> WebSocket<S> {
 
     /// Returns how many bytes are queued or staged, and not yet taken by the stream. A message that is still to be compressed
     /// counts with its uncompressed frame.
-    pub fn queued(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         let line = &self.connection.line;
-        line.send.queued() + line.transport.staged()
+        line.send.queued_bytes() + line.transport.staged()
     }
 
     /// Returns what has gone over the connection; `None` unless [`Config::stats`] is on.

@@ -262,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[inline]
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
-        self.connection.line.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?;
+        self.connection.line.with_send(|send, key, lent| send.send_mut(outgoing, key, lent))?;
         self.connection.line.count_sent();
         Ok(())
     }

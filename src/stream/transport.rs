@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::pool::{self, Scratch};
-use crate::proto::{Batch, Lent, PayloadMut, SendPath};
+use crate::proto::{Batch, Buffers, PayloadMut, SendPath};
 
 /// The most slices that one vectored write gets.
 const MAX_SLICES: usize = 64;
@@ -39,7 +39,7 @@ pub(super) trait Source {
 impl Source for SendPath {
     #[inline]
     fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.queued() > 0 {
+        if self.queued_bytes() > 0 {
             let batch = batch.get_or_insert_with(pool::batch);
             if self.has_uncompressed() {
                 return poll_compress(self, batch, cx);
@@ -54,7 +54,7 @@ impl Source for SendPath {
     }
 
     fn clear(&mut self) -> bool {
-        let waited = self.queued() > 0;
+        let waited = self.queued_bytes() > 0;
         pool::with_lent(|lent| SendPath::clear(self, lent));
         waited
     }
@@ -65,7 +65,7 @@ pub(super) trait Path {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T;
 
     /// Whether another stride may be compressed now; pending if others are to have their turn before.
@@ -83,7 +83,7 @@ impl Path for SendPath {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T {
         pool::with_lent(|lent| call(self, batch, lent))
     }
@@ -95,7 +95,7 @@ impl Path for SendPath {
 pub(super) fn poll_compress(path: &mut impl Path, batch: &mut Batch, cx: &mut Context<'_>) -> Poll<bool> {
     loop {
         // What needs no compressing is staged by this; pings too, even in the midst of a message.
-        let Some(mut deflater) = path.with(batch, |send, batch, lent| send.begin_stage(batch, lent)) else {
+        let Some(mut deflater) = path.with(batch, |send, batch, lent| send.take_deflater(batch, lent)) else {
             return Poll::Ready(batch.has_remaining());
         };
         let proceed = path.poll_proceed(cx);
@@ -104,7 +104,7 @@ pub(super) fn poll_compress(path: &mut impl Path, batch: &mut Batch, cx: &mut Co
             Poll::Ready(()) => pool::with_lent(|lent| deflater.compress(batch, &mut stride, lent.codecs())),
             Poll::Pending => 0,
         };
-        path.with(batch, |send, _, lent| send.end_stage(deflater, staged, lent));
+        path.with(batch, |send, _, lent| send.return_deflater(deflater, staged, lent));
         if proceed.is_pending() {
             return if batch.has_remaining() { Poll::Ready(true) } else { Poll::Pending };
         }

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes};
 use fullduplex::{
     CloseFrame, Config, Message, MessageKind, Role, Utf8Bytes,
-    proto::{Lent, Part, ProtocolError, ReceivePath, Received, Want},
+    proto::{Buffers, Part, ProtocolError, ReceivePath, Received, Want},
 };
 
 /// What came of the bytes, in order.
@@ -44,7 +44,7 @@ pub fn drive_path(
     parts: &[bool],
 ) -> Vec<Outcome> {
     let mut choices = Choices { parts: parts.iter().cycle(), limit, joined: None };
-    let (mut outcomes, mut lent) = (Vec::new(), Lent::new());
+    let (mut outcomes, mut lent) = (Vec::new(), Buffers::new());
     let mut reads = reads.iter().copied();
     let mut read = usize::MAX;
     while !wire.is_empty() {
@@ -124,7 +124,7 @@ impl Choices<'_> {
 fn receive_all(
     path: &mut ReceivePath,
     mut unread: &mut [u8],
-    lent: &mut Lent,
+    lent: &mut Buffers,
     choices: &mut Choices<'_>,
     outcomes: &mut Vec<Outcome>,
 ) {
@@ -150,7 +150,7 @@ fn receive_all(
 /// Says whether nothing was wrong.
 fn inflate_all(
     path: &mut ReceivePath,
-    lent: &mut Lent,
+    lent: &mut Buffers,
     choices: &mut Choices<'_>,
     outcomes: &mut Vec<Outcome>,
 ) -> bool {

@@ -3,15 +3,17 @@
 //! The payload data of a compressed message is a run of DEFLATE blocks (RFC 1951) that ends inside an empty stored block:
 //! the sender cuts off its last four bytes, and the receiver puts them back (RFC 7692 section 7.2).
 
+mod codecs;
 mod compressor;
 mod decompressor;
 mod encodings;
 mod inflation;
 mod params;
-mod pool;
 mod settings;
 mod work;
 
+pub(crate) use codecs::Codecs;
+pub(super) use codecs::KEPT_BUFFER;
 pub(super) use compressor::{Compressor, End, Shape};
 #[cfg(test)]
 pub(super) use decompressor::Decompressor;
@@ -22,8 +24,6 @@ pub(crate) use params::{
     CLIENT_MAX_WINDOW_BITS, CLIENT_NO_CONTEXT_TAKEOVER, MAX_WINDOW_BITS, NAME, SERVER_MAX_WINDOW_BITS,
     SERVER_NO_CONTEXT_TAKEOVER,
 };
-pub(super) use pool::KEPT_BUFFER;
-pub(crate) use pool::Pool;
 pub use settings::Deflate;
 pub(super) use work::{LEAST_STRIDE, Work};
 

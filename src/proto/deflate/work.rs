@@ -1,8 +1,8 @@
 //! Payload data that is compressed in strides.
 
 use super::{
+    codecs::Codecs,
     compressor::{Compressor, End},
-    pool::Pool,
 };
 
 /// What compressing a message counts for at least: the tables of a compressor are cleared for each.
@@ -17,8 +17,8 @@ pub(in crate::proto) struct Work {
 }
 
 impl Work {
-    pub(in crate::proto) fn new(compressor: Box<Compressor>, pool: &mut Pool) -> Self {
-        Self { compressor, taken: 0, out: pool.buffer() }
+    pub(in crate::proto) fn new(compressor: Box<Compressor>, codecs: &mut Codecs) -> Self {
+        Self { compressor, taken: 0, out: codecs.buffer() }
     }
 
     /// Compresses up to `stride` bytes more of the payload data; returns whether that was all of it.
@@ -37,9 +37,9 @@ impl Work {
     }
 
     /// Gives all back to the pool.
-    pub(in crate::proto) fn end(self, pool: &mut Pool) {
-        pool.take_back_compressor(self.compressor);
-        pool.take_back_buffer(self.out);
+    pub(in crate::proto) fn end(self, codecs: &mut Codecs) {
+        codecs.take_back_compressor(self.compressor);
+        codecs.take_back_buffer(self.out);
     }
 
     /// Hands out the compressor, and what has come out of it.

@@ -29,12 +29,12 @@ const SEGMENTS: usize = 64;
 /// use std::io::Write;
 /// use bytes::Buf;
 /// use fullduplex::{Config, Role};
-/// use fullduplex::proto::{Batch, Lent, MaskKey, SendPath};
+/// use fullduplex::proto::{Batch, Buffers, MaskKey, SendPath};
 ///
-/// let (mut lent, mut batch) = (Lent::new(), Batch::new());
+/// let (mut buffers, mut batch) = (Buffers::new(), Batch::new());
 /// let mut path = SendPath::new(Role::Server, &Config::new());
-/// path.send("Hello".into(), MaskKey::default(), &mut lent)?;
-/// path.stage(&mut batch, &mut lent);
+/// path.send("Hello".into(), MaskKey::default(), &mut buffers)?;
+/// path.stage(&mut batch, &mut buffers);
 ///
 /// let mut wire = Vec::new();
 /// while batch.has_remaining() {
@@ -241,36 +241,37 @@ mod tests {
     use super::*;
     use crate::{
         Config, Role,
-        proto::{Lent, MaskKey, SendPath},
+        proto::{Buffers, MaskKey, SendPath},
     };
 
     /// A ping, small frames, one that goes out uncopied, a small one, one that is encoded already.
     fn staged() -> Batch {
-        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let (mut batch, mut buffers) = (Batch::new(), Buffers::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
         let key = MaskKey::default();
         for message in ["small", "frames"] {
-            path.send(message.into(), key, &mut lent).expect("open");
+            path.send(message.into(), key, &mut buffers).expect("open");
         }
-        path.send(vec![7; 5000].into(), key, &mut lent).expect("open");
-        path.send(vec![8; 5001].into(), key, &mut lent).expect("open");
-        path.send("behind".into(), key, &mut lent).expect("open");
-        path.send(crate::PreparedMessage::new("encoded ".repeat(50)).into(), key, &mut lent).expect("open");
-        path.send("last".into(), key, &mut lent).expect("open");
-        path.ping(b"ping", key, &mut lent).expect("open");
-        path.stage(&mut batch, &mut lent);
+        path.send(vec![7; 5000].into(), key, &mut buffers).expect("open");
+        path.send(vec![8; 5001].into(), key, &mut buffers).expect("open");
+        path.send("behind".into(), key, &mut buffers).expect("open");
+        path.send(crate::PreparedMessage::new("encoded ".repeat(50)).into(), key, &mut buffers)
+            .expect("open");
+        path.send("last".into(), key, &mut buffers).expect("open");
+        path.ping(b"ping", key, &mut buffers).expect("open");
+        path.stage(&mut batch, &mut buffers);
         batch
     }
 
     #[test]
     fn an_empty_batch_keeps_room_for_few_segments() {
-        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let (mut batch, mut buffers) = (Batch::new(), Buffers::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
         let prepared = crate::PreparedMessage::new("x".repeat(300));
         for _ in 0..1000 {
-            path.send((&prepared).into(), MaskKey::default(), &mut lent).expect("open");
+            path.send((&prepared).into(), MaskKey::default(), &mut buffers).expect("open");
         }
-        path.stage(&mut batch, &mut lent);
+        path.stage(&mut batch, &mut buffers);
         batch.advance(batch.remaining());
         assert!(batch.segments.capacity() <= SEGMENTS, "{}", batch.segments.capacity());
     }
@@ -302,15 +303,15 @@ mod tests {
 
     #[test]
     fn a_batch_holds_256_kib_of_frames_or_one_that_is_larger() {
-        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let (mut batch, mut buffers) = (Batch::new(), Buffers::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
         for _ in 0..160 {
-            path.send(vec![1; 4000].into(), MaskKey::default(), &mut lent).expect("open");
+            path.send(vec![1; 4000].into(), MaskKey::default(), &mut buffers).expect("open");
         }
-        path.send(vec![2; 300_000].into(), MaskKey::default(), &mut lent).expect("open");
+        path.send(vec![2; 300_000].into(), MaskKey::default(), &mut buffers).expect("open");
         let mut lengths = Vec::new();
         loop {
-            path.stage(&mut batch, &mut lent);
+            path.stage(&mut batch, &mut buffers);
             let wire = batch.copy_to_bytes(batch.remaining());
             if wire.is_empty() {
                 break;
@@ -320,6 +321,6 @@ mod tests {
         assert_eq!(lengths.iter().sum::<usize>(), 160 * 4004 + 300_010);
         assert!(lengths.iter().all(|len| *len <= 256 << 10 || *len >= 300_010), "{lengths:?}");
         assert!(lengths.iter().any(|len| (64 << 10..300_000).contains(len)), "{lengths:?}");
-        assert_eq!(path.queued(), 0);
+        assert_eq!(path.queued_bytes(), 0);
     }
 }

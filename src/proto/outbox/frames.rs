@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::proto::{
     header::{EncodedHeader, Header},
-    outgoing::{COPIED, Content, Outgoing},
+    outgoing::{COPIED, Outgoing, OutgoingPayload},
     payload::{MaskKey, MessageKind},
 };
 
@@ -35,13 +35,13 @@ pub(in crate::proto) trait Frames {
 }
 
 /// A message that is copied into its frame, which costs less than to move it.
-// Of two kinds that are common, which are told apart with few branches; `push_content` copies all that are short.
+// Of two kinds that are common, which are told apart with few branches; `push_long` copies all that are short.
 #[inline(always)]
 pub(in crate::proto) fn short<'a>(outgoing: &'a Outgoing<'_>) -> Option<(MessageKind, &'a [u8])> {
-    let payload = match &outgoing.content {
-        Content::Bytes(payload) => payload,
-        Content::Borrowed(payload) => *payload,
-        Content::Vec(payload) => payload,
+    let payload = match &outgoing.payload {
+        OutgoingPayload::Bytes(payload) => payload,
+        OutgoingPayload::Borrowed(payload) => *payload,
+        OutgoingPayload::Vec(payload) => payload,
         _ => return None,
     };
     (payload.len() <= COPIED).then_some((outgoing.kind, payload))
@@ -66,31 +66,31 @@ pub(in crate::proto) fn push_message(
 ) {
     match short(outgoing) {
         Some((kind, payload)) => push_short(kind, payload, mask, to),
-        None => push_content(outgoing.take(), mask, to),
+        None => push_long(outgoing.take(), mask, to),
     }
 }
 
 /// Hands on a message that may be moved.
 #[inline(never)]
-pub(in crate::proto) fn push_content(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
-    let Outgoing { kind, content, .. } = outgoing;
-    match (content, mask) {
+pub(in crate::proto) fn push_long(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
+    let Outgoing { kind, payload, .. } = outgoing;
+    match (payload, mask) {
         // What may not be made `Bytes` without an allocation is copied to where it goes.
-        (Content::Vec(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
-        (Content::Mut(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
+        (OutgoingPayload::Vec(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
+        (OutgoingPayload::Mut(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
         // To refer to a shorter one would take more memory than a copy.
-        (Content::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
+        (OutgoingPayload::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
             to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
         }
         // Masked on the way, so that it is copied once.
-        (Content::Borrowed(payload), Some(key)) if payload.len() > COPIED => {
+        (OutgoingPayload::Borrowed(payload), Some(key)) if payload.len() > COPIED => {
             to.push_uncopied(
                 Header::of(kind.opcode(), payload.len(), mask).encode(),
                 masked_copy(payload, key),
             );
         }
-        (content, mask) => {
-            let (header, payload) = into_frame(kind, content, mask);
+        (payload, mask) => {
+            let (header, payload) = into_frame(kind, payload, mask);
             to.push(header, payload);
         }
     }
@@ -100,15 +100,15 @@ pub(in crate::proto) fn push_content(outgoing: Outgoing<'_>, mask: Option<MaskKe
 #[inline(always)]
 pub(in crate::proto) fn into_frame(
     kind: MessageKind,
-    content: Content<'_>,
+    payload: OutgoingPayload<'_>,
     mask: Option<MaskKey>,
 ) -> (Header, Bytes) {
-    let (rsv1, payload) = match content {
-        Content::Bytes(payload) => (false, payload),
-        Content::Borrowed(payload) => (false, Bytes::copy_from_slice(payload)),
-        Content::Vec(payload) => (false, payload.into()),
-        Content::Mut(payload) => (false, payload.freeze()),
-        Content::Prepared(prepared) => (prepared.is_compressed(), prepared.into_payload()),
+    let (rsv1, payload) = match payload {
+        OutgoingPayload::Bytes(payload) => (false, payload),
+        OutgoingPayload::Borrowed(payload) => (false, Bytes::copy_from_slice(payload)),
+        OutgoingPayload::Vec(payload) => (false, payload.into()),
+        OutgoingPayload::Mut(payload) => (false, payload.freeze()),
+        OutgoingPayload::Prepared(prepared) => (prepared.is_compressed(), prepared.into_payload()),
     };
     (Header { rsv1, ..Header::of(kind.opcode(), payload.len(), mask) }, payload)
 }

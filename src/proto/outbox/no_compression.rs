@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::batch::Batch;
-use crate::proto::{deflate::Pool, header::Header, outgoing::Outgoing, payload::MaskKey};
+use crate::proto::{deflate::Codecs, header::Header, outgoing::Outgoing, payload::MaskKey};
 
 #[derive(Debug)]
 pub(in crate::proto) enum Deflation {}
@@ -13,7 +13,7 @@ impl Deflation {
         &self,
         _: &mut Outgoing<'_>,
         _: Option<MaskKey>,
-        _: &mut Waiting,
+        _: &mut CompressionQueue,
     ) -> bool {
         match *self {}
     }
@@ -26,15 +26,19 @@ impl Deflation {
         match *self {}
     }
 
-    pub(in crate::proto) fn push_part(&self, _: Header, _: Bytes, _: &mut Waiting) {
+    pub(in crate::proto) fn push_part(&self, _: Header, _: Bytes, _: &mut CompressionQueue) {
         match *self {}
     }
 
-    pub(in crate::proto) fn begin_stage(&mut self, _: &mut Waiting, _: &Batch) -> Option<Box<Deflater>> {
+    pub(in crate::proto) fn take_deflater(
+        &mut self,
+        _: &mut CompressionQueue,
+        _: &Batch,
+    ) -> Option<Box<Deflater>> {
         match *self {}
     }
 
-    pub(in crate::proto) fn end_stage(&mut self, _: Box<Deflater>) {
+    pub(in crate::proto) fn return_deflater(&mut self, _: Box<Deflater>) {
         match *self {}
     }
 
@@ -47,16 +51,16 @@ impl Deflation {
 pub(crate) enum Deflater {}
 
 impl Deflater {
-    pub(crate) fn compress(&mut self, _: &mut Batch, _: &mut usize, _: &mut Pool) -> usize {
+    pub(crate) fn compress(&mut self, _: &mut Batch, _: &mut usize, _: &mut Codecs) -> usize {
         match *self {}
     }
 }
 
 /// Nothing waits.
 #[derive(Default)]
-pub(in crate::proto) struct Waiting;
+pub(in crate::proto) struct CompressionQueue;
 
-impl Waiting {
+impl CompressionQueue {
     pub(in crate::proto) fn push_behind(&mut self, _: Header, payload: Bytes) -> Option<Bytes> {
         Some(payload)
     }

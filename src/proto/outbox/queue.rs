@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     batch::Batch,
-    compression::Waiting,
+    compression::CompressionQueue,
     frames::{Frames, append_frame},
     segment::{RUN, Segment},
 };
@@ -36,7 +36,7 @@ const KEPT_TAIL: usize = 256;
 ///
 /// ```text
 ///   pings, pongs ──▶ first
-///   segments ──▶ tail ──▶ waiting: what is to be compressed, and all that is queued behind it
+///   segments ──▶ tail ──▶ uncompressed: what is to be compressed, and all that is queued behind it
 /// ```
 #[derive(Default)]
 pub(in crate::proto) struct Queue {
@@ -48,7 +48,7 @@ pub(in crate::proto) struct Queue {
     /// Whole small frames, behind the segments.
     tail: Vec<u8>,
     /// What is to be compressed, and frames behind it, behind the tail.
-    waiting: Waiting,
+    uncompressed: CompressionQueue,
     /// How many bytes there are in the segments, and wait.
     segments_len: usize,
 }
@@ -92,27 +92,32 @@ impl Queue {
 
     /// Queues a frame of a message, or a Close, behind all others.
     pub(in crate::proto) fn push_behind(&mut self, header: Header, payload: Bytes) {
-        if let Some(payload) = self.wait(|waiting| waiting.push_behind(header, payload)) {
+        if let Some(payload) =
+            self.push_uncompressed(|uncompressed| uncompressed.push_behind(header, payload))
+        {
             self.push(header, payload);
         }
     }
 
     /// Queues something that waits to be compressed, or behind it.
-    pub(in crate::proto) fn wait<T>(&mut self, push: impl FnOnce(&mut Waiting) -> T) -> T {
-        let before = self.waiting.len();
-        let result = push(&mut self.waiting);
-        self.segments_len += self.waiting.len() - before;
+    pub(in crate::proto) fn push_uncompressed<T>(
+        &mut self,
+        push: impl FnOnce(&mut CompressionQueue) -> T,
+    ) -> T {
+        let before = self.uncompressed.len();
+        let result = push(&mut self.uncompressed);
+        self.segments_len += self.uncompressed.len() - before;
         result
     }
 
     /// What is to be compressed next, if everything before it is staged.
-    pub(in crate::proto) fn next_waiting(&mut self) -> Option<&mut Waiting> {
-        (self.segments.is_empty() && self.tail.is_empty()).then_some(&mut self.waiting)
+    pub(in crate::proto) fn next_uncompressed(&mut self) -> Option<&mut CompressionQueue> {
+        (self.segments.is_empty() && self.tail.is_empty()).then_some(&mut self.uncompressed)
     }
 
     /// Notes that so much of what waited is staged, in bytes of uncompressed frames.
-    pub(in crate::proto) fn end_waiting(&mut self, len: usize) {
-        self.waiting.staged(len);
+    pub(in crate::proto) fn uncompressed_staged(&mut self, len: usize) {
+        self.uncompressed.staged(len);
         self.segments_len -= len;
     }
 
@@ -141,7 +146,7 @@ impl Queue {
         if self.segments.capacity() > SEGMENTS {
             self.segments.shrink_to(SEGMENTS);
         }
-        self.waiting.clear();
+        self.uncompressed.clear();
         self.segments_len = 0;
         self.newest_pong = 0;
         for buffer in [&mut self.pings, &mut self.pongs, &mut self.tail] {
@@ -160,7 +165,7 @@ impl Queue {
         if self.tail.capacity() > KEPT_TAIL {
             self.tail = Vec::new();
         }
-        self.waiting.drop_buffers();
+        self.uncompressed.drop_buffers();
         self.segments.shrink_to(SEGMENTS_WITHOUT_BUFFERS);
     }
 
@@ -183,8 +188,8 @@ impl Queue {
 
     /// Whether something waits to be compressed.
     #[inline]
-    pub(in crate::proto) fn is_waiting(&self) -> bool {
-        self.waiting.len() > 0
+    pub(in crate::proto) fn has_uncompressed(&self) -> bool {
+        self.uncompressed.len() > 0
     }
 
     /// How many bytes wait that are overtaken by pings and pongs: messages, and a Close.

@@ -58,7 +58,11 @@ impl Payload {
     }
 
     /// Takes in a part without keeping it: it is unmasked where it stands, and validated.
-    pub(crate) fn pass(&mut self, part: &mut [u8], mask: Option<MaskKey>) -> Result<(), InvalidUtf8> {
+    pub(crate) fn unmask_and_validate(
+        &mut self,
+        part: &mut [u8],
+        mask: Option<MaskKey>,
+    ) -> Result<(), InvalidUtf8> {
         let ascii = mask.is_some_and(|key| key.apply(part));
         push_text(&mut self.utf8, part, ascii)
     }
@@ -75,10 +79,10 @@ impl Payload {
         &mut self,
         part: &[u8],
         mask: Option<MaskKey>,
-        outlook: Outlook,
+        hint: SizeHint,
     ) -> Result<(), InvalidUtf8> {
         self.forget_pending();
-        self.grow(part.len(), self.bytes.len() + part.len(), outlook);
+        self.grow(part.len(), self.bytes.len() + part.len(), hint);
         let ascii = append(part, mask, &mut self.bytes);
         self.validate(ascii)
     }
@@ -107,13 +111,13 @@ impl Payload {
     }
 
     /// Room to read the rest of the frame into.
-    pub(crate) fn room(&mut self, outlook: Outlook) -> PayloadMut<'_> {
+    pub(crate) fn room(&mut self, hint: SizeHint) -> PayloadMut<'_> {
         self.forget_pending();
         if self.bytes.len() == self.bytes.capacity() {
-            self.grow(outlook.rest.min(GROWTH_STEP), self.bytes.len(), outlook);
+            self.grow(hint.rest.min(GROWTH_STEP), self.bytes.len(), hint);
         }
         let room = self.bytes.capacity() - self.bytes.len();
-        PayloadMut { bytes: &mut self.bytes, left: room.min(outlook.rest) }
+        PayloadMut { bytes: &mut self.bytes, left: room.min(hint.rest) }
     }
 
     /// How much has come by way of [`room`](Self::room) and was not taken in yet.
@@ -170,19 +174,19 @@ impl Payload {
 
     /// Makes room for `more` bytes: what has `arrived` at most doubles, or grows by one step, or by both to where the frame
     /// ends.
-    fn grow(&mut self, more: usize, arrived: usize, outlook: Outlook) {
+    fn grow(&mut self, more: usize, arrived: usize, hint: SizeHint) {
         let len = self.bytes.len();
         let needed = len + more;
         if needed <= self.bytes.capacity() {
             return;
         }
-        let frame_end = len + outlook.rest;
+        let frame_end = len + hint.rest;
         let double = arrived.saturating_mul(2);
         // A frame that ends within a step is made room for at once, so as not to be moved for a few bytes.
         let least =
             if double.saturating_add(GROWTH_STEP) < frame_end { arrived + GROWTH_STEP } else { frame_end };
         // Nothing is known of the fragments that may follow one that is not the last.
-        let end = if outlook.last { frame_end } else { outlook.limit };
+        let end = if hint.last { frame_end } else { hint.limit };
         let target = double.max(least).min(end);
         self.bytes.reserve_exact(target.max(needed) - len);
     }
@@ -218,7 +222,7 @@ impl fmt::Debug for Payload {
 
 /// What is known of the payload data to come.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Outlook {
+pub(crate) struct SizeHint {
     /// How many bytes of the frame are to come, with the part at hand.
     pub(crate) rest: usize,
     /// Whether this is the last frame of the message.
@@ -274,8 +278,8 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn last(rest: usize) -> Outlook {
-        Outlook { rest, last: true, limit: MIB }
+    fn last(rest: usize) -> SizeHint {
+        SizeHint { rest, last: true, limit: MIB }
     }
 
     #[test]
@@ -284,7 +288,7 @@ mod tests {
         let declared = 1 << 30;
         let mut len = 0;
         while len < 4 * MIB {
-            let mut room = payload.room(Outlook { rest: declared - len, last: true, limit: declared });
+            let mut room = payload.room(SizeHint { rest: declared - len, last: true, limit: declared });
             let got = room.remaining_mut();
             assert!(got > 0 && got <= len.max(GROWTH_STEP), "{got} at {len}");
             room.put_bytes(0, got);
@@ -320,7 +324,7 @@ mod tests {
         let mut allocations = 0;
         for _ in 0..10_000 {
             let before = payload.bytes.capacity();
-            payload.push(b"x", None, Outlook { rest: 1, last: false, limit: MIB }).expect("binary");
+            payload.push(b"x", None, SizeHint { rest: 1, last: false, limit: MIB }).expect("binary");
             allocations += usize::from(payload.bytes.capacity() != before);
         }
         assert!(allocations <= 15, "{allocations}");
@@ -334,7 +338,7 @@ mod tests {
         for _ in 0..10_000 {
             for (part, rest) in [(&[0; 35][..], 64), (&[0; 29], 29)] {
                 let before = payload.bytes.capacity();
-                payload.push(part, None, Outlook { rest, last: false, limit: MIB }).expect("binary");
+                payload.push(part, None, SizeHint { rest, last: false, limit: MIB }).expect("binary");
                 allocations += usize::from(payload.bytes.capacity() != before);
             }
         }

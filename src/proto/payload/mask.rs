@@ -27,7 +27,7 @@ impl MaskKey {
     #[inline]
     pub fn apply(self, data: &mut [u8]) -> bool {
         // Below this length the pass itself costs less than the choice of a backend.
-        if data.len() < 64 { pass(data, self.0) } else { Backend::best().apply(data, self) }
+        if data.len() < 64 { xor_in_place(data, self.0) } else { Backend::best().apply(data, self) }
     }
 
     /// Masks or unmasks a copy of `data` at the end of `to`, and tells whether it is all ASCII.
@@ -47,7 +47,7 @@ impl MaskKey {
     fn copy(self, data: &[u8], room: &mut [MaybeUninit<u8>]) -> bool {
         assert_eq!(data.len(), room.len());
         match data.len() {
-            0..4 => pass_into(data, room, self.0),
+            0..4 => xor_into(data, room, self.0),
             4..8 => blocks_into::<4>(data, room, self),
             8..16 => blocks_into::<8>(data, room, self),
             16..128 => blocks_into::<16>(data, room, self),
@@ -137,12 +137,12 @@ impl Backend {
         #[cfg(target_arch = "x86_64")]
         match self {
             // SAFETY: the machine has AVX-512 F and BW.
-            Self::Avx512 if self.is_available() => return unsafe { pass_avx512(data, key.0) },
+            Self::Avx512 if self.is_available() => return unsafe { xor_avx512(data, key.0) },
             // SAFETY: the machine has AVX2.
-            Self::Avx2 if self.is_available() => return unsafe { pass_avx2(data, key.0) },
+            Self::Avx2 if self.is_available() => return unsafe { xor_avx2(data, key.0) },
             _ => {}
         }
-        pass_portable(data, key.0)
+        xor_portable(data, key.0)
     }
 
     /// As [`apply`](Self::apply), on the way to another place; it writes each byte of `to`, which is as long as `from`.
@@ -152,12 +152,12 @@ impl Backend {
         #[cfg(target_arch = "x86_64")]
         match self {
             // SAFETY: the machine has AVX-512 F and BW.
-            Self::Avx512 if self.is_available() => return unsafe { pass_into_avx512(from, to, key.0) },
+            Self::Avx512 if self.is_available() => return unsafe { xor_into_avx512(from, to, key.0) },
             // SAFETY: the machine has AVX2.
-            Self::Avx2 if self.is_available() => return unsafe { pass_into_avx2(from, to, key.0) },
+            Self::Avx2 if self.is_available() => return unsafe { xor_into_avx2(from, to, key.0) },
             _ => {}
         }
-        pass_into(from, to, key.0)
+        xor_into(from, to, key.0)
     }
 }
 
@@ -180,30 +180,30 @@ fn copy_long(from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
     Backend::best().copy(from, to, key)
 }
 
-/// [`pass`] for what the target has at the least, kept out of the callers.
+/// [`xor_in_place`] for what the target has at the least, kept out of the callers.
 #[inline(never)]
-fn pass_portable(data: &mut [u8], key: [u8; 4]) -> bool {
-    pass(data, key)
+fn xor_portable(data: &mut [u8], key: [u8; 4]) -> bool {
+    xor_in_place(data, key)
 }
 
-/// [`pass`] for 256-bit registers.
+/// [`xor_in_place`] for 256-bit registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn pass_avx2(data: &mut [u8], key: [u8; 4]) -> bool {
-    pass(data, key)
+fn xor_avx2(data: &mut [u8], key: [u8; 4]) -> bool {
+    xor_in_place(data, key)
 }
 
-/// [`pass`] for 512-bit registers.
+/// [`xor_in_place`] for 512-bit registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn pass_avx512(data: &mut [u8], key: [u8; 4]) -> bool {
-    pass(data, key)
+fn xor_avx512(data: &mut [u8], key: [u8; 4]) -> bool {
+    xor_in_place(data, key)
 }
 
 /// The algorithm, written once and plainly, so that the compiler makes vectors of it: XOR with the repeated key, and the
 /// OR of everything that came out, whose high bits tell of bytes beyond ASCII.
 #[inline(always)]
-fn pass(data: &mut [u8], key: [u8; 4]) -> bool {
+fn xor_in_place(data: &mut [u8], key: [u8; 4]) -> bool {
     let [a, b, c, d] = key;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut seen = 0;
@@ -220,7 +220,7 @@ fn pass(data: &mut [u8], key: [u8; 4]) -> bool {
     seen & HIGH_BITS == 0
 }
 
-/// [`pass_into`] in blocks of `N` bytes, of which the last may overlap the one before: without a loop for the rest. `from`
+/// [`xor_into`] in blocks of `N` bytes, of which the last may overlap the one before: without a loop for the rest. `from`
 /// has `N` bytes at the least, and `N` is a multiple of four.
 #[inline(always)]
 fn blocks_into<const N: usize>(from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
@@ -246,23 +246,23 @@ fn block_into<const N: usize>(from: &[u8; N], to: &mut [MaybeUninit<u8>; N], key
     seen
 }
 
-/// [`pass_into`] for 256-bit registers.
+/// [`xor_into`] for 256-bit registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn pass_into_avx2(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
-    pass_into(from, to, key)
+fn xor_into_avx2(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
+    xor_into(from, to, key)
 }
 
-/// [`pass_into`] for 512-bit registers.
+/// [`xor_into`] for 512-bit registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn pass_into_avx512(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
-    pass_into(from, to, key)
+fn xor_into_avx512(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
+    xor_into(from, to, key)
 }
 
-/// [`pass`] from one place to another: it writes each byte of `to`, which is as long as `from`.
+/// [`xor_in_place`] from one place to another: it writes each byte of `to`, which is as long as `from`.
 #[inline(always)]
-fn pass_into(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
+fn xor_into(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
     let [a, b, c, d] = key;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut seen = 0;

@@ -11,7 +11,7 @@ mod message;
 mod text;
 
 pub use buffer::PayloadMut;
-pub(super) use buffer::{Outlook, Payload, whole_message};
+pub(super) use buffer::{Payload, SizeHint, whole_message};
 pub(super) use mask::append_start;
 pub use mask::{Backend, MaskKey};
 pub(crate) use message::debug_payload;

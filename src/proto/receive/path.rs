@@ -9,11 +9,11 @@ use super::control::Control;
 use crate::proto::deflate::{DeflateParams, Inflation};
 use crate::proto::{
     assembler::{Assembler, Inflated},
+    buffers::Buffers,
     close::CloseFrame,
     config::Config,
     decoder::{Decoder, Expected, Frame},
     error::ProtocolError,
-    lent::Lent,
     opcode::Opcode,
     payload::{MaskKey, Message, MessageKind, PayloadMut, whole_message},
     received::{Part, Received, Step},
@@ -78,15 +78,15 @@ enum Whole {
         len: usize,
         last: bool,
     },
-    Ping(At),
-    Pong(At),
+    Ping(ControlPayload),
+    Pong(ControlPayload),
     Close(Option<CloseFrame>),
 }
 
 /// Where the payload data of a control frame stands.
-enum At {
+enum ControlPayload {
     Input(Range<usize>),
-    Carried,
+    Buffered,
 }
 
 impl ReceivePath {
@@ -110,7 +110,7 @@ impl ReceivePath {
     ///
     /// ```
     /// use fullduplex::{Config, Deflate, Message, Role};
-    /// use fullduplex::proto::{DeflateParams, Lent, ReceivePath, Received};
+    /// use fullduplex::proto::{DeflateParams, Buffers, ReceivePath, Received};
     ///
     /// let params = DeflateParams::from(Deflate::new());
     /// let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(params);
@@ -118,8 +118,8 @@ impl ReceivePath {
     /// let step = path.receive(&mut input)?;
     /// assert_eq!((step.consumed, step.received), (9, None));
     /// assert!(path.has_compressed());
-    /// let mut lent = Lent::new();
-    /// assert_eq!(path.inflate(&mut lent)?, Some(Received::Message(Message::from("Hello"))));
+    /// let mut buffers = Buffers::new();
+    /// assert_eq!(path.inflate(&mut buffers)?, Some(Received::Message(Message::from("Hello"))));
     /// # Ok::<(), fullduplex::proto::ProtocolError>(())
     /// ```
     #[cfg(feature = "deflate")]
@@ -214,8 +214,8 @@ impl ReceivePath {
     ///
     /// # Errors
     /// The data is no DEFLATE data, or more comes out than is allowed, or not UTF-8. What follows is ignored.
-    pub fn inflate<'a>(&mut self, lent: &'a mut Lent) -> Result<Option<Received<'a>>, ProtocolError> {
-        match self.assembler.inflate(lent.codecs()) {
+    pub fn inflate<'a>(&mut self, buffers: &'a mut Buffers) -> Result<Option<Received<'a>>, ProtocolError> {
+        match self.assembler.inflate(buffers.codecs()) {
             Ok(None) => Ok(None),
             Ok(Some(Inflated::Message(message))) => Ok(Some(Received::Message(message))),
             Ok(Some(Inflated::Part(part))) => Ok(Some(Received::Part(part))),
@@ -364,9 +364,9 @@ impl ReceivePath {
             if let Some(key) = header.mask {
                 key.apply(payload);
             }
-            Some(self.whole_control(header.opcode, payload, At::Input(at..at + len))?)
-        } else if self.assembler.passes() {
-            Some(self.pass(payload, header.mask, header.fin)?)
+            Some(self.whole_control(header.opcode, payload, ControlPayload::Input(at..at + len))?)
+        } else if self.assembler.is_streamed() {
+            Some(self.stream_part(payload, header.mask, header.fin)?)
         } else {
             self.assembler.whole_frame(&header, payload)?.map(Whole::Message)
         };
@@ -385,9 +385,9 @@ impl ReceivePath {
         let part = &mut input[..len];
         let whole = if frame.opcode.is_control() {
             self.part_of_control(frame, part)?
-        } else if self.assembler.passes() {
+        } else if self.assembler.is_streamed() {
             let ends = self.decoder.consume(len);
-            Some(self.pass(part, frame.mask, ends && frame.fin)?)
+            Some(self.stream_part(part, frame.mask, ends && frame.fin)?)
         } else {
             self.assembler.part_of_frame(frame, part)?;
             self.end_part(frame, len)?.map(Whole::Message)
@@ -401,8 +401,13 @@ impl ReceivePath {
     }
 
     #[inline(never)]
-    fn pass(&mut self, part: &mut [u8], mask: Option<MaskKey>, last: bool) -> Result<Whole, ProtocolError> {
-        let kind = self.assembler.pass(part, mask, last)?;
+    fn stream_part(
+        &mut self,
+        part: &mut [u8],
+        mask: Option<MaskKey>,
+        last: bool,
+    ) -> Result<Whole, ProtocolError> {
+        let kind = self.assembler.stream_part(part, mask, last)?;
         Ok(Whole::Part { kind, len: part.len(), last })
     }
 
@@ -410,7 +415,7 @@ impl ReceivePath {
         let mut control = self.control.take().unwrap_or_else(|| Box::new(Control::new()));
         control.push(part, frame.mask);
         let whole = if self.decoder.consume(part.len()) {
-            Some(self.whole_control(frame.opcode, control.payload(), At::Carried)?)
+            Some(self.whole_control(frame.opcode, control.payload(), ControlPayload::Buffered)?)
         } else {
             None
         };
@@ -418,7 +423,12 @@ impl ReceivePath {
         Ok(whole)
     }
 
-    fn whole_control(&mut self, opcode: Opcode, payload: &[u8], at: At) -> Result<Whole, ProtocolError> {
+    fn whole_control(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        at: ControlPayload,
+    ) -> Result<Whole, ProtocolError> {
         match opcode {
             Opcode::Ping => Ok(Whole::Ping(at)),
             Opcode::Pong => Ok(Whole::Pong(at)),
@@ -431,10 +441,10 @@ impl ReceivePath {
         }
     }
 
-    fn lend<'a>(&'a self, at: At, input: &'a [u8]) -> &'a [u8] {
+    fn lend<'a>(&'a self, at: ControlPayload, input: &'a [u8]) -> &'a [u8] {
         match at {
-            At::Input(range) => &input[range],
-            At::Carried => self.control.as_ref().map_or(&[], |control| control.payload()),
+            ControlPayload::Input(range) => &input[range],
+            ControlPayload::Buffered => self.control.as_ref().map_or(&[], |control| control.payload()),
         }
     }
 
@@ -478,11 +488,11 @@ mod tests {
         };
         let noise: Vec<u8> = (0..300_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
         let settings = Deflate::new().context_takeover(true);
-        let (mut lent, mut batch) = (Lent::new(), Batch::new());
+        let (mut buffers, mut batch) = (Buffers::new(), Batch::new());
         let mut send = SendPath::new(Role::Server, &Config::new()).with_deflate(settings, settings.into());
-        send.send(noise.clone().into(), MaskKey::default(), &mut lent).expect("open");
-        while send.queued() > 0 {
-            send.stage(&mut batch, &mut lent);
+        send.send(noise.clone().into(), MaskKey::default(), &mut buffers).expect("open");
+        while send.queued_bytes() > 0 {
+            send.stage(&mut batch, &mut buffers);
         }
         let mut wire = batch.copy_to_bytes(batch.remaining()).to_vec();
         let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(settings.into());
@@ -492,7 +502,7 @@ mod tests {
             at += path.receive(&mut wire[at..end]).expect("valid").consumed;
             assert!(matches!(path.want(), Want::Scratch));
             while path.has_compressed() && message.is_none() {
-                message = path.inflate(&mut lent).expect("valid").and_then(Received::into_message);
+                message = path.inflate(&mut buffers).expect("valid").and_then(Received::into_message);
             }
         }
         assert_eq!((at, message), (wire.len(), Some(noise.into())));

@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::path::SendPath;
 use crate::proto::{
+    buffers::Buffers,
     close::CloseFrame,
     error::{ProtocolError, SendError},
     header::Header,
-    lent::Lent,
     opcode::{MAX_CONTROL_PAYLOAD, Opcode},
     payload::MaskKey,
     received::Received,
@@ -21,14 +21,14 @@ impl SendPath {
     ///
     /// # Errors
     /// [`SendError::PingTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
-    pub fn ping(&mut self, payload: &[u8], key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+    pub fn ping(&mut self, payload: &[u8], key: MaskKey, buffers: &mut Buffers) -> Result<(), SendError> {
         self.open()?;
         // RFC 6455 section 5.5: control frames have at most 125 bytes.
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(SendError::PingTooLong(payload.len()));
         }
         let mask = self.mask(key);
-        self.queue(lent).push_ping(payload, mask);
+        self.queue(buffers).push_ping(payload, mask);
         Ok(())
     }
 
@@ -36,14 +36,14 @@ impl SendPath {
     ///
     /// # Errors
     /// [`SendError::PongTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
-    pub fn pong(&mut self, payload: &[u8], key: MaskKey, lent: &mut Lent) -> Result<(), SendError> {
+    pub fn pong(&mut self, payload: &[u8], key: MaskKey, buffers: &mut Buffers) -> Result<(), SendError> {
         self.open()?;
         // RFC 6455 section 5.5: control frames have at most 125 bytes.
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(SendError::PongTooLong(payload.len()));
         }
         let mask = self.mask(key);
-        self.queue(lent).push_pong(payload, mask);
+        self.queue(buffers).push_pong(payload, mask);
         Ok(())
     }
 
@@ -51,17 +51,17 @@ impl SendPath {
     ///
     /// After our Close a Close is not answered any more, and of the pings only the first 64: a peer that sends many more,
     /// and no Close, does not hold up the end of the connection.
-    pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, lent: &mut Lent) {
+    pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, buffers: &mut Buffers) {
         match received {
             // RFC 6455 section 5.5.2: a ping is answered unless a Close was received, whether ours is sent or not.
             Received::Ping(payload) if self.late_pongs != 1 => {
                 self.late_pongs = self.late_pongs.saturating_sub(1);
                 // RFC 6455 section 5.5.3: a pong carries the payload data of its ping.
                 let mask = self.mask(key);
-                self.queue(lent).push_pong(payload, mask);
+                self.queue(buffers).push_pong(payload, mask);
             }
             // RFC 6455 section 5.5.1: a Close is answered with a Close, that typically echoes the code.
-            Received::Close(frame) if !self.is_close_sent() => self.push_close(frame.as_ref(), key, lent),
+            Received::Close(frame) if !self.is_close_sent() => self.push_close(frame.as_ref(), key, buffers),
             _ => {}
         }
     }
@@ -74,27 +74,27 @@ impl SendPath {
         &mut self,
         frame: Option<&CloseFrame>,
         key: MaskKey,
-        lent: &mut Lent,
+        buffers: &mut Buffers,
     ) -> Result<(), SendError> {
         self.open()?;
-        self.push_close(frame, key, lent);
+        self.push_close(frame, key, buffers);
         Ok(())
     }
 
     /// Fails the connection: queues the Close that tells the peer of its error, unless a Close is queued or sent.
     ///
     /// RFC 6455 section 7.1.7.
-    pub fn fail(&mut self, error: ProtocolError, key: MaskKey, lent: &mut Lent) {
+    pub fn fail(&mut self, error: ProtocolError, key: MaskKey, buffers: &mut Buffers) {
         if let (false, Some(frame)) = (self.is_close_sent(), error.close_frame()) {
-            self.push_close(Some(&frame), key, lent);
+            self.push_close(Some(&frame), key, buffers);
         }
     }
 
-    pub(super) fn push_close(&mut self, frame: Option<&CloseFrame>, key: MaskKey, lent: &mut Lent) {
+    pub(super) fn push_close(&mut self, frame: Option<&CloseFrame>, key: MaskKey, buffers: &mut Buffers) {
         let (payload, len) = CloseFrame::encode(frame);
         let mask = self.mask(key);
         let payload = Bytes::copy_from_slice(&payload[..len]);
-        self.queue(lent).push_behind(Header::of(Opcode::Close, len, mask), payload);
+        self.queue(buffers).push_behind(Header::of(Opcode::Close, len, mask), payload);
         self.late_pongs = 1 + MAX_LATE_PONGS;
     }
 }
@@ -109,29 +109,29 @@ mod tests {
 
     #[test]
     fn pings_and_pongs_overtake_messages_and_a_close_overtakes_nothing() {
-        let (mut path, mut batch, mut lent) = path();
-        send(&mut path, "message", &mut lent);
-        path.close(None, MaskKey::default(), &mut lent).expect("open");
-        assert_eq!(path.ping(b"late", MaskKey::default(), &mut lent), Err(SendError::Closing));
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x81\x07message\x88\x00");
+        let (mut path, mut batch, mut buffers) = path();
+        send(&mut path, "message", &mut buffers);
+        path.close(None, MaskKey::default(), &mut buffers).expect("open");
+        assert_eq!(path.ping(b"late", MaskKey::default(), &mut buffers), Err(SendError::Closing));
+        assert_eq!(staged(&mut path, &mut batch, &mut buffers), b"\x81\x07message\x88\x00");
 
         let mut path = SendPath::new(Role::Server, &Config::new());
-        send(&mut path, "message", &mut lent);
-        path.answer(&Received::Ping(b"o"), MaskKey::default(), &mut lent);
-        path.ping(b"i", MaskKey::default(), &mut lent).expect("open");
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x89\x01i\x8A\x01o\x81\x07message");
-        assert_eq!(path.queued(), 0);
+        send(&mut path, "message", &mut buffers);
+        path.answer(&Received::Ping(b"o"), MaskKey::default(), &mut buffers);
+        path.ping(b"i", MaskKey::default(), &mut buffers).expect("open");
+        assert_eq!(staged(&mut path, &mut batch, &mut buffers), b"\x89\x01i\x8A\x01o\x81\x07message");
+        assert_eq!(path.queued_bytes(), 0);
     }
 
     #[test]
     fn where_one_more_pong_might_pass_4_kib_the_newest_replaces_the_last() {
-        let (mut path, mut batch, mut lent) = path();
+        let (mut path, mut batch, mut buffers) = path();
         let pings: Vec<[u8; 100]> = (0..100).map(|i| [i; 100]).collect();
         for ping in &pings {
-            path.answer(&Received::Ping(ping), MaskKey::default(), &mut lent);
-            assert!(path.queued() <= 4096);
+            path.answer(&Received::Ping(ping), MaskKey::default(), &mut buffers);
+            assert!(path.queued_bytes() <= 4096);
         }
-        let wire = staged(&mut path, &mut batch, &mut lent);
+        let wire = staged(&mut path, &mut batch, &mut buffers);
         let answered: Vec<u8> = wire.chunks(102).map(|pong| pong[2]).collect();
         let expected: Vec<u8> = (0..38).chain([99]).collect();
         assert_eq!(answered, expected);
@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn a_connection_is_failed_with_the_code_of_the_error_and_once() {
-        let (mut path, mut batch, mut lent) = path();
-        path.fail(ProtocolError::InvalidUtf8, MaskKey::default(), &mut lent);
-        path.fail(ProtocolError::ReservedBit, MaskKey::default(), &mut lent);
-        let wire = staged(&mut path, &mut batch, &mut lent);
+        let (mut path, mut batch, mut buffers) = path();
+        path.fail(ProtocolError::InvalidUtf8, MaskKey::default(), &mut buffers);
+        path.fail(ProtocolError::ReservedBit, MaskKey::default(), &mut buffers);
+        let wire = staged(&mut path, &mut batch, &mut buffers);
         assert_eq!(wire, b"\x88\x0F\x03\xEFinvalid UTF-8");
     }
 }

@@ -13,20 +13,20 @@ mod testing {
     use super::SendPath;
     use crate::{
         Config, Outgoing, Role,
-        proto::{Batch, Lent, MaskKey},
+        proto::{Batch, Buffers, MaskKey},
     };
 
     /// A server, its batch, and what a thread lends.
-    pub(super) fn path() -> (SendPath, Batch, Lent) {
-        (SendPath::new(Role::Server, &Config::new().max_write_buffer(1000)), Batch::new(), Lent::new())
+    pub(super) fn path() -> (SendPath, Batch, Buffers) {
+        (SendPath::new(Role::Server, &Config::new().max_write_buffer(1000)), Batch::new(), Buffers::new())
     }
 
-    pub(super) fn staged(path: &mut SendPath, batch: &mut Batch, lent: &mut Lent) -> Vec<u8> {
-        path.stage(batch, lent);
+    pub(super) fn staged(path: &mut SendPath, batch: &mut Batch, buffers: &mut Buffers) -> Vec<u8> {
+        path.stage(batch, buffers);
         batch.copy_to_bytes(batch.remaining()).to_vec()
     }
 
-    pub(super) fn send(path: &mut SendPath, message: impl Into<Outgoing<'static>>, lent: &mut Lent) {
-        path.send(message.into(), MaskKey::default(), lent).expect("open");
+    pub(super) fn send(path: &mut SendPath, message: impl Into<Outgoing<'static>>, buffers: &mut Buffers) {
+        path.send(message.into(), MaskKey::default(), buffers).expect("open");
     }
 }

@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::path::{InParts, SendPath};
 use crate::proto::{
+    buffers::Buffers,
     close::CloseFrame,
     close_code::CloseCode,
     error::SendError,
     header::Header,
-    lent::Lent,
     opcode::Opcode,
     payload::{MaskKey, MessageKind},
     utf8::Utf8Validator,
@@ -50,7 +50,7 @@ impl SendPath {
         part: Bytes,
         last: bool,
         key: MaskKey,
-        lent: &mut Lent,
+        buffers: &mut Buffers,
     ) -> Result<(), SendError> {
         self.open()?;
         let InParts { opcode, mut utf8 } = self.message.ok_or(SendError::NoMessageOpen)?;
@@ -69,9 +69,11 @@ impl SendPath {
         self.message = (!last).then_some(InParts { opcode: Opcode::Continuation, utf8 });
         let mask = self.mask(key);
         let header = Header { fin: last, ..Header::of(opcode, part.len(), mask) };
-        let queue = self.queue.get_or_insert_with(|| lent.queue());
+        let queue = self.queue.get_or_insert_with(|| buffers.queue());
         match &self.deflation {
-            Some(deflation) if compressed => queue.wait(|waiting| deflation.push_part(header, part, waiting)),
+            Some(deflation) if compressed => {
+                queue.push_uncompressed(|uncompressed| deflation.push_part(header, part, uncompressed))
+            }
             _ => queue.push_behind(header, part),
         }
         Ok(())
@@ -79,11 +81,11 @@ impl SendPath {
 
     /// Gives up the message that is sent in parts, if one is. Where a part of it is queued or sent, which cannot be taken
     /// back, the connection is failed with 1011.
-    pub fn abandon_message(&mut self, key: MaskKey, lent: &mut Lent) {
+    pub fn abandon_message(&mut self, key: MaskKey, buffers: &mut Buffers) {
         let begun = self.message.take().is_some_and(|message| message.opcode == Opcode::Continuation);
         if begun && !self.is_close_sent() {
             let frame = CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "message not finished");
-            self.push_close(Some(&frame), key, lent);
+            self.push_close(Some(&frame), key, buffers);
         }
     }
 }
@@ -97,37 +99,37 @@ mod tests {
 
     #[test]
     fn a_message_in_parts_is_one_frame_for_each_and_pings_pass() {
-        let (mut path, mut batch, mut lent) = path();
+        let (mut path, mut batch, mut buffers) = path();
         let key = MaskKey::default();
-        assert_eq!(path.send_part(Bytes::new(), true, key, &mut lent), Err(SendError::NoMessageOpen));
+        assert_eq!(path.send_part(Bytes::new(), true, key, &mut buffers), Err(SendError::NoMessageOpen));
         path.begin_message(MessageKind::Text).expect("none is open");
-        path.send_part("gr\u{fc}".into(), false, key, &mut lent).expect("text");
-        assert_eq!(path.send("other".into(), key, &mut lent), Err(SendError::MessageOpen));
+        path.send_part("gr\u{fc}".into(), false, key, &mut buffers).expect("text");
+        assert_eq!(path.send("other".into(), key, &mut buffers), Err(SendError::MessageOpen));
         assert_eq!(path.begin_message(MessageKind::Binary), Err(SendError::MessageOpen));
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x01\x04gr\xC3\xBC");
-        path.send_part(Bytes::from_static(b"\xE2\x82"), false, key, &mut lent).expect("text so far");
-        path.ping(b"p", key, &mut lent).expect("open");
-        assert_eq!(path.send_part("x".into(), true, key, &mut lent), Err(SendError::InvalidUtf8));
-        assert_eq!(path.send_part(Bytes::new(), true, key, &mut lent), Err(SendError::InvalidUtf8));
-        path.send_part(Bytes::from_static(b"\xAC"), true, key, &mut lent).expect("text");
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x89\x01p\x00\x02\xE2\x82\x80\x01\xAC");
-        send(&mut path, "other", &mut lent);
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), b"\x81\x05other");
+        assert_eq!(staged(&mut path, &mut batch, &mut buffers), b"\x01\x04gr\xC3\xBC");
+        path.send_part(Bytes::from_static(b"\xE2\x82"), false, key, &mut buffers).expect("text so far");
+        path.ping(b"p", key, &mut buffers).expect("open");
+        assert_eq!(path.send_part("x".into(), true, key, &mut buffers), Err(SendError::InvalidUtf8));
+        assert_eq!(path.send_part(Bytes::new(), true, key, &mut buffers), Err(SendError::InvalidUtf8));
+        path.send_part(Bytes::from_static(b"\xAC"), true, key, &mut buffers).expect("text");
+        assert_eq!(staged(&mut path, &mut batch, &mut buffers), b"\x89\x01p\x00\x02\xE2\x82\x80\x01\xAC");
+        send(&mut path, "other", &mut buffers);
+        assert_eq!(staged(&mut path, &mut batch, &mut buffers), b"\x81\x05other");
     }
 
     #[test]
     fn a_message_that_is_given_up_fails_the_connection_if_a_part_of_it_is_queued() {
-        let (mut path, mut batch, mut lent) = path();
+        let (mut path, mut batch, mut buffers) = path();
         let key = MaskKey::default();
         path.begin_message(MessageKind::Binary).expect("none is open");
-        path.abandon_message(key, &mut lent);
-        send(&mut path, "other", &mut lent);
+        path.abandon_message(key, &mut buffers);
+        send(&mut path, "other", &mut buffers);
         path.begin_message(MessageKind::Binary).expect("none is open");
-        path.send_part("part".into(), false, key, &mut lent).expect("open");
-        path.abandon_message(key, &mut lent);
-        path.abandon_message(key, &mut lent);
+        path.send_part("part".into(), false, key, &mut buffers).expect("open");
+        path.abandon_message(key, &mut buffers);
+        path.abandon_message(key, &mut buffers);
         let close = b"\x88\x16\x03\xF3message not finished";
         let expected = [&b"\x81\x05other\x02\x04part"[..], close].concat();
-        assert_eq!(staged(&mut path, &mut batch, &mut lent), expected);
+        assert_eq!(staged(&mut path, &mut batch, &mut buffers), expected);
     }
 }

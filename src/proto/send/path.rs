@@ -5,10 +5,10 @@ use bytes::Buf;
 #[cfg(feature = "deflate")]
 use crate::proto::deflate::{Deflate, DeflateParams};
 use crate::proto::{
+    buffers::Buffers,
     config::Config,
     error::SendError,
     header::Header,
-    lent::Lent,
     opcode::Opcode,
     outbox::{Batch, Deflater, Deflation, Queue, push_message, push_short, short},
     outgoing::Outgoing,
@@ -70,14 +70,14 @@ impl SendPath {
     /// ```
     /// use bytes::Buf;
     /// use fullduplex::{Config, Deflate, Outgoing, Role};
-    /// use fullduplex::proto::{Batch, DeflateParams, Lent, MaskKey, SendPath};
+    /// use fullduplex::proto::{Batch, DeflateParams, Buffers, MaskKey, SendPath};
     ///
-    /// let (mut lent, mut batch) = (Lent::new(), Batch::new());
+    /// let (mut buffers, mut batch) = (Buffers::new(), Batch::new());
     /// let settings = Deflate::new();
     /// let mut path = SendPath::new(Role::Server, &Config::new()).with_deflate(settings, settings.into());
-    /// path.send("na ".repeat(40).into(), MaskKey::default(), &mut lent)?;
-    /// path.send(Outgoing::from("short"), MaskKey::default(), &mut lent)?;
-    /// path.stage(&mut batch, &mut lent);
+    /// path.send("na ".repeat(40).into(), MaskKey::default(), &mut buffers)?;
+    /// path.send(Outgoing::from("short"), MaskKey::default(), &mut buffers)?;
+    /// path.stage(&mut batch, &mut buffers);
     /// assert_eq!(batch.copy_to_bytes(batch.remaining()), &b"\xC1\x08\xCA\x4B\x54\xC8\x1B\x08\x04\x00\x81\x05short"[..]);
     /// # Ok::<(), fullduplex::proto::SendError>(())
     /// ```
@@ -99,25 +99,25 @@ impl SendPath {
         &mut self,
         mut outgoing: Outgoing<'_>,
         key: MaskKey,
-        lent: &mut Lent,
+        buffers: &mut Buffers,
     ) -> Result<(), SendError> {
-        self.send_from(&mut outgoing, key, lent)
+        self.send_mut(&mut outgoing, key, buffers)
     }
 
     /// The same of a message that stays where it is, and whole where that fails. What is left in it otherwise is of no use.
     #[inline]
-    pub(crate) fn send_from(
+    pub(crate) fn send_mut(
         &mut self,
         outgoing: &mut Outgoing<'_>,
         key: MaskKey,
-        lent: &mut Lent,
+        buffers: &mut Buffers,
     ) -> Result<(), SendError> {
         self.no_message()?;
         let mask = self.mask(key);
         if self.deflation.is_some() {
-            self.push_compressed(outgoing, mask, lent);
+            self.push_compressed(outgoing, mask, buffers);
         } else {
-            push_message(outgoing, mask, self.queue(lent));
+            push_message(outgoing, mask, self.queue(buffers));
         }
         Ok(())
     }
@@ -126,7 +126,7 @@ impl SendPath {
     /// nothing is in its way: so most are sent. Whether it did; what it leaves is for [`send`](Self::send), which tells what
     /// is wrong.
     #[inline(always)]
-    pub(crate) fn send_plain(&mut self, outgoing: &Outgoing<'_>, key: MaskKey, staged: usize) -> bool {
+    pub(crate) fn send_short(&mut self, outgoing: &Outgoing<'_>, key: MaskKey, staged: usize) -> bool {
         let Some((kind, payload)) = short(outgoing) else { return false };
         if self.no_message().is_err() || self.deflation.is_some() || !self.has_room(payload.len(), staged) {
             return false;
@@ -139,23 +139,23 @@ impl SendPath {
 
     /// Whether a message may be staged at once: nothing is queued that it would overtake, and it needs no compressing.
     #[inline]
-    pub(crate) fn is_clear(&self) -> bool {
+    pub(crate) fn can_send_direct(&self) -> bool {
         self.queue.is_none() && self.deflation.is_none()
     }
 
     /// Stages a message at once, as [`send`](Self::send) and [`stage`](Self::stage) would one after the other. Nothing may
-    /// be queued ([`is_clear`](Self::is_clear)) or staged. What is then left in `outgoing` is of no use.
+    /// be queued ([`can_send_direct`](Self::is_clear)) or staged. What is then left in `outgoing` is of no use.
     ///
     /// # Errors
     /// As [`send`](Self::send); the message is left as it is.
     #[inline]
-    pub(crate) fn send_staged(
+    pub(crate) fn send_direct(
         &mut self,
         outgoing: &mut Outgoing<'_>,
         key: MaskKey,
         batch: &mut Batch,
     ) -> Result<(), SendError> {
-        debug_assert!(self.is_clear() && !batch.has_remaining());
+        debug_assert!(self.can_send_direct() && !batch.has_remaining());
         self.no_message()?;
         push_message(outgoing, self.mask(key), batch);
         Ok(())
@@ -167,25 +167,25 @@ impl SendPath {
     /// [left](Self::has_uncompressed), the batch may stay empty: then call it again, after giving others their turn. Otherwise
     /// an empty batch means that nothing is queued.
     #[inline]
-    pub fn stage(&mut self, batch: &mut Batch, lent: &mut Lent) {
+    pub fn stage(&mut self, batch: &mut Batch, buffers: &mut Buffers) {
         if batch.has_remaining() {
             return;
         }
         if self.deflation.is_some() {
-            return self.stage_compressed(batch, lent);
+            return self.stage_compressed(batch, buffers);
         }
         let Some(mut queue) = self.queue.take() else { return };
         queue.stage(batch);
-        self.put_back(queue, lent);
+        self.put_back(queue, buffers);
     }
 
     // Never: what is not compressed pays nothing for what is.
     #[inline(never)]
-    fn stage_compressed(&mut self, batch: &mut Batch, lent: &mut Lent) {
+    fn stage_compressed(&mut self, batch: &mut Batch, buffers: &mut Buffers) {
         let mut stride = STRIDE;
-        while let Some(mut deflater) = self.begin_stage(batch, lent) {
-            let staged = deflater.compress(batch, &mut stride, lent.codecs());
-            self.end_stage(deflater, staged, lent);
+        while let Some(mut deflater) = self.take_deflater(batch, buffers) {
+            let staged = deflater.compress(batch, &mut stride, buffers.codecs());
+            self.return_deflater(deflater, staged, buffers);
             if stride == 0 {
                 break;
             }
@@ -195,32 +195,36 @@ impl SendPath {
     /// Moves to the batch what needs no compressing, and hands out what compresses the rest, if the batch has room for it.
     ///
     /// Until that is given back, more can be queued and nothing else may be staged.
-    pub(crate) fn begin_stage(&mut self, batch: &mut Batch, lent: &mut Lent) -> Option<Box<Deflater>> {
+    pub(crate) fn take_deflater(
+        &mut self,
+        batch: &mut Batch,
+        buffers: &mut Buffers,
+    ) -> Option<Box<Deflater>> {
         let mut queue = self.queue.take()?;
         queue.stage(batch);
-        let deflater = match (&mut self.deflation, queue.next_waiting()) {
-            (Some(deflation), Some(waiting)) => deflation.begin_stage(waiting, batch),
+        let deflater = match (&mut self.deflation, queue.next_uncompressed()) {
+            (Some(deflation), Some(waiting)) => deflation.take_deflater(waiting, batch),
             _ => None,
         };
-        self.put_back(queue, lent);
+        self.put_back(queue, buffers);
         deflater
     }
 
     /// Takes back what compresses, after it has staged frames that have this length uncompressed.
-    pub(crate) fn end_stage(&mut self, deflater: Box<Deflater>, staged: usize, lent: &mut Lent) {
+    pub(crate) fn return_deflater(&mut self, deflater: Box<Deflater>, staged: usize, buffers: &mut Buffers) {
         if let Some(deflation) = &mut self.deflation {
-            deflation.end_stage(deflater);
+            deflation.return_deflater(deflater);
         }
         if let Some(mut queue) = self.queue.take() {
-            queue.end_waiting(staged);
-            self.put_back(queue, lent);
+            queue.uncompressed_staged(staged);
+            self.put_back(queue, buffers);
         }
     }
 
     /// Forgets what is queued: the transport is gone.
-    pub fn clear(&mut self, lent: &mut Lent) {
+    pub fn clear(&mut self, buffers: &mut Buffers) {
         if let Some(queue) = self.queue.take() {
-            lent.take_back(queue);
+            buffers.take_back(queue);
         }
         if let Some(deflation) = &mut self.deflation {
             deflation.forget();
@@ -248,21 +252,21 @@ impl SendPath {
     /// [`max_write_buffer`](Config::max_write_buffer).
     #[inline]
     pub fn has_room(&self, payload_len: usize, staged: usize) -> bool {
-        let waiting = self.queued().saturating_add(staged);
+        let waiting = self.queued_bytes().saturating_add(staged);
         waiting == 0
             || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer
     }
 
     /// Whether something is queued: a call that queues more then needs nothing lent.
     #[inline]
-    pub(crate) fn is_borrowing(&self) -> bool {
+    pub(crate) fn has_queue(&self) -> bool {
         self.queue.is_some()
     }
 
     /// Whether something queued is still to be compressed, by [`stage`](Self::stage).
     #[inline]
     pub fn has_uncompressed(&self) -> bool {
-        self.deflation.is_some() && self.queue.as_ref().is_some_and(|queue| queue.is_waiting())
+        self.deflation.is_some() && self.queue.as_ref().is_some_and(|queue| queue.has_uncompressed())
     }
 
     /// Whether a pong is queued.
@@ -285,13 +289,13 @@ impl SendPath {
     /// Returns how many bytes are queued and not yet staged; a message that is to be compressed counts with its uncompressed
     /// frame.
     #[inline]
-    pub fn queued(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
     /// How many of them are messages and a Close, which keep their order.
     #[inline]
-    pub(crate) fn queued_in_order(&self) -> usize {
+    pub(crate) fn queued_in_order_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.ordered_len())
     }
 
@@ -339,12 +343,12 @@ impl SendPath {
 
     // Never: what is not compressed pays nothing for what is.
     #[inline(never)]
-    fn push_compressed(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>, lent: &mut Lent) {
-        let queue = self.queue.get_or_insert_with(|| lent.queue());
+    fn push_compressed(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>, buffers: &mut Buffers) {
+        let queue = self.queue.get_or_insert_with(|| buffers.queue());
         let Some(deflation) = &self.deflation else { return };
-        if !queue.wait(|waiting| deflation.push_message(outgoing, mask, waiting)) {
-            if queue.is_waiting() {
-                queue.wait(|waiting| waiting.push_plain(outgoing, mask));
+        if !queue.push_uncompressed(|uncompressed| deflation.push_message(outgoing, mask, uncompressed)) {
+            if queue.has_uncompressed() {
+                queue.push_uncompressed(|waiting| waiting.push_plain(outgoing, mask));
             } else {
                 push_message(outgoing, mask, &mut **queue);
             }
@@ -358,15 +362,15 @@ impl SendPath {
     }
 
     #[inline]
-    pub(super) fn queue(&mut self, lent: &mut Lent) -> &mut Queue {
-        self.queue.get_or_insert_with(|| lent.queue())
+    pub(super) fn queue(&mut self, buffers: &mut Buffers) -> &mut Queue {
+        self.queue.get_or_insert_with(|| buffers.queue())
     }
 
     /// Keeps the queue, or gives it back if it is empty.
     #[inline]
-    fn put_back(&mut self, queue: Box<Queue>, lent: &mut Lent) {
+    fn put_back(&mut self, queue: Box<Queue>, buffers: &mut Buffers) {
         if queue.len() == 0 {
-            lent.take_back(queue);
+            buffers.take_back(queue);
         } else {
             self.queue = Some(queue);
         }
@@ -384,23 +388,23 @@ mod tests {
 
     #[test]
     fn there_is_room_in_an_empty_queue_and_up_to_the_limit() {
-        let (mut path, _, mut lent) = path();
+        let (mut path, _, mut buffers) = path();
         assert!(path.has_room(1 << 30, 0) && !path.has_room(1 << 30, 1));
-        send(&mut path, vec![0; 496], &mut lent);
-        assert_eq!(path.queued(), 500);
+        send(&mut path, vec![0; 496], &mut buffers);
+        assert_eq!(path.queued_bytes(), 500);
         assert!(path.has_room(496, 0) && !path.has_room(497, 0) && !path.has_room(496, 1));
         assert!(!path.has_room(usize::MAX, 0));
     }
 
     #[test]
     fn a_client_masks_large_payloads_in_place_or_in_a_copy() {
-        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let (mut batch, mut buffers) = (Batch::new(), Buffers::new());
         let mut path = SendPath::new(Role::Client, &Config::new());
         let shared = Bytes::from(vec![0xFF; 5000]);
         let key = MaskKey::from([1, 2, 3, 4]);
-        path.send(shared.clone().into(), key, &mut lent).expect("open");
-        path.send(vec![0xFF; 5000].into(), key, &mut lent).expect("open");
-        let wire = staged(&mut path, &mut batch, &mut lent);
+        path.send(shared.clone().into(), key, &mut buffers).expect("open");
+        path.send(vec![0xFF; 5000].into(), key, &mut buffers).expect("open");
+        let wire = staged(&mut path, &mut batch, &mut buffers);
         let frame =
             [&[0x82, 0xFE, 0x13, 0x88, 1, 2, 3, 4][..], &[0xFE, 0xFD, 0xFC, 0xFB].repeat(1250)].concat();
         assert_eq!(wire, frame.repeat(2));
@@ -413,17 +417,17 @@ mod tests {
             let key = MaskKey::from([1, 2, 3, 4]);
             let messages = [Outgoing::from("text"), vec![7; 4096].into(), vec![8; 125].into(), "".into()];
             let wires = [false, true].map(|plain| {
-                let (mut path, mut batch, mut lent) =
-                    (SendPath::new(role, &Config::new()), Batch::new(), Lent::new());
-                path.send("first".into(), key, &mut lent).expect("open");
+                let (mut path, mut batch, mut buffers) =
+                    (SendPath::new(role, &Config::new()), Batch::new(), Buffers::new());
+                path.send("first".into(), key, &mut buffers).expect("open");
                 for message in &messages {
                     if plain {
-                        assert!(path.send_plain(message, key, 0));
+                        assert!(path.send_short(message, key, 0));
                     } else {
-                        path.send(message.clone(), key, &mut lent).expect("open");
+                        path.send(message.clone(), key, &mut buffers).expect("open");
                     }
                 }
-                staged(&mut path, &mut batch, &mut lent)
+                staged(&mut path, &mut batch, &mut buffers)
             });
             assert_eq!(wires[0], wires[1]);
         }
@@ -433,30 +437,30 @@ mod tests {
     fn what_is_not_plain_is_left() {
         let key = MaskKey::default();
         let refuses = |path: &mut SendPath, outgoing: &Outgoing<'_>, waiting: usize| {
-            let before = path.queued();
-            !path.send_plain(outgoing, key, waiting) && path.queued() == before
+            let before = path.queued_bytes();
+            !path.send_short(outgoing, key, waiting) && path.queued_bytes() == before
         };
         let config = Config::new().max_write_buffer(1000);
-        let (mut path, mut batch, mut lent) =
-            (SendPath::new(Role::Server, &config), Batch::new(), Lent::new());
+        let (mut path, mut batch, mut buffers) =
+            (SendPath::new(Role::Server, &config), Batch::new(), Buffers::new());
         assert!(refuses(&mut path, &"behind nothing".into(), 0));
-        path.send("first".into(), key, &mut lent).expect("open");
+        path.send("first".into(), key, &mut buffers).expect("open");
         assert!(refuses(&mut path, &crate::PreparedMessage::new("encoded").into(), 0));
         assert!(
             refuses(&mut path, &vec![0; 990].into(), 0) && refuses(&mut path, &"staged".into(), usize::MAX)
         );
-        assert!(path.send_plain(&vec![0; 988].into(), key, 1) && path.queued() == 999);
-        staged(&mut path, &mut batch, &mut lent);
+        assert!(path.send_short(&vec![0; 988].into(), key, 1) && path.queued_bytes() == 999);
+        staged(&mut path, &mut batch, &mut buffers);
         path.begin_message(crate::MessageKind::Binary).expect("none is open");
-        path.send_part("part".into(), false, key, &mut lent).expect("open");
+        path.send_part("part".into(), false, key, &mut buffers).expect("open");
         assert!(refuses(&mut path, &"between parts".into(), 0));
-        path.abandon_message(key, &mut lent);
+        path.abandon_message(key, &mut buffers);
         assert!(refuses(&mut path, &"behind a Close".into(), 0));
 
         let mut path = SendPath::new(Role::Server, &Config::new());
-        path.send("first".into(), key, &mut lent).expect("open");
+        path.send("first".into(), key, &mut buffers).expect("open");
         assert!(
-            refuses(&mut path, &vec![0; 4097].into(), 0) && path.send_plain(&vec![0; 4096].into(), key, 0)
+            refuses(&mut path, &vec![0; 4097].into(), 0) && path.send_short(&vec![0; 4096].into(), key, 0)
         );
     }
 }

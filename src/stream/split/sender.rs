@@ -234,7 +234,7 @@ impl Sender {
 
     /// Returns how many bytes are queued or staged, and not yet taken by the stream. A message that is still to be compressed
     /// counts with its uncompressed frame.
-    pub fn queued(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         self.shared.queued()
     }
 
@@ -345,7 +345,7 @@ impl Sender {
             if send.is_message_open() {
                 return Err(SendError::MessageOpen);
             }
-            send.send_from(outgoing, key, lent)
+            send.send_mut(outgoing, key, lent)
         })?;
         self.shared.count_sent(1);
         // What is only fed takes the room from those who wait for it, and who think it is being written.

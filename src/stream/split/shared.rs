@@ -24,7 +24,7 @@ use super::{
 use crate::{
     Error, Role,
     error::Timeout,
-    proto::{Batch, Closing, Lent, MaskKey, PayloadMut, ReceivePath, SendError, SendPath},
+    proto::{Batch, Buffers, Closing, MaskKey, PayloadMut, ReceivePath, SendError, SendPath},
     stream::{
         line::{Line, LineParts, Outlook, Own, Verdict, with_path},
         pool::{self, Scratch},
@@ -175,11 +175,11 @@ impl State {
             sent.written(standing.written);
         }
         self.write_ended |= standing.write_ended;
-        let waiting = self.send.queued_in_order();
+        let waiting = self.send.queued_in_order_bytes();
         if !self.stuck && !self.write_ended {
             self.flushed = self.fed - waiting as u64;
         }
-        self.overtaking = self.send.queued() - waiting;
+        self.overtaking = self.send.queued_bytes() - waiting;
         self.told = self.flushed;
         News {
             released: self.release(),
@@ -190,7 +190,7 @@ impl State {
 
     /// Notes that something was moved to the batch.
     fn note_staged(&mut self, batch: Option<&Batch>) {
-        self.staged_through = self.fed - self.send.queued_in_order() as u64;
+        self.staged_through = self.fed - self.send.queued_in_order_bytes() as u64;
         self.staged = batch.map_or(0, Buf::remaining);
     }
 
@@ -200,7 +200,7 @@ impl State {
         if self.send.is_message_open() {
             return 0;
         }
-        let held = self.held.min(self.send.queued_in_order() + self.staged);
+        let held = self.held.min(self.send.queued_in_order_bytes() + self.staged);
         let released = self.held - held;
         self.held = held;
         released
@@ -248,7 +248,7 @@ impl Path for Locked<'_> {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T {
         let mut state = self.state.lock();
         let result = state.send.with(batch, call);
@@ -271,7 +271,7 @@ impl<S> Shared<Slot<S>> {
         let LineParts { transport, send, verdict, pings, sent } = line.into_parts();
         let parked = Arc::new(Parked::default());
         let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
-        let waiting = send.queued_in_order() + transport.staged();
+        let waiting = send.queued_in_order_bytes() + transport.staged();
         let held = waiting.min(capacity as usize);
         let room = Semaphore::new(capacity as usize - held);
         if send.is_close_sent() || transport.is_write_ended() {
@@ -290,7 +290,7 @@ impl<S> Shared<Slot<S>> {
             moves: 0,
             pings,
             sent: sent.map(Box::new),
-            overtaking: send.queued() - send.queued_in_order(),
+            overtaking: send.queued_bytes() - send.queued_in_order_bytes(),
             send,
             verdict,
             fed,
@@ -371,7 +371,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn with_send<R>(
         &self,
         room: usize,
-        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> R,
     ) -> R {
         self.with_state(self.state.lock(), room, call).0
     }
@@ -381,7 +381,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn with_open(
         &self,
         room: usize,
-        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> Result<(), SendError>,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> Result<(), SendError>,
     ) -> Result<u64, SendError> {
         let state = self.state.lock();
         if state.write_ended || state.send.is_close_sent() {
@@ -403,12 +403,12 @@ impl<T: Transmit + ?Sized> Shared<T> {
         &self,
         mut state: Guard<'_, State>,
         room: usize,
-        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> R,
     ) -> (R, u64) {
-        let before = state.send.queued_in_order();
+        let before = state.send.queued_in_order_bytes();
         let result = with_path(&mut state.send, call);
-        state.fed += (state.send.queued_in_order() - before) as u64;
-        state.overtaking = state.send.queued() - state.send.queued_in_order();
+        state.fed += (state.send.queued_in_order_bytes() - before) as u64;
+        state.overtaking = state.send.queued_bytes() - state.send.queued_in_order_bytes();
         state.held += room;
         let (closing, target) = (state.send.is_close_sent(), state.fed);
         // The room of a permit may be more than the message takes.
@@ -597,7 +597,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     pub(super) fn queued(&self) -> usize {
         let state = self.state.lock();
-        state.send.queued() + state.staged
+        state.send.queued_bytes() + state.staged
     }
 }
 
@@ -669,7 +669,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
         self.shared.parked.park_receiver(cx.waker());
     }
 
-    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
         self.shared.with_send(0, call)
     }
 
@@ -678,7 +678,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
         Outlook {
             role: state.send.role(),
             stuck: state.stuck,
-            waiting: state.stuck || state.send.queued() > 0,
+            waiting: state.stuck || state.send.queued_bytes() > 0,
             owes_pong: state.send.owes_pong(),
             moves: state.moves.into(),
             close_sent: state.send.is_close_sent(),
@@ -701,7 +701,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
 
     fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = self.shared.state.lock();
-        let idle = !state.stuck && state.send.queued() == 0;
+        let idle = !state.stuck && state.send.queued_bytes() == 0;
         drop(state);
         if idle {
             return Poll::Ready(Ok(()));

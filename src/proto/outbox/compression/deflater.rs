@@ -7,13 +7,13 @@ use bytes::Bytes;
 use super::{
     super::{
         batch::Batch,
-        frames::{Frames, push_content},
+        frames::{Frames, push_long},
     },
+    queue::{Form, Item, Run, frame_len},
     terms::Terms,
-    waiting::{Form, Item, Run, frame_len},
 };
 use crate::proto::{
-    deflate::{Compressor, End, KEPT_BUFFER, LEAST_STRIDE, Pool, Work},
+    deflate::{Codecs, Compressor, End, KEPT_BUFFER, LEAST_STRIDE, Work},
     header::Header,
     opcode::Opcode,
     outgoing::COPIED,
@@ -23,8 +23,8 @@ use crate::proto::{
 
 /// The compressing part of the way out: it compresses what it is given and stages it, in strides.
 ///
-/// It is handed out by [`SendPath::begin_stage`](crate::proto::SendPath::begin_stage), so that it can work while others use the
-/// `SendPath`, and returned by [`end_stage`](crate::proto::SendPath::end_stage).
+/// It is handed out by [`SendPath::take_deflater`](crate::proto::SendPath::begin_stage), so that it can work while others use the
+/// `SendPath`, and returned by [`return_deflater`](crate::proto::SendPath::end_stage).
 pub(crate) struct Deflater {
     terms: Terms,
     /// With context takeover, from the first compressed message on; without, while a message is sent in parts.
@@ -79,13 +79,13 @@ impl Deflater {
 
     /// Compresses about `stride` bytes of what it was given, which it notes there, and appends the frames that this completes
     /// to the batch. Returns how long those are uncompressed.
-    pub(crate) fn compress(&mut self, batch: &mut Batch, stride: &mut usize, pool: &mut Pool) -> usize {
+    pub(crate) fn compress(&mut self, batch: &mut Batch, stride: &mut usize, codecs: &mut Codecs) -> usize {
         match self.current.take() {
             None => 0,
-            Some(Current::Run(run)) => self.compress_run(run, batch, stride, pool),
-            Some(Current::Frame(frame)) => self.compress_frame(frame, batch, stride, pool),
+            Some(Current::Run(run)) => self.compress_run(run, batch, stride, codecs),
+            Some(Current::Frame(frame)) => self.compress_frame(frame, batch, stride, codecs),
             Some(Current::Prepared(prepared, mask)) => {
-                self.compress_prepared(prepared, mask, batch, stride, pool)
+                self.compress_prepared(prepared, mask, batch, stride, codecs)
             }
         }
     }
@@ -95,7 +95,7 @@ impl Deflater {
         mut run: Run,
         batch: &mut Batch,
         stride: &mut usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) -> usize {
         let mut staged = 0;
         while *stride > 0
@@ -107,14 +107,14 @@ impl Deflater {
                 continue;
             }
             // It is short: it takes no more than one stride.
-            let (mut work, mut whole) = (self.begin(form, payload.len(), pool), usize::MAX);
+            let (mut work, mut whole) = (self.begin(form, payload.len(), codecs), usize::MAX);
             work.advance(payload, end(form, &header), &mut whole);
             *stride = stride.saturating_sub(payload.len().max(LEAST_STRIDE));
             if self.is_in_vain(form, &work, payload) {
-                work.end(pool);
+                work.end(codecs);
                 batch.behind().push_copied(&header, payload);
             } else {
-                self.push(form, header, work, batch, pool);
+                self.push(form, header, work, batch, codecs);
             }
         }
         if !run.is_empty() {
@@ -128,20 +128,20 @@ impl Deflater {
         frame: Frame,
         batch: &mut Batch,
         stride: &mut usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) -> usize {
         let Frame { form, header, payload, work } = frame;
         if form == Form::Plain {
             batch.behind().push(header, payload);
             return frame_len(&header);
         }
-        let mut work = work.unwrap_or_else(|| self.begin(form, payload.len(), pool));
+        let mut work = work.unwrap_or_else(|| self.begin(form, payload.len(), codecs));
         let done = work.advance(&payload, end(form, &header), stride);
         if self.is_in_vain(form, &work, &payload) {
-            work.end(pool);
+            work.end(codecs);
             batch.behind().push(header, payload);
         } else if done {
-            self.push(form, header, work, batch, pool);
+            self.push(form, header, work, batch, codecs);
         } else {
             self.current = Some(Current::Frame(Frame { form, header, payload, work: Some(work) }));
             return 0;
@@ -155,9 +155,9 @@ impl Deflater {
         mask: Option<MaskKey>,
         batch: &mut Batch,
         stride: &mut usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) -> usize {
-        let Some(encoded) = prepared.compressed(self.terms.shape(), stride, pool) else {
+        let Some(encoded) = prepared.compressed(self.terms.shape(), stride, codecs) else {
             self.current = Some(Current::Prepared(prepared, mask));
             return 0;
         };
@@ -169,19 +169,19 @@ impl Deflater {
         {
             compressor.reset();
         }
-        push_content(encoded.into(), mask, &mut batch.behind());
+        push_long(encoded.into(), mask, &mut batch.behind());
         len
     }
 
     /// Starts compressing payload data of this length.
-    fn begin(&mut self, form: Form, len: usize, pool: &mut Pool) -> Work {
+    fn begin(&mut self, form: Form, len: usize, codecs: &mut Codecs) -> Work {
         let most = self.terms.shape();
         let compressor = match (self.own.take(), self.terms.takeover()) {
             (Some(own), _) => own,
             (None, true) => Box::new(Compressor::new(most)),
-            (None, false) => pool.compressor(most, (form == Form::Message).then_some(len)),
+            (None, false) => codecs.compressor(most, (form == Form::Message).then_some(len)),
         };
-        Work::new(compressor, pool)
+        Work::new(compressor, codecs)
     }
 
     /// Whether the message is better sent as it is: it would not be shorter, and no other refers to it.
@@ -190,21 +190,21 @@ impl Deflater {
     }
 
     /// Stages what is compressed.
-    fn push(&mut self, form: Form, header: Header, work: Work, batch: &mut Batch, pool: &mut Pool) {
+    fn push(&mut self, form: Form, header: Header, work: Work, batch: &mut Batch, codecs: &mut Codecs) {
         let (compressor, out) = work.into_parts();
         if self.terms.takeover() || (form == Form::Part && !header.fin) {
             self.own = Some(compressor);
         } else {
-            pool.take_back_compressor(compressor);
+            codecs.take_back_compressor(compressor);
         }
         // RFC 7692 section 6: RSV1 stands on the first frame.
         let rsv1 = header.opcode != Opcode::Continuation;
         let header = Header { rsv1, payload_len: out.len() as u64, ..header };
         if out.len() > COPIED {
-            batch.behind().push(header, into_bytes(out, pool));
+            batch.behind().push(header, into_bytes(out, codecs));
         } else {
             batch.behind().push_copied(&header, &out);
-            pool.take_back_buffer(out);
+            codecs.take_back_buffer(out);
         }
     }
 }
@@ -215,12 +215,12 @@ fn end(form: Form, header: &Header) -> End {
 }
 
 /// The contents of a buffer that the pool may want back.
-fn into_bytes(out: Vec<u8>, pool: &mut Pool) -> Bytes {
+fn into_bytes(out: Vec<u8>, codecs: &mut Codecs) -> Bytes {
     if out.capacity() > KEPT_BUFFER {
         return out.into();
     }
     let bytes = Bytes::copy_from_slice(&out);
-    pool.take_back_buffer(out);
+    codecs.take_back_buffer(out);
     bytes
 }
 
@@ -236,7 +236,7 @@ mod tests {
     use bytes::Buf;
 
     use super::*;
-    use crate::proto::{deflate::Decompressor, lent::Lent};
+    use crate::proto::{buffers::Buffers, deflate::Decompressor};
     use crate::{
         Config, Deflate, MessageKind, Outgoing, PreparedMessage,
         Role::{self, Client, Server},
@@ -253,7 +253,7 @@ mod tests {
     struct Sending {
         path: SendPath,
         batch: Batch,
-        lent: Lent,
+        buffers: Buffers,
         takeover: bool,
         decompressor: Decompressor,
     }
@@ -269,16 +269,16 @@ mod tests {
             let settings = Deflate::new().context_takeover(takeover);
             let path = SendPath::new(role, &Config::new()).with_deflate(settings, settings.into());
             let decompressor = Decompressor::new();
-            Self { path, batch: Batch::new(), lent: Lent::new(), takeover, decompressor }
+            Self { path, batch: Batch::new(), buffers: Buffers::new(), takeover, decompressor }
         }
 
         fn send(&mut self, message: impl Into<Outgoing<'static>>) {
-            self.path.send(message.into(), MaskKey::from([1, 2, 3, 4]), &mut self.lent).expect("open");
+            self.path.send(message.into(), MaskKey::from([1, 2, 3, 4]), &mut self.buffers).expect("open");
         }
 
         /// Calls `stage` once, and writes the batch.
         fn staged(&mut self) -> Vec<(Opcode, Vec<u8>)> {
-            self.path.stage(&mut self.batch, &mut self.lent);
+            self.path.stage(&mut self.batch, &mut self.buffers);
             let mut wire = self.batch.copy_to_bytes(self.batch.remaining()).to_vec();
             let (mut rest, mut frames) = (&mut wire[..], Vec::new());
             while let Some((header, at)) = Header::parse(rest).expect("valid") {
@@ -314,19 +314,19 @@ mod tests {
                 }
                 end.send(Outgoing::from("plain").compress(false));
                 end.send(words(3000));
-                let queued = end.path.queued();
+                let queued = end.path.queued_bytes();
                 assert!(queued > (1 << 20) + 4000, "uncompressed");
                 assert_eq!(end.staged(), [(Opcode::Binary, words(1000))]);
-                assert!(end.path.queued() > (1 << 20) + 3000, "{}", end.path.queued());
+                assert!(end.path.queued_bytes() > (1 << 20) + 3000, "{}", end.path.queued_bytes());
                 for _ in 0..15 {
                     assert!(end.path.has_uncompressed());
-                    end.path.ping(b"?", MaskKey::default(), &mut end.lent).expect("open");
+                    end.path.ping(b"?", MaskKey::default(), &mut end.buffers).expect("open");
                     assert_eq!(end.staged(), [(Opcode::Ping, b"?".to_vec())]);
                     assert_eq!(end.staged(), [], "nothing of it is complete");
                 }
-                end.path.close(None, MaskKey::default(), &mut end.lent).expect("open");
+                end.path.close(None, MaskKey::default(), &mut end.buffers).expect("open");
                 let mut frames = Vec::new();
-                while end.path.queued() > 0 {
+                while end.path.queued_bytes() > 0 {
                     frames.extend(end.staged());
                 }
                 let expected = [
@@ -348,7 +348,7 @@ mod tests {
                 end.send(Outgoing::from(words(nth)).compress(nth % 3 > 0));
             }
             let (mut frames, mut calls) = (Vec::new(), 0);
-            while end.path.queued() > 0 {
+            while end.path.queued_bytes() > 0 {
                 frames.extend(end.staged());
                 calls += 1;
             }
@@ -362,8 +362,8 @@ mod tests {
         let mut end = Sending::new(Server, true);
         end.send(words(500));
         end.path.begin_message(MessageKind::Binary).expect("open");
-        end.path.send_part(Bytes::new(), false, MaskKey::default(), &mut end.lent).expect("open");
-        end.path.abandon_message(MaskKey::default(), &mut end.lent);
+        end.path.send_part(Bytes::new(), false, MaskKey::default(), &mut end.buffers).expect("open");
+        end.path.abandon_message(MaskKey::default(), &mut end.buffers);
         end.send(words(600));
         assert_eq!(end.staged(), [(Opcode::Binary, words(500)), (Opcode::Binary, words(600))]);
     }
@@ -374,7 +374,7 @@ mod tests {
         let mut ends: Vec<_> = (0..4).map(|_| Sending::new(Server, false)).collect();
         ends.iter_mut().for_each(|end| end.send(&prepared));
         let mut calls = 0;
-        while ends.iter().any(|end| end.path.queued() > 0) {
+        while ends.iter().any(|end| end.path.queued_bytes() > 0) {
             for end in &mut ends {
                 calls += 1;
                 let frames = end.staged();
@@ -393,7 +393,7 @@ mod tests {
         let mut end = Sending::new(Client, false);
         end.send(noise.clone());
         let mut frames = Vec::new();
-        while end.path.queued() > 0 {
+        while end.path.queued_bytes() > 0 {
             frames.extend(end.staged());
         }
         assert!(frames == [(Opcode::Binary, noise)]);

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::{
     super::batch::Batch,
     deflater::Deflater,
+    queue::{CompressionQueue, Form},
     terms::Terms,
-    waiting::{Form, Waiting},
 };
 use crate::proto::{
     deflate::{Deflate, DeflateParams},
@@ -18,7 +18,7 @@ use crate::proto::{
 
 /// What this end compresses, and what compresses it.
 ///
-/// Messages are queued uncompressed, in [`Waiting`]. When they are staged, the [`Deflater`] takes one after the other from
+/// Messages are queued uncompressed, in [`CompressionQueue`]. When they are staged, the [`Deflater`] takes one after the other from
 /// there. So nothing is compressed that is not sent, and in the order in which it is sent.
 #[derive(Debug)]
 pub(in crate::proto) struct Deflation {
@@ -40,11 +40,11 @@ impl Deflation {
         &self,
         outgoing: &mut Outgoing<'_>,
         mask: Option<MaskKey>,
-        waiting: &mut Waiting,
+        uncompressed: &mut CompressionQueue,
     ) -> bool {
         let wanted = self.terms.wants(outgoing);
         if wanted {
-            waiting.push_message(outgoing, mask);
+            uncompressed.push_message(outgoing, mask);
         }
         wanted
     }
@@ -60,29 +60,34 @@ impl Deflation {
     }
 
     /// Queues a part of a message that is sent in parts and compressed.
-    pub(in crate::proto) fn push_part(&self, header: Header, part: Bytes, waiting: &mut Waiting) {
-        waiting.push(Form::Part, header, part);
+    pub(in crate::proto) fn push_part(
+        &self,
+        header: Header,
+        part: Bytes,
+        uncompressed: &mut CompressionQueue,
+    ) {
+        uncompressed.push(Form::Part, header, part);
     }
 
     /// Hands out what compresses, with what it has to compress next; `None` if that is nothing, or the batch has no room for it.
-    pub(in crate::proto) fn begin_stage(
+    pub(in crate::proto) fn take_deflater(
         &mut self,
-        waiting: &mut Waiting,
+        uncompressed: &mut CompressionQueue,
         batch: &Batch,
     ) -> Option<Box<Deflater>> {
-        if waiting.len() == 0 {
+        if uncompressed.len() == 0 {
             return None;
         }
         let mut deflater = self.deflater.take().unwrap_or_else(|| Box::new(Deflater::new(self.terms)));
-        if deflater.load(|| waiting.next()).is_some_and(|len| batch.has_room(len)) {
+        if deflater.load(|| uncompressed.next()).is_some_and(|len| batch.has_room(len)) {
             return Some(deflater);
         }
-        self.end_stage(deflater);
+        self.return_deflater(deflater);
         None
     }
 
     /// Takes back what was handed out.
-    pub(in crate::proto) fn end_stage(&mut self, deflater: Box<Deflater>) {
+    pub(in crate::proto) fn return_deflater(&mut self, deflater: Box<Deflater>) {
         self.deflater = (!deflater.is_idle()).then_some(deflater);
     }
 

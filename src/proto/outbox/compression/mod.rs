@@ -2,9 +2,9 @@
 
 mod deflater;
 mod deflation;
+mod queue;
 mod terms;
-mod waiting;
 
 pub(crate) use deflater::Deflater;
 pub(in crate::proto) use deflation::Deflation;
-pub(in crate::proto) use waiting::Waiting;
+pub(in crate::proto) use queue::CompressionQueue;

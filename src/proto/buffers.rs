@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{deflate::Pool, outbox::Queue};
+use super::{deflate::Codecs, outbox::Queue};
 
 /// How many queues are kept for the next borrowers: as many may have something queued in one turn of a broadcast.
 const KEPT: usize = 1024;
@@ -16,13 +16,13 @@ const KEPT_WITH_BUFFERS: usize = 16;
 /// It is handed to the calls that may need it; one for each thread serves any number of connections.
 ///
 /// ```
-/// use fullduplex::proto::Lent;
+/// use fullduplex::proto::Buffers;
 ///
-/// let lent = Lent::new();
-/// # drop(lent);
+/// let buffers = Buffers::new();
+/// # drop(buffers);
 /// ```
 #[derive(Default)]
-pub struct Lent {
+pub struct Buffers {
     /// There once something was lent.
     kept: Option<Box<Kept>>,
 }
@@ -31,25 +31,25 @@ pub struct Lent {
 struct Kept {
     #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
     queues: Vec<Box<Queue>>,
-    deflate: Pool,
+    deflate: Codecs,
 }
 
 /// Its buffers may still hold what earlier borrowers had in them: only their number is shown.
-impl fmt::Debug for Lent {
+impl fmt::Debug for Buffers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queues = self.kept.as_ref().map_or(0, |kept| kept.queues.len());
-        f.debug_struct("Lent").field("queues", &queues).finish_non_exhaustive()
+        f.debug_struct("Buffers").field("queues", &queues).finish_non_exhaustive()
     }
 }
 
-impl Lent {
+impl Buffers {
     /// Nothing kept yet.
     pub const fn new() -> Self {
         Self { kept: None }
     }
 
     /// What compresses and inflates.
-    pub(crate) fn codecs(&mut self) -> &mut Pool {
+    pub(crate) fn codecs(&mut self) -> &mut Codecs {
         &mut self.kept().deflate
     }
 

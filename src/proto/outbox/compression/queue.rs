@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::super::{frames::into_frame, segment::RUN};
 use crate::proto::{
     header::Header,
-    outgoing::{COPIED, Content, Outgoing},
+    outgoing::{COPIED, Outgoing, OutgoingPayload},
     payload::MaskKey,
     prepared::PreparedMessage,
 };
@@ -19,7 +19,7 @@ const KEPT: usize = 16;
 ///
 /// All of it counts with the length that its frames have uncompressed, until the compressed frame is staged.
 #[derive(Default)]
-pub(in crate::proto) struct Waiting {
+pub(in crate::proto) struct CompressionQueue {
     items: VecDeque<Item>,
     /// How many bytes wait, those that are being compressed included.
     len: usize,
@@ -84,20 +84,20 @@ impl Run {
     }
 }
 
-impl Waiting {
+impl CompressionQueue {
     /// Queues a message to be compressed.
     pub(super) fn push_message(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>) {
         if self.push_if_short(Form::Message, outgoing, mask) {
             return;
         }
-        let Outgoing { kind, content, .. } = outgoing.take();
-        match content {
-            Content::Prepared(prepared) => {
+        let Outgoing { kind, payload, .. } = outgoing.take();
+        match payload {
+            OutgoingPayload::Prepared(prepared) => {
                 self.len += frame_len(&Header::of(kind.opcode(), prepared.len(), mask));
                 self.items.push_back(Item::Prepared(prepared, mask));
             }
-            content => {
-                let (header, payload) = into_frame(kind, content, mask);
+            payload => {
+                let (header, payload) = into_frame(kind, payload, mask);
                 self.push(Form::Message, header, payload);
             }
         }
@@ -106,15 +106,15 @@ impl Waiting {
     /// Queues a message as it is, behind what waits.
     pub(in crate::proto) fn push_plain(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>) {
         if !self.push_if_short(Form::Plain, outgoing, mask) {
-            let Outgoing { kind, content, .. } = outgoing.take();
-            let (header, payload) = into_frame(kind, content, mask);
+            let Outgoing { kind, payload, .. } = outgoing.take();
+            let (header, payload) = into_frame(kind, payload, mask);
             self.push(Form::Plain, header, payload);
         }
     }
 
     /// Queues a copy of a message, if it is short and not encoded; returns whether it is.
     fn push_if_short(&mut self, form: Form, outgoing: &Outgoing<'_>, mask: Option<MaskKey>) -> bool {
-        let Some(payload) = outgoing.content.plain() else { return false };
+        let Some(payload) = outgoing.payload.plain() else { return false };
         let short = payload.len() <= COPIED;
         if short {
             self.push_copied(form, &Header::of(outgoing.kind.opcode(), payload.len(), mask), payload);
@@ -196,34 +196,36 @@ mod tests {
 
     #[test]
     fn what_waits_counts_as_its_uncompressed_frames_until_it_is_staged() {
-        let mut waiting = Waiting::default();
+        let mut uncompressed = CompressionQueue::default();
         let key = Some(MaskKey::from([1, 2, 3, 4]));
         for (mut outgoing, len) in [
             (Outgoing::from("a".repeat(100)), 106),
             (Outgoing::from(vec![0; 5000]), 5008),
             (Outgoing::from(PreparedMessage::new("b".repeat(200))), 208),
         ] {
-            let before = waiting.len();
-            waiting.push_message(&mut outgoing, key);
-            assert_eq!(waiting.len() - before, len);
+            let before = uncompressed.len();
+            uncompressed.push_message(&mut outgoing, key);
+            assert_eq!(uncompressed.len() - before, len);
             assert!(outgoing.is_empty() || outgoing.len() == 100, "it is moved, unless it is short");
         }
-        while waiting.next().is_some() {}
-        assert_eq!(waiting.len(), 106 + 5008 + 208);
-        waiting.staged(106 + 5008 + 208);
-        assert!(waiting.push_behind(Header::of(crate::proto::Opcode::Close, 0, key), Bytes::new()).is_some());
+        while uncompressed.next().is_some() {}
+        assert_eq!(uncompressed.len(), 106 + 5008 + 208);
+        uncompressed.staged(106 + 5008 + 208);
+        assert!(
+            uncompressed.push_behind(Header::of(crate::proto::Opcode::Close, 0, key), Bytes::new()).is_some()
+        );
     }
 
     #[test]
     fn short_frames_are_copied_one_behind_the_other() {
-        let mut waiting = Waiting::default();
+        let mut uncompressed = CompressionQueue::default();
         for nth in 0..1000_usize {
             let header = Header::of(crate::proto::Opcode::Binary, nth % 5, None);
             let form = [Form::Plain, Form::Message, Form::Part][nth % 3];
-            waiting.push(form, header, vec![nth as u8; nth % 5].into());
+            uncompressed.push(form, header, vec![nth as u8; nth % 5].into());
         }
-        assert_eq!(waiting.items.len(), 1);
-        let Some(Item::Run(mut run)) = waiting.next() else { panic!("a run") };
+        assert_eq!(uncompressed.items.len(), 1);
+        let Some(Item::Run(mut run)) = uncompressed.next() else { panic!("a run") };
         for nth in 0..1000_usize {
             let (form, header, payload) = run.next().expect("another");
             assert_eq!(form, [Form::Plain, Form::Message, Form::Part][nth % 3]);
