@@ -468,11 +468,11 @@ proptest! {
     fn whatever_is_dropped_each_message_arrives_once_and_in_order(
         actions in proptest::collection::vec(action(), 0..60),
         room in prop_oneof![1_usize..10, 10_usize..5000],
-        max_write_buffer in 0_usize..300,
+        max_write_buffer_size in 0_usize..300,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let _entered = runtime.enter();
-        let config = Config::new().ping_interval(None).max_write_buffer(max_write_buffer)
+        let config = Config::new().ping_interval(None).max_write_buffer_size(max_write_buffer_size)
             .close_timeout(Duration::from_secs(3600)).write_timeout(None);
         let (client, server) = pair(&config, room);
         let (mut client, mut server) = (End::new(client), End::new(server));

@@ -218,7 +218,7 @@ async fn many_tasks_send_and_no_message_is_lost_torn_doubled_or_out_of_its_sende
     const SENDERS: usize = 6;
     const EACH: usize = 300;
     for settings in takeovers() {
-        let config = quiet().max_write_buffer(4000);
+        let config = quiet().max_write_buffer_size(4000);
         let (client, server) = pair(&config, settings.threshold(30), 2000);
         let mut all = JoinSet::new();
         for end in [client, server] {
@@ -295,7 +295,7 @@ async fn many_tasks_send_and_no_message_is_lost_torn_doubled_or_out_of_its_sende
 #[test]
 fn try_send_gives_back_the_message_as_it_was() {
     at_either_end(|role, settings, _| {
-        let config = quiet().close_timeout(None).max_write_buffer(10_000);
+        let config = quiet().close_timeout(None).max_write_buffer_size(10_000);
         let (ws, script) = deflate::open(role, &config, settings);
         let (receiver, sender) = ws.split();
         script.allow_writes(0);

@@ -273,7 +273,7 @@ fn what_was_never_queued_is_not_referred_to() {
     for settings in takeovers() {
         for role in [Server, Client] {
             for split in [false, true] {
-                let config = quiet().max_write_buffer(1000).write_timeout(None);
+                let config = quiet().max_write_buffer_size(1000).write_timeout(None);
                 let (mut ws, script) = deflate::open(role, &config, settings);
                 let mut unzip = Unzip::new(!settings.get_server_no_context_takeover());
                 finished(ws.send(json(500))).expect("open");
@@ -340,7 +340,7 @@ fn a_connection_that_is_reunited_goes_on_with_what_is_being_compressed() {
 #[test]
 fn the_room_of_a_message_that_shrank_is_free_once_it_is_written() {
     for settings in takeovers() {
-        let config = quiet().write_timeout(None).max_write_buffer(100_000);
+        let config = quiet().write_timeout(None).max_write_buffer_size(100_000);
         let (ws, _script) = deflate::open(Server, &config, settings);
         let (_receiver, sender) = ws.split();
         for _ in 0..20 {

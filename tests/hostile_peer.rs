@@ -175,7 +175,7 @@ async fn row_46_pongs_that_nobody_asked_for_do_not_put_off_the_idle_timeout() {
 
 #[tokio::test]
 async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive() {
-    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(100));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer_size(100));
     script.allow_writes(0);
     let half = "x".repeat(48);
     ws.feed(&half[..]).await.expect("50 bytes");
@@ -197,7 +197,7 @@ async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive()
 
 #[tokio::test]
 async fn row_47_pings_take_no_room_of_messages_and_wait_at_a_limit_of_their_own() {
-    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(10));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer_size(10));
     script.allow_writes(0);
     ws.feed("01234567").await.expect("the queue is empty");
     for _ in 0..200 {
@@ -219,7 +219,7 @@ async fn row_47_pings_take_no_room_of_messages_and_wait_at_a_limit_of_their_own(
 #[tokio::test]
 async fn row_47_one_large_message_fits_an_empty_queue_and_no_second() {
     for role in BOTH {
-        let (mut ws, script) = script::open(role, &without_deadlines().max_write_buffer(100));
+        let (mut ws, script) = script::open(role, &without_deadlines().max_write_buffer_size(100));
         script.allow_writes(0);
         ws.feed(vec![7; 100_000]).await.expect("the queue is empty");
         pending(pin!(ws.feed("")), "the buffer is full");
@@ -233,7 +233,7 @@ async fn row_47_one_large_message_fits_an_empty_queue_and_no_second() {
 
 #[tokio::test]
 async fn row_47_feed_is_woken_when_the_peer_reads() {
-    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(10));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer_size(10));
     script.allow_writes(0);
     ws.feed("12345678").await.expect("the queue is empty");
     let feeding = tokio::spawn(async move { ws.feed("12345678").await.map(|()| ws) });
@@ -248,7 +248,7 @@ async fn row_47_feed_is_woken_when_the_peer_reads() {
 
 #[tokio::test(start_paused = true)]
 async fn row_47_the_write_timeout_ends_a_peer_that_never_reads() {
-    let config = without_deadlines().write_timeout(30 * SECOND).max_write_buffer(100);
+    let config = without_deadlines().write_timeout(30 * SECOND).max_write_buffer_size(100);
     let (mut ws, script) = script::open(Role::Server, &config);
     script.allow_writes(0);
     ws.feed(vec![7; 1000]).await.expect("the queue is empty");

@@ -406,7 +406,7 @@ impl AsyncWrite for Stuck {
 #[test]
 fn row_64_small_prepared_messages_take_at_most_4_times_max_write_buffer() {
     const ROOM: usize = 1 << 20;
-    let config = quiet().max_write_buffer(ROOM).write_timeout(None);
+    let config = quiet().max_write_buffer_size(ROOM).write_timeout(None);
     for lens in [[0, 0], [2, 2], [20, 20], [125, 126], [256, 256], [257, 257], [2, 257], [5000, 1]] {
         for role in [Role::Server, Role::Client] {
             let messages = lens.map(|len| PreparedMessage::new("x".repeat(len)));
@@ -733,7 +733,7 @@ mod deflated {
         let send = |message: &mut Option<Outgoing>| {
             let negotiated = Negotiated::default().with_deflate(Deflate::new().into());
             let io = Replay { input: b"", chunk: usize::MAX };
-            let config = quiet().max_write_buffer(4 << 20);
+            let config = quiet().max_write_buffer_size(4 << 20);
             let ws = WebSocket::from_raw(io, Bytes::new(), Role::Client, &config, negotiated);
             let (_receiver, sender) = ws.split();
             sender.try_send(message.take().expect("sent once")).expect("room");

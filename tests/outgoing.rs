@@ -223,7 +223,7 @@ fn a_future_that_sends_what_is_borrowed_can_be_sent_to_another_thread() {
 #[test]
 fn what_is_borrowed_is_not_queued_where_the_future_is_dropped_and_can_go_when_it_is() {
     for len in [10, 5000] {
-        let config = without_deadlines().max_write_buffer(100);
+        let config = without_deadlines().max_write_buffer_size(100);
         let (mut ws, script) = script::open(Role::Server, &config);
         script.allow_writes(0);
         ws.start_send(vec![0; 90]).expect("open");
@@ -261,7 +261,7 @@ fn what_is_borrowed_is_not_queued_where_the_future_is_dropped_and_can_go_when_it
 
 #[test]
 fn what_try_send_did_not_queue_comes_back_borrowed_and_can_be_kept() {
-    let (receiver, sender, script) = script::split_server(without_deadlines().max_write_buffer(100));
+    let (receiver, sender, script) = script::split_server(without_deadlines().max_write_buffer_size(100));
     script.allow_writes(0);
     sender.try_send(vec![0; 90]).expect("room");
     let text = "x".repeat(50);

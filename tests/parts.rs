@@ -447,7 +447,7 @@ async fn text_that_is_not_utf_8_is_not_sent_and_gives_the_message_up() {
 #[tokio::test]
 async fn a_write_waits_for_room_and_a_dropped_one_loses_nothing() {
     let (mut ws, script) =
-        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer(10));
+        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer_size(10));
     script.allow_writes(0);
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     writer.feed_part("0123456789").await.expect("the queue is empty");
@@ -488,7 +488,7 @@ async fn while_a_message_is_written_others_wait_and_pings_pass() {
 
 #[tokio::test]
 async fn a_writer_waits_for_what_was_queued_and_gives_the_room_back() {
-    let (_receiver, sender, script) = split_server(&Config::new().max_write_buffer(20));
+    let (_receiver, sender, script) = split_server(&Config::new().max_write_buffer_size(20));
     script.allow_writes(0);
     sender.feed("0123456789").await.expect("the queue is empty");
     let mut turn = pin!(sender.writer(MessageKind::Binary));

@@ -24,7 +24,7 @@ const ANY: u64 = u64::MAX;
 
 /// No keep-alive; a part has to wait for a queue that is as good as empty.
 fn narrow() -> Config {
-    Config::new().ping_interval(None).max_write_buffer(16)
+    Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
 /// How the stream keeps those waiting who write.

@@ -23,7 +23,7 @@ use tokio::io::AsyncWriteExt;
 
 /// No keep-alive; a message has to wait for a queue that is as good as empty.
 fn narrow() -> Config {
-    Config::new().ping_interval(None).max_write_buffer(16)
+    Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
 /// Whether it is ready for a message, and the waker of who asked.
@@ -83,7 +83,7 @@ async fn a_sink_that_waits_is_woken_when_room_is_given_back_unused() {
 
 #[tokio::test]
 async fn a_sink_that_waits_is_woken_when_a_part_of_what_took_the_room_is_written() {
-    let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer(32));
+    let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer_size(32));
     let (_receiver, sender) = ws.split();
     let mut sink = sender.sink();
     let (waker, woken) = counting();

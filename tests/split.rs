@@ -26,7 +26,7 @@ fn server() -> (Receiver<Scripted>, Sender, Script) {
 
 /// A split server with this much room for what is queued.
 fn server_with_room(room: usize) -> (Receiver<Scripted>, Sender, Script) {
-    script::split_server(Config::new().ping_interval(None).max_write_buffer(room))
+    script::split_server(Config::new().ping_interval(None).max_write_buffer_size(room))
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn the_plain_echo_loop_echoes() {
 async fn eight_threads_send_and_no_message_is_lost_torn_doubled_or_out_of_its_senders_order() {
     const SENDERS: usize = 8;
     const EACH: usize = 2000;
-    let config = Config::new().max_write_buffer(4000);
+    let config = Config::new().max_write_buffer_size(4000);
     let (client, mut server) = pair(&config, 2000);
     let (mut receiver, sender) = client.split();
     let receiving = tokio::spawn(async move { receiver.recv().await });
@@ -388,7 +388,7 @@ async fn reunited_halves_are_the_connection_they_were() {
 #[tokio::test]
 async fn what_was_queued_before_the_split_leaves_and_counts() {
     let (mut ws, script) =
-        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer(10));
+        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer_size(10));
     script.allow_writes(0);
     ws.feed("01234567").await.expect("the queue is empty");
     let (_receiver, sender) = ws.split();

@@ -12,8 +12,8 @@ use super::deflate::Deflate;
 /// | [`max_message_size`](Self::max_message_size) | 64 MiB |
 /// | [`max_frame_size`](Self::max_frame_size) | as `max_message_size` |
 /// | [`max_fragments`](Self::max_fragments) | 65,536 |
-/// | [`max_write_buffer`](Self::max_write_buffer) | 1 MiB |
-/// | [`max_header_bytes`](Self::max_header_bytes) | 16 KiB |
+/// | [`max_write_buffer_size`](Self::max_write_buffer_size) | 1 MiB |
+/// | [`max_header_size`](Self::max_header_size) | 16 KiB |
 /// | [`max_headers`](Self::max_headers) | 64 |
 /// | [`handshake_timeout`](Self::handshake_timeout) | 10 s |
 /// | [`close_timeout`](Self::close_timeout) | 5 s |
@@ -49,12 +49,12 @@ pub struct Config {
     pub max_fragments: u32,
     /// How many bytes may be queued for sending before [`feed`](crate::WebSocket::feed) waits; a message that is to be
     /// compressed counts with its uncompressed frame. One message that is larger still fits an empty queue.
-    pub max_write_buffer: usize,
+    pub max_write_buffer_size: usize,
     /// The largest head of a request or response in the opening handshake, in bytes. Beyond: a server
     /// answers 431, or 414 where the request line alone is longer; a client gives up.
-    pub max_header_bytes: usize,
+    pub max_header_size: usize,
     /// The most header fields of a request or response in the opening handshake. Beyond: as
-    /// [`max_header_bytes`](Self::max_header_bytes).
+    /// [`max_header_size`](Self::max_header_size).
     pub max_headers: usize,
     /// How long the whole opening handshake may take. [`accept`](crate::accept) has this long for all of it; with
     /// [`Server::receive`](crate::Server::receive), reading the request has this long, and so has accepting or rejecting
@@ -96,8 +96,8 @@ impl Config {
             max_message_size: 64 << 20,
             max_frame_size: None,
             max_fragments: 65_536,
-            max_write_buffer: 1 << 20,
-            max_header_bytes: 16 << 10,
+            max_write_buffer_size: 1 << 20,
+            max_header_size: 16 << 10,
             max_headers: 64,
             handshake_timeout: Some(Duration::from_secs(10)),
             close_timeout: Some(Duration::from_secs(5)),
@@ -142,14 +142,14 @@ impl Config {
     }
 
     /// Sets how many bytes may be queued for sending.
-    pub fn max_write_buffer(mut self, bytes: usize) -> Self {
-        self.max_write_buffer = bytes;
+    pub fn max_write_buffer_size(mut self, bytes: usize) -> Self {
+        self.max_write_buffer_size = bytes;
         self
     }
 
     /// Sets the largest head of the opening handshake.
-    pub fn max_header_bytes(mut self, bytes: usize) -> Self {
-        self.max_header_bytes = bytes;
+    pub fn max_header_size(mut self, bytes: usize) -> Self {
+        self.max_header_size = bytes;
         self
     }
 

@@ -143,7 +143,7 @@ impl<S> WebSocket<S> {
     }
 
     /// Replaces the limits of the connection by those of this configuration: `max_message_size`, `max_frame_size`,
-    /// `max_fragments` and `max_write_buffer`. The rest of it has no effect any more.
+    /// `max_fragments` and `max_write_buffer_size`. The rest of it has no effect any more.
     ///
     /// The limits hold from the next frame on. So a server can be strict until a client has logged in:
     ///

@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// [`recv`](Self::recv) has to wait.
     ///
     /// There is room where nothing is queued, or what is queued and the new frame are within
-    /// [`max_write_buffer`](crate::Config::max_write_buffer).
+    /// [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
     ///
     /// While it waits, nothing is received: two ends that both send, and neither receives, wait for each other until
     /// [`write_timeout`](crate::Config::write_timeout). [`split`](Self::split) is for programs that do both at once.

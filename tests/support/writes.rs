@@ -6,7 +6,7 @@ use super::script::Script;
 
 /// No keep-alive; `feed` has to wait for a queue that is as good as empty.
 pub fn narrow() -> Config {
-    Config::new().ping_interval(None).max_write_buffer(16)
+    Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
 /// How the stream keeps those waiting who write.

@@ -18,7 +18,11 @@ mod testing {
 
     /// A server, its batch, and what a thread lends.
     pub(super) fn path() -> (SendPath, Batch, Buffers) {
-        (SendPath::new(Role::Server, &Config::new().max_write_buffer(1000)), Batch::new(), Buffers::new())
+        (
+            SendPath::new(Role::Server, &Config::new().max_write_buffer_size(1000)),
+            Batch::new(),
+            Buffers::new(),
+        )
     }
 
     pub(super) fn staged(path: &mut SendPath, batch: &mut Batch, buffers: &mut Buffers) -> Vec<u8> {

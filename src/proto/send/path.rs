@@ -33,7 +33,7 @@ const STRIDE: usize = 64 << 10;
 pub struct SendPath {
     /// Borrowed while something waits.
     pub(super) queue: Option<Box<Queue>>,
-    pub(super) max_write_buffer: usize,
+    pub(super) max_write_buffer_size: usize,
     pub(super) role: Role,
     /// 0 until our Close is queued; from then on one more than the number of pings that are still answered.
     pub(super) late_pongs: u8,
@@ -57,7 +57,7 @@ impl SendPath {
     pub fn new(role: Role, config: &Config) -> Self {
         Self {
             queue: None,
-            max_write_buffer: config.max_write_buffer,
+            max_write_buffer_size: config.max_write_buffer_size,
             role,
             late_pongs: 0,
             message: None,
@@ -234,10 +234,10 @@ impl SendPath {
     /// Takes all of it, and leaves a way out on which nothing can be sent.
     #[must_use]
     pub(crate) fn take(&mut self) -> Self {
-        let Self { queue, max_write_buffer, role, late_pongs, message, deflation } = self;
+        let Self { queue, max_write_buffer_size, role, late_pongs, message, deflation } = self;
         let taken = Self {
             queue: queue.take(),
-            max_write_buffer: *max_write_buffer,
+            max_write_buffer_size: *max_write_buffer_size,
             role: *role,
             late_pongs: *late_pongs,
             message: message.take(),
@@ -249,12 +249,12 @@ impl SendPath {
 
     /// Whether a message with this much payload data may be queued, where `staged` bytes of earlier ones are staged and
     /// not yet written: the queue is empty, or its bytes and the frame's are within
-    /// [`max_write_buffer`](Config::max_write_buffer).
+    /// [`max_write_buffer_size`](Config::max_write_buffer_size).
     #[inline]
     pub fn has_room(&self, payload_len: usize, staged: usize) -> bool {
         let waiting = self.queued_bytes().saturating_add(staged);
         waiting == 0
-            || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer
+            || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer_size
     }
 
     /// Whether something is queued: a call that queues more then needs nothing lent.
@@ -307,12 +307,12 @@ impl SendPath {
 
     /// Replaces how many bytes may be queued, by what this configuration says.
     pub fn set_limits(&mut self, config: &Config) {
-        self.max_write_buffer = config.max_write_buffer;
+        self.max_write_buffer_size = config.max_write_buffer_size;
     }
 
-    /// How many bytes may be queued: [`max_write_buffer`](Config::max_write_buffer).
-    pub fn max_write_buffer(&self) -> usize {
-        self.max_write_buffer
+    /// How many bytes may be queued: [`max_write_buffer_size`](Config::max_write_buffer_size).
+    pub fn max_write_buffer_size(&self) -> usize {
+        self.max_write_buffer_size
     }
 
     /// Which end of the connection this is.
@@ -440,7 +440,7 @@ mod tests {
             let before = path.queued_bytes();
             !path.send_short(outgoing, key, waiting) && path.queued_bytes() == before
         };
-        let config = Config::new().max_write_buffer(1000);
+        let config = Config::new().max_write_buffer_size(1000);
         let (mut path, mut batch, mut buffers) =
             (SendPath::new(Role::Server, &config), Batch::new(), Buffers::new());
         assert!(refuses(&mut path, &"behind nothing".into(), 0));

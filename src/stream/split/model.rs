@@ -67,7 +67,7 @@ impl Stream {
             .write_timeout(None)
             .close_timeout(None)
             .pong_timeout(None)
-            .max_write_buffer(8);
+            .max_write_buffer_size(8);
         let ws =
             WebSocket::from_raw(self.clone(), Bytes::new(), Role::Server, &config, Negotiated::default());
         ws.split()

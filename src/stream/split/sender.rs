@@ -63,7 +63,7 @@ impl Sender {
     /// or flushes.
     ///
     /// There is room where nothing is queued, or what is queued and the new frame are within
-    /// [`max_write_buffer`](crate::Config::max_write_buffer).
+    /// [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
     ///
     /// # Errors
     /// As [`send`](Self::send).

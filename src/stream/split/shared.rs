@@ -270,7 +270,8 @@ impl<S> Shared<Slot<S>> {
     pub(super) fn new(line: Own<S>, timeouts: Timeouts) -> Self {
         let LineParts { transport, send, verdict, pings, sent } = line.into_parts();
         let parked = Arc::new(Parked::default());
-        let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
+        let capacity =
+            u32::try_from(send.max_write_buffer_size()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let waiting = send.queued_in_order_bytes() + transport.staged();
         let held = waiting.min(capacity as usize);
         let room = Semaphore::new(capacity as usize - held);
