@@ -94,7 +94,7 @@ impl Assembler {
                 self.open = Some(open);
                 Ok(())
             }
-            None => self.limits.check(0, header),
+            None => self.limits.check(0, header.payload_len),
             Some(open) => open.begin_frame(header, self.limits, self.inflation.as_deref()),
         }
     }
@@ -102,8 +102,7 @@ impl Assembler {
     /// Whether a message in one frame with this much payload data is in order.
     #[inline]
     pub(super) fn takes_plain(&self, payload_len: usize) -> bool {
-        let Limits { message_size, frame_size, .. } = self.limits;
-        self.open.is_none() && payload_len <= message_size && payload_len <= frame_size
+        self.open.is_none() && self.limits.check(0, payload_len as u64).is_ok()
     }
 
     /// Takes in a frame whose payload data is all there; gives the message if that was the last of it.
@@ -353,7 +352,7 @@ impl Open {
                 return Err(ProtocolError::TooManyFragments { limit: limits.fragments });
             }
             None if self.compressed.is_some() => limits.check_compressed(header)?,
-            None => limits.check(self.payload.len(), header)?,
+            None => limits.check(self.payload.len(), header.payload_len)?,
         }
         self.fragments = self.fragments.saturating_add(1);
         Ok(())
@@ -377,15 +376,15 @@ impl Limits {
         Ok(())
     }
 
-    /// Judges a frame of a message of which this much has come.
-    #[inline]
-    fn check(self, so_far: usize, header: &Header) -> Result<(), ProtocolError> {
-        if header.payload_len > self.frame_size as u64 {
+    /// Checks a frame of a message of which `so_far` bytes have been received.
+    #[inline(always)]
+    fn check(self, so_far: usize, payload_len: u64) -> Result<(), ProtocolError> {
+        if payload_len > self.frame_size as u64 {
             return Err(ProtocolError::FrameTooBig { limit: self.frame_size });
         }
         // Both are below 2^63.
         let limit = self.message_size as u64;
-        if so_far as u64 + header.payload_len > limit {
+        if so_far as u64 + payload_len > limit {
             return Err(ProtocolError::MessageTooBig { limit });
         }
         Ok(())

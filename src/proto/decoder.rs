@@ -87,7 +87,7 @@ impl Decoder {
     pub(super) fn plain_header(&self, input: &[u8], expected: Expected) -> Option<(PlainHeader, usize)> {
         let State::Header { len: 0, .. } = self.state else { return None };
         let (header, len) = PlainHeader::parse(input)?;
-        (header.mask.is_some() == (expected.role == Role::Server)).then_some((header, len))
+        expected.check_mask(header.mask.is_some()).is_ok().then_some((header, len))
     }
 
     /// Notes that the payload data of this header has not all come.
@@ -166,15 +166,20 @@ impl Decoder {
 }
 
 impl Expected {
+    /// Checks whether the frame is masked if and only if the peer masks.
+    #[inline(always)]
+    fn check_mask(self, masked: bool) -> Result<(), ProtocolError> {
+        // RFC 6455 section 5.1: a server closes the connection on a frame that is not masked, a client on one that is.
+        match (self.role.peer().masks(), masked) {
+            (true, false) => Err(ProtocolError::UnmaskedFrame),
+            (false, true) => Err(ProtocolError::MaskedFrame),
+            _ => Ok(()),
+        }
+    }
+
     #[inline]
     fn check(self, header: &Header) -> Result<(), ProtocolError> {
-        match (self.role, header.mask) {
-            // RFC 6455 section 5.1: a server closes the connection on a frame that is not masked, ...
-            (Role::Server, None) => return Err(ProtocolError::UnmaskedFrame),
-            // ... a client on one that is.
-            (Role::Client, Some(_)) => return Err(ProtocolError::MaskedFrame),
-            _ => {}
-        }
+        self.check_mask(header.mask.is_some())?;
         // RFC 6455 section 5.2: RSV1 is 0 unless negotiated; RFC 7692 section 6.1: it stands on a message's first frame.
         let may_have_rsv1 = self.rsv1 && matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if header.rsv1 && !may_have_rsv1 {

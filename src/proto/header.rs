@@ -89,7 +89,7 @@ impl Header {
         let Some(&second) = input.get(1) else { return Ok(None) };
         let len_code = second & 0x7F;
         // RFC 6455 section 5.5: control frames have at most 125 bytes.
-        if opcode.is_control() && len_code > 125 {
+        if opcode.is_control() && usize::from(len_code) > MAX_CONTROL_PAYLOAD {
             return Err(ProtocolError::ControlFrameTooLong);
         }
         let Some((payload_len, mut at)) = parse_len(len_code, input)? else { return Ok(None) };
@@ -167,11 +167,13 @@ impl PlainHeader {
             _ => return None,
         };
         let (payload_len, at) = match second & 0x7F {
-            126 => match input.get(2..4)? {
-                // RFC 6455 section 5.2: the minimal number of bytes is used for the length.
-                &[high, low] if high > 0 || low > 125 => (usize::from(high) << 8 | usize::from(low), 4),
-                _ => return None,
-            },
+            126 => {
+                let len = u16::from_be_bytes(*input.get(2..)?.first_chunk()?);
+                if !is_shortest(u64::from(len), 126) {
+                    return None;
+                }
+                (usize::from(len), 4)
+            }
             127 => return None,
             short => (usize::from(short), 2),
         };
@@ -181,6 +183,13 @@ impl PlainHeader {
         let key = input.get(at..)?.first_chunk::<4>()?;
         Some((Self { kind, mask: Some(MaskKey::from(*key)), payload_len }, at + 4))
     }
+}
+
+/// Whether a length that could have been encoded in fewer bytes if it were below `least` is in its shortest form.
+// RFC 6455 section 5.2: the minimal number of bytes is used for the length.
+#[inline(always)]
+const fn is_shortest(len: u64, least: u64) -> bool {
+    len >= least
 }
 
 /// The payload length and where it ends.
@@ -201,8 +210,7 @@ fn parse_len(len_code: u8, input: &[u8]) -> Result<Option<(u64, usize)>, Protoco
     if len >> 63 != 0 {
         return Err(ProtocolError::LengthTooLarge);
     }
-    // RFC 6455 section 5.2: the minimal number of bytes is used for the length.
-    if len < least {
+    if !is_shortest(len, least) {
         return Err(ProtocolError::LengthNotMinimal);
     }
     Ok(Some((len, at)))

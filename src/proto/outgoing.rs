@@ -9,8 +9,14 @@ use super::{
     prepared::PreparedMessage,
 };
 
-/// Payload data up to this length is copied behind its header; what is longer goes out from where it is.
+/// The longest payload data that is copied behind its header; longer data is sent from where it is.
 pub(super) const COPIED: usize = 4 << 10;
+
+/// Whether payload data of this length is copied behind its header, wherever it is queued.
+#[inline(always)]
+pub(super) const fn is_copied(len: usize) -> bool {
+    len <= COPIED
+}
 
 /// A message on its way out, with the choices that are made for it alone.
 ///
@@ -316,7 +322,7 @@ impl<'a> From<&'a Message> for Outgoing<'a> {
 impl<'a> From<&'a Utf8Bytes> for Outgoing<'a> {
     #[inline]
     fn from(text: &'a Utf8Bytes) -> Self {
-        if text.len() <= COPIED { text.as_str().into() } else { text.clone().into() }
+        if is_copied(text.len()) { text.as_str().into() } else { text.clone().into() }
     }
 }
 
@@ -324,7 +330,7 @@ impl<'a> From<&'a Utf8Bytes> for Outgoing<'a> {
 impl<'a> From<&'a Bytes> for Outgoing<'a> {
     #[inline]
     fn from(data: &'a Bytes) -> Self {
-        if data.len() <= COPIED { data[..].into() } else { data.clone().into() }
+        if is_copied(data.len()) { data[..].into() } else { data.clone().into() }
     }
 }
 

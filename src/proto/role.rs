@@ -17,3 +17,21 @@ pub enum Role {
     /// The end that accepted it.
     Server,
 }
+
+impl Role {
+    /// Whether this end masks the frames that it sends.
+    // RFC 6455 section 5.1: a client masks every frame, a server masks none.
+    #[inline(always)]
+    pub(super) const fn masks(self) -> bool {
+        matches!(self, Self::Client)
+    }
+
+    /// Returns the other end.
+    #[inline(always)]
+    pub(super) const fn peer(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::proto::{
     header::{EncodedHeader, Header},
-    outgoing::{COPIED, Outgoing, OutgoingPayload},
+    outgoing::{Outgoing, OutgoingPayload, is_copied},
     payload::{MaskKey, MessageKind},
 };
 
@@ -23,7 +23,7 @@ pub(in crate::proto) trait Frames {
     #[inline]
     fn push(&mut self, header: Header, payload: Bytes) {
         debug_assert_eq!(header.payload_len, payload.len() as u64);
-        if payload.len() <= COPIED {
+        if is_copied(payload.len()) {
             return self.push_copied(&header, &payload);
         }
         let payload = match header.mask {
@@ -35,7 +35,7 @@ pub(in crate::proto) trait Frames {
 }
 
 /// A message that is copied into its frame, which costs less than to move it.
-// Of two kinds that are common, which are told apart with few branches; `push_long` copies all that are short.
+// Only of the common kinds, to need few branches; `push_long` copies the others.
 #[inline(always)]
 pub(in crate::proto) fn short<'a>(outgoing: &'a Outgoing<'_>) -> Option<(MessageKind, &'a [u8])> {
     let payload = match &outgoing.payload {
@@ -44,7 +44,7 @@ pub(in crate::proto) fn short<'a>(outgoing: &'a Outgoing<'_>) -> Option<(Message
         OutgoingPayload::Vec(payload) => payload,
         _ => return None,
     };
-    (payload.len() <= COPIED).then_some((outgoing.kind, payload))
+    (is_copied(payload.len())).then_some((outgoing.kind, payload))
 }
 
 #[inline(always)]
@@ -75,15 +75,16 @@ pub(in crate::proto) fn push_message(
 pub(in crate::proto) fn push_long(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
     let Outgoing { kind, payload, .. } = outgoing;
     match (payload, mask) {
-        // What may not be made `Bytes` without an allocation is copied to where it goes.
-        (OutgoingPayload::Vec(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
-        (OutgoingPayload::Mut(payload), _) if payload.len() <= COPIED => push_short(kind, &payload, mask, to),
+        // Not looked for by `short`. Copied, because to convert it to `Bytes` may allocate.
+        (OutgoingPayload::Mut(payload), _) if is_copied(payload.len()) => {
+            push_short(kind, &payload, mask, to)
+        }
         // To refer to a shorter one would take more memory than a copy.
         (OutgoingPayload::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
             to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
         }
         // Masked on the way, so that it is copied once.
-        (OutgoingPayload::Borrowed(payload), Some(key)) if payload.len() > COPIED => {
+        (OutgoingPayload::Borrowed(payload), Some(key)) if !is_copied(payload.len()) => {
             to.push_uncopied(
                 Header::of(kind.opcode(), payload.len(), mask).encode(),
                 masked_copy(payload, key),

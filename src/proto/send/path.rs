@@ -302,7 +302,7 @@ impl SendPath {
     /// How many bytes the frame of a message with this much payload data takes, that this end sends.
     #[inline]
     pub(crate) fn frame_len(payload_len: usize, role: Role) -> usize {
-        Header::encoded_len(payload_len, role == Role::Client).saturating_add(payload_len)
+        Header::encoded_len(payload_len, role.masks()).saturating_add(payload_len)
     }
 
     /// Replaces how many bytes may be queued, by what this configuration says.
@@ -355,10 +355,10 @@ impl SendPath {
         }
     }
 
-    /// RFC 6455 section 5.1: a client masks every frame, a server none.
+    /// Returns the key, if this end masks.
     #[inline]
     pub(super) fn mask(&self, key: MaskKey) -> Option<MaskKey> {
-        (self.role == Role::Client).then_some(key)
+        self.role.masks().then_some(key)
     }
 
     #[inline]

@@ -16,7 +16,7 @@ use crate::proto::{
     deflate::{Codecs, Compressor, End, KEPT_BUFFER, LEAST_STRIDE, Work},
     header::Header,
     opcode::Opcode,
-    outgoing::COPIED,
+    outgoing::is_copied,
     payload::MaskKey,
     prepared::PreparedMessage,
 };
@@ -200,7 +200,7 @@ impl Deflater {
         // RFC 7692 section 6: RSV1 stands on the first frame.
         let rsv1 = header.opcode != Opcode::Continuation;
         let header = Header { rsv1, payload_len: out.len() as u64, ..header };
-        if out.len() > COPIED {
+        if !is_copied(out.len()) {
             batch.behind().push(header, into_bytes(out, codecs));
         } else {
             batch.behind().push_copied(&header, &out);

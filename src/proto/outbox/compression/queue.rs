@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::super::{frames::into_frame, segment::RUN};
 use crate::proto::{
     header::Header,
-    outgoing::{COPIED, Outgoing, OutgoingPayload},
+    outgoing::{Outgoing, OutgoingPayload, is_copied},
     payload::MaskKey,
     prepared::PreparedMessage,
 };
@@ -115,7 +115,7 @@ impl CompressionQueue {
     /// Queues a copy of a message, if it is short and not encoded; returns whether it is.
     fn push_if_short(&mut self, form: Form, outgoing: &Outgoing<'_>, mask: Option<MaskKey>) -> bool {
         let Some(payload) = outgoing.payload.plain() else { return false };
-        let short = payload.len() <= COPIED;
+        let short = is_copied(payload.len());
         if short {
             self.push_copied(form, &Header::of(outgoing.kind.opcode(), payload.len(), mask), payload);
         }
@@ -124,7 +124,7 @@ impl CompressionQueue {
 
     /// Queues a frame behind what waits.
     pub(super) fn push(&mut self, form: Form, header: Header, payload: Bytes) {
-        if payload.len() <= COPIED {
+        if is_copied(payload.len()) {
             return self.push_copied(form, &header, &payload);
         }
         self.len += frame_len(&header);
