@@ -397,3 +397,101 @@ impl Parts {
         if announced > limit { Err(ProtocolError::MessageTooBig { limit }) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assembler(config: Config) -> Assembler {
+        Assembler::new(&config)
+    }
+
+    /// Passes a whole unmasked frame to the assembler.
+    fn frame(
+        to: &mut Assembler,
+        fin: bool,
+        opcode: Opcode,
+        payload: &[u8],
+    ) -> Result<Option<Message>, ProtocolError> {
+        let header = Header { fin, ..Header::of(opcode, payload.len(), None) };
+        to.begin_frame(&header)?;
+        to.whole_frame(&header, &mut payload.to_vec())
+    }
+
+    /// RFC 6455 section 5.4.
+    #[test]
+    fn fragments_become_one_message() {
+        let mut assembler = assembler(Config::new());
+        assert_eq!(frame(&mut assembler, false, Opcode::Text, b"gr\xC3"), Ok(None));
+        assert_eq!(frame(&mut assembler, false, Opcode::Continuation, b""), Ok(None));
+        assert!(assembler.is_inside_message());
+        let message = frame(&mut assembler, true, Opcode::Continuation, b"\xBCezi");
+        assert_eq!(message, Ok(Some(Message::from("gr\u{fc}ezi"))));
+        assert!(!assembler.is_inside_message());
+    }
+
+    /// RFC 6455 section 5.4.
+    #[test]
+    fn a_continuation_needs_a_message_and_an_open_message_needs_a_continuation() {
+        let mut assembler = assembler(Config::new());
+        let unexpected = frame(&mut assembler, true, Opcode::Continuation, b"x");
+        assert_eq!(unexpected, Err(ProtocolError::UnexpectedContinuation));
+        assert_eq!(frame(&mut assembler, false, Opcode::Binary, b"x"), Ok(None));
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            let unexpected = frame(&mut assembler, true, opcode, b"y");
+            assert_eq!(unexpected, Err(ProtocolError::ExpectedContinuation));
+        }
+    }
+
+    /// RFC 6455 section 8.1.
+    #[test]
+    fn text_that_ends_inside_a_code_point_is_invalid() {
+        for fragmented in [false, true] {
+            let mut assembler = assembler(Config::new());
+            let mut opcode = Opcode::Text;
+            if fragmented {
+                assert_eq!(frame(&mut assembler, false, opcode, b"a"), Ok(None));
+                opcode = Opcode::Continuation;
+            }
+            assert_eq!(frame(&mut assembler, true, opcode, b"\xE2\x82"), Err(ProtocolError::InvalidUtf8));
+        }
+    }
+
+    /// RFC 6455 section 10.4.
+    #[test]
+    fn limits_are_inclusive_and_the_same_on_the_fast_path() {
+        for (config, largest) in [
+            (Config::new().max_message_size(100), 100),
+            (Config::new().max_message_size(100).max_frame_size(10), 10),
+            (Config::new().max_message_size(10).max_frame_size(100), 10),
+        ] {
+            for len in [0, largest, largest + 1] {
+                let mut assembler = assembler(config.clone());
+                let general = assembler.begin_frame(&Header::new(Opcode::Binary, len as u64));
+                assert_eq!(general.is_ok(), len <= largest, "{len}");
+                assert_eq!(assembler.takes_plain(len), len <= largest, "{len}");
+            }
+        }
+    }
+
+    /// RFC 6455 section 10.4.
+    #[test]
+    fn a_frame_is_refused_by_its_header_if_the_message_would_be_too_big() {
+        let mut assembler = assembler(Config::new().max_message_size(10).max_fragments(3));
+        assert_eq!(frame(&mut assembler, false, Opcode::Binary, &[0; 6]), Ok(None));
+        let too_big = Header::new(Opcode::Continuation, 5);
+        assert_eq!(assembler.begin_frame(&too_big), Err(ProtocolError::MessageTooBig { limit: 10 }));
+        assert_eq!(frame(&mut assembler, false, Opcode::Continuation, &[0; 4]), Ok(None));
+        assert_eq!(frame(&mut assembler, false, Opcode::Continuation, b""), Ok(None));
+        let fourth = frame(&mut assembler, true, Opcode::Continuation, b"");
+        assert_eq!(fourth, Err(ProtocolError::TooManyFragments { limit: 3 }));
+    }
+
+    #[test]
+    fn a_header_alone_allocates_nothing() {
+        let mut assembler = assembler(Config::new().max_message_size(1 << 40));
+        let header = Header::new(Opcode::Binary, 1 << 30);
+        assembler.begin_frame(&header).expect("within the limit");
+        assert!(assembler.open.is_none());
+    }
+}

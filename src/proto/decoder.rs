@@ -188,3 +188,76 @@ impl Expected {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: Expected = Expected { role: Role::Server, rsv1: false };
+    const CLIENT: Expected = Expected { role: Role::Client, rsv1: false };
+
+    /// Reads a header that has to be complete.
+    fn header(input: &[u8], expected: Expected) -> Result<Header, ProtocolError> {
+        let (header, _) = Decoder::new().receive_header(input, expected)?;
+        Ok(header.expect("complete"))
+    }
+
+    /// RFC 6455 section 5.1.
+    #[test]
+    fn frames_from_a_client_are_masked_and_frames_from_a_server_are_not() {
+        let (masked, unmasked) = (b"\x81\x81\x01\x02\x03\x04", b"\x81\x01");
+        assert_eq!(header(unmasked, SERVER), Err(ProtocolError::UnmaskedFrame));
+        assert_eq!(header(masked, CLIENT), Err(ProtocolError::MaskedFrame));
+        assert!(header(masked, SERVER).is_ok() && header(unmasked, CLIENT).is_ok());
+        let fast = |input: &[u8], expected| Decoder::new().plain_header(input, expected).is_some();
+        assert!(fast(masked, SERVER) && fast(unmasked, CLIENT));
+        assert!(!fast(unmasked, SERVER) && !fast(masked, CLIENT), "the same rule on the fast path");
+    }
+
+    /// RFC 6455 section 5.2.
+    #[test]
+    fn a_header_is_read_over_any_cut() {
+        let bytes = b"\x82\xFF\x00\x00\x00\x00\x00\x01\x00\x00\x01\x02\x03\x04";
+        for cut in 1..bytes.len() {
+            let mut decoder = Decoder::new();
+            assert_eq!(decoder.receive_header(&bytes[..cut], SERVER), Ok((None, cut)));
+            assert_eq!(decoder.carried(), &bytes[..cut]);
+            let (header, len) = decoder.receive_header(&bytes[cut..], SERVER).expect("valid");
+            assert_eq!((header.expect("complete").payload_len, len), (65_536, bytes.len() - cut));
+            assert_eq!(decoder.carried(), b"");
+        }
+    }
+
+    #[test]
+    fn the_fast_path_reads_no_header_whose_first_bytes_are_carried() {
+        let mut decoder = Decoder::new();
+        decoder.receive_header(b"\x81", CLIENT).expect("valid so far");
+        assert!(decoder.plain_header(b"\x81\x00", CLIENT).is_none());
+    }
+
+    /// RFC 6455 section 5.3: octet i of the payload data is masked with octet i modulo 4 of the key.
+    #[test]
+    fn the_masking_key_follows_the_payload_data_over_any_cut() {
+        let mut decoder = Decoder::new();
+        let header = header(b"\x82\x85\x01\x02\x03\x04", SERVER).expect("valid");
+        let frame = decoder.begin_payload(&header);
+        assert_eq!((frame.remaining, frame.take(3), frame.take(9)), (5, 3, 5));
+        assert!(!decoder.consume(3));
+        let frame = decoder.frame().expect("two bytes are missing");
+        assert_eq!((frame.mask, frame.remaining), (Some(MaskKey::from([4, 1, 2, 3])), 2));
+        assert!(decoder.consume(2) && decoder.frame().is_none());
+    }
+
+    /// RFC 6455 section 5.2, RFC 7692 section 6.1.
+    #[test]
+    fn rsv1_is_set_only_on_the_first_frame_of_a_message_and_only_if_negotiated() {
+        let negotiated = Expected { rsv1: true, ..CLIENT };
+        for first in [0xC1, 0xC2, 0x41, 0x42] {
+            assert_eq!(header(&[first, 0], CLIENT), Err(ProtocolError::ReservedBit));
+            assert!(header(&[first, 0], negotiated).is_ok());
+        }
+        for first in [0xC0, 0xC8, 0xC9, 0xCA] {
+            assert_eq!(header(&[first, 0], negotiated), Err(ProtocolError::ReservedBit));
+        }
+    }
+}

@@ -213,3 +213,95 @@ impl Queue {
         self.segments.push_back(segment);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Buf;
+
+    use super::*;
+    use crate::Outgoing;
+
+    fn push(queue: &mut Queue, message: impl Into<Outgoing<'static>>) {
+        super::super::push_message(&mut message.into(), None, queue);
+    }
+
+    fn staged(queue: &mut Queue) -> Vec<u8> {
+        let mut batch = Batch::new();
+        queue.stage(&mut batch);
+        batch.copy_to_bytes(batch.remaining()).to_vec()
+    }
+
+    /// RFC 6455 sections 5.5.2 and 5.5.3.
+    #[test]
+    fn pings_and_then_pongs_are_staged_before_messages() {
+        let mut queue = Queue::default();
+        push(&mut queue, "a");
+        queue.push_pong(b"o", None);
+        queue.push_ping(b"i", None);
+        push(&mut queue, "b");
+        assert_eq!((queue.len(), queue.ordered_len()), (12, 6));
+        assert!(queue.owes_pong());
+        assert_eq!(staged(&mut queue), b"\x89\x01i\x8A\x01o\x81\x01a\x81\x01b");
+        assert_eq!(queue.len(), 0);
+    }
+
+    /// RFC 6455 section 5.5.3.
+    #[test]
+    fn the_newest_pong_replaces_the_last_one_if_one_more_might_not_fit() {
+        let mut queue = Queue::default();
+        for nth in 0..=u8::MAX {
+            queue.push_pong(&[nth; MAX_CONTROL_PAYLOAD], None);
+        }
+        let wire = staged(&mut queue);
+        assert!(wire.len() <= MAX_PONGS, "{}", wire.len());
+        let answered: Vec<u8> = wire.chunks(127).map(|pong| pong[2]).collect();
+        assert_eq!((answered.len(), answered[0], answered.last()), (32, 0, Some(&255)));
+    }
+
+    #[test]
+    fn long_payload_data_is_not_copied_and_follows_the_short_frames_before_it() {
+        let mut queue = Queue::default();
+        push(&mut queue, "a");
+        let long = Bytes::from(vec![7; COPIED + 1]);
+        push(&mut queue, long.clone());
+        push(&mut queue, "b");
+        let segment = queue.segments.front().expect("the tail was sealed");
+        assert_eq!(segment.copied, b"\x81\x01a\x82\x7E\x10\x01");
+        assert_eq!(segment.uncopied.as_ptr(), long.as_ptr());
+        assert_eq!(queue.tail, b"\x81\x01b");
+        assert_eq!(queue.len(), 3 + 4 + long.len() + 3);
+    }
+
+    #[test]
+    fn short_frames_are_copied_into_segments_of_at_most_64_kib() {
+        let mut queue = Queue::default();
+        for _ in 0..40 {
+            push(&mut queue, vec![1; 4000]);
+        }
+        assert_eq!(queue.segments.len(), 2);
+        assert!(queue.segments.iter().all(|segment| segment.len() <= RUN && segment.uncopied.is_empty()));
+        assert_eq!(queue.len(), 40 * 4004);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_the_batch_stays_queued() {
+        let mut queue = Queue::default();
+        push(&mut queue, vec![1; 300_000]);
+        push(&mut queue, vec![2; 10]);
+        assert_eq!(staged(&mut queue).len(), 300_010);
+        assert_eq!(staged(&mut queue), [&[0x82, 10][..], &[2; 10]].concat());
+    }
+
+    #[test]
+    fn a_cleared_queue_keeps_buffers_of_ordinary_size() {
+        let mut queue = Queue::default();
+        queue.push_ping(b"i", None);
+        push(&mut queue, "a");
+        queue.tail.reserve(1 << 20);
+        queue.clear();
+        assert_eq!(queue.len(), 0);
+        assert!((1..=RUN + COPIED).contains(&queue.tail.capacity()));
+        queue.drop_buffers();
+        assert_eq!((queue.pings.capacity(), queue.tail.capacity()), (0, 0));
+    }
+}
