@@ -14,17 +14,17 @@ use super::{
     utf8::InvalidUtf8,
 };
 
-/// Puts messages together from data frames, within the limits; or lets them pass in parts.
+/// Assembles messages from data frames, within the limits; or passes them on in parts.
 #[derive(Debug)]
 pub(super) struct Assembler {
-    /// The message that has not all come; boxed, for most connections wait without one.
+    /// The message that is incomplete; boxed, because most idle connections have none.
     open: Option<Box<Open>>,
     limits: Limits,
-    /// There if compressed messages were agreed on.
+    /// `None` if compression was not negotiated.
     inflation: Option<Box<Inflation>>,
 }
 
-/// What a message may be that is put together.
+/// The limits of a message that is assembled.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     message_size: usize,
@@ -35,26 +35,28 @@ struct Limits {
 #[derive(Debug)]
 struct Open {
     payload: Payload,
-    /// How many frames of it have begun: none, where all that is known of it is that it will be given in parts.
+    /// The number of frames that have begun. Zero if it is only known that the next message is received in parts.
     fragments: u32,
-    /// There if it is given in parts.
+    /// `None` if the message is assembled as a whole.
     parts: Option<Parts>,
-    /// There if it is compressed: what is not inflated yet.
+    /// The data that is not decompressed yet; `None` if the message is not compressed.
     compressed: Option<Compressed>,
 }
 
-/// A message that is given in parts: nothing of it is kept.
+/// A message that is received in parts: nothing of it is kept.
 #[derive(Debug)]
 struct Parts {
-    /// The most payload data that it may have.
+    /// The maximum size of its payload data.
     limit: u64,
-    /// How much the headers so far have announced; of a compressed message, how much has come out.
+    /// The number of bytes that the headers so far have announced; for a compressed message, that
+    /// were decompressed.
     announced: u64,
-    /// Whether any part was given, if only an empty one. Of a compressed message none may be known for a while.
+    /// Whether any part was returned, if only an empty one. For a compressed message, there may be
+    /// none for a while.
     given: bool,
 }
 
-/// What was inflated.
+/// What was decompressed.
 pub(super) enum Inflated<'a> {
     Message(Message),
     Part(Part<'a>),
@@ -76,17 +78,17 @@ impl Assembler {
         self.limits = Limits::of(config);
     }
 
-    /// Lets messages be compressed.
+    /// Enables compressed messages.
     #[cfg(feature = "deflate")]
     pub(super) fn inflate_by(&mut self, inflation: Inflation) {
         self.inflation = Some(Box::new(inflation));
     }
 
-    /// Judges a data frame by its header, before anything is allocated for it.
+    /// Checks a data frame by its header, before anything is allocated for it.
     #[inline]
     pub(super) fn begin_frame(&mut self, header: &Header) -> Result<(), ProtocolError> {
         match &mut self.open {
-            // RFC 6455 section 5.4: a continuation continues something.
+            // RFC 6455 section 5.4: a continuation frame needs a message to continue.
             None if header.opcode == Opcode::Continuation => Err(ProtocolError::UnexpectedContinuation),
             None if header.rsv1 => {
                 let mut open = Box::new(Open::new(header.opcode, 0));
@@ -99,13 +101,13 @@ impl Assembler {
         }
     }
 
-    /// Whether a message in one frame with this much payload data is in order.
+    /// Returns whether an uncompressed message in one frame of this length is allowed.
     #[inline]
     pub(super) fn takes_plain(&self, payload_len: usize) -> bool {
         self.open.is_none() && self.limits.check(0, payload_len as u64).is_ok()
     }
 
-    /// Takes in a frame whose payload data is all there; gives the message if that was the last of it.
+    /// Receives a frame whose payload data is complete; returns the message if it was the last.
     #[inline]
     pub(super) fn whole_frame(
         &mut self,
@@ -124,7 +126,7 @@ impl Assembler {
         if header.fin { self.finish() } else { Ok(None) }
     }
 
-    /// Takes in a part of a frame's payload data.
+    /// Receives a part of the payload data of a frame.
     pub(super) fn part_of_frame(&mut self, frame: &Frame, part: &[u8]) -> Result<(), ProtocolError> {
         if part.is_empty() {
             return Ok(());
@@ -137,15 +139,17 @@ impl Assembler {
         Ok(self.open(frame.opcode).payload.push(part, frame.mask, hint)?)
     }
 
-    /// Room to read the rest of this frame into; `None` before the first byte of the message has come, so that a header
-    /// alone allocates nothing, and where the message is given in parts, or is compressed.
+    /// Returns room to read the rest of this frame into.
+    ///
+    /// `None` before the first byte of the message, so that a header alone allocates nothing, and
+    /// if the message is received in parts or compressed.
     pub(super) fn room(&mut self, frame: &Frame) -> Option<PayloadMut<'_>> {
         let hint = self.hint(frame);
         let open = self.open.as_mut()?;
         (open.compressed.is_none() && open.payload.len() > 0).then(|| open.payload.room(hint))
     }
 
-    /// Takes in what was read into [`room`](Self::room); says how much it was.
+    /// Receives what was read into [`room`](Self::room); returns its length.
     pub(super) fn read_into_room(&mut self, frame: &Frame) -> Result<usize, ProtocolError> {
         let Some(open) = &mut self.open else { return Ok(0) };
         let len = open.payload.pending();
@@ -153,7 +157,8 @@ impl Assembler {
         Ok(len)
     }
 
-    /// The message, now that its last frame is whole; not yet, where it is to be [inflated](Self::inflate).
+    /// Returns the message, after its last frame; `None` if it has to be
+    /// [decompressed](Self::inflate) first.
     pub(super) fn finish(&mut self) -> Result<Option<Message>, ProtocolError> {
         if let Some(compressed) = self.compressed() {
             compressed.end();
@@ -165,7 +170,7 @@ impl Assembler {
         }
     }
 
-    /// Whether some of a message is to be inflated before more of it comes.
+    /// Returns whether some of the message has to be decompressed before more of it is received.
     #[inline]
     pub(super) fn has_compressed(&self) -> bool {
         let limit = self.limits.message_size;
@@ -175,7 +180,7 @@ impl Assembler {
         })
     }
 
-    /// How much of the payload data that comes may be taken in at once.
+    /// Returns how much payload data may be received at once.
     #[inline]
     pub(super) fn takes_at_once(&self) -> usize {
         let Some(Open { compressed: Some(compressed), parts, .. }) = self.open.as_deref() else {
@@ -184,7 +189,7 @@ impl Assembler {
         compressed.gatherable(self.limits.message_size, parts.is_some())
     }
 
-    /// Inflates some of a message; gives what that makes whole.
+    /// Decompresses some of the message; returns what that completes.
     pub(super) fn inflate<'a>(
         &mut self,
         codecs: &'a mut Codecs,
@@ -210,8 +215,9 @@ impl Assembler {
         Ok(part.map(Inflated::Part))
     }
 
-    /// Gives the message under way, or the next one where none is, in parts, up to `limit` bytes of payload data in all.
-    /// Gives what was kept of it, unless it is beyond the limit with what its frame announces.
+    /// Receives the current message, or the next one, in parts, up to `limit` bytes of payload data
+    /// in total. Returns what was kept of it, unless that, with what its frame announces, exceeds
+    /// the limit.
     pub(super) fn begin_parts(
         &mut self,
         limit: u64,
@@ -219,7 +225,7 @@ impl Assembler {
     ) -> Result<Option<(MessageKind, Bytes)>, ProtocolError> {
         let frame = frame.filter(|frame| !frame.opcode.is_control());
         let open = self.open.get_or_insert_with(|| {
-            // A frame of which nothing has come but its header has begun a message all the same.
+            // A frame has begun a message even if only its header was received.
             let kind = MessageKind::of(frame.map_or(Opcode::Binary, |frame| frame.opcode));
             let fragments = u32::from(frame.is_some());
             Box::new(Open { payload: Payload::new(kind), fragments, parts: None, compressed: None })
@@ -233,7 +239,7 @@ impl Assembler {
         Ok(given.then(|| (open.payload.kind(), kept)))
     }
 
-    /// Puts the next message together, unless one that is given in parts has begun to be given.
+    /// Assembles the next message as a whole. One of which a part was returned continues in parts.
     pub(super) fn end_parts(&mut self) {
         match self.open.as_deref_mut() {
             Some(Open { fragments: 0, .. }) => self.open = None,
@@ -242,24 +248,25 @@ impl Assembler {
         }
     }
 
-    /// Whether the message under way, or the next one, is given in parts.
+    /// Returns whether the current message, or the next one, is received in parts.
     #[inline]
     pub(super) fn gives_parts(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.parts.is_some())
     }
 
-    /// Whether it passes as it comes: it is given in parts, and needs no inflating.
+    /// Returns whether parts are passed on as they arrive: the message is received in parts, and
+    /// not compressed.
     #[inline]
     pub(super) fn is_streamed(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.parts.is_some() && open.compressed.is_none())
     }
 
-    /// Whether a message that is given in parts has begun to be given, and is not over.
+    /// Returns whether some, but not all, of a message was received in parts.
     pub(super) fn is_inside_parts(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.parts.as_ref().is_some_and(|parts| parts.given))
     }
 
-    /// Whether a data frame has begun a message that has not all been received.
+    /// Returns whether a data frame has begun a message that is incomplete.
     pub(super) fn is_inside_message(&self) -> bool {
         self.open.as_ref().is_some_and(|open| {
             let ended = open.compressed.as_ref().is_some_and(Compressed::is_ended);
@@ -267,7 +274,7 @@ impl Assembler {
         })
     }
 
-    /// Lets a part of a message pass, unmasked where it stands and validated.
+    /// Passes on a part of a message, unmasked in place and validated.
     pub(super) fn stream_part(
         &mut self,
         part: &mut [u8],
@@ -287,7 +294,7 @@ impl Assembler {
         Ok(kind)
     }
 
-    /// Lets go of a message that will never be whole: nothing more will come.
+    /// Drops an incomplete message: nothing more will be received.
     pub(super) fn clear(&mut self) {
         self.open = None;
         if let Some(inflation) = &mut self.inflation {
@@ -298,6 +305,7 @@ impl Assembler {
     /// Ends a message of which nothing is kept.
     fn end_message(&mut self) -> Result<(), ProtocolError> {
         match self.open.take() {
+            // RFC 6455 section 8.1: a text message ends with a complete code point.
             Some(open) if !open.payload.is_complete() => Err(ProtocolError::InvalidUtf8),
             _ => Ok(()),
         }
@@ -307,13 +315,13 @@ impl Assembler {
         self.open.as_mut()?.compressed.as_mut()
     }
 
-    /// What is known of the payload data that is to come in this frame.
+    /// Returns what is known of the size of the payload data.
     fn hint(&self, frame: &Frame) -> SizeHint {
-        // The limits are a `usize`, so a longer frame has failed by now.
+        // The limits are of type `usize`, so a longer frame has been refused.
         SizeHint { rest: frame.remaining as usize, last: frame.fin, limit: self.limits.message_size }
     }
 
-    /// The message under way, or a new one of this kind.
+    /// Returns the current message, or begins one of this kind.
     fn open(&mut self, opcode: Opcode) -> &mut Open {
         self.open.get_or_insert_with(|| Box::new(Open::new(opcode, 1)))
     }
@@ -324,7 +332,7 @@ impl Open {
         Self { payload: Payload::new(MessageKind::of(opcode)), fragments, parts: None, compressed: None }
     }
 
-    /// Judges the next frame of the message by its header.
+    /// Checks the next frame of the message by its header.
     fn begin_frame(
         &mut self,
         header: &Header,
@@ -335,7 +343,7 @@ impl Open {
             (0, Opcode::Continuation) => return Err(ProtocolError::UnexpectedContinuation),
             (0, opcode) => {
                 self.payload = Payload::new(MessageKind::of(opcode));
-                // The decoder lets RSV1 pass only where it was agreed on (RFC 7692 section 6).
+                // RFC 7692 section 6: RSV1 marks a compressed message. The decoder checked that it was negotiated.
                 self.compressed = inflation.filter(|_| header.rsv1).map(Inflation::begin);
             }
             // RFC 6455 section 5.4: the fragments of two messages are not interleaved.
@@ -343,6 +351,7 @@ impl Open {
             _ => {}
         }
         match &mut self.parts {
+            // Its size is checked when it is decompressed.
             Some(_) if self.compressed.is_some() => {}
             Some(parts) => {
                 parts.announced = parts.announced.saturating_add(header.payload_len);
@@ -368,7 +377,8 @@ impl Limits {
         }
     }
 
-    /// Judges a frame of a compressed message. What it makes of the message is judged when it is inflated.
+    /// Checks a frame of a compressed message. The size of the message is checked when it is
+    /// decompressed.
     fn check_compressed(self, header: &Header) -> Result<(), ProtocolError> {
         if header.payload_len > most_compressed(self.frame_size) as u64 {
             return Err(ProtocolError::FrameTooBig { limit: self.frame_size });
@@ -382,7 +392,7 @@ impl Limits {
         if payload_len > self.frame_size as u64 {
             return Err(ProtocolError::FrameTooBig { limit: self.frame_size });
         }
-        // Both are below 2^63.
+        // Both operands are below 2^63, so the sum does not overflow.
         let limit = self.message_size as u64;
         if so_far as u64 + payload_len > limit {
             return Err(ProtocolError::MessageTooBig { limit });

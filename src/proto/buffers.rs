@@ -1,19 +1,20 @@
-//! What a connection borrows while it has something to do.
+//! The buffer pool of a thread.
 
 use std::fmt;
 
 use super::{deflate::Codecs, outbox::Queue};
 
-/// How many queues are kept for the next borrowers: as many may have something queued in one turn of a broadcast.
+/// The most queues that are kept. A broadcast may use as many in one turn.
 const KEPT: usize = 1024;
 
-/// How many of them keep their buffers.
+/// The most of them that keep their buffers.
 const KEPT_WITH_BUFFERS: usize = 16;
 
-/// Buffers for the connections of one thread, and what compresses and inflates: a connection borrows it while it has
-/// something queued, or compressed, and an idle one holds none.
+/// A pool of queues, compressors and decompressors for the connections of one thread.
 ///
-/// It is handed to the calls that may need it; one for each thread serves any number of connections.
+/// A connection takes from the pool while it has something queued or compressed; an idle connection
+/// holds nothing. The pool is an argument of the calls that may need it. One for each thread serves
+/// any number of connections.
 ///
 /// ```
 /// use fullduplex::proto::Buffers;
@@ -23,18 +24,18 @@ const KEPT_WITH_BUFFERS: usize = 16;
 /// ```
 #[derive(Default)]
 pub struct Buffers {
-    /// There once something was lent.
+    /// `None` until something is taken from the pool.
     kept: Option<Box<Kept>>,
 }
 
 #[derive(Default)]
 struct Kept {
-    #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
+    #[allow(clippy::vec_box, reason = "a connection holds the box")]
     queues: Vec<Box<Queue>>,
     deflate: Codecs,
 }
 
-/// Its buffers may still hold what earlier borrowers had in them: only their number is shown.
+/// Redacted: the buffers may still contain data of earlier connections.
 impl fmt::Debug for Buffers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queues = self.kept.as_ref().map_or(0, |kept| kept.queues.len());
@@ -43,21 +44,23 @@ impl fmt::Debug for Buffers {
 }
 
 impl Buffers {
-    /// Nothing kept yet.
+    /// Creates an empty pool.
     pub const fn new() -> Self {
         Self { kept: None }
     }
 
-    /// What compresses and inflates.
+    /// Returns the compressors and decompressors.
     pub(crate) fn codecs(&mut self) -> &mut Codecs {
         &mut self.kept().deflate
     }
 
+    /// Takes a queue from the pool.
     #[inline]
     pub(super) fn queue(&mut self) -> Box<Queue> {
         self.kept().queues.pop().unwrap_or_default()
     }
 
+    /// Returns a queue to the pool.
     #[inline]
     pub(super) fn take_back(&mut self, mut queue: Box<Queue>) {
         let queues = &mut self.kept().queues;

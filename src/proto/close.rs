@@ -11,14 +11,15 @@ use super::{
     payload::Utf8Bytes,
 };
 
-/// What a Close frame says: a code that may be sent, and a reason of at most 123 bytes.
+/// The content of a Close frame: a code that may be sent, and a reason of at most 123 bytes.
 ///
-/// A Close frame may also say nothing: that is an `Option::None` of this type wherever one is taken or given.
+/// A Close frame may be empty, which is `Option::None` of this type.
 ///
 /// RFC 6455 sections 5.5.1 and 7.1.5 to 7.1.6.
 ///
-/// Display and Debug escape what a peer could forge log lines with: control characters, and those that start a line or
-/// change the direction of text. [`reason`](Self::reason) returns the reason as it came.
+/// Display and Debug escape control characters and those that start a line or change the direction
+/// of text, because a peer could forge log lines with them. [`reason`](Self::reason) returns the
+/// reason unchanged.
 ///
 /// ```
 /// use fullduplex::{CloseCode, CloseFrame};
@@ -35,10 +36,10 @@ pub struct CloseFrame {
 }
 
 impl CloseFrame {
-    /// A Close with this code and reason.
+    /// Creates a Close frame with this code and reason.
     ///
     /// # Errors
-    /// A code that must not be sent, or a reason of more than 123 bytes.
+    /// [`InvalidClose`] for a code that must not be sent, or a reason of more than 123 bytes.
     pub fn new(code: CloseCode, reason: impl Into<Utf8Bytes>) -> Result<Self, InvalidClose> {
         let reason = reason.into();
         if !code.is_sendable() {
@@ -50,16 +51,16 @@ impl CloseFrame {
         Ok(Self { code, reason })
     }
 
-    /// A Close whose code and reason are the crate's own.
+    /// Creates a Close frame with a code and a reason of the crate.
     pub(crate) fn from_static(code: CloseCode, reason: &'static str) -> Self {
         debug_assert!(code.is_sendable() && reason.len() <= MAX_CLOSE_REASON);
         Self { code, reason: Utf8Bytes::from_static(reason) }
     }
 
-    /// Reads a Close frame's unmasked payload; `None` where it is empty.
+    /// Parses the unmasked payload of a Close frame; returns `None` if it is empty.
     ///
     /// # Errors
-    /// A payload of one byte, a code that must not be sent, or a reason that is not UTF-8.
+    /// The payload has one byte, the code must not be sent, or the reason is not UTF-8.
     pub fn parse(payload: &[u8]) -> Result<Option<Self>, ProtocolError> {
         let (code, reason) = match payload {
             [] => return Ok(None),
@@ -67,27 +68,27 @@ impl CloseFrame {
             [_] => return Err(ProtocolError::CloseTooShort),
             [high, low, reason @ ..] => (CloseCode::from(u16::from_be_bytes([*high, *low])), reason),
         };
-        // RFC 6455 section 7.4.1: 1005, 1006 and 1015 are never on the wire; 7.4.2: neither is what nobody defined.
+        // RFC 6455 section 7.4.1: 1005, 1006 and 1015 are never sent; 7.4.2: neither are undefined codes.
         if !code.is_sendable() {
             return Err(ProtocolError::InvalidCloseCode(code));
         }
-        // RFC 6455 section 5.5.1: the reason is UTF-8; section 8.1: what is not fails the connection.
+        // RFC 6455 section 5.5.1: the reason is UTF-8; section 8.1: otherwise the connection fails.
         let reason =
             Utf8Bytes::try_from(Bytes::copy_from_slice(reason)).map_err(|_| ProtocolError::InvalidUtf8)?;
         Ok(Some(Self { code, reason }))
     }
 
-    /// The code.
+    /// Returns the code.
     pub fn code(&self) -> CloseCode {
         self.code
     }
 
-    /// The reason; often empty.
+    /// Returns the reason, which may be empty.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// The payload of the frame, as it goes over the wire before masking, and its length.
+    /// Encodes the payload of the frame, before masking; returns it with its length.
     pub(crate) fn encode(frame: Option<&Self>) -> ([u8; MAX_CONTROL_PAYLOAD], usize) {
         let mut payload = [0; MAX_CONTROL_PAYLOAD];
         let Some(frame) = frame else { return (payload, 0) };
@@ -121,7 +122,7 @@ impl fmt::Debug for CloseFrame {
     }
 }
 
-/// Text of the peer's, for logs and terminals.
+/// Text from the peer, escaped for logs and terminals.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {

@@ -4,12 +4,13 @@ use std::fmt;
 
 use super::opcode::MAX_CONTROL_PAYLOAD;
 
-/// The longest close reason, in bytes: a control frame's payload less the two bytes of the code.
+/// The longest close reason, in bytes: the payload of a control frame minus two bytes for the code.
 pub const MAX_CLOSE_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
-/// Why a connection is closed: RFC 6455 section 7.4, and the IANA registry of close codes.
+/// The reason for closing a connection: RFC 6455 section 7.4, and the IANA registry of close codes.
 ///
-/// Any number can be held; [`is_sendable`](Self::is_sendable) tells which of them may stand in a Close frame.
+/// The type holds any number; [`is_sendable`](Self::is_sendable) returns whether a Close frame may
+/// contain it.
 ///
 /// ```
 /// use fullduplex::CloseCode;
@@ -24,42 +25,43 @@ pub struct CloseCode(u16);
 impl CloseCode {
     /// 1000: the purpose of the connection has been fulfilled.
     pub const NORMAL: Self = Self(1000);
-    /// 1001: a server goes down, or a page was left.
+    /// 1001: the server is shutting down, or the page was left.
     pub const GOING_AWAY: Self = Self(1001);
-    /// 1002: the peer broke the protocol.
+    /// 1002: the peer violated the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// 1003: a kind of data that this endpoint does not accept.
+    /// 1003: this endpoint does not accept that kind of data.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
-    /// 1005: never sent; stands for a Close without a code.
+    /// 1005: never sent; represents a Close without a code.
     pub const NO_STATUS: Self = Self(1005);
-    /// 1006: never sent; stands for a connection that ended without a Close.
+    /// 1006: never sent; represents a connection that ended without a Close.
     pub const ABNORMAL: Self = Self(1006);
-    /// 1007: a text message that is not UTF-8.
+    /// 1007: a text message is not UTF-8.
     pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: a message that breaks this endpoint's policy.
+    /// 1008: a message violates the policy of this endpoint.
     pub const POLICY_VIOLATION: Self = Self(1008);
-    /// 1009: a message too big to process.
+    /// 1009: a message is too big to process.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
-    /// 1010: the server did not agree to an extension that the client needs.
+    /// 1010: the server did not agree to an extension that the client requires.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
-    /// 1011: something unexpected kept this endpoint from going on.
+    /// 1011: an unexpected condition prevents this endpoint from continuing.
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// 1012: the service restarts.
     pub const SERVICE_RESTART: Self = Self(1012);
-    /// 1013: try again later.
+    /// 1013: the client should try again later.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
-    /// 1014: a gateway got an invalid response from the server behind it.
+    /// 1014: a gateway received an invalid response from the server behind it.
     pub const BAD_GATEWAY: Self = Self(1014);
-    /// 1015: never sent; stands for a TLS handshake that failed.
+    /// 1015: never sent; represents a failed TLS handshake.
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
-    /// The number itself.
+    /// Returns the number.
     #[inline]
     pub const fn get(self) -> u16 {
         self.0
     }
 
-    /// Whether the code may stand in a Close frame, sent or received: 1000 to 1003, 1007 to 1014, 3000 to 4999.
+    /// Returns whether a Close frame may contain this code: 1000 to 1003, 1007 to 1014, 3000 to
+    /// 4999.
     ///
     /// RFC 6455 sections 7.4.1 and 7.4.2.
     pub const fn is_sendable(self) -> bool {

@@ -8,18 +8,18 @@ use super::{
     role::Role,
 };
 
-/// Finds the frames in a stream of bytes. What it holds of the input is at most thirteen bytes of a header.
+/// Finds the frames in a stream of bytes. It keeps at most thirteen bytes of a header.
 #[derive(Debug)]
 pub(super) struct Decoder {
     state: State,
 }
 
-/// What a header may be depends on who receives it, and on what was negotiated.
+/// What the receiver expects of a header, by its role and what was negotiated.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
-    /// Which end receives.
+    /// The end that receives.
     pub(super) role: Role,
-    /// Whether a negotiated extension gives a meaning to RSV1.
+    /// Whether a negotiated extension defines RSV1.
     pub(super) rsv1: bool,
 }
 
@@ -32,25 +32,25 @@ pub(super) struct Expected {
 /// ```
 #[derive(Debug)]
 enum State {
-    /// Between frames, or inside a header, whose first bytes are carried.
+    /// Between frames, or inside a header, whose first bytes are kept.
     Header { carried: [u8; MAX_HEADER - 1], len: u8 },
     /// Inside payload data.
     Payload(Frame),
 }
 
-/// A frame whose payload data has not all come.
+/// A frame whose payload data is incomplete.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     pub(super) opcode: Opcode,
     pub(super) fin: bool,
     /// The key for the next byte of payload data.
     pub(super) mask: Option<MaskKey>,
-    /// How many bytes of payload data are still to come.
+    /// The number of bytes of payload data that are missing.
     pub(super) remaining: u64,
 }
 
 impl Frame {
-    /// How many of the next `len` bytes belong to the frame.
+    /// Returns how many of the next `len` bytes belong to the frame.
     pub(super) fn take(&self, len: usize) -> usize {
         usize::try_from(self.remaining).map_or(len, |rest| rest.min(len))
     }
@@ -63,7 +63,8 @@ impl Decoder {
         Self { state: BETWEEN_FRAMES }
     }
 
-    /// Reads a header, or what there is of one, and says how much of the input it took. To be called between frames.
+    /// Parses a header, or a part of one; returns how much of the input was consumed. Must be
+    /// called between frames.
     #[inline]
     pub(super) fn receive_header(
         &mut self,
@@ -82,7 +83,7 @@ impl Decoder {
         }
     }
 
-    /// The header that the input starts with, if it is a plain one and masked as it has to be.
+    /// Returns the header at the start of the input, if it is a plain one, and masked as expected.
     #[inline]
     pub(super) fn plain_header(&self, input: &[u8], expected: Expected) -> Option<(PlainHeader, usize)> {
         let State::Header { len: 0, .. } = self.state else { return None };
@@ -90,7 +91,7 @@ impl Decoder {
         expected.check_mask(header.mask.is_some()).is_ok().then_some((header, len))
     }
 
-    /// Notes that the payload data of this header has not all come.
+    /// Records that the payload data of this header is incomplete.
     pub(super) fn begin_payload(&mut self, header: &Header) -> Frame {
         let frame = Frame {
             opcode: header.opcode,
@@ -102,7 +103,8 @@ impl Decoder {
         frame
     }
 
-    /// Notes that `len` more bytes of payload data have come; says whether the frame is whole now.
+    /// Records that `len` more bytes of payload data were received; returns whether the frame is
+    /// complete.
     pub(super) fn consume(&mut self, len: usize) -> bool {
         let State::Payload(frame) = &mut self.state else { return true };
         frame.remaining = frame.remaining.saturating_sub(len as u64);
@@ -114,7 +116,7 @@ impl Decoder {
         whole
     }
 
-    /// The frame whose payload data has not all come.
+    /// Returns the frame whose payload data is incomplete.
     #[inline]
     pub(super) fn frame(&self) -> Option<Frame> {
         match self.state {
@@ -123,7 +125,7 @@ impl Decoder {
         }
     }
 
-    /// The header's bytes that have come without the rest of it.
+    /// Returns the first bytes of an incomplete header.
     pub(super) fn carried(&self) -> &[u8] {
         match &self.state {
             State::Header { carried, len } => &carried[..usize::from(*len)],
@@ -166,7 +168,7 @@ impl Decoder {
 }
 
 impl Expected {
-    /// Checks whether the frame is masked if and only if the peer masks.
+    /// Checks that the frame is masked if the peer masks, and only then.
     #[inline(always)]
     fn check_mask(self, masked: bool) -> Result<(), ProtocolError> {
         // RFC 6455 section 5.1: a server closes the connection on a frame that is not masked, a client on one that is.
@@ -180,7 +182,7 @@ impl Expected {
     #[inline]
     fn check(self, header: &Header) -> Result<(), ProtocolError> {
         self.check_mask(header.mask.is_some())?;
-        // RFC 6455 section 5.2: RSV1 is 0 unless negotiated; RFC 7692 section 6.1: it stands on a message's first frame.
+        // RFC 6455 section 5.2: RSV1 is 0 unless negotiated; RFC 7692 section 6.1: only the first frame of a message has it.
         let may_have_rsv1 = self.rsv1 && matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if header.rsv1 && !may_have_rsv1 {
             return Err(ProtocolError::ReservedBit);

@@ -45,7 +45,7 @@ impl EncodedFrame {
         self.0.slice(self.header_len()..)
     }
 
-    /// Where the payload data begins.
+    /// Returns the length of the header, in bytes.
     #[inline]
     fn header_len(&self) -> usize {
         match self.0[1] {

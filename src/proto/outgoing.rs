@@ -1,4 +1,4 @@
-//! A message on its way out: owned, borrowed, or encoded already.
+//! Messages to send.
 
 use std::{borrow::Cow, fmt, mem};
 
@@ -9,25 +9,27 @@ use super::{
     prepared::PreparedMessage,
 };
 
-/// The longest payload data that is copied behind its header; longer data is sent from where it is.
+/// The longest payload data that is copied behind its header. Longer data is sent from where it is.
 pub(super) const COPIED: usize = 4 << 10;
 
-/// Whether payload data of this length is copied behind its header, wherever it is queued.
+/// Returns whether payload data of this length is copied behind its header.
 #[inline(always)]
 pub(super) const fn is_copied(len: usize) -> bool {
     len <= COPIED
 }
 
-/// A message on its way out, with the choices that are made for it alone.
+/// A message to send, with its own options.
 ///
-/// [`send`](crate::WebSocket::send) and its siblings take whatever turns into one: text as `&str`, `&String`, `String`,
-/// `Box<str>`, `Cow<str>` and [`Utf8Bytes`]; binary data as `&[u8]`, `&[u8; N]`, `&Vec<u8>`, `Vec<u8>`, `Box<[u8]>`,
-/// `Cow<[u8]>`, [`Bytes`] and [`BytesMut`]; a [`Message`] or a [`PreparedMessage`], or a reference to one.
+/// [`send`](crate::WebSocket::send) and similar calls accept everything that converts into it: text
+/// as `&str`, `&String`, `String`, `Box<str>`, `Cow<str>` and [`Utf8Bytes`]; binary data as
+/// `&[u8]`, `&[u8; N]`, `&Vec<u8>`, `Vec<u8>`, `Box<[u8]>`, `Cow<[u8]>`, [`Bytes`] and
+/// [`BytesMut`]; a [`Message`] or a [`PreparedMessage`], or a reference to one.
 ///
 /// # Copies
-/// A message of at most 4 KiB is copied into the write buffer when it is queued, wherever it comes from, which allocates
-/// nothing. A longer one that is owned, or a reference to something that is cheap to clone, is sent from where it is; one
-/// that is borrowed is copied once. A queue never borrows: it is the future of a sending call that does, until it is done.
+/// A message of at most 4 KiB is copied into the write buffer when it is queued, without an
+/// allocation. A longer message is not copied if it is owned, or a reference to a type that is
+/// cheap to clone; a borrowed one is copied once. Only the future of a sending call borrows the
+/// message; queues do not.
 ///
 /// ```
 /// use fullduplex::{Outgoing, PreparedMessage};
@@ -44,22 +46,22 @@ pub struct Outgoing<'a> {
     pub(super) payload: OutgoingPayload<'a>,
 }
 
-/// What is sent: UTF-8, if it is text.
+/// The payload data of a message to send. It is UTF-8 if the message is text.
 #[derive(Clone)]
 pub(super) enum OutgoingPayload<'a> {
     Bytes(Bytes),
     Prepared(PreparedMessage),
     Borrowed(&'a [u8]),
-    // These become `Bytes` only where they are not copied, for that may allocate.
+    // Converted to `Bytes` only if they are not copied, because that may allocate.
     Vec(Vec<u8>),
     Mut(BytesMut),
 }
 
 /// Whether a message is compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(not(feature = "deflate"), allow(dead_code, reason = "there is no choice"))]
+#[cfg_attr(not(feature = "deflate"), allow(dead_code, reason = "nothing is compressed"))]
 pub(super) enum Compression {
-    /// As the settings say.
+    /// If it is long enough for the threshold of the settings.
     #[default]
     Open,
     Wanted,
@@ -67,7 +69,7 @@ pub(super) enum Compression {
 }
 
 impl OutgoingPayload<'_> {
-    /// The payload data; `None` where it is encoded already.
+    /// Returns the payload data; `None` if it is encoded already.
     pub(super) fn plain(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(data) => Some(data),
@@ -78,7 +80,7 @@ impl OutgoingPayload<'_> {
         }
     }
 
-    /// The same without borrowing.
+    /// Converts it into one that borrows nothing.
     fn into_owned(self) -> OutgoingPayload<'static> {
         match self {
             Self::Bytes(data) => OutgoingPayload::Bytes(data),
@@ -107,11 +109,11 @@ impl<'a> Outgoing<'a> {
         Self { kind, compression: Compression::Open, payload }
     }
 
-    /// Says whether the message is to be compressed on a connection that agreed on that; where nothing is said, it is from
-    /// [`threshold`](crate::Deflate::threshold) on.
+    /// Sets whether the message is compressed on a connection that negotiated compression. By
+    /// default it is, if it reaches the [`threshold`](crate::Deflate::threshold).
     ///
-    /// A message that would not be shorter goes out uncompressed in any case, unless the messages of the connection refer to
-    /// one another ([`context_takeover`](crate::Deflate::context_takeover)).
+    /// A message that compression does not make shorter is sent uncompressed, unless the connection
+    /// uses [`context_takeover`](crate::Deflate::context_takeover).
     ///
     /// ```
     /// use fullduplex::Outgoing;
@@ -126,7 +128,7 @@ impl<'a> Outgoing<'a> {
         self
     }
 
-    /// Converts it into one that borrows nothing, to be kept. What is borrowed is copied.
+    /// Converts the message into one that borrows nothing. Borrowed data is copied.
     ///
     /// ```
     /// use fullduplex::Outgoing;
@@ -140,7 +142,7 @@ impl<'a> Outgoing<'a> {
         Outgoing { kind: self.kind, compression: self.compression, payload: self.payload.into_owned() }
     }
 
-    /// The length of the payload data, in bytes.
+    /// Returns the length of the payload data, in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         match &self.payload {
@@ -152,13 +154,13 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// Whether the message carries no payload data.
+    /// Returns whether the payload data is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Drops what is left of one that is queued.
-    // As it would be dropped anyway; but most are messages, and they are not told apart by a jump through a table.
+    /// Drops what is left of a queued message.
+    // The same as an ordinary drop, but the common kinds need no jump table.
     #[inline(always)]
     pub(crate) fn end(slot: &mut Option<Self>) {
         match slot {
@@ -171,7 +173,7 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// All of it; an empty message stays.
+    /// Takes the message, and leaves an empty one.
     pub(super) fn take(&mut self) -> Self {
         mem::replace(self, Self::of(MessageKind::Binary, OutgoingPayload::Borrowed(&[])))
     }
@@ -237,7 +239,7 @@ impl From<PreparedMessage> for Outgoing<'_> {
     }
 }
 
-/// What is a [`Message`] first.
+/// Converts by way of [`Message`].
 macro_rules! outgoing_by_message {
     ($($from:ty,)*) => {$(
         impl From<$from> for Outgoing<'_> {
@@ -307,7 +309,7 @@ impl<'a> From<Cow<'a, [u8]>> for Outgoing<'a> {
     }
 }
 
-/// Borrowed where it will be copied, else cloned, which copies no payload data.
+/// Borrows a short message, which will be copied; clones a long one, which copies no payload data.
 impl<'a> From<&'a Message> for Outgoing<'a> {
     #[inline]
     fn from(message: &'a Message) -> Self {
@@ -318,7 +320,7 @@ impl<'a> From<&'a Message> for Outgoing<'a> {
     }
 }
 
-/// As of a `&Message`.
+/// Converts like a `&Message`.
 impl<'a> From<&'a Utf8Bytes> for Outgoing<'a> {
     #[inline]
     fn from(text: &'a Utf8Bytes) -> Self {
@@ -326,7 +328,7 @@ impl<'a> From<&'a Utf8Bytes> for Outgoing<'a> {
     }
 }
 
-/// As of a `&Message`.
+/// Converts like a `&Message`.
 impl<'a> From<&'a Bytes> for Outgoing<'a> {
     #[inline]
     fn from(data: &'a Bytes) -> Self {

@@ -1,4 +1,4 @@
-//! A message encoded once, to be sent many times.
+//! Messages that are encoded once and sent many times.
 
 use std::fmt;
 #[cfg(feature = "deflate")]
@@ -13,12 +13,15 @@ use super::{
     payload::{Message, MessageKind, debug_payload},
 };
 
-/// A message encoded once, to be sent to any number of connections.
+/// A message that is encoded once and sent to any number of connections.
 ///
-/// A server sends the same bytes to all of them; beyond 256 bytes without copying them: cloning it and queueing it costs a
-/// reference count. A client has to mask each frame with a fresh key (RFC 6455 section 5.3), and so encodes it anew. For
-/// connections that agreed on compression it is compressed once for each set of parameters, by itself; where the messages of a
-/// connection refer to one another, those after it begin anew.
+/// A server sends the same bytes to all of them. Messages of more than 256 bytes are not copied:
+/// cloning and queueing one increments a reference count. A client has to mask each frame with a
+/// new key (RFC 6455 section 5.3), and therefore encodes it each time.
+///
+/// For connections that negotiated compression, the message is compressed once for each set of
+/// parameters, without reference to other messages. With context takeover, the messages that follow
+/// it do not refer to earlier ones.
 ///
 /// ```
 /// use fullduplex::{Config, PreparedMessage, Role};
@@ -37,9 +40,9 @@ use super::{
 /// ```
 #[derive(Clone)]
 pub struct PreparedMessage {
-    /// Uncompressed, until a connection that agreed on compression makes it the other one for itself.
+    /// Uncompressed; in the clone of a connection that compressed it, compressed.
     frame: EncodedFrame,
-    /// The compressed ones, for those who send it after this.
+    /// The compressed frames, for the connections that send it later.
     #[cfg(feature = "deflate")]
     encodings: Arc<Encodings>,
 }
@@ -55,8 +58,8 @@ impl PreparedMessage {
         }
     }
 
-    /// The same message, compressed if that makes it shorter: once for all who compress alike. `None` if it takes more than
-    /// the stride to compress it; the next call continues.
+    /// Returns the same message, compressed if that makes it shorter: once for all connections with
+    /// the same parameters. `None`: the stride is used up; the next call continues.
     #[cfg(feature = "deflate")]
     pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, codecs: &mut Codecs) -> Option<Self> {
         let (kind, payload) = (self.kind(), self.frame.payload());
@@ -65,12 +68,12 @@ impl PreparedMessage {
         Some(Self { frame: encoded.unwrap_or_else(|| self.frame.clone()), encodings: self.encodings.clone() })
     }
 
-    /// The length of the payload data, in bytes.
+    /// Returns the length of the payload data, in bytes.
     pub fn len(&self) -> usize {
         self.frame.payload_len()
     }
 
-    /// Whether the message carries no payload data.
+    /// Returns whether the payload data is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -83,12 +86,12 @@ impl PreparedMessage {
         self.frame.is_compressed()
     }
 
-    /// The whole frame, as a server sends it.
+    /// Returns the whole frame, as a server sends it.
     pub(super) fn into_frame(self) -> Bytes {
         self.frame.into_bytes()
     }
 
-    /// The payload data, for a client to mask.
+    /// Returns the payload data, which a client masks.
     pub(super) fn into_payload(self) -> Bytes {
         self.frame.into_payload()
     }

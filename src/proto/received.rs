@@ -1,4 +1,4 @@
-//! What the way in returns.
+//! What the receive path returns.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use super::{
     payload::{Message, MessageKind, debug_payload},
 };
 
-/// What one call took in.
+/// The result of one call of [`ReceivePath::receive`](super::ReceivePath::receive).
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Step<'a> {
-    /// How many bytes of the input are done with.
+    /// The number of bytes of the input that were consumed.
     pub consumed: usize,
-    /// What they made whole, if anything.
+    /// The message or control frame that they completed, if any.
     pub received: Option<Received<'a>>,
 }
 
-/// What was received: a message, or a control frame with its payload data.
+/// A message, a part of one, or a control frame with its payload data.
 ///
-/// A ping and a Close are owed an answer: [`SendPath::answer`](super::SendPath::answer).
+/// A ping and a Close require an answer: [`SendPath::answer`](super::SendPath::answer).
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received<'a> {
@@ -27,27 +27,27 @@ pub enum Received<'a> {
     Message(Message),
     /// A part of a message: [`ReceivePath::receive_parts`](super::ReceivePath::receive_parts).
     Part(Part<'a>),
-    /// RFC 6455 section 5.5.2.
+    /// A ping (RFC 6455 section 5.5.2).
     Ping(&'a [u8]),
-    /// RFC 6455 section 5.5.3.
+    /// A pong (RFC 6455 section 5.5.3).
     Pong(&'a [u8]),
-    /// RFC 6455 section 5.5.1. `None`: the peer gave no code.
+    /// A Close; `None` if it has no code (RFC 6455 section 5.5.1).
     Close(Option<CloseFrame>),
 }
 
-/// A part of a message, as it came: any number of bytes, that may end inside a code point.
+/// A part of a message, of any length. The part may end inside a code point.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Part<'a> {
-    /// What the message is.
+    /// The kind of the message.
     pub kind: MessageKind,
-    /// The next of its payload data, unmasked; proven UTF-8 so far if it is text. It may be empty.
+    /// The payload data, unmasked; valid UTF-8 so far, if the message is text. It may be empty.
     pub payload: &'a [u8],
-    /// Whether the message ends with it.
+    /// Whether this is the last part of the message.
     pub last: bool,
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacted: prints only the length of payload data.
 impl fmt::Debug for Received<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -60,7 +60,7 @@ impl fmt::Debug for Received<'_> {
     }
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacted: prints only the length of payload data.
 impl fmt::Debug for Part<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Part")
@@ -72,7 +72,7 @@ impl fmt::Debug for Part<'_> {
 }
 
 impl Received<'_> {
-    /// The message, if it is one.
+    /// Returns the message, if it is one.
     #[inline]
     pub fn into_message(self) -> Option<Message> {
         match self {

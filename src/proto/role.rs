@@ -1,8 +1,8 @@
 //! The two ends of a connection.
 
-/// Which end of the connection this is.
+/// The two ends of a connection.
 ///
-/// RFC 6455 section 5.1: a client masks, a server does not.
+/// RFC 6455 section 5.1: a client masks its frames, a server does not.
 ///
 /// ```
 /// use fullduplex::{Config, Role, proto::ReceivePath};
@@ -12,14 +12,14 @@
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// The end that asked for the connection.
+    /// The end that requested the connection.
     Client,
     /// The end that accepted it.
     Server,
 }
 
 impl Role {
-    /// Whether this end masks the frames that it sends.
+    /// Returns whether this end masks the frames that it sends.
     // RFC 6455 section 5.1: a client masks every frame, a server masks none.
     #[inline(always)]
     pub(super) const fn masks(self) -> bool {

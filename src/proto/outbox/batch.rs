@@ -1,4 +1,4 @@
-//! What is being written.
+//! Frames that are being written.
 
 use std::{collections::VecDeque, fmt, io::IoSlice, iter, mem};
 
@@ -10,20 +10,21 @@ use super::{
 };
 use crate::proto::header::{EncodedHeader, Header};
 
-/// The most bytes that are staged at once, of more than one segment.
+/// The most bytes that are staged at once in more than one segment.
 const BATCH: usize = 256 << 10;
 
-/// How many segments an empty batch keeps room for.
+/// The number of segments that an empty batch has capacity for.
 const SEGMENTS: usize = 64;
 
-/// Whole frames on their way to the transport: staged by [`SendPath::stage`](crate::proto::SendPath::stage), written in any
-/// number of writes.
+/// Whole frames that are being written. [`SendPath::stage`](crate::proto::SendPath::stage) moves
+/// them here; they are written in any number of writes.
 ///
-/// A batch holds at most 256 KiB, or one frame that is larger, with what is coalesced in front of it. What is staged is
-/// no longer overtaken; pings and pongs queued meanwhile are the first of the next batch.
+/// A batch holds at most 256 KiB, or one larger frame with the short frames before it. Staged
+/// frames are not overtaken: pings and pongs that are queued meanwhile are the first of the next
+/// batch.
 ///
-/// It is a [`Buf`]: what [`chunk`](Buf::chunk) or [`chunks_vectored`](Buf::chunks_vectored) gives is to be written next,
-/// and [`advance`](Buf::advance) notes what was.
+/// It implements [`Buf`]: write what [`chunk`](Buf::chunk) or
+/// [`chunks_vectored`](Buf::chunks_vectored) returns, then call [`advance`](Buf::advance).
 ///
 /// ```
 /// use std::io::Write;
@@ -46,29 +47,30 @@ const SEGMENTS: usize = 64;
 /// ```
 #[derive(Default)]
 pub struct Batch {
-    /// Small frames, which go first.
+    /// Short frames, which are written first.
     copied: Vec<u8>,
-    /// What goes behind them.
+    /// The frames that follow them.
     segments: VecDeque<Segment>,
-    /// How much is written of the small frames; once they are out, of what stands before the first segment's payload data.
+    /// The number of bytes written of the short frames; after those, of what precedes the payload data of the first
+    /// segment.
     written: usize,
     len: usize,
 }
 
 impl Batch {
-    /// Nothing staged.
+    /// Creates an empty batch.
     pub const fn new() -> Self {
         Self { copied: Vec::new(), segments: VecDeque::new(), written: 0, len: 0 }
     }
 
-    /// Forgets what is staged.
+    /// Drops what is staged.
     pub(crate) fn clear(&mut self) {
         self.segments = VecDeque::new();
         self.end_copied();
         self.len = 0;
     }
 
-    /// How many slices [`chunks_vectored`](Buf::chunks_vectored) gives at most.
+    /// Returns the maximum number of slices that [`chunks_vectored`](Buf::chunks_vectored) returns.
     #[inline]
     pub(crate) fn chunks_at_most(&self) -> usize {
         1 + 3 * self.segments.len()
@@ -95,7 +97,7 @@ impl Batch {
         }
     }
 
-    /// The copied bytes that go first are out.
+    /// Drops the short frames, which are written.
     #[inline]
     fn end_copied(&mut self) {
         self.copied.clear();
@@ -105,7 +107,7 @@ impl Batch {
         }
     }
 
-    /// Notes that of the segments so much is written.
+    /// Records that this many bytes of the segments are written.
     fn advance_segments(&mut self, mut written: usize) {
         while let Some(first) = self.segments.front_mut() {
             let before = first.copied.len() + first.header.len();
@@ -127,7 +129,7 @@ impl Batch {
     }
 }
 
-/// Of a batch in which nothing is staged.
+/// For an empty batch.
 impl Frames for Batch {
     #[inline(always)]
     fn push_copied(&mut self, header: &Header, payload: &[u8]) {
@@ -140,13 +142,13 @@ impl Frames for Batch {
     }
 }
 
-/// Frames that go behind what is staged.
+/// Appends frames to a batch that is not empty.
 #[cfg(feature = "deflate")]
 pub(in crate::proto) struct Behind<'a>(&'a mut Batch);
 
 #[cfg(feature = "deflate")]
 impl Batch {
-    /// Where frames go that follow what is staged.
+    /// Returns where to push frames that follow what is staged.
     pub(in crate::proto) fn behind(&mut self) -> Behind<'_> {
         Behind(self)
     }
@@ -172,7 +174,7 @@ impl Frames for Behind<'_> {
     }
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacted: prints only the length.
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("remaining", &self.len).finish_non_exhaustive()
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_batch_keeps_room_for_few_segments() {
+    fn an_empty_batch_keeps_capacity_for_few_segments() {
         let (mut batch, mut buffers) = (Batch::new(), Buffers::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
         let prepared = crate::PreparedMessage::new("x".repeat(300));

@@ -8,18 +8,18 @@ use crate::proto::{
     payload::{MaskKey, MessageKind},
 };
 
-/// The same for a message that is encoded already.
+/// The longest payload data of a prepared message that is copied. A reference to a shorter one would take more memory.
 const COPIED_PREPARED: usize = 256;
 
-/// Where whole frames go, one behind the other.
+/// A destination of whole frames.
 pub(in crate::proto) trait Frames {
-    /// Takes a frame whose payload data is copied behind its header, and masked on the way.
+    /// Pushes a frame whose payload data is copied behind its header, and masked in the same pass.
     fn push_copied(&mut self, header: &Header, payload: &[u8]);
 
-    /// Takes one whose payload data goes out from where it is, masked already.
+    /// Pushes a frame whose payload data is not copied, and masked already.
     fn push_uncopied(&mut self, header: EncodedHeader, payload: Bytes);
 
-    /// Takes a frame of a message, or a Close.
+    /// Pushes a frame of a message, or a Close.
     #[inline]
     fn push(&mut self, header: Header, payload: Bytes) {
         debug_assert_eq!(header.payload_len, payload.len() as u64);
@@ -34,7 +34,8 @@ pub(in crate::proto) trait Frames {
     }
 }
 
-/// A message that is copied into its frame, which costs less than to move it.
+/// Returns the payload data of a message that is short enough to be copied into its frame, which
+/// costs less than moving it.
 // Only of the common kinds, to need few branches; `push_long` copies the others.
 #[inline(always)]
 pub(in crate::proto) fn short<'a>(outgoing: &'a Outgoing<'_>) -> Option<(MessageKind, &'a [u8])> {
@@ -57,7 +58,8 @@ pub(in crate::proto) fn push_short(
     to.push_copied(&Header::of(kind.opcode(), payload.len(), mask), payload);
 }
 
-/// Hands on a message as one frame: a short one as a copy.
+/// Pushes a message as one frame, copied if it is short. The rest of a longer one is moved out of
+/// `outgoing`.
 #[inline]
 pub(in crate::proto) fn push_message(
     outgoing: &mut Outgoing<'_>,
@@ -70,7 +72,7 @@ pub(in crate::proto) fn push_message(
     }
 }
 
-/// Hands on a message that may be moved.
+/// Pushes a message by value: the cases that [`short`] does not cover.
 #[inline(never)]
 pub(in crate::proto) fn push_long(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
     let Outgoing { kind, payload, .. } = outgoing;
@@ -79,11 +81,10 @@ pub(in crate::proto) fn push_long(outgoing: Outgoing<'_>, mask: Option<MaskKey>,
         (OutgoingPayload::Mut(payload), _) if is_copied(payload.len()) => {
             push_short(kind, &payload, mask, to)
         }
-        // To refer to a shorter one would take more memory than a copy.
         (OutgoingPayload::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
             to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
         }
-        // Masked on the way, so that it is copied once.
+        // Masked while it is copied, to copy it once.
         (OutgoingPayload::Borrowed(payload), Some(key)) if !is_copied(payload.len()) => {
             to.push_uncopied(
                 Header::of(kind.opcode(), payload.len(), mask).encode(),
@@ -97,7 +98,7 @@ pub(in crate::proto) fn push_long(outgoing: Outgoing<'_>, mask: Option<MaskKey>,
     }
 }
 
-/// A message as a frame that is neither masked nor encoded yet.
+/// Converts a message into a frame, neither masked nor encoded.
 #[inline(always)]
 pub(in crate::proto) fn into_frame(
     kind: MessageKind,
@@ -114,7 +115,7 @@ pub(in crate::proto) fn into_frame(
     (Header { rsv1, ..Header::of(kind.opcode(), payload.len(), mask) }, payload)
 }
 
-/// Writes a frame at the end of a buffer, masked on the way.
+/// Appends a frame to a buffer, masked if the header has a key.
 #[inline(always)]
 pub(in crate::proto) fn append_frame(buffer: &mut Vec<u8>, header: &Header, payload: &[u8]) {
     header.append_to(buffer);
@@ -124,13 +125,13 @@ pub(in crate::proto) fn append_frame(buffer: &mut Vec<u8>, header: &Header, payl
     }
 }
 
-/// Out of line, for a server has no use for it.
+/// Appends masked data. Out of line, because a server does not need it.
 #[inline(never)]
 fn append_masked(buffer: &mut Vec<u8>, payload: &[u8], key: MaskKey) {
     key.append(payload, buffer);
 }
 
-/// Masks in place where nobody else holds the payload data, else in a copy.
+/// Masks in place if the payload data is not shared, else in a copy.
 fn masked(payload: Bytes, key: MaskKey) -> Bytes {
     match payload.try_into_mut() {
         Ok(mut own) => {

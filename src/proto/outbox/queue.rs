@@ -1,4 +1,4 @@
-//! Frames that wait to be written.
+//! Frames that are queued.
 
 use std::{collections::VecDeque, fmt, mem};
 
@@ -17,22 +17,22 @@ use crate::proto::{
     payload::MaskKey,
 };
 
-/// The most bytes of pongs that are queued; where one more might not fit, the newest replaces the last.
+/// The most bytes of pongs that are queued; if one more might not fit, it replaces the newest.
 const MAX_PONGS: usize = 4 << 10;
 
 /// The longest pong, header and masking key included.
 const MAX_PONG: usize = 2 + 4 + MAX_CONTROL_PAYLOAD;
 
-/// How many segments an idle queue keeps room for.
+/// The number of segments that an idle queue has capacity for.
 const SEGMENTS: usize = 64;
 
-/// The same for one that keeps no buffers.
+/// The same for a queue that keeps no buffers.
 const SEGMENTS_WITHOUT_BUFFERS: usize = 8;
 
-/// A queue that keeps no buffers keeps one of this size, for a few short messages.
+/// The capacity for short messages of a queue that keeps no other buffers.
 const KEPT_TAIL: usize = 256;
 
-/// Frames that wait to be written: pings and pongs, which overtake, and the others in their order.
+/// Queued frames: pings and pongs, which overtake, and the others in order.
 ///
 /// ```text
 ///   pings, pongs ──▶ first
@@ -42,18 +42,18 @@ const KEPT_TAIL: usize = 256;
 pub(in crate::proto) struct Queue {
     pings: Vec<u8>,
     pongs: Vec<u8>,
-    /// Where the newest pong starts.
+    /// The index at which the newest pong starts.
     newest_pong: usize,
     segments: VecDeque<Segment>,
-    /// Whole small frames, behind the segments.
+    /// Whole short frames, after the segments.
     tail: Vec<u8>,
-    /// What is to be compressed, and frames behind it, behind the tail.
+    /// Messages to compress, and the frames after them; after the tail.
     uncompressed: CompressionQueue,
-    /// How many bytes there are in the segments, and wait.
+    /// The number of bytes in the segments, and in `uncompressed`.
     segments_len: usize,
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacted: prints only the length.
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue").field("len", &self.len()).finish_non_exhaustive()
@@ -75,12 +75,12 @@ impl Frames for Queue {
 }
 
 impl Queue {
-    /// Queues a ping: it overtakes all but the frame that is being written.
+    /// Queues a ping. It overtakes all frames that are not staged.
     pub(in crate::proto) fn push_ping(&mut self, payload: &[u8], mask: Option<MaskKey>) {
         append_frame(&mut self.pings, &Header::of(Opcode::Ping, payload.len(), mask), payload);
     }
 
-    /// Queues a pong: it overtakes all but the frame that is being written.
+    /// Queues a pong. It overtakes all frames that are not staged.
     pub(in crate::proto) fn push_pong(&mut self, payload: &[u8], mask: Option<MaskKey>) {
         // RFC 6455 section 5.5.3: an endpoint may answer only the most recent of several pings.
         if self.pongs.len() > MAX_PONGS - MAX_PONG {
@@ -90,7 +90,7 @@ impl Queue {
         append_frame(&mut self.pongs, &Header::of(Opcode::Pong, payload.len(), mask), payload);
     }
 
-    /// Queues a frame of a message, or a Close, behind all others.
+    /// Queues a frame of a message, or a Close, after all others.
     pub(in crate::proto) fn push_behind(&mut self, header: Header, payload: Bytes) {
         if let Some(payload) =
             self.push_uncompressed(|uncompressed| uncompressed.push_behind(header, payload))
@@ -99,7 +99,7 @@ impl Queue {
         }
     }
 
-    /// Queues something that waits to be compressed, or behind it.
+    /// Queues a message to compress, or a frame after one.
     pub(in crate::proto) fn push_uncompressed<T>(
         &mut self,
         push: impl FnOnce(&mut CompressionQueue) -> T,
@@ -110,20 +110,22 @@ impl Queue {
         result
     }
 
-    /// What is to be compressed next, if everything before it is staged.
+    /// Returns the messages to compress, if everything before them is staged.
     pub(in crate::proto) fn next_uncompressed(&mut self) -> Option<&mut CompressionQueue> {
         (self.segments.is_empty() && self.tail.is_empty()).then_some(&mut self.uncompressed)
     }
 
-    /// Notes that so much of what waited is staged, in bytes of uncompressed frames.
+    /// Records that frames are staged that have this length uncompressed.
     pub(in crate::proto) fn uncompressed_staged(&mut self, len: usize) {
         self.uncompressed.staged(len);
         self.segments_len -= len;
     }
 
-    /// Moves to a batch what goes out next.
+    /// Moves the next frames to a batch.
     #[inline]
     pub(in crate::proto) fn stage(&mut self, batch: &mut Batch) {
+        // RFC 6455 section 5.4: control frames may be injected between other frames; section 5.5.2: a pong is sent
+        // as soon as is practical.
         if !self.pings.is_empty() || !self.pongs.is_empty() {
             self.pings.append(&mut self.pongs);
             self.newest_pong = 0;
@@ -140,7 +142,7 @@ impl Queue {
         }
     }
 
-    /// Forgets all of it, and keeps buffers of ordinary size.
+    /// Drops all frames, and keeps buffers of ordinary size.
     pub(in crate::proto) fn clear(&mut self) {
         self.segments.clear();
         if self.segments.capacity() > SEGMENTS {
@@ -157,7 +159,7 @@ impl Queue {
         }
     }
 
-    /// Keeps no more than the room for a few short frames, or frames that are encoded already: what a broadcast needs.
+    /// Keeps only the capacity for a few short or prepared messages, which a broadcast needs.
     pub(in crate::proto) fn drop_buffers(&mut self) {
         for buffer in [&mut self.pings, &mut self.pongs] {
             *buffer = Vec::new();
@@ -169,42 +171,42 @@ impl Queue {
         self.segments.shrink_to(SEGMENTS_WITHOUT_BUFFERS);
     }
 
-    /// How many bytes wait.
+    /// Returns how many bytes are queued.
     #[inline]
     pub(in crate::proto) fn len(&self) -> usize {
         self.pings.len() + self.pongs.len() + self.ordered_len()
     }
 
-    /// Whether a pong waits.
+    /// Returns whether a pong is queued.
     #[inline]
     pub(in crate::proto) fn owes_pong(&self) -> bool {
         !self.pongs.is_empty()
     }
 
-    /// Whether one more ping may be queued: beyond this, whoever sends them waits until some are out.
+    /// Returns whether another ping may be queued. Otherwise the sender of pings waits.
     pub(in crate::proto) fn has_room_for_ping(&self) -> bool {
         self.pings.len() + self.pongs.len() <= 2 * MAX_PONGS
     }
 
-    /// Whether something waits to be compressed.
+    /// Returns whether messages to compress are queued.
     #[inline]
     pub(in crate::proto) fn has_uncompressed(&self) -> bool {
         self.uncompressed.len() > 0
     }
 
-    /// How many bytes wait that are overtaken by pings and pongs: messages, and a Close.
+    /// Returns how many bytes are queued that pings and pongs overtake: messages, and a Close.
     #[inline]
     pub(in crate::proto) fn ordered_len(&self) -> usize {
         self.segments_len + self.tail.len()
     }
 
-    /// Ends the tail, with payload data that goes out uncopied behind it.
+    /// Ends the tail, followed by payload data that is not copied.
     fn seal(&mut self, header: EncodedHeader, uncopied: Bytes) {
         let mut copied = mem::take(&mut self.tail);
         let header = if copied.is_empty() {
             header
         } else {
-            // One run less for a stream that takes them one by one.
+            // Appended, so that a stream without vectored writes needs one write less.
             header.append_to(&mut copied);
             EncodedHeader::NONE
         };

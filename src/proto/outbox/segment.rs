@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use crate::proto::header::EncodedHeader;
 
-/// The most bytes of small frames in one segment.
+/// The most bytes of short frames in one segment.
 pub(in crate::proto) const RUN: usize = 64 << 10;
 
-/// Whole frames: small ones, copied one behind the other, and perhaps a last one whose payload data goes out from where
-/// it is.
+/// Whole frames: short ones, copied one after the other, and possibly a last one whose payload data
+/// is not copied.
 pub(in crate::proto) struct Segment {
     pub(in crate::proto) copied: Vec<u8>,
     pub(in crate::proto) header: EncodedHeader,
@@ -20,7 +20,7 @@ impl Segment {
         self.copied.len() + self.header.len() + self.uncopied.len()
     }
 
-    /// All of it, in order.
+    /// Returns all bytes, in order.
     pub(in crate::proto) fn runs(&self) -> [&[u8]; 3] {
         [&self.copied, &self.header, &self.uncopied]
     }

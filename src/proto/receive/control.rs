@@ -4,13 +4,13 @@ use std::fmt;
 
 use crate::proto::{opcode::MAX_CONTROL_PAYLOAD, payload::MaskKey};
 
-/// The payload data of a control frame that comes in more than one part.
+/// The payload data of a control frame that arrives in more than one part.
 pub(super) struct Control {
     payload: [u8; MAX_CONTROL_PAYLOAD],
     len: usize,
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacted: prints only the length.
 impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Control").field("len", &self.len).finish_non_exhaustive()
@@ -22,7 +22,7 @@ impl Control {
         Self { payload: [0; MAX_CONTROL_PAYLOAD], len: 0 }
     }
 
-    /// Takes over a part, unmasked.
+    /// Appends a copy of a part, unmasked.
     pub(super) fn push(&mut self, part: &[u8], mask: Option<MaskKey>) {
         let end = self.len + part.len();
         let room = &mut self.payload[self.len..end];

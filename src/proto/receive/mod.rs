@@ -1,4 +1,4 @@
-//! The way in: bytes to frames to messages.
+//! The receive path: bytes to frames to messages.
 
 mod control;
 mod path;
