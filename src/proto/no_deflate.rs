@@ -1,4 +1,4 @@
-//! In place of `deflate/`, where the feature is off: types that no value has, so that what is there for them comes to nothing.
+//! Uninhabited stand-ins for `deflate/` without the feature.
 
 use super::{
     error::ProtocolError,
@@ -38,7 +38,7 @@ impl Inflation {
     }
 }
 
-/// Of no message, as it is.
+/// Returns `len`: nothing is compressed.
 pub(super) fn most_compressed(len: usize) -> usize {
     len
 }

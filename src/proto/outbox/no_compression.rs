@@ -1,4 +1,4 @@
-//! In place of `compression/`, where the feature is off: types that no value has, so that what is there for them comes to nothing.
+//! Uninhabited stand-ins for `compression/` without the feature `deflate`.
 
 use bytes::Bytes;
 
@@ -56,7 +56,7 @@ impl Deflater {
     }
 }
 
-/// Nothing waits.
+/// Always empty.
 #[derive(Default)]
 pub(in crate::proto) struct CompressionQueue;
 

@@ -1,4 +1,4 @@
-//! Control frames that are sent.
+//! Sending of control frames.
 
 use bytes::Bytes;
 
@@ -13,14 +13,15 @@ use crate::proto::{
     received::Received,
 };
 
-/// How many pings are answered after our Close.
+/// The number of pings that are answered after our Close.
 const MAX_LATE_PONGS: u8 = 64;
 
 impl SendPath {
     /// Queues a ping.
     ///
     /// # Errors
-    /// [`SendError::PingTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
+    /// [`SendError::PingTooLong`] for more than 125 bytes; [`SendError::Closing`] if a Close is
+    /// queued or sent.
     pub fn ping(&mut self, payload: &[u8], key: MaskKey, buffers: &mut Buffers) -> Result<(), SendError> {
         self.open()?;
         // RFC 6455 section 5.5: control frames have at most 125 bytes.
@@ -32,10 +33,11 @@ impl SendPath {
         Ok(())
     }
 
-    /// Queues a pong that the application sends itself.
+    /// Queues a pong of the application.
     ///
     /// # Errors
-    /// [`SendError::PongTooLong`] beyond 125 bytes; [`SendError::Closing`] where a Close is queued or sent.
+    /// [`SendError::PongTooLong`] for more than 125 bytes; [`SendError::Closing`] if a Close is
+    /// queued or sent.
     pub fn pong(&mut self, payload: &[u8], key: MaskKey, buffers: &mut Buffers) -> Result<(), SendError> {
         self.open()?;
         // RFC 6455 section 5.5: control frames have at most 125 bytes.
@@ -47,10 +49,11 @@ impl SendPath {
         Ok(())
     }
 
-    /// Queues the answer that is owed to what was received, if one is: a pong to a ping, a Close to a Close.
+    /// Queues the answer to what was received, if one is required: a pong to a ping, a Close to a
+    /// Close.
     ///
-    /// After our Close a Close is not answered any more, and of the pings only the first 64: a peer that sends many more,
-    /// and no Close, does not hold up the end of the connection.
+    /// After our Close, a Close is not answered, and only the first 64 pings are, so that a peer
+    /// that sends many pings and no Close does not delay the end of the connection.
     pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, buffers: &mut Buffers) {
         match received {
             // RFC 6455 section 5.5.2: a ping is answered unless a Close was received, whether ours is sent or not.
@@ -60,16 +63,16 @@ impl SendPath {
                 let mask = self.mask(key);
                 self.queue(buffers).push_pong(payload, mask);
             }
-            // RFC 6455 section 5.5.1: a Close is answered with a Close, that typically echoes the code.
+            // RFC 6455 section 5.5.1: a Close is answered with a Close, which typically echoes the code.
             Received::Close(frame) if !self.is_close_sent() => self.push_close(frame.as_ref(), key, buffers),
             _ => {}
         }
     }
 
-    /// Queues our Close, behind the messages that are queued already; `None`: without a code.
+    /// Queues our Close, behind the messages that are queued. `None` sends no code.
     ///
     /// # Errors
-    /// [`SendError::Closing`] where one is queued or sent already.
+    /// [`SendError::Closing`] if a Close is queued or sent.
     pub fn close(
         &mut self,
         frame: Option<&CloseFrame>,
@@ -81,7 +84,8 @@ impl SendPath {
         Ok(())
     }
 
-    /// Fails the connection: queues the Close that tells the peer of its error, unless a Close is queued or sent.
+    /// Fails the connection: queues a Close with the code of the error, unless a Close is queued or
+    /// sent.
     ///
     /// RFC 6455 section 7.1.7.
     pub fn fail(&mut self, error: ProtocolError, key: MaskKey, buffers: &mut Buffers) {
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn where_one_more_pong_might_pass_4_kib_the_newest_replaces_the_last() {
+    fn if_one_more_pong_might_exceed_4_kib_it_replaces_the_newest() {
         let (mut path, mut batch, mut buffers) = path();
         let pings: Vec<[u8; 100]> = (0..100).map(|i| [i; 100]).collect();
         for ping in &pings {

@@ -1,4 +1,4 @@
-//! The way out: messages to frames to bytes.
+//! The send path: messages to frames to bytes.
 
 mod control;
 mod parts;
@@ -16,7 +16,7 @@ mod testing {
         proto::{Batch, Buffers, MaskKey},
     };
 
-    /// A server, its batch, and what a thread lends.
+    /// Returns the path of a server, its batch and the buffer pool.
     pub(super) fn path() -> (SendPath, Batch, Buffers) {
         (
             SendPath::new(Role::Server, &Config::new().max_write_buffer_size(1000)),

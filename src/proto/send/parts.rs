@@ -1,4 +1,4 @@
-//! Messages that are sent in parts.
+//! Sending of messages in parts.
 
 use bytes::Bytes;
 
@@ -15,8 +15,8 @@ use crate::proto::{
 };
 
 impl SendPath {
-    /// Begins a message that is sent in parts: until it is finished, nothing but pings, pongs and a Close may be queued
-    /// beside it (RFC 6455 section 5.4).
+    /// Begins a message that is sent in parts. Until it is finished, only pings, pongs and a Close
+    /// can be queued beside it (RFC 6455 section 5.4).
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -30,7 +30,7 @@ impl SendPath {
         Ok(())
     }
 
-    /// Sends the message that has begun uncompressed, whatever the ends agreed on. To be called before its first part.
+    /// Disables compression for the message that has begun. Must be called before its first part.
     #[cfg(feature = "deflate")]
     pub fn leave_uncompressed(&mut self) {
         if let (Some(InParts { opcode: Opcode::Text | Opcode::Binary, .. }), Some(deflation)) =
@@ -40,11 +40,13 @@ impl SendPath {
         }
     }
 
-    /// Queues the next part of the message that has begun, as one frame; the last finishes it. Text may be cut anywhere.
+    /// Queues the next part of the message that has begun, as one frame; the last one finishes it.
+    /// A part may end inside a code point.
     ///
     /// # Errors
-    /// [`SendError::Closing`]; [`SendError::NoMessageOpen`]; [`SendError::InvalidUtf8`], also for a last part that ends
-    /// inside a code point. Nothing is queued then, and the message stays as it was.
+    /// [`SendError::Closing`]; [`SendError::NoMessageOpen`]; [`SendError::InvalidUtf8`], also if
+    /// the last part ends inside a code point. Nothing is queued then, and the message is
+    /// unchanged.
     pub fn send_part(
         &mut self,
         part: Bytes,
@@ -61,7 +63,7 @@ impl SendPath {
             }
         }
         let compressed = self.deflation.as_ref().is_some_and(|deflation| deflation.is_in_parts());
-        // Nothing comes of compressing nothing, but at the end; so another frame is the first.
+        // An empty part compresses to nothing, except at the end. The first frame is then a later one.
         if compressed && part.is_empty() && !last {
             self.message = Some(InParts { opcode, utf8 });
             return Ok(());
@@ -79,8 +81,8 @@ impl SendPath {
         Ok(())
     }
 
-    /// Gives up the message that is sent in parts, if one is. Where a part of it is queued or sent, which cannot be taken
-    /// back, the connection is failed with 1011.
+    /// Abandons the message that is sent in parts, if there is one. If a part of it is queued or
+    /// sent, the connection is failed with 1011, because the part cannot be taken back.
     pub fn abandon_message(&mut self, key: MaskKey, buffers: &mut Buffers) {
         let begun = self.message.take().is_some_and(|message| message.opcode == Opcode::Continuation);
         if begun && !self.is_close_sent() {
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_given_up_fails_the_connection_if_a_part_of_it_is_queued() {
+    fn an_abandoned_message_fails_the_connection_if_a_part_of_it_is_queued() {
         let (mut path, mut batch, mut buffers) = path();
         let key = MaskKey::default();
         path.begin_message(MessageKind::Binary).expect("none is open");

@@ -1,4 +1,4 @@
-//! The way out: messages to frames to bytes.
+//! The send path.
 
 use bytes::Buf;
 
@@ -17,43 +17,44 @@ use crate::proto::{
     utf8::Utf8Validator,
 };
 
-/// How much one call of [`SendPath::stage`] compresses, about.
+/// About how many bytes one call of [`SendPath::stage`] compresses.
 const STRIDE: usize = 64 << 10;
 
-/// The way out: takes messages and control frames, gives the bytes to write.
+/// The send path: takes messages and control frames, returns the bytes to write.
 ///
-/// It does no I/O. Frames are queued by [`send`](Self::send), [`ping`](Self::ping), [`answer`](Self::answer),
-/// [`close`](Self::close) and [`fail`](Self::fail), in any order; [`stage`](Self::stage) moves what goes out next to a
-/// [`Batch`], to be called whenever the last batch is written. Pings and pongs overtake the messages that wait, at a
-/// frame's boundary; a Close overtakes nothing, and only pongs follow it.
+/// It does no I/O. [`send`](Self::send), [`ping`](Self::ping), [`answer`](Self::answer),
+/// [`close`](Self::close) and [`fail`](Self::fail) queue frames, in any order.
+/// [`stage`](Self::stage) moves the next ones to a [`Batch`]; call it whenever the last batch is
+/// written. Pings and pongs overtake queued messages, between frames; a Close overtakes nothing,
+/// and only pongs follow it.
 ///
-/// Each call takes a fresh masking key, from a source that cannot be predicted (RFC 6455 section 5.3), which a server
-/// leaves unused; and what the thread lends. [`Batch`] has an example.
+/// Each call takes a new masking key, from an unpredictable source (RFC 6455 section 5.3), which a
+/// server does not use; and the buffer pool. [`Batch`] has an example.
 #[derive(Debug)]
 pub struct SendPath {
-    /// Borrowed while something waits.
+    /// Taken from the pool while something is queued.
     pub(super) queue: Option<Box<Queue>>,
     pub(super) max_write_buffer_size: usize,
     pub(super) role: Role,
-    /// 0 until our Close is queued; from then on one more than the number of pings that are still answered.
+    /// 0 until our Close is queued; then the number of pings that are still answered, plus one.
     pub(super) late_pongs: u8,
-    /// A message that is sent in parts and not finished.
+    /// The message that is sent in parts and not finished.
     pub(super) message: Option<InParts>,
-    /// There if this end compresses.
+    /// `None` if this end does not compress.
     pub(super) deflation: Option<Box<Deflation>>,
 }
 
 /// A message that is sent in parts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InParts {
-    /// That of the next frame: a continuation, once the first is queued.
+    /// The opcode of the next frame: a continuation, once the first frame is queued.
     pub(super) opcode: Opcode,
     /// `None` for a binary message.
     pub(super) utf8: Option<Utf8Validator>,
 }
 
 impl SendPath {
-    /// The way out of one end of an open connection, without extensions.
+    /// Creates the send path of one end of an open connection, without extensions.
     pub fn new(role: Role, config: &Config) -> Self {
         Self {
             queue: None,
@@ -65,7 +66,8 @@ impl SendPath {
         }
     }
 
-    /// The same, of a connection whose ends agreed on permessage-deflate: messages go out compressed, as the settings say.
+    /// Enables permessage-deflate, which the ends have negotiated: messages are compressed
+    /// according to `settings`.
     ///
     /// ```
     /// use bytes::Buf;
@@ -88,12 +90,12 @@ impl SendPath {
         self
     }
 
-    /// Queues a message, as one frame. Whether there is room is for the caller to ask first:
-    /// [`has_room`](Self::has_room).
+    /// Queues a message as one frame. Check with [`has_room`](Self::has_room) first whether there
+    /// is room.
     ///
     /// # Errors
-    /// [`SendError::Closing`] where a Close is queued or sent; [`SendError::MessageOpen`] where a message that is sent in
-    /// parts is not finished.
+    /// [`SendError::Closing`] if a Close is queued or sent; [`SendError::MessageOpen`] if a message
+    /// that is sent in parts is not finished.
     #[inline]
     pub fn send(
         &mut self,
@@ -104,7 +106,8 @@ impl SendPath {
         self.send_mut(&mut outgoing, key, buffers)
     }
 
-    /// The same of a message that stays where it is, and whole where that fails. What is left in it otherwise is of no use.
+    /// Sends like [`send`](Self::send) without moving the message, which is unchanged if this
+    /// fails. Otherwise its remaining content is unspecified.
     #[inline]
     pub(crate) fn send_mut(
         &mut self,
@@ -122,9 +125,9 @@ impl SendPath {
         Ok(())
     }
 
-    /// Queues a copy of a short message behind others, if there is room for it beside the `staged` bytes of a batch, and
-    /// nothing is in its way: so most are sent. Whether it did; what it leaves is for [`send`](Self::send), which tells what
-    /// is wrong.
+    /// Queues a copy of a short message behind others, if there is room for it beside the `staged`
+    /// bytes of a batch: the fast path of [`send`](Self::send), without the buffer pool. Returns
+    /// whether it was queued; if not, `send` handles the message, and reports errors.
     #[inline(always)]
     pub(crate) fn send_short(&mut self, outgoing: &Outgoing<'_>, key: MaskKey, staged: usize) -> bool {
         let Some((kind, payload)) = short(outgoing) else { return false };
@@ -137,17 +140,19 @@ impl SendPath {
         true
     }
 
-    /// Whether a message may be staged at once: nothing is queued that it would overtake, and it needs no compressing.
+    /// Returns whether a message may be written into the batch directly: it would overtake nothing,
+    /// and needs no compression.
     #[inline]
     pub(crate) fn can_send_direct(&self) -> bool {
         self.queue.is_none() && self.deflation.is_none()
     }
 
-    /// Stages a message at once, as [`send`](Self::send) and [`stage`](Self::stage) would one after the other. Nothing may
-    /// be queued ([`can_send_direct`](Self::is_clear)) or staged. What is then left in `outgoing` is of no use.
+    /// Writes a message into the batch directly, like [`send`](Self::send) and
+    /// [`stage`](Self::stage). Nothing may be queued ([`can_send_direct`](Self::can_send_direct))
+    /// or staged. The remaining content of `outgoing` is unspecified.
     ///
     /// # Errors
-    /// As [`send`](Self::send); the message is left as it is.
+    /// As [`send`](Self::send); the message is unchanged.
     #[inline]
     pub(crate) fn send_direct(
         &mut self,
@@ -161,11 +166,11 @@ impl SendPath {
         Ok(())
     }
 
-    /// Moves what goes out next to the batch, unless it still has something to write.
+    /// Moves the next frames to the batch, unless it has something left to write.
     ///
-    /// Messages that are to be compressed are compressed now, in order, about 64 KiB of them in one call. Where more is
-    /// [left](Self::has_uncompressed), the batch may stay empty: then call it again, after giving others their turn. Otherwise
-    /// an empty batch means that nothing is queued.
+    /// Messages are compressed now, in order, about 64 KiB of them in one call. If more are
+    /// [left](Self::has_uncompressed), the batch may stay empty: call this again, after other tasks
+    /// had their turn. Otherwise an empty batch means that nothing is queued.
     #[inline]
     pub fn stage(&mut self, batch: &mut Batch, buffers: &mut Buffers) {
         if batch.has_remaining() {
@@ -179,7 +184,7 @@ impl SendPath {
         self.put_back(queue, buffers);
     }
 
-    // Never: what is not compressed pays nothing for what is.
+    // Not inlined: keeps the path without compression short.
     #[inline(never)]
     fn stage_compressed(&mut self, batch: &mut Batch, buffers: &mut Buffers) {
         let mut stride = STRIDE;
@@ -192,9 +197,10 @@ impl SendPath {
         }
     }
 
-    /// Moves to the batch what needs no compressing, and hands out what compresses the rest, if the batch has room for it.
+    /// Stages what needs no compression, and takes the compressor for the rest, if the batch has
+    /// room for it.
     ///
-    /// Until that is given back, more can be queued and nothing else may be staged.
+    /// Until the compressor is returned, more can be queued, and nothing else may be staged.
     pub(crate) fn take_deflater(
         &mut self,
         batch: &mut Batch,
@@ -210,7 +216,7 @@ impl SendPath {
         deflater
     }
 
-    /// Takes back what compresses, after it has staged frames that have this length uncompressed.
+    /// Returns the compressor, after it has staged frames that have this length uncompressed.
     pub(crate) fn return_deflater(&mut self, deflater: Box<Deflater>, staged: usize, buffers: &mut Buffers) {
         if let Some(deflation) = &mut self.deflation {
             deflation.return_deflater(deflater);
@@ -221,7 +227,7 @@ impl SendPath {
         }
     }
 
-    /// Forgets what is queued: the transport is gone.
+    /// Drops what is queued, after the transport has failed.
     pub fn clear(&mut self, buffers: &mut Buffers) {
         if let Some(queue) = self.queue.take() {
             buffers.take_back(queue);
@@ -231,7 +237,7 @@ impl SendPath {
         }
     }
 
-    /// Takes all of it, and leaves a way out on which nothing can be sent.
+    /// Takes the whole state, and leaves a path on which nothing can be sent.
     #[must_use]
     pub(crate) fn take(&mut self) -> Self {
         let Self { queue, max_write_buffer_size, role, late_pongs, message, deflation } = self;
@@ -247,8 +253,10 @@ impl SendPath {
         taken
     }
 
-    /// Whether a message with this much payload data may be queued, where `staged` bytes of earlier ones are staged and
-    /// not yet written: the queue is empty, or its bytes and the frame's are within
+    /// Returns whether a message of this length may be queued, while `staged` bytes of earlier ones
+    /// are staged and not yet written.
+    ///
+    /// It may if nothing is queued or staged, or if all of it, with the new frame, is within
     /// [`max_write_buffer_size`](Config::max_write_buffer_size).
     #[inline]
     pub fn has_room(&self, payload_len: usize, staged: usize) -> bool {
@@ -257,71 +265,74 @@ impl SendPath {
             || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer_size
     }
 
-    /// Whether something is queued: a call that queues more then needs nothing lent.
+    /// Returns whether something is queued. A call that queues more then does not use the buffer
+    /// pool.
     #[inline]
     pub(crate) fn has_queue(&self) -> bool {
         self.queue.is_some()
     }
 
-    /// Whether something queued is still to be compressed, by [`stage`](Self::stage).
+    /// Returns whether some queued messages still have to be compressed, by [`stage`](Self::stage).
     #[inline]
     pub fn has_uncompressed(&self) -> bool {
         self.deflation.is_some() && self.queue.as_ref().is_some_and(|queue| queue.has_uncompressed())
     }
 
-    /// Whether a pong is queued.
+    /// Returns whether a pong is queued.
     #[inline]
     pub(crate) fn owes_pong(&self) -> bool {
         self.queue.as_ref().is_some_and(|queue| queue.owes_pong())
     }
 
-    /// Whether a ping may be queued: not many wait. They overtake what else is queued, and need no room there.
+    /// Returns whether another ping may be queued. Pings overtake other frames, and do not count
+    /// for their limit.
     pub fn has_room_for_ping(&self) -> bool {
         self.queue.as_ref().is_none_or(|queue| queue.has_room_for_ping())
     }
 
-    /// Whether a message that is sent in parts has begun and is not finished.
+    /// Returns whether a message that is sent in parts is not finished.
     #[inline]
     pub fn is_message_open(&self) -> bool {
         self.message.is_some()
     }
 
-    /// Returns how many bytes are queued and not yet staged; a message that is to be compressed counts with its uncompressed
-    /// frame.
+    /// Returns how many bytes are queued and not yet staged. A message that is to be compressed
+    /// counts with its uncompressed frame.
     #[inline]
     pub fn queued_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
-    /// How many of them are messages and a Close, which keep their order.
+    /// Returns how many of them belong to messages and a Close, which keep their order.
     #[inline]
     pub(crate) fn queued_in_order_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.ordered_len())
     }
 
-    /// How many bytes the frame of a message with this much payload data takes, that this end sends.
+    /// Returns the length of the frame of a message of this length, as this end sends it.
     #[inline]
     pub(crate) fn frame_len(payload_len: usize, role: Role) -> usize {
         Header::encoded_len(payload_len, role.masks()).saturating_add(payload_len)
     }
 
-    /// Replaces how many bytes may be queued, by what this configuration says.
+    /// Replaces the number of bytes that may be queued by that of `config`.
     pub fn set_limits(&mut self, config: &Config) {
         self.max_write_buffer_size = config.max_write_buffer_size;
     }
 
-    /// How many bytes may be queued: [`max_write_buffer_size`](Config::max_write_buffer_size).
+    /// Returns how many bytes may be queued:
+    /// [`max_write_buffer_size`](Config::max_write_buffer_size).
     pub fn max_write_buffer_size(&self) -> usize {
         self.max_write_buffer_size
     }
 
-    /// Which end of the connection this is.
+    /// Returns the end of the connection that this is.
     #[inline]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Whether our Close is queued or sent.
+    /// Returns whether our Close is queued or sent.
     #[inline]
     pub fn is_close_sent(&self) -> bool {
         self.late_pongs > 0
@@ -333,7 +344,7 @@ impl SendPath {
         if self.is_close_sent() { Err(SendError::Closing) } else { Ok(()) }
     }
 
-    /// Whether a message may begin.
+    /// Returns whether a message may begin.
     #[inline]
     pub(super) fn no_message(&self) -> Result<(), SendError> {
         self.open()?;
@@ -341,7 +352,7 @@ impl SendPath {
         if self.message.is_some() { Err(SendError::MessageOpen) } else { Ok(()) }
     }
 
-    // Never: what is not compressed pays nothing for what is.
+    // Not inlined: keeps the path without compression short.
     #[inline(never)]
     fn push_compressed(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>, buffers: &mut Buffers) {
         let queue = self.queue.get_or_insert_with(|| buffers.queue());
@@ -366,7 +377,7 @@ impl SendPath {
         self.queue.get_or_insert_with(|| buffers.queue())
     }
 
-    /// Keeps the queue, or gives it back if it is empty.
+    /// Keeps the queue, or returns it to the pool if it is empty.
     #[inline]
     fn put_back(&mut self, queue: Box<Queue>, buffers: &mut Buffers) {
         if queue.len() == 0 {
@@ -387,7 +398,7 @@ mod tests {
     };
 
     #[test]
-    fn there_is_room_in_an_empty_queue_and_up_to_the_limit() {
+    fn an_empty_queue_has_room_and_another_up_to_the_limit() {
         let (mut path, _, mut buffers) = path();
         assert!(path.has_room(1 << 30, 0) && !path.has_room(1 << 30, 1));
         send(&mut path, vec![0; 496], &mut buffers);
@@ -412,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_message_goes_behind_others_as_any_message_does() {
+    fn the_fast_path_queues_the_same_bytes() {
         for role in [Role::Client, Role::Server] {
             let key = MaskKey::from([1, 2, 3, 4]);
             let messages = [Outgoing::from("text"), vec![7; 4096].into(), vec![8; 125].into(), "".into()];
@@ -434,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_plain_is_left() {
+    fn a_message_that_is_not_short_is_left() {
         let key = MaskKey::default();
         let refuses = |path: &mut SendPath, outgoing: &Outgoing<'_>, waiting: usize| {
             let before = path.queued_bytes();

@@ -1,4 +1,4 @@
-//! Compressing what waits, stride by stride.
+//! Compression of queued messages, in strides.
 
 use std::fmt;
 
@@ -21,15 +21,16 @@ use crate::proto::{
     prepared::PreparedMessage,
 };
 
-/// The compressing part of the way out: it compresses what it is given and stages it, in strides.
+/// Compresses messages and stages them, in strides.
 ///
-/// It is handed out by [`SendPath::take_deflater`](crate::proto::SendPath::begin_stage), so that it can work while others use the
-/// `SendPath`, and returned by [`return_deflater`](crate::proto::SendPath::end_stage).
+/// [`SendPath::take_deflater`](crate::proto::SendPath::take_deflater) takes it out of the path, so
+/// that others can use the `SendPath` while it works;
+/// [`return_deflater`](crate::proto::SendPath::return_deflater) returns it.
 pub(crate) struct Deflater {
     terms: Terms,
-    /// With context takeover, from the first compressed message on; without, while a message is sent in parts.
+    /// With context takeover, `Some` from the first compressed message; without, while a message is sent in parts.
     own: Option<Box<Compressor>>,
-    /// What was given to it and is not staged.
+    /// The item that is loaded and not yet staged.
     current: Option<Current>,
 }
 
@@ -39,12 +40,12 @@ enum Current {
     Prepared(PreparedMessage, Option<MaskKey>),
 }
 
-/// A frame whose payload data takes several strides, perhaps.
+/// A frame whose payload data may take several strides.
 struct Frame {
     form: Form,
     header: Header,
     payload: Bytes,
-    /// There once it is begun.
+    /// `None` until compression begins.
     work: Option<Work>,
 }
 
@@ -53,7 +54,8 @@ impl Deflater {
         Self { terms, own: None, current: None }
     }
 
-    /// Takes the next item, unless it still has one; returns how long its frame is, uncompressed.
+    /// Takes the next item, unless one is loaded; returns the length of its payload data,
+    /// uncompressed.
     pub(super) fn load(&mut self, next: impl FnOnce() -> Option<Item>) -> Option<usize> {
         let current = self.current.take().or_else(|| {
             next().map(|item| match item {
@@ -72,13 +74,13 @@ impl Deflater {
         })
     }
 
-    /// Whether nothing is lost with it.
+    /// Returns whether it has no state to keep.
     pub(super) fn is_idle(&self) -> bool {
         self.own.is_none() && self.current.is_none()
     }
 
-    /// Compresses about `stride` bytes of what it was given, which it notes there, and appends the frames that this completes
-    /// to the batch. Returns how long those are uncompressed.
+    /// Compresses about `stride` bytes, which it subtracts, and appends the frames that this
+    /// completes to the batch. Returns the length of those frames, uncompressed.
     pub(crate) fn compress(&mut self, batch: &mut Batch, stride: &mut usize, codecs: &mut Codecs) -> usize {
         match self.current.take() {
             None => 0,
@@ -106,7 +108,7 @@ impl Deflater {
                 batch.behind().push_copied(&header, payload);
                 continue;
             }
-            // It is short: it takes no more than one stride.
+            // A short frame is compressed in one stride.
             let (mut work, mut whole) = (self.begin(form, payload.len(), codecs), usize::MAX);
             work.advance(payload, end(form, &header), &mut whole);
             *stride = stride.saturating_sub(payload.len().max(LEAST_STRIDE));
@@ -162,8 +164,8 @@ impl Deflater {
             return 0;
         };
         let len = Header::encoded_len(prepared.len(), mask.is_some()) + prepared.len();
-        // It is compressed by itself, which a receiver that remembers more can inflate too. From then on the receiver
-        // remembers what our compressor does not know of: so that begins anew.
+        // It is compressed without context, which any receiver can decompress. Its data is then in the window of the
+        // receiver, but not in that of our compressor, which is therefore reset.
         if encoded.is_compressed()
             && let Some(compressor) = &mut self.own
         {
@@ -173,7 +175,7 @@ impl Deflater {
         len
     }
 
-    /// Starts compressing payload data of this length.
+    /// Begins to compress payload data of this length.
     fn begin(&mut self, form: Form, len: usize, codecs: &mut Codecs) -> Work {
         let most = self.terms.shape();
         let compressor = match (self.own.take(), self.terms.takeover()) {
@@ -184,12 +186,13 @@ impl Deflater {
         Work::new(compressor, codecs)
     }
 
-    /// Whether the message is better sent as it is: it would not be shorter, and no other refers to it.
+    /// Returns whether to send the message uncompressed: it would not be shorter, and no other
+    /// message refers to it.
     fn is_in_vain(&self, form: Form, work: &Work, payload: &[u8]) -> bool {
         form == Form::Message && !self.terms.takeover() && work.out().len() >= payload.len()
     }
 
-    /// Stages what is compressed.
+    /// Stages a compressed frame.
     fn push(&mut self, form: Form, header: Header, work: Work, batch: &mut Batch, codecs: &mut Codecs) {
         let (compressor, out) = work.into_parts();
         if self.terms.takeover() || (form == Form::Part && !header.fin) {
@@ -197,7 +200,7 @@ impl Deflater {
         } else {
             codecs.take_back_compressor(compressor);
         }
-        // RFC 7692 section 6: RSV1 stands on the first frame.
+        // RFC 7692 section 6: RSV1 is set on the first frame of a message.
         let rsv1 = header.opcode != Opcode::Continuation;
         let header = Header { rsv1, payload_len: out.len() as u64, ..header };
         if !is_copied(out.len()) {
@@ -209,12 +212,12 @@ impl Deflater {
     }
 }
 
-/// What follows the payload data of this frame.
+/// Returns what ends with the payload data of this frame.
 fn end(form: Form, header: &Header) -> End {
     if form == Form::Part && !header.fin { End::Part } else { End::Message }
 }
 
-/// The contents of a buffer that the pool may want back.
+/// Converts a buffer into `Bytes`; a small one is copied, and returned to the pool.
 fn into_bytes(out: Vec<u8>, codecs: &mut Codecs) -> Bytes {
     if out.capacity() > KEPT_BUFFER {
         return out.into();
@@ -224,7 +227,7 @@ fn into_bytes(out: Vec<u8>, codecs: &mut Codecs) -> Bytes {
     bytes
 }
 
-/// Payload data is nobody's business but the application's: nothing of it is shown.
+/// Redacted: prints no payload data.
 impl fmt::Debug for Deflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deflater").field("terms", &self.terms).finish_non_exhaustive()

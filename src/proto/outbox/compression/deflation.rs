@@ -1,4 +1,4 @@
-//! What is compressed of what is sent.
+//! Which messages are compressed.
 
 use bytes::Bytes;
 
@@ -16,21 +16,22 @@ use crate::proto::{
     role::Role,
 };
 
-/// What this end compresses, and what compresses it.
+/// The compressing part of the send path.
 ///
-/// Messages are queued uncompressed, in [`CompressionQueue`]. When they are staged, the [`Deflater`] takes one after the other from
-/// there. So nothing is compressed that is not sent, and in the order in which it is sent.
+/// Messages are queued uncompressed, in [`CompressionQueue`]. The [`Deflater`] compresses them in
+/// order when they are staged, so that only messages that are sent are compressed, in the order in
+/// which they are sent.
 #[derive(Debug)]
 pub(in crate::proto) struct Deflation {
     terms: Terms,
     /// Whether the message that is sent in parts is compressed.
     in_parts: bool,
-    /// There while it has something to remember, and not handed out.
+    /// `None` while it is taken, or has no state to keep.
     deflater: Option<Box<Deflater>>,
 }
 
 impl Deflation {
-    /// How this end compresses, as was agreed on; `None`: not at all.
+    /// Creates it from what was negotiated; `None` if this end does not compress.
     pub(in crate::proto) fn new(role: Role, settings: Deflate, params: DeflateParams) -> Option<Self> {
         Terms::new(role, settings, params).map(|terms| Self { terms, in_parts: false, deflater: None })
     }
@@ -54,7 +55,7 @@ impl Deflation {
         self.in_parts = compressed;
     }
 
-    /// Whether the message that is sent in parts is compressed.
+    /// Returns whether the message that is sent in parts is compressed.
     pub(in crate::proto) fn is_in_parts(&self) -> bool {
         self.in_parts
     }
@@ -69,7 +70,8 @@ impl Deflation {
         uncompressed.push(Form::Part, header, part);
     }
 
-    /// Hands out what compresses, with what it has to compress next; `None` if that is nothing, or the batch has no room for it.
+    /// Takes the compressor, loaded with the next message; `None` if there is none, or the batch
+    /// has no room for it.
     pub(in crate::proto) fn take_deflater(
         &mut self,
         uncompressed: &mut CompressionQueue,
@@ -86,12 +88,12 @@ impl Deflation {
         None
     }
 
-    /// Takes back what was handed out.
+    /// Returns the compressor.
     pub(in crate::proto) fn return_deflater(&mut self, deflater: Box<Deflater>) {
         self.deflater = (!deflater.is_idle()).then_some(deflater);
     }
 
-    /// Forgets what was said: nothing more will be sent.
+    /// Drops the window: nothing more will be sent.
     pub(in crate::proto) fn forget(&mut self) {
         self.deflater = None;
     }

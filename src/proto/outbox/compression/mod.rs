@@ -1,4 +1,4 @@
-//! Compressing what is sent.
+//! Compression of queued messages.
 
 mod deflater;
 mod deflation;

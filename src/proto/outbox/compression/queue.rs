@@ -1,4 +1,4 @@
-//! Messages that wait to be compressed, and the frames that are queued behind them.
+//! Messages to compress, and the frames that are queued behind them.
 
 use std::collections::VecDeque;
 
@@ -12,41 +12,42 @@ use crate::proto::{
     prepared::PreparedMessage,
 };
 
-/// How many items are kept room for when nothing waits.
+/// The number of items that an empty queue has capacity for.
 const KEPT: usize = 16;
 
-/// What waits to be compressed, and what is queued behind that, in order.
+/// Messages to compress, and the frames behind them, in order.
 ///
-/// All of it counts with the length that its frames have uncompressed, until the compressed frame is staged.
+/// They count with the length of their uncompressed frames, until the compressed frame is staged.
 #[derive(Default)]
 pub(in crate::proto) struct CompressionQueue {
     items: VecDeque<Item>,
-    /// How many bytes wait, those that are being compressed included.
+    /// The number of bytes queued, including those that are being compressed.
     len: usize,
 }
 
-/// The next that waits.
+/// The next item of the queue.
 pub(super) enum Item {
-    /// Short frames, one behind the other.
+    /// Short frames, one after the other.
     Run(Run),
     /// A frame whose payload data is too long to be copied.
     Frame(Form, Header, Bytes),
-    /// A prepared message, which is compressed once for all connections with the same parameters.
+    /// A prepared message, compressed once for all connections with the same parameters.
     Prepared(PreparedMessage, Option<MaskKey>),
 }
 
-/// What is done with a frame when it is staged.
+/// What to do with a frame when it is staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// It stays as it is.
+    /// Send it unchanged.
     Plain = 0,
-    /// It is a whole message to be compressed.
+    /// Compress it: it is a whole message.
     Message = 1,
-    /// It is a part of a message that is compressed as one.
+    /// Compress it: it is a part of a message.
     Part = 2,
 }
 
-/// Short frames, one behind the other, copied: each is what is done with it, its header, its payload data, unmasked.
+/// Short frames, copied one after the other: each is its form, its header, and its payload data,
+/// not masked.
 #[derive(Default)]
 pub(super) struct Run {
     bytes: Vec<u8>,
@@ -78,14 +79,14 @@ impl Run {
         self.start == self.bytes.len()
     }
 
-    /// How many bytes are left, about.
+    /// Returns about how many bytes are left.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 }
 
 impl CompressionQueue {
-    /// Queues a message to be compressed.
+    /// Queues a message to compress.
     pub(super) fn push_message(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>) {
         if self.push_if_short(Form::Message, outgoing, mask) {
             return;
@@ -103,7 +104,7 @@ impl CompressionQueue {
         }
     }
 
-    /// Queues a message as it is, behind what waits.
+    /// Queues a message that is sent uncompressed, behind the others.
     pub(in crate::proto) fn push_plain(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>) {
         if !self.push_if_short(Form::Plain, outgoing, mask) {
             let Outgoing { kind, payload, .. } = outgoing.take();
@@ -112,7 +113,7 @@ impl CompressionQueue {
         }
     }
 
-    /// Queues a copy of a message, if it is short and not encoded; returns whether it is.
+    /// Queues a copy of a message, if it is short and not prepared; returns whether it is.
     fn push_if_short(&mut self, form: Form, outgoing: &Outgoing<'_>, mask: Option<MaskKey>) -> bool {
         let Some(payload) = outgoing.payload.plain() else { return false };
         let short = is_copied(payload.len());
@@ -122,7 +123,7 @@ impl CompressionQueue {
         short
     }
 
-    /// Queues a frame behind what waits.
+    /// Queues a frame.
     pub(super) fn push(&mut self, form: Form, header: Header, payload: Bytes) {
         if is_copied(payload.len()) {
             return self.push_copied(form, &header, &payload);
@@ -143,7 +144,8 @@ impl CompressionQueue {
         }
     }
 
-    /// Queues a frame as it is, if something waits; returns its payload data if nothing does.
+    /// Queues a frame that is sent uncompressed, unless the queue is empty; then returns its
+    /// payload data.
     pub(in crate::proto) fn push_behind(&mut self, header: Header, payload: Bytes) -> Option<Bytes> {
         if self.len == 0 {
             return Some(payload);
@@ -152,19 +154,19 @@ impl CompressionQueue {
         None
     }
 
-    /// Takes the next item, which goes on to count until it is [staged](Self::staged).
+    /// Takes the next item, which still counts until it is [staged](Self::staged).
     pub(super) fn next(&mut self) -> Option<Item> {
         self.items.pop_front()
     }
 
-    /// Notes that frames of this length, uncompressed, are staged.
+    /// Records that frames of this length, uncompressed, are staged.
     pub(in crate::proto) fn staged(&mut self, len: usize) {
         self.len -= len;
     }
 
     #[inline]
     pub(in crate::proto) fn clear(&mut self) {
-        // Most often nothing waited.
+        // Usually it was never used.
         if self.items.capacity() > 0 {
             self.items.clear();
             self.items.shrink_to(KEPT);
@@ -172,18 +174,18 @@ impl CompressionQueue {
         self.len = 0;
     }
 
-    /// Gives all room back.
+    /// Frees all capacity.
     pub(in crate::proto) fn drop_buffers(&mut self) {
         self.items = VecDeque::new();
     }
 
-    /// How many bytes wait, those that are being compressed included.
+    /// Returns how many bytes are queued, including those that are being compressed.
     pub(in crate::proto) fn len(&self) -> usize {
         self.len
     }
 }
 
-/// The length of a frame with this header.
+/// Returns the length of a frame with this header.
 pub(super) fn frame_len(header: &Header) -> usize {
     let payload_len = header.payload_len as usize;
     Header::encoded_len(payload_len, header.mask.is_some()) + payload_len
@@ -195,7 +197,7 @@ mod tests {
     use crate::PreparedMessage;
 
     #[test]
-    fn what_waits_counts_as_its_uncompressed_frames_until_it_is_staged() {
+    fn messages_count_as_their_uncompressed_frames_until_they_are_staged() {
         let mut uncompressed = CompressionQueue::default();
         let key = Some(MaskKey::from([1, 2, 3, 4]));
         for (mut outgoing, len) in [

@@ -1,4 +1,4 @@
-//! How one end compresses.
+//! What one end compresses, and with what.
 
 use crate::proto::{
     deflate::{Deflate, DeflateParams, Shape},
@@ -6,8 +6,8 @@ use crate::proto::{
     role::Role,
 };
 
-/// The smallest window that the library compresses with. Who agreed to a smaller one sends everything uncompressed, as
-/// RFC 7692 section 6 lets everybody.
+/// The smallest window that zlib-rs compresses with. An end that agreed to a smaller one sends messages uncompressed,
+/// which RFC 7692 section 6 allows.
 const LEAST_WINDOW_BITS: u8 = 9;
 
 /// How one end compresses.
@@ -20,7 +20,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// How this end compresses, as was agreed on; `None`: not at all.
+    /// Creates the terms from what was negotiated; `None` if this end does not compress.
     pub(super) fn new(role: Role, settings: Deflate, params: DeflateParams) -> Option<Self> {
         let (no_takeover, window_bits) = match role {
             Role::Server => (params.server_no_context_takeover(), params.server_max_window_bits()),
@@ -35,17 +35,17 @@ impl Terms {
         })
     }
 
-    /// What the result depends on, of a message that is compressed by itself.
+    /// Returns the parameters of the compressor, which determine the result.
     pub(super) fn shape(&self) -> Shape {
         self.most
     }
 
-    /// Whether a message may refer to those before it.
+    /// Returns whether a message may refer to earlier ones.
     pub(super) fn takeover(&self) -> bool {
         self.takeover
     }
 
-    /// Whether this message is to be compressed.
+    /// Returns whether this message is to be compressed.
     pub(super) fn wants(&self, outgoing: &Outgoing<'_>) -> bool {
         match outgoing.compression {
             Compression::Open => outgoing.len() >= self.threshold as usize,
