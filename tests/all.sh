@@ -67,8 +67,8 @@ floors() {
 }
 
 unsafe_code() {
-  none "\`unsafe\` outside of src/proto/mask" \
-    grep -v '^src/proto/mask' < <(code '\bunsafe\b' src)
+  none "\`unsafe\` outside of src/proto/payload" \
+    grep -v '^src/proto/payload' < <(code '\bunsafe\b' src)
 }
 
 # No modules of the protocol core import each other, except those that are listed in tests/circles.txt.

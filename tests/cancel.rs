@@ -56,7 +56,7 @@ fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Sc
 fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     Writes::unblock(script);
     finished(ws.send("the last one")).expect("open");
-    assert_eq!(ws.queued(), 0);
+    assert_eq!(ws.queued_bytes(), 0);
     let mut frames = frames::parse(&script.written());
     assert_eq!(frames.pop(), Some((0x81, b"the last one".to_vec())));
     frames
@@ -111,7 +111,7 @@ async fn dropped_flush_loses_nothing_and_completed_flush_has_written_and_flushed
         if let Some(result) = &done {
             result.as_ref().expect("the stream takes all");
             assert_eq!(frames::parse(&script.written()), of(&[text("the first one")]));
-            assert_eq!((ws.queued(), script.flushes()), (0, 1));
+            assert_eq!((ws.queued_bytes(), script.flushes()), (0, 1));
         }
         assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
         done.is_some()
@@ -339,7 +339,7 @@ async fn recv_dropped_while_queued_frames_are_written_tears_and_duplicates_nothi
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         assert!(polled(ws.recv(), times, || writes.step(&script)).is_none(), "nothing came");
-        let out = times > 0 && ws.queued() == 0;
+        let out = times > 0 && ws.queued_bytes() == 0;
         assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
         out
     })
@@ -472,11 +472,11 @@ proptest! {
     fn each_message_arrives_once_and_in_order_whatever_is_dropped(
         actions in proptest::collection::vec(action(), 0..60),
         room in prop_oneof![1_usize..10, 10_usize..5000],
-        max_write_buffer in 0_usize..300,
+        max_write_buffer_size in 0_usize..300,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let _entered = runtime.enter();
-        let config = Config::new().ping_interval(None).max_write_buffer(max_write_buffer)
+        let config = Config::new().ping_interval(None).max_write_buffer_size(max_write_buffer_size)
             .close_timeout(Duration::from_secs(3600)).write_timeout(None);
         let (client, server) = pair(&config, room);
         let (mut client, mut server) = (End::new(client), End::new(server));

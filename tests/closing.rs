@@ -139,14 +139,14 @@ async fn our_close_follows_queued_frames_and_nothing_is_queued_after_it() {
         ws.feed("one").await.expect("room");
         ws.feed(vec![7; 10_000]).await.expect("room");
         ws.start_close(bye()).expect("open");
-        let queued = ws.queued();
+        let queued = ws.queued_bytes();
         assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
         assert!(matches!(ws.send("late").await, Err(Error::Closed)));
         assert!(matches!(ws.ping("late").await, Err(Error::Closed)));
         assert!(matches!(ws.reserve(1).await.map(|_| ()), Err(Error::Closed)));
         assert!(matches!(ws.start_send("late"), Err(Error::Closed)));
         assert!(matches!(ws.start_close(bye()), Err(Error::Closed)));
-        assert_eq!(ws.queued(), queued);
+        assert_eq!(ws.queued_bytes(), queued);
         ws.flush().await.expect("the stream takes all");
         assert_eq!(written(&script), of(&[text("one"), frames::binary(vec![7; 10_000]), close(1000, "bye")]));
     }

@@ -359,7 +359,7 @@ fn highly_compressed_messages_are_read_in_few_parts() {
 #[tokio::test]
 async fn large_messages_are_written_and_read_through_a_narrow_pipe() {
     for settings in takeovers() {
-        let config = Config::new().ping_interval(None).max_write_buffer(10_000);
+        let config = Config::new().ping_interval(None).max_write_buffer_size(10_000);
         let (mut client, mut server) = deflate::pair(&config, settings, 3000);
         let data = [noise(500_000), vec![0; 2 << 20], json(500_000).into_bytes()].concat();
         let expected = data.clone();

@@ -10,7 +10,7 @@ use fullduplex::{
     CloseCode, Config, Deflate, Error, Message, Outgoing, PreparedMessage,
     Role::{self, Client, Server},
     TrySendError, WebSocket,
-    proto::{Batch, Lent, MaskKey, SendPath},
+    proto::{Batch, Buffers, MaskKey, SendPath},
 };
 use support::{
     deflate::{self, Unzip, json, noise, pair, quiet, sent, takeovers},
@@ -151,10 +151,10 @@ fn compressed_messages_are_received_with_a_window_too_small_to_compress() {
 
 /// Returns the frame that a server writes, in its original memory.
 fn frame_of(settings: Deflate, message: &PreparedMessage) -> Bytes {
-    let (mut lent, mut batch) = (Lent::new(), Batch::new());
+    let (mut lent, mut batch) = (Buffers::new(), Batch::new());
     let mut path = SendPath::new(Server, &Config::new()).with_deflate(settings, settings.into());
     path.send(message.into(), MaskKey::default(), &mut lent).expect("open");
-    while path.queued() > 0 {
+    while path.queued_bytes() > 0 {
         path.stage(&mut batch, &mut lent);
     }
     batch.copy_to_bytes(batch.remaining())
@@ -219,7 +219,7 @@ async fn many_senders_lose_tear_duplicate_and_reorder_nothing() {
     const SENDERS: usize = 6;
     const EACH: usize = 300;
     for settings in takeovers() {
-        let config = quiet().max_write_buffer(4000);
+        let config = quiet().max_write_buffer_size(4000);
         let (client, server) = pair(&config, settings.threshold(30), 2000);
         let mut all = JoinSet::new();
         for end in [client, server] {
@@ -296,7 +296,7 @@ async fn many_senders_lose_tear_duplicate_and_reorder_nothing() {
 #[test]
 fn try_send_returns_the_message_unchanged() {
     at_either_end(|role, settings, _| {
-        let config = quiet().close_timeout(None).max_write_buffer(10_000);
+        let config = quiet().close_timeout(None).max_write_buffer_size(10_000);
         let (ws, script) = deflate::open(role, &config, settings);
         let (receiver, sender) = ws.split();
         script.allow_writes(0);

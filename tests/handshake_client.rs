@@ -160,7 +160,7 @@ async fn row_03_a_response_may_arrive_in_thousands_of_reads() {
 
 #[tokio::test(start_paused = true)]
 async fn row_04_ten_thousand_headers_are_too_many() {
-    let client = Client::new(Config::new().max_header_bytes(1 << 20));
+    let client = Client::new(Config::new().max_header_size(1 << 20));
     let many = format!("HTTP/1.1 101 Hi\r\n{}\r\n", "A: b\r\n".repeat(10_000));
     let error = response_error(answered(&client, &many, Then::Hangs).await);
     assert!(matches!(error, ResponseError::Head(HeadError::TooManyFields { limit: 64 })), "{error:?}");

@@ -129,9 +129,9 @@ async fn row_02_a_request_line_without_end_is_distinguished_from_a_header_block(
 
 #[tokio::test(start_paused = true)]
 async fn row_02_the_limit_in_bytes_is_inclusive() {
-    let exact = Server::new(Config::new().max_header_bytes(REQUEST.len()));
+    let exact = Server::new(Config::new().max_header_size(REQUEST.len()));
     assert_eq!(exchange(&exact, REQUEST.as_bytes()).await.1, SWITCHING);
-    let short = Server::new(Config::new().max_header_bytes(REQUEST.len() - 1));
+    let short = Server::new(Config::new().max_header_size(REQUEST.len() - 1));
     assert_rejected(&short, REQUEST.as_bytes(), 431).await;
 }
 
@@ -148,7 +148,7 @@ async fn row_03_a_request_may_arrive_in_thousands_of_reads() {
 
 #[tokio::test(start_paused = true)]
 async fn row_04_ten_thousand_headers_are_too_many() {
-    let roomy = Config::new().max_header_bytes(1 << 20);
+    let roomy = Config::new().max_header_size(1 << 20);
     let input = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(10_000));
     assert_rejected(&Server::new(roomy.clone()), input.as_bytes(), 431).await;
     let input = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(40_000));
@@ -507,7 +507,7 @@ async fn an_endless_peer_is_drained_up_to_a_limit() {
     let (mut read, mut write) = split(near);
     let flood = tokio::spawn(async move { while write.write_all(&[b'x'; 512]).await.is_ok() {} });
     let start = Instant::now();
-    let result = Server::new(Config::new().max_header_bytes(100)).read_request(io).await;
+    let result = Server::new(Config::new().max_header_size(100)).read_request(io).await;
     assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
     assert!(start.elapsed() < Duration::from_secs(1));
     flood.await.expect("ends with the transport");

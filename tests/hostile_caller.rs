@@ -16,7 +16,7 @@ use support::{
 
 /// Asserts that nothing was sent, and that the connection works.
 async fn is_usable(mut ws: WebSocket<Scripted>, script: &Script) {
-    assert_eq!((script.writes(), ws.queued()), (0, 0));
+    assert_eq!((script.writes(), ws.queued_bytes()), (0, 0));
     ws.send("still here").await.expect("open");
     assert_eq!(script.take_written(), text("still here").build());
     script.bring(text("me too").masked().build());

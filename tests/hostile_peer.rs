@@ -52,7 +52,7 @@ async fn row_45_pongs_to_a_peer_that_does_not_read_are_bounded_and_the_newest_re
             script.bring(wire_to(role, &pings));
             nothing_received(&mut ws);
             // Pongs that are being written, and those that are queued after them.
-            assert!(ws.queued() <= 8 << 10, "{} bytes", ws.queued());
+            assert!(ws.queued_bytes() <= 8 << 10, "{} bytes", ws.queued_bytes());
         }
         script.allow_writes(None);
         nothing_received(&mut ws);
@@ -73,12 +73,12 @@ async fn row_45_pongs_of_every_size_stay_within_4_kib() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.allow_writes(0);
     pending(pin!(ws.send("being written")), "the stream takes nothing");
-    let staged = ws.queued();
+    let staged = ws.queued_bytes();
     for (short, long) in [(2047, 1), (10, 1000), (3000, 1), (1, 1)] {
         script.bring(ping("").masked().build().repeat(short));
         script.bring(ping([b'x'; 125]).masked().build().repeat(long));
         nothing_received(&mut ws);
-        let pongs = ws.queued() - staged;
+        let pongs = ws.queued_bytes() - staged;
         assert!(pongs <= 4 << 10, "{pongs} bytes of pongs are queued");
     }
 }
@@ -141,7 +141,7 @@ async fn row_46_unsolicited_pongs_prove_life_but_do_not_answer_a_keep_alive_ping
         script::open(Role::Server, &without_deadlines().ping_interval(20 * SECOND).pong_timeout(20 * SECOND));
     script.bring(pong([0; 4]).masked().build().repeat(10_000));
     nothing_received(&mut ws);
-    assert_eq!((script.writes(), ws.queued()), (0, 0));
+    assert_eq!((script.writes(), ws.queued_bytes()), (0, 0));
     advance(20 * SECOND).await;
     nothing_received(&mut ws);
     let sent = frames::parse(&script.take_written()).remove(0).1;
@@ -175,21 +175,21 @@ async fn row_46_unsolicited_pongs_do_not_postpone_the_idle_timeout() {
 
 #[tokio::test]
 async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive() {
-    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(100));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer_size(100));
     script.allow_writes(0);
     let half = "x".repeat(48);
     ws.feed(&half[..]).await.expect("50 bytes");
     ws.feed(&half[..]).await.expect("100 bytes");
-    assert_eq!(ws.queued(), 100);
+    assert_eq!(ws.queued_bytes(), 100);
     pending(pin!(ws.feed("")), "the buffer is full");
     pending(pin!(ws.reserve(0)), "the buffer is full");
     pending(pin!(ws.send("")), "the buffer is full");
-    assert_eq!(ws.queued(), 100);
+    assert_eq!(ws.queued_bytes(), 100);
     script.allow_writes(1);
     pending(pin!(ws.feed("")), "one byte is free, and the frame has two");
     script.allow_writes(1);
     ws.feed("").await.expect("two bytes are free");
-    assert_eq!(ws.queued(), 100);
+    assert_eq!(ws.queued_bytes(), 100);
     script.allow_writes(None);
     ws.flush().await.expect("the stream takes all");
     assert_eq!(script.written(), wire(&[text(&half), text(&half), text("")]));
@@ -197,19 +197,19 @@ async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive()
 
 #[tokio::test]
 async fn row_47_pings_do_not_count_towards_max_write_buffer_and_have_their_own_limit() {
-    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(10));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer_size(10));
     script.allow_writes(0);
     ws.feed("01234567").await.expect("the queue is empty");
     for _ in 0..200 {
         pending(pin!(ws.ping([7; 100])), "the stream takes nothing");
     }
-    assert!((8 << 10..9 << 10).contains(&ws.queued()), "{}", ws.queued());
+    assert!((8 << 10..9 << 10).contains(&ws.queued_bytes()), "{}", ws.queued_bytes());
 
     let (_receiver, sender) = ws.split();
-    let before = sender.queued();
+    let before = sender.queued_bytes();
     let mut waiting = pin!(sender.ping("it waits"));
     assert!(support::poll_once(waiting.as_mut()).is_pending());
-    assert_eq!(sender.queued(), before);
+    assert_eq!(sender.queued_bytes(), before);
     script.allow_writes(None);
     sender.flush().await.expect("the stream takes all");
     waiting.await.expect("there is room again");
@@ -219,7 +219,7 @@ async fn row_47_pings_do_not_count_towards_max_write_buffer_and_have_their_own_l
 #[tokio::test]
 async fn row_47_only_one_large_message_fits_an_empty_queue() {
     for role in BOTH {
-        let (mut ws, script) = script::open(role, &without_deadlines().max_write_buffer(100));
+        let (mut ws, script) = script::open(role, &without_deadlines().max_write_buffer_size(100));
         script.allow_writes(0);
         ws.feed(vec![7; 100_000]).await.expect("the queue is empty");
         pending(pin!(ws.feed("")), "the buffer is full");
@@ -233,7 +233,7 @@ async fn row_47_only_one_large_message_fits_an_empty_queue() {
 
 #[tokio::test]
 async fn row_47_feed_is_woken_when_the_peer_reads() {
-    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(10));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer_size(10));
     script.allow_writes(0);
     ws.feed("12345678").await.expect("the queue is empty");
     let feeding = tokio::spawn(async move { ws.feed("12345678").await.map(|()| ws) });
@@ -243,12 +243,12 @@ async fn row_47_feed_is_woken_when_the_peer_reads() {
         script.allow_writes(1);
     }
     let ws = feeding.await.expect("no panic").expect("room");
-    assert_eq!((ws.queued(), script.written().len()), (10, 10));
+    assert_eq!((ws.queued_bytes(), script.written().len()), (10, 10));
 }
 
 #[tokio::test(start_paused = true)]
 async fn row_47_the_write_timeout_ends_a_peer_that_never_reads() {
-    let config = without_deadlines().write_timeout(30 * SECOND).max_write_buffer(100);
+    let config = without_deadlines().write_timeout(30 * SECOND).max_write_buffer_size(100);
     let (mut ws, script) = script::open(Role::Server, &config);
     script.allow_writes(0);
     ws.feed(vec![7; 1000]).await.expect("the queue is empty");
@@ -256,7 +256,7 @@ async fn row_47_the_write_timeout_ends_a_peer_that_never_reads() {
     let error = ws.feed("no room").await.expect_err("the peer reads nothing");
     assert_eq!(started.elapsed(), 30 * SECOND);
     assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:?}");
-    assert_eq!(ws.queued(), 0, "what was queued is let go of");
+    assert_eq!(ws.queued_bytes(), 0, "what was queued is let go of");
     assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
 }
 

@@ -224,7 +224,7 @@ fn a_future_that_sends_borrowed_data_is_send() {
 #[test]
 fn borrowed_data_is_not_queued_if_its_future_is_dropped_and_can_be_dropped_with_it() {
     for len in [10, 5000] {
-        let config = without_deadlines().max_write_buffer(100);
+        let config = without_deadlines().max_write_buffer_size(100);
         let (mut ws, script) = script::open(Role::Server, &config);
         script.allow_writes(0);
         ws.start_send(vec![0; 90]).expect("open");
@@ -262,7 +262,7 @@ fn borrowed_data_is_not_queued_if_its_future_is_dropped_and_can_be_dropped_with_
 
 #[test]
 fn try_send_returns_borrowed_data_that_can_be_kept() {
-    let (receiver, sender, script) = script::split_server(without_deadlines().max_write_buffer(100));
+    let (receiver, sender, script) = script::split_server(without_deadlines().max_write_buffer_size(100));
     script.allow_writes(0);
     sender.try_send(vec![0; 90]).expect("room");
     let text = "x".repeat(50);

@@ -451,7 +451,7 @@ async fn invalid_utf_8_is_not_sent_and_abandons_the_message() {
 #[tokio::test]
 async fn a_write_waits_for_write_buffer_space_and_a_dropped_one_loses_nothing() {
     let (mut ws, script) =
-        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer(10));
+        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer_size(10));
     script.allow_writes(0);
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     writer.feed_part("0123456789").await.expect("the queue is empty");
@@ -492,7 +492,7 @@ async fn other_messages_wait_for_an_open_writer_and_pings_overtake() {
 
 #[tokio::test]
 async fn a_writer_waits_for_queued_messages_and_returns_the_write_buffer_space() {
-    let (_receiver, sender, script) = split_server(&Config::new().max_write_buffer(20));
+    let (_receiver, sender, script) = split_server(&Config::new().max_write_buffer_size(20));
     script.allow_writes(0);
     sender.feed("0123456789").await.expect("the queue is empty");
     let mut turn = pin!(sender.writer(MessageKind::Binary));
@@ -639,14 +639,14 @@ async fn a_writer_dropped_after_the_end_queues_nothing() {
             script.fail_writes(io::ErrorKind::BrokenPipe);
             assert!(matches!(writer.flush().await, Err(Error::Transport(_))));
             drop(writer);
-            assert_eq!(sender.queued(), 0);
+            assert_eq!(sender.queued_bytes(), 0);
         } else {
             let mut writer = ws.writer(MessageKind::Binary).expect("open");
             writer.feed_part("part").await.expect("open");
             script.fail_writes(io::ErrorKind::BrokenPipe);
             assert!(matches!(writer.flush().await, Err(Error::Transport(_))));
             drop(writer);
-            assert_eq!(ws.queued(), 0);
+            assert_eq!(ws.queued_bytes(), 0);
         }
     }
 }

@@ -23,9 +23,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 const ANY: u64 = u64::MAX;
 
-/// No keep-alive; `max_write_buffer` is so small that a part waits for an almost empty queue.
+/// No keep-alive; `max_write_buffer_size` is so small that a part waits for an almost empty queue.
 fn narrow() -> Config {
-    Config::new().ping_interval(None).max_write_buffer(16)
+    Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
 /// How the stream delays writes.

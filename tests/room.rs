@@ -22,9 +22,9 @@ use support::{
 };
 use tokio::io::AsyncWriteExt;
 
-/// No keep-alive; `max_write_buffer` is so small that a message waits for an almost empty queue.
+/// No keep-alive; `max_write_buffer_size` is so small that a message waits for an almost empty queue.
 fn narrow() -> Config {
-    Config::new().ping_interval(None).max_write_buffer(16)
+    Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
 /// Returns whether the sink is ready for a message; otherwise it has registered the waker.
@@ -84,7 +84,7 @@ async fn a_waiting_sink_is_woken_when_a_permit_is_returned_unused() {
 
 #[tokio::test]
 async fn a_waiting_sink_is_woken_when_part_of_the_write_buffer_is_written() {
-    let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer(32));
+    let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer_size(32));
     let (_receiver, sender) = ws.split();
     let mut sink = sender.sink();
     let (waker, woken) = counting();
@@ -124,7 +124,7 @@ async fn a_permit_queues_nothing_after_the_connection_ended() {
     script.end();
     assert!(matches!(finished(receiver.recv()), Err(Error::Protocol(ProtocolError::EofWithoutClose))));
     assert!(matches!(permit.feed("late"), Err(Error::Closed)));
-    assert_eq!(sender.queued(), 0);
+    assert_eq!(sender.queued_bytes(), 0);
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ async fn a_receiver_is_forwarded_to_a_sender() {
 
 #[tokio::test]
 async fn a_sink_waits_while_max_write_buffer_is_queued() {
-    let (mut ws, script) = script::open(Role::Server, &Config::new().max_write_buffer(10));
+    let (mut ws, script) = script::open(Role::Server, &Config::new().max_write_buffer_size(10));
     script.allow_writes(0);
     SinkExt::feed(&mut ws, Message::from("0123456789")).await.expect("the queue is empty");
     support::pending(std::pin::pin!(SinkExt::feed(&mut ws, Message::from("next"))), "the queue is full");
@@ -106,7 +106,7 @@ async fn a_client_masks_a_prepared_message_with_a_fresh_key_each_time() {
 
 #[tokio::test]
 async fn a_sink_keeps_messages_sent_before_it_is_ready_in_order() {
-    let (ws, script) = script::open(Role::Server, &Config::new().max_write_buffer(20));
+    let (ws, script) = script::open(Role::Server, &Config::new().max_write_buffer_size(20));
     let (_receiver, sender) = ws.split();
     let mut sink = sender.sink();
     script.allow_writes(0);

@@ -24,9 +24,9 @@ fn server() -> (Receiver<Scripted>, Sender, Script) {
     script::split_server(Config::new().ping_interval(None))
 }
 
-/// Opens a split server with this `max_write_buffer`.
+/// Opens a split server with this `max_write_buffer_size`.
 fn server_with_room(room: usize) -> (Receiver<Scripted>, Sender, Script) {
-    script::split_server(Config::new().ping_interval(None).max_write_buffer(room))
+    script::split_server(Config::new().ping_interval(None).max_write_buffer_size(room))
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn the_plain_echo_loop_echoes() {
 async fn eight_threads_lose_tear_duplicate_and_reorder_nothing() {
     const SENDERS: usize = 8;
     const EACH: usize = 2000;
-    let config = Config::new().max_write_buffer(4000);
+    let config = Config::new().max_write_buffer_size(4000);
     let (client, mut server) = pair(&config, 2000);
     let (mut receiver, sender) = client.split();
     let receiving = tokio::spawn(async move { receiver.recv().await });
@@ -198,7 +198,7 @@ async fn with_the_receiver_dropped_the_stream_is_released_and_every_sender_fails
     }
     assert!(sender.is_closed());
     assert!(matches!(sender.try_send("late"), Err(TrySendError::Closed(_))));
-    assert_eq!(sender.queued(), 0);
+    assert_eq!(sender.queued_bytes(), 0);
 }
 
 #[tokio::test]
@@ -390,11 +390,11 @@ async fn reunited_halves_are_the_original_connection() {
 #[tokio::test]
 async fn messages_queued_before_the_split_are_written_and_counted() {
     let (mut ws, script) =
-        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer(10));
+        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer_size(10));
     script.allow_writes(0);
     ws.feed("01234567").await.expect("the queue is empty");
     let (_receiver, sender) = ws.split();
-    assert_eq!(sender.queued(), 10);
+    assert_eq!(sender.queued_bytes(), 10);
     assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))));
     script.allow_writes(None);
     sender.send("x").await.expect("open");

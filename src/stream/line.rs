@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Error, Outgoing, Role,
     error::Timeout,
-    proto::{Lent, MaskKey, PayloadMut, Received, SendError, SendPath},
+    proto::{Buffers, MaskKey, PayloadMut, Received, SendError, SendPath},
 };
 
 /// The way out and the stream, owned or shared.
@@ -27,7 +27,7 @@ use crate::{
 /// with its senders.
 pub(super) trait Line {
     /// Calls the way out, with a fresh masking key and, where it may need more than it has borrowed, what the thread lends.
-    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T;
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T;
 
     /// Queues the answer that is owed to what was received, if one is.
     fn answer(&mut self, received: &Received<'_>) {
@@ -90,7 +90,7 @@ impl WriteStatus {
         Self {
             over,
             transport,
-            pending: transport.stuck || send.queued() > 0,
+            pending: transport.stuck || send.queued_bytes() > 0,
             owes_pong: send.owes_pong(),
             close_sent: send.is_close_sent(),
         }
@@ -293,7 +293,7 @@ impl<S> Own<S> {
     }
 
     #[inline]
-    pub(super) fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+    pub(super) fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
         with_path(&mut self.send, call)
     }
 
@@ -333,25 +333,25 @@ impl<S> Own<S> {
     /// Whether nothing is queued or staged.
     #[inline]
     pub(super) fn is_clear(&self) -> bool {
-        self.send.is_clear() && self.transport.staged() == 0
+        self.send.can_send_direct() && self.transport.staged() == 0
     }
 
     /// Queues a short message at once, where others are queued; whether it did.
     #[inline(always)]
     pub(super) fn send_plain(&mut self, outgoing: &Outgoing<'_>) -> bool {
         // Without a queue it cannot be, and a masking key is not for nothing.
-        if !self.send.is_borrowing() || self.transport.is_write_ended() {
+        if !self.send.has_queue() || self.transport.is_write_ended() {
             return false;
         }
         let key = mask_key(self.send.role());
-        self.send.send_plain(outgoing, key, self.transport.staged())
+        self.send.send_short(outgoing, key, self.transport.staged())
     }
 
     /// Stages a message at once, where nothing is queued or staged.
     #[inline]
     pub(super) fn send_staged(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), SendError> {
         let key = mask_key(self.send.role());
-        self.send.send_staged(outgoing, key, self.transport.batch())
+        self.send.send_direct(outgoing, key, self.transport.batch())
     }
 
     /// Frees what is not needed any more.
@@ -423,7 +423,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     #[inline]
-    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
         Own::with_send(self, call)
     }
 
@@ -479,11 +479,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
 #[inline]
 pub(super) fn with_path<T>(
     send: &mut SendPath,
-    call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T,
+    call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T,
 ) -> T {
     let key = mask_key(send.role());
-    if send.is_borrowing() {
-        call(send, key, &mut Lent::new())
+    if send.has_queue() {
+        call(send, key, &mut Buffers::new())
     } else {
         pool::with_lent(|lent| call(send, key, lent))
     }

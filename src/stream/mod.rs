@@ -130,9 +130,9 @@ impl<S> WebSocket<S> {
 
     /// Returns how many bytes are queued or staged, and not yet taken by the stream. A message that is still to be compressed
     /// counts with its uncompressed frame.
-    pub fn queued(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         let line = &self.connection.line;
-        line.send.queued() + line.transport.staged()
+        line.send.queued_bytes() + line.transport.staged()
     }
 
     /// Returns what has gone over the connection; `None` unless [`Config::stats`] is on.
@@ -141,7 +141,7 @@ impl<S> WebSocket<S> {
     }
 
     /// Replaces the limits of the connection by those of this configuration: `max_message_size`, `max_frame_size`,
-    /// `max_fragments` and `max_write_buffer`. The rest of it has no effect any more.
+    /// `max_fragments` and `max_write_buffer_size`. The rest of it has no effect any more.
     ///
     /// The limits hold from the next frame on; for a compressed message that is being received, at once. So a server can be strict until a client has logged in:
     ///

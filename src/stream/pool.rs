@@ -15,7 +15,7 @@ use rand::{
 };
 use tokio::time::Instant;
 
-use crate::proto::{Batch, Lent, MaskKey};
+use crate::proto::{Batch, Buffers, MaskKey};
 
 /// How much one read may bring, in bytes.
 const NARROW: usize = 64 << 10;
@@ -40,7 +40,7 @@ const KEPT: usize = 8;
 thread_local! {
     static POOL: Pool = const {
         Pool {
-            lent: Cell::new(Lent::new()),
+            lent: Cell::new(Buffers::new()),
             scratch: Cell::new(None),
             wide: Cell::new(None),
             short: Cell::new(None),
@@ -59,7 +59,7 @@ thread_local! {
 
 /// What one thread lends its connections. The first of each is there at once; most threads never need a second.
 struct Pool {
-    lent: Cell<Lent>,
+    lent: Cell<Buffers>,
     scratch: Cell<Option<Box<Scratch>>>,
     wide: Cell<Option<Box<Scratch>>>,
     short: Cell<Option<Box<Scratch>>>,
@@ -185,7 +185,7 @@ impl Scratch {
 /// Lends the calls of the protocol core what they may need. It is taken out for the call, for payload data that is
 /// dropped meanwhile may be of any type, and do anything.
 #[inline]
-pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
+pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Buffers) -> T) -> T {
     let mut work = Some(use_it);
     let done = POOL.try_with(|pool| {
         let mut lent = pool.lent.take();
@@ -195,7 +195,7 @@ pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
     });
     match (done, work) {
         (Ok(Some(result)), _) => result,
-        (_, Some(use_it)) => use_it(&mut Lent::new()),
+        (_, Some(use_it)) => use_it(&mut Buffers::new()),
         (_, None) => unreachable!("it is used once"),
     }
 }

@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// [`recv`](Self::recv) has to wait.
     ///
     /// There is room where nothing is queued, or what is queued and the new frame are within
-    /// [`max_write_buffer`](crate::Config::max_write_buffer).
+    /// [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
     ///
     /// While it waits, nothing is received: two ends that both send, and neither receives, wait for each other until
     /// [`write_timeout`](crate::Config::write_timeout). [`split`](Self::split) is for programs that do both at once.
@@ -256,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[inline]
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
-        self.connection.line.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?;
+        self.connection.line.with_send(|send, key, lent| send.send_mut(outgoing, key, lent))?;
         self.connection.line.count_sent(1);
         Ok(())
     }

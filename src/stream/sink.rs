@@ -23,7 +23,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
 
 /// [`feed`](WebSocket::feed), [`flush`](WebSocket::flush) and the first half of [`close`](WebSocket::close), as a sink.
 ///
-/// It is ready while less than [`max_write_buffer`](crate::Config::max_write_buffer) is queued; the message that is then
+/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is queued; the message that is then
 /// sent may pass that limit. Closing the sink queues our Close and flushes: it is the stream that waits for the peer's.
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     type Error = Error;

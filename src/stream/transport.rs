@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::pool::{self, Scratch};
-use crate::proto::{Batch, Lent, PayloadMut, SendPath};
+use crate::proto::{Batch, Buffers, PayloadMut, SendPath};
 
 /// The most slices that one vectored write gets.
 const MAX_SLICES: usize = 64;
@@ -40,7 +40,7 @@ impl Source for SendPath {
     #[inline]
     fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, _: &mut Context<'_>) -> Poll<bool> {
         debug_assert!(!self.has_uncompressed(), "that is for `InStrides`");
-        if self.queued() > 0 {
+        if self.queued_bytes() > 0 {
             let batch = batch.get_or_insert_with(pool::batch);
             pool::with_lent(|lent| SendPath::stage(self, batch, lent));
             return Poll::Ready(batch.has_remaining());
@@ -52,7 +52,7 @@ impl Source for SendPath {
     }
 
     fn clear(&mut self) -> bool {
-        let waited = self.queued_in_order() > 0;
+        let waited = self.queued_in_order_bytes() > 0;
         pool::with_lent(|lent| SendPath::clear(self, lent));
         waited
     }
@@ -63,7 +63,7 @@ pub(super) trait Path {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T;
 
     /// Whether another stride may be compressed now; pending if others are to have their turn before.
@@ -128,7 +128,7 @@ impl Path for InStrides<'_> {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T {
         pool::with_lent(|lent| call(self.path, batch, lent))
     }
@@ -144,16 +144,16 @@ impl Path for InStrides<'_> {
 pub(super) fn poll_compress(path: &mut impl Path, batch: &mut Batch, cx: &mut Context<'_>) -> Poll<bool> {
     loop {
         // What needs no compressing is staged by this; pings too, even in the midst of a message.
-        let Some(mut deflater) = path.with(batch, |send, batch, lent| send.begin_stage(batch, lent)) else {
+        let Some(mut deflater) = path.with(batch, |send, batch, lent| send.take_deflater(batch, lent)) else {
             return Poll::Ready(batch.has_remaining());
         };
         let proceed = path.poll_proceed(cx);
         let mut stride = STRIDE;
         let staged = match proceed {
-            Poll::Ready(()) => pool::with_lent(|lent| deflater.compress(batch, &mut stride, lent)),
+            Poll::Ready(()) => pool::with_lent(|lent| deflater.compress(batch, &mut stride, lent.codecs())),
             Poll::Pending => 0,
         };
-        path.with(batch, |send, _, lent| send.end_stage(deflater, staged, lent));
+        path.with(batch, |send, _, lent| send.return_deflater(deflater, staged, lent));
         if proceed.is_pending() {
             return if batch.has_remaining() { Poll::Ready(true) } else { Poll::Pending };
         }

@@ -4,7 +4,7 @@
 use bytes::{BufMut, Bytes};
 use fullduplex::{
     CloseFrame, Config, Message, MessageKind, Role, Utf8Bytes,
-    proto::{Lent, Part, ProtocolError, ReceivePath, Received, Want},
+    proto::{Buffers, Part, ProtocolError, ReceivePath, Received, Want},
 };
 
 /// What was received, in order.
@@ -45,7 +45,7 @@ pub fn drive_path(
     parts: &[bool],
 ) -> Vec<Outcome> {
     let mut choices = Choices { parts: parts.iter().cycle(), limit, joined: None };
-    let (mut outcomes, mut lent) = (Vec::new(), Lent::new());
+    let (mut outcomes, mut lent) = (Vec::new(), Buffers::new());
     let mut reads = reads.iter().copied();
     let mut read = usize::MAX;
     while !wire.is_empty() {
@@ -125,7 +125,7 @@ impl Choices<'_> {
 fn receive_all(
     path: &mut ReceivePath,
     mut unread: &mut [u8],
-    lent: &mut Lent,
+    lent: &mut Buffers,
     choices: &mut Choices<'_>,
     outcomes: &mut Vec<Outcome>,
 ) {
@@ -151,7 +151,7 @@ fn receive_all(
 /// Returns whether there was no error.
 fn inflate_all(
     path: &mut ReceivePath,
-    lent: &mut Lent,
+    lent: &mut Buffers,
     choices: &mut Choices<'_>,
     outcomes: &mut Vec<Outcome>,
 ) -> bool {

@@ -4,9 +4,9 @@ use fullduplex::Config;
 
 use super::script::Script;
 
-/// No keep-alive; `max_write_buffer` is so small that `feed` waits for an almost empty queue.
+/// No keep-alive; `max_write_buffer_size` is so small that `feed` waits for an almost empty queue.
 pub fn narrow() -> Config {
-    Config::new().ping_interval(None).max_write_buffer(16)
+    Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
 /// How the stream delays writes.

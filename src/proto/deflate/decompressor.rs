@@ -142,7 +142,7 @@ impl fmt::Debug for Decompressor {
 #[cfg(test)]
 impl Decompressor {
     /// Inflates a whole message.
-    pub(super) fn message(&mut self, payload: &[u8]) -> Result<Vec<u8>, InvalidDeflate> {
+    pub(in crate::proto) fn message(&mut self, payload: &[u8]) -> Result<Vec<u8>, InvalidDeflate> {
         self.message_in_steps(payload, usize::MAX, 1024)
     }
 

@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
+    codecs::Codecs,
     compressor::{End, Shape},
-    deflater::Work,
-    pool::Pool,
+    work::Work,
 };
-use crate::proto::prepared::EncodedFrame;
+use crate::proto::encoded::EncodedFrame;
 
 /// What comes of compressing one message, for those who compress alike.
 #[derive(Default)]
@@ -35,13 +35,13 @@ impl Encodings {
         shape: Shape,
         payload: &[u8],
         stride: &mut usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
         encode: impl FnOnce(&[u8]) -> EncodedFrame,
     ) -> Option<Option<EncodedFrame>> {
         // Held for one stride, so that others who want the same wait for it and do not start over.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let at = known.iter().position(|(other, _)| *other == shape).unwrap_or_else(|| {
-            let work = Work::new(pool.compressor(shape, Some(payload.len())), pool);
+            let work = Work::new(codecs.compressor(shape, Some(payload.len())), codecs);
             known.push((shape, Encoding::Begun(work)));
             known.len() - 1
         });
@@ -55,7 +55,7 @@ impl Encodings {
         }
         let frame = (work.out().len() < payload.len()).then(|| encode(work.out()));
         if let Encoding::Begun(work) = std::mem::replace(encoding, Encoding::Done(frame.clone())) {
-            work.end(pool);
+            work.end(codecs);
         }
         Some(frame)
     }

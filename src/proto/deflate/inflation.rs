@@ -3,17 +3,15 @@
 use std::fmt;
 
 use super::{
+    codecs::Codecs,
     decompressor::{Decompressor, InvalidDeflate},
     params::DeflateParams,
-    pool::Pool,
 };
-use crate::{
-    Role,
-    proto::{
-        error::ProtocolError,
-        mask::{MaskKey, Payload},
-        receive::Part,
-    },
+use crate::proto::{
+    error::ProtocolError,
+    payload::{MaskKey, Payload},
+    received::Part,
+    role::Role,
 };
 
 /// An incomplete message holds at most this many times what has been received of it.
@@ -109,9 +107,9 @@ impl Inflation {
         compressed: &mut Compressed,
         payload: &mut Payload,
         limit: usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) -> Result<bool, ProtocolError> {
-        let mut decompressor = self.decompressor(compressed, pool);
+        let mut decompressor = self.decompressor(compressed, codecs);
         let stop = payload.len().saturating_add(STRIDE);
         let (mut whole, mut input) = (false, INPUT_STRIDE);
         while !whole && !compressed.is_drained() && payload.len() < stop && input > 0 {
@@ -132,7 +130,7 @@ impl Inflation {
                 whole = true;
             }
         }
-        self.put_back(decompressor, compressed, whole, pool);
+        self.put_back(decompressor, compressed, whole, codecs);
         Ok(whole)
     }
 
@@ -142,10 +140,10 @@ impl Inflation {
         &mut self,
         compressed: &mut Compressed,
         payload: &mut Payload,
-        pool: &'a mut Pool,
+        codecs: &'a mut Codecs,
     ) -> Result<Option<Part<'a>>, ProtocolError> {
-        let mut decompressor = self.decompressor(compressed, pool);
-        let mut buffer = pool.buffer();
+        let mut decompressor = self.decompressor(compressed, codecs);
+        let mut buffer = codecs.buffer();
         buffer.resize(compressed.room(), 0);
         let mut input = INPUT_STRIDE;
         let (produced, left) = compressed.inflate(&mut decompressor, &mut buffer, &mut input)?;
@@ -154,9 +152,9 @@ impl Inflation {
         if last {
             decompressor.finish()?;
         }
-        payload.pass(&mut buffer, None)?;
-        self.put_back(decompressor, compressed, last, pool);
-        let (kind, payload) = (payload.kind(), pool.lend(buffer));
+        payload.unmask_and_validate(&mut buffer, None)?;
+        self.put_back(decompressor, compressed, last, codecs);
+        let (kind, payload) = (payload.kind(), codecs.lend(buffer));
         Ok((produced > 0 || last).then_some(Part { kind, payload, last }))
     }
 
@@ -165,11 +163,11 @@ impl Inflation {
         self.own = None;
     }
 
-    fn decompressor(&mut self, compressed: &mut Compressed, pool: &mut Pool) -> Box<Decompressor> {
+    fn decompressor(&mut self, compressed: &mut Compressed, codecs: &mut Codecs) -> Box<Decompressor> {
         match (self.own.take().or_else(|| compressed.decompressor.take()), self.takeover) {
             (Some(own), _) => own,
             (None, true) => Box::new(Decompressor::new()),
-            (None, false) => pool.decompressor(),
+            (None, false) => codecs.decompressor(),
         }
     }
 
@@ -178,12 +176,12 @@ impl Inflation {
         decompressor: Box<Decompressor>,
         compressed: &mut Compressed,
         whole: bool,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) {
         if self.takeover {
             self.own = Some(decompressor);
         } else if whole {
-            pool.take_back_decompressor(decompressor);
+            codecs.take_back_decompressor(decompressor);
         } else {
             compressed.decompressor = Some(decompressor);
         }
@@ -217,7 +215,7 @@ impl Compressed {
     }
 
     /// Whether it is time to inflate: all of it has come, or as much as is gathered; or, `in_parts`, anything.
-    pub(in crate::proto) fn is_waiting(&self, limit: usize, in_parts: bool) -> bool {
+    pub(in crate::proto) fn is_ready(&self, limit: usize, in_parts: bool) -> bool {
         let least = if in_parts { 1 } else { self.gathers(limit, in_parts) };
         self.ended || self.held_back || self.inflated > 0 || self.gathered.len() >= least
     }

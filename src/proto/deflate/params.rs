@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::settings::Deflate;
-
 /// The extension's registered name (RFC 7692 section 11.1).
 pub(crate) const NAME: &str = "permessage-deflate";
 pub(crate) const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
@@ -17,7 +15,7 @@ pub(crate) const MAX_WINDOW_BITS: u8 = 15;
 
 /// What both ends of a connection agreed on for permessage-deflate (RFC 7692 section 7.1).
 ///
-/// The opening handshake finds it out of what each end wants. Made from one [`Deflate`], it is what two ends with these
+/// The opening handshake finds it out of what each end wants. Made from one [`Deflate`](super::Deflate), it is what two ends with these
 /// very settings agree on.
 ///
 /// Written with `Display`, it is the element of `Sec-WebSocket-Extensions` that says so; a window of 15 bits goes without
@@ -62,17 +60,6 @@ impl DeflateParams {
     }
 }
 
-impl From<Deflate> for DeflateParams {
-    fn from(settings: Deflate) -> Self {
-        Self {
-            server_no_context_takeover: settings.get_server_no_context_takeover(),
-            client_no_context_takeover: settings.get_client_no_context_takeover(),
-            server_max_window_bits: settings.get_server_max_window_bits(),
-            client_max_window_bits: settings.get_client_max_window_bits(),
-        }
-    }
-}
-
 impl fmt::Display for DeflateParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(NAME)?;
@@ -98,7 +85,7 @@ impl fmt::Display for DeflateParams {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::settings::Deflate, *};
 
     #[test]
     fn only_what_differs_from_rfc_7692s_own_defaults_is_written() {

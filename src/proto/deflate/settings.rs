@@ -1,6 +1,6 @@
 //! How one end compresses, and what it asks of the other.
 
-use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+use super::params::{DeflateParams, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 
 /// How messages are compressed with permessage-deflate (RFC 7692), and what the opening handshake asks of the peer.
 ///
@@ -172,6 +172,17 @@ impl Deflate {
     /// Returns the largest window of the client's compressor, as a power of two, from 8 to 15.
     pub const fn get_client_max_window_bits(&self) -> u8 {
         self.client_max_window_bits
+    }
+}
+
+impl From<Deflate> for DeflateParams {
+    fn from(settings: Deflate) -> Self {
+        Self {
+            server_no_context_takeover: settings.get_server_no_context_takeover(),
+            client_no_context_takeover: settings.get_client_no_context_takeover(),
+            server_max_window_bits: settings.get_server_max_window_bits(),
+            client_max_window_bits: settings.get_client_max_window_bits(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Role,
-    proto::{Lent, MaskKey, PayloadMut, SendPath},
+    proto::{Buffers, MaskKey, PayloadMut, SendPath},
     stream::{
         line::{Line, LineParts, Verdict, WriteStatus},
         pool::Scratch,
@@ -46,7 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Half<S> {
 
     #[inline(never)]
     fn leave_parked(&self) {
-        if self.shared.parked.receiver_leaves() && self.shared.queued() > 0 {
+        if self.shared.parked.receiver_leaves() && self.shared.queued_bytes() > 0 {
             self.shared.drive();
         }
     }
@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
         self.shared.parked.park_receiver(cx.waker());
     }
 
-    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
         self.shared.with_send(0, call)
     }
 
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
 
     fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = self.shared.state.lock();
-        let idle = !state.ledger.transport().stuck && state.send.queued() == 0;
+        let idle = !state.ledger.transport().stuck && state.send.queued_bytes() == 0;
         drop(state);
         if idle {
             return Poll::Ready(Ok(()));

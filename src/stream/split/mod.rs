@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     }
 
     /// Replaces the limits on what is received by those of this configuration, as [`WebSocket::set_limits`] does.
-    /// `max_write_buffer` stays what it was when the connection was split.
+    /// `max_write_buffer_size` stays what it was when the connection was split.
     pub fn set_limits(&mut self, config: &Config) {
         self.connection.inbound.receive.set_limits(config);
     }

@@ -63,7 +63,7 @@ impl Sender {
     /// or flushes.
     ///
     /// There is room where nothing is queued, or what is queued and the new frame are within
-    /// [`max_write_buffer`](crate::Config::max_write_buffer).
+    /// [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -236,8 +236,8 @@ impl Sender {
 
     /// Returns how many bytes are queued or staged, and not yet taken by the stream. A message that is still to be compressed
     /// counts with its uncompressed frame.
-    pub fn queued(&self) -> usize {
-        self.shared.queued()
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.queued_bytes()
     }
 
     /// Waits until another ping or pong may be queued. They overtake the messages that wait, and take no room of theirs.
@@ -352,7 +352,7 @@ impl Sender {
             if send.is_message_open() {
                 return Err(SendError::MessageOpen);
             }
-            send.send_from(outgoing, key, lent)
+            send.send_mut(outgoing, key, lent)
         })?;
         self.shared.count_sent(1);
         // What is only fed takes the room from those who wait for it, and who think it is being written.

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Error, Role,
     error::Timeout,
-    proto::{Batch, Closing, Lent, MaskKey, ReceivePath, SendError, SendPath},
+    proto::{Batch, Buffers, Closing, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
         line::{LineParts, Own, Verdict, with_path},
         stats::Sent,
@@ -129,7 +129,8 @@ impl<S> Shared<Slot<S>> {
     pub(super) fn new(line: Own<S>, timeouts: Timeouts) -> Self {
         let LineParts { transport, send, verdict, pings, sent } = line.into_parts();
         let parked = Arc::new(Parked::default());
-        let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
+        let capacity =
+            u32::try_from(send.max_write_buffer_size()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let (queued, status) = (Queued::of(&send), transport.status());
         let ledger = Ledger::new(queued, status, transport.has_lost(), capacity as usize);
         let room = Semaphore::new(capacity as usize - ledger.held());
@@ -215,7 +216,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn with_send<R>(
         &self,
         room: usize,
-        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> R,
     ) -> R {
         self.with_state(self.state.lock(), room, call).0
     }
@@ -225,7 +226,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn with_open(
         &self,
         room: usize,
-        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> Result<(), SendError>,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> Result<(), SendError>,
     ) -> Result<u64, SendError> {
         let state = self.state.lock();
         if !state.is_open() {
@@ -247,7 +248,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         &self,
         mut state: Guard<'_, State>,
         room: usize,
-        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> R,
     ) -> (R, u64) {
         let before = Queued::of(&state.send);
         let result = with_path(&mut state.send, call);
@@ -456,8 +457,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
         told.unwrap_or(Error::Closed)
     }
 
-    pub(super) fn queued(&self) -> usize {
+    pub(super) fn queued_bytes(&self) -> usize {
         let state = self.state.lock();
-        state.send.queued() + state.ledger.transport().staged
+        state.send.queued_bytes() + state.ledger.transport().staged
     }
 }

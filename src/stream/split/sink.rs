@@ -17,7 +17,7 @@ use crate::{Error, Message, Outgoing, stream::watchdog::Watchdog};
 
 /// A [`Sender`] as a [`Sink`]: [`Sender::sink`].
 ///
-/// It is ready while less than [`max_write_buffer`](crate::Config::max_write_buffer) is queued; the message that is then
+/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is queued; the message that is then
 /// sent may pass that limit. It does not stand in line for room: it takes what those who wait in [`feed`](Sender::feed)
 /// leave. If others take the room after it was ready, the message waits inside the sink until it is flushed; until then
 /// calls of the sender's methods overtake it, and [`Sender::close`] or dropping the sink loses it.

@@ -72,7 +72,7 @@ impl Program {
         let mut rng = SmallRng::seed_from_u64(seed);
         let room = [0, 1, 16, 200, 5000, 1 << 20][rng.random_range(0..6)];
         let config = Config::new()
-            .max_write_buffer(room)
+            .max_write_buffer_size(room)
             .ping_interval(None)
             .close_timeout(None)
             .write_timeout(None)

@@ -132,7 +132,7 @@ impl Program {
         let takes_room =
             |what| matches!(what, What::Message { .. } | What::Sink { .. } | What::Write { .. } | What::Ping);
         let others = side.tasks.iter().any(|task| takes_room(task.op.what));
-        let must_fit = sender.queued() == 0 && !others;
+        let must_fit = sender.queued_bytes() == 0 && !others;
         let result = sender.try_send(outgoing);
         self.note(format_args!("side {end}: try_send of message {message}: {}", result.is_ok()));
         let back = match result {

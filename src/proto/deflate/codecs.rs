@@ -14,7 +14,7 @@ const KEPT_COMPRESSORS: usize = 12;
 const KEPT_DECOMPRESSORS: usize = 4;
 
 /// The largest buffer that is kept.
-pub(super) const KEPT_BUFFER: usize = 64 * 1024;
+pub(in crate::proto) const KEPT_BUFFER: usize = 64 * 1024;
 
 /// The largest messages for which less is enough, and what that is: a message of no more bytes than a block holds, all
 /// of which the window reaches back over, comes out the same as from the largest tables. Those are cleared in part between
@@ -26,7 +26,7 @@ const MEDIUM_SHAPE: (u8, u8) = (5, 12);
 
 /// Compressors, decompressors and a buffer for the messages of one thread's connections.
 #[derive(Debug, Default)]
-pub(in crate::proto) struct Pool {
+pub(crate) struct Codecs {
     #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
     compressors: Vec<Box<Compressor>>,
     #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
@@ -34,7 +34,7 @@ pub(in crate::proto) struct Pool {
     buffer: Vec<u8>,
 }
 
-impl Pool {
+impl Codecs {
     /// A compressor for one message of `len` bytes, or of unknown length, that remembers nothing and uses no more than
     /// `most` allows.
     pub(in crate::proto) fn compressor(&mut self, most: Shape, len: Option<usize>) -> Box<Compressor> {
@@ -114,11 +114,11 @@ mod tests {
 
     const FULL: Shape = Shape { level: 6, memory_level: 8, window_bits: 15 };
 
-    fn compress(pool: &mut Pool, most: Shape, message: &[u8]) -> Vec<u8> {
+    fn compress(codecs: &mut Codecs, most: Shape, message: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut compressor = pool.compressor(most, Some(message.len()));
+        let mut compressor = codecs.compressor(most, Some(message.len()));
         compressor.compress(message, End::Message, &mut out);
-        pool.take_back_compressor(compressor);
+        codecs.take_back_compressor(compressor);
         out
     }
 
@@ -131,13 +131,13 @@ mod tests {
 
     #[test]
     fn a_short_message_comes_out_the_same_as_from_the_largest_tables() {
-        let mut pool = Pool::default();
+        let mut codecs = Codecs::default();
         for len in [1, 100, SMALL, SMALL + 1, 1000, MEDIUM, MEDIUM + 1, 9000] {
             for level in [1, 6, 9] {
                 let most = Shape { level, ..FULL };
                 let mut whole = Vec::new();
                 Compressor::new(most).compress(&json(len), End::Message, &mut whole);
-                assert_eq!(compress(&mut pool, most, &json(len)), whole, "{len} bytes at level {level}");
+                assert_eq!(compress(&mut codecs, most, &json(len)), whole, "{len} bytes at level {level}");
             }
         }
     }
@@ -152,51 +152,51 @@ mod tests {
 
     #[test]
     fn what_is_lent_remembers_nothing() {
-        let mut pool = Pool::default();
-        let first = compress(&mut pool, FULL, b"Hello");
-        assert_eq!(compress(&mut pool, FULL, b"Hello"), first);
-        assert_eq!(pool.compressors.len(), 1);
+        let mut codecs = Codecs::default();
+        let first = compress(&mut codecs, FULL, b"Hello");
+        assert_eq!(compress(&mut codecs, FULL, b"Hello"), first);
+        assert_eq!(codecs.compressors.len(), 1);
 
-        let mut decompressor = pool.decompressor();
+        let mut decompressor = codecs.decompressor();
         assert_eq!(decompressor.message(&first).as_deref(), Ok(&b"Hello"[..]));
-        pool.take_back_decompressor(decompressor);
-        assert!(pool.decompressor().message(b"\xF2\x00\x11\x00\x00").is_err());
+        codecs.take_back_decompressor(decompressor);
+        assert!(codecs.decompressor().message(b"\xF2\x00\x11\x00\x00").is_err());
     }
 
     #[test]
     fn a_compressor_may_come_back_in_the_middle_of_a_message() {
-        let mut pool = Pool::default();
-        let mut compressor = pool.compressor(FULL, None);
+        let mut codecs = Codecs::default();
+        let mut compressor = codecs.compressor(FULL, None);
         compressor.compress(b"Hello", End::Part, &mut Vec::new());
-        pool.take_back_compressor(compressor);
+        codecs.take_back_compressor(compressor);
         let mut out = Vec::new();
-        pool.compressor(FULL, None).compress(b"Hello", End::Message, &mut out);
+        codecs.compressor(FULL, None).compress(b"Hello", End::Message, &mut out);
         assert_eq!(out, b"\xF2\x48\xCD\xC9\xC9\x07\x00");
     }
 
     #[test]
     fn as_many_are_kept_as_are_named_and_the_latest_ones() {
-        let mut pool = Pool::default();
+        let mut codecs = Codecs::default();
         for level in 1..=9 {
-            let lent: Vec<_> = (0..6).map(|_| pool.compressor(Shape { level, ..FULL }, None)).collect();
-            lent.into_iter().for_each(|compressor| pool.take_back_compressor(compressor));
+            let buffers: Vec<_> = (0..6).map(|_| codecs.compressor(Shape { level, ..FULL }, None)).collect();
+            buffers.into_iter().for_each(|compressor| codecs.take_back_compressor(compressor));
         }
-        let kept: Vec<_> = pool.compressors.iter().map(|kept| kept.shape().level).collect();
+        let kept: Vec<_> = codecs.compressors.iter().map(|kept| kept.shape().level).collect();
         assert_eq!(kept, [7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9]);
 
-        let lent: Vec<_> = (0..6).map(|_| pool.decompressor()).collect();
-        lent.into_iter().for_each(|decompressor| pool.take_back_decompressor(decompressor));
-        assert_eq!(pool.decompressors.len(), KEPT_DECOMPRESSORS);
+        let buffers: Vec<_> = (0..6).map(|_| codecs.decompressor()).collect();
+        buffers.into_iter().for_each(|decompressor| codecs.take_back_decompressor(decompressor));
+        assert_eq!(codecs.decompressors.len(), KEPT_DECOMPRESSORS);
     }
 
     #[test]
     fn the_largest_buffer_that_may_be_kept_is_kept_empty() {
-        let mut pool = Pool::default();
-        pool.take_back_buffer(vec![1; 1000]);
-        pool.take_back_buffer(vec![1; 10]);
-        pool.take_back_buffer(vec![1; KEPT_BUFFER + 1]);
-        let buffer = pool.buffer();
+        let mut codecs = Codecs::default();
+        codecs.take_back_buffer(vec![1; 1000]);
+        codecs.take_back_buffer(vec![1; 10]);
+        codecs.take_back_buffer(vec![1; KEPT_BUFFER + 1]);
+        let buffer = codecs.buffer();
         assert_eq!((buffer.len(), buffer.capacity()), (0, 1000));
-        assert_eq!(pool.buffer().capacity(), 0);
+        assert_eq!(codecs.buffer().capacity(), 0);
     }
 }
