@@ -1,27 +1,27 @@
 //! The page, on the same port as the WebSocket.
 
-use fullduplex::{Error, Incoming};
+use fullduplex::{AnyRequest, Error};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use tokio::net::TcpStream;
 
 const PAGE: &str = include_str!("page.html");
 
-/// Answers what does not ask for a WebSocket connection, or asks for it wrongly, and ends the connection.
-pub(crate) async fn answer(incoming: Incoming<TcpStream>) -> Result<(), Error> {
+/// Answers a request that opens no WebSocket connection, and ends the connection.
+pub(crate) async fn answer(incoming: AnyRequest<TcpStream>) -> Result<(), Error> {
     match incoming {
-        Incoming::Http(request) => match (request.request().method(), request.request().uri().path()) {
-            // A HEAD gets no content: that is taken care of.
+        AnyRequest::Http(request) => match (request.request().method(), request.request().uri().path()) {
+            // `respond` omits the content for HEAD.
             (&Method::GET | &Method::HEAD, "/") => request.respond(page()).await,
             (&Method::GET | &Method::HEAD, _) => request.respond(not_found()).await,
             _ => request.refuse().await,
         },
-        Incoming::Rejected(rejected) => rejected.refuse().await,
+        AnyRequest::Rejected(rejected) => rejected.refuse().await,
         _ => Ok(()),
     }
 }
 
 fn page() -> Response<String> {
-    // Only the script and the styles that carry this number may run: whatever else gets into the page does nothing.
+    // Only the script and the styles with this nonce run, so injected ones do nothing.
     let nonce = format!("{:032x}", rand::random::<u128>());
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \

@@ -63,7 +63,7 @@ pub struct Config {
     /// are handled like a larger [`max_header_size`](Self::max_header_size).
     pub max_headers: usize,
     /// The deadline of the opening handshake. It applies to all of [`accept`](crate::accept). With
-    /// [`Server::receive`](crate::Server::receive), it applies to reading the request, and again to
+    /// [`Server::read_request`](crate::Server::read_request), it applies to reading the request, and again to
     /// accepting or rejecting it, counted from that call.
     pub handshake_timeout: Option<Duration>,
     /// The time that the peer has to complete the closing handshake and to end the transport,

@@ -2,7 +2,7 @@
 //! is read again.
 
 use std::{
-    io, mem,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,36 +12,24 @@ use bytes::Bytes;
 use tokio::{task::coop, time::Instant};
 
 use super::{
-    line::{Line, Outlook, Verdict},
-    pool::{self, Scratch},
-    stats,
-    timers::{Activity, Due, Millis, Pings, Timeouts, Timers},
+    inbound::{FRAMES_PER_LOOK, GRACE, Inbound, hear, owes_answer},
+    line::{Line, Verdict, WriteStatus},
+    pool,
+    timers::{Activity, Due, Timers},
 };
 use crate::{
-    Config, Error, Role,
+    Error,
     error::Timeout,
-    handshake::Negotiated,
     proto::{
-        CloseCode, CloseFrame, Closing, Message, MessageKind, Part, ProtocolError, ReceivePath, Received,
-        Step, Want,
+        CloseCode, CloseFrame, Closing, Message, MessageKind, Part, ProtocolError, Received, Step, Want,
     },
 };
 
 /// How many frames and reads are handled for one unit of the task's budget.
 const FRAMES_PER_UNIT: u8 = 64;
 
-/// How many frames are handled, at most, before a look at what waits to be written. It divides the one above.
-const FRAMES_PER_LOOK: u8 = 16;
-
 /// How long after a read what is queued waits at most, while messages of that read are handed out.
 const LATE: Duration = Duration::from_millis(1);
-
-/// A rest of this many bytes, or fewer, does not stay in the scratch that it was read into.
-const SHORT_REST: usize = 4 << 10;
-
-/// How often a peer that sends without a pause is still read after a deadline has passed: what had come by then is
-/// received first.
-const GRACE: u8 = 16;
 
 /// How many reads are wide after one that brought much: a burst ends with one that brings little.
 const WIDE_READS: u8 = 4;
@@ -59,154 +47,6 @@ pub(super) struct FirstPart {
 pub(super) struct Connection<L> {
     pub(super) line: L,
     pub(super) inbound: Inbound,
-}
-
-/// The state of the receiving side, whatever the line is.
-#[derive(Debug)]
-pub(super) struct Inbound {
-    pub(super) receive: ReceivePath,
-    /// Bytes that were read and are not handled yet.
-    pub(super) scratch: Option<Box<Scratch>>,
-    /// Allocated while a deadline runs.
-    timers: Option<Pin<Box<Timers>>>,
-    pub(super) timeouts: Timeouts,
-    /// How many frames and reads may be handled before the task's budget is asked for again.
-    frames: u8,
-    /// How many reads are left after a deadline has passed.
-    grace: u8,
-    /// How many of the next reads are wide.
-    wide: u8,
-    /// Whether the connection is over: nothing more will be read or written.
-    pub(super) finished: bool,
-    /// What most connections do without.
-    rare: Option<Box<Rare>>,
-}
-
-/// State that an idle connection seldom has; allocated when first needed.
-#[derive(Debug, Default)]
-struct Rare {
-    /// The peer's Close.
-    close_frame: Option<Box<CloseFrame>>,
-    /// What the opening handshake agreed on.
-    negotiated: Negotiated,
-    message_timeout: Option<Millis>,
-    /// Counters, if they were asked for.
-    received: Option<Box<stats::Received>>,
-    /// Whether pings are left to the application to answer.
-    no_pongs: bool,
-}
-
-impl Rare {
-    #[cold]
-    fn new(config: &Config, negotiated: Negotiated) -> Box<Self> {
-        Box::new(Self {
-            close_frame: None,
-            negotiated,
-            message_timeout: config.message_timeout.map(Millis::new),
-            received: config.stats.then(Box::default),
-            no_pongs: !config.automatic_pongs,
-        })
-    }
-}
-
-impl Inbound {
-    pub(super) fn new(unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let receive = receive_path(role, config, &negotiated);
-        let ordinary = negotiated.is_empty()
-            && config.message_timeout.is_none()
-            && config.automatic_pongs
-            && !config.stats;
-        Self {
-            receive,
-            scratch: (!unread.is_empty()).then(|| Box::new(Scratch::holding(unread))),
-            timers: None,
-            timeouts: Timeouts::new(config),
-            frames: 0,
-            grace: GRACE,
-            wide: 0,
-            finished: false,
-            rare: if ordinary { None } else { Some(Rare::new(config, negotiated)) },
-        }
-    }
-
-    /// Returns the peer's Close, if one has come with a code.
-    pub(super) fn close_frame(&self) -> Option<&CloseFrame> {
-        self.rare.as_ref()?.close_frame.as_deref()
-    }
-
-    /// Returns the subprotocol that was agreed on.
-    pub(super) fn subprotocol(&self) -> Option<&str> {
-        self.rare.as_ref()?.negotiated.subprotocol()
-    }
-
-    /// Returns the extensions that were agreed on, as the response listed them.
-    pub(super) fn extensions(&self) -> &str {
-        self.rare.as_ref().map_or("", |rare| rare.negotiated.extensions())
-    }
-
-    /// Marks `len` bytes of the scratch as handled.
-    #[inline]
-    fn consume(&mut self, len: usize) {
-        if let Some(scratch) = &mut self.scratch {
-            scratch.consume(len);
-            if scratch.unread().is_empty() {
-                self.give_back_scratch();
-            }
-        }
-    }
-
-    /// Returns the counters of this side, if they were asked for.
-    pub(super) fn received(&self) -> Option<&stats::Received> {
-        self.rare.as_ref()?.received.as_deref()
-    }
-
-    /// Records that a message has ended, as a sign of life.
-    #[inline]
-    fn message(&mut self) {
-        message(self.timers.as_mut().map(Pin::as_mut), self.rare.as_deref_mut());
-    }
-
-    /// Records that the stream has brought `len` bytes.
-    fn note_read(&mut self, len: usize, now: Instant) {
-        if let Some(timers) = &mut self.timers {
-            timers.as_mut().read(now);
-        }
-        if let Some(Rare { received: Some(received), .. }) = self.rare.as_deref_mut() {
-            received.bytes += len as u64;
-        }
-    }
-
-    /// Makes the next call look at what waits to be written before it hands out a message.
-    #[inline]
-    fn look_at_writes(&mut self) {
-        self.frames -= self.frames % FRAMES_PER_LOOK;
-    }
-
-    /// Moves a short rest of what was read to a box of its size, when the first message of a read is handed out: the program
-    /// may take its time, and the scratch is large.
-    #[inline]
-    fn keep_rest(&mut self) {
-        if let Some(scratch) = &mut self.scratch
-            && scratch.take_fresh()
-            && scratch.unread().len() <= SHORT_REST
-        {
-            let rest = pool::short_scratch(scratch);
-            pool::take_back_scratch(mem::replace(scratch, rest));
-        }
-    }
-
-    /// Returns the deadline of the message that is under way, if there is one.
-    fn message_timeout(&self) -> Option<Millis> {
-        let timeout = self.rare.as_ref()?.message_timeout?;
-        self.receive.is_inside_message().then_some(timeout)
-    }
-
-    #[inline]
-    fn give_back_scratch(&mut self) {
-        if let Some(scratch) = self.scratch.take() {
-            pool::take_back_scratch(scratch);
-        }
-    }
 }
 
 impl<L: Line> Connection<L> {
@@ -293,6 +133,7 @@ impl<L: Line> Connection<L> {
                 return Poll::Ready(Ok(Some(item)));
             }
             if self.inbound.receive.has_compressed() {
+                self.write_pending(cx);
                 ready!(poll_budget(&mut self.inbound.frames, cx));
                 match self.inflate(&mut pick) {
                     Some(item) => return Poll::Ready(Ok(Some(item))),
@@ -303,8 +144,10 @@ impl<L: Line> Connection<L> {
                 return Poll::Ready(self.line.verdict(Verdict::tell).map_or(Ok(None), Err));
             }
             self.line.park(cx);
-            if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
-                self.keep(Error::Transport(error));
+            self.write_pending(cx);
+            if self.line.write_status().over {
+                self.finish();
+                continue;
             }
             if self.inbound.receive.is_done() {
                 ready!(self.poll_end(cx));
@@ -380,7 +223,6 @@ impl<L: Line> Connection<L> {
                 }
             }
             if item.is_some() {
-                self.inbound.keep_rest();
                 return Poll::Ready(item);
             }
         }
@@ -392,15 +234,22 @@ impl<L: Line> Connection<L> {
     /// which the clock has to be read again before the next message.
     #[inline(never)]
     fn write_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let outlook = self.line.outlook();
-        if !outlook.waiting {
+        let status = self.line.write_status();
+        if !status.pending {
             return false;
         }
         let late = self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= LATE);
-        if late && let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
+        if late {
+            self.write_pending(cx);
+        }
+        status.owes_pong && !late
+    }
+
+    /// Attempts to write what is queued.
+    fn write_pending(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
             self.keep(Error::Transport(error));
         }
-        outlook.owes_pong && !late
     }
 
     /// Inflates some of a compressed message; gives what comes of it, if `pick` picks it.
@@ -472,8 +321,8 @@ impl<L: Line> Connection<L> {
     /// Judges the deadlines that a peer must not put off by what it sends: those of a stuck write, and of closing.
     #[inline]
     fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Timeout> {
-        let outlook = self.line.outlook();
-        if !outlook.stuck && !self.is_closing(outlook) {
+        let status = self.line.write_status();
+        if !status.is_stuck() && !self.is_closing(status) && self.inbound.message_timeout().is_none() {
             return None;
         }
         match self.poll_due(false, cx) {
@@ -526,7 +375,8 @@ impl<L: Line> Connection<L> {
             let _shut = self.line.poll_shutdown(cx);
         }
         // Where our Close is out, a peer that does not complete the closing handshake is no error of ours.
-        if timeout != Timeout::Close || self.line.outlook().stuck {
+        let close_out = self.inbound.timers.as_ref().is_some_and(|timers| timers.is_close_out());
+        if timeout != Timeout::Close || !close_out {
             self.keep(Error::Timeout(timeout));
         }
         self.finish();
@@ -547,18 +397,16 @@ impl<L: Line> Connection<L> {
 
     /// Whether the connection is on its way to its end.
     #[inline]
-    fn is_closing(&self, outlook: Outlook) -> bool {
-        outlook.close_sent || outlook.write_ended || self.inbound.receive.is_done()
+    fn is_closing(&self, status: WriteStatus) -> bool {
+        status.close_sent || status.transport.ended || self.inbound.receive.is_done()
     }
 
     /// What is due; pending until something is.
     pub(super) fn poll_due(&mut self, waiting: bool, cx: &mut Context<'_>) -> Poll<Due> {
-        let outlook = self.line.outlook();
+        let write = self.line.write_status();
         let activity = Activity {
-            stuck: outlook.stuck,
-            moves: outlook.moves,
-            sending: outlook.waiting,
-            closing: self.is_closing(outlook),
+            write,
+            closing: self.is_closing(write),
             waiting,
             message_timeout: self.inbound.message_timeout(),
         };
@@ -589,9 +437,10 @@ impl<L: Line> Connection<L> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A server ends the stream first (RFC 6455 section 7.1.1), and so does who fails the connection (7.1.7). It goes
         // on reading: to drop a stream with unread data resets it, which can destroy the Close on its way.
-        let (outlook, receive) = (self.line.outlook(), &self.inbound.receive);
+        let (stuck, role) = (self.line.write_status().is_stuck(), self.line.role());
+        let receive = &self.inbound.receive;
         let closing = self.line.with_send(|send, _, _| Closing::of(send, receive));
-        if !outlook.stuck && closing.shuts_down_first(outlook.role) {
+        if !stuck && closing.shuts_down_first(role) {
             // That it fails says that the stream has ended.
             let _ended = ready!(self.line.poll_shutdown(cx));
         }
@@ -606,32 +455,17 @@ impl<L: Line> Connection<L> {
             match self.line.poll_read(&mut scratch, cx) {
                 Poll::Pending => break Poll::Pending,
                 Poll::Ready(Ok(0)) => self.ended(None),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(len)) => self.inbound.note_read(len, scratch.read_at()),
                 Poll::Ready(Err(error)) => self.ended(Some(error)),
             }
         };
         pool::take_back_scratch(scratch);
         ready!(drained);
-        if self.line.outlook().stuck {
+        if self.line.write_status().is_stuck() {
             return Poll::Pending;
         }
         self.line.poll_shutdown(cx).map(|_ended| ())
     }
-}
-
-/// The way in, as was agreed on.
-#[cfg(feature = "deflate")]
-fn receive_path(role: Role, config: &Config, negotiated: &Negotiated) -> ReceivePath {
-    let path = ReceivePath::new(role, config);
-    match negotiated.deflate() {
-        Some(params) => path.with_deflate(params),
-        None => path,
-    }
-}
-
-#[cfg(not(feature = "deflate"))]
-fn receive_path(role: Role, config: &Config, _: &Negotiated) -> ReceivePath {
-    ReceivePath::new(role, config)
 }
 
 /// Takes a frame, or a read, from the task's budget, so that a flood leaves other tasks their turns.
@@ -643,62 +477,4 @@ fn poll_budget(frames: &mut u8, cx: &mut Context<'_>) -> Poll<()> {
     }
     *frames -= 1;
     Poll::Ready(())
-}
-
-/// Whether this is owed an answer, and the application does not give it itself.
-#[inline]
-fn owes_answer(rare: Option<&Rare>, received: &Received<'_>) -> bool {
-    match received {
-        Received::Ping(_) => !rare.is_some_and(|rare| rare.no_pongs),
-        Received::Close(_) => true,
-        _ => false,
-    }
-}
-
-/// Records that a message has ended.
-#[inline]
-fn message(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>) {
-    if let Some(timers) = timers {
-        timers.message();
-    }
-    if let Some(Rare { received: Some(received), .. }) = rare {
-        received.messages += 1;
-    }
-}
-
-/// Records a sign of life.
-#[inline]
-fn hear(
-    timers: Option<Pin<&mut Timers>>,
-    rare: Option<&mut Rare>,
-    line: &mut impl Line,
-    received: &Received<'_>,
-) {
-    match received {
-        Received::Message(_) | Received::Part(Part { last: true, .. }) => message(timers, rare),
-        Received::Part(_) => timers.into_iter().for_each(Timers::heard),
-        Received::Pong(payload) => pong(timers, rare, line.take_pings(), payload),
-        _ => {}
-    }
-}
-
-/// Records a pong, and the pings that the application has sent since the last one.
-#[cold]
-fn pong(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>, pings: Pings, payload: &[u8]) {
-    let counters = rare.and_then(|rare| rare.received.as_deref_mut());
-    match (timers, counters) {
-        (Some(mut timers), counters) => {
-            timers.as_mut().pinged(pings);
-            let round_trip = timers.pong(payload);
-            if let Some(counters) = counters {
-                counters.round_trip = round_trip.or(counters.round_trip);
-            }
-        }
-        (None, Some(counters)) => {
-            counters.pings.extend(pings);
-            let sent = counters.pings.answered(payload);
-            counters.round_trip = sent.map(|sent| sent.elapsed()).or(counters.round_trip);
-        }
-        (None, None) => {}
-    }
 }

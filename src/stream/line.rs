@@ -12,7 +12,7 @@ use super::{
     pool::{self, Scratch},
     stats::Sent,
     timers::{Pings, Timeouts},
-    transport::Transport,
+    transport::{InStrides, Strides, Transport, TransportStatus},
     watchdog::Watchdog,
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) trait Line {
     /// Queues the answer that is owed to what was received, if one is.
     fn answer(&mut self, received: &Received<'_>) {
         if let Received::Close(_) = received
-            && !self.outlook().waiting
+            && !self.write_status().pending
         {
             self.verdict(Verdict::excuse_writes);
         }
@@ -42,8 +42,11 @@ pub(super) trait Line {
     /// What was read is handled, from here on the receiver may have to wait: whoever wants it is to wake it.
     fn park(&mut self, _: &mut Context<'_>) {}
 
-    /// How things stand on the way out.
-    fn outlook(&mut self) -> Outlook;
+    /// Returns the status of the sending side.
+    fn write_status(&mut self) -> WriteStatus;
+
+    /// Returns which end of the connection this is.
+    fn role(&self) -> Role;
 
     /// Takes the pings that the application has sent since this was last asked.
     fn take_pings(&mut self) -> Pings;
@@ -67,22 +70,36 @@ pub(super) trait Line {
     fn poll_read_payload(&mut self, room: PayloadMut<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
-/// How things stand on the way out.
+/// The status of the sending side: the queue and the transport.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Outlook {
-    pub(super) role: Role,
-    /// Something staged waits for the stream.
-    pub(super) stuck: bool,
-    /// Something is queued or staged.
-    pub(super) waiting: bool,
-    /// A pong is queued.
+pub(super) struct WriteStatus {
+    pub(super) transport: TransportStatus,
+    /// Whether something is queued or staged.
+    pub(super) pending: bool,
+    /// Whether a pong is queued.
     pub(super) owes_pong: bool,
-    /// A number that changes whenever the stream takes something.
-    pub(super) moves: u64,
-    /// Our Close is queued or sent.
+    /// Whether our Close is queued or sent.
     pub(super) close_sent: bool,
-    /// The stream takes no more, because we shut it down or it failed.
-    pub(super) write_ended: bool,
+    /// Whether the connection is over, though the stream may go on.
+    pub(super) over: bool,
+}
+
+impl WriteStatus {
+    #[inline]
+    pub(super) fn of(send: &SendPath, transport: TransportStatus, over: bool) -> Self {
+        Self {
+            over,
+            transport,
+            pending: transport.stuck || send.queued_bytes() > 0,
+            owes_pong: send.owes_pong(),
+            close_sent: send.is_close_sent(),
+        }
+    }
+
+    /// Whether the stream is stuck: something staged waits for it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.transport.stuck
+    }
 }
 
 /// What ended the connection, or will: it is told once.
@@ -92,6 +109,8 @@ pub(super) struct Verdict {
     told: bool,
     /// The peer leaves, and nothing of ours is under way to it: that a write fails is no news.
     writes_excused: bool,
+    /// A sender has ended the connection: the receiver is not to wait for the stream to end.
+    over: bool,
 }
 
 impl Verdict {
@@ -105,8 +124,19 @@ impl Verdict {
 
     /// Leaves nothing to be told: the program itself ends the connection.
     pub(super) fn settle(&mut self) {
-        self.told = true;
+        (self.told, self.over) = (true, true);
         self.error = None;
+    }
+
+    /// Ends the connection with the deadline of a sender.
+    pub(super) fn time_out(&mut self, timeout: Timeout) {
+        self.keep(Error::Timeout(timeout));
+        self.over = true;
+    }
+
+    /// Returns whether a sender has ended the connection.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Hands out what was kept.
@@ -118,7 +148,7 @@ impl Verdict {
 
     /// Whether nothing has ended the connection, and nothing is known that will.
     pub(super) fn is_open(&self) -> bool {
-        self.error.is_none() && !self.told && !self.writes_excused
+        self.error.is_none() && !self.told && !self.writes_excused && !self.over
     }
 
     /// Notes that from here on a failed write loses nothing but our Close.
@@ -247,11 +277,11 @@ impl<S> Own<S> {
         LineParts { transport: self.transport, send: self.send, verdict, pings, sent }
     }
 
-    /// Counts a message that was queued, if anybody wants to know.
+    /// Counts messages that were queued, and bytes that were written, if counters were asked for.
     #[inline]
-    pub(super) fn count_sent(&mut self) {
+    pub(super) fn count_sent(&mut self, messages: u64) {
         if let Some(extra) = &mut self.extra {
-            extra.count_sent(1, self.transport.written());
+            extra.count_sent(messages, self.transport.written());
         }
     }
 
@@ -335,10 +365,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
     #[inline]
     pub(super) fn poll_transmit_for(&mut self, party: Party, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stuck = self.extra.as_ref().is_some_and(|extra| extra.stuck.is_some());
-        if !stuck && let done @ Poll::Ready(_) = self.transport.poll_transmit(&mut self.send, cx) {
+        if !stuck && let done @ Poll::Ready(_) = self.poll_write(cx) {
             return done;
         }
         self.poll_stuck(party, cx)
+    }
+
+    #[inline]
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.send.has_uncompressed() {
+            return self.poll_compress_and_write(cx);
+        }
+        self.transport.poll_transmit(&mut self.send, cx)
+    }
+
+    // Never: connections that compress nothing do without it.
+    #[inline(never)]
+    fn poll_compress_and_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut source = InStrides { path: &mut self.send, strides: Strides::new() };
+        let done = self.transport.poll_transmit(&mut source, cx);
+        source.strides.poll_yield(cx.waker());
+        done
     }
 
     /// The same while the stream takes no more. The task that receives and one that sends may be two: each is woken also
@@ -350,12 +397,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
         let waiters = extra.stuck.get_or_insert_default().waiters.clone();
         waiters.park(party, cx.waker());
         let (shared, moves) = (Waker::from(waiters.clone()), self.transport.moves());
-        let done = self.transport.poll_transmit(&mut self.send, &mut Context::from_waker(&shared));
+        let done = self.poll_write(&mut Context::from_waker(&shared));
         if done.is_ready() || self.transport.moves() != moves {
             waiters.wake_other(party, cx.waker());
         }
         if done.is_ready() {
-            extra.stuck = None;
+            self.extra.get_or_insert_default().stuck = None;
             self.drop_unused();
         } else if newly && party == Party::Sender {
             // From here on a deadline runs, which is for the receiving side to judge.
@@ -388,16 +435,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 
     #[inline]
-    fn outlook(&mut self) -> Outlook {
-        Outlook {
-            role: self.send.role(),
-            stuck: self.transport.is_stuck(),
-            waiting: self.transport.is_stuck() || self.send.queued_bytes() > 0,
-            owes_pong: self.send.owes_pong(),
-            moves: self.transport.moves(),
-            close_sent: self.send.is_close_sent(),
-            write_ended: self.transport.is_write_ended(),
-        }
+    fn write_status(&mut self) -> WriteStatus {
+        let over = self.extra.as_ref().is_some_and(|extra| extra.verdict.is_over());
+        WriteStatus::of(&self.send, self.transport.status(), over)
+    }
+
+    fn role(&self) -> Role {
+        self.send.role()
     }
 
     fn take_pings(&mut self) -> Pings {

@@ -3,6 +3,7 @@
 mod close;
 mod connection;
 mod event;
+mod inbound;
 mod line;
 mod parts;
 mod pool;
@@ -26,10 +27,7 @@ pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendErr
 pub use stats::Stats;
 pub use writer::{MessageWriter, SendParts};
 
-use self::{
-    connection::{Connection, Inbound},
-    line::Own,
-};
+use self::{connection::Connection, inbound::Inbound, line::Own};
 use crate::{
     Config, Role,
     handshake::Negotiated,
@@ -145,7 +143,7 @@ impl<S> WebSocket<S> {
     /// Replaces the limits of the connection by those of this configuration: `max_message_size`, `max_frame_size`,
     /// `max_fragments` and `max_write_buffer_size`. The rest of it has no effect any more.
     ///
-    /// The limits hold from the next frame on. So a server can be strict until a client has logged in:
+    /// The limits hold from the next frame on; for a compressed message that is being received, at once. So a server can be strict until a client has logged in:
     ///
     /// ```
     /// # use fullduplex::{Config, Error, WebSocket};

@@ -7,7 +7,6 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     hint::black_box,
-    mem,
 };
 
 use rand::{
@@ -105,8 +104,8 @@ pub(super) struct Scratch {
     end: usize,
     /// When they were read.
     read_at: Instant,
-    /// Whether no message of this read has been handed out.
-    fresh: bool,
+    /// A rest of at most this many bytes does not stay here.
+    left_at: usize,
 }
 
 /// What it holds is nobody's business: other connections had it before.
@@ -118,7 +117,8 @@ impl fmt::Debug for Scratch {
 
 impl Scratch {
     fn with_len(len: usize) -> Self {
-        Self { bytes: vec![0; len].into(), start: 0, end: 0, read_at: Instant::now(), fresh: false }
+        let left_at = if len > SHORT { SHORT } else { 0 };
+        Self { bytes: vec![0; len].into(), start: 0, end: 0, read_at: Instant::now(), left_at }
     }
 
     fn narrow() -> Self {
@@ -135,7 +135,7 @@ impl Scratch {
 
     /// A scratch that holds what was read before the connection had one.
     pub(super) fn holding(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), start: 0, end: bytes.len(), read_at: Instant::now(), fresh: false }
+        Self { bytes: bytes.into(), start: 0, end: bytes.len(), read_at: Instant::now(), left_at: 0 }
     }
 
     /// All of it, to read into. It is initialised: some streams clear what is not, all of it for each read.
@@ -146,7 +146,7 @@ impl Scratch {
     /// Records how much was read, just now.
     pub(super) fn filled(&mut self, len: usize) {
         (self.start, self.end) = (0, len);
-        (self.read_at, self.fresh) = (Instant::now(), true);
+        self.read_at = Instant::now();
     }
 
     /// Returns when the bytes were read.
@@ -154,9 +154,10 @@ impl Scratch {
         self.read_at
     }
 
-    /// Returns whether this is the first call since the bytes were read.
-    pub(super) fn take_fresh(&mut self) -> bool {
-        mem::take(&mut self.fresh)
+    /// Returns whether all of it is done with, or what is left is short and does not have to stay.
+    #[inline]
+    pub(super) fn is_to_be_left(&self) -> bool {
+        self.end - self.start <= self.left_at
     }
 
     /// Whether more is likely to have come than one read brings.

@@ -35,10 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// The message is queued whole or not at all, never torn or doubled; where the future was dropped in between,
     /// [`reserve`](Self::reserve) would have told which.
-    pub fn send<'a>(
-        &'a mut self,
-        message: impl Into<Outgoing<'a>>,
-    ) -> impl Future<Output = Result<(), Error>> {
+    pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| {
             if self.connection.line.is_clear() {
@@ -64,10 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
-    pub fn feed<'a>(
-        &'a mut self,
-        message: impl Into<Outgoing<'a>>,
-    ) -> impl Future<Output = Result<(), Error>> {
+    pub fn feed<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| self.poll_feed(cx, &mut outgoing))
     }
@@ -159,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
         if self.connection.line.send_plain(waiting) {
             Outgoing::end(outgoing);
-            self.connection.line.count_sent();
+            self.connection.line.count_sent(1);
             return Poll::Ready(Ok(()));
         }
         self.poll_feed_any(cx, outgoing)
@@ -238,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Poll::Ready(Err(error)) => line.verdict().keep(Error::Transport(error)),
             Poll::Pending => {
                 let timeout = ready!(line.poll_watchdog(&inbound.timeouts, cx));
-                line.verdict().keep(Error::Timeout(timeout));
+                line.verdict().time_out(timeout);
                 line.end_write_for(Party::Sender);
             }
         }
@@ -255,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let staged = self.connection.line.send_staged(waiting);
         Outgoing::end(outgoing);
         staged?;
-        self.connection.line.count_sent();
+        self.connection.line.count_sent(1);
         Ok(())
     }
 
@@ -263,7 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
         self.connection.line.with_send(|send, key, lent| send.send_mut(outgoing, key, lent))?;
-        self.connection.line.count_sent();
+        self.connection.line.count_sent(1);
         Ok(())
     }
 

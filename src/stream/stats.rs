@@ -7,7 +7,7 @@ use super::timers::Pings;
 /// What has gone over a connection: [`WebSocket::stats`](crate::WebSocket::stats), [`Receiver::stats`](crate::Receiver::stats).
 ///
 /// Messages count once they are complete or queued. Bytes are those of the stream, headers, control frames and compression
-/// included; those of the opening handshake are not counted.
+/// included, also those that are discarded; those of the opening handshake are not counted.
 ///
 /// ```
 /// use fullduplex::{Config, Error, testing};
@@ -47,6 +47,13 @@ pub(super) struct Received {
     pub(super) round_trip: Option<Duration>,
     /// The pings that wait for their pongs, where no timer keeps them.
     pub(super) pings: Pings,
+}
+
+impl Received {
+    /// Starts to count, with this many bytes that were read behind the opening handshake.
+    pub(super) fn after(unread: usize) -> Self {
+        Self { bytes: unread as u64, ..Self::default() }
+    }
 }
 
 /// The counters of the sending side.

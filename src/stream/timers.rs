@@ -12,6 +12,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::line::WriteStatus;
 use crate::{Config, error::Timeout};
 
 /// An idle deadline that is noticed later than this is restarted once.
@@ -76,7 +77,7 @@ impl Timeouts {
     /// Whether any deadline runs.
     pub(super) fn watch(&self, activity: Activity) -> bool {
         self.watch_peer()
-            || (activity.stuck && self.write.is_some())
+            || (activity.write.is_stuck() && self.write.is_some())
             || (activity.closing && self.close.is_some())
             || activity.message_timeout.is_some()
     }
@@ -85,12 +86,7 @@ impl Timeouts {
 /// What a connection is doing, as far as deadlines depend on it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Activity {
-    /// Something staged waits for the stream.
-    pub(super) stuck: bool,
-    /// A number that changes whenever the stream takes something.
-    pub(super) moves: u64,
-    /// Something is queued or staged.
-    pub(super) sending: bool,
+    pub(super) write: WriteStatus,
     /// Our Close is queued or sent, or the connection has failed.
     pub(super) closing: bool,
     /// All that the stream has brought is handled, and it brings no more for now.
@@ -119,7 +115,7 @@ pin_project! {
         read_at: Instant,
         // When the last message or matching pong came, or the idle deadline was restarted.
         heard_at: Instant,
-        // The value of `heard_at` that the idle deadline was restarted with, for it is restarted once.
+        // When the idle deadline or that of a message was restarted, for each is restarted once.
         restarted: Option<Instant>,
         // When the message that is under way began.
         message_since: Option<Instant>,
@@ -158,10 +154,14 @@ impl Pings {
 
     /// Records a ping that is sent now.
     pub(super) fn sent(&mut self, payload: &[u8]) {
+        self.push(payload, Instant::now());
+    }
+
+    fn push(&mut self, payload: &[u8], sent: Instant) {
         if self.0.len() == MAX_PINGS {
             self.0.pop_front();
         }
-        self.0.push_back((payload.into(), Instant::now()));
+        self.0.push_back((payload.into(), sent));
     }
 
     /// Adds pings that were sent later.
@@ -173,7 +173,8 @@ impl Pings {
     /// Takes out the ping that this pong answers, and those before it, which will not be answered any more; returns when it
     /// was sent.
     pub(super) fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
-        let at = self.0.iter().position(|(ping, _)| **ping == *payload)?;
+        // The newest of several with the same payload: a peer may have answered that one alone.
+        let at = self.0.iter().rposition(|(ping, _)| **ping == *payload)?;
         let (_, sent) = self.0.drain(..=at).next_back()?;
         if self.0.is_empty() {
             self.0 = VecDeque::new();
@@ -241,6 +242,11 @@ impl Timers {
         Some(sent.elapsed())
     }
 
+    /// Returns whether our Close has been written.
+    pub(super) fn is_close_out(&self) -> bool {
+        self.close_out
+    }
+
     /// Returns what is due; pending until something is. `None`: nothing ever will be as things stand, no timer is needed.
     pub(super) fn poll_due(
         mut self: Pin<&mut Self>,
@@ -264,14 +270,19 @@ impl Timers {
             let due = due.unwrap_or_else(|| Due::Ping(rand::random()));
             // Noticed late, for nobody polled: the peer may have had nothing to answer meanwhile, as no ping was sent.
             let late = now.duration_since(deadline) > LATE;
-            if due == Due::Timeout(Timeout::Idle) && late && *this.restarted != Some(*this.heard_at) {
-                *this.heard_at = now;
+            let started = match due {
+                Due::Timeout(Timeout::Idle) => Some(this.heard_at),
+                Due::Timeout(Timeout::Message) => this.message_since.as_mut(),
+                _ => None,
+            };
+            if let Some(started) = started.filter(|started| late && *this.restarted != Some(**started)) {
+                *started = now;
                 *this.restarted = Some(now);
                 continue;
             }
             if let Due::Ping(payload) = due {
                 if let Some(earlier) = this.ping.take() {
-                    this.pings.0.push_back((earlier.payload.into(), earlier.sent));
+                    this.pings.push(&earlier.payload, earlier.sent);
                 }
                 *this.ping = Some(Ping { payload, sent: now, since: now, left: false });
             }
@@ -282,18 +293,19 @@ impl Timers {
     /// Records when what is going on began.
     fn note(self: Pin<&mut Self>, activity: Activity) {
         let this = self.project();
-        let progressed = std::mem::replace(this.moves, activity.moves) != activity.moves;
-        if !activity.stuck {
+        let (stuck, moves) = (activity.write.is_stuck(), activity.write.transport.moves);
+        let progressed = std::mem::replace(this.moves, moves) != moves;
+        if !stuck {
             *this.stuck_since = None;
         } else if progressed || this.stuck_since.is_none() {
             *this.stuck_since = Some(Instant::now());
         }
         // What is queued before our Close may take its time, as long as it moves: `write` is the deadline for that.
-        let moving = activity.stuck && progressed && !*this.close_out;
+        let moving = progressed && !*this.close_out;
         if activity.closing && (this.closing_since.is_none() || moving) {
             *this.closing_since = Some(Instant::now());
         }
-        *this.close_out |= activity.closing && !activity.sending;
+        *this.close_out |= activity.closing && !activity.write.pending;
         if activity.message_timeout.is_none() {
             *this.message_since = None;
         } else if this.message_since.is_none() {
@@ -303,7 +315,7 @@ impl Timers {
         if progressed && !ping.left {
             ping.since = Instant::now();
         }
-        ping.left |= !activity.stuck;
+        ping.left |= !stuck;
         // Whatever has come since is a sign of life: a complete frame, or a part of one, which no pong can overtake.
         ping.since = ping.since.max(*this.read_at);
     }
@@ -319,7 +331,8 @@ impl Timers {
             Some(_) => None,
         };
         let pong_due = self.ping.and_then(|ping| waiting(ping.since));
-        let message_due = self.message_since.and_then(waiting);
+        // A peer must not put this off by other frames.
+        let message_due = self.message_since.filter(|_| !activity.closing);
         [
             (at(timeouts.close, self.closing_since), Some(Due::Timeout(Timeout::Close))),
             (at(timeouts.write, self.stuck_since), Some(Due::Timeout(Timeout::Write))),

@@ -4,13 +4,13 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    task::coop,
+    task::{coop, yield_now},
 };
 
 use super::pool::{self, Scratch};
@@ -38,12 +38,10 @@ pub(super) trait Source {
 
 impl Source for SendPath {
     #[inline]
-    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, _: &mut Context<'_>) -> Poll<bool> {
+        debug_assert!(!self.has_uncompressed(), "that is for `InStrides`");
         if self.queued_bytes() > 0 {
             let batch = batch.get_or_insert_with(pool::batch);
-            if self.has_uncompressed() {
-                return poll_compress(self, batch, cx);
-            }
             pool::with_lent(|lent| SendPath::stage(self, batch, lent));
             return Poll::Ready(batch.has_remaining());
         }
@@ -54,7 +52,7 @@ impl Source for SendPath {
     }
 
     fn clear(&mut self) -> bool {
-        let waited = self.queued_bytes() > 0;
+        let waited = self.queued_in_order_bytes() > 0;
         pool::with_lent(|lent| SendPath::clear(self, lent));
         waited
     }
@@ -69,23 +67,74 @@ pub(super) trait Path {
     ) -> T;
 
     /// Whether another stride may be compressed now; pending if others are to have their turn before.
-    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        poll_unit(cx)
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// How many strides are compressed in one turn, so that a connection reads in between, and a split one does not lock its
+/// transport for long.
+const STRIDES: u8 = 16;
+
+/// The strides that are left of one turn.
+#[derive(Debug)]
+pub(super) struct Strides {
+    left: u8,
+    exhausted: bool,
+}
+
+impl Strides {
+    pub(super) fn new() -> Self {
+        Self { left: STRIDES, exhausted: false }
+    }
+
+    /// Becomes ready if another stride may be compressed in this turn, and takes a unit of the task's budget for it.
+    pub(super) fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(left) = self.left.checked_sub(1) else {
+            self.exhausted = true;
+            return Poll::Pending;
+        };
+        ready!(coop::poll_proceed(cx)).made_progress();
+        self.left = left;
+        Poll::Ready(())
+    }
+
+    /// Wakes this task to continue once others had their turn, if the turn ended before the work.
+    pub(super) fn poll_yield(&self, waker: &Waker) {
+        if self.exhausted {
+            let _pending = pin!(yield_now()).poll(&mut Context::from_waker(waker));
+        }
     }
 }
 
-/// Takes a unit of the task's budget.
-pub(super) fn poll_unit(cx: &mut Context<'_>) -> Poll<()> {
-    coop::poll_proceed(cx).map(|unit| unit.made_progress())
+/// A way out whose messages are compressed in strides, for one turn.
+pub(super) struct InStrides<'a> {
+    pub(super) path: &'a mut SendPath,
+    pub(super) strides: Strides,
 }
 
-impl Path for SendPath {
+impl Source for InStrides<'_> {
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.path.has_uncompressed() {
+            return poll_compress(self, batch.get_or_insert_with(pool::batch), cx);
+        }
+        self.path.poll_stage(batch, cx)
+    }
+
+    fn clear(&mut self) -> bool {
+        Source::clear(self.path)
+    }
+}
+
+impl Path for InStrides<'_> {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
         call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T {
-        pool::with_lent(|lent| call(self, batch, lent))
+        pool::with_lent(|lent| call(self.path, batch, lent))
+    }
+
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.strides.poll_proceed(cx)
     }
 }
 
@@ -128,6 +177,21 @@ pub(super) struct Transport<S> {
     written: u32,
 }
 
+/// The status of a stream's write side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TransportStatus {
+    /// How many bytes are staged.
+    pub(super) staged: usize,
+    /// Whether something staged waits for the stream, or is still to be compressed.
+    pub(super) stuck: bool,
+    /// A number that changes whenever the stream takes something or is flushed.
+    pub(super) moves: u64,
+    /// How many bytes the stream has taken; it wraps around.
+    pub(super) written: u32,
+    /// Whether the stream takes no more, because we shut it down or it failed.
+    pub(super) ended: bool,
+}
+
 /// Whether a stream still takes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriteEnd {
@@ -167,6 +231,18 @@ impl<S> Transport<S> {
     /// Whether anything staged waits for the stream, or is still to be compressed.
     pub(super) fn is_stuck(&self) -> bool {
         self.end == WriteEnd::Open && (self.needs_flush || self.staged() > 0)
+    }
+
+    /// Returns the status of the write side.
+    #[inline]
+    pub(super) fn status(&self) -> TransportStatus {
+        TransportStatus {
+            staged: self.staged(),
+            stuck: self.is_stuck(),
+            moves: self.moves(),
+            written: self.written,
+            ended: self.is_write_ended(),
+        }
     }
 
     pub(super) fn is_write_ended(&self) -> bool {

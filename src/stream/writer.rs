@@ -67,13 +67,16 @@ pub struct MessageWriter<W: SendParts> {
 /// ```text
 ///        last frame queued ──▶ Finished
 ///  Open ─┤
-///        error ──────────────▶ GivenUp
+///        error ──────────────▶ GivenUp, Closed
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
     Finished,
+    /// The program erred.
     GivenUp,
+    /// The connection has ended.
+    Closed,
 }
 
 /// Payload data is nobody's business but the application's: only its length is shown.
@@ -178,8 +181,12 @@ impl<W: SendParts> MessageWriter<W> {
 
     /// Ready where there is room for a frame.
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
-        if self.state != State::Open {
-            return Poll::Ready(Err(Error::Send(SendError::NoMessageOpen)));
+        match self.state {
+            State::Open => {}
+            State::Closed => return Poll::Ready(Err(Error::Closed)),
+            State::Finished | State::GivenUp => {
+                return Poll::Ready(Err(Error::Send(SendError::NoMessageOpen)));
+            }
         }
         let room = ready!(self.to.poll_room(cx, len));
         Poll::Ready(self.check(room))
@@ -196,8 +203,8 @@ impl<W: SendParts> MessageWriter<W> {
 
     /// Gives the message up after an error: what would follow would not be the whole of it.
     fn check(&mut self, result: Result<(), Error>) -> Result<(), Error> {
-        if result.is_err() {
-            self.state = State::GivenUp;
+        if let Err(error) = &result {
+            self.state = if matches!(error, Error::Send(_)) { State::GivenUp } else { State::Closed };
             self.to.abandon();
         }
         result
@@ -277,9 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
         self.check_open()?;
         let line = &mut self.connection.line;
         line.with_send(|send, key, lent| send.send_part(part, last, key, lent))?;
-        if last {
-            line.count_sent();
-        }
+        line.count_sent(u64::from(last));
         Ok(())
     }
 

@@ -275,8 +275,8 @@ impl ReceivePath {
         self.assembler.is_inside_parts()
     }
 
-    /// Replaces the limits on messages, frames and fragments by those of `config`, from the next
-    /// frame on.
+    /// Replaces the limits on messages, frames and fragments by those of `config`: from the next
+    /// frame on, and for a compressed message that is being received at once.
     pub fn set_limits(&mut self, config: &Config) {
         self.assembler.set_limits(config);
     }

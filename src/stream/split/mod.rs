@@ -1,5 +1,8 @@
 //! A connection in two halves: one receives, any number of clones of the other send.
 
+mod half;
+mod ledger;
+mod locked;
 #[cfg(all(test, fullduplex_loom))]
 mod model;
 mod parked;
@@ -22,7 +25,10 @@ pub use sender::{SendPermit, Sender, TrySendError};
 pub use sink::SenderSink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::shared::{Half, Shared, Transmit};
+use self::{
+    half::Half,
+    shared::{Shared, Transmit},
+};
 use super::{Event, Stats, WebSocket, connection::Connection, line::Own};
 use crate::{
     Config, Error, Message, Role,
@@ -119,6 +125,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// ```
     pub fn with_ref<T>(&self, call: impl FnOnce(&S) -> T) -> Option<T> {
         self.connection.line.with_ref(call)
+    }
+
+    /// Returns a sender for this connection: to close it, for example, after all others were dropped.
+    pub fn sender(&self) -> Sender {
+        Sender::new(self.connection.line.shared.clone() as Arc<Shared<dyn Transmit>>)
     }
 
     /// Returns which end of the connection this is.

@@ -34,8 +34,26 @@ struct Waiting {
 #[derive(Debug)]
 struct Waiter {
     waker: Waker,
-    /// It waits for room, and relies on whoever takes that room to have it written.
-    for_room: bool,
+    wait: Wait,
+}
+
+/// What a sender waits for. Whatever it is, it writes when the stream takes something again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// A flush of messages.
+    Flush,
+    /// Room in the queue of pings and pongs.
+    Control,
+    /// Room for a message, which the semaphore wakes it for.
+    Room,
+    /// Room for a message, outside of the semaphore's line.
+    AnyRoom,
+}
+
+impl Wait {
+    fn is_for_room(self) -> bool {
+        matches!(self, Self::Room | Self::AnyRoom)
+    }
 }
 
 /// A sender's place among those that wait. Dropped, it takes its waker along.
@@ -114,25 +132,16 @@ impl Parked {
         }
     }
 
-    /// Records that a sender waits for what it has queued.
-    pub(super) fn park(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker) {
-        self.park_sender(ticket, waker, false);
-    }
-
-    /// Records that a sender waits for room.
-    pub(super) fn park_for_room(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker) {
-        self.park_sender(ticket, waker, true);
-    }
-
-    fn park_sender(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker, for_room: bool) {
-        let waiter = Waiter { waker: waker.clone(), for_room };
+    /// Records that a sender waits.
+    pub(super) fn park(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker, wait: Wait) {
+        let waiter = Waiter { waker: waker.clone(), wait };
         let mut waiting = self.waiting.lock();
         let (_, id) = ticket.0.get_or_insert_with(|| {
             waiting.next_ticket += 1;
             (self.clone(), waiting.next_ticket)
         });
         let before = waiting.remove(*id);
-        waiting.for_room += usize::from(for_room);
+        waiting.for_room += usize::from(wait.is_for_room());
         waiting.senders.insert(*id, waiter);
         self.senders.set();
         drop(waiting);
@@ -144,18 +153,20 @@ impl Parked {
         self.senders.is_set() && self.waiting.lock().for_room > 0
     }
 
-    /// Wakes the senders that wait for room.
-    pub(super) fn wake_for_room(&self) {
+    /// Wakes the senders that wait for this.
+    pub(super) fn wake_for(&self, wait: Wait) {
         if !self.senders.is_set() {
             return;
         }
         let mut waiting = self.waiting.lock();
-        waiting.for_room = 0;
-        let (for_room, others) =
-            mem::take(&mut waiting.senders).into_iter().partition(|(_, waiter)| waiter.for_room);
+        let (woken, others): (BTreeMap<_, _>, _) =
+            mem::take(&mut waiting.senders).into_iter().partition(|(_, waiter)| waiter.wait == wait);
         waiting.senders = others;
+        if wait.is_for_room() {
+            waiting.for_room -= woken.len();
+        }
         drop(waiting);
-        wake(for_room);
+        wake(woken);
     }
 
     /// Wakes the senders that wait.
@@ -184,7 +195,7 @@ fn wake(senders: BTreeMap<u64, Waiter>) {
 impl Waiting {
     fn remove(&mut self, id: u64) -> Option<Waiter> {
         let waiter = self.senders.remove(&id)?;
-        self.for_room -= usize::from(waiter.for_room);
+        self.for_room -= usize::from(waiter.wait.is_for_room());
         Some(waiter)
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{
-    parked::Ticket,
+    parked::{Ticket, Wait},
     shared::{Shared, Transmit},
     sink::SenderSink,
 };
@@ -54,7 +54,7 @@ impl Sender {
     ///
     /// # Cancel safety
     /// The message is queued whole or not at all; [`reserve`](Self::reserve) tells which.
-    pub async fn send<'a>(&'a self, message: impl Into<Outgoing<'a>>) -> Result<(), Error> {
+    pub async fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
         let target = self.feed_and(message.into(), |_, target| target).await?;
         self.flush_through(target).await
     }
@@ -70,11 +70,12 @@ impl Sender {
     ///
     /// # Cancel safety
     /// Dropped: the message is not queued. Returned: it is.
-    pub fn feed<'a>(&'a self, message: impl Into<Outgoing<'a>>) -> impl Future<Output = Result<(), Error>> {
+    pub fn feed<'m>(&self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         self.feed_and(message.into(), |sender, _target| sender.shared.parked.wake_waiting_receiver())
     }
 
-    /// Waits until all that was queued when it was called is written and the stream is flushed.
+    /// Waits until all messages that were queued when it was called are written and the stream is flushed. Pings and pongs
+    /// are written too, but not waited for.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -144,8 +145,9 @@ impl Sender {
             return Err(Error::Send(SendError::PingTooLong(len)));
         }
         self.room_for_control().await?;
-        self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
+        // Before it is queued, for its pong may come at once.
         self.shared.pinged(payload.as_ref());
+        self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
         self.shared.drive();
         Ok(())
     }
@@ -241,7 +243,11 @@ impl Sender {
     /// Waits until another ping or pong may be queued. They overtake the messages that wait, and take no room of theirs.
     async fn room_for_control(&self) -> Result<(), Error> {
         let (mut ticket, mut watchdog) = (Ticket::default(), Watchdog::default());
-        poll_fn(|cx| self.poll_for(cx, &mut ticket, &mut watchdog, |send, _| send.has_room_for_ping())).await
+        poll_fn(|cx| {
+            let has_room = |send: &SendPath, _| send.has_room_for_ping();
+            self.poll_for(cx, Wait::Control, &mut ticket, &mut watchdog, has_room)
+        })
+        .await
     }
 
     /// Waits for room, and queues a message; passes on to `done` up to where a flush of it has to get.
@@ -290,7 +296,7 @@ impl Sender {
             given_up.0 = acquired.is_pending().then_some(&*self.shared);
             if acquired.is_pending() {
                 // Nobody may be writing what takes the room: then it is for who waits.
-                self.shared.parked.park_for_room(&mut ticket, cx.waker());
+                self.shared.parked.park(&mut ticket, cx.waker(), Wait::Room);
                 self.shared.drive();
             }
             acquired
@@ -316,6 +322,7 @@ impl Sender {
     pub(super) fn poll_for(
         &self,
         cx: &mut Context<'_>,
+        wait: Wait,
         ticket: &mut Ticket,
         watchdog: &mut Watchdog,
         ask: impl Fn(&SendPath, usize) -> bool,
@@ -324,7 +331,7 @@ impl Sender {
             return Poll::Ready(Ok(()));
         }
         // Parked first, so that what happens from here on wakes it.
-        self.shared.parked.park(ticket, cx.waker());
+        self.shared.parked.park(ticket, cx.waker(), wait);
         self.shared.drive();
         if self.shared.ask(&ask)? {
             return Poll::Ready(Ok(()));
@@ -365,7 +372,7 @@ impl Sender {
             return Poll::Ready(Ok(()));
         }
         // Parked first, so that what happens from here on wakes it.
-        self.shared.parked.park(ticket, cx.waker());
+        self.shared.parked.park(ticket, cx.waker(), Wait::Flush);
         self.shared.drive();
         if self.shared.is_flushed(target)? { Poll::Ready(Ok(())) } else { Poll::Pending }
     }

@@ -9,7 +9,10 @@ use std::{
 use futures_sink::Sink;
 use tokio::sync::TryAcquireError;
 
-use super::{Sender, parked::Ticket};
+use super::{
+    Sender,
+    parked::{Ticket, Wait},
+};
 use crate::{Error, Message, Outgoing, stream::watchdog::Watchdog};
 
 /// A [`Sender`] as a [`Sink`]: [`Sender::sink`].
@@ -86,7 +89,7 @@ impl SenderSink {
 
     /// Returns the sender. A message that waits inside the sink is lost.
     pub fn into_inner(self) -> Sender {
-        self.sender
+        self.sender.clone()
     }
 
     /// Returns the sender.
@@ -120,7 +123,7 @@ impl SenderSink {
                 return Poll::Ready(Ok(()));
             }
             if attempt == 0 {
-                shared.parked.park_for_room(&mut self.ticket, cx.waker());
+                shared.parked.park(&mut self.ticket, cx.waker(), Wait::AnyRoom);
                 shared.drive();
             }
         }
@@ -155,8 +158,15 @@ impl SenderSink {
         if waited.is_pending() {
             self.sender.shared.watch(&mut self.watchdog, cx);
         } else {
-            self.watchdog = Watchdog::default();
+            (self.ticket, self.watchdog) = (Ticket::default(), Watchdog::default());
         }
         waited
+    }
+}
+
+/// What was queued and not flushed is written by a receiver that waits.
+impl Drop for SenderSink {
+    fn drop(&mut self) {
+        self.sender.shared.parked.wake_waiting_receiver();
     }
 }

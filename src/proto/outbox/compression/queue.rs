@@ -12,6 +12,9 @@ use crate::proto::{
     prepared::PreparedMessage,
 };
 
+/// The longest payload data of a prepared message that is copied.
+const COPIED_PREPARED: usize = 48;
+
 /// The number of items that an empty queue has capacity for.
 const KEPT: usize = 16;
 
@@ -113,10 +116,18 @@ impl CompressionQueue {
         }
     }
 
-    /// Queues a copy of a message, if it is short and not prepared; returns whether it is.
+    /// Queues a copy of a message, if it is short; returns whether it is.
+    ///
+    /// A copied prepared message is not compressed once for all connections. Only a very short one is copied, which takes
+    /// more memory as an item.
     fn push_if_short(&mut self, form: Form, outgoing: &Outgoing<'_>, mask: Option<MaskKey>) -> bool {
-        let Some(payload) = outgoing.payload.plain() else { return false };
-        let short = is_copied(payload.len());
+        let (payload, short) = match &outgoing.payload {
+            OutgoingPayload::Prepared(prepared) => (prepared.payload(), prepared.len() <= COPIED_PREPARED),
+            other => {
+                let payload = other.plain().unwrap_or_default();
+                (payload, is_copied(payload.len()))
+            }
+        };
         if short {
             self.push_copied(form, &Header::of(outgoing.kind.opcode(), payload.len(), mask), payload);
         }

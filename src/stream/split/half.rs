@@ -1,0 +1,149 @@
+//! The receiving side of a split connection, as a line.
+
+use std::{
+    io, mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    locked::Locked,
+    shared::{Shared, Slot},
+};
+use crate::{
+    Role,
+    proto::{Buffers, MaskKey, PayloadMut, SendPath},
+    stream::{
+        line::{Line, LineParts, Verdict, WriteStatus},
+        pool::Scratch,
+        timers::Pings,
+        transport::Transport,
+    },
+};
+
+/// The receiver's hold on what is shared. Dropped, it takes the stream along.
+#[derive(Debug)]
+pub(super) struct Half<S> {
+    pub(super) shared: Arc<Shared<Slot<S>>>,
+    /// Whether it is known to wait, or to be on its way.
+    parked: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Half<S> {
+    pub(super) fn new(shared: Arc<Shared<Slot<S>>>) -> Self {
+        Self { shared, parked: false }
+    }
+
+    /// Nobody is to count on the receiver; what somebody did count on is written now, as far as that goes.
+    #[inline]
+    pub(super) fn leave(&mut self) {
+        if mem::take(&mut self.parked) {
+            self.leave_parked();
+        }
+    }
+
+    #[inline(never)]
+    fn leave_parked(&self) {
+        if self.shared.parked.receiver_leaves() && self.shared.queued() > 0 {
+            self.shared.drive();
+        }
+    }
+
+    /// Calls a function with the stream, if it is still there.
+    pub(super) fn with_ref<T>(&self, call: impl FnOnce(&S) -> T) -> Option<T> {
+        let slot = self.shared.transport.lock();
+        let result = slot.0.as_ref().map(|transport| call(transport.get_ref()));
+        drop(slot);
+        // Somebody may have wanted to write meanwhile.
+        self.shared.serve();
+        result
+    }
+
+    /// Takes the stream and the queue back out.
+    pub(super) fn take(&self) -> Option<LineParts<S>> {
+        self.shared.take()
+    }
+
+    /// Uses the transport, then writes for those who found it taken; `None` where it is gone.
+    fn with_transport<R>(&self, call: impl FnOnce(&mut Transport<S>, &mut Context<'_>) -> R) -> Option<R> {
+        let slot = self.shared.transport.lock();
+        let result =
+            self.shared.with_transport(slot, |slot, cx| slot.0.as_mut().map(|transport| call(transport, cx)));
+        self.shared.serve();
+        result
+    }
+}
+
+impl<S> Drop for Half<S> {
+    fn drop(&mut self) {
+        let taken = self.shared.take();
+        self.shared.state.lock().ledger.end();
+        self.shared.parked.wake_all();
+        drop(taken);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
+    fn park(&mut self, cx: &mut Context<'_>) {
+        self.parked = true;
+        self.shared.parked.park_receiver(cx.waker());
+    }
+
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
+        self.shared.with_send(0, call)
+    }
+
+    fn write_status(&mut self) -> WriteStatus {
+        let state = self.shared.state.lock();
+        WriteStatus::of(&state.send, state.ledger.transport(), state.verdict.is_over())
+    }
+
+    fn role(&self) -> Role {
+        self.shared.role()
+    }
+
+    fn take_pings(&mut self) -> Pings {
+        mem::take(&mut self.shared.state.lock().pings)
+    }
+
+    fn end_write(&mut self) {
+        let shared = &self.shared;
+        self.with_transport(|transport, _| transport.end_write(&mut Locked::new(&shared.state)));
+    }
+
+    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
+        call(&mut self.shared.state.lock().verdict)
+    }
+
+    fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = self.shared.state.lock();
+        let idle = !state.ledger.transport().stuck && state.send.queued_bytes() == 0;
+        drop(state);
+        if idle {
+            return Poll::Ready(Ok(()));
+        }
+        let result = self.shared.transmit(self.shared.transport.lock());
+        self.shared.serve();
+        result.map(Ok)
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shared = &self.shared;
+        self.with_transport(|transport, cx| transport.poll_shutdown(&mut Locked::new(&shared.state), cx))
+            .unwrap_or(Poll::Ready(Ok(())))
+    }
+
+    fn poll_read(&mut self, scratch: &mut Scratch, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut cx = Context::from_waker(&self.shared.read_waker);
+        self.with_transport(|transport, _| transport.poll_read(scratch, &mut cx))
+            .unwrap_or(Poll::Ready(Ok(0)))
+    }
+
+    fn poll_read_payload(&mut self, room: PayloadMut<'_>, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut cx = Context::from_waker(&self.shared.read_waker);
+        self.with_transport(|transport, _| transport.poll_read_payload(room, &mut cx))
+            .unwrap_or(Poll::Ready(Ok(0)))
+    }
+}

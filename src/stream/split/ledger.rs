@@ -1,0 +1,284 @@
+//! The bookkeeping of a split connection: how far the stream is with what senders have queued.
+
+use std::mem;
+
+use crate::{proto::SendPath, stream::transport::TransportStatus};
+
+/// How far the stream is with what was queued, in positions: each message and Close moves `fed` by
+/// the length of its frame, and the other positions follow.
+///
+/// ```text
+///   0          flushed        staged_through                fed
+///   ├─────────────┼──────────────────┼───────────────────────┤
+///    the stream    in the batch that  in the queue
+///    has it        is being written
+///                 └───────────── held, as room ──────────────┘
+/// ```
+///
+/// Pings and pongs overtake what is queued, and have no positions. A message that waits to be
+/// compressed counts with its uncompressed length until it is staged.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// How many bytes have been queued in order.
+    fed: u64,
+    /// How many of them have left the queue.
+    staged_through: u64,
+    /// How many of them the stream has taken and flushed.
+    flushed: u64,
+    /// The value of `flushed` when senders were last woken for it.
+    announced: u64,
+    /// How many bytes of room are taken.
+    held: usize,
+    /// How many bytes of pings and pongs were queued when the transport was last used.
+    overtaking: usize,
+    /// How often the stream has taken something, or has stopped taking anything; it wraps around.
+    moves: u32,
+    /// The transport's status when it was last used.
+    transport: TransportStatus,
+}
+
+/// What is in the queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Queued {
+    /// The bytes of messages and a Close, which keep their order.
+    in_order: usize,
+    /// The bytes of pings and pongs.
+    overtaking: usize,
+    /// Whether a message in parts is open: its writer keeps all the room that it has taken.
+    message_open: bool,
+}
+
+/// What has changed with the use of a transport.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// How many bytes of room are free again.
+    pub(super) released: usize,
+    /// Whether a flush may be complete.
+    pub(super) flushed: bool,
+    /// Whether there may be room for pings and pongs.
+    pub(super) control: bool,
+    /// Whether the stream has stopped taking anything: a deadline starts.
+    pub(super) stopped: bool,
+    /// Whether the write side has ended.
+    pub(super) ended: bool,
+}
+
+impl Queued {
+    pub(super) fn of(send: &SendPath) -> Self {
+        let in_order = send.queued_in_order_bytes();
+        Self { in_order, overtaking: send.queued_bytes() - in_order, message_open: send.is_message_open() }
+    }
+}
+
+impl Ledger {
+    /// Opens the books of a connection that has something queued and staged already.
+    pub(super) fn new(queued: Queued, transport: TransportStatus, lost: bool, capacity: usize) -> Self {
+        let waiting = queued.in_order + transport.staged;
+        Self {
+            // One more than what waits if the stream has to be flushed, or something is lost: a flush
+            // that begins now is not complete.
+            fed: waiting as u64 + u64::from(transport.stuck || lost),
+            staged_through: transport.staged as u64,
+            flushed: 0,
+            announced: 0,
+            held: waiting.min(capacity),
+            overtaking: queued.overtaking,
+            moves: 0,
+            transport,
+        }
+    }
+
+    /// Records that senders have queued something, for which they had acquired `room`. Returns how
+    /// many bytes of room are free again: a permit may be for more than its message takes.
+    pub(super) fn queued(&mut self, before: Queued, after: Queued, room: usize) -> usize {
+        self.fed += (after.in_order - before.in_order) as u64;
+        self.overtaking = after.overtaking;
+        self.held += room;
+        self.release(after)
+    }
+
+    /// Records that all that was staged has been written and flushed.
+    pub(super) fn batch_written(&mut self) {
+        self.flushed = self.staged_through;
+    }
+
+    /// Records that something was moved from the queue to the batch, which now holds `staged` bytes.
+    pub(super) fn staged(&mut self, queued: Queued, staged: usize) {
+        self.staged_through = self.fed - queued.in_order as u64;
+        self.transport.staged = staged;
+    }
+
+    /// Records the transport's status after it was used.
+    pub(super) fn settle(&mut self, transport: TransportStatus, queued: Queued) -> Changes {
+        let before = mem::replace(&mut self.transport, transport);
+        self.transport.ended |= before.ended;
+        let stopped = transport.stuck && !before.stuck;
+        // A stream that stops taking anything has the whole of a deadline from then on.
+        self.moves = self.moves.wrapping_add(u32::from(before.moves != transport.moves || stopped));
+        if !transport.stuck && !self.transport.ended {
+            self.flushed = self.fed - queued.in_order as u64;
+        }
+        let announced = mem::replace(&mut self.announced, self.flushed);
+        let overtaking = mem::replace(&mut self.overtaking, queued.overtaking);
+        Changes {
+            released: self.release(queued),
+            flushed: self.flushed != announced,
+            control: queued.overtaking < overtaking,
+            stopped,
+            ended: self.transport.ended && !before.ended,
+        }
+    }
+
+    /// Gives up the room of what has been written; returns how much that is.
+    pub(super) fn release(&mut self, queued: Queued) -> usize {
+        if queued.message_open {
+            return 0;
+        }
+        let held = self.held.min(queued.in_order + self.transport.staged);
+        mem::replace(&mut self.held, held) - held
+    }
+
+    /// Records that the stream is gone.
+    pub(super) fn end(&mut self) {
+        (self.transport.staged, self.transport.stuck, self.transport.ended) = (0, false, true);
+    }
+
+    /// Returns how many bytes of room are taken.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Returns the position that a flush which begins now waits for.
+    pub(super) fn flush_target(&self) -> u64 {
+        self.fed
+    }
+
+    /// Returns whether everything up to this position is flushed.
+    pub(super) fn is_flushed(&self, target: u64) -> bool {
+        self.flushed >= target
+    }
+
+    /// Returns how often the stream has taken something, or has stopped taking anything.
+    pub(super) fn moves(&self) -> u32 {
+        self.moves
+    }
+
+    /// Returns the transport's status when it was last used.
+    pub(super) fn transport(&self) -> TransportStatus {
+        TransportStatus { moves: self.moves.into(), ..self.transport }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: TransportStatus =
+        TransportStatus { staged: 0, stuck: false, moves: 0, written: 0, ended: false };
+
+    const NOTHING: Changes =
+        Changes { released: 0, flushed: false, control: false, stopped: false, ended: false };
+
+    fn queued(in_order: usize) -> Queued {
+        Queued { in_order, overtaking: 0, message_open: false }
+    }
+
+    fn ledger() -> Ledger {
+        Ledger::new(queued(0), IDLE, false, 1000)
+    }
+
+    #[test]
+    fn a_flush_waits_for_what_was_queued_before_it_and_not_for_what_follows() {
+        let mut ledger = ledger();
+        assert!(ledger.is_flushed(ledger.flush_target()), "nothing is queued");
+        ledger.queued(queued(0), queued(10), 10);
+        let first = ledger.flush_target();
+        ledger.queued(queued(10), queued(30), 20);
+        assert_eq!((first, ledger.flush_target()), (10, 30));
+
+        // The first 10 bytes are staged, and the stream takes 4 of them.
+        ledger.staged(queued(20), 10);
+        let stuck = TransportStatus { staged: 6, stuck: true, moves: 1, ..IDLE };
+        let changes = ledger.settle(stuck, queued(20));
+        assert_eq!(changes, Changes { released: 4, stopped: true, ..NOTHING });
+        assert!(!ledger.is_flushed(first));
+
+        // They are written, and the next 20 bytes staged.
+        ledger.batch_written();
+        ledger.staged(queued(0), 20);
+        let changes = ledger.settle(TransportStatus { staged: 20, moves: 2, ..stuck }, queued(0));
+        assert_eq!(changes, Changes { released: 6, flushed: true, ..NOTHING });
+        assert!(ledger.is_flushed(first) && !ledger.is_flushed(ledger.flush_target()));
+
+        let changes = ledger.settle(TransportStatus { moves: 3, ..IDLE }, queued(0));
+        assert_eq!(changes, Changes { released: 20, flushed: true, ..NOTHING });
+        assert!(ledger.is_flushed(ledger.flush_target()));
+    }
+
+    #[test]
+    fn a_permit_gives_back_the_room_that_its_message_does_not_take() {
+        let mut ledger = ledger();
+        assert_eq!(ledger.queued(queued(0), queued(10), 100), 90);
+        assert_eq!(ledger.settle(IDLE, queued(0)).released, 10);
+    }
+
+    #[test]
+    fn an_open_message_keeps_its_room_to_its_end() {
+        let mut ledger = ledger();
+        let open = Queued { message_open: true, ..queued(10) };
+        assert_eq!(ledger.queued(queued(0), open, 1000), 0);
+        assert_eq!(ledger.settle(IDLE, Queued { in_order: 0, ..open }).released, 0);
+        assert_eq!(ledger.release(queued(0)), 1000);
+    }
+
+    #[test]
+    fn pings_have_no_positions_and_leave_room_for_others_when_they_have_left() {
+        let mut ledger = ledger();
+        let pings = Queued { overtaking: 8, ..queued(0) };
+        assert_eq!(ledger.queued(queued(0), pings, 0), 0);
+        assert_eq!(ledger.flush_target(), 0);
+        assert!(!ledger.settle(IDLE, pings).control);
+        let changes = ledger.settle(IDLE, queued(0));
+        assert!(changes.control && !changes.flushed);
+    }
+
+    #[test]
+    fn moves_count_each_time_that_the_stream_takes_something_or_stops_taking_anything() {
+        let mut ledger = ledger();
+        let stuck = TransportStatus { staged: 5, stuck: true, ..IDLE };
+        for (status, moves) in [
+            (IDLE, 0),
+            (stuck, 1),
+            (stuck, 1),
+            (TransportStatus { staged: 4, moves: 1, ..stuck }, 2),
+            (TransportStatus { moves: 2, ..IDLE }, 3),
+        ] {
+            ledger.settle(status, queued(0));
+            assert_eq!(ledger.moves(), moves);
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_write_side_is_for_all_and_is_not_taken_back() {
+        let mut ledger = ledger();
+        ledger.queued(queued(0), queued(10), 10);
+        let ended = TransportStatus { ended: true, ..IDLE };
+        let changes = ledger.settle(ended, queued(0));
+        assert_eq!(changes, Changes { released: 10, ended: true, ..NOTHING });
+        assert!(!ledger.is_flushed(ledger.flush_target()), "it is lost");
+        let changes = ledger.settle(IDLE, queued(0));
+        assert!(!changes.ended && ledger.transport().ended);
+    }
+
+    #[test]
+    fn what_waits_when_the_connection_is_split_is_waited_for_and_holds_room() {
+        let status = TransportStatus { staged: 7, stuck: true, ..IDLE };
+        let mut ledger = Ledger::new(queued(5), status, false, 10);
+        let target = ledger.flush_target();
+        assert!(!ledger.is_flushed(target));
+        ledger.batch_written();
+        ledger.staged(queued(0), 5);
+        assert_eq!(ledger.settle(IDLE, queued(0)).released, 10);
+        assert!(ledger.is_flushed(target));
+    }
+}

@@ -1,0 +1,60 @@
+//! The queue of a split connection, as its transport uses it.
+
+use std::task::{Context, Poll};
+
+use super::{shared::State, sync::Mutex};
+use crate::{
+    proto::{Batch, Buffers, SendPath},
+    stream::{
+        pool,
+        transport::{Path, Source, Strides, poll_compress},
+    },
+};
+
+/// The queue as a transport uses it, which locks it for each access. Messages are compressed while it is not locked.
+pub(super) struct Locked<'a> {
+    state: &'a Mutex<State>,
+    pub(super) strides: Strides,
+}
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(state: &'a Mutex<State>) -> Self {
+        Self { state, strides: Strides::new() }
+    }
+}
+
+impl Source for Locked<'_> {
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state.lock();
+        // What was staged before is all taken and flushed.
+        state.ledger.batch_written();
+        if state.send.has_uncompressed() {
+            drop(state);
+            return poll_compress(self, batch.get_or_insert_with(pool::batch), cx);
+        }
+        let staged = state.send.poll_stage(batch, cx);
+        state.staged(batch.as_deref());
+        staged
+    }
+
+    fn clear(&mut self) -> bool {
+        Source::clear(&mut self.state.lock().send)
+    }
+}
+
+impl Path for Locked<'_> {
+    fn with<T>(
+        &mut self,
+        batch: &mut Batch,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
+    ) -> T {
+        let mut state = self.state.lock();
+        let result = pool::with_lent(|lent| call(&mut state.send, batch, lent));
+        state.staged(Some(batch));
+        result
+    }
+
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.strides.poll_proceed(cx)
+    }
+}
