@@ -118,8 +118,8 @@ impl CompressionQueue {
 
     /// Queues a copy of a message, if it is short; returns whether it is.
     ///
-    /// A copied prepared message is not compressed once for all connections. Only a very short one is copied, which takes
-    /// more memory as an item.
+    /// A copied prepared message is not compressed once for all connections. Only a very short one
+    /// is copied, which takes more memory as an item.
     fn push_if_short(&mut self, form: Form, outgoing: &Outgoing<'_>, mask: Option<MaskKey>) -> bool {
         let (payload, short) = match &outgoing.payload {
             OutgoingPayload::Prepared(prepared) => (prepared.payload(), prepared.len() <= COPIED_PREPARED),
