@@ -35,7 +35,8 @@ struct Limits {
 #[derive(Debug)]
 struct Open {
     payload: Payload,
-    /// The number of frames that have begun. Zero if it is only known that the next message is received in parts.
+    /// The number of frames that have begun. Zero if it is only known that the next message is
+    /// received in parts.
     fragments: u32,
     /// `None` if the message is assembled as a whole.
     parts: Option<Parts>,
@@ -343,7 +344,8 @@ impl Open {
             (0, Opcode::Continuation) => return Err(ProtocolError::UnexpectedContinuation),
             (0, opcode) => {
                 self.payload = Payload::new(MessageKind::of(opcode));
-                // RFC 7692 section 6: RSV1 marks a compressed message. The decoder checked that it was negotiated.
+                // RFC 7692 section 6: RSV1 marks a compressed message. The decoder checked that it
+                // was negotiated.
                 self.compressed = inflation.filter(|_| header.rsv1).map(Inflation::begin);
             }
             // RFC 6455 section 5.4: the fragments of two messages are not interleaved.

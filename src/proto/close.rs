@@ -68,7 +68,8 @@ impl CloseFrame {
             [_] => return Err(ProtocolError::CloseTooShort),
             [high, low, reason @ ..] => (CloseCode::from(u16::from_be_bytes([*high, *low])), reason),
         };
-        // RFC 6455 section 7.4.1: 1005, 1006 and 1015 are never sent; 7.4.2: neither are undefined codes.
+        // RFC 6455 section 7.4.1: 1005, 1006 and 1015 are never sent; 7.4.2: neither are undefined
+        // codes.
         if !code.is_sendable() {
             return Err(ProtocolError::InvalidCloseCode(code));
         }
@@ -100,7 +101,7 @@ impl CloseFrame {
 }
 
 impl ProtocolError {
-    /// Returns the Close frame that tells the peer of the error; `None` if there is no peer left to send one to.
+    /// Returns the Close frame for the error; `None` if the transport has ended.
     pub fn close_frame(self) -> Option<CloseFrame> {
         self.close_reason().map(|reason| CloseFrame::from_static(self.close_code(), reason))
     }

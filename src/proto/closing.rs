@@ -15,7 +15,8 @@ use super::{receive::ReceivePath, role::Role, send::SendPath};
 ///            (answered)
 /// ```
 ///
-/// Without a Close from the peer, an error or the end of the transport leads to `Failed` from any state.
+/// Without a Close from the peer, an error or the end of the transport leads to `Failed` from any
+/// state.
 ///
 /// ```
 /// use fullduplex::{Config, Role};
@@ -51,8 +52,8 @@ impl Closing {
     /// Returns the state of a connection with these two paths.
     pub fn of(send: &SendPath, receive: &ReceivePath) -> Self {
         match (send.is_close_sent(), receive.is_close_received()) {
-            // RFC 6455 section 7.1.3: the closing handshake is started once a Close is sent or received;
-            // section 5.5.1: after both, the transport is closed.
+            // RFC 6455 section 7.1.3: the closing handshake is started once a Close is sent or
+            // received; section 5.5.1: after both, the transport is closed.
             (true, true) => Self::Complete,
             (false, true) => Self::CloseReceived,
             // RFC 6455 section 7.1.7: after an error nothing more of the peer is processed.

@@ -28,7 +28,8 @@ use super::deflate::Deflate;
 /// | [`stats`](Self::stats) | off |
 #[cfg_attr(feature = "deflate", doc = "| [`deflate`](Self::deflate) | off |")]
 ///
-/// Deadlines of an open connection have a resolution of one millisecond, which is also the minimum; the maximum is 49 days.
+/// Deadlines of an open connection have a resolution of one millisecond, which is also the minimum;
+/// the maximum is 49 days.
 ///
 /// ```
 /// use std::time::Duration;
@@ -63,8 +64,8 @@ pub struct Config {
     /// are handled like a larger [`max_header_size`](Self::max_header_size).
     pub max_headers: usize,
     /// The deadline of the opening handshake. It applies to all of [`accept`](crate::accept). With
-    /// [`Server::read_request`](crate::Server::read_request), it applies to reading the request, and again to
-    /// accepting or rejecting it, counted from that call.
+    /// [`Server::read_request`](crate::Server::read_request), it applies to reading the request,
+    /// and again to accepting or rejecting it, counted from that call.
     pub handshake_timeout: Option<Duration>,
     /// The time that the peer has to complete the closing handshake and to end the transport,
     /// counted from when our Close has been written. Until then, the time in which the transport

@@ -171,7 +171,8 @@ impl Expected {
     /// Checks that the frame is masked if the peer masks, and only then.
     #[inline(always)]
     fn check_mask(self, masked: bool) -> Result<(), ProtocolError> {
-        // RFC 6455 section 5.1: a server closes the connection on a frame that is not masked, a client on one that is.
+        // RFC 6455 section 5.1: a server closes the connection on a frame that is not masked, a
+        // client on one that is.
         match (self.role.peer().masks(), masked) {
             (true, false) => Err(ProtocolError::UnmaskedFrame),
             (false, true) => Err(ProtocolError::MaskedFrame),
@@ -182,7 +183,8 @@ impl Expected {
     #[inline]
     fn check(self, header: &Header) -> Result<(), ProtocolError> {
         self.check_mask(header.mask.is_some())?;
-        // RFC 6455 section 5.2: RSV1 is 0 unless negotiated; RFC 7692 section 6.1: only the first frame of a message has it.
+        // RFC 6455 section 5.2: RSV1 is 0 unless negotiated; RFC 7692 section 6.1: only the first
+        // frame of a message has it.
         let may_have_rsv1 = self.rsv1 && matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if header.rsv1 && !may_have_rsv1 {
             return Err(ProtocolError::ReservedBit);
@@ -237,7 +239,8 @@ mod tests {
         assert!(decoder.plain_header(b"\x81\x00", CLIENT).is_none());
     }
 
-    /// RFC 6455 section 5.3: octet i of the payload data is masked with octet i modulo 4 of the key.
+    /// RFC 6455 section 5.3: octet i of the payload data is masked with octet i modulo 4 of the
+    /// key.
     #[test]
     fn the_masking_key_follows_the_payload_data_over_any_cut() {
         let mut decoder = Decoder::new();

@@ -76,7 +76,8 @@ impl Header {
     #[inline]
     pub fn parse(input: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some(&first) = input.first() else { return Ok(None) };
-        // RFC 6455 section 5.2: reserved bits are 0 unless an extension defines them; none defines RSV2 or RSV3.
+        // RFC 6455 section 5.2: reserved bits are 0 unless an extension defines them; none defines
+        // RSV2 or RSV3.
         if first & 0x30 != 0 {
             return Err(ProtocolError::ReservedBit);
         }

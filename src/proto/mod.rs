@@ -1,9 +1,10 @@
-//! The protocol core: RFC 6455 as a state machine. Bytes in, messages out; messages in, bytes out.
+//! The protocol core: RFC 6455 as a state machine.
 //!
-//! There is no I/O here, no clock, no source of randomness and no global state: a [`ReceivePath`] and a [`SendPath`] for
-//! each connection, which do not know each other. Whoever drives them hands what was [`Received`] to
-//! [`SendPath::answer`], and an error to [`SendPath::fail`]. [`WebSocket`](crate::WebSocket) drives them on tokio; a
-//! blocking program drives them as the example `blocking_echo` shows; so can a test, or another runtime.
+//! It has no I/O, no clock, no source of randomness and no global state. Each connection has a
+//! [`ReceivePath`] and a [`SendPath`], which are independent of each other. Their driver passes
+//! what was [`Received`] to [`SendPath::answer`], and an error to [`SendPath::fail`].
+//! [`WebSocket`](crate::WebSocket) is a driver on tokio; the example `blocking_echo` is one with
+//! blocking sockets.
 //!
 //! ```
 //! use bytes::Buf;
@@ -12,14 +13,14 @@
 //!
 //! let (config, mut buffers, mut batch) = (Config::new(), Buffers::new(), Batch::new());
 //!
-//! // A client sends ...
+//! // A client sends a message.
 //! let mut client = SendPath::new(Role::Client, &config);
 //! client.send("Hello".into(), MaskKey::from([0x37, 0xFA, 0x21, 0x3D]), &mut buffers)?;
 //! client.stage(&mut batch, &mut buffers);
 //! let mut wire = batch.chunk().to_vec();
 //! assert_eq!(wire, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
 //!
-//! // ... and a server receives.
+//! // A server receives it.
 //! let mut server = ReceivePath::new(Role::Server, &config);
 //! let step = server.receive(&mut wire)?;
 //! assert_eq!((step.consumed, step.received), (11, Some(Received::Message(Message::from("Hello")))));
@@ -64,7 +65,7 @@ pub use header::{EncodedHeader, Header, MAX_HEADER};
 pub use opcode::{MAX_CONTROL_PAYLOAD, Opcode};
 pub use outbox::Batch;
 pub use outgoing::Outgoing;
-#[allow(unused_imports, reason = "for the upper floor, which may not be there")]
+#[allow(unused_imports, reason = "used by the upper floor, which is optional")]
 pub(crate) use payload::debug_payload;
 pub use payload::{Backend, MaskKey, Message, MessageKind, PayloadMut, Utf8Bytes};
 pub use prepared::PreparedMessage;

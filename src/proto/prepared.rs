@@ -62,7 +62,7 @@ impl PreparedMessage {
     /// the same parameters. `None`: the stride is used up; the next call continues.
     #[cfg(feature = "deflate")]
     pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, codecs: &mut Codecs) -> Option<Self> {
-        let (kind, payload) = (self.kind(), self.frame.payload());
+        let (kind, payload) = (self.kind(), self.payload());
         let encode = |payload: &[u8]| EncodedFrame::new(kind, true, payload);
         let encoded = self.encodings.advance(shape, payload, stride, codecs, encode)?;
         Some(Self { frame: encoded.unwrap_or_else(|| self.frame.clone()), encodings: self.encodings.clone() })

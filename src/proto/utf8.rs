@@ -40,8 +40,8 @@ impl Utf8Validator {
     pub fn push(&mut self, part: &[u8]) -> Result<(), InvalidUtf8> {
         let rest = self.finish_begun(part)?;
         if let Err(error) = simdutf8::compat::from_utf8(rest) {
-            // RFC 6455 section 8.1: invalid text fails the connection. Without `error_len`, the part only ends
-            // inside a code point, which section 5.6 allows between fragments.
+            // RFC 6455 section 8.1: invalid text fails the connection. Without `error_len`, the
+            // part only ends inside a code point, which section 5.6 allows between fragments.
             if error.error_len().is_some() {
                 return Err(InvalidUtf8);
             }
@@ -84,7 +84,8 @@ impl Utf8Validator {
                     return Ok(&part[taken + 1..]);
                 }
                 Err(error) if error.error_len().is_some() => return Err(InvalidUtf8),
-                // Incomplete, and at most three bytes long: four bytes are either complete or invalid.
+                // Incomplete, and at most three bytes long: four bytes are either complete or
+                // invalid.
                 Err(_) => {
                     self.begun[..len].copy_from_slice(&code_point[..len]);
                     self.begun_len = len as u8;
@@ -101,7 +102,8 @@ mod tests {
 
     use super::*;
 
-    /// How many bytes are taken before the validator fails, one byte at a time; `None` where it does not.
+    /// How many bytes are taken before the validator fails, one byte at a time; `None` where it
+    /// does not.
     fn fails_at(text: &[u8]) -> Option<usize> {
         let mut validator = Utf8Validator::default();
         text.iter().position(|byte| validator.push(&[*byte]).is_err())

@@ -1,24 +1,26 @@
-//! What connections without context takeover share.
+//! Compressors and decompressors that connections without context takeover share.
 
 use super::{
     compressor::{Compressor, Shape},
     decompressor::Decompressor,
 };
 
-/// How many compressors are kept, of one shape and of all: messages are compressed one after another, and only one that
-/// is sent in parts holds its compressor for longer.
+/// The number of compressors that are kept, of one shape and of all. Messages are compressed one
+/// after the other; only one that is sent in parts holds its compressor longer.
 const KEPT_OF_A_SHAPE: usize = 4;
 const KEPT_COMPRESSORS: usize = 12;
 
-/// How many decompressors are kept: a message that comes in parts holds its own until it is whole.
+/// The number of decompressors that are kept. A message that arrives in parts holds one until it is
+/// complete.
 const KEPT_DECOMPRESSORS: usize = 4;
 
 /// The largest buffer that is kept.
 pub(in crate::proto) const KEPT_BUFFER: usize = 64 * 1024;
 
-/// The largest messages for which less is enough, and what that is: a message of no more bytes than a block holds, all
-/// of which the window reaches back over, comes out the same as from the largest tables. Those are cleared in part between
-/// messages, and take room in the caches, and a short message would pay for that more than for its own bytes.
+/// The largest messages for which less is enough, and what that is: a message of no more bytes than
+/// a block holds, all of which the window reaches back over, comes out the same as from the largest
+/// tables. Those are cleared in part between messages, and take room in the caches, and a short
+/// message would pay for that more than for its own bytes.
 const SMALL: usize = (1 << 8) - 1;
 const SMALL_SHAPE: (u8, u8) = (2, 10);
 const MEDIUM: usize = (1 << 11) - 1;
@@ -27,26 +29,26 @@ const MEDIUM_SHAPE: (u8, u8) = (5, 12);
 /// Compressors, decompressors and a buffer for the messages of one thread's connections.
 #[derive(Debug, Default)]
 pub(crate) struct Codecs {
-    #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
+    #[allow(clippy::vec_box, reason = "a connection holds the box")]
     compressors: Vec<Box<Compressor>>,
-    #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
+    #[allow(clippy::vec_box, reason = "a connection holds the box")]
     decompressors: Vec<Box<Decompressor>>,
     buffer: Vec<u8>,
 }
 
 impl Codecs {
-    /// A compressor for one message of `len` bytes, or of unknown length, that remembers nothing and uses no more than
-    /// `most` allows.
+    /// Takes a compressor with an empty window for one message of `len` bytes, or of unknown
+    /// length, with at most the parameters `most`.
     pub(in crate::proto) fn compressor(&mut self, most: Shape, len: Option<usize>) -> Box<Compressor> {
         let shape = shape_for(most, len);
-        // The last one that was given back: the caches may still hold it.
+        // The last one that was returned may still be in the caches.
         match self.compressors.iter().rposition(|kept| kept.shape() == shape) {
             Some(index) => self.compressors.remove(index),
             None => Box::new(Compressor::new(shape)),
         }
     }
 
-    /// Takes a compressor back, after a whole message or in the middle of one.
+    /// Returns a compressor to the pool, in any state.
     pub(in crate::proto) fn take_back_compressor(&mut self, mut compressor: Box<Compressor>) {
         let shape = compressor.shape();
         if self.compressors.iter().filter(|kept| kept.shape() == shape).count() == KEPT_OF_A_SHAPE {
@@ -59,12 +61,12 @@ impl Codecs {
         self.compressors.push(compressor);
     }
 
-    /// A decompressor that remembers nothing.
+    /// Takes a decompressor with an empty window.
     pub(in crate::proto) fn decompressor(&mut self) -> Box<Decompressor> {
         self.decompressors.pop().unwrap_or_else(|| Box::new(Decompressor::new()))
     }
 
-    /// Takes a decompressor back, whatever state it is in.
+    /// Returns a decompressor to the pool, in any state.
     pub(in crate::proto) fn take_back_decompressor(&mut self, mut decompressor: Box<Decompressor>) {
         if self.decompressors.len() < KEPT_DECOMPRESSORS {
             decompressor.reset();
@@ -72,20 +74,20 @@ impl Codecs {
         }
     }
 
-    /// An empty buffer.
+    /// Takes an empty buffer.
     pub(in crate::proto) fn buffer(&mut self) -> Vec<u8> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         buffer
     }
 
-    /// Takes a buffer back, and lends what is in it.
+    /// Returns a buffer to the pool, and borrows its content.
     pub(super) fn lend(&mut self, buffer: Vec<u8>) -> &[u8] {
         self.buffer = buffer;
         &self.buffer
     }
 
-    /// Takes a buffer back.
+    /// Returns a buffer to the pool.
     pub(in crate::proto) fn take_back_buffer(&mut self, mut buffer: Vec<u8>) {
         if (self.buffer.capacity()..=KEPT_BUFFER).contains(&buffer.capacity()) {
             buffer.clear();
@@ -94,7 +96,7 @@ impl Codecs {
     }
 }
 
-/// The least that compresses a message of `len` bytes as well as `most` does.
+/// Returns the smallest parameters that compress a message of `len` bytes as well as `most` does.
 fn shape_for(most: Shape, len: Option<usize>) -> Shape {
     let (memory_level, window_bits) = match len {
         Some(0..=SMALL) => SMALL_SHAPE,
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_used_than_was_agreed_to() {
+    fn no_more_is_used_than_was_negotiated() {
         let most = Shape { level: 1, memory_level: 1, window_bits: 9 };
         for len in [None, Some(0), Some(SMALL), Some(MEDIUM), Some(usize::MAX)] {
             assert_eq!(shape_for(most, len), most);
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lent_remembers_nothing() {
+    fn what_is_taken_from_the_pool_has_an_empty_window() {
         let mut codecs = Codecs::default();
         let first = compress(&mut codecs, FULL, b"Hello");
         assert_eq!(compress(&mut codecs, FULL, b"Hello"), first);
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_kept_as_are_named_and_the_latest_ones() {
+    fn the_latest_are_kept_up_to_the_maximum() {
         let mut codecs = Codecs::default();
         for level in 1..=9 {
             let buffers: Vec<_> = (0..6).map(|_| codecs.compressor(Shape { level, ..FULL }, None)).collect();

@@ -1,7 +1,8 @@
-//! permessage-deflate (RFC 7692): messages compressed one by one.
+//! permessage-deflate (RFC 7692): per-message compression.
 //!
-//! The payload data of a compressed message is a run of DEFLATE blocks (RFC 1951) that ends inside an empty stored block:
-//! the sender cuts off its last four bytes, and the receiver puts them back (RFC 7692 section 7.2).
+//! The payload data of a compressed message is a sequence of DEFLATE blocks (RFC 1951) that ends
+//! inside an empty stored block: the sender removes its last four bytes, and the receiver appends
+//! them again (RFC 7692 section 7.2).
 
 mod codecs;
 mod compressor;

@@ -1,17 +1,17 @@
-//! Payload data that is compressed in strides.
+//! Compression in strides.
 
 use super::{
     codecs::Codecs,
     compressor::{Compressor, End},
 };
 
-/// What compressing a message counts for at least: the tables of a compressor are cleared for each.
+/// The least that a message counts for: the tables of a compressor are cleared for each.
 pub(in crate::proto) const LEAST_STRIDE: usize = 256;
 
 /// Payload data that is being compressed.
 pub(in crate::proto) struct Work {
     compressor: Box<Compressor>,
-    /// How much of it is compressed.
+    /// The number of bytes that are compressed.
     taken: usize,
     out: Vec<u8>,
 }
@@ -21,7 +21,7 @@ impl Work {
         Self { compressor, taken: 0, out: codecs.buffer() }
     }
 
-    /// Compresses up to `stride` bytes more of the payload data; returns whether that was all of it.
+    /// Compresses up to `stride` more bytes of the payload data; returns whether that completed it.
     pub(in crate::proto) fn advance(&mut self, payload: &[u8], end: End, stride: &mut usize) -> bool {
         let rest = &payload[self.taken..];
         let (now, end) = if rest.len() > *stride { (&rest[..*stride], End::Open) } else { (rest, end) };
@@ -31,18 +31,18 @@ impl Work {
         end != End::Open
     }
 
-    /// What has come out.
+    /// Returns the output.
     pub(in crate::proto) fn out(&self) -> &[u8] {
         &self.out
     }
 
-    /// Gives all back to the pool.
+    /// Returns everything to the pool.
     pub(in crate::proto) fn end(self, codecs: &mut Codecs) {
         codecs.take_back_compressor(self.compressor);
         codecs.take_back_buffer(self.out);
     }
 
-    /// Hands out the compressor, and what has come out of it.
+    /// Returns the compressor and its output.
     pub(in crate::proto) fn into_parts(self) -> (Box<Compressor>, Vec<u8>) {
         (self.compressor, self.out)
     }

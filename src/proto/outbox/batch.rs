@@ -51,8 +51,8 @@ pub struct Batch {
     copied: Vec<u8>,
     /// The frames that follow them.
     segments: VecDeque<Segment>,
-    /// The number of bytes written of the short frames; after those, of what precedes the payload data of the first
-    /// segment.
+    /// The number of bytes written of the short frames; after those, of what precedes the payload
+    /// data of the first segment.
     written: usize,
     len: usize,
 }

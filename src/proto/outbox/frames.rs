@@ -8,7 +8,8 @@ use crate::proto::{
     payload::{MaskKey, MessageKind},
 };
 
-/// The longest payload data of a prepared message that is copied. A reference to a shorter one would take more memory.
+/// The longest payload data of a prepared message that is copied. A reference to a shorter one
+/// would take more memory.
 const COPIED_PREPARED: usize = 256;
 
 /// A destination of whole frames.

@@ -124,8 +124,8 @@ impl Queue {
     /// Moves the next frames to a batch.
     #[inline]
     pub(in crate::proto) fn stage(&mut self, batch: &mut Batch) {
-        // RFC 6455 section 5.4: control frames may be injected between other frames; section 5.5.2: a pong is sent
-        // as soon as is practical.
+        // RFC 6455 section 5.4: control frames may be injected between other frames; section 5.5.2:
+        // a pong is sent as soon as is practical.
         if !self.pings.is_empty() || !self.pongs.is_empty() {
             self.pings.append(&mut self.pongs);
             self.newest_pong = 0;

@@ -157,8 +157,8 @@ impl Payload {
         }
         match self.utf8 {
             None => Ok(Message::Binary(self.bytes.into())),
-            // RFC 6455 sections 5.6 and 8.1: the parts were validated as they arrived; the message as a whole
-            // has to end with a complete code point.
+            // RFC 6455 sections 5.6 and 8.1: the parts were validated as they arrived; the message
+            // as a whole has to end with a complete code point.
             Some(utf8) if utf8.is_complete() => {
                 Ok(Message::Text(Utf8Bytes::from_validated(self.bytes.into())))
             }
@@ -186,7 +186,8 @@ impl Payload {
         }
         let frame_end = len + hint.rest;
         let double = arrived.saturating_mul(2);
-        // If the frame ends within a step, room is made for all of it, to avoid moving it for a few bytes.
+        // If the frame ends within a step, room is made for all of it, to avoid moving it for a few
+        // bytes.
         let least =
             if double.saturating_add(GROWTH_STEP) < frame_end { arrived + GROWTH_STEP } else { frame_end };
         // The size of the following fragments is unknown.
@@ -247,8 +248,9 @@ pub struct PayloadMut<'a> {
 }
 
 #[allow(unsafe_code, reason = "BufMut is an unsafe trait; this delegates to the implementation of Vec")]
-// SAFETY: `chunk_mut` returns a part of the chunk of Vec's implementation; `advance_mut` panics beyond
-// `left`, which never exceeds that part, and otherwise calls that of Vec, whose contract the caller keeps.
+// SAFETY: `chunk_mut` returns a part of the chunk of Vec's implementation; `advance_mut` panics
+// beyond `left`, which never exceeds that part, and otherwise calls that of Vec, whose contract the
+// caller keeps.
 unsafe impl BufMut for PayloadMut<'_> {
     fn remaining_mut(&self) -> usize {
         self.left

@@ -174,7 +174,8 @@ pub(in crate::proto) fn append_start(bytes: [u8; 16], len: usize, to: &mut Vec<u
     to.reserve(16);
     if let Some(room) = to.spare_capacity_mut().first_chunk_mut() {
         *room = bytes.map(MaybeUninit::new);
-        // SAFETY: sixteen bytes behind the length have been written, and `len` is no more than that.
+        // SAFETY: sixteen bytes behind the length have been written, and `len` is no more than
+        // that.
         unsafe { to.set_len(to.len() + len) };
     }
 }

@@ -1,9 +1,9 @@
 //! Payload data: masked, unmasked, validated as text, and whole as a message.
 //!
-//! This is the only module of the crate with `unsafe` in it, for four purposes: calls of the masking functions compiled for
-//! instruction sets that are detected at run time ([`Backend`]), copies written straight into uninitialized memory
-//! ([`MaskKey`]), the use of validated bytes as a `str` ([`Utf8Bytes`]), and a buffer that is read into before it is
-//! initialized ([`PayloadMut`]).
+//! This is the only module of the crate with `unsafe` in it, for four purposes: calls of the
+//! masking functions compiled for instruction sets that are detected at run time ([`Backend`]),
+//! copies written straight into uninitialized memory ([`MaskKey`]), the use of validated bytes as a
+//! `str` ([`Utf8Bytes`]), and a buffer that is read into before it is initialized ([`PayloadMut`]).
 
 mod buffer;
 mod mask;

@@ -275,8 +275,8 @@ impl ReceivePath {
         self.assembler.is_inside_parts()
     }
 
-    /// Replaces the limits on messages, frames and fragments by those of `config`, from the next
-    /// frame on; for a compressed message that is being received, at once.
+    /// Replaces the limits on messages, frames and fragments by those of `config`: from the next
+    /// frame on, and for a compressed message that is being received at once.
     pub fn set_limits(&mut self, config: &Config) {
         self.assembler.set_limits(config);
     }
@@ -349,16 +349,18 @@ impl ReceivePath {
     /// more of a frame.
     #[inline]
     fn take_in(&mut self, input: &mut [u8]) -> Result<(usize, Option<Whole>), ProtocolError> {
-        // First, because it ends all processing: RFC 6455 section 1.4: data received after a Close is discarded;
-        // section 7.1.7: so is data received after an error.
+        // First, because it ends all processing: RFC 6455 section 1.4: data received after a Close
+        // is discarded; section 7.1.7: so is data received after an error.
         if self.is_done() {
             return Ok((input.len(), None));
         }
-        // RFC 7692 section 7.2.2: compressed data is decompressed in order, so nothing overtakes it.
+        // RFC 7692 section 7.2.2: compressed data is decompressed in order, so nothing overtakes
+        // it.
         if self.assembler.has_compressed() {
             return Ok((0, None));
         }
-        // Inside a frame, before a header is looked for: RFC 6455 section 5.2: the payload data follows its header.
+        // Inside a frame, before a header is looked for: RFC 6455 section 5.2: the payload data
+        // follows its header.
         if let Some(frame) = self.decoder.frame() {
             return self.take_in_part(&frame, input);
         }
@@ -366,14 +368,15 @@ impl ReceivePath {
             (Some(header), at) => (header, at),
             (None, consumed) => return Ok((consumed, None)),
         };
-        // RFC 6455 sections 5.4 and 5.5: control frames may be injected between the fragments of a message, and do
-        // not take part in it. All checks of a data frame's header precede its payload data, so that nothing is
-        // allocated for a frame that will be refused.
+        // RFC 6455 sections 5.4 and 5.5: control frames may be injected between the fragments of a
+        // message, and do not take part in it. All checks of a data frame's header precede its
+        // payload data, so that nothing is allocated for a frame that will be refused.
         let control = header.opcode.is_control();
         if !control {
             self.assembler.begin_frame(&header)?;
         }
-        // RFC 7692: a long compressed message is decompressed before all of it is received, so less of it is taken.
+        // RFC 7692: a long compressed message is decompressed before all of it is received, so less
+        // of it is taken.
         let rest = &mut input[at..];
         let at_once = if control { usize::MAX } else { self.assembler.takes_at_once() };
         if header.payload_len > rest.len().min(at_once) as u64 {
@@ -385,7 +388,8 @@ impl ReceivePath {
         let len = header.payload_len as usize;
         let payload = &mut rest[..len];
         let whole = if control {
-            // RFC 6455 section 5.3: all payload data of a masked frame is unmasked, control frames' too.
+            // RFC 6455 section 5.3: all payload data of a masked frame is unmasked, control frames'
+            // too.
             if let Some(key) = header.mask {
                 key.apply(payload);
             }
@@ -460,7 +464,8 @@ impl ReceivePath {
             Opcode::Pong => Ok(Whole::Pong(at)),
             _ => {
                 let frame = CloseFrame::parse(payload)?;
-                // RFC 6455 section 5.5.1: no data frames follow a Close, so an open message stays incomplete.
+                // RFC 6455 section 5.5.1: no data frames follow a Close, so an open message stays
+                // incomplete.
                 self.close_received = true;
                 self.assembler.clear();
                 Ok(Whole::Close(frame))

@@ -56,14 +56,16 @@ impl SendPath {
     /// that sends many pings and no Close does not delay the end of the connection.
     pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, buffers: &mut Buffers) {
         match received {
-            // RFC 6455 section 5.5.2: a ping is answered unless a Close was received, whether ours is sent or not.
+            // RFC 6455 section 5.5.2: a ping is answered unless a Close was received, whether ours
+            // is sent or not.
             Received::Ping(payload) if self.late_pongs != 1 => {
                 self.late_pongs = self.late_pongs.saturating_sub(1);
                 // RFC 6455 section 5.5.3: a pong carries the payload data of its ping.
                 let mask = self.mask(key);
                 self.queue(buffers).push_pong(payload, mask);
             }
-            // RFC 6455 section 5.5.1: a Close is answered with a Close, which typically echoes the code.
+            // RFC 6455 section 5.5.1: a Close is answered with a Close, which typically echoes the
+            // code.
             Received::Close(frame) if !self.is_close_sent() => self.push_close(frame.as_ref(), key, buffers),
             _ => {}
         }

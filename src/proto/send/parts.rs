@@ -63,7 +63,8 @@ impl SendPath {
             }
         }
         let compressed = self.deflation.as_ref().is_some_and(|deflation| deflation.is_in_parts());
-        // An empty part compresses to nothing, except at the end. The first frame is then a later one.
+        // An empty part compresses to nothing, except at the end. The first frame is then a later
+        // one.
         if compressed && part.is_empty() && !last {
             self.message = Some(InParts { opcode, utf8 });
             return Ok(());

@@ -28,7 +28,8 @@ use crate::proto::{
 /// [`return_deflater`](crate::proto::SendPath::return_deflater) returns it.
 pub(crate) struct Deflater {
     terms: Terms,
-    /// With context takeover, `Some` from the first compressed message; without, while a message is sent in parts.
+    /// With context takeover, `Some` from the first compressed message; without, while a message is
+    /// sent in parts.
     own: Option<Box<Compressor>>,
     /// The item that is loaded and not yet staged.
     current: Option<Current>,
@@ -164,8 +165,8 @@ impl Deflater {
             return 0;
         };
         let len = Header::encoded_len(prepared.len(), mask.is_some()) + prepared.len();
-        // It is compressed without context, which any receiver can decompress. Its data is then in the window of the
-        // receiver, but not in that of our compressor, which is therefore reset.
+        // It is compressed without context, which any receiver can decompress. Its data is then in
+        // the window of the receiver, but not in that of our compressor, which is therefore reset.
         if encoded.is_compressed()
             && let Some(compressor) = &mut self.own
         {

@@ -12,7 +12,7 @@ use crate::proto::{
     prepared::PreparedMessage,
 };
 
-/// Prepared messages with at most this much payload data are copied.
+/// The longest payload data of a prepared message that is copied.
 const COPIED_PREPARED: usize = 48;
 
 /// The number of items that an empty queue has capacity for.

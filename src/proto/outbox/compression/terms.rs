@@ -6,8 +6,8 @@ use crate::proto::{
     role::Role,
 };
 
-/// The smallest window that zlib-rs compresses with. An end that agreed to a smaller one sends messages uncompressed,
-/// which RFC 7692 section 6 allows.
+/// The smallest window that zlib-rs compresses with. An end that agreed to a smaller one sends
+/// messages uncompressed, which RFC 7692 section 6 allows.
 const LEAST_WINDOW_BITS: u8 = 9;
 
 /// How one end compresses.
