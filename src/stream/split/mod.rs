@@ -1,4 +1,4 @@
-//! A connection in two halves: one receives, any number of clones of the other send.
+//! A connection split into two halves: one receives, and any number of clones of the other send.
 
 mod half;
 mod ledger;
@@ -36,16 +36,19 @@ use crate::{
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
-    /// Splits the connection: one half receives, answers pings, completes the closing handshake and judges deadlines; the
-    /// other sends, from any number of tasks.
+    /// Splits the connection into a receiving and a sending half.
     ///
-    /// The stream has to be [`Send`], because a [`Sender`] writes to it from whichever thread it is used on. A stream that is
-    /// not can be used by several tasks of one thread through [`StreamExt::split`] of the `futures` crate.
+    /// The [`Receiver`] receives, answers pings, completes the closing handshake and checks
+    /// deadlines. The [`Sender`] can be cloned, and sends from any number of tasks.
+    ///
+    /// The stream has to be [`Send`], because a [`Sender`] writes to it from the thread on which it
+    /// is used. A stream that is not can be shared by the tasks of one thread with
+    /// [`StreamExt::split`] of the `futures` crate.
     ///
     /// [`StreamExt::split`]: https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split
     ///
-    /// Payload data made by [`Bytes::from_owner`](bytes::Bytes::from_owner), whose owner on being dropped uses the same
-    /// connection, would wait for itself.
+    /// Payload data created by [`Bytes::from_owner`](bytes::Bytes::from_owner) deadlocks if
+    /// dropping its owner uses the same connection.
     ///
     /// ```
     /// # use fullduplex::{Error, WebSocket};
@@ -70,52 +73,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
 
 /// The receiving half of a split connection.
 ///
-/// While it is polled, pings are answered, keep-alive pings are sent, deadlines are judged and what is queued is written.
-/// Dropping it drops the stream: the connection ends, and every call of a [`Sender`] fails with [`Error::Closed`].
+/// While it is polled, pings are answered, keep-alive pings are sent, deadlines are checked and
+/// queued messages are written. Dropping it drops the stream: the connection ends, and every call
+/// of a [`Sender`] fails with [`Error::Closed`].
 #[derive(Debug)]
 pub struct Receiver<S> {
     connection: Connection<Half<S>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
-    /// Receives the next message, like [`WebSocket::recv`].
+    /// Receives the next message, as [`WebSocket::recv`] does.
     ///
     /// # Errors
-    /// As [`WebSocket::recv`]; an error that a sender was told is not told again.
+    /// Returns the same errors as [`WebSocket::recv`]. An error that a sender has returned is not
+    /// returned again.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: all state is in the connection.
+    /// Dropping the future loses nothing: all state is kept in the connection.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
         let visit = Visit(self);
         poll_fn(move |cx| visit.0.poll_recv(cx))
     }
 
-    /// Receives the next event, like [`WebSocket::recv_event`].
+    /// Receives the next event, as [`WebSocket::recv_event`] does.
     ///
     /// # Errors
-    /// As [`recv`](Self::recv).
+    /// Returns the same errors as [`recv`](Self::recv).
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: all state is in the connection.
+    /// Dropping the future loses nothing: all state is kept in the connection.
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
         let visit = Visit(self);
         poll_fn(|cx| visit.0.poll_recv_event(cx)).await
     }
 
-    /// [`recv`](Self::recv), as a poll function.
+    /// Polls for the next message, as [`recv`](Self::recv) does.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`recv`](Self::recv).
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         self.visit(cx, Connection::poll_message)
     }
 
-    /// [`recv_event`](Self::recv_event), as a poll function.
+    /// Polls for the next event, as [`recv_event`](Self::recv_event) does.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`recv`](Self::recv).
     pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         self.visit(cx, |connection, cx| connection.poll_whole(cx, Event::of))
     }
 
-    /// Calls a function with the stream beneath; returns `None` once [`Sender::abort`] has dropped the stream.
+    /// Calls a function with a reference to the underlying stream.
     ///
-    /// The halves share the stream, which is locked while the function runs: hence a function, and no reference. The function
-    /// must not use the connection, and must not read from the stream or write to it.
+    /// Returns `None` once [`Sender::abort`] has dropped the stream.
+    ///
+    /// The halves share the stream, which is locked while the function runs. The function must not
+    /// use the connection, and must not read from the stream or write to it.
     ///
     /// ```
     /// # use fullduplex::Receiver;
@@ -132,46 +145,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
         self.connection.line.shared.role()
     }
 
-    /// Returns where the closing handshake stands (RFC 6455 section 7.1).
+    /// Returns the state of the closing handshake (RFC 6455 section 7.1).
     pub fn closing(&self) -> Closing {
         self.connection.line.shared.closing(&self.connection.inbound.receive)
     }
 
-    /// Returns whether nothing can be sent any more: our Close is queued or sent, or the connection has ended.
+    /// Returns `true` if nothing more can be sent.
+    ///
+    /// This is the case once our Close is queued or sent, or the connection has ended.
     pub fn is_closed(&self) -> bool {
         self.connection.line.shared.room().is_closed()
     }
 
-    /// Returns what has gone over the connection; `None` unless [`Config::stats`] is on.
+    /// Returns the counters of the connection; `None` unless [`Config::stats`] is enabled.
     pub fn stats(&self) -> Option<Stats> {
         Some(Stats::new(self.connection.inbound.received()?, self.connection.line.shared.sent()?))
     }
 
-    /// Replaces the limits on what is received by those of this configuration, as [`WebSocket::set_limits`] does.
-    /// `max_write_buffer` stays what it was when the connection was split.
+    /// Replaces the limits on what is received, as [`WebSocket::set_limits`] does.
+    ///
+    /// `max_write_buffer` keeps the value that it had when the connection was split.
     pub fn set_limits(&mut self, config: &Config) {
         self.connection.inbound.receive.set_limits(config);
     }
 
-    /// What the peer's Close said: `None` before one has come, and where it gave no code.
+    /// Returns the code and reason of the peer's Close.
+    ///
+    /// Returns `None` if no Close has been received, or if it contained no code.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
         self.connection.inbound.close_frame()
     }
 
-    /// The subprotocol that the opening handshake agreed on.
+    /// Returns the subprotocol agreed on in the opening handshake, if any.
     pub fn subprotocol(&self) -> Option<&str> {
         self.connection.inbound.subprotocol()
     }
 
-    /// The extensions that the opening handshake agreed on; empty for none.
+    /// Returns the extensions agreed on in the opening handshake; empty if there are none.
     pub fn extensions(&self) -> &str {
         self.connection.inbound.extensions()
     }
 
-    /// Puts the halves together again.
+    /// Reunites the halves into one connection.
     ///
     /// # Errors
-    /// Both come back where the sender belongs to another connection, or has clones.
+    /// Returns both halves if the sender belongs to another connection, if it has clones or sinks,
+    /// or if the stream was dropped by [`Sender::abort`].
     pub fn reunite(self, sender: Sender) -> Result<WebSocket<S>, Box<(Self, Sender)>> {
         let ours = Arc::as_ptr(&self.connection.line.shared).cast::<()>();
         let same = std::ptr::addr_eq(ours, Arc::as_ptr(&sender.shared));
@@ -187,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
         }
     }
 
-    /// Receives, and meanwhile may be counted on.
+    /// Polls the connection. Until this is ready, senders may rely on the receiver.
     #[inline]
     fn visit<T>(
         &mut self,
@@ -207,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     }
 }
 
-/// A future that receives: dropped, the receiver is no longer waited for.
+/// A future that receives: when dropped, the receiver no longer waits.
 struct Visit<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&'a mut Receiver<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Visit<'_, S> {
@@ -216,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Visit<'_, S> {
     }
 }
 
-/// [`recv`](Receiver::recv), as a stream: it ends where `recv` gives `Ok(None)`.
+/// Yields the messages that [`recv`](Receiver::recv) returns, and ends when it returns `Ok(None)`.
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for Receiver<S> {
     type Item = Result<Message, Error>;
 
