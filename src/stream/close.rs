@@ -14,13 +14,13 @@ impl<S> WebSocket<S> {
     /// # Errors
     /// Returns [`Error::Closed`] if a Close is already queued or sent, or the connection has ended.
     pub fn start_close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
-        let line = &mut self.connection.line;
-        if line.transport.is_write_ended() {
+        let io = &mut self.connection.io;
+        if io.transport.is_write_ended() {
             return Err(Error::Closed);
         }
-        line.with_send(|send, key, lent| send.close(frame.as_ref(), key, lent))?;
+        io.with_send(|send, key, lent| send.close(frame.as_ref(), key, lent))?;
         // `close_timeout` starts now, and the task that receives has to check it.
-        line.wake_receiver();
+        io.wake_receiver();
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use tokio::{task::coop, time::Instant};
 
 use super::{
     inbound::{FRAMES_PER_LOOK, GRACE, Inbound, hear, owes_answer},
-    line::{Line, Verdict, WriteStatus},
+    io::{Io, Verdict, WriteStatus},
     pool,
     timers::{Activity, Due, Timers},
 };
@@ -44,12 +44,12 @@ pub(super) struct FirstPart {
 
 /// What receives on a connection, and drives it to its end.
 #[derive(Debug)]
-pub(super) struct Connection<L> {
-    pub(super) line: L,
+pub(super) struct Connection<I> {
+    pub(super) io: I,
     pub(super) inbound: Inbound,
 }
 
-impl<L: Line> Connection<L> {
+impl<I: Io> Connection<I> {
     /// The next message: as most are there already, and plain, that is tried first, and by itself.
     #[inline]
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
@@ -140,10 +140,10 @@ impl<L: Line> Connection<L> {
                 }
             }
             if self.inbound.finished {
-                return Poll::Ready(self.line.verdict(Verdict::tell).map_or(Ok(None), Err));
+                return Poll::Ready(self.io.verdict(Verdict::tell).map_or(Ok(None), Err));
             }
-            self.line.park(cx);
-            if let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
+            self.io.park(cx);
+            if let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
                 self.keep(Error::Transport(error));
             }
             if self.inbound.receive.is_done() {
@@ -195,7 +195,7 @@ impl<L: Line> Connection<L> {
                 Ok(Step { consumed, received }) => {
                     if let Some(received) = received {
                         if owes_answer(self.inbound.rare.as_deref(), &received) {
-                            self.line.answer(&received);
+                            self.io.answer(&received);
                             // Before the next message is handed out, the clock is read.
                             self.inbound.frames -= self.inbound.frames % FRAMES_PER_LOOK;
                         }
@@ -208,7 +208,7 @@ impl<L: Line> Connection<L> {
                                     rare.close_frame = Some(Box::new(frame.clone()));
                                 }
                             }
-                            other => hear(timers, rare, &mut self.line, other),
+                            other => hear(timers, rare, &mut self.io, other),
                         }
                         item = pick(received);
                     }
@@ -232,12 +232,12 @@ impl<L: Line> Connection<L> {
     /// which the clock has to be read again before the next message.
     #[inline(never)]
     fn write_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let status = self.line.write_status();
+        let status = self.io.write_status();
         if !status.pending {
             return false;
         }
         let late = self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= LATE);
-        if late && let Poll::Ready(Err(error)) = self.line.poll_transmit(cx) {
+        if late && let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
             self.keep(Error::Transport(error));
         }
         status.owes_pong && !late
@@ -248,13 +248,13 @@ impl<L: Line> Connection<L> {
     fn inflate<T>(&mut self, pick: &mut impl FnMut(Received<'_>) -> Option<T>) -> Option<T> {
         // It takes as long as many frames.
         self.inbound.frames = 0;
-        let (receive, line) = (&mut self.inbound.receive, &mut self.line);
+        let (receive, io) = (&mut self.inbound.receive, &mut self.io);
         let (timers, rare) =
             (self.inbound.timers.as_mut().map(Pin::as_mut), self.inbound.rare.as_deref_mut());
         let inflated = pool::with_lent(|lent| {
             let received = receive.inflate(lent)?;
             Ok(received.and_then(|received| {
-                hear(timers, rare, line, &received);
+                hear(timers, rare, io, &received);
                 pick(received)
             }))
         });
@@ -272,11 +272,11 @@ impl<L: Line> Connection<L> {
         let read = match self.inbound.receive.want() {
             Want::Payload(room) => {
                 self.inbound.wide = 0;
-                ready!(self.line.poll_read_payload(room, cx))
+                ready!(self.io.poll_read_payload(room, cx))
             }
             Want::Scratch => {
                 let mut scratch = pool::scratch(self.inbound.wide > 0);
-                match self.line.poll_read(&mut scratch, cx) {
+                match self.io.poll_read(&mut scratch, cx) {
                     Poll::Ready(Ok(len)) if len > 0 => {
                         self.inbound.wide =
                             if scratch.is_much() { WIDE_READS } else { self.inbound.wide.saturating_sub(1) };
@@ -312,7 +312,7 @@ impl<L: Line> Connection<L> {
     /// Judges the deadlines that a peer must not put off by what it sends: those of a stuck write, and of closing.
     #[inline]
     fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Timeout> {
-        let status = self.line.write_status();
+        let status = self.io.write_status();
         if !status.is_stuck() && !self.is_closing(status) {
             return None;
         }
@@ -325,7 +325,7 @@ impl<L: Line> Connection<L> {
     /// The peer broke the protocol: tells it why, and keeps the error until that is out.
     #[cold]
     fn fail(&mut self, error: ProtocolError) {
-        self.line.with_send(|send, key, lent| send.fail(error, key, lent));
+        self.io.with_send(|send, key, lent| send.fail(error, key, lent));
         self.keep(Error::Protocol(error));
     }
 
@@ -336,17 +336,17 @@ impl<L: Line> Connection<L> {
         let error = error.filter(|error| error.kind() != io::ErrorKind::UnexpectedEof);
         // After both Closes, however the stream ends is a clean end.
         if let Err(abnormal) = self.inbound.receive.receive_eof() {
-            self.line.end_write();
+            self.io.end_write();
             self.keep(error.map_or(Error::Protocol(abnormal), Error::Transport));
         } else if error.is_some() {
-            self.line.end_write();
+            self.io.end_write();
         }
     }
 
     #[cold]
     fn keep_alive(&mut self, payload: [u8; 4]) {
         // It fails only where we are closing, and then there is nothing to keep alive.
-        let _closing = self.line.with_send(|send, key, lent| send.ping(&payload, key, lent));
+        let _closing = self.io.with_send(|send, key, lent| send.ping(&payload, key, lent));
     }
 
     /// A deadline passed: tells the peer, if it still listens, without waiting for it.
@@ -359,21 +359,21 @@ impl<L: Line> Connection<L> {
             _ => None,
         };
         if let Some(frame) = reason
-            && self.line.with_send(|send, key, lent| send.close(Some(&frame), key, lent)).is_ok()
+            && self.io.with_send(|send, key, lent| send.close(Some(&frame), key, lent)).is_ok()
         {
             // Whether it gets through makes no difference to what is told.
-            let _sent = self.line.poll_transmit(cx);
-            let _shut = self.line.poll_shutdown(cx);
+            let _sent = self.io.poll_transmit(cx);
+            let _shut = self.io.poll_shutdown(cx);
         }
         // Where our Close is out, a peer that does not complete the closing handshake is no error of ours.
-        if timeout != Timeout::Close || self.line.write_status().is_stuck() {
+        if timeout != Timeout::Close || self.io.write_status().is_stuck() {
             self.keep(Error::Timeout(timeout));
         }
         self.finish();
     }
 
     fn keep(&mut self, error: Error) {
-        self.line.verdict(|verdict| verdict.keep(error));
+        self.io.verdict(|verdict| verdict.keep(error));
     }
 
     /// Ends it all: nothing more will be read or written, and nothing more is held.
@@ -381,7 +381,7 @@ impl<L: Line> Connection<L> {
         self.inbound.finished = true;
         self.inbound.timers = None;
         self.inbound.receive.abandon();
-        self.line.end_write();
+        self.io.end_write();
         self.inbound.give_back_scratch();
     }
 
@@ -393,7 +393,7 @@ impl<L: Line> Connection<L> {
 
     /// What is due; pending until something is.
     pub(super) fn poll_due(&mut self, waiting: bool, cx: &mut Context<'_>) -> Poll<Due> {
-        let write = self.line.write_status();
+        let write = self.io.write_status();
         let activity = Activity {
             write,
             closing: self.is_closing(write),
@@ -427,12 +427,12 @@ impl<L: Line> Connection<L> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A server ends the stream first (RFC 6455 section 7.1.1), and so does who fails the connection (7.1.7). It goes
         // on reading: to drop a stream with unread data resets it, which can destroy the Close on its way.
-        let (stuck, role) = (self.line.write_status().is_stuck(), self.line.role());
+        let (stuck, role) = (self.io.write_status().is_stuck(), self.io.role());
         let receive = &self.inbound.receive;
-        let closing = self.line.with_send(|send, _, _| Closing::of(send, receive));
+        let closing = self.io.with_send(|send, _, _| Closing::of(send, receive));
         if !stuck && closing.shuts_down_first(role) {
             // That it fails says that the stream has ended.
-            let _ended = ready!(self.line.poll_shutdown(cx));
+            let _ended = ready!(self.io.poll_shutdown(cx));
         }
         let mut scratch = pool::scratch(false);
         let drained = loop {
@@ -442,7 +442,7 @@ impl<L: Line> Connection<L> {
             if poll_budget(&mut self.inbound.frames, cx).is_pending() {
                 break Poll::Pending;
             }
-            match self.line.poll_read(&mut scratch, cx) {
+            match self.io.poll_read(&mut scratch, cx) {
                 Poll::Pending => break Poll::Pending,
                 Poll::Ready(Ok(0)) => self.ended(None),
                 Poll::Ready(Ok(_)) => {}
@@ -451,10 +451,10 @@ impl<L: Line> Connection<L> {
         };
         pool::take_back_scratch(scratch);
         ready!(drained);
-        if self.line.write_status().is_stuck() {
+        if self.io.write_status().is_stuck() {
             return Poll::Pending;
         }
-        self.line.poll_shutdown(cx).map(|_ended| ())
+        self.io.poll_shutdown(cx).map(|_ended| ())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{mem, pin::Pin};
 use tokio::time::Instant;
 
 use super::{
-    line::Line,
+    io::Io,
     pool::{self, Scratch},
     stats,
     timers::{Millis, Pings, Timeouts, Timers},
@@ -215,13 +215,13 @@ fn message(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>) {
 pub(super) fn hear(
     timers: Option<Pin<&mut Timers>>,
     rare: Option<&mut Rare>,
-    line: &mut impl Line,
+    io: &mut impl Io,
     received: &Received<'_>,
 ) {
     match received {
         Received::Message(_) | Received::Part(Part { last: true, .. }) => message(timers, rare),
         Received::Part(_) => timers.into_iter().for_each(Timers::heard),
-        Received::Pong(payload) => pong(timers, rare, line.take_pings(), payload),
+        Received::Pong(payload) => pong(timers, rare, io.take_pings(), payload),
         _ => {}
     }
 }

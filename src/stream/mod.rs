@@ -4,7 +4,7 @@ mod close;
 mod connection;
 mod event;
 mod inbound;
-mod line;
+mod io;
 mod parts;
 mod pool;
 mod reader;
@@ -27,7 +27,7 @@ pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendErr
 pub use stats::Stats;
 pub use writer::{MessageWriter, SendParts};
 
-use self::{connection::Connection, inbound::Inbound, line::Own};
+use self::{connection::Connection, inbound::Inbound, io::OwnedIo};
 use crate::{
     Config, Role,
     handshake::Negotiated,
@@ -67,7 +67,7 @@ use crate::{
 /// not flushed are lost. Call [`close`](Self::close) to close it cleanly.
 #[derive(Debug)]
 pub struct WebSocket<S> {
-    connection: Connection<Own<S>>,
+    connection: Connection<OwnedIo<S>>,
 }
 
 impl<S> WebSocket<S> {
@@ -90,20 +90,20 @@ impl<S> WebSocket<S> {
     /// # }
     /// ```
     pub fn from_raw(io: S, unread: Bytes, role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let line = Own::new(io, send_path(role, config, &negotiated), config.stats);
-        Self { connection: Connection { line, inbound: Inbound::new(&unread, role, config, negotiated) } }
+        let io = OwnedIo::new(io, send_path(role, config, &negotiated), config.stats);
+        Self { connection: Connection { io, inbound: Inbound::new(&unread, role, config, negotiated) } }
     }
 
     /// Returns a reference to the underlying stream.
     ///
     /// Reading from it or writing to it corrupts the connection.
     pub fn get_ref(&self) -> &S {
-        self.connection.line.transport.get_ref()
+        self.connection.io.transport.get_ref()
     }
 
     /// Returns which end of the connection this is.
     pub fn role(&self) -> Role {
-        self.connection.line.send.role()
+        self.connection.io.send.role()
     }
 
     /// Returns the subprotocol agreed on in the opening handshake (RFC 6455 section 1.9), if any.
@@ -127,28 +127,28 @@ impl<S> WebSocket<S> {
 
     /// Returns the state of the closing handshake (RFC 6455 section 7.1).
     pub fn closing(&self) -> Closing {
-        Closing::of(&self.connection.line.send, &self.connection.inbound.receive)
+        Closing::of(&self.connection.io.send, &self.connection.inbound.receive)
     }
 
     /// Returns `true` if nothing more can be sent.
     ///
     /// This is the case once our Close is queued or sent, or the connection has ended.
     pub fn is_closed(&self) -> bool {
-        let line = &self.connection.line;
-        line.send.is_close_sent() || line.transport.is_write_ended()
+        let io = &self.connection.io;
+        io.send.is_close_sent() || io.transport.is_write_ended()
     }
 
     /// Returns how many bytes are queued or staged, and not yet accepted by the stream.
     ///
     /// A message that has not been compressed yet counts with the length of its uncompressed frame.
     pub fn queued(&self) -> usize {
-        let line = &self.connection.line;
-        line.send.queued() + line.transport.staged()
+        let io = &self.connection.io;
+        io.send.queued() + io.transport.staged()
     }
 
     /// Returns the counters of the connection; `None` unless [`Config::stats`] is enabled.
     pub fn stats(&self) -> Option<Stats> {
-        Some(Stats::new(self.connection.inbound.received()?, self.connection.line.sent()?))
+        Some(Stats::new(self.connection.inbound.received()?, self.connection.io.sent()?))
     }
 
     /// Replaces the limits of the connection with those of `config`.
@@ -170,7 +170,7 @@ impl<S> WebSocket<S> {
     /// ```
     pub fn set_limits(&mut self, config: &Config) {
         self.connection.inbound.receive.set_limits(config);
-        self.connection.line.send.set_limits(config);
+        self.connection.io.send.set_limits(config);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::{Buf, Bytes};
 
-use super::{WebSocket, connection::Connection, line::Own, pool};
+use super::{WebSocket, connection::Connection, io::OwnedIo, pool};
 
 /// The parts of a connection, returned by [`WebSocket::into_inner`].
 #[non_exhaustive]
@@ -48,7 +48,7 @@ impl<S> WebSocket<S> {
     /// assert_eq!((parts.io, &parts.unread[..]), ("any stream", &b"\x81\x05He"[..]));
     /// ```
     pub fn into_inner(self) -> Parts<S> {
-        let Connection { line: Own { transport, mut send, .. }, inbound } = self.connection;
+        let Connection { io: OwnedIo { transport, mut send, .. }, inbound } = self.connection;
         let mut unread = inbound.receive.carried_header().to_vec();
         if let Some(scratch) = &inbound.scratch {
             unread.extend_from_slice(scratch.unread());

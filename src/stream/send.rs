@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, connection::Connection, line::Party};
+use super::{WebSocket, connection::Connection, io::Party};
 use crate::{
     Error, Outgoing,
     proto::{MAX_CONTROL_PAYLOAD, SendError},
@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| {
-            if self.connection.line.is_clear() {
+            if self.connection.io.is_clear() {
                 self.stage(&mut outgoing)?;
             } else {
                 ready!(self.poll_feed(cx, &mut outgoing))?;
@@ -134,9 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Err(Error::Send(SendError::PingTooLong(payload.len())));
         }
         poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
-        let line = &mut self.connection.line;
-        line.with_send(|send, key, lent| send.ping(payload, key, lent))?;
-        line.pinged(payload);
+        let io = &mut self.connection.io;
+        io.with_send(|send, key, lent| send.ping(payload, key, lent))?;
+        io.pinged(payload);
         self.flush().await
     }
 
@@ -158,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Err(Error::Send(SendError::PongTooLong(payload.len())));
         }
         poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
-        self.connection.line.with_send(|send, key, lent| send.pong(payload, key, lent))?;
+        self.connection.io.with_send(|send, key, lent| send.pong(payload, key, lent))?;
         self.flush().await
     }
 
@@ -170,9 +170,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         outgoing: &mut Option<Outgoing<'_>>,
     ) -> Poll<Result<(), Error>> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
-        if self.connection.line.send_plain(waiting) {
+        if self.connection.io.send_plain(waiting) {
             Outgoing::end(outgoing);
-            self.connection.line.count_sent();
+            self.connection.io.count_sent();
             return Poll::Ready(Ok(()));
         }
         self.poll_feed_any(cx, outgoing)
@@ -197,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// room.
     fn poll_ready_to_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.check_open()?;
-        if self.connection.line.send.has_room_for_ping() {
+        if self.connection.io.send.has_room_for_ping() {
             return Poll::Ready(Ok(()));
         }
         self.poll_flush(cx)
@@ -235,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// Returns the same errors as [`send`](Self::send).
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.connection.line.poll_transmit_for(Party::Sender, cx) {
+        match self.connection.io.poll_transmit_for(Party::Sender, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(self.check_written()),
             unwritten => self.poll_unwritten(unwritten, cx),
         }
@@ -249,17 +249,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         unwritten: Poll<io::Result<()>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        let Connection { line, inbound } = &mut self.connection;
+        let Connection { io, inbound } = &mut self.connection;
         match unwritten {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => line.verdict().keep(Error::Transport(error)),
+            Poll::Ready(Err(error)) => io.verdict().keep(Error::Transport(error)),
             Poll::Pending => {
-                let timeout = ready!(line.poll_watchdog(&inbound.timeouts, cx));
-                line.verdict().keep(Error::Timeout(timeout));
-                line.end_write_for(Party::Sender);
+                let timeout = ready!(io.poll_watchdog(&inbound.timeouts, cx));
+                io.verdict().keep(Error::Timeout(timeout));
+                io.end_write_for(Party::Sender);
             }
         }
-        line.wake_receiver();
+        io.wake_receiver();
         Poll::Ready(self.check_written())
     }
 
@@ -269,32 +269,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn stage(&mut self, outgoing: &mut Option<Outgoing<'_>>) -> Result<(), Error> {
         let Some(waiting) = outgoing else { return Ok(()) };
         self.check_open()?;
-        let staged = self.connection.line.send_staged(waiting);
+        let staged = self.connection.io.send_staged(waiting);
         Outgoing::end(outgoing);
         staged?;
-        self.connection.line.count_sent();
+        self.connection.io.count_sent();
         Ok(())
     }
 
     #[inline]
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
-        self.connection.line.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?;
-        self.connection.line.count_sent();
+        self.connection.io.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?;
+        self.connection.io.count_sent();
         Ok(())
     }
 
     #[inline]
     fn has_room(&self, payload_len: usize) -> bool {
-        let line = &self.connection.line;
-        line.send.has_room(payload_len, line.transport.staged())
+        let io = &self.connection.io;
+        io.send.has_room(payload_len, io.transport.staged())
     }
 
     /// Returns an error if nothing more can be sent.
     #[inline]
     pub(super) fn check_open(&mut self) -> Result<(), Error> {
-        let line = &self.connection.line;
-        if line.send.is_close_sent() || line.transport.is_write_ended() {
+        let io = &self.connection.io;
+        if io.send.is_close_sent() || io.transport.is_write_ended() {
             return Err(self.why_closed());
         }
         Ok(())
@@ -303,15 +303,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Returns an error if something that was queued will never be written.
     #[inline]
     fn check_written(&mut self) -> Result<(), Error> {
-        if self.connection.line.transport.has_lost() { Err(self.why_closed()) } else { Ok(()) }
+        if self.connection.io.transport.has_lost() { Err(self.why_closed()) } else { Ok(()) }
     }
 
     /// Returns the error that ended the connection, unless it has been returned or is left to
     /// `recv`.
     #[cold]
     fn why_closed(&mut self) -> Error {
-        let line = &mut self.connection.line;
-        let told = if line.transport.is_write_ended() { line.verdict().tell() } else { None };
+        let io = &mut self.connection.io;
+        let told = if io.transport.is_write_ended() { io.verdict().tell() } else { None };
         told.unwrap_or(Error::Closed)
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::line::WriteStatus;
+use super::io::WriteStatus;
 use crate::{Config, error::Timeout};
 
 /// An idle deadline that is noticed later than this is restarted once.

@@ -114,7 +114,7 @@ pub(super) fn poll_compress(path: &mut impl Path, batch: &mut Batch, cx: &mut Co
 /// The stream, and the batch that is being written to it.
 #[derive(Debug)]
 pub(super) struct Transport<S> {
-    io: S,
+    stream: S,
     /// Borrowed while something is being written.
     batch: Option<Box<Batch>>,
     /// Whether the stream may hold back something it was given: an empty queue is not a flushed stream. Also set if a message is
@@ -154,17 +154,17 @@ enum WriteEnd {
 }
 
 impl<S> Transport<S> {
-    pub(super) fn new(io: S) -> Self {
-        Self { io, batch: None, needs_flush: false, end: WriteEnd::Open, moves: 0, written: 0 }
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, batch: None, needs_flush: false, end: WriteEnd::Open, moves: 0, written: 0 }
     }
 
     pub(super) fn get_ref(&self) -> &S {
-        &self.io
+        &self.stream
     }
 
     /// The stream, and what was staged for it and not written.
     pub(super) fn into_parts(self) -> (S, Option<Box<Batch>>) {
-        (self.io, self.batch)
+        (self.stream, self.batch)
     }
 
     /// What is being written, to stage in.
@@ -255,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.is_write_ended() {
-            let done = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+            let done = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
             self.end_write(source);
             done?;
         }
@@ -270,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(scratch.space());
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         let len = buffer.filled().len();
         scratch.filled(len);
         Poll::Ready(Ok(len))
@@ -283,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         // The future holds nothing but the two borrows, so nothing is lost when it goes after one poll.
-        pin!(self.io.read_buf(&mut room)).poll(cx)
+        pin!(self.stream.read_buf(&mut room)).poll(cx)
     }
 
     fn poll_write_out<Q: Source + ?Sized>(
@@ -293,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     ) -> Poll<io::Result<()>> {
         loop {
             while let Some(batch) = self.batch.as_mut().filter(|batch| batch.has_remaining()) {
-                let written = ready!(poll_write_batch(&mut self.io, batch, cx))?;
+                let written = ready!(poll_write_batch(&mut self.stream, batch, cx))?;
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
@@ -303,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
             }
             // Batch by batch, so that a flush ends also while others go on queueing.
             if self.needs_flush {
-                ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
                 self.needs_flush = false;
                 self.moves = self.moves.wrapping_add(1);
             }

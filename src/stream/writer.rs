@@ -41,7 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Returns the same errors as [`send`](Self::send).
     pub fn writer(&mut self, kind: MessageKind) -> Result<MessageWriter<&mut Self>, Error> {
         self.check_open()?;
-        self.connection.line.with_send(|send, _, _| send.begin_message(kind))?;
+        self.connection.io.with_send(|send, _, _| send.begin_message(kind))?;
         Ok(MessageWriter::new(self))
     }
 }
@@ -288,10 +288,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
 
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
         self.check_open()?;
-        let line = &mut self.connection.line;
-        line.with_send(|send, key, lent| send.send_part(part, last, key, lent))?;
+        let io = &mut self.connection.io;
+        io.with_send(|send, key, lent| send.send_part(part, last, key, lent))?;
         if last {
-            line.count_sent();
+            io.count_sent();
         }
         Ok(())
     }
@@ -301,15 +301,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
     }
 
     fn abandon(&mut self) {
-        let line = &mut self.connection.line;
+        let io = &mut self.connection.io;
         // After the end of the connection no Close can be sent.
-        if !line.transport.is_write_ended() {
-            line.with_send(|send, key, lent| send.abandon_message(key, lent));
+        if !io.transport.is_write_ended() {
+            io.with_send(|send, key, lent| send.abandon_message(key, lent));
         }
     }
 
     #[cfg(feature = "deflate")]
     fn leave_uncompressed(&mut self) {
-        self.connection.line.with_send(|send, _, _| send.leave_uncompressed());
+        self.connection.io.with_send(|send, _, _| send.leave_uncompressed());
     }
 }

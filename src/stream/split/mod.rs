@@ -1,6 +1,5 @@
 //! A connection split into two halves: one receives, and any number of clones of the other send.
 
-mod half;
 mod ledger;
 mod locked;
 #[cfg(all(test, fullduplex_loom))]
@@ -9,6 +8,7 @@ mod parked;
 mod parts;
 mod sender;
 mod shared;
+mod shared_io;
 mod sink;
 mod sync;
 
@@ -26,10 +26,10 @@ pub use sink::SenderSink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{
-    half::Half,
     shared::{Shared, Transmit},
+    shared_io::SharedIo,
 };
-use super::{Event, Stats, WebSocket, connection::Connection, line::Own};
+use super::{Event, Stats, WebSocket, connection::Connection, io::OwnedIo};
 use crate::{
     Config, Error, Message, Role,
     proto::{CloseFrame, Closing},
@@ -64,10 +64,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// # }
     /// ```
     pub fn split(self) -> (Receiver<S>, Sender) {
-        let Connection { line, inbound } = self.connection;
-        let shared = Arc::new(Shared::new(line, inbound.timeouts));
+        let Connection { io, inbound } = self.connection;
+        let shared = Arc::new(Shared::new(io, inbound.timeouts));
         let sender = Sender::new(shared.clone() as Arc<Shared<dyn Transmit>>);
-        (Receiver { connection: Connection { line: Half::new(shared), inbound } }, sender)
+        (Receiver { connection: Connection { io: SharedIo::new(shared), inbound } }, sender)
     }
 }
 
@@ -78,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
 /// of a [`Sender`] fails with [`Error::Closed`].
 #[derive(Debug)]
 pub struct Receiver<S> {
-    connection: Connection<Half<S>>,
+    connection: Connection<SharedIo<S>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
@@ -137,29 +137,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// # }
     /// ```
     pub fn with_ref<T>(&self, call: impl FnOnce(&S) -> T) -> Option<T> {
-        self.connection.line.with_ref(call)
+        self.connection.io.with_ref(call)
     }
 
     /// Returns which end of the connection this is.
     pub fn role(&self) -> Role {
-        self.connection.line.shared.role()
+        self.connection.io.shared.role()
     }
 
     /// Returns the state of the closing handshake (RFC 6455 section 7.1).
     pub fn closing(&self) -> Closing {
-        self.connection.line.shared.closing(&self.connection.inbound.receive)
+        self.connection.io.shared.closing(&self.connection.inbound.receive)
     }
 
     /// Returns `true` if nothing more can be sent.
     ///
     /// This is the case once our Close is queued or sent, or the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.connection.line.shared.room().is_closed()
+        self.connection.io.shared.room().is_closed()
     }
 
     /// Returns the counters of the connection; `None` unless [`Config::stats`] is enabled.
     pub fn stats(&self) -> Option<Stats> {
-        Some(Stats::new(self.connection.inbound.received()?, self.connection.line.shared.sent()?))
+        Some(Stats::new(self.connection.inbound.received()?, self.connection.io.shared.sent()?))
     }
 
     /// Replaces the limits on what is received, as [`WebSocket::set_limits`] does.
@@ -192,15 +192,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// Returns both halves if the sender belongs to another connection, if it has clones or sinks,
     /// or if the stream was dropped by [`Sender::abort`].
     pub fn reunite(self, sender: Sender) -> Result<WebSocket<S>, Box<(Self, Sender)>> {
-        let ours = Arc::as_ptr(&self.connection.line.shared).cast::<()>();
+        let ours = Arc::as_ptr(&self.connection.io.shared).cast::<()>();
         let same = std::ptr::addr_eq(ours, Arc::as_ptr(&sender.shared));
         if !same || Arc::strong_count(&sender.shared) > 2 {
             return Err(Box::new((self, sender)));
         }
-        match self.connection.line.take() {
+        match self.connection.io.take() {
             Some(parts) => {
-                let line = Own::from_parts(parts);
-                Ok(WebSocket { connection: Connection { line, inbound: self.connection.inbound } })
+                let io = OwnedIo::from_parts(parts);
+                Ok(WebSocket { connection: Connection { io, inbound: self.connection.inbound } })
             }
             None => Err(Box::new((self, sender))),
         }
@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     fn visit<T>(
         &mut self,
         cx: &mut Context<'_>,
-        receive: impl FnOnce(&mut Connection<Half<S>>, &mut Context<'_>) -> Poll<T>,
+        receive: impl FnOnce(&mut Connection<SharedIo<S>>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let received = receive(&mut self.connection, cx);
         if received.is_ready() {
@@ -222,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
 
     #[inline]
     fn leave(&mut self) {
-        self.connection.line.leave();
+        self.connection.io.leave();
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     error::Timeout,
     proto::{Batch, Closing, Lent, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
-        line::{LineParts, Own, Verdict, with_path},
+        io::{IoParts, OwnedIo, Verdict, with_path},
         stats::Sent,
         timers::{Pings, Timeouts},
         transport::{Source, Transport, TransportStatus},
@@ -129,8 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
 }
 
 impl<S> Shared<Slot<S>> {
-    pub(super) fn new(line: Own<S>, timeouts: Timeouts) -> Self {
-        let LineParts { transport, send, verdict, pings, sent } = line.into_parts();
+    pub(super) fn new(io: OwnedIo<S>, timeouts: Timeouts) -> Self {
+        let IoParts { transport, send, verdict, pings, sent } = io.into_parts();
         let parked = Arc::new(Parked::default());
         let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let (queued, status) = (Queued::of(&send), transport.status());
@@ -159,7 +159,7 @@ impl<S> Shared<Slot<S>> {
     }
 
     /// Takes the stream and the queue back out.
-    pub(super) fn take(&self) -> Option<LineParts<S>> {
+    pub(super) fn take(&self) -> Option<IoParts<S>> {
         let transport = self.transport.lock().0.take()?;
         let mut state = self.state.lock();
         let (verdict, pings) = (mem::take(&mut state.verdict), mem::take(&mut state.pings));
@@ -168,7 +168,7 @@ impl<S> Shared<Slot<S>> {
         state.ledger.end();
         drop(state);
         self.close();
-        Some(LineParts { transport, send, verdict, pings, sent })
+        Some(IoParts { transport, send, verdict, pings, sent })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     Role,
     proto::{Lent, MaskKey, PayloadMut, SendPath},
     stream::{
-        line::{Line, LineParts, Verdict, WriteStatus},
+        io::{Io, IoParts, Verdict, WriteStatus},
         pool::Scratch,
         timers::Pings,
         transport::Transport,
@@ -25,13 +25,13 @@ use crate::{
 
 /// The receiver's hold on what is shared. Dropped, it takes the stream along.
 #[derive(Debug)]
-pub(super) struct Half<S> {
+pub(super) struct SharedIo<S> {
     pub(super) shared: Arc<Shared<Slot<S>>>,
     /// Whether it is known to wait, or to be on its way.
     parked: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Half<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
     pub(super) fn new(shared: Arc<Shared<Slot<S>>>) -> Self {
         Self { shared, parked: false }
     }
@@ -62,7 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Half<S> {
     }
 
     /// Takes the stream and the queue back out.
-    pub(super) fn take(&self) -> Option<LineParts<S>> {
+    pub(super) fn take(&self) -> Option<IoParts<S>> {
         self.shared.take()
     }
 
@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Half<S> {
     }
 }
 
-impl<S> Drop for Half<S> {
+impl<S> Drop for SharedIo<S> {
     fn drop(&mut self) {
         let taken = self.shared.take();
         self.shared.state.lock().ledger.end();
@@ -85,7 +85,7 @@ impl<S> Drop for Half<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
     fn park(&mut self, cx: &mut Context<'_>) {
         self.parked = true;
         self.shared.parked.park_receiver(cx.waker());

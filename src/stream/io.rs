@@ -23,9 +23,9 @@ use crate::{
 
 /// The way out and the stream, owned or shared.
 ///
-/// Receiving is written once, over this: [`Own`] is a connection in one piece, without a lock; a split one shares them
+/// Receiving is written once, over this: [`OwnedIo`] is a connection in one piece, without a lock; a split one shares them
 /// with its senders.
-pub(super) trait Line {
+pub(super) trait Io {
     /// Calls the way out, with a fresh masking key and, where it may need more than it has borrowed, what the thread lends.
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T;
 
@@ -143,7 +143,7 @@ impl Verdict {
 
 /// A line that one connection owns: no lock.
 #[derive(Debug)]
-pub(super) struct Own<S> {
+pub(super) struct OwnedIo<S> {
     pub(super) transport: Transport<S>,
     pub(super) send: SendPath,
     /// The task that waits in a receiving call, if one does.
@@ -182,7 +182,7 @@ pub(super) enum Party {
 
 /// What a line is made of, to be moved from the whole connection to its halves and back.
 #[derive(Debug)]
-pub(super) struct LineParts<S> {
+pub(super) struct IoParts<S> {
     pub(super) transport: Transport<S>,
     pub(super) send: SendPath,
     pub(super) verdict: Verdict,
@@ -241,24 +241,24 @@ impl Wake for Waiters {
     }
 }
 
-impl<S> Own<S> {
+impl<S> OwnedIo<S> {
     /// Creates a line over which nothing has gone; `counts` asks for counters.
     pub(super) fn new(io: S, send: SendPath, counts: bool) -> Self {
         let extra = counts.then(|| Box::new(Extra { sent: Some(Sent::default()), ..Extra::default() }));
         Self { transport: Transport::new(io), send, receiver: None, extra }
     }
 
-    pub(super) fn from_parts(parts: LineParts<S>) -> Self {
-        let LineParts { transport, send, verdict, pings, sent } = parts;
+    pub(super) fn from_parts(parts: IoParts<S>) -> Self {
+        let IoParts { transport, send, verdict, pings, sent } = parts;
         let extra = Some(Box::new(Extra { verdict, stuck: None, pings, sent }));
         let mut own = Self { transport, send, receiver: None, extra };
         own.drop_unused();
         own
     }
 
-    pub(super) fn into_parts(self) -> LineParts<S> {
+    pub(super) fn into_parts(self) -> IoParts<S> {
         let Extra { verdict, pings, sent, .. } = self.extra.map(|extra| *extra).unwrap_or_default();
-        LineParts { transport: self.transport, send: self.send, verdict, pings, sent }
+        IoParts { transport: self.transport, send: self.send, verdict, pings, sent }
     }
 
     /// Counts a message that was queued, if anybody wants to know.
@@ -344,7 +344,7 @@ impl<S> Own<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
     /// Writes what is queued, on behalf of a task that receives or sends.
     #[inline]
     pub(super) fn poll_transmit_for(&mut self, party: Party, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -388,10 +388,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
     #[inline]
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
-        Own::with_send(self, call)
+        OwnedIo::with_send(self, call)
     }
 
     #[inline]
@@ -411,7 +411,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 
     fn take_pings(&mut self) -> Pings {
-        Own::take_pings(self)
+        OwnedIo::take_pings(self)
     }
 
     fn end_write(&mut self) {
@@ -419,7 +419,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 
     fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
-        call(Own::verdict(self))
+        call(OwnedIo::verdict(self))
     }
 
     #[inline]
