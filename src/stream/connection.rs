@@ -13,7 +13,7 @@ use tokio::{task::coop, time::Instant};
 
 use super::{
     inbound::{FRAMES_PER_LOOK, GRACE, Inbound, hear, owes_answer},
-    io::{Io, Verdict, WriteStatus},
+    io::{Io, Outcome, WriteStatus},
     pool,
     timers::{Activity, Due, Timers},
 };
@@ -140,11 +140,11 @@ impl<I: Io> Connection<I> {
                 }
             }
             if self.inbound.finished {
-                return Poll::Ready(self.io.verdict(Verdict::tell).map_or(Ok(None), Err));
+                return Poll::Ready(self.io.outcome(Outcome::take_error).map_or(Ok(None), Err));
             }
             self.io.park(cx);
             if let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
-                self.keep(Error::Transport(error));
+                self.record(Error::Transport(error));
             }
             if self.inbound.receive.is_done() {
                 ready!(self.poll_end(cx));
@@ -238,7 +238,7 @@ impl<I: Io> Connection<I> {
         }
         let late = self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= LATE);
         if late && let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
-            self.keep(Error::Transport(error));
+            self.record(Error::Transport(error));
         }
         status.owes_pong && !late
     }
@@ -326,7 +326,7 @@ impl<I: Io> Connection<I> {
     #[cold]
     fn fail(&mut self, error: ProtocolError) {
         self.io.with_send(|send, key, lent| send.fail(error, key, lent));
-        self.keep(Error::Protocol(error));
+        self.record(Error::Protocol(error));
     }
 
     /// The stream brings no more: it ended, or it failed.
@@ -337,7 +337,7 @@ impl<I: Io> Connection<I> {
         // After both Closes, however the stream ends is a clean end.
         if let Err(abnormal) = self.inbound.receive.receive_eof() {
             self.io.end_write();
-            self.keep(error.map_or(Error::Protocol(abnormal), Error::Transport));
+            self.record(error.map_or(Error::Protocol(abnormal), Error::Transport));
         } else if error.is_some() {
             self.io.end_write();
         }
@@ -367,13 +367,13 @@ impl<I: Io> Connection<I> {
         }
         // Where our Close is out, a peer that does not complete the closing handshake is no error of ours.
         if timeout != Timeout::Close || self.io.write_status().is_stuck() {
-            self.keep(Error::Timeout(timeout));
+            self.record(Error::Timeout(timeout));
         }
         self.finish();
     }
 
-    fn keep(&mut self, error: Error) {
-        self.io.verdict(|verdict| verdict.keep(error));
+    fn record(&mut self, error: Error) {
+        self.io.outcome(|outcome| outcome.record(error));
     }
 
     /// Ends it all: nothing more will be read or written, and nothing more is held.

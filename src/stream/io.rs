@@ -34,7 +34,7 @@ pub(super) trait Io {
         if let Received::Close(_) = received
             && !self.write_status().pending
         {
-            self.verdict(Verdict::excuse_writes);
+            self.outcome(Outcome::ignore_write_errors);
         }
         self.with_send(|send, key, lent| send.answer(received, key, lent));
     }
@@ -55,7 +55,7 @@ pub(super) trait Io {
     fn end_write(&mut self);
 
     /// What ended the connection.
-    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T;
+    fn outcome<T>(&mut self, call: impl FnOnce(&mut Outcome) -> T) -> T;
 
     /// Writes what is queued until all of it is out and flushed, or the stream takes no more.
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -101,43 +101,43 @@ impl WriteStatus {
 
 /// What ended the connection, or will: it is told once.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct Outcome {
     error: Option<Box<Error>>,
-    told: bool,
+    settled: bool,
     /// The peer leaves, and nothing of ours is under way to it: that a write fails is no news.
-    writes_excused: bool,
+    ignores_write_errors: bool,
 }
 
-impl Verdict {
+impl Outcome {
     /// Keeps what will have ended the connection, until it is told.
-    pub(super) fn keep(&mut self, error: Error) {
-        let excused = self.writes_excused && matches!(error, Error::Transport(_));
-        if !self.told && !excused && self.error.is_none() {
+    pub(super) fn record(&mut self, error: Error) {
+        let ignored = self.ignores_write_errors && matches!(error, Error::Transport(_));
+        if !self.settled && !ignored && self.error.is_none() {
             self.error = Some(Box::new(error));
         }
     }
 
     /// Leaves nothing to be told: the program itself ends the connection.
-    pub(super) fn settle(&mut self) {
-        self.told = true;
+    pub(super) fn dismiss(&mut self) {
+        self.settled = true;
         self.error = None;
     }
 
     /// Hands out what was kept.
-    pub(super) fn tell(&mut self) -> Option<Error> {
+    pub(super) fn take_error(&mut self) -> Option<Error> {
         let error = self.error.take()?;
-        self.told = true;
+        self.settled = true;
         Some(*error)
     }
 
     /// Whether nothing has ended the connection, and nothing is known that will.
     pub(super) fn is_open(&self) -> bool {
-        self.error.is_none() && !self.told && !self.writes_excused
+        self.error.is_none() && !self.settled && !self.ignores_write_errors
     }
 
     /// Notes that from here on a failed write loses nothing but our Close.
-    pub(super) fn excuse_writes(&mut self) {
-        self.writes_excused = true;
+    pub(super) fn ignore_write_errors(&mut self) {
+        self.ignores_write_errors = true;
     }
 }
 
@@ -155,7 +155,7 @@ pub(super) struct OwnedIo<S> {
 /// State that a connection seldom has; allocated when first needed.
 #[derive(Debug, Default)]
 struct Extra {
-    verdict: Verdict,
+    outcome: Outcome,
     stuck: Option<Stuck>,
     pings: Pings,
     sent: Option<Sent>,
@@ -185,7 +185,7 @@ pub(super) enum Party {
 pub(super) struct IoParts<S> {
     pub(super) transport: Transport<S>,
     pub(super) send: SendPath,
-    pub(super) verdict: Verdict,
+    pub(super) outcome: Outcome,
     pub(super) pings: Pings,
     pub(super) sent: Option<Sent>,
 }
@@ -193,7 +193,7 @@ pub(super) struct IoParts<S> {
 impl Extra {
     /// Whether the box may be freed.
     fn is_unused(&self) -> bool {
-        self.stuck.is_none() && self.verdict.is_open() && self.pings.is_empty() && self.sent.is_none()
+        self.stuck.is_none() && self.outcome.is_open() && self.pings.is_empty() && self.sent.is_none()
     }
 
     #[cold]
@@ -249,16 +249,16 @@ impl<S> OwnedIo<S> {
     }
 
     pub(super) fn from_parts(parts: IoParts<S>) -> Self {
-        let IoParts { transport, send, verdict, pings, sent } = parts;
-        let extra = Some(Box::new(Extra { verdict, stuck: None, pings, sent }));
+        let IoParts { transport, send, outcome, pings, sent } = parts;
+        let extra = Some(Box::new(Extra { outcome, stuck: None, pings, sent }));
         let mut own = Self { transport, send, receiver: None, extra };
         own.drop_unused();
         own
     }
 
     pub(super) fn into_parts(self) -> IoParts<S> {
-        let Extra { verdict, pings, sent, .. } = self.extra.map(|extra| *extra).unwrap_or_default();
-        IoParts { transport: self.transport, send: self.send, verdict, pings, sent }
+        let Extra { outcome, pings, sent, .. } = self.extra.map(|extra| *extra).unwrap_or_default();
+        IoParts { transport: self.transport, send: self.send, outcome, pings, sent }
     }
 
     /// Counts a message that was queued, if anybody wants to know.
@@ -282,8 +282,8 @@ impl<S> OwnedIo<S> {
     }
 
     /// Returns what ended the connection, or will.
-    pub(super) fn verdict(&mut self) -> &mut Verdict {
-        &mut self.extra.get_or_insert_default().verdict
+    pub(super) fn outcome(&mut self) -> &mut Outcome {
+        &mut self.extra.get_or_insert_default().outcome
     }
 
     /// Takes the pings that the application has sent since this was last asked.
@@ -418,8 +418,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
         self.end_write_for(Party::Receiver);
     }
 
-    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
-        call(OwnedIo::verdict(self))
+    fn outcome<T>(&mut self, call: impl FnOnce(&mut Outcome) -> T) -> T {
+        call(OwnedIo::outcome(self))
     }
 
     #[inline]

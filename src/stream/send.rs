@@ -252,10 +252,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let Connection { io, inbound } = &mut self.connection;
         match unwritten {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => io.verdict().keep(Error::Transport(error)),
+            Poll::Ready(Err(error)) => io.outcome().record(Error::Transport(error)),
             Poll::Pending => {
                 let timeout = ready!(io.poll_watchdog(&inbound.timeouts, cx));
-                io.verdict().keep(Error::Timeout(timeout));
+                io.outcome().record(Error::Timeout(timeout));
                 io.end_write_for(Party::Sender);
             }
         }
@@ -311,8 +311,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[cold]
     fn why_closed(&mut self) -> Error {
         let io = &mut self.connection.io;
-        let told = if io.transport.is_write_ended() { io.verdict().tell() } else { None };
-        told.unwrap_or(Error::Closed)
+        let error = if io.transport.is_write_ended() { io.outcome().take_error() } else { None };
+        error.unwrap_or(Error::Closed)
     }
 }
 

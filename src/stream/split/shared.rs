@@ -28,7 +28,7 @@ use crate::{
     error::Timeout,
     proto::{Batch, Closing, Lent, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
-        io::{IoParts, OwnedIo, Verdict, with_path},
+        io::{IoParts, Outcome, OwnedIo, with_path},
         stats::Sent,
         timers::{Pings, Timeouts},
         transport::{Source, Transport, TransportStatus},
@@ -73,7 +73,7 @@ impl<T: ?Sized> fmt::Debug for Shared<T> {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) send: SendPath,
-    pub(super) verdict: Verdict,
+    pub(super) outcome: Outcome,
     pub(super) ledger: Ledger,
     /// The pings of the application that the receiver does not know of yet.
     pub(super) pings: Pings,
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
 
 impl<S> Shared<Slot<S>> {
     pub(super) fn new(io: OwnedIo<S>, timeouts: Timeouts) -> Self {
-        let IoParts { transport, send, verdict, pings, sent } = io.into_parts();
+        let IoParts { transport, send, outcome, pings, sent } = io.into_parts();
         let parked = Arc::new(Parked::default());
         let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let (queued, status) = (Queued::of(&send), transport.status());
@@ -140,7 +140,7 @@ impl<S> Shared<Slot<S>> {
             room.close();
         }
         let (role, counts) = (send.role(), sent.is_some());
-        let state = State { send, verdict, ledger, pings, sent: sent.map(Box::new) };
+        let state = State { send, outcome, ledger, pings, sent: sent.map(Box::new) };
         Self {
             state: Mutex::new(state),
             room,
@@ -162,13 +162,13 @@ impl<S> Shared<Slot<S>> {
     pub(super) fn take(&self) -> Option<IoParts<S>> {
         let transport = self.transport.lock().0.take()?;
         let mut state = self.state.lock();
-        let (verdict, pings) = (mem::take(&mut state.verdict), mem::take(&mut state.pings));
+        let (outcome, pings) = (mem::take(&mut state.outcome), mem::take(&mut state.pings));
         let sent = state.sent.take().map(|sent| *sent);
         let send = state.send.take();
         state.ledger.end();
         drop(state);
         self.close();
-        Some(IoParts { transport, send, verdict, pings, sent })
+        Some(IoParts { transport, send, outcome, pings, sent })
     }
 }
 
@@ -285,7 +285,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         let transmitted = self.with_transport(transport, |transport, cx| {
             transport.poll_transmit(&mut queue, cx).map(|result| {
                 if let Err(error) = result {
-                    self.state.lock().verdict.keep(Error::Transport(error));
+                    self.state.lock().outcome.record(Error::Transport(error));
                 }
             })
         });
@@ -384,7 +384,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         let stream = self.with_transport(self.transport.lock(), |transport, _| {
             let mut state = self.state.lock();
             // What the program does itself is no error that the receiver has to report.
-            state.verdict.settle();
+            state.outcome.dismiss();
             drop(state);
             Locked::new(&self.state).clear();
             transport.abort()
@@ -435,7 +435,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         drop(state);
         if stuck {
             self.with_transport(self.transport.lock(), |transport, _| {
-                self.state.lock().verdict.keep(Error::Timeout(timeout));
+                self.state.lock().outcome.record(Error::Timeout(timeout));
                 transport.end_write(&mut Locked::new(&self.state));
             });
         }
@@ -444,8 +444,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// What ended the connection, if that has not been told and is not for the receiver to tell.
     pub(super) fn why_closed(&self) -> Error {
         let mut state = self.state.lock();
-        let told = if state.ledger.transport().ended { state.verdict.tell() } else { None };
-        told.unwrap_or(Error::Closed)
+        let error = if state.ledger.transport().ended { state.outcome.take_error() } else { None };
+        error.unwrap_or(Error::Closed)
     }
 
     pub(super) fn queued(&self) -> usize {

@@ -16,7 +16,7 @@ use crate::{
     Role,
     proto::{Lent, MaskKey, PayloadMut, SendPath},
     stream::{
-        io::{Io, IoParts, Verdict, WriteStatus},
+        io::{Io, IoParts, Outcome, WriteStatus},
         pool::Scratch,
         timers::Pings,
         transport::Transport,
@@ -113,8 +113,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
         self.with_transport(|transport, _| transport.end_write(&mut Locked::new(&shared.state)));
     }
 
-    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
-        call(&mut self.shared.state.lock().verdict)
+    fn outcome<T>(&mut self, call: impl FnOnce(&mut Outcome) -> T) -> T {
+        call(&mut self.shared.state.lock().outcome)
     }
 
     fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
