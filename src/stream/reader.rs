@@ -107,8 +107,8 @@ impl<R: ReceiveParts> MessageReader<R> {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn recv_part(&mut self) -> Result<Option<Bytes>, Error> {
-        let visit = Visit(self);
-        poll_fn(|cx| visit.0.poll_recv_part(cx)).await
+        let guard = PartGuard(self);
+        poll_fn(|cx| guard.0.poll_recv_part(cx)).await
     }
 
     /// Polls for the next part, as [`recv_part`](Self::recv_part) does.
@@ -191,17 +191,17 @@ impl<R: ReceiveParts> AsyncBufRead for MessageReader<R> {
 }
 
 /// A future that receives a part: when dropped, the receiver no longer waits.
-struct Visit<'a, R: ReceiveParts>(&'a mut MessageReader<R>);
+struct PartGuard<'a, R: ReceiveParts>(&'a mut MessageReader<R>);
 
-impl<R: ReceiveParts> Drop for Visit<'_, R> {
+impl<R: ReceiveParts> Drop for PartGuard<'_, R> {
     fn drop(&mut self) {
-        self.0.from.leave();
+        self.0.from.stop_waiting();
     }
 }
 
 impl<R: ReceiveParts> Drop for MessageReader<R> {
     fn drop(&mut self) {
-        self.from.leave();
+        self.from.stop_waiting();
     }
 }
 
@@ -244,7 +244,7 @@ pub trait PartSource: Unpin {
     ) -> Poll<Result<Option<T>, Error>>;
 
     /// Records that nothing is received until the next poll.
-    fn leave(&mut self);
+    fn stop_waiting(&mut self);
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> PartSource for &mut WebSocket<S> {
@@ -256,5 +256,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSource for &mut WebSocket<S> {
         self.connection.poll_received(cx, pick)
     }
 
-    fn leave(&mut self) {}
+    fn stop_waiting(&mut self) {}
 }

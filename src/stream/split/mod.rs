@@ -91,8 +91,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// # Cancel safety
     /// Dropping the future loses nothing: all state is kept in the connection.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
-        let visit = Visit(self);
-        poll_fn(move |cx| visit.0.poll_recv(cx))
+        let guard = ReceiveGuard(self);
+        poll_fn(move |cx| guard.0.poll_recv(cx))
     }
 
     /// Receives the next event, as [`WebSocket::recv_event`] does.
@@ -103,8 +103,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// # Cancel safety
     /// Dropping the future loses nothing: all state is kept in the connection.
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
-        let visit = Visit(self);
-        poll_fn(|cx| visit.0.poll_recv_event(cx)).await
+        let guard = ReceiveGuard(self);
+        poll_fn(|cx| guard.0.poll_recv_event(cx)).await
     }
 
     /// Polls for the next message, as [`recv`](Self::recv) does.
@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// # Errors
     /// Returns the same errors as [`recv`](Self::recv).
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.visit(cx, Connection::poll_message)
+        self.poll_with(cx, Connection::poll_message)
     }
 
     /// Polls for the next event, as [`recv_event`](Self::recv_event) does.
@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// # Errors
     /// Returns the same errors as [`recv`](Self::recv).
     pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        self.visit(cx, |connection, cx| connection.poll_whole(cx, Event::of))
+        self.poll_with(cx, |connection, cx| connection.poll_whole(cx, Event::of))
     }
 
     /// Calls a function with a reference to the underlying stream.
@@ -208,30 +208,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
 
     /// Polls the connection. Until this is ready, senders may rely on the receiver.
     #[inline]
-    fn visit<T>(
+    fn poll_with<T>(
         &mut self,
         cx: &mut Context<'_>,
         receive: impl FnOnce(&mut Connection<SharedIo<S>>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let received = receive(&mut self.connection, cx);
         if received.is_ready() {
-            self.leave();
+            self.stop_waiting();
         }
         received
     }
 
     #[inline]
-    fn leave(&mut self) {
-        self.connection.io.leave();
+    fn stop_waiting(&mut self) {
+        self.connection.io.stop_waiting();
     }
 }
 
 /// A future that receives: when dropped, the receiver no longer waits.
-struct Visit<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&'a mut Receiver<S>);
+struct ReceiveGuard<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&'a mut Receiver<S>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Visit<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for ReceiveGuard<'_, S> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.stop_waiting();
     }
 }
 

@@ -81,7 +81,7 @@ impl Parked {
     }
 
     /// Records that the receiver has something to give, or is given up; returns whether somebody relied on it.
-    pub(super) fn receiver_leaves(&self) -> bool {
+    pub(super) fn deregister_receiver(&self) -> bool {
         let mut waiting = self.waiting.lock();
         let before = mem::take(&mut waiting.receiver);
         self.receiver.clear();

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Receiver, Sender, Visit, parked::Ticket};
+use super::{ReceiveGuard, Receiver, Sender, parked::Ticket};
 use crate::{
     Error, MessageKind,
     proto::Received,
@@ -47,10 +47,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// Dropping the future loses nothing: the next call of `reader` or `recv` returns the message.
     /// Dropping the reader discards the message: the next call skips the rest of it.
     pub async fn reader(&mut self, limit: u64) -> Result<Option<MessageReader<&mut Self>>, Error> {
-        let visit = Visit(&mut *self);
-        let first = poll_fn(|cx| visit.0.visit(cx, |connection, cx| connection.poll_first_part(limit, cx)));
+        let guard = ReceiveGuard(&mut *self);
+        let first =
+            poll_fn(|cx| guard.0.poll_with(cx, |connection, cx| connection.poll_first_part(limit, cx)));
         let first = first.await?;
-        drop(visit);
+        drop(guard);
         Ok(first.map(|first| MessageReader::new(self, first)))
     }
 }
@@ -61,11 +62,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> PartSource for &mut Rec
         cx: &mut Context<'_>,
         pick: impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Result<Option<T>, Error>> {
-        self.visit(cx, |connection, cx| connection.poll_received(cx, pick))
+        self.poll_with(cx, |connection, cx| connection.poll_received(cx, pick))
     }
 
-    fn leave(&mut self) {
-        Receiver::leave(self);
+    fn stop_waiting(&mut self) {
+        Receiver::stop_waiting(self);
     }
 }
 

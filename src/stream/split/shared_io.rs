@@ -38,15 +38,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
 
     /// Nobody is to count on the receiver; what somebody did count on is written now, as far as that goes.
     #[inline]
-    pub(super) fn leave(&mut self) {
+    pub(super) fn stop_waiting(&mut self) {
         if mem::take(&mut self.parked) {
-            self.leave_parked();
+            self.deregister();
         }
     }
 
     #[inline(never)]
-    fn leave_parked(&self) {
-        if self.shared.parked.receiver_leaves() && self.shared.queued() > 0 {
+    fn deregister(&self) {
+        if self.shared.parked.deregister_receiver() && self.shared.queued() > 0 {
             self.shared.drive();
         }
     }
