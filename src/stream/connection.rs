@@ -142,7 +142,7 @@ impl<I: Io> Connection<I> {
             if self.inbound.finished {
                 return Poll::Ready(self.io.outcome(Outcome::take_error).map_or(Ok(None), Err));
             }
-            self.io.park(cx);
+            self.io.register_receiver(cx);
             if let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
                 self.record(Error::Transport(error));
             }

@@ -40,7 +40,7 @@ pub(super) trait Io {
     }
 
     /// What was read is handled, from here on the receiver may have to wait: whoever wants it is to wake it.
-    fn park(&mut self, _: &mut Context<'_>) {}
+    fn register_receiver(&mut self, _: &mut Context<'_>) {}
 
     /// Returns the status of the sending side.
     fn write_status(&mut self) -> WriteStatus;
@@ -164,18 +164,18 @@ struct Extra {
 /// State that is there while the stream takes no more.
 #[derive(Debug, Default)]
 struct Stuck {
-    waiters: Arc<Waiters>,
+    wakers: Arc<WakerPair>,
     watchdog: Watchdog,
 }
 
 /// The tasks that wait for a stream that takes no more. A stream keeps one waker for its write half, so both poll it with
 /// one that wakes them both.
 #[derive(Debug, Default)]
-struct Waiters(Mutex<[Option<Waker>; 2]>);
+struct WakerPair(Mutex<[Option<Waker>; 2]>);
 
 /// What a task does that writes to the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Party {
+pub(super) enum Side {
     Receiver,
     Sender,
 }
@@ -205,23 +205,23 @@ impl Extra {
     }
 }
 
-impl Waiters {
+impl WakerPair {
     fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records the task that waits, in the place of the one that waited before.
-    fn park(&self, party: Party, waker: &Waker) {
+    fn register(&self, side: Side, waker: &Waker) {
         let waker = waker.clone();
         // Dropped once the lock is released, for that may run code of any kind.
-        let _before = self.lock()[party as usize].replace(waker);
+        let _before = self.lock()[side as usize].replace(waker);
     }
 
     /// Wakes the task that waits on the other side, unless it is the task of this waker.
-    fn wake_other(&self, party: Party, own: &Waker) {
-        let other = match party {
-            Party::Receiver => Party::Sender,
-            Party::Sender => Party::Receiver,
+    fn wake_other(&self, side: Side, own: &Waker) {
+        let other = match side {
+            Side::Receiver => Side::Sender,
+            Side::Sender => Side::Receiver,
         };
         let waker = self.lock()[other as usize].take();
         if let Some(waker) = waker.filter(|waker| !waker.will_wake(own)) {
@@ -230,7 +230,7 @@ impl Waiters {
     }
 }
 
-impl Wake for Waiters {
+impl Wake for WakerPair {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -306,10 +306,10 @@ impl<S> OwnedIo<S> {
     }
 
     /// Gives up writing, on behalf of a task that receives or sends: what waits will never go.
-    pub(super) fn end_write_for(&mut self, party: Party) {
+    pub(super) fn end_write_for(&mut self, side: Side) {
         self.transport.end_write(&mut self.send);
         if let Some(stuck) = self.extra.as_mut().and_then(|extra| extra.stuck.take()) {
-            stuck.waiters.wake_other(party, Waker::noop());
+            stuck.wakers.wake_other(side, Waker::noop());
             self.drop_unused();
         }
     }
@@ -347,31 +347,31 @@ impl<S> OwnedIo<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
     /// Writes what is queued, on behalf of a task that receives or sends.
     #[inline]
-    pub(super) fn poll_transmit_for(&mut self, party: Party, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_transmit_for(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stuck = self.extra.as_ref().is_some_and(|extra| extra.stuck.is_some());
         if !stuck && let done @ Poll::Ready(_) = self.transport.poll_transmit(&mut self.send, cx) {
             return done;
         }
-        self.poll_stuck(party, cx)
+        self.poll_stuck(side, cx)
     }
 
     /// The same while the stream takes no more. The task that receives and one that sends may be two: each is woken also
     /// when the other has written.
     #[cold]
-    fn poll_stuck(&mut self, party: Party, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_stuck(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let extra = self.extra.get_or_insert_default();
         let newly = extra.stuck.is_none();
-        let waiters = extra.stuck.get_or_insert_default().waiters.clone();
-        waiters.park(party, cx.waker());
-        let (shared, moves) = (Waker::from(waiters.clone()), self.transport.moves());
+        let wakers = extra.stuck.get_or_insert_default().wakers.clone();
+        wakers.register(side, cx.waker());
+        let (shared, moves) = (Waker::from(wakers.clone()), self.transport.moves());
         let done = self.transport.poll_transmit(&mut self.send, &mut Context::from_waker(&shared));
         if done.is_ready() || self.transport.moves() != moves {
-            waiters.wake_other(party, cx.waker());
+            wakers.wake_other(side, cx.waker());
         }
         if done.is_ready() {
             extra.stuck = None;
             self.drop_unused();
-        } else if newly && party == Party::Sender {
+        } else if newly && side == Side::Sender {
             // From here on a deadline runs, which is for the receiving side to judge.
             self.receiver.take_if(|waker| !waker.will_wake(cx.waker())).map(Waker::wake).unwrap_or_default();
         }
@@ -395,7 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
     }
 
     #[inline]
-    fn park(&mut self, cx: &mut Context<'_>) {
+    fn register_receiver(&mut self, cx: &mut Context<'_>) {
         if !self.receiver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.receiver = Some(cx.waker().clone());
         }
@@ -415,7 +415,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
     }
 
     fn end_write(&mut self) {
-        self.end_write_for(Party::Receiver);
+        self.end_write_for(Side::Receiver);
     }
 
     fn outcome<T>(&mut self, call: impl FnOnce(&mut Outcome) -> T) -> T {
@@ -424,7 +424,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
 
     #[inline]
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_transmit_for(Party::Receiver, cx)
+        self.poll_transmit_for(Side::Receiver, cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, connection::Connection, io::Party};
+use super::{WebSocket, connection::Connection, io::Side};
 use crate::{
     Error, Outgoing,
     proto::{MAX_CONTROL_PAYLOAD, SendError},
@@ -235,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Errors
     /// Returns the same errors as [`send`](Self::send).
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.connection.io.poll_transmit_for(Party::Sender, cx) {
+        match self.connection.io.poll_transmit_for(Side::Sender, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(self.check_written()),
             unwritten => self.poll_unwritten(unwritten, cx),
         }
@@ -256,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Poll::Pending => {
                 let timeout = ready!(io.poll_watchdog(&inbound.timeouts, cx));
                 io.outcome().record(Error::Timeout(timeout));
-                io.end_write_for(Party::Sender);
+                io.end_write_for(Side::Sender);
             }
         }
         io.wake_receiver();

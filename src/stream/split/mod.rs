@@ -4,13 +4,13 @@ mod ledger;
 mod locked;
 #[cfg(all(test, fullduplex_loom))]
 mod model;
-mod parked;
 mod parts;
 mod sender;
 mod shared;
 mod shared_io;
 mod sink;
 mod sync;
+mod wait_list;
 
 use std::{
     future::{Future, poll_fn},

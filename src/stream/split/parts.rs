@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{ReceiveGuard, Receiver, Sender, parked::Ticket};
+use super::{ReceiveGuard, Receiver, Sender, wait_list::Ticket};
 use crate::{
     Error, MessageKind,
     proto::Received,
@@ -117,7 +117,7 @@ impl PartSink for SenderTurn<'_> {
         let queued = shared.with_open(0, |send, key, lent| send.send_part(part, last, key, lent));
         self.through = queued.map_err(|error| shared.error(error))?;
         shared.count_sent(u64::from(last));
-        shared.parked.wake_waiting_receiver();
+        shared.wait_list.wake_waiting_receiver();
         Ok(())
     }
 
@@ -137,7 +137,7 @@ impl PartSink for SenderTurn<'_> {
             Ok(())
         });
         shared.release();
-        if !shared.parked.wake_receiver() {
+        if !shared.wait_list.wake_receiver() {
             shared.drive();
         }
     }

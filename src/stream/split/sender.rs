@@ -10,9 +10,9 @@ use std::{
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{
-    parked::Ticket,
     shared::{Shared, Transmit},
     sink::SenderSink,
+    wait_list::Ticket,
 };
 use crate::{
     CloseCode, CloseFrame, Error, Outgoing, Utf8Bytes,
@@ -83,7 +83,7 @@ impl Sender {
     /// If the future is dropped before it completes, the message is not queued. Once it has
     /// returned, it is.
     pub fn feed<'a>(&'a self, message: impl Into<Outgoing<'a>>) -> impl Future<Output = Result<(), Error>> {
-        self.feed_and(message.into(), |sender, _target| sender.shared.parked.wake_waiting_receiver())
+        self.feed_and(message.into(), |sender, _target| sender.shared.wait_list.wake_waiting_receiver())
     }
 
     /// Waits until everything that was queued before this call is written and flushed.
@@ -128,7 +128,7 @@ impl Sender {
         if self.queue(&mut outgoing, room).is_err() {
             return Err(TrySendError::Closed(outgoing));
         }
-        if !self.shared.parked.wake_receiver() {
+        if !self.shared.wait_list.wake_receiver() {
             self.shared.drive();
         }
         Ok(())
@@ -325,7 +325,7 @@ impl Sender {
             given_up.0 = acquired.is_pending().then_some(&*self.shared);
             if acquired.is_pending() {
                 // Possibly no other task writes what occupies the room, so this one does.
-                self.shared.parked.park_for_room(&mut ticket, cx.waker());
+                self.shared.wait_list.register_for_room(&mut ticket, cx.waker());
                 self.shared.drive();
             }
             acquired
@@ -361,7 +361,7 @@ impl Sender {
             return Poll::Ready(Ok(()));
         }
         // Registered before the attempt to write, so that no wake-up is lost.
-        self.shared.parked.park(ticket, cx.waker());
+        self.shared.wait_list.register_sender(ticket, cx.waker());
         self.shared.drive();
         if self.shared.ask(&ask)? {
             return Poll::Ready(Ok(()));
@@ -388,7 +388,7 @@ impl Sender {
         self.shared.count_sent(1);
         // A message that is only fed takes room from senders that wait for it and expect it to be
         // written.
-        if self.shared.parked.is_room_wanted() {
+        if self.shared.wait_list.is_room_wanted() {
             self.shared.drive();
         }
         Ok(target)
@@ -404,7 +404,7 @@ impl Sender {
             return Poll::Ready(Ok(()));
         }
         // Registered before the attempt to write, so that no wake-up is lost.
-        self.shared.parked.park(ticket, cx.waker());
+        self.shared.wait_list.register_sender(ticket, cx.waker());
         self.shared.drive();
         if self.shared.is_flushed(target)? { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
@@ -447,7 +447,7 @@ impl SendPermit<'_> {
         let Self { sender, room, mut unused, .. } = self;
         unused.0 = None;
         sender.queue(&mut outgoing, room).map_err(|error| sender.shared.error(error))?;
-        sender.shared.parked.wake_waiting_receiver();
+        sender.shared.wait_list.wake_waiting_receiver();
         Ok(())
     }
 }

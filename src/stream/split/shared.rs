@@ -20,8 +20,8 @@ use tokio::{
 use super::{
     ledger::{Changes, Ledger, Queued},
     locked::Locked,
-    parked::{OnRead, Parked},
     sync::{Flag, Guard, Mutex},
+    wait_list::{ReadWaker, WaitList},
 };
 use crate::{
     Error, Role,
@@ -53,7 +53,7 @@ pub(super) struct Shared<T: ?Sized> {
     counts: bool,
     /// The runtime in which the connection was split: senders may be used outside of it.
     runtime: Option<Handle>,
-    pub(super) parked: Arc<Parked>,
+    pub(super) wait_list: Arc<WaitList>,
     /// Wakes all that are parked: for the write half of the stream.
     waker: Waker,
     /// Wakes the receiver: for the read half.
@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
 impl<S> Shared<Slot<S>> {
     pub(super) fn new(io: OwnedIo<S>, timeouts: Timeouts) -> Self {
         let IoParts { transport, send, outcome, pings, sent } = io.into_parts();
-        let parked = Arc::new(Parked::default());
+        let wait_list = Arc::new(WaitList::default());
         let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let (queued, status) = (Queued::of(&send), transport.status());
         let ledger = Ledger::new(queued, status, transport.has_lost(), capacity as usize);
@@ -150,10 +150,10 @@ impl<S> Shared<Slot<S>> {
             timeouts,
             counts,
             runtime: Handle::try_current().ok(),
-            waker: Waker::from(parked.clone()),
-            read_waker: Waker::from(Arc::new(OnRead(parked.clone()))),
+            waker: Waker::from(wait_list.clone()),
+            read_waker: Waker::from(Arc::new(ReadWaker(wait_list.clone()))),
             closed: Notify::new(),
-            parked,
+            wait_list,
             transport: Mutex::new(Slot(Some(transport))),
         }
     }
@@ -177,7 +177,7 @@ impl<T: ?Sized> Shared<T> {
     fn close(&self) {
         self.room.close();
         self.closed.notify_waiters();
-        self.parked.wake_all();
+        self.wait_list.wake_all();
     }
 
     /// Waits until nothing can be sent any more.
@@ -311,12 +311,12 @@ impl<T: Transmit + ?Sized> Shared<T> {
             self.close();
         }
         if changes.for_senders {
-            self.parked.wake_senders();
+            self.wait_list.wake_senders();
         } else if changes.released > 0 {
             self.wake_for_room();
         }
         if changes.for_receiver {
-            self.parked.wake_receiver();
+            self.wait_list.wake_receiver();
         }
         result
     }
@@ -344,7 +344,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// Wakes those who wait for room and whom the semaphore does not know, where there is some.
     pub(super) fn wake_for_room(&self) {
         if self.room.available_permits() > 0 {
-            self.parked.wake_for_room();
+            self.wait_list.wake_for_room();
         }
     }
 

@@ -28,25 +28,25 @@ use crate::{
 pub(super) struct SharedIo<S> {
     pub(super) shared: Arc<Shared<Slot<S>>>,
     /// Whether it is known to wait, or to be on its way.
-    parked: bool,
+    registered: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
     pub(super) fn new(shared: Arc<Shared<Slot<S>>>) -> Self {
-        Self { shared, parked: false }
+        Self { shared, registered: false }
     }
 
     /// Nobody is to count on the receiver; what somebody did count on is written now, as far as that goes.
     #[inline]
     pub(super) fn stop_waiting(&mut self) {
-        if mem::take(&mut self.parked) {
+        if mem::take(&mut self.registered) {
             self.deregister();
         }
     }
 
     #[inline(never)]
     fn deregister(&self) {
-        if self.shared.parked.deregister_receiver() && self.shared.queued() > 0 {
+        if self.shared.wait_list.deregister_receiver() && self.shared.queued() > 0 {
             self.shared.drive();
         }
     }
@@ -80,15 +80,15 @@ impl<S> Drop for SharedIo<S> {
     fn drop(&mut self) {
         let taken = self.shared.take();
         self.shared.state.lock().ledger.end();
-        self.shared.parked.wake_all();
+        self.shared.wait_list.wake_all();
         drop(taken);
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
-    fn park(&mut self, cx: &mut Context<'_>) {
-        self.parked = true;
-        self.shared.parked.park_receiver(cx.waker());
+    fn register_receiver(&mut self, cx: &mut Context<'_>) {
+        self.registered = true;
+        self.shared.wait_list.register_receiver(cx.waker());
     }
 
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {

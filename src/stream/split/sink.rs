@@ -9,7 +9,7 @@ use std::{
 use futures_sink::Sink;
 use tokio::sync::TryAcquireError;
 
-use super::{Sender, parked::Ticket};
+use super::{Sender, wait_list::Ticket};
 use crate::{Error, Message, Outgoing, stream::watchdog::Watchdog};
 
 /// A [`Sink`] that sends over a split connection, returned by [`Sender::sink`].
@@ -123,7 +123,7 @@ impl SenderSink {
                 return Poll::Ready(Ok(()));
             }
             if attempt == 0 {
-                shared.parked.park_for_room(&mut self.ticket, cx.waker());
+                shared.wait_list.register_for_room(&mut self.ticket, cx.waker());
                 shared.drive();
             }
         }
