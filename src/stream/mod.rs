@@ -4,8 +4,8 @@ mod close;
 mod connection;
 mod event;
 mod inbound;
+mod into_inner;
 mod io;
-mod parts;
 mod pool;
 mod reader;
 mod recv;
@@ -20,7 +20,7 @@ mod writer;
 
 use bytes::Bytes;
 pub use event::Event;
-pub use parts::Parts;
+pub use into_inner::Parts;
 pub use reader::{MessageReader, ReceiveParts};
 pub use send::Permit;
 pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendError};
