@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::{task::coop, time::Instant};
 
 use super::{
-    inbound::{FRAMES_PER_LOOK, GRACE, Inbound, hear, owes_answer},
+    inbound::{FRAMES_PER_CHECK, GRACE_READS, Inbound, owes_answer, record_received},
     io::{Io, Outcome, WriteStatus},
     pool,
     timers::{Activity, Due, Timers},
@@ -29,7 +29,7 @@ use crate::{
 const FRAMES_PER_UNIT: u8 = 64;
 
 /// How long after a read what is queued waits at most, while messages of that read are handed out.
-const LATE: Duration = Duration::from_millis(1);
+const MAX_DELAY: Duration = Duration::from_millis(1);
 
 /// How many reads are wide after one that brought much: a burst ends with one that brings little.
 const WIDE_READS: u8 = 4;
@@ -70,7 +70,8 @@ impl<I: Io> Connection<I> {
     #[inline(always)]
     fn take_plain(&mut self) -> Option<Message> {
         let inbound = &mut self.inbound;
-        let scratch = inbound.scratch.as_ref().filter(|_| !inbound.frames.is_multiple_of(FRAMES_PER_LOOK))?;
+        let scratch =
+            inbound.scratch.as_ref().filter(|_| !inbound.frames.is_multiple_of(FRAMES_PER_CHECK))?;
         let (consumed, message) = inbound.receive.receive_plain(scratch.unread())?;
         inbound.frames -= 1;
         inbound.message();
@@ -109,7 +110,7 @@ impl<I: Io> Connection<I> {
                 return Poll::Ready(Ok(Some(FirstPart { kind, payload, last: false })));
             }
             Err(error) => {
-                self.inbound.give_back_scratch();
+                self.inbound.return_scratch();
                 self.fail(error);
             }
         }
@@ -150,9 +151,9 @@ impl<I: Io> Connection<I> {
                 ready!(self.poll_end(cx));
                 continue;
             }
-            self.inbound.grace = match self.overdue(cx) {
-                None => GRACE,
-                Some(_) if self.inbound.grace > 0 => self.inbound.grace - 1,
+            self.inbound.grace_reads = match self.overdue(cx) {
+                None => GRACE_READS,
+                Some(_) if self.inbound.grace_reads > 0 => self.inbound.grace_reads - 1,
                 Some(timeout) => {
                     self.time_out(timeout, cx);
                     continue;
@@ -182,10 +183,10 @@ impl<I: Io> Connection<I> {
         pick: &mut impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
         while self.inbound.scratch.is_some() {
-            let owed = self.inbound.frames.is_multiple_of(FRAMES_PER_LOOK) && self.write_late(cx);
+            let owed = self.inbound.frames.is_multiple_of(FRAMES_PER_CHECK) && self.write_if_delayed(cx);
             ready!(poll_budget(&mut self.inbound.frames, cx));
             if owed {
-                self.inbound.look_at_writes();
+                self.inbound.check_writes_next();
             }
             let Some(scratch) = &mut self.inbound.scratch else { break };
             let mut item = None;
@@ -197,7 +198,7 @@ impl<I: Io> Connection<I> {
                         if owes_answer(self.inbound.rare.as_deref(), &received) {
                             self.io.answer(&received);
                             // Before the next message is handed out, the clock is read.
-                            self.inbound.frames -= self.inbound.frames % FRAMES_PER_LOOK;
+                            self.inbound.frames -= self.inbound.frames % FRAMES_PER_CHECK;
                         }
                         let timers = self.inbound.timers.as_mut().map(Pin::as_mut);
                         let rare = self.inbound.rare.as_deref_mut();
@@ -208,19 +209,19 @@ impl<I: Io> Connection<I> {
                                     rare.close_frame = Some(Box::new(frame.clone()));
                                 }
                             }
-                            other => hear(timers, rare, &mut self.io, other),
+                            other => record_received(timers, rare, &mut self.io, other),
                         }
                         item = pick(received);
                     }
                     self.inbound.consume(consumed);
                 }
                 Err(error) => {
-                    self.inbound.give_back_scratch();
+                    self.inbound.return_scratch();
                     self.fail(error);
                 }
             }
             if item.is_some() {
-                self.inbound.keep_rest();
+                self.inbound.shrink_scratch();
                 return Poll::Ready(item);
             }
         }
@@ -231,16 +232,17 @@ impl<I: Io> Connection<I> {
     /// handled (RFC 6455 section 5.5.2: a pong is sent as soon as is practical). Returns whether a pong still waits, for
     /// which the clock has to be read again before the next message.
     #[inline(never)]
-    fn write_late(&mut self, cx: &mut Context<'_>) -> bool {
+    fn write_if_delayed(&mut self, cx: &mut Context<'_>) -> bool {
         let status = self.io.write_status();
         if !status.pending {
             return false;
         }
-        let late = self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= LATE);
-        if late && let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
+        let delayed =
+            self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= MAX_DELAY);
+        if delayed && let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
             self.record(Error::Transport(error));
         }
-        status.owes_pong && !late
+        status.owes_pong && !delayed
     }
 
     /// Inflates some of a compressed message; gives what comes of it, if `pick` picks it.
@@ -254,12 +256,12 @@ impl<I: Io> Connection<I> {
         let inflated = pool::with_lent(|lent| {
             let received = receive.inflate(lent)?;
             Ok(received.and_then(|received| {
-                hear(timers, rare, io, &received);
+                record_received(timers, rare, io, &received);
                 pick(received)
             }))
         });
         inflated.unwrap_or_else(|error| {
-            self.inbound.give_back_scratch();
+            self.inbound.return_scratch();
             self.fail(error);
             None
         })
@@ -278,14 +280,17 @@ impl<I: Io> Connection<I> {
                 let mut scratch = pool::scratch(self.inbound.wide > 0);
                 match self.io.poll_read(&mut scratch, cx) {
                     Poll::Ready(Ok(len)) if len > 0 => {
-                        self.inbound.wide =
-                            if scratch.is_much() { WIDE_READS } else { self.inbound.wide.saturating_sub(1) };
+                        self.inbound.wide = if scratch.is_full_read() {
+                            WIDE_READS
+                        } else {
+                            self.inbound.wide.saturating_sub(1)
+                        };
                         self.inbound.note_read(len, scratch.read_at());
                         self.inbound.scratch = Some(scratch);
                         return Poll::Ready(None);
                     }
                     other => {
-                        pool::take_back_scratch(scratch);
+                        pool::return_scratch(scratch);
                         ready!(other)
                     }
                 }
@@ -382,7 +387,7 @@ impl<I: Io> Connection<I> {
         self.inbound.timers = None;
         self.inbound.receive.abandon();
         self.io.end_write();
-        self.inbound.give_back_scratch();
+        self.inbound.return_scratch();
     }
 
     /// Whether the connection is on its way to its end.
@@ -449,7 +454,7 @@ impl<I: Io> Connection<I> {
                 Poll::Ready(Err(error)) => self.ended(Some(error)),
             }
         };
-        pool::take_back_scratch(scratch);
+        pool::return_scratch(scratch);
         ready!(drained);
         if self.io.write_status().is_stuck() {
             return Poll::Pending;

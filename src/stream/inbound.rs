@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// How many frames are handled, at most, before a look at what waits to be written. It divides the one above.
-pub(super) const FRAMES_PER_LOOK: u8 = 16;
+pub(super) const FRAMES_PER_CHECK: u8 = 16;
 
 /// A rest of this many bytes, or fewer, does not stay in the scratch that it was read into.
 const SHORT_REST: usize = 4 << 10;
 
 /// How often a peer that sends without a pause is still read after a deadline has passed: what had come by then is
 /// received first.
-pub(super) const GRACE: u8 = 16;
+pub(super) const GRACE_READS: u8 = 16;
 
 /// The state of the receiving side, whatever the line is.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Inbound {
     /// How many frames and reads may be handled before the task's budget is asked for again.
     pub(super) frames: u8,
     /// How many reads are left after a deadline has passed.
-    pub(super) grace: u8,
+    pub(super) grace_reads: u8,
     /// How many of the next reads are wide.
     pub(super) wide: u8,
     /// Whether the connection is over: nothing more will be read or written.
@@ -87,7 +87,7 @@ impl Inbound {
             timers: None,
             timeouts: Timeouts::new(config),
             frames: 0,
-            grace: GRACE,
+            grace_reads: GRACE_READS,
             wide: 0,
             finished: false,
             rare: if ordinary { None } else { Some(Rare::new(config, negotiated)) },
@@ -115,7 +115,7 @@ impl Inbound {
         if let Some(scratch) = &mut self.scratch {
             scratch.consume(len);
             if scratch.unread().is_empty() {
-                self.give_back_scratch();
+                self.return_scratch();
             }
         }
     }
@@ -143,20 +143,20 @@ impl Inbound {
 
     /// Makes the next call look at what waits to be written before it hands out a message.
     #[inline]
-    pub(super) fn look_at_writes(&mut self) {
-        self.frames -= self.frames % FRAMES_PER_LOOK;
+    pub(super) fn check_writes_next(&mut self) {
+        self.frames -= self.frames % FRAMES_PER_CHECK;
     }
 
     /// Moves a short rest of what was read to a box of its size, when the first message of a read is handed out: the program
     /// may take its time, and the scratch is large.
     #[inline]
-    pub(super) fn keep_rest(&mut self) {
+    pub(super) fn shrink_scratch(&mut self) {
         if let Some(scratch) = &mut self.scratch
             && scratch.take_fresh()
             && scratch.unread().len() <= SHORT_REST
         {
             let rest = pool::short_scratch(scratch);
-            pool::take_back_scratch(mem::replace(scratch, rest));
+            pool::return_scratch(mem::replace(scratch, rest));
         }
     }
 
@@ -167,9 +167,9 @@ impl Inbound {
     }
 
     #[inline]
-    pub(super) fn give_back_scratch(&mut self) {
+    pub(super) fn return_scratch(&mut self) {
         if let Some(scratch) = self.scratch.take() {
-            pool::take_back_scratch(scratch);
+            pool::return_scratch(scratch);
         }
     }
 }
@@ -212,7 +212,7 @@ fn message(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>) {
 
 /// Records a sign of life.
 #[inline]
-pub(super) fn hear(
+pub(super) fn record_received(
     timers: Option<Pin<&mut Timers>>,
     rare: Option<&mut Rare>,
     io: &mut impl Io,

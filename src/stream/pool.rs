@@ -160,7 +160,7 @@ impl Scratch {
     }
 
     /// Whether more is likely to have come than one read brings.
-    pub(super) fn is_much(&self) -> bool {
+    pub(super) fn is_full_read(&self) -> bool {
         self.end >= NARROW
     }
 
@@ -245,7 +245,7 @@ pub(super) fn short_scratch(of: &Scratch) -> Box<Scratch> {
 }
 
 #[inline]
-pub(super) fn take_back_scratch(scratch: Box<Scratch>) {
+pub(super) fn return_scratch(scratch: Box<Scratch>) {
     let _destroyed = match scratch.bytes.len() {
         SHORT => POOL.try_with(|pool| pool.short.set(Some(scratch))),
         NARROW => POOL.try_with(|pool| {
@@ -265,7 +265,7 @@ pub(super) fn batch() -> Box<Batch> {
 }
 
 #[inline]
-pub(super) fn take_back_batch(batch: Box<Batch>) {
+pub(super) fn return_batch(batch: Box<Batch>) {
     let _destroyed = POOL.try_with(|pool| {
         if let Some(other) = pool.batch.replace(Some(batch)) {
             keep(&mut pool.more.borrow_mut().batches, other);
@@ -300,7 +300,7 @@ mod tests {
         let lens: Vec<_> = held.iter().map(|scratch| scratch.bytes.len()).collect();
         assert_eq!((lens[0], lens[16]), (WIDE, WIDE));
         assert_eq!(lens.iter().filter(|len| **len == NARROW).count(), 30);
-        held.into_iter().for_each(take_back_scratch);
+        held.into_iter().for_each(return_scratch);
         assert_eq!((scratch(true).bytes.len(), scratch(false).bytes.len()), (WIDE, NARROW));
     }
 

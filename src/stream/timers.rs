@@ -16,7 +16,7 @@ use super::io::WriteStatus;
 use crate::{Config, error::Timeout};
 
 /// An idle deadline that is noticed later than this is restarted once.
-const LATE: Duration = Duration::from_secs(1);
+const IDLE_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// How many pings of the application are remembered.
 const MAX_PINGS: usize = 32;
@@ -259,7 +259,7 @@ impl Timers {
             }
             let due = due.unwrap_or_else(|| Due::Ping(rand::random()));
             // Noticed late, for nobody polled: the peer may have had nothing to answer meanwhile, as no ping was sent.
-            let late = now.duration_since(deadline) > LATE;
+            let late = now.duration_since(deadline) > IDLE_TOLERANCE;
             if due == Due::Timeout(Timeout::Idle) && late && *this.restarted != Some(*this.heard_at) {
                 *this.heard_at = now;
                 *this.restarted = Some(now);

@@ -48,7 +48,7 @@ impl Source for SendPath {
             return Poll::Ready(batch.has_remaining());
         }
         if let Some(batch) = batch.take() {
-            pool::take_back_batch(batch);
+            pool::return_batch(batch);
         }
         Poll::Ready(false)
     }
@@ -223,7 +223,7 @@ impl<S> Transport<S> {
         self.needs_flush = false;
         if let Some(mut batch) = self.batch.take() {
             batch.clear();
-            pool::take_back_batch(batch);
+            pool::return_batch(batch);
         }
     }
 }

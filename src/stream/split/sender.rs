@@ -355,15 +355,15 @@ impl Sender {
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
         watchdog: &mut Watchdog,
-        ask: impl Fn(&SendPath, usize) -> bool,
+        condition: impl Fn(&SendPath, usize) -> bool,
     ) -> Poll<Result<(), Error>> {
-        if self.shared.ask(&ask)? {
+        if self.shared.check(&condition)? {
             return Poll::Ready(Ok(()));
         }
         // Registered before the attempt to write, so that no wake-up is lost.
         self.shared.wait_list.register_sender(ticket, cx.waker());
         self.shared.drive();
-        if self.shared.ask(&ask)? {
+        if self.shared.check(&condition)? {
             return Poll::Ready(Ok(()));
         }
         self.shared.watch(watchdog, cx);

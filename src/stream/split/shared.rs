@@ -47,7 +47,7 @@ pub(super) struct Shared<T: ?Sized> {
     capacity: u32,
     role: Role,
     /// Somebody wants to write, and may have found the transport taken.
-    wanted: Flag,
+    write_requested: Flag,
     timeouts: Timeouts,
     /// Whether what is sent is counted.
     counts: bool,
@@ -146,7 +146,7 @@ impl<S> Shared<Slot<S>> {
             room,
             capacity,
             role,
-            wanted: Flag::default(),
+            write_requested: Flag::default(),
             timeouts,
             counts,
             runtime: Handle::try_current().ok(),
@@ -266,15 +266,15 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Writes what is queued, unless somebody does: who does looks again afterwards.
     pub(super) fn drive(&self) {
-        self.wanted.set();
-        self.serve();
+        self.write_requested.set();
+        self.write_if_requested();
     }
 
     /// Writes for those who found the transport taken.
-    pub(super) fn serve(&self) {
-        while self.wanted.is_set() {
+    pub(super) fn write_if_requested(&self) {
+        while self.write_requested.is_set() {
             let Some(transport) = self.transport.try_lock() else { return };
-            self.wanted.clear();
+            self.write_requested.clear();
             let _pending = self.transmit(transport);
         }
     }
@@ -354,13 +354,13 @@ impl<T: Transmit + ?Sized> Shared<T> {
     }
 
     /// Asks the way out, unless nothing can be sent any more.
-    pub(super) fn ask(&self, ask: impl FnOnce(&SendPath, usize) -> bool) -> Result<bool, Error> {
+    pub(super) fn check(&self, condition: impl FnOnce(&SendPath, usize) -> bool) -> Result<bool, Error> {
         let state = self.state.lock();
         if !state.is_open() {
             drop(state);
             return Err(self.why_closed());
         }
-        Ok(ask(&state.send, state.ledger.transport().staged))
+        Ok(condition(&state.send, state.ledger.transport().staged))
     }
 
     /// Up to where a flush that begins now has to get.

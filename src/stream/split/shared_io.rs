@@ -57,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
         let result = slot.0.as_ref().map(|transport| call(transport.get_ref()));
         drop(slot);
         // Somebody may have wanted to write meanwhile.
-        self.shared.serve();
+        self.shared.write_if_requested();
         result
     }
 
@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
         let slot = self.shared.transport.lock();
         let result =
             self.shared.with_transport(slot, |slot, cx| slot.0.as_mut().map(|transport| call(transport, cx)));
-        self.shared.serve();
+        self.shared.write_if_requested();
         result
     }
 }
@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
             return Poll::Ready(Ok(()));
         }
         let result = self.shared.transmit(self.shared.transport.lock());
-        self.shared.serve();
+        self.shared.write_if_requested();
         result.map(Ok)
     }
 
