@@ -16,48 +16,48 @@ use crate::{
     proto::{CloseFrame, Part, ReceivePath, Received},
 };
 
-/// How many frames are handled, at most, before a look at what waits to be written. It divides the one above.
+/// The number of frames after which queued frames are checked for a delay. It divides the number of
+/// frames per budget unit.
 pub(super) const FRAMES_PER_CHECK: u8 = 16;
 
-/// A rest of this many bytes, or fewer, does not stay in the scratch that it was read into.
+/// The maximum length of unread bytes that are moved out of a large scratch.
 const SHORT_REST: usize = 4 << 10;
 
-/// How often a peer that sends without a pause is still read after a deadline has passed: what had come by then is
-/// received first.
+/// The number of reads after a deadline has passed, to receive what had arrived by then.
 pub(super) const GRACE_READS: u8 = 16;
 
-/// The state of the receiving side, whatever the line is.
+/// The state of the receiving side, of a whole connection and of a split one.
 #[derive(Debug)]
 pub(super) struct Inbound {
     pub(super) receive: ReceivePath,
-    /// Bytes that were read and are not handled yet.
+    /// Bytes that were read and not handled yet.
     pub(super) scratch: Option<Box<Scratch>>,
-    /// Allocated while a deadline runs.
+    /// Allocated while a deadline is running.
     pub(super) timers: Option<Pin<Box<Timers>>>,
     pub(super) timeouts: Timeouts,
-    /// How many frames and reads may be handled before the task's budget is asked for again.
+    /// The number of frames and reads left before the task's budget is checked again.
     pub(super) frames: u8,
-    /// How many reads are left after a deadline has passed.
+    /// The number of reads left after a deadline has passed.
     pub(super) grace_reads: u8,
-    /// How many of the next reads are wide.
+    /// The number of wide reads left.
     pub(super) wide: u8,
-    /// Whether the connection is over: nothing more will be read or written.
+    /// Whether the connection has ended: nothing more is read or written.
     pub(super) finished: bool,
-    /// What most connections do without.
+    /// State that most connections do not have.
     pub(super) rare: Option<Box<Rare>>,
 }
 
 /// State that an idle connection seldom has; allocated when first needed.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
-    /// The peer's Close.
+    /// The code and reason of the peer's Close.
     pub(super) close_frame: Option<Box<CloseFrame>>,
-    /// What the opening handshake agreed on.
+    /// What was agreed on in the opening handshake.
     negotiated: Negotiated,
     message_timeout: Option<Millis>,
-    /// Counters, if they were asked for.
+    /// The counters, if enabled.
     received: Option<Box<stats::Received>>,
-    /// Whether pings are left to the application to answer.
+    /// Whether the program answers pings itself.
     no_pongs: bool,
 }
 
@@ -94,7 +94,7 @@ impl Inbound {
         }
     }
 
-    /// Returns the peer's Close, if one has come with a code.
+    /// Returns the code and reason of the peer's Close, if one was received with a code.
     pub(super) fn close_frame(&self) -> Option<&CloseFrame> {
         self.rare.as_ref()?.close_frame.as_deref()
     }
@@ -104,12 +104,12 @@ impl Inbound {
         self.rare.as_ref()?.negotiated.subprotocol()
     }
 
-    /// Returns the extensions that were agreed on, as the response listed them.
+    /// Returns the extensions that were agreed on, as listed in the response.
     pub(super) fn extensions(&self) -> &str {
         self.rare.as_ref().map_or("", |rare| rare.negotiated.extensions())
     }
 
-    /// Marks `len` bytes of the scratch as handled.
+    /// Marks `len` bytes of the scratch as handled, and returns an empty scratch to the pool.
     #[inline]
     pub(super) fn consume(&mut self, len: usize) {
         if let Some(scratch) = &mut self.scratch {
@@ -120,18 +120,18 @@ impl Inbound {
         }
     }
 
-    /// Returns the counters of this side, if they were asked for.
+    /// Returns the counters of the receiving side, if enabled.
     pub(super) fn received(&self) -> Option<&stats::Received> {
         self.rare.as_ref()?.received.as_deref()
     }
 
-    /// Records that a message has ended, as a sign of life.
+    /// Records that a message has ended.
     #[inline]
     pub(super) fn message(&mut self) {
         message(self.timers.as_mut().map(Pin::as_mut), self.rare.as_deref_mut());
     }
 
-    /// Records that the stream has brought `len` bytes.
+    /// Records that `len` bytes were read.
     pub(super) fn note_read(&mut self, len: usize, now: Instant) {
         if let Some(timers) = &mut self.timers {
             timers.as_mut().read(now);
@@ -141,14 +141,16 @@ impl Inbound {
         }
     }
 
-    /// Makes the next call look at what waits to be written before it hands out a message.
+    /// Makes the next call check queued frames for a delay before it returns a message.
     #[inline]
     pub(super) fn check_writes_next(&mut self) {
         self.frames -= self.frames % FRAMES_PER_CHECK;
     }
 
-    /// Moves a short rest of what was read to a box of its size, when the first message of a read is handed out: the program
-    /// may take its time, and the scratch is large.
+    /// Moves a short unread rest to a box of its size, when the first message of a read is
+    /// returned.
+    ///
+    /// The program may hold the message for long, and the scratch is large.
     #[inline]
     pub(super) fn shrink_scratch(&mut self) {
         if let Some(scratch) = &mut self.scratch
@@ -160,12 +162,13 @@ impl Inbound {
         }
     }
 
-    /// Returns the deadline of the message that is under way, if there is one.
+    /// Returns the deadline of the message that is being received, if any.
     pub(super) fn message_timeout(&self) -> Option<Millis> {
         let timeout = self.rare.as_ref()?.message_timeout?;
         self.receive.is_inside_message().then_some(timeout)
     }
 
+    /// Returns the scratch to the buffer pool.
     #[inline]
     pub(super) fn return_scratch(&mut self) {
         if let Some(scratch) = self.scratch.take() {
@@ -174,7 +177,7 @@ impl Inbound {
     }
 }
 
-/// The way in, as was agreed on.
+/// Creates the receiving path with the extensions that were agreed on.
 #[cfg(feature = "deflate")]
 fn receive_path(role: Role, config: &Config, negotiated: &Negotiated) -> ReceivePath {
     let path = ReceivePath::new(role, config);
@@ -189,7 +192,7 @@ fn receive_path(role: Role, config: &Config, _: &Negotiated) -> ReceivePath {
     ReceivePath::new(role, config)
 }
 
-/// Whether this is owed an answer, and the application does not give it itself.
+/// Returns `true` if this has to be answered, and the program does not answer it itself.
 #[inline]
 pub(super) fn owes_answer(rare: Option<&Rare>, received: &Received<'_>) -> bool {
     match received {
@@ -210,7 +213,7 @@ fn message(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>) {
     }
 }
 
-/// Records a sign of life.
+/// Records that something was received, for timers and counters.
 #[inline]
 pub(super) fn record_received(
     timers: Option<Pin<&mut Timers>>,
@@ -226,7 +229,7 @@ pub(super) fn record_received(
     }
 }
 
-/// Records a pong, and the pings that the application has sent since the last one.
+/// Records a pong, and the pings that the program has sent since the last one.
 #[cold]
 fn pong(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>, pings: Pings, payload: &[u8]) {
     let counters = rare.and_then(|rare| rare.received.as_deref_mut());
