@@ -1,4 +1,4 @@
-//! What the receiving half of a connection needs of the rest of it: the way out, and the stream.
+//! The I/O side of a connection: the sending path and the stream.
 
 use std::{
     io, mem,
@@ -21,16 +21,19 @@ use crate::{
     proto::{Lent, MaskKey, PayloadMut, Received, SendError, SendPath},
 };
 
-/// The way out and the stream, owned or shared.
+/// The sending path and the stream, owned or shared.
 ///
-/// Receiving is written once, over this: [`OwnedIo`] is a connection in one piece, without a lock; a split one shares them
-/// with its senders.
+/// The receiving loop is written once, over this trait. [`OwnedIo`] belongs to a whole connection
+/// and needs no lock; a split connection shares it with its senders.
 pub(super) trait Io {
-    /// Calls the way out, with a fresh masking key and, where it may need more than it has borrowed, what the thread lends.
+    /// Calls a function with the sending path, a masking key and buffers of the pool, if the path
+    /// may need any.
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T;
 
-    /// Queues the answer that is owed to what was received, if one is.
+    /// Queues the answer to what was received, if one is due.
     fn answer(&mut self, received: &Received<'_>) {
+        // If nothing of ours is pending, a write that fails from now on loses only our Close, and
+        // the peer that sent its own is free to end the stream (RFC 6455 section 7.1.1).
         if let Received::Close(_) = received
             && !self.write_status().pending
         {
@@ -39,7 +42,7 @@ pub(super) trait Io {
         self.with_send(|send, key, lent| send.answer(received, key, lent));
     }
 
-    /// What was read is handled, from here on the receiver may have to wait: whoever wants it is to wake it.
+    /// Registers the task that receives, which may have to wait, for a wake-up.
     fn register_receiver(&mut self, _: &mut Context<'_>) {}
 
     /// Returns the status of the sending side.
@@ -48,25 +51,26 @@ pub(super) trait Io {
     /// Returns which end of the connection this is.
     fn role(&self) -> Role;
 
-    /// Takes the pings that the application has sent since this was last asked.
+    /// Takes the pings that the program has sent since the last call.
     fn take_pings(&mut self) -> Pings;
 
-    /// Gives up writing: what waits will never go.
+    /// Ends the write side. What is queued is discarded.
     fn end_write(&mut self);
 
-    /// What ended the connection.
+    /// Calls a function with the outcome of the connection.
     fn outcome<T>(&mut self, call: impl FnOnce(&mut Outcome) -> T) -> T;
 
-    /// Writes what is queued until all of it is out and flushed, or the stream takes no more.
+    /// Writes and flushes what is queued, until everything is written or the stream accepts no
+    /// more.
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Ends the write side, after what was queued is out.
+    /// Shuts down the write side. What is still queued is discarded.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Reads into the scratch; 0 is the end of the stream.
+    /// Reads into the scratch; returns 0 at the end of the stream.
     fn poll_read(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
-    /// Reads into a message's own buffer; 0 is the end of the stream.
+    /// Reads into a message's own buffer; returns 0 at the end of the stream.
     fn poll_read_payload(&mut self, room: PayloadMut<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
@@ -74,7 +78,7 @@ pub(super) trait Io {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WriteStatus {
     pub(super) transport: TransportStatus,
-    /// Whether something is queued or staged.
+    /// Whether anything is queued or staged.
     pub(super) pending: bool,
     /// Whether a pong is queued.
     pub(super) owes_pong: bool,
@@ -93,23 +97,25 @@ impl WriteStatus {
         }
     }
 
-    /// Whether the stream is stuck: something staged waits for it.
+    /// Returns `true` if the stream accepts no more while something is staged.
     pub(super) fn is_stuck(&self) -> bool {
         self.transport.stuck
     }
 }
 
-/// What ended the connection, or will: it is told once.
+/// The error that ended the connection, or will end it. It is returned to the program once.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     error: Option<Box<Error>>,
+    /// Whether the error has been returned, or none will be.
     settled: bool,
-    /// The peer leaves, and nothing of ours is under way to it: that a write fails is no news.
+    /// Whether a failed write is no error, because the peer has sent its Close and nothing of ours
+    /// but the answer is pending.
     ignores_write_errors: bool,
 }
 
 impl Outcome {
-    /// Keeps what will have ended the connection, until it is told.
+    /// Records an error, unless there already is one.
     pub(super) fn record(&mut self, error: Error) {
         let ignored = self.ignores_write_errors && matches!(error, Error::Transport(_));
         if !self.settled && !ignored && self.error.is_none() {
@@ -117,38 +123,38 @@ impl Outcome {
         }
     }
 
-    /// Leaves nothing to be told: the program itself ends the connection.
+    /// Discards the error and all later ones: the program has ended the connection itself.
     pub(super) fn dismiss(&mut self) {
         self.settled = true;
         self.error = None;
     }
 
-    /// Hands out what was kept.
+    /// Takes the recorded error, to return it to the program.
     pub(super) fn take_error(&mut self) -> Option<Error> {
         let error = self.error.take()?;
         self.settled = true;
         Some(*error)
     }
 
-    /// Whether nothing has ended the connection, and nothing is known that will.
+    /// Returns `true` if nothing has ended the connection or is known to end it.
     pub(super) fn is_open(&self) -> bool {
         self.error.is_none() && !self.settled && !self.ignores_write_errors
     }
 
-    /// Notes that from here on a failed write loses nothing but our Close.
+    /// Ignores write errors from now on: a failed write loses nothing but our Close.
     pub(super) fn ignore_write_errors(&mut self) {
         self.ignores_write_errors = true;
     }
 }
 
-/// A line that one connection owns: no lock.
+/// The I/O side of a whole connection: no lock.
 #[derive(Debug)]
 pub(super) struct OwnedIo<S> {
     pub(super) transport: Transport<S>,
     pub(super) send: SendPath,
-    /// The task that waits in a receiving call, if one does.
+    /// The task that waits in a receiving call, if any.
     receiver: Option<Waker>,
-    /// What most connections do without.
+    /// State that most connections do not have.
     extra: Option<Box<Extra>>,
 }
 
@@ -161,26 +167,28 @@ struct Extra {
     sent: Option<Sent>,
 }
 
-/// State that is there while the stream takes no more.
+/// State that exists while the stream accepts no more.
 #[derive(Debug, Default)]
 struct Stuck {
     wakers: Arc<WakerPair>,
     watchdog: Watchdog,
 }
 
-/// The tasks that wait for a stream that takes no more. A stream keeps one waker for its write half, so both poll it with
-/// one that wakes them both.
+/// The tasks that wait for a stream which accepts no more.
+///
+/// A stream keeps one waker for its write half. Both tasks therefore poll it with a waker that
+/// wakes them both.
 #[derive(Debug, Default)]
 struct WakerPair(Mutex<[Option<Waker>; 2]>);
 
-/// What a task does that writes to the stream.
+/// The task that writes to the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Receiver,
     Sender,
 }
 
-/// What a line is made of, to be moved from the whole connection to its halves and back.
+/// The parts of the I/O side, which are moved when a connection is split or reunited.
 #[derive(Debug)]
 pub(super) struct IoParts<S> {
     pub(super) transport: Transport<S>,
@@ -191,7 +199,7 @@ pub(super) struct IoParts<S> {
 }
 
 impl Extra {
-    /// Whether the box may be freed.
+    /// Returns `true` if the box may be freed.
     fn is_unused(&self) -> bool {
         self.stuck.is_none() && self.outcome.is_open() && self.pings.is_empty() && self.sent.is_none()
     }
@@ -210,14 +218,14 @@ impl WakerPair {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records the task that waits, in the place of the one that waited before.
+    /// Registers a task, in the place of the one that was registered before.
     fn register(&self, side: Side, waker: &Waker) {
         let waker = waker.clone();
-        // Dropped once the lock is released, for that may run code of any kind.
+        // Dropped after the lock is released, because dropping a waker may run any code.
         let _before = self.lock()[side as usize].replace(waker);
     }
 
-    /// Wakes the task that waits on the other side, unless it is the task of this waker.
+    /// Wakes the task of the other side, unless it is the task of this waker.
     fn wake_other(&self, side: Side, own: &Waker) {
         let other = match side {
             Side::Receiver => Side::Sender,
@@ -242,7 +250,7 @@ impl Wake for WakerPair {
 }
 
 impl<S> OwnedIo<S> {
-    /// Creates a line over which nothing has gone; `counts` asks for counters.
+    /// Creates the I/O side of a connection; `counts` enables counters.
     pub(super) fn new(io: S, send: SendPath, counts: bool) -> Self {
         let extra = counts.then(|| Box::new(Extra { sent: Some(Sent::default()), ..Extra::default() }));
         Self { transport: Transport::new(io), send, receiver: None, extra }
@@ -261,7 +269,7 @@ impl<S> OwnedIo<S> {
         IoParts { transport: self.transport, send: self.send, outcome, pings, sent }
     }
 
-    /// Counts a message that was queued, if anybody wants to know.
+    /// Counts a queued message, if counters are enabled.
     #[inline]
     pub(super) fn count_sent(&mut self) {
         if let Some(extra) = &mut self.extra {
@@ -269,7 +277,7 @@ impl<S> OwnedIo<S> {
         }
     }
 
-    /// Returns the counters of this side, if they were asked for.
+    /// Returns the counters of the sending side, if enabled.
     pub(super) fn sent(&self) -> Option<Sent> {
         let mut sent = self.extra.as_ref()?.sent?;
         sent.written(self.transport.written());
@@ -281,31 +289,32 @@ impl<S> OwnedIo<S> {
         with_path(&mut self.send, call)
     }
 
-    /// Returns what ended the connection, or will.
+    /// Returns the outcome of the connection.
     pub(super) fn outcome(&mut self) -> &mut Outcome {
         &mut self.extra.get_or_insert_default().outcome
     }
 
-    /// Takes the pings that the application has sent since this was last asked.
+    /// Takes the pings that the program has sent since the last call.
     pub(super) fn take_pings(&mut self) -> Pings {
         let pings = self.extra.as_mut().map(|extra| mem::take(&mut extra.pings)).unwrap_or_default();
         self.drop_unused();
         pings
     }
 
-    /// Records a ping that the application has sent.
+    /// Records a ping that the program has sent.
     pub(super) fn pinged(&mut self, payload: &[u8]) {
         self.extra.get_or_insert_default().pings.sent(payload);
     }
 
-    /// Wakes the task that waits in a receiving call: another has changed what it waits for.
+    /// Wakes the task that waits in a receiving call, after another task has changed what it waits
+    /// for.
     pub(super) fn wake_receiver(&mut self) {
         if let Some(waker) = self.receiver.take() {
             waker.wake();
         }
     }
 
-    /// Gives up writing, on behalf of a task that receives or sends: what waits will never go.
+    /// Ends the write side, on behalf of a task. What is queued is discarded.
     pub(super) fn end_write_for(&mut self, side: Side) {
         self.transport.end_write(&mut self.send);
         if let Some(stuck) = self.extra.as_mut().and_then(|extra| extra.stuck.take()) {
@@ -314,16 +323,17 @@ impl<S> OwnedIo<S> {
         }
     }
 
-    /// Whether nothing is queued or staged.
+    /// Returns `true` if nothing is queued or staged.
     #[inline]
     pub(super) fn is_clear(&self) -> bool {
         self.send.is_clear() && self.transport.staged() == 0
     }
 
-    /// Queues a short message at once, where others are queued; whether it did.
+    /// Tries the fast path for a short message that is queued behind others. Returns `true` if it
+    /// was queued.
     #[inline(always)]
     pub(super) fn send_plain(&mut self, outgoing: &Outgoing<'_>) -> bool {
-        // Without a queue it cannot be, and a masking key is not for nothing.
+        // Without a queue the fast path fails, and a masking key is expensive.
         if !self.send.is_borrowing() || self.transport.is_write_ended() {
             return false;
         }
@@ -331,21 +341,21 @@ impl<S> OwnedIo<S> {
         self.send.send_plain(outgoing, key, self.transport.staged())
     }
 
-    /// Stages a message at once, where nothing is queued or staged.
+    /// Stages a message directly. Nothing may be queued or staged.
     #[inline]
     pub(super) fn send_staged(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), SendError> {
         let key = mask_key(self.send.role());
         self.send.send_staged(outgoing, key, self.transport.batch())
     }
 
-    /// Frees what is not needed any more.
+    /// Frees the box if it is no longer needed.
     fn drop_unused(&mut self) {
         self.extra.take_if(|extra| extra.is_unused());
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
-    /// Writes what is queued, on behalf of a task that receives or sends.
+    /// Writes and flushes what is queued, on behalf of a task.
     #[inline]
     pub(super) fn poll_transmit_for(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stuck = self.extra.as_ref().is_some_and(|extra| extra.stuck.is_some());
@@ -355,8 +365,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
         self.poll_stuck(side, cx)
     }
 
-    /// The same while the stream takes no more. The task that receives and one that sends may be two: each is woken also
-    /// when the other has written.
+    /// Continues while the stream accepts no more.
+    ///
+    /// The tasks that receive and send may be different ones: each is woken also when the other has
+    /// written.
     #[cold]
     fn poll_stuck(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let extra = self.extra.get_or_insert_default();
@@ -372,13 +384,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
             extra.stuck = None;
             self.drop_unused();
         } else if newly && side == Side::Sender {
-            // From here on a deadline runs, which is for the receiving side to judge.
+            // From now on a deadline is running, which the receiving task checks.
             self.receiver.take_if(|waker| !waker.will_wake(cx.waker())).map(Waker::wake).unwrap_or_default();
         }
         done
     }
 
-    /// Judges the deadline of a task that sends and waits for the stream: returns the one that has passed.
+    /// Checks the deadline of a sending task that waits for the stream. Returns the deadline that
+    /// has passed.
     pub(super) fn poll_watchdog(&mut self, timeouts: &Timeouts, cx: &mut Context<'_>) -> Poll<Timeout> {
         let closing = self.send.is_close_sent();
         let Some((limit, timeout)) = timeouts.of_sender(closing) else { return Poll::Pending };
@@ -441,7 +454,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
     }
 }
 
-/// Calls the way out, with a fresh masking key and, where it may need more than it has borrowed, what the thread lends.
+/// Calls a function with the sending path, a masking key and buffers of the pool, if the path may
+/// need any.
 #[inline]
 pub(super) fn with_path<T>(
     send: &mut SendPath,
@@ -455,7 +469,7 @@ pub(super) fn with_path<T>(
     }
 }
 
-/// A fresh masking key for a client; a server has no use for one.
+/// Returns a fresh masking key for a client (RFC 6455 section 5.3); a server does not mask.
 #[inline(always)]
 fn mask_key(role: Role) -> MaskKey {
     match role {
