@@ -1,4 +1,4 @@
-//! The deadline of a task that sends, and waits for the stream to take something.
+//! The deadline of a sending task that waits for the stream.
 
 use std::{
     future::Future,
@@ -12,8 +12,9 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// The deadline of a task that sends, and waits for the stream to take something: it has a timer of its own, for the
-/// receiving side may not be polled.
+/// The deadline of a sending task that waits for the stream to accept bytes.
+///
+/// It has a timer of its own, because the receiving side may not be polled.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog(Option<Watch>);
 
@@ -21,22 +22,23 @@ pub(super) struct Watchdog(Option<Watch>);
 struct Watch {
     sleep: Pin<Box<Sleep>>,
     since: Instant,
-    /// How often the stream had taken something by then.
+    /// The transport's `moves` at that time.
     moves: u64,
 }
 
 impl Watchdog {
-    /// Counts from now on again.
+    /// Restarts the deadline.
     pub(super) fn restart(&mut self) {
         if let Some(watch) = &mut self.0 {
             watch.since = Instant::now();
         }
     }
 
-    /// Becomes ready when the stream has taken nothing for `limit`, counted from the first call or from when `moves` last
-    /// changed. To be called whenever the task still has to wait.
+    /// Returns ready once the stream has accepted nothing for `limit`.
     ///
-    /// Outside a tokio runtime the timer is one of `runtime`; without that either, there is no deadline.
+    /// The time is counted from the first call, or from when `moves` last changed. Must be called
+    /// whenever the task still has to wait. Outside of a tokio runtime, the timer is one of
+    /// `runtime`; without that either, there is no deadline.
     pub(super) fn poll(
         &mut self,
         limit: Duration,
@@ -69,7 +71,7 @@ impl Watchdog {
     }
 }
 
-/// A timer of the current runtime, or of the other one.
+/// Creates a timer of the current runtime, or of `runtime` if there is none.
 fn sleep(at: Instant, runtime: Option<&Handle>) -> Option<Sleep> {
     if Handle::try_current().is_ok() {
         return Some(sleep_until(at));
