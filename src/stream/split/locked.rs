@@ -11,15 +11,16 @@ use crate::{
     },
 };
 
-/// How many strides are compressed while the transport is locked, so that the receiver does not wait for long to read.
+/// The number of strides that are compressed while the transport is locked, so that the receiver
+/// can soon read.
 const STRIDES: u8 = 16;
 
-/// The queue as a transport finds it, which locks it for each look. Messages are compressed while it is not locked.
+/// The queue, which is locked for each access. Messages are compressed while it is unlocked.
 pub(super) struct Locked<'a> {
     state: &'a Mutex<State>,
-    /// How many strides may still be compressed.
+    /// The number of strides that may still be compressed.
     strides: u8,
-    /// Whether there are more to compress.
+    /// Whether more strides remain to be compressed.
     pub(super) exhausted: bool,
 }
 
@@ -32,7 +33,7 @@ impl<'a> Locked<'a> {
 impl Source for Locked<'_> {
     fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state.lock();
-        // What was staged before is all taken and flushed.
+        // The batch is empty: what was staged before has been written and flushed.
         state.ledger.batch_written();
         if state.send.has_uncompressed() {
             drop(state);

@@ -1,5 +1,5 @@
-//! The split connection under a model checker, which tries every order in which threads can take their turns. A wake-up
-//! that is lost shows as a deadlock.
+//! Tests of the split connection under a model checker, which tries all interleavings of threads. A
+//! lost wake-up shows as a deadlock.
 
 use std::{
     future::{Future, poll_fn},
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{Receiver, Sender, TrySendError};
 use crate::{Config, Error, MessageKind, Role, WebSocket, handshake::Negotiated, proto::ProtocolError};
 
-/// A stream that takes what it is given while it is open, and ends when it has got enough.
+/// A stream that accepts everything while it is open, and ends after a number of bytes.
 #[derive(Debug, Clone, Default)]
 struct Stream(Arc<Mutex<State>>);
 
@@ -25,7 +25,7 @@ struct Stream(Arc<Mutex<State>>);
 struct State {
     written: Vec<u8>,
     blocked: bool,
-    /// The stream ends once it has got this much.
+    /// The stream ends once this many bytes were written.
     enough: Option<usize>,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -44,7 +44,8 @@ impl Stream {
         stream
     }
 
-    /// No turn is taken inside, so the model checker need not know of this lock.
+    /// Accesses the state. There is no scheduling point inside, so the model checker need not know
+    /// of this lock.
     fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
         call(&mut self.0.lock().expect("nothing panics inside"))
     }
@@ -111,7 +112,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Tries every order in which the threads' turns can be taken, with at most three of them cut short.
+/// Tries all interleavings with at most three preemptions.
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -160,7 +161,7 @@ fn what_is_queued_without_waiting_is_written_by_a_receiver_that_waits() {
     model(|| {
         let stream = Stream::ending_after(A.len());
         let (mut receiver, sender) = stream.split();
-        // It ends once the message is written: if nobody writes it, it never does.
+        // The stream ends once the message is written; without a writer it never does.
         let thread = thread::spawn(move || block_on(receiver.recv()));
         sender.try_send("a").expect("room");
         let received = thread.join().expect("no panic");
@@ -249,7 +250,7 @@ fn a_ping_for_which_there_was_no_room_is_queued_when_another_thread_writes_those
     model(|| {
         let stream = Stream::blocked();
         let (mut receiver, sender) = stream.split();
-        // One is staged; the others fill the room that there is for them.
+        // One is staged; the others fill the room for pings.
         for _ in 0..66 {
             block_on(sender.ping([0; 125])).expect("room");
         }

@@ -1,4 +1,4 @@
-//! The receiving side of a split connection, as a line.
+//! The I/O side of a receiver: what it shares with the senders.
 
 use std::{
     io, mem,
@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-/// The receiver's hold on what is shared. Dropped, it takes the stream along.
+/// The I/O side of a receiver. Dropping it drops the stream.
 #[derive(Debug)]
 pub(super) struct SharedIo<S> {
     pub(super) shared: Arc<Shared<Slot<S>>>,
-    /// Whether it is known to wait, or to be on its way.
+    /// Whether the receiver is registered as waiting, or has been woken.
     registered: bool,
 }
 
@@ -36,7 +36,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
         Self { shared, registered: false }
     }
 
-    /// Nobody is to count on the receiver; what somebody did count on is written now, as far as that goes.
+    /// Deregisters the receiver. If a sender relied on it, writes what is queued, as far as that is
+    /// possible without waiting.
     #[inline]
     pub(super) fn stop_waiting(&mut self) {
         if mem::take(&mut self.registered) {
@@ -51,22 +52,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
         }
     }
 
-    /// Calls a function with the stream, if it is still there.
+    /// Calls a function with the stream, unless that has been dropped.
     pub(super) fn with_ref<T>(&self, call: impl FnOnce(&S) -> T) -> Option<T> {
         let slot = self.shared.transport.lock();
         let result = slot.0.as_ref().map(|transport| call(transport.get_ref()));
         drop(slot);
-        // Somebody may have wanted to write meanwhile.
+        // A sender may have tried to write meanwhile.
         self.shared.write_if_requested();
         result
     }
 
-    /// Takes the stream and the queue back out.
+    /// Takes the stream and the queue.
     pub(super) fn take(&self) -> Option<IoParts<S>> {
         self.shared.take()
     }
 
-    /// Uses the transport, then writes for those who found it taken; `None` where it is gone.
+    /// Uses the transport, then writes for the senders that found it locked. Returns `None` if the
+    /// stream has been dropped.
     fn with_transport<R>(&self, call: impl FnOnce(&mut Transport<S>, &mut Context<'_>) -> R) -> Option<R> {
         let slot = self.shared.transport.lock();
         let result =

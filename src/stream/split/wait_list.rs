@@ -9,60 +9,62 @@ use std::{
 
 use super::sync::{Flag, Mutex};
 
-/// The tasks that wait. A stream keeps one waker for each direction: its write half is polled with one that wakes all of
-/// them, its read half with [`ReadWaker`].
+/// The tasks that wait.
+///
+/// A stream keeps one waker for each direction. Its write half is polled with a waker that wakes
+/// all of these tasks, its read half with [`ReadWaker`].
 #[derive(Debug, Default)]
 pub(super) struct WaitList {
     entries: Mutex<Entries>,
-    /// Whether the receiver waits and nobody has woken it: what [`ReceiverState::Waiting`] says, to be read without a lock.
+    /// Whether the receiver is in the state [`ReceiverState::Waiting`], readable without a lock.
     receiver: Flag,
-    /// Whether a sender may wait: most often none does, and nothing has to be locked to know it.
+    /// Whether a sender may be waiting. Usually none is, and the lock is not needed to see that.
     senders: Flag,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     receiver: ReceiverState,
-    /// In the order in which they came.
+    /// In the order in which they began to wait.
     senders: BTreeMap<u64, WaitingSender>,
-    /// How many of the senders wait for room.
+    /// The number of senders that wait for room.
     for_room: usize,
     next_ticket: u64,
 }
 
-/// A sender that waits for the stream to take something.
+/// A sender that waits for the stream to accept bytes.
 #[derive(Debug)]
 struct WaitingSender {
     waker: Waker,
-    /// It waits for room, and relies on whoever takes that room to have it written.
+    /// Whether it waits for room, and relies on the sender that takes the room to have it written.
     for_room: bool,
 }
 
-/// A sender's place among those that wait. Dropped, it takes its waker along.
+/// A sender's entry in the wait list, which is removed when this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Ticket(Option<(Arc<WaitList>, u64)>);
 
-/// What the receiver does.
+/// The state of the receiver.
 ///
 /// ```text
 ///            pending                     woken
 ///   Busy ──────────────▶ Waiting(waker) ────────▶ Woken
 ///    ▲                        │                     │
 ///    └────────────────────────┴─────────────────────┘
-///        gives something, or its future is dropped
+///        returns something, or its future is dropped
 /// ```
 #[derive(Debug, Default)]
 enum ReceiverState {
-    /// The application is busy with something else.
+    /// The program is busy, and does not poll the receiver.
     #[default]
     Busy,
     Waiting(Waker),
-    /// On its way: it will write what is queued by then.
+    /// The receiver has been woken, and will write what is queued by then.
     Woken,
 }
 
 impl WaitList {
-    /// Records that the receiver is polled, and has to be woken from here on.
+    /// Registers the receiver, which has been polled and may have to wait.
     pub(super) fn register_receiver(&self, waker: &Waker) {
         let mut entries = self.entries.lock();
         if let ReceiverState::Waiting(registered) = &entries.receiver
@@ -71,7 +73,7 @@ impl WaitList {
             return;
         }
         drop(entries);
-        // Cloned and dropped outside of the lock: both may run code of any kind.
+        // Cloned and dropped outside of the lock, because both may run any code.
         let waker = waker.clone();
         entries = self.entries.lock();
         let before = mem::replace(&mut entries.receiver, ReceiverState::Waiting(waker));
@@ -80,7 +82,8 @@ impl WaitList {
         drop(before);
     }
 
-    /// Records that the receiver has something to give, or is given up; returns whether somebody relied on it.
+    /// Deregisters the receiver, which returns something or is dropped. Returns `true` if it had
+    /// been woken, so that a sender may rely on it.
     pub(super) fn deregister_receiver(&self) -> bool {
         let mut entries = self.entries.lock();
         let before = mem::take(&mut entries.receiver);
@@ -89,7 +92,7 @@ impl WaitList {
         matches!(before, ReceiverState::Woken)
     }
 
-    /// Wakes the receiver; returns whether it will come.
+    /// Wakes the receiver. Returns `true` if it was waiting or had already been woken.
     pub(super) fn wake_receiver(&self) -> bool {
         let mut entries = self.entries.lock();
         match mem::take(&mut entries.receiver) {
@@ -105,8 +108,10 @@ impl WaitList {
         true
     }
 
-    /// Wakes the receiver if it waits, after something was queued under the lock of the state: a receiver that waits and is
-    /// not seen here looks at the queue after that.
+    /// Wakes the receiver if it is waiting, after something was queued under the lock of the state.
+    ///
+    /// A receiver that starts to wait after this check locks the state later, and sees what was
+    /// queued.
     #[inline]
     pub(super) fn wake_waiting_receiver(&self) {
         if self.receiver.peek() {
@@ -114,12 +119,12 @@ impl WaitList {
         }
     }
 
-    /// Records that a sender waits for what it has queued.
+    /// Registers a sender that waits for what it has queued.
     pub(super) fn register_sender(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker) {
         self.insert_sender(ticket, waker, false);
     }
 
-    /// Records that a sender waits for room.
+    /// Registers a sender that waits for room.
     pub(super) fn register_for_room(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker) {
         self.insert_sender(ticket, waker, true);
     }
@@ -139,7 +144,7 @@ impl WaitList {
         drop(before);
     }
 
-    /// Whether a sender waits for room.
+    /// Returns `true` if a sender waits for room.
     pub(super) fn is_room_wanted(&self) -> bool {
         self.senders.is_set() && self.entries.lock().for_room > 0
     }
@@ -158,7 +163,7 @@ impl WaitList {
         wake(for_room);
     }
 
-    /// Wakes the senders that wait.
+    /// Wakes all waiting senders.
     pub(super) fn wake_senders(&self) {
         if !self.senders.is_set() {
             return;
@@ -171,6 +176,7 @@ impl WaitList {
         wake(senders);
     }
 
+    /// Wakes all waiting tasks.
     pub(super) fn wake_all(&self) {
         self.wake_receiver();
         self.wake_senders();
@@ -198,7 +204,7 @@ impl Drop for Ticket {
     }
 }
 
-/// For the write half of the stream.
+/// The waker of the stream's write half.
 impl Wake for WaitList {
     fn wake(self: Arc<Self>) {
         self.wake_all();
@@ -209,8 +215,11 @@ impl Wake for WaitList {
     }
 }
 
-/// For the read half of the stream: wakes the receiver, and no sender, unless the receiver does not wait. A stream that has
-/// to write in order to read, as TLS may, has its writes finished by the receiver then.
+/// The waker of the stream's read half: wakes the receiver, or the senders if the receiver does not
+/// wait.
+///
+/// A stream that has to write in order to read, as TLS may, has its writes finished by the receiver
+/// then.
 #[derive(Debug)]
 pub(super) struct ReadWaker(pub(super) Arc<WaitList>);
 
