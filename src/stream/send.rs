@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.queue(&mut message.into())
     }
 
-    /// Polls the flush of [`flush`](Self::flush).
+    /// Polls until everything that is queued is written, as [`flush`](Self::flush) does.
     ///
     /// # Errors
     /// Returns the same errors as [`send`](Self::send).

@@ -19,9 +19,9 @@ use super::timers::Pings;
 /// let (mut client, mut server) = testing::pair(&Config::new().stats(true));
 /// client.send("hello").await?;
 /// server.recv().await?;
-/// let stats = server.stats().expect("it was asked for");
+/// let stats = server.stats().expect("enabled");
 /// assert_eq!((stats.messages_received, stats.bytes_received), (1, 11));
-/// assert_eq!(client.stats().expect("it was asked for").messages_sent, 1);
+/// assert_eq!(client.stats().expect("enabled").messages_sent, 1);
 /// # Ok(())
 /// # }
 /// ```

@@ -116,7 +116,8 @@ impl Sender {
         let need = self.shared.need(outgoing.len());
         let mut room = self.shared.room().try_acquire_many(need);
         if let Err(TryAcquireError::NoPermits) = room {
-            // A receiver that was woken may not have had its turn: what waits for it can make room now.
+            // The receiver may have been woken and not polled yet: writing what waits for it can
+            // make room now.
             self.shared.drive();
             room = self.shared.room().try_acquire_many(need);
         }
