@@ -305,7 +305,7 @@ mod tests {
     use crate::{Config, MessageKind, Role, WebSocket, handshake::Negotiated};
 
     #[test]
-    fn of_many_who_hold_a_scratch_few_hold_a_wide_one() {
+    fn of_many_connections_with_a_scratch_few_hold_a_wide_one() {
         let held: Vec<_> = (0..32).map(|_| scratch(true)).collect();
         let lens: Vec<_> = held.iter().map(|scratch| scratch.bytes.len()).collect();
         assert_eq!((lens[0], lens[16]), (WIDE, WIDE));
@@ -320,7 +320,7 @@ mod tests {
 
     impl Drop for Last {
         fn drop(&mut self) {
-            assert!(POOL.try_with(|_| ()).is_err(), "this is about what comes after");
+            assert!(POOL.try_with(|_| ()).is_err(), "the pool is destroyed");
             let mut cx = Context::from_waker(Waker::noop());
             self.0.start_send("short").expect("open");
             self.0.start_send(vec![1; 5000]).expect("open");

@@ -73,13 +73,13 @@ pub struct MessageWriter<W: SendParts> {
 /// ```text
 ///        last frame queued ──▶ Finished
 ///  Open ─┤
-///        error ──────────────▶ GivenUp
+///        error ──────────────▶ Abandoned
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
     Finished,
-    GivenUp,
+    Abandoned,
 }
 
 /// Redacts payload data: prints only its length.
@@ -210,7 +210,7 @@ impl<W: SendParts> MessageWriter<W> {
     /// Abandons the message after an error, because what follows would be incomplete.
     fn check(&mut self, result: Result<(), Error>) -> Result<(), Error> {
         if result.is_err() {
-            self.state = State::GivenUp;
+            self.state = State::Abandoned;
             self.to.abandon();
         }
         result

@@ -184,7 +184,7 @@ fn a_receiver_that_is_dropped_leaves_no_sender_waiting() {
 }
 
 #[test]
-fn who_waits_for_room_gets_it_when_the_stream_takes_what_was_before() {
+fn a_sender_that_waits_for_room_gets_it_once_the_stream_accepts_bytes() {
     model(|| {
         let stream = Stream::blocked();
         let (_receiver, sender) = stream.split();
@@ -209,7 +209,7 @@ fn polled_once(future: impl Future) {
 }
 
 #[test]
-fn what_counts_on_a_receiver_whose_future_is_dropped_is_written_once_and_before_the_halves_are_reunited() {
+fn what_relies_on_a_receiver_whose_future_is_dropped_is_written_once_and_before_reuniting() {
     model(|| {
         let stream = Stream::default();
         let (mut receiver, sender) = stream.split();
@@ -287,7 +287,7 @@ fn a_message_in_parts_and_another_threads_are_written_one_after_the_other() {
 }
 
 #[test]
-fn who_waits_for_a_message_in_parts_has_its_turn_when_that_is_given_up() {
+fn a_sender_that_waits_for_a_message_in_parts_proceeds_once_that_is_abandoned() {
     model(|| {
         let stream = Stream::default();
         let (_receiver, sender) = stream.split();

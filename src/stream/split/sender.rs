@@ -317,13 +317,13 @@ impl Sender {
     /// Waits for room.
     pub(super) async fn room(&self, need: u32) -> Result<SemaphorePermit<'_>, Error> {
         // A future that is dropped while it waits releases what it has acquired so far.
-        let mut given_up = WakeForRoom(None);
+        let mut release_guard = WakeForRoom(None);
         let mut ticket = Ticket::default();
         let acquired = self.shared.room().acquire_many(need);
         let mut acquired = pin!(acquired);
         let acquired = poll_fn(|cx| {
             let acquired = acquired.as_mut().poll(cx);
-            given_up.0 = acquired.is_pending().then_some(&*self.shared);
+            release_guard.0 = acquired.is_pending().then_some(&*self.shared);
             if acquired.is_pending() {
                 // Possibly no other task writes what occupies the room, so this one does.
                 self.shared.wait_list.register_for_room(&mut ticket, cx.waker());
