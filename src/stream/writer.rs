@@ -70,6 +70,8 @@ pub struct MessageWriter<W: SendParts> {
     state: State,
 }
 
+/// The state of the message.
+///
 /// ```text
 ///        last frame queued ──▶ Finished
 ///  Open ─┤
