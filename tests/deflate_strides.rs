@@ -352,3 +352,78 @@ fn the_room_of_a_message_that_shrank_is_free_once_it_is_written() {
         drop(permit);
     }
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn row_70_a_connection_in_one_hand_receives_while_it_compresses() {
+    for settings in takeovers() {
+        let (mut ws, script) = open(settings);
+        ws.feed(large(8 << 20)).await.expect("the queue is empty");
+        // All of it takes thousands of strides; the ping is there from the start.
+        script.bring(ping("there?").masked().build());
+        let mut receiving = pin!(ws.recv());
+        let pong = frames::pong("there?").build();
+        for turn in 0.. {
+            assert!(support::poll_once(receiving.as_mut()).is_pending());
+            if !script.written().is_empty() {
+                assert!(script.written().starts_with(&pong), "the pong is ahead of the message");
+                assert!(turn < 10, "the ping was read after {turn} turns");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn row_43_compressed_data_that_produces_nothing_is_taken_in_by_strides() {
+    // Final blocks without content, each of which ends the data and starts anew.
+    let blocks = [0x03, 0x00].repeat(1 << 20);
+    let mut wire = frames::frame(2, blocks).rsv(4).build();
+    let params = fullduplex::proto::DeflateParams::from(Deflate::new());
+    let mut path = fullduplex::proto::ReceivePath::new(Client, &Config::new()).with_deflate(params);
+    let (mut lent, mut calls) = (Lent::new(), 0);
+    let mut input = &mut wire[..];
+    while !input.is_empty() {
+        let consumed = path.receive(input).expect("valid").consumed;
+        input = &mut input[consumed..];
+        while path.has_compressed() {
+            calls += 1;
+            if let Some(received) = path.inflate(&mut lent).expect("valid") {
+                assert!(received.into_message().expect("a message").is_empty());
+            }
+        }
+    }
+    assert!(calls >= (2 << 20) / (16 << 10), "{calls} calls for 2 MiB");
+}
+
+#[test]
+fn a_limit_that_is_lowered_inside_a_compressed_message_fails_the_connection() {
+    let wire = deflate::compressed_frames(&noise(200_000), &[150_000]);
+    let params = fullduplex::proto::DeflateParams::from(Deflate::new());
+    let config = Config::new().max_message_size(1 << 20);
+    let mut path = fullduplex::proto::ReceivePath::new(Client, &config).with_deflate(params);
+    let (mut lent, mut told) = (Lent::new(), None);
+    for (nth, mut frame) in wire.into_iter().enumerate() {
+        if nth == 1 {
+            path.set_limits(&Config::new().max_message_size(1000));
+        }
+        let mut input = &mut frame[..];
+        while !input.is_empty() {
+            match path.receive(input) {
+                Ok(step) => {
+                    let consumed = step.consumed;
+                    input = &mut input[consumed..];
+                }
+                Err(error) => {
+                    told.get_or_insert(error);
+                    break;
+                }
+            }
+            while path.has_compressed() {
+                if let Err(error) = path.inflate(&mut lent) {
+                    told.get_or_insert(error);
+                }
+            }
+        }
+    }
+    assert_eq!(told, Some(fullduplex::proto::ProtocolError::MessageTooBig { limit: 1000 }));
+}

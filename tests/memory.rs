@@ -767,4 +767,28 @@ mod deflated {
             assert!(allocated.count_total <= 2000, "{}", allocated.count_total);
         }
     }
+
+    #[test]
+    fn row_64_small_prepared_messages_to_be_compressed_take_at_most_4_times_max_write_buffer() {
+        const ROOM: usize = 1 << 20;
+        let settings = Deflate::new();
+        let config = quiet().max_write_buffer(ROOM).write_timeout(None);
+        for len in [0, 1, 16, 48, 49, 100, 300] {
+            let message = PreparedMessage::new("x".repeat(len));
+            let mut kept = None;
+            let held = measure(|| {
+                let mut ws =
+                    WebSocket::from_raw(Stuck, Bytes::new(), Role::Server, &config, agreed(settings));
+                let mut cx = Context::from_waker(Waker::noop());
+                while ws.poll_ready(&mut cx, len).is_ready() {
+                    ws.start_send(Outgoing::from(&message).compress(true)).expect("open");
+                    if ws.queued() + len + 2 > ROOM {
+                        break;
+                    }
+                }
+                kept = Some(ws);
+            });
+            assert!(held.bytes_max <= 4 * ROOM as u64, "{len}: {}", held.bytes_max);
+        }
+    }
 }

@@ -628,3 +628,22 @@ async fn stats_time_keep_alive_pings() {
     pending(pin!(ws.recv()), "nothing came");
     assert_eq!(ws.stats().expect("it was asked for").round_trip, Some(3 * SECOND));
 }
+
+#[tokio::test(start_paused = true)]
+async fn stats_count_what_came_behind_the_handshake_and_what_is_discarded() {
+    let (a, _b) = tokio::io::duplex(100);
+    let unread = text("early").build().into();
+    let config = without_deadlines().stats(true);
+    let mut ws = WebSocket::from_raw(a, unread, Role::Client, &config, Default::default());
+    ws.recv().await.expect("valid").expect("a message");
+    let stats = ws.stats().expect("it was asked for");
+    assert_eq!((stats.messages_received, stats.bytes_received), (1, 7));
+
+    let (mut ws, script) = script::open(Role::Server, &config);
+    let input = [close_empty().masked().build(), vec![0; 1000]];
+    let len: usize = input.iter().map(Vec::len).sum();
+    input.into_iter().for_each(|bytes| script.bring(bytes));
+    script.end();
+    assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+    assert_eq!(ws.stats().expect("it was asked for").bytes_received, len as u64);
+}

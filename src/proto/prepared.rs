@@ -93,7 +93,7 @@ impl PreparedMessage {
     /// the stride to compress it; the next call continues.
     #[cfg(feature = "deflate")]
     pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, pool: &mut Pool) -> Option<Self> {
-        let (kind, payload) = (self.kind(), &self.frame.0[self.frame.header_len()..]);
+        let (kind, payload) = (self.kind(), self.payload());
         let encode = |payload: &[u8]| EncodedFrame::new(kind, true, payload);
         let encoded = self.encodings.advance(shape, payload, stride, pool, encode)?;
         Some(Self { frame: encoded.unwrap_or_else(|| self.frame.clone()), encodings: self.encodings.clone() })
@@ -115,6 +115,12 @@ impl PreparedMessage {
 
     pub(super) fn is_compressed(&self) -> bool {
         self.frame.is_compressed()
+    }
+
+    /// The payload data.
+    #[cfg(feature = "deflate")]
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.frame.0[self.frame.header_len()..]
     }
 
     /// The whole frame, as a server sends it.

@@ -367,7 +367,7 @@ impl ReceivePath {
         self.assembler.is_inside_parts()
     }
 
-    /// Replaces the limits on messages, frames and fragments by those of this configuration. They hold from the next frame on.
+    /// Replaces the limits on messages, frames and fragments by those of this configuration. They hold from the next frame on; for a compressed message that is being received, at once.
     pub fn set_limits(&mut self, config: &Config) {
         self.assembler.set_limits(config);
     }

@@ -504,7 +504,7 @@ impl<I: Io> Connection<I> {
             match self.io.poll_read(&mut scratch, cx) {
                 Poll::Pending => break Poll::Pending,
                 Poll::Ready(Ok(0)) => self.ended(None),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(len)) => self.inbound.note_read(len, scratch.read_at()),
                 Poll::Ready(Err(error)) => self.ended(Some(error)),
             }
         };

@@ -63,12 +63,12 @@ pub(super) struct Rare {
 
 impl Rare {
     #[cold]
-    fn new(config: &Config, negotiated: Negotiated) -> Box<Self> {
+    fn new(unread: usize, config: &Config, negotiated: Negotiated) -> Box<Self> {
         Box::new(Self {
             close_frame: None,
             negotiated,
             message_timeout: config.message_timeout.map(Millis::new),
-            received: config.stats.then(Box::default),
+            received: config.stats.then(|| Box::new(stats::Received::after(unread))),
             no_pongs: !config.automatic_pongs,
         })
     }
@@ -90,7 +90,7 @@ impl Inbound {
             grace_reads: GRACE_READS,
             wide: 0,
             finished: false,
-            rare: if ordinary { None } else { Some(Rare::new(config, negotiated)) },
+            rare: if ordinary { None } else { Some(Rare::new(unread.len(), config, negotiated)) },
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     pool::{self, Scratch},
     stats::Sent,
     timers::{Pings, Timeouts},
-    transport::{Transport, TransportStatus},
+    transport::{InStrides, Strides, Transport, TransportStatus},
     watchdog::Watchdog,
 };
 use crate::{
@@ -269,11 +269,11 @@ impl<S> OwnedIo<S> {
         IoParts { transport: self.transport, send: self.send, outcome, pings, sent }
     }
 
-    /// Counts a queued message, if counters are enabled.
+    /// Counts queued messages and written bytes, if counters are enabled.
     #[inline]
-    pub(super) fn count_sent(&mut self) {
+    pub(super) fn count_sent(&mut self, messages: u64) {
         if let Some(extra) = &mut self.extra {
-            extra.count_sent(1, self.transport.written());
+            extra.count_sent(messages, self.transport.written());
         }
     }
 
@@ -359,10 +359,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
     #[inline]
     pub(super) fn poll_transmit_for(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stuck = self.extra.as_ref().is_some_and(|extra| extra.stuck.is_some());
-        if !stuck && let done @ Poll::Ready(_) = self.transport.poll_transmit(&mut self.send, cx) {
+        if !stuck && let done @ Poll::Ready(_) = self.poll_write(cx) {
             return done;
         }
         self.poll_stuck(side, cx)
+    }
+
+    #[inline]
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.send.has_uncompressed() {
+            return self.poll_compress_and_write(cx);
+        }
+        self.transport.poll_transmit(&mut self.send, cx)
+    }
+
+    // Not inlined: most connections do not compress.
+    #[inline(never)]
+    fn poll_compress_and_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut source = InStrides { path: &mut self.send, strides: Strides::new() };
+        let done = self.transport.poll_transmit(&mut source, cx);
+        source.strides.poll_yield(cx.waker());
+        done
     }
 
     /// Continues while the stream accepts no more.
@@ -376,12 +393,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
         let wakers = extra.stuck.get_or_insert_default().wakers.clone();
         wakers.register(side, cx.waker());
         let (shared, moves) = (Waker::from(wakers.clone()), self.transport.moves());
-        let done = self.transport.poll_transmit(&mut self.send, &mut Context::from_waker(&shared));
+        let done = self.poll_write(&mut Context::from_waker(&shared));
         if done.is_ready() || self.transport.moves() != moves {
             wakers.wake_other(side, cx.waker());
         }
         if done.is_ready() {
-            extra.stuck = None;
+            self.extra.get_or_insert_default().stuck = None;
             self.drop_unused();
         } else if newly && side == Side::Sender {
             // From now on a deadline is running, which the receiving task checks.

@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
         if self.connection.io.send_plain(waiting) {
             Outgoing::end(outgoing);
-            self.connection.io.count_sent();
+            self.connection.io.count_sent(1);
             return Poll::Ready(Ok(()));
         }
         self.poll_feed_any(cx, outgoing)
@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let staged = self.connection.io.send_staged(waiting);
         Outgoing::end(outgoing);
         staged?;
-        self.connection.io.count_sent();
+        self.connection.io.count_sent(1);
         Ok(())
     }
 
@@ -280,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
         self.connection.io.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?;
-        self.connection.io.count_sent();
+        self.connection.io.count_sent(1);
         Ok(())
     }
 

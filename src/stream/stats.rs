@@ -8,8 +8,8 @@ use super::timers::Pings;
 /// [`Receiver::stats`](crate::Receiver::stats).
 ///
 /// Received messages are counted when they are complete, sent messages when they are queued. Bytes
-/// are counted as they are on the stream, compressed, with frame headers and control frames. The
-/// opening handshake is not counted.
+/// are counted as they are on the stream, compressed, with frame headers and control frames, and
+/// also if they are discarded. The opening handshake is not counted.
 ///
 /// ```
 /// use fullduplex::{Config, Error, testing};
@@ -50,6 +50,13 @@ pub(super) struct Received {
     pub(super) round_trip: Option<Duration>,
     /// Pings that wait for their pongs, unless a timer keeps them.
     pub(super) pings: Pings,
+}
+
+impl Received {
+    /// Creates counters that include the bytes that were read after the opening handshake.
+    pub(super) fn after(unread: usize) -> Self {
+        Self { bytes: unread as u64, ..Self::default() }
+    }
 }
 
 /// The counters of the sending side.

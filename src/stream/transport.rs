@@ -4,13 +4,13 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    task::coop,
+    task::{coop, yield_now},
 };
 
 use super::pool::{self, Scratch};
@@ -39,12 +39,10 @@ pub(super) trait Source {
 
 impl Source for SendPath {
     #[inline]
-    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, _: &mut Context<'_>) -> Poll<bool> {
+        debug_assert!(!self.has_uncompressed(), "that is for `InStrides`");
         if self.queued() > 0 {
             let batch = batch.get_or_insert_with(pool::batch);
-            if self.has_uncompressed() {
-                return poll_compress(self, batch, cx);
-            }
             pool::with_lent(|lent| SendPath::stage(self, batch, lent));
             return Poll::Ready(batch.has_remaining());
         }
@@ -71,23 +69,74 @@ pub(super) trait Path {
     ) -> T;
 
     /// Returns ready if another stride may be compressed; pending if other tasks are to run first.
-    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        poll_unit(cx)
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// The number of strides that are compressed in one turn, so that a connection reads in between,
+/// and a split one does not lock its transport for long.
+const STRIDES: u8 = 16;
+
+/// The strides left in one turn.
+#[derive(Debug)]
+pub(super) struct Strides {
+    left: u8,
+    exhausted: bool,
+}
+
+impl Strides {
+    pub(super) fn new() -> Self {
+        Self { left: STRIDES, exhausted: false }
+    }
+
+    /// Takes a stride and a unit of the task's budget; pending if either is used up.
+    pub(super) fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(left) = self.left.checked_sub(1) else {
+            self.exhausted = true;
+            return Poll::Pending;
+        };
+        ready!(coop::poll_proceed(cx)).made_progress();
+        self.left = left;
+        Poll::Ready(())
+    }
+
+    /// Wakes the task to continue after others have run, if the strides were used up.
+    pub(super) fn poll_yield(&self, waker: &Waker) {
+        if self.exhausted {
+            let _pending = pin!(yield_now()).poll(&mut Context::from_waker(waker));
+        }
     }
 }
 
-/// Takes a unit of the task's budget.
-pub(super) fn poll_unit(cx: &mut Context<'_>) -> Poll<()> {
-    coop::poll_proceed(cx).map(|unit| unit.made_progress())
+/// The sending path of a whole connection while it compresses, for one turn.
+pub(super) struct InStrides<'a> {
+    pub(super) path: &'a mut SendPath,
+    pub(super) strides: Strides,
 }
 
-impl Path for SendPath {
+impl Source for InStrides<'_> {
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.path.has_uncompressed() {
+            return poll_compress(self, batch.get_or_insert_with(pool::batch), cx);
+        }
+        self.path.poll_stage(batch, cx)
+    }
+
+    fn clear(&mut self) -> bool {
+        Source::clear(self.path)
+    }
+}
+
+impl Path for InStrides<'_> {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
         call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
     ) -> T {
-        pool::with_lent(|lent| call(self, batch, lent))
+        pool::with_lent(|lent| call(self.path, batch, lent))
+    }
+
+    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.strides.poll_proceed(cx)
     }
 }
 

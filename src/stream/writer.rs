@@ -292,9 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
         self.check_open()?;
         let io = &mut self.connection.io;
         io.with_send(|send, key, lent| send.send_part(part, last, key, lent))?;
-        if last {
-            io.count_sent();
-        }
+        io.count_sent(u64::from(last));
         Ok(())
     }
 

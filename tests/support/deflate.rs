@@ -248,3 +248,18 @@ pub fn json(len: usize) -> String {
     text.truncate(end);
     text
 }
+
+/// A compressed binary message, unmasked, in fragments that end at these places of its compressed payload data.
+pub fn compressed_frames(payload: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
+    let zipped = zip(payload);
+    let ends: Vec<usize> = cuts.iter().copied().chain([zipped.len()]).collect();
+    let starts = std::iter::once(0).chain(cuts.iter().copied());
+    let last = ends.len() - 1;
+    let fragments = starts.zip(ends).enumerate().map(|(nth, (start, end))| {
+        let part = &zipped[start..end];
+        let frame =
+            if nth == 0 { super::frames::binary(part).rsv(4) } else { super::frames::continuation(part) };
+        if nth == last { frame } else { frame.more() }.build()
+    });
+    fragments.collect()
+}

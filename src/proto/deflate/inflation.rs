@@ -40,6 +40,9 @@ pub(in crate::proto) fn most_compressed(len: usize) -> usize {
     len.saturating_add(len / 8 + 64)
 }
 
+/// How many compressed bytes one call takes in at most: there are blocks that cost time and produce nothing.
+const INPUT_STRIDE: usize = 16 << 10;
+
 /// What one call inflates at most, more or less: a bomb takes many calls, and between them others have their turn.
 const STRIDE: usize = 256 << 10;
 
@@ -110,16 +113,21 @@ impl Inflation {
     ) -> Result<bool, ProtocolError> {
         let mut decompressor = self.decompressor(compressed, pool);
         let stop = payload.len().saturating_add(STRIDE);
-        let mut whole = false;
-        while !whole && !compressed.is_drained() && payload.len() < stop {
-            // One byte beyond the limit, to see whether there is one.
-            let most = limit.saturating_add(1);
-            let left =
-                payload.fill(compressed.room(), most, |out| compressed.inflate(&mut decompressor, out))?;
+        let (mut whole, mut input) = (false, INPUT_STRIDE);
+        while !whole && !compressed.is_drained() && payload.len() < stop && input > 0 {
+            // The limit may be lower than when the message began.
             if payload.len() > limit {
                 return Err(ProtocolError::MessageTooBig { limit: limit as u64 });
             }
-            if left && compressed.ended {
+            // One byte beyond the limit, to see whether there is one.
+            let most = limit.saturating_add(1);
+            let left = payload.fill(compressed.room(), most, |out| {
+                compressed.inflate(&mut decompressor, out, &mut input)
+            })?;
+            if payload.len() > limit {
+                return Err(ProtocolError::MessageTooBig { limit: limit as u64 });
+            }
+            if left && compressed.is_exhausted() {
                 decompressor.finish()?;
                 whole = true;
             }
@@ -139,9 +147,10 @@ impl Inflation {
         let mut decompressor = self.decompressor(compressed, pool);
         let mut buffer = pool.buffer();
         buffer.resize(compressed.room(), 0);
-        let (produced, left) = compressed.inflate(&mut decompressor, &mut buffer)?;
+        let mut input = INPUT_STRIDE;
+        let (produced, left) = compressed.inflate(&mut decompressor, &mut buffer, &mut input)?;
         buffer.truncate(produced);
-        let last = left && compressed.ended;
+        let last = left && compressed.is_exhausted();
         if last {
             decompressor.finish()?;
         }
@@ -229,13 +238,22 @@ impl Compressed {
         !self.held_back && !self.ended && self.inflated == self.gathered.len()
     }
 
-    /// Inflates into `out`; gives how much came out, and whether room is left, so that nothing is held back.
+    /// Returns whether all of the message has been received and taken in.
+    fn is_exhausted(&self) -> bool {
+        self.ended && self.inflated == self.gathered.len()
+    }
+
+    /// Inflates at most `input` bytes, which it reduces, into `out`. Returns how many bytes were produced, and whether room is
+    /// left, so that nothing is held back.
     fn inflate(
         &mut self,
         decompressor: &mut Decompressor,
         out: &mut [u8],
+        input: &mut usize,
     ) -> Result<(usize, bool), ProtocolError> {
-        let progress = decompressor.inflate(&self.gathered[self.inflated..], out)?;
+        let end = self.gathered.len().min(self.inflated + *input);
+        let progress = decompressor.inflate(&self.gathered[self.inflated..end], out)?;
+        *input -= progress.consumed;
         self.started = true;
         self.inflated += progress.consumed;
         let left = progress.produced < out.len();

@@ -13,6 +13,9 @@ use crate::proto::{
     queue::{COPIED, header, into_frame},
 };
 
+/// Prepared messages with at most this much payload data are copied.
+const COPIED_PREPARED: usize = 48;
+
 /// How many items are kept room for when nothing waits.
 const KEPT: usize = 16;
 
@@ -113,10 +116,14 @@ impl Waiting {
         }
     }
 
-    /// Queues a copy of a message, if it is short and not encoded; returns whether it is.
+    /// Queues a copy of a message, if it is short; returns whether it is. A prepared message is not compressed once for all
+    /// connections then, so only a very short one is copied, which would take more room as an item.
     fn push_if_short(&mut self, form: Form, outgoing: &Outgoing<'_>, mask: Option<MaskKey>) -> bool {
-        let Some(payload) = outgoing.content.plain() else { return false };
-        let short = payload.len() <= COPIED;
+        let (payload, copied) = match &outgoing.content {
+            Content::Prepared(prepared) => (prepared.payload(), COPIED_PREPARED),
+            content => (content.plain().unwrap_or_default(), COPIED),
+        };
+        let short = payload.len() <= copied;
         if short {
             self.push_copied(form, &header(outgoing.kind.opcode(), payload.len(), mask), payload);
         }

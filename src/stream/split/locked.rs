@@ -7,26 +7,19 @@ use crate::{
     proto::{Batch, Lent, SendPath},
     stream::{
         pool,
-        transport::{Path, Source, poll_compress, poll_unit},
+        transport::{Path, Source, Strides, poll_compress},
     },
 };
-
-/// The number of strides that are compressed while the transport is locked, so that the receiver
-/// can soon read.
-const STRIDES: u8 = 16;
 
 /// The queue, which is locked for each access. Messages are compressed while it is unlocked.
 pub(super) struct Locked<'a> {
     state: &'a Mutex<State>,
-    /// The number of strides that may still be compressed.
-    strides: u8,
-    /// Whether more strides remain to be compressed.
-    pub(super) exhausted: bool,
+    pub(super) strides: Strides,
 }
 
 impl<'a> Locked<'a> {
     pub(super) fn new(state: &'a Mutex<State>) -> Self {
-        Self { state, strides: STRIDES, exhausted: false }
+        Self { state, strides: Strides::new() }
     }
 }
 
@@ -56,17 +49,12 @@ impl Path for Locked<'_> {
         call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
     ) -> T {
         let mut state = self.state.lock();
-        let result = state.send.with(batch, call);
+        let result = pool::with_lent(|lent| call(&mut state.send, batch, lent));
         state.staged(Some(batch));
         result
     }
 
     fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(left) = self.strides.checked_sub(1) else {
-            self.exhausted = true;
-            return Poll::Pending;
-        };
-        self.strides = left;
-        poll_unit(cx)
+        self.strides.poll_proceed(cx)
     }
 }

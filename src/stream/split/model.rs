@@ -171,6 +171,31 @@ fn what_is_queued_without_waiting_is_written_by_a_receiver_that_waits() {
 }
 
 #[test]
+fn what_is_fed_is_written_by_a_receiver_that_waits() {
+    model(|| {
+        let stream = Stream::ending_after(A.len());
+        let (mut receiver, sender) = stream.split();
+        // The stream ends once the message is written: if nobody writes it, it never does.
+        let thread = thread::spawn(move || block_on(receiver.recv()));
+        block_on(sender.feed("a")).expect("open");
+        let received = thread.join().expect("no panic");
+        assert!(matches!(received, Err(Error::Protocol(ProtocolError::EofWithoutClose))));
+        assert_eq!(stream.written(), A);
+    });
+}
+
+#[test]
+fn a_receiver_that_waits_is_woken_by_an_abort() {
+    model(|| {
+        let (mut receiver, sender) = Stream::default().split();
+        let thread = thread::spawn(move || block_on(receiver.recv()));
+        sender.abort();
+        assert!(matches!(thread.join().expect("no panic"), Ok(None)));
+        block_on(sender.closed());
+    });
+}
+
+#[test]
 fn a_receiver_that_is_dropped_leaves_no_sender_waiting() {
     model(|| {
         let stream = Stream::blocked();

@@ -166,8 +166,9 @@ impl Sender {
             return Err(Error::Send(SendError::PingTooLong(len)));
         }
         self.room_for_control().await?;
-        self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
+        // Recorded before it is queued, because its pong may be received at once.
         self.shared.pinged(payload.as_ref());
+        self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
         self.shared.drive();
         Ok(())
     }
@@ -457,6 +458,7 @@ impl SendPermit<'_> {
 ///
 /// It borrows what the message borrows. For an owned message it is a `TrySendError<'static>`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrySendError<'a> {
     /// There is no room, or others are waiting for it.
     #[error("no room in the write buffer")]

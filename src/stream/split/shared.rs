@@ -1,9 +1,7 @@
 //! The state that the halves of a split connection share.
 
 use std::{
-    fmt,
-    future::Future,
-    io, mem,
+    fmt, io, mem,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -14,7 +12,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,
     sync::{Notify, Semaphore},
-    task::yield_now,
 };
 
 use super::{
@@ -298,10 +295,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
                 }
             })
         });
-        if queue.exhausted {
-            // Wakes the waiting tasks to continue, after other tasks have had their turn.
-            let _pending = pin!(yield_now()).poll(&mut Context::from_waker(&self.waker));
-        }
+        // Wakes the waiting tasks to continue, after other tasks have had their turn.
+        queue.strides.poll_yield(&self.waker);
         transmitted
     }
 
