@@ -56,7 +56,7 @@ pub(super) struct Rare {
     negotiated: Negotiated,
     message_timeout: Option<Millis>,
     /// The counters, if enabled.
-    received: Option<Box<stats::Received>>,
+    received: Option<Box<stats::ReceiveCounters>>,
     /// Whether the program answers pings itself.
     no_pongs: bool,
 }
@@ -68,7 +68,7 @@ impl Rare {
             close_frame: None,
             negotiated,
             message_timeout: config.message_timeout.map(Millis::new),
-            received: config.stats.then(|| Box::new(stats::Received::after(unread))),
+            received: config.stats.then(|| Box::new(stats::ReceiveCounters::after(unread))),
             no_pongs: !config.automatic_pongs,
         })
     }
@@ -121,7 +121,7 @@ impl Inbound {
     }
 
     /// Returns the counters of the receiving side, if enabled.
-    pub(super) fn received(&self) -> Option<&stats::Received> {
+    pub(super) fn received(&self) -> Option<&stats::ReceiveCounters> {
         self.rare.as_ref()?.received.as_deref()
     }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     pool::{self, Scratch},
-    stats::Sent,
+    stats::SendCounters,
     timers::{Pings, Timeouts},
     transport::{InStrides, Strides, Transport, TransportStatus},
     watchdog::Watchdog,
@@ -164,7 +164,7 @@ struct Extra {
     outcome: Outcome,
     stuck: Option<Stuck>,
     pings: Pings,
-    sent: Option<Sent>,
+    sent: Option<SendCounters>,
 }
 
 /// State that exists while the stream accepts no more.
@@ -195,7 +195,7 @@ pub(super) struct IoParts<S> {
     pub(super) send: SendPath,
     pub(super) outcome: Outcome,
     pub(super) pings: Pings,
-    pub(super) sent: Option<Sent>,
+    pub(super) sent: Option<SendCounters>,
 }
 
 impl Extra {
@@ -252,7 +252,8 @@ impl Wake for WakerPair {
 impl<S> OwnedIo<S> {
     /// Creates the I/O side of a connection; `counts` enables counters.
     pub(super) fn new(io: S, send: SendPath, counts: bool) -> Self {
-        let extra = counts.then(|| Box::new(Extra { sent: Some(Sent::default()), ..Extra::default() }));
+        let extra =
+            counts.then(|| Box::new(Extra { sent: Some(SendCounters::default()), ..Extra::default() }));
         Self { transport: Transport::new(io), send, receiver: None, extra }
     }
 
@@ -278,7 +279,7 @@ impl<S> OwnedIo<S> {
     }
 
     /// Returns the counters of the sending side, if enabled.
-    pub(super) fn sent(&self) -> Option<Sent> {
+    pub(super) fn sent(&self) -> Option<SendCounters> {
         let mut sent = self.extra.as_ref()?.sent?;
         sent.written(self.transport.written());
         Some(sent)

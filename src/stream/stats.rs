@@ -44,7 +44,7 @@ pub struct Stats {
 
 /// The counters of the receiving side.
 #[derive(Debug, Default)]
-pub(super) struct Received {
+pub(super) struct ReceiveCounters {
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) round_trip: Option<Duration>,
@@ -52,7 +52,7 @@ pub(super) struct Received {
     pub(super) pings: Pings,
 }
 
-impl Received {
+impl ReceiveCounters {
     /// Creates counters that include the bytes that were read after the opening handshake.
     pub(super) fn after(unread: usize) -> Self {
         Self { bytes: unread as u64, ..Self::default() }
@@ -61,14 +61,14 @@ impl Received {
 
 /// The counters of the sending side.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sent {
+pub(super) struct SendCounters {
     messages: u64,
     bytes: u64,
     /// The transport's counter when it was last read.
     seen: u32,
 }
 
-impl Sent {
+impl SendCounters {
     pub(super) fn messages(&mut self, count: u64) {
         self.messages += count;
     }
@@ -82,7 +82,7 @@ impl Sent {
 }
 
 impl Stats {
-    pub(super) fn new(received: &Received, sent: Sent) -> Self {
+    pub(super) fn new(received: &ReceiveCounters, sent: SendCounters) -> Self {
         Self {
             messages_received: received.messages,
             messages_sent: sent.messages,

@@ -60,7 +60,7 @@ impl Source for SendPath {
 }
 
 /// The sending path, for short accesses while messages are compressed.
-pub(super) trait Path {
+pub(super) trait PathAccess {
     /// Calls a function with the sending path.
     fn with<T>(
         &mut self,
@@ -126,7 +126,7 @@ impl Source for InStrides<'_> {
     }
 }
 
-impl Path for InStrides<'_> {
+impl PathAccess for InStrides<'_> {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
@@ -143,7 +143,11 @@ impl Path for InStrides<'_> {
 /// Stages frames and compresses messages, until the batch is full or the task's budget is used up.
 /// Returns `true` if there is anything to write.
 #[inline(never)]
-pub(super) fn poll_compress(path: &mut impl Path, batch: &mut Batch, cx: &mut Context<'_>) -> Poll<bool> {
+pub(super) fn poll_compress(
+    path: &mut impl PathAccess,
+    batch: &mut Batch,
+    cx: &mut Context<'_>,
+) -> Poll<bool> {
     loop {
         // Stages what needs no compression, including pings that were queued meanwhile.
         let Some(mut deflater) = path.with(batch, |send, batch, lent| send.begin_stage(batch, lent)) else {

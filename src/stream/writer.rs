@@ -67,7 +67,7 @@ pub struct MessageWriter<W: SendParts> {
     to: W,
     /// Bytes that were written and not queued yet.
     buffer: Vec<u8>,
-    state: State,
+    state: WriterState,
 }
 
 /// The state of the message.
@@ -78,7 +78,7 @@ pub struct MessageWriter<W: SendParts> {
 ///        error ──────────────▶ Abandoned
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum WriterState {
     Open,
     Finished,
     Abandoned,
@@ -97,7 +97,7 @@ impl<W: SendParts + fmt::Debug> fmt::Debug for MessageWriter<W> {
 
 impl<W: SendParts> MessageWriter<W> {
     pub(super) fn new(to: W) -> Self {
-        Self { to, buffer: Vec::new(), state: State::Open }
+        Self { to, buffer: Vec::new(), state: WriterState::Open }
     }
 
     /// Disables compression for this message.
@@ -164,7 +164,7 @@ impl<W: SendParts> MessageWriter<W> {
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.state != State::Finished {
+        if self.state != WriterState::Finished {
             ready!(self.poll_room(cx, self.buffer.len()))?;
             let rest = mem::take(&mut self.buffer);
             self.queue(rest.into(), true)?;
@@ -173,7 +173,7 @@ impl<W: SendParts> MessageWriter<W> {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.state != State::Finished {
+        if self.state != WriterState::Finished {
             ready!(self.poll_queue(cx))?;
         }
         self.to.poll_flush(cx)
@@ -193,7 +193,7 @@ impl<W: SendParts> MessageWriter<W> {
 
     /// Returns ready once there is room for a frame of `len` bytes.
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
-        if self.state != State::Open {
+        if self.state != WriterState::Open {
             return Poll::Ready(Err(Error::Send(SendError::NoMessageOpen)));
         }
         let room = ready!(self.to.poll_room(cx, len));
@@ -204,7 +204,7 @@ impl<W: SendParts> MessageWriter<W> {
         let queued = self.to.send_part(part, last);
         self.check(queued)?;
         if last {
-            self.state = State::Finished;
+            self.state = WriterState::Finished;
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl<W: SendParts> MessageWriter<W> {
     /// Abandons the message after an error, because what follows would be incomplete.
     fn check(&mut self, result: Result<(), Error>) -> Result<(), Error> {
         if result.is_err() {
-            self.state = State::Abandoned;
+            self.state = WriterState::Abandoned;
             self.to.abandon();
         }
         result
@@ -221,7 +221,7 @@ impl<W: SendParts> MessageWriter<W> {
 
 impl<W: SendParts> AsyncWrite for MessageWriter<W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        if self.state != State::Open || self.buffer.len() == FRAME {
+        if self.state != WriterState::Open || self.buffer.len() == FRAME {
             ready!(self.poll_queue(cx))?;
         }
         let len = data.len().min(FRAME - self.buffer.len());
@@ -240,7 +240,7 @@ impl<W: SendParts> AsyncWrite for MessageWriter<W> {
 
 impl<W: SendParts> Drop for MessageWriter<W> {
     fn drop(&mut self) {
-        if self.state == State::Open {
+        if self.state == WriterState::Open {
             self.to.abandon();
         }
     }

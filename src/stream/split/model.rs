@@ -19,10 +19,10 @@ use crate::{Config, Error, MessageKind, Role, WebSocket, handshake::Negotiated, 
 
 /// A stream that accepts everything while it is open, and ends after a number of bytes.
 #[derive(Debug, Clone, Default)]
-struct Stream(Arc<Mutex<State>>);
+struct Stream(Arc<Mutex<StreamState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct StreamState {
     written: Vec<u8>,
     blocked: bool,
     /// The stream ends once this many bytes were written.
@@ -46,7 +46,7 @@ impl Stream {
 
     /// Accesses the state. There is no scheduling point inside, so the model checker need not know
     /// of this lock.
-    fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, call: impl FnOnce(&mut StreamState) -> T) -> T {
         call(&mut self.0.lock().expect("nothing panics inside"))
     }
 

@@ -26,7 +26,7 @@ use crate::{
     proto::{Batch, Closing, Lent, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
         io::{IoParts, Outcome, OwnedIo, with_path},
-        stats::Sent,
+        stats::SendCounters,
         timers::{Pings, Timeouts},
         transport::{Source, Transport, TransportStatus},
         watchdog::Watchdog,
@@ -40,7 +40,7 @@ use crate::{
 /// one call of the stream. A task that finds it taken leaves a request, and the task that releases
 /// it checks the queue again. No lock is held across an await.
 pub(super) struct Shared<T: ?Sized> {
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<SendState>,
     /// The bytes that may still be queued. Waiting senders are served in order.
     room: Semaphore,
     capacity: u32,
@@ -70,17 +70,17 @@ impl<T: ?Sized> fmt::Debug for Shared<T> {
 
 /// The queue, and the bookkeeping of what has left it.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct SendState {
     pub(super) send: SendPath,
     pub(super) outcome: Outcome,
     pub(super) ledger: Ledger,
     /// The program's pings that the receiver does not know of yet.
     pub(super) pings: Pings,
     /// The counters, if enabled.
-    sent: Option<Box<Sent>>,
+    sent: Option<Box<SendCounters>>,
 }
 
-impl State {
+impl SendState {
     /// Returns `true` if something that is queued now can still be sent.
     fn is_open(&self) -> bool {
         !self.send.is_close_sent() && !self.ledger.transport().ended
@@ -139,7 +139,7 @@ impl<S> Shared<Slot<S>> {
             room.close();
         }
         let (role, counts) = (send.role(), sent.is_some());
-        let state = State { send, outcome, ledger, pings, sent: sent.map(Box::new) };
+        let state = SendState { send, outcome, ledger, pings, sent: sent.map(Box::new) };
         Self {
             state: Mutex::new(state),
             room,
@@ -249,7 +249,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     fn with_state<R>(
         &self,
-        mut state: Guard<'_, State>,
+        mut state: Guard<'_, SendState>,
         room: usize,
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
     ) -> (R, u64) {
@@ -409,7 +409,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     }
 
     /// Returns the counters of the sending side, if enabled.
-    pub(super) fn sent(&self) -> Option<Sent> {
+    pub(super) fn sent(&self) -> Option<SendCounters> {
         self.state.lock().sent.as_deref().copied()
     }
 
