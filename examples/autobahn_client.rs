@@ -1,5 +1,5 @@
-//! The client under test for the Autobahn test suite: runs every case of a `wstest -m fuzzingserver`, then has the
-//! report written.
+//! The client under test for the Autobahn test suite: runs every case of a fuzzing server (`wstest`),
+//! then requests the report.
 //!
 //! ```text
 //! cargo run --release --example autobahn_client -- --url ws://127.0.0.1:9001 --agent fullduplex
@@ -18,10 +18,10 @@ use fullduplex::{Client, ClientStream, CloseCode, Config, Error, WebSocket};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Where the fuzzing server listens.
+    /// URL of the fuzzing server.
     #[arg(long, default_value = "ws://127.0.0.1:9001")]
     url: String,
-    /// The name under which the results are reported.
+    /// Name of the client in the report.
     #[arg(long, default_value = "fullduplex")]
     agent: String,
     #[command(flatten)]
@@ -50,7 +50,7 @@ async fn run(args: &Args) -> Result<u32, Box<dyn std::error::Error>> {
     ws.close(CloseCode::NORMAL, "").await?;
     for case in 1..=cases {
         let ws = connect(args, &format!("/runCase?case={case}&agent={}", args.agent)).await?;
-        // Most cases are about errors: the report judges them.
+        // Most cases provoke errors, which the report evaluates.
         if let Err(error) = echo(ws).await {
             println!("case {case} of {cases}: {error:#}");
         }
@@ -61,7 +61,7 @@ async fn run(args: &Args) -> Result<u32, Box<dyn std::error::Error>> {
 }
 
 async fn connect(args: &Args, path: &str) -> Result<WebSocket<ClientStream>, Error> {
-    // The suite sends 4 MiB in fragments of 64 bytes, and an empty one.
+    // The suite sends 4 MiB in fragments of 64 bytes, plus an empty one.
     let config = Config::new().ping_interval(None).max_fragments(1 << 17);
     let client = Client::new(args.compression.apply(config));
     Ok(client.connect(format!("{}{path}", args.url.trim_end_matches('/'))).await?.0)

@@ -1,5 +1,5 @@
-//! An echo server without tokio: the protocol core and the opening handshake, driven over blocking sockets, a thread for
-//! each connection.
+//! An echo server without tokio: the protocol core and the opening handshake over blocking sockets,
+//! with a thread for each connection.
 //!
 //! ```text
 //! cargo run --release --example blocking_echo -- --listen 127.0.0.1:9001
@@ -31,13 +31,13 @@ use fullduplex::{
     proto::{Batch, Closing, Lent, MaskKey, ProtocolError, ReceivePath, Received, SendPath, Want},
 };
 
-/// How much one read brings at most.
+/// The most bytes that one read returns.
 const READ: usize = 64 << 10;
 
-/// How long the peers have to say goodbye once the server stops.
+/// How long peers have to complete the closing handshake once the server stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How long one of them has to take our Close.
+/// How long a peer has to receive our Close.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// An echo server for WebSocket over blocking sockets.
@@ -47,10 +47,10 @@ struct Args {
     /// Address to listen on; port 0 lets the system choose one.
     #[arg(long, default_value = "127.0.0.1:9001")]
     listen: SocketAddr,
-    /// How many connections may be open; each has a thread, and further ones are refused.
+    /// Maximum number of open connections; each has a thread, and further ones are refused.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     max_connections: usize,
-    /// Seconds of silence before a connection is closed; 0 is never.
+    /// Seconds of silence before a connection is closed; 0 disables this.
     #[arg(long, value_name = "SECS", default_value_t = 60)]
     idle_timeout: u64,
     #[command(flatten)]
@@ -71,7 +71,7 @@ fn serve(args: &Args) -> io::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", args.listen)))?;
     let idle_timeout = (args.idle_timeout > 0).then(|| Duration::from_secs(args.idle_timeout));
-    // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
+    // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, plus an empty one.
     let config = Config::new().max_fragments(1 << 17).idle_timeout(idle_timeout);
     let server = Server::new(args.compression.apply(config));
     let open = Arc::new(Connections::default());
@@ -92,7 +92,7 @@ fn serve(args: &Args) -> io::Result<()> {
     }
 }
 
-/// The connections that are open, so that they can be told when the server stops.
+/// The open connections, to notify them when the server stops.
 #[derive(Debug, Default)]
 struct Connections {
     streams: Mutex<HashMap<SocketAddr, Weak<TcpStream>>>,
@@ -108,11 +108,11 @@ impl Connections {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Ends all reads, so that each connection's thread looks up and says goodbye; then ends the program.
+    /// Ends all reads, so that each thread notices and sends a Close; then ends the program.
     fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         for stream in self.streams().values().filter_map(Weak::upgrade) {
-            // It fails where the stream has ended already.
+            // Fails if the stream has ended already.
             let _ended = stream.shutdown(Shutdown::Read);
         }
         let deadline = Instant::now() + GRACE;
@@ -123,7 +123,7 @@ impl Connections {
     }
 }
 
-/// Gives a connection its thread.
+/// Spawns the thread of a connection.
 fn serve_one(tcp: Arc<TcpStream>, peer: SocketAddr, server: Server, open: Arc<Connections>) {
     open.streams().insert(peer, Arc::downgrade(&tcp));
     let known = open.clone();
@@ -133,7 +133,7 @@ fn serve_one(tcp: Arc<TcpStream>, peer: SocketAddr, server: Server, open: Arc<Co
         }
         open.streams().remove(&peer);
     });
-    // The connection went with the thread that was to have it; others go on, and some will end.
+    // The closure owned the connection, which is therefore closed. Other connections continue.
     if let Err(error) = spawned {
         known.streams().remove(&peer);
         eprintln!("{peer}: refused, no thread for it: {error}");
@@ -151,13 +151,13 @@ fn connection(tcp: &TcpStream, server: &Server, open: &Connections) -> Result<()
     echo.run(tcp, unread)?;
     end(tcp, config.close_timeout)?;
     if open.is_stopping() {
-        // Our side no longer reads: the peer gets a moment to take our Close before the stream goes.
+        // The read side is shut down, so the peer's end of the stream cannot be awaited.
         thread::sleep(MOMENT);
     }
     echo.failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// The way in and the way out, as was agreed on.
+/// Returns the receive path and the send path for the negotiated extensions.
 #[cfg_attr(not(feature = "deflate"), allow(unused_variables, reason = "there is nothing to agree on"))]
 fn paths(config: &Config, negotiated: &Negotiated) -> (ReceivePath, SendPath) {
     let receive = ReceivePath::new(Role::Server, config);
@@ -169,7 +169,7 @@ fn paths(config: &Config, negotiated: &Negotiated) -> (ReceivePath, SendPath) {
     (receive, send)
 }
 
-/// The opening handshake; gives what was agreed on, and what was read behind it.
+/// Performs the opening handshake; returns its result and the bytes read after it.
 fn handshake(mut tcp: &TcpStream, server: &Server) -> Result<(Negotiated, Vec<u8>), Box<dyn Error>> {
     let deadline = server.config().handshake_timeout.map(|timeout| Instant::now() + timeout);
     let mut read = Vec::new();
@@ -199,7 +199,7 @@ fn handshake(mut tcp: &TcpStream, server: &Server) -> Result<(Negotiated, Vec<u8
     }
 }
 
-/// Reads once, within what is left of the time for the whole handshake.
+/// Reads once, within the rest of the time for the whole handshake.
 fn receive_more(tcp: &TcpStream, read: &mut Vec<u8>, deadline: Option<Instant>) -> io::Result<()> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     if left.is_some_and(|left| left.is_zero()) {
@@ -217,13 +217,13 @@ fn receive_more(tcp: &TcpStream, read: &mut Vec<u8>, deadline: Option<Instant>) 
     }
 }
 
-/// Reads once; `None`: nothing came in time.
+/// Reads once; returns `None` after a timeout.
 fn receive(mut tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
         match tcp.read(buffer) {
-            // A socket with a timeout is interrupted even where the process is stopped and continued.
+            // A socket with a timeout is also interrupted if the process is stopped and continued.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Which of the two it is depends on the system.
+            // The kind depends on the operating system.
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 return Ok(None);
             }
@@ -232,7 +232,7 @@ fn receive(mut tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> 
     }
 }
 
-/// One connection: the way in, the way out, and what they borrow.
+/// The state of one connection.
 struct Echo<'a> {
     receive: ReceivePath,
     send: SendPath,
@@ -243,7 +243,7 @@ struct Echo<'a> {
 }
 
 impl Echo<'_> {
-    /// Receives and answers until nothing more will be received.
+    /// Receives and replies until the connection closes or fails.
     fn run(&mut self, tcp: &TcpStream, mut unread: Vec<u8>) -> io::Result<()> {
         let mut scratch = vec![0; READ];
         self.handle(&mut unread);
@@ -270,7 +270,7 @@ impl Echo<'_> {
         self.transmit(tcp)
     }
 
-    /// Takes in all that one read brought.
+    /// Handles all bytes of one read.
     fn handle(&mut self, mut unread: &mut [u8]) {
         while !unread.is_empty() {
             let step = match self.receive.receive(unread) {
@@ -288,12 +288,12 @@ impl Echo<'_> {
         }
     }
 
-    /// Inflates all that is compressed, before more is taken in.
+    /// Inflates a compressed message, which has to happen before more input is handled.
     fn inflate(&mut self) {
         while self.receive.has_compressed() {
             match self.receive.inflate(&mut self.lent) {
                 Ok(Some(Received::Message(message))) => self.echo(message),
-                // Messages are not asked for in parts.
+                // `receive_parts` is not called, so no part of a message is returned.
                 Ok(_) => {}
                 Err(error) => return self.fail(error),
             }
@@ -301,14 +301,14 @@ impl Echo<'_> {
     }
 
     fn echo(&mut self, message: Message) {
-        // It fails only where a Close is on its way, and then the peer no longer wants the answer.
+        // Fails only after a Close, when the peer no longer wants the reply.
         let _closing = self.send.send(message.into(), MaskKey::default(), &mut self.lent);
     }
 
-    /// Our Close ends it.
+    /// Sends a Close.
     fn leave(&mut self, reason: &str) {
         let frame = CloseFrame::new(CloseCode::GOING_AWAY, reason).ok();
-        // It fails only where a Close is on its way.
+        // Fails only after a Close.
         let _closing = self.send.close(frame.as_ref(), MaskKey::default(), &mut self.lent);
     }
 
@@ -326,7 +326,7 @@ impl Echo<'_> {
         self.failed = Some(error);
     }
 
-    /// Writes all that is queued.
+    /// Writes all queued frames.
     fn transmit(&mut self, mut tcp: &TcpStream) -> io::Result<()> {
         loop {
             self.send.stage(&mut self.batch, &mut self.lent);
@@ -351,15 +351,15 @@ impl Echo<'_> {
     }
 }
 
-/// Ends the stream: our side first, then what still comes is read up to the peer's end, for to drop a socket with unread
-/// data can destroy what was last written.
+/// Shuts down the write side, then reads to the end of the stream: dropping a socket with unread
+/// data resets it, which can destroy what was written last.
 fn end(tcp: &TcpStream, patience: Option<Duration>) -> io::Result<()> {
     if tcp.shutdown(Shutdown::Write).is_err() {
         return Ok(());
     }
     let deadline = patience.map(|patience| Instant::now() + patience);
     let mut scratch = Vec::new();
-    // However it ends, it has ended.
+    // An error ends the stream as well.
     while receive_more(tcp, &mut scratch, deadline).is_ok() {
         scratch.clear();
     }

@@ -1,4 +1,4 @@
-//! A terminal client: lines from standard input are sent, messages are printed.
+//! A terminal client: sends lines from standard input and prints messages.
 //!
 //! ```text
 //! cargo run --release --example client -- ws://127.0.0.1:9001
@@ -24,21 +24,22 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 
-/// A WebSocket client for the terminal: lines from standard input are sent, messages are printed.
+/// A WebSocket client for the terminal: sends lines from standard input and prints messages.
 ///
-/// At the end of input, and at Ctrl-C, it closes the connection in order; a second Ctrl-C ends it at once, with 130.
+/// The end of input and Ctrl-C close the connection cleanly; a second Ctrl-C exits immediately with
+/// status 130.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Where to connect to: ws://HOST[:PORT][/PATH]
+    /// URL to connect to: ws://HOST[:PORT][/PATH]
     url: String,
-    /// A header field for the opening handshake, as "Name: value"; may be given more than once.
+    /// Header field for the opening handshake, as "Name: value"; may be repeated.
     #[arg(long, value_name = "FIELD", value_parser = parse_header)]
     header: Vec<(String, String)>,
-    /// A subprotocol to offer; may be given more than once, best first.
+    /// Subprotocol to offer; may be repeated, in order of preference.
     #[arg(long)]
     subprotocol: Vec<String>,
-    /// Seconds of silence before a keep-alive ping; 0 is off.
+    /// Seconds of silence before a keep-alive ping; 0 disables pings.
     #[arg(long, value_name = "SECS", default_value_t = 20)]
     ping_interval: u64,
     /// Send each line as a binary message.
@@ -53,12 +54,13 @@ fn parse_header(field: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-// A thread beside the main one: Ctrl-C is heard even where standard output takes nothing.
+// One worker beside the main thread handles Ctrl-C while writing to standard output blocks.
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() {
     let args = Args::parse();
     let result = run(&args).await;
-    // A read of standard input cannot be called off, so the runtime is not waited for.
+    // A read of standard input cannot be cancelled, so the program exits without waiting for the
+    // runtime.
     match result {
         Ok(()) => std::process::exit(0),
         Err(error) => {
@@ -74,7 +76,7 @@ async fn run(args: &Args) -> Result<(), Error> {
     let interrupted = watch_for_interrupts()?;
     let mut stdout = io::stdout().lock();
     let mut open = true;
-    // What waits for room, and meanwhile no further line is read.
+    // A message that waits for room. No further line is read meanwhile.
     let mut next = None;
     let mut failed = None;
     loop {
@@ -89,8 +91,8 @@ async fn run(args: &Args) -> Result<(), Error> {
                 },
                 Turn::NeverRoom(error) => {
                     (open, next) = (false, None);
-                    // Where the server closes, what it has to say is still to be received; where sending failed, what
-                    // came before.
+                    // Continues to receive: the server's last messages if it closes, or those
+                    // before the failure.
                     failed = Some(error).filter(|error| !matches!(error, Error::Closed));
                 }
             },
@@ -110,19 +112,20 @@ async fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
-/// What happens next on the connection.
+/// The next event of the connection.
 enum Turn {
     Received(Result<Option<Event>, Error>),
-    /// There is room for the message that waits for it.
+    /// There is room for the waiting message.
     Room,
-    /// There never will be.
+    /// There will be no room any more.
     NeverRoom(Error),
 }
 
-/// Receives, which writes what is queued as well, until there is something or there is room for a message of this length.
+/// Waits for an event or for room for a message of this length. Receiving also writes what is
+/// queued.
 async fn turn(ws: &mut WebSocket<ClientStream>, len: Option<usize>) -> Turn {
     poll_fn(|cx| {
-        // First, for what is sent is not to wait for a server that sends without a pause.
+        // First, so that a server that sends continuously does not delay what is sent.
         if let Some(len) = len
             && let Poll::Ready(room) = ws.poll_ready(cx, len)
         {
@@ -150,7 +153,7 @@ async fn connect(args: &Args) -> Result<WebSocket<ClientStream>, Error> {
     Ok(ws)
 }
 
-/// Lines of standard input, read a few ahead of those that are taken.
+/// Reads lines from standard input, a few ahead.
 fn read_lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(8);
     tokio::spawn(async move {
@@ -168,7 +171,7 @@ fn read_lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
     receiver
 }
 
-/// Tells of the first Ctrl-C, and ends the program at the second.
+/// Notifies of the first Ctrl-C, and ends the program at the second.
 fn watch_for_interrupts() -> io::Result<Arc<Notify>> {
     #[cfg(unix)]
     let mut interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
@@ -185,7 +188,7 @@ fn watch_for_interrupts() -> io::Result<Arc<Notify>> {
     Ok(interrupted)
 }
 
-/// Text where it can be, unless binary is asked for.
+/// Makes a message of a line; invalid UTF-8 in text is replaced.
 fn message(line: Vec<u8>, binary: bool) -> Message {
     if binary {
         return Message::binary(line);
@@ -217,13 +220,14 @@ fn show(stdout: &mut io::StdoutLock<'_>, event: &Event) -> io::Result<()> {
     Ok(())
 }
 
-/// Tells the user what may have words of the server in it.
+/// Prints to standard error what may contain text of the server.
 fn tell(what: &str) {
     let what = printable(what.as_bytes(), io::stderr().is_terminal());
     eprintln!("{}", String::from_utf8_lossy(&what));
 }
 
-/// For a terminal: control characters could make it do anything, so they are escaped. Elsewhere bytes stay as they are.
+/// Escapes control characters for a terminal, which could interpret them. Other outputs receive the
+/// bytes unchanged.
 fn printable(bytes: &[u8], for_terminal: bool) -> Cow<'_, [u8]> {
     if !for_terminal {
         return Cow::Borrowed(bytes);

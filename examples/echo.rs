@@ -18,46 +18,46 @@ use futures_util::{FutureExt, TryFutureExt, future::Either};
 use serve::Stopped;
 use tokio::{net::TcpStream, runtime};
 
-/// What they are told then.
+/// The reason of the Close when the server stops.
 const STOPS: &str = "the server stops";
 
-/// An echo server for WebSocket: every message comes back as it was sent.
+/// An echo server for WebSocket: sends back every message.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
     /// Address to listen on; port 0 lets the system choose one.
     #[arg(long, default_value = "127.0.0.1:9001")]
     listen: SocketAddr,
-    /// Worker threads; 1 is a runtime on the main thread alone.
+    /// Worker threads; 1 runs everything on the main thread.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Seconds of silence before a keep-alive ping; 0 is off.
+    /// Seconds of silence before a keep-alive ping; 0 disables pings.
     #[arg(long, value_name = "SECS", default_value_t = 20)]
     ping_interval: u64,
-    /// The largest message that is received, in bytes.
+    /// Largest message to receive, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     max_message_size: usize,
-    /// How many connections may be open; further ones are refused.
+    /// Maximum number of open connections; further ones are refused.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     max_connections: usize,
-    /// Receive and send by the two halves of a split connection.
+    /// Receive and send through the two halves of a split connection.
     #[arg(long)]
     split: bool,
-    /// The same, each message in parts as they come: of a large one, little is held.
+    /// The same, with each message streamed in parts: a large one is never in memory as a whole.
     #[arg(long)]
     parts: bool,
     #[command(flatten)]
     compression: Compression,
 }
 
-/// How messages come back.
+/// How messages are sent back.
 #[derive(Debug, Clone, Copy)]
 enum Manner {
-    /// By the whole connection.
+    /// Through the whole connection.
     Whole,
-    /// By its halves.
+    /// Through its halves.
     Split,
-    /// By its halves, in parts, up to so many bytes for a message.
+    /// Through its halves, in parts, up to this many bytes for a message.
     Parts(u64),
 }
 
@@ -86,7 +86,7 @@ async fn serve(args: &Args) -> io::Result<()> {
     let config = Config::new()
         .ping_interval(ping_interval)
         .max_message_size(args.max_message_size)
-        // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, and an empty one.
+        // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, plus an empty one.
         .max_fragments(1 << 17);
     let server = Arc::new(Server::new(args.compression.apply(config)));
     let manner = match (args.parts, args.split) {
@@ -104,10 +104,11 @@ async fn serve(args: &Args) -> io::Result<()> {
     serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
 }
 
-/// Serves one connection, until it ends or the server does.
+/// Serves one connection until it ends or the server stops.
 ///
-/// Most of what an idle connection costs is its task, so the task is kept small: what the opening handshake needs is boxed,
-/// and freed when the connection is open, and so is what few connections need.
+/// Most of the memory of an idle connection is its task, so the task is kept small: the future of
+/// the opening handshake is boxed and freed once the connection is open, and so are futures that
+/// few connections need.
 fn connection(
     server: Arc<Server>,
     tcp: TcpStream,
@@ -142,40 +143,41 @@ fn whole_connection(
     }
 }
 
-/// Answers a burst of messages with one write: what is fed leaves when `recv` has to wait.
-// No `while let`, which would keep room for the message beside the future that sends it.
+/// Answers a burst of messages with one write: `recv` writes what was fed before it waits.
+// `while let` would reserve space for the message beside the future that sends it.
 async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
     loop {
         let Some(message) = ws.recv().await? else { return Ok(()) };
         match ws.feed(message).await {
-            // The peer closes, and no longer wants the answer.
+            // After a Close, the peer no longer wants the reply.
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// The same by the two halves of a connection, which could be in two tasks.
+/// Does the same through the two halves of a connection, which could be in two tasks.
 async fn split_connection(ws: WebSocket<TcpStream>, stopped: Stopped, manner: Manner) -> Result<(), Error> {
     let (mut receiver, sender) = ws.split();
     tokio::select! {
         result = split_echo(&mut receiver, &sender, manner) => return result,
         () = stopped.cancelled() => {}
     }
-    // At once, for it is the receiver that completes the closing handshake and judges its deadlines.
+    // Concurrently, because the receiver completes the closing handshake and enforces its
+    // deadlines.
     let (closed, received) = tokio::join!(sender.close(CloseCode::GOING_AWAY, STOPS), async {
         while receiver.recv().await?.is_some() {}
         Ok(())
     });
     match closed {
-        // The peer was the first to close.
+        // The peer closed first.
         Ok(()) | Err(Error::Closed) => received,
         Err(error) => Err(error),
     }
 }
 
-/// As [`echo`], except that nobody receives while `feed` waits for room: it is the receiver that judges deadlines, so a
-/// peer that never reads is kept until the server stops.
+/// Does the same as [`echo`]. Nothing is received while `feed` waits for room; if the peer takes no
+/// byte meanwhile, `write_timeout` ends the connection.
 async fn split_echo(
     receiver: &mut Receiver<TcpStream>,
     sender: &Sender,
@@ -193,7 +195,7 @@ async fn split_echo(
     Ok(())
 }
 
-/// As [`split_echo`], each part of a message as it comes.
+/// Does the same as [`split_echo`], and sends each part of a message as it arrives.
 async fn parts_echo(receiver: &mut Receiver<TcpStream>, sender: &Sender, limit: u64) -> Result<(), Error> {
     while let Some(message) = receiver.reader(limit).await? {
         match echo_in_parts(message, sender).await {

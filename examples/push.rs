@@ -1,11 +1,11 @@
-//! A server that pushes: it sends ticks to who has subscribed to them, and takes commands on the same connection.
+//! A push server: sends ticks to subscribers and receives commands on the same connection.
 //!
 //! ```text
 //! cargo run --release --example push -- --listen 127.0.0.1:9003
 //! cargo run --release --example client -- ws://127.0.0.1:9003
 //! ```
 //!
-//! Commands are text: `subscribe NAME`, `unsubscribe NAME`, `list`. Everything that comes back is JSON:
+//! Commands are text: `subscribe NAME`, `unsubscribe NAME`, `list`. All replies are JSON:
 //!
 //! ```text
 //! {"tick":"NAME","n":1}
@@ -15,8 +15,9 @@
 //! {"error":"unknown command; there are: subscribe NAME, unsubscribe NAME, list"}
 //! ```
 //!
-//! A tick that finds no room, because its reader is slow, is skipped; `n` counts it all the same, so that the gap shows.
-//! Receiving and sending need no second task for that, nor a split: `recv` gives nothing up when `select!` drops it.
+//! If the write buffer is full because the reader is slow, a tick is skipped; `n` counts it, so the
+//! gap is visible. Receiving and sending need neither a second task nor a split, because `recv`
+//! loses nothing when `select!` drops its future.
 
 #[path = "common/serve.rs"]
 mod serve;
@@ -34,19 +35,19 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
-/// The largest command that is received, in bytes.
+/// The largest command, in bytes.
 const MAX_COMMAND: usize = 1 << 10;
 
-/// How many bytes may wait for a peer to read them. What is missed is not to be had later, so this is little.
+/// The size of the write buffer, in bytes. It is small, because old ticks are of no use.
 const QUEUE: usize = 4 << 10;
 
-/// How many subscriptions a connection may have.
+/// The most subscriptions of one connection.
 const MAX_SUBSCRIPTIONS: usize = 32;
 
 /// The longest name, in bytes.
 const MAX_NAME: usize = 32;
 
-/// A WebSocket server that sends ticks to their subscribers, and takes commands meanwhile.
+/// A WebSocket server that sends ticks to subscribers and receives commands.
 ///
 /// Commands: "subscribe NAME", "unsubscribe NAME", "list".
 #[derive(Debug, Parser)]
@@ -58,7 +59,7 @@ struct Args {
     /// Milliseconds between two ticks.
     #[arg(long, value_name = "MILLIS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     interval: u32,
-    /// How many connections may be open; further ones are refused.
+    /// Maximum number of open connections; further ones are refused.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     max_connections: usize,
 }
@@ -88,7 +89,7 @@ async fn serve(args: &Args) -> io::Result<()> {
     serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
 }
 
-/// Serves one connection, until it ends or the server does.
+/// Serves one connection until it ends or the server stops.
 async fn connection(
     server: &Server,
     tcp: TcpStream,
@@ -106,7 +107,7 @@ async fn connection(
     }
 }
 
-/// Answers commands and sends ticks, whichever comes first. What is queued leaves when `recv` has to wait.
+/// Answers commands and sends ticks. `recv` writes what is queued before it waits.
 async fn push(ws: &mut WebSocket<TcpStream>, period: Duration) -> Result<(), Error> {
     let mut subscriptions = Subscriptions::default();
     let mut ticks = ticks(period);
@@ -115,7 +116,7 @@ async fn push(ws: &mut WebSocket<TcpStream>, period: Duration) -> Result<(), Err
             received = ws.recv() => {
                 let Some(message) = received? else { return Ok(()) };
                 match ws.feed(subscriptions.answer(&message)).await {
-                    // The peer closes, and no longer wants the answer.
+                    // After a Close, the peer no longer wants the reply.
                     Ok(()) | Err(Error::Closed) => {}
                     Err(error) => return Err(error),
                 }
@@ -133,22 +134,22 @@ fn ticks(period: Duration) -> Interval {
     ticks
 }
 
-/// Queues a message if there is room for it now, and forgets it otherwise.
+/// Queues a message if there is room for it, and discards it otherwise.
 async fn offer(ws: &mut WebSocket<TcpStream>, message: String) -> Result<(), Error> {
     match poll_fn(|cx| Poll::Ready(ws.poll_ready(cx, message.len()))).await {
         Poll::Ready(Ok(())) => ws.start_send(message),
-        // Where the peer closes, `recv` will tell how that ends.
+        // After a Close, `recv` returns how the connection ended.
         Poll::Ready(Err(Error::Closed)) | Poll::Pending => Ok(()),
         Poll::Ready(Err(error)) => Err(error),
     }
 }
 
-/// What a connection has subscribed to: how often each has ticked.
+/// The subscriptions of a connection, each with its number of ticks.
 #[derive(Debug, Default)]
 struct Subscriptions(BTreeMap<Name, u64>);
 
 impl Subscriptions {
-    /// Obeys a command; the answer.
+    /// Executes a command and returns the reply.
     fn answer(&mut self, message: &Message) -> String {
         message
             .as_text()
@@ -167,7 +168,7 @@ impl Subscriptions {
         }
     }
 
-    /// Who has subscribed already stays subscribed.
+    /// Adds a subscription, unless it exists.
     fn subscribe(&mut self, name: Name) -> Result<String, &'static str> {
         if self.0.len() >= MAX_SUBSCRIPTIONS && !self.0.contains_key(&name) {
             return Err("too many subscriptions");
@@ -187,7 +188,7 @@ impl Subscriptions {
         format!(r#"{{"subscriptions":[{}]}}"#, names.join(","))
     }
 
-    /// The next tick of each.
+    /// Returns the next tick of each subscription.
     fn tick(&mut self) -> impl Iterator<Item = String> {
         self.0.iter_mut().map(|(name, n)| {
             *n += 1;
@@ -196,7 +197,7 @@ impl Subscriptions {
     }
 }
 
-/// A name that can stand in JSON as it is.
+/// A name that needs no escaping in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Name(String);
 

@@ -161,8 +161,9 @@ impl Error {
     /// - the timeouts of an open connection: [`Timeout::Pong`], [`Timeout::Idle`], [`Timeout::Write`] and
     ///   [`Timeout::Close`].
     ///
-    /// False for a broken protocol and for [`Timeout::Message`], by which the peer erred; for a connection that was never
-    /// opened; and for [`Error::Closed`], which does not say why.
+    /// Also true if the stream ends in one of these ways during the opening handshake. False for a broken protocol and for
+    /// [`Timeout::Message`], by which the peer erred; for a refused or timed out opening handshake; and for
+    /// [`Error::Closed`], which does not say why.
     ///
     /// ```
     /// use fullduplex::{Error, proto::ProtocolError};
@@ -246,6 +247,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match error {
             Error::Transport(error) => return error,
+            Error::Protocol(ProtocolError::EofWithoutClose) => io::ErrorKind::UnexpectedEof,
             Error::Protocol(_) | Error::Rejected(_) | Error::Response(_) => io::ErrorKind::InvalidData,
             Error::Send(_) | Error::InvalidClose(_) | Error::Invalid(_) => io::ErrorKind::InvalidInput,
             Error::Closed => io::ErrorKind::BrokenPipe,

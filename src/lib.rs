@@ -1,4 +1,4 @@
-//! WebSockets (RFC 6455) from scratch: client and server on tokio, with a protocol core that does no I/O.
+//! WebSockets (RFC 6455): client and server on tokio, over a protocol core that does no I/O.
 //!
 //! A server that sends back what it receives:
 //!
@@ -21,7 +21,7 @@
 //!                     }
 //!                 });
 //!             }
-//!             // No file descriptors left, for example: some become free when connections end.
+//!             // The process may have no file descriptors left, until connections end.
 //!             Err(error) => {
 //!                 eprintln!("accept: {error}");
 //!                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -34,7 +34,7 @@
 //!     tcp.set_nodelay(true)?;
 //!     let mut ws = fullduplex::accept(tcp).await?;
 //!     while let Some(message) = ws.recv().await? {
-//!         ws.feed(message).await?; // queued; leaves at the latest when `recv` has to wait
+//!         ws.feed(message).await?; // queued; written at the latest when `recv` has to wait
 //!     }
 //!     Ok(())
 //! }
@@ -55,68 +55,143 @@
 //! # }
 //! ```
 //!
-//! # Where to look
-//! - [`WebSocket`]: a connection. [`Message`], [`Outgoing`] and [`Event`] go through it, [`Config`] limits it.
-//! - [`Receiver`] and [`Sender`]: its halves, for many tasks. [`PreparedMessage`]: encoded once, sent to many.
-//! - [`testing`]: connected pairs in memory.
-//! - [`accept`] and [`Server`], [`connect`] and [`Client`]: how it is opened, with the defaults or with your own choices.
-//! - [`Server::receive_any`]: HTTP requests on the same port, for pages, health checks and metrics.
-//! - [`handshake`]: the opening handshake as pure functions, for those who stand on another HTTP library.
-//! - [`proto`]: the protocol core as a state machine, for tests, blocking programs and other runtimes.
+//! # Overview
+//! - [`WebSocket`] is a connection. [`Message`], [`Outgoing`] and [`Event`] pass through it,
+//!   [`Config`] limits it.
+//! - [`accept`] and [`Server`], [`connect`] and [`Client`] open one, with the defaults or with
+//!   options.
+//! - [`Receiver`] and [`Sender`] are its halves, for several tasks. [`PreparedMessage`] is encoded
+//!   once and sent to many.
+//! - [`MessageReader`] and [`MessageWriter`] stream one large message.
+//! - [`Incoming`] holds any HTTP request that arrives on the same port: pages, health checks,
+//!   metrics.
+//! - [`testing`] connects pairs in memory.
+//! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
+//! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
+//!   runtimes.
+//!
+//! # Guides
+//! The module [`docs`] contains one page for each of these:
+//!
+//! - [coming from tokio-tungstenite](docs::from_tungstenite)
+//! - [cancel safety](docs::cancel_safety)
+//! - [back-pressure and slow readers](docs::back_pressure)
+//! - [security](docs::security)
+//! - [testing your own code](docs::test_your_code)
+//! - [tuning](docs::tuning)
+//! - [what is implemented and what is not](docs::features)
+//!
+//! # Split
+//! [`WebSocket::split`] returns a [`Receiver`] and a [`Sender`]. Senders are cloned into any number
+//! of tasks and threads; those that wait for room are served first come, first served. The receiver
+//! answers pings and enforces deadlines.
+//!
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! # async fn example(ws: fullduplex::WebSocket<tokio::net::TcpStream>) -> Result<(), fullduplex::Error> {
+//! let (mut receiver, sender) = ws.split();
+//! let ticker = sender.clone();
+//! tokio::spawn(async move { ticker.send("a tick").await });
+//! while let Some(message) = receiver.recv().await? {
+//!     sender.send(message).await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Limits
+//! Every buffer that a peer can fill has a limit, finite by default and inclusive: a value equal to
+//! the limit passes. `None` disables a deadline.
+//!
+//! | limit | default | beyond it |
+//! |---|---|---|
+//! | [`max_message_size`](Config::max_message_size) | 64 MiB | close code 1009 |
+//! | [`max_frame_size`](Config::max_frame_size) | as `max_message_size` | close code 1009 |
+//! | [`max_fragments`](Config::max_fragments) of one message | 65,536 | close code 1008 |
+//! | [`max_write_buffer`](Config::max_write_buffer) | 1 MiB | `feed` and `send` wait |
+//! | [`max_header_bytes`](Config::max_header_bytes) of the opening handshake | 16 KiB | status 431, or 414 for the request line |
+//! | [`max_headers`](Config::max_headers) of the opening handshake | 64 | status 431 |
+//! | [`Client::connect_timeout`], name lookup and dialing | 10 s | `Timeout::Connect` |
+//! | [`handshake_timeout`](Config::handshake_timeout), the whole opening handshake | 10 s | `Timeout::Handshake` |
+//! | [`close_timeout`](Config::close_timeout), from our Close to the end of the stream | 5 s | the connection ends; `Timeout::Close` if our Close was not written |
+//! | [`write_timeout`](Config::write_timeout), without the stream taking a byte | 30 s | `Timeout::Write` |
+//! | [`ping_interval`](Config::ping_interval), silence before a keep-alive ping | 20 s | a ping |
+//! | [`pong_timeout`](Config::pong_timeout), for its pong or any other frame | 20 s | `Timeout::Pong`, 1011 |
+//! | [`idle_timeout`](Config::idle_timeout), without a message or an answered ping | off | `Timeout::Idle`, 1001 |
+//! | [`message_timeout`](Config::message_timeout), from first to last byte of a message | off | `Timeout::Message`, 1008 |
+//!
+//! Timers run while the connection is polled: no task is spawned. A program that neither receives
+//! nor sends observes no timeout and answers no ping.
+//!
+//! # When bytes leave
+//! - [`feed`](WebSocket::feed) waits for room and queues a message. [`send`](WebSocket::send) is
+//!   `feed`, then [`flush`](WebSocket::flush).
+//! - [`recv`](WebSocket::recv) returns messages that were read already without a system call, and
+//!   writes what is queued before it reads again. A burst that is answered with `feed` therefore
+//!   costs one read and one write, and no fed message stays queued in a program that continues to
+//!   receive.
+//! - Once 1 ms has passed since the read, `recv` also writes between messages: a pong before the
+//!   next message, fed messages within the next 16.
+//! - `recv` never waits for a write: it continues to receive while the peer does not read.
+//! - [`Sender::feed`] wakes a waiting receiver, which writes. If the receiver is busy, the message
+//!   leaves with its next call, or with the next `send` or `flush` of any sender.
+//! - Pings and pongs overtake queued messages, at a frame boundary. A Close overtakes no message,
+//!   and only pongs follow it.
+//! - Dropping a connection sends no Close and discards queued messages. [`close`](WebSocket::close)
+//!   ends it cleanly.
+//!
+//! # Cancel safety
+//! No protocol state lives in a future. Dropping one, as `select!` does, loses no received message,
+//! tears no frame and duplicates nothing. The [guide](docs::cancel_safety) lists each method.
+//!
+//! # Errors
+//! `recv` returns `Ok(None)` after a clean close. The [`Error`] that ended a connection otherwise
+//! is returned once; after it, `recv` returns `Ok(None)` and sending fails with [`Error::Closed`].
+//! The variants say who erred: the peer ([`Protocol`](Error::Protocol),
+//! [`Rejected`](Error::Rejected), [`Response`](Error::Response)), the caller
+//! ([`Send`](Error::Send), [`InvalidClose`](Error::InvalidClose), [`Invalid`](Error::Invalid)), the
+//! transport ([`Transport`](Error::Transport)), or a peer that did not respond in time
+//! ([`Timeout`](Error::Timeout)).
+//!
+//! - [`close_code`](Error::close_code) is the code that the peer receives.
+//! - [`is_disconnect`](Error::is_disconnect) is `true` if the peer only vanished, which servers
+//!   need not log as a fault.
+//! - [`response`](Error::response) is the HTTP response of a server that refused to open a
+//!   connection.
+//! - `{error:#}` prints an error with its sources.
+//!
+//! After a protocol error, `recv` returns only once the peer has ended the stream, or
+//! `close_timeout` after our Close: if the program dropped the socket earlier, unread data would
+//! reset it, and the reset can destroy the Close.
+//!
+//! Debug output never contains payload data, only its length. [`Message`] implements `Display` for
+//! its text.
 //!
 //! # Cargo features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tokio` | yes | `WebSocket`, `accept`, `connect`: the connection on tokio. Without it: `proto` and `handshake`, which do no I/O |
-//! | `deflate` | no | `Deflate`, `Config::deflate`: permessage-deflate (RFC 7692), messages compressed one by one, for those who turn it on |
+//! | `deflate` | no | `Deflate`, `Config::deflate`: permessage-deflate (RFC 7692), disabled until a `Config` enables it |
 //!
-//! # When bytes leave
-//! [`feed`](WebSocket::feed) waits for room and queues a message; [`send`](WebSocket::send) is `feed`, then
-//! [`flush`](WebSocket::flush). [`recv`](WebSocket::recv) gives out what was read already without a system call, and
-//! before it reads again it writes what is queued. It never waits for a write. Dropping a connection sends no Close, and
-//! loses what was fed and not flushed: [`close`](WebSocket::close) ends it in order.
+//! # Versions
+//! Features only add API. The minimum supported Rust version is 1.89.
 //!
-//! Pings are answered, keep-alive pings sent, and deadlines judged, while the connection is polled.
-//!
-//! # Cancel safety
-//! No protocol state lives in a future. Dropping one, as `select!` does, loses no received message, tears no frame, and
-//! doubles nothing; each method says what it promises. Where a message must not be lost with the future that sends it,
-//! [`reserve`](WebSocket::reserve) waits for the room first.
-//!
-//! # Testing
-//! `testing::pair` connects a client and a server in memory, and with tokio's clock paused no test waits for a deadline:
-//!
-#![cfg_attr(feature = "tokio", doc = "```")]
-#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
-//! use std::time::Duration;
-//! use fullduplex::{Config, Error, Timeout, testing};
-//!
-//! // In a test: #[tokio::test(start_paused = true)]
-//! #[tokio::main(flavor = "current_thread", start_paused = true)]
-//! async fn main() {
-//!     let config = Config::new().ping_interval(Duration::from_secs(20)).pong_timeout(Duration::from_secs(20));
-//!     let (mut client, _silent) = testing::pair(&config);
-//!     let start = tokio::time::Instant::now();
-//!     let error = client.recv().await.expect_err("the server is not polled, and so answers no ping");
-//!     assert!(matches!(error, Error::Timeout(Timeout::Pong)));
-//!     assert_eq!(start.elapsed().as_secs(), 40);
-//! }
-//! ```
-//!
-//! # Errors
-//! An [`Error`] says who erred: the peer, the caller, the transport, or time. What ended a connection is told once; after
-//! that, and after a clean close, which is no error, `recv` gives `Ok(None)`.
-//! [`close_code`](Error::close_code) is what tells the peer; [`response`](Error::response) is what a server answered that
-//! refused to open a connection; [`is_disconnect`](Error::is_disconnect) says whether the peer is just gone. Errors have a
-//! [`source`](std::error::Error::source); `{error:#}` prints it as well.
-//!
-//! Payload data never shows in Debug output, only its length does. [`Message`] has Display for its text.
+//! The public API contains types and traits of these crates: [`http`] 1, [`bytes`] 1, `tokio` 1,
+//! `futures-core` 0.3 and `futures-sink` 0.3. A new major version of one of them is adopted only in
+//! a new major version of this crate (before 1.0: a new minor version). [`http`] and [`bytes`] are
+//! re-exported, so that a program can name the versions that this crate uses. All other
+//! dependencies are private, and any release can change them.
+
+// docs.rs shows which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "tokio")]
 mod client;
 #[cfg(feature = "tokio")]
 mod dial;
+#[cfg(all(doc, feature = "tokio"))]
+pub mod docs;
 #[cfg(feature = "tokio")]
 mod error;
 pub mod handshake;
@@ -139,21 +214,26 @@ mod stream;
 #[cfg(feature = "tokio")]
 pub mod testing;
 
-/// The crate whose types carry payload data, re-exported: [`Bytes`](bytes::Bytes) and [`Buf`](bytes::Buf) of the version
-/// that this crate uses.
+/// The crate `bytes`, whose types hold payload data, in the version that this crate uses.
 #[doc(no_inline)]
 pub use bytes;
-/// The crate whose types the opening handshake uses, re-exported: requests, responses and header fields of the version
-/// that this crate uses.
+/// The crate `http`, whose types the opening handshake uses, in the version that this crate uses.
 #[doc(no_inline)]
 pub use http;
 
-pub use handshake::{Client, Server, Target};
-#[cfg(feature = "deflate")]
-pub use proto::Deflate;
-pub use proto::{
-    CloseCode, CloseFrame, Config, Message, MessageKind, Outgoing, PreparedMessage, Role, Utf8Bytes,
+#[doc(inline)]
+pub use handshake::{
+    Client, Fault, HeadError, InvalidHandshake, Negotiated, Rejection, ResponseError, Server, Target,
+    TargetError,
 };
+#[doc(inline)]
+pub use proto::{
+    CloseCode, CloseFrame, Closing, Config, InvalidClose, Message, MessageKind, Outgoing, PreparedMessage,
+    ProtocolError, Role, SendError, Utf8Bytes,
+};
+#[cfg(feature = "deflate")]
+#[doc(inline)]
+pub use proto::{Deflate, DeflateParams};
 
 #[cfg(feature = "tokio")]
 pub use {
@@ -171,7 +251,7 @@ pub use {
     },
 };
 
-/// The code in the README is tested as the docs are.
+/// Compiles the code in the README as doc tests.
 #[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -124,6 +124,13 @@ bench() {
 # Instructions per path, counted by callgrind: at most 2 % more than in the parent commit, unless the commit message accepts it.
 counts() { python3 benches/counts/compare.py; }
 
+# The package is complete: the library, and the examples, tests and benchmarks in it, build from the package alone.
+package() {
+  rm -rf target/package
+  cargo package "${locked[@]}" --allow-dirty --all-features
+  cargo check "${locked[@]}" --manifest-path target/package/fullduplex-*/Cargo.toml --target-dir target --all-targets --all-features
+}
+
 release() {
   cargo build "${locked[@]}" --examples --all-features
   cargo build "${locked[@]}" --examples --all-features --release
@@ -230,6 +237,7 @@ readonly steps=(
   "check fuzz"
   "check bench"
   "check counts"
+  "check package"
 )
 
 for name in "${only[@]}"; do

@@ -265,6 +265,26 @@ fn row_63_a_byte_beyond_a_message_pins_no_read_buffer() {
 }
 
 #[test]
+fn row_63_a_byte_beyond_the_last_of_several_messages_pins_no_read_buffer() {
+    let messages = wire(&[text("a").masked(), binary(vec![7; 5000]).masked(), text("c").masked()]);
+    let input = &messages[..messages.len() - 6];
+    let mut kept = Vec::with_capacity(1000);
+    let held = measure(|| {
+        for _ in 0..1000 {
+            let mut ws = server(&quiet(), input, usize::MAX);
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..2 {
+                let Poll::Ready(message) = ws.poll_recv(&mut cx) else { panic!("a message came") };
+                drop(message.expect("valid").expect("no Close came"));
+            }
+            kept.push(ws);
+        }
+    });
+    let each = (held.bytes_current as usize).saturating_sub(100 << 10) / 1000;
+    assert!(each <= 256, "{each} bytes each");
+}
+
+#[test]
 fn an_idle_split_connection_holds_one_allocation_for_what_its_halves_share_and_two_for_their_wakers() {
     static HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
     let echo_split = |keep: bool| {
@@ -766,6 +786,26 @@ mod deflated {
             assert!(allocated.bytes_max <= BESIDE + gathered, "{}", allocated.bytes_max);
             assert!(allocated.count_total <= 2000, "{}", allocated.count_total);
         }
+    }
+
+    #[test]
+    fn row_63_a_byte_beyond_a_compressed_message_pins_no_read_buffer() {
+        let next = binary(vec![7; 10_000]).masked().build();
+        let input = [compressed(zip(json(1000))), next[..1].to_vec()].concat();
+        let mut kept = Vec::with_capacity(1000);
+        let receive = |kept: &mut Vec<_>| {
+            let io = Replay { input: &input, chunk: usize::MAX };
+            let mut ws =
+                WebSocket::from_raw(io, Bytes::new(), Role::Server, &quiet(), agreed(Deflate::new()));
+            let mut cx = Context::from_waker(Waker::noop());
+            let Poll::Ready(message) = ws.poll_recv(&mut cx) else { panic!("a message came") };
+            drop(message.expect("valid").expect("no Close came"));
+            kept.push(ws);
+        };
+        receive(&mut kept);
+        let held = measure(|| (0..900).for_each(|_| receive(&mut kept)));
+        let each = (held.bytes_current as usize).saturating_sub(100 << 10) / 900;
+        assert!(each <= 512, "{each} bytes each");
     }
 
     #[test]

@@ -137,7 +137,7 @@ async fn row_73_a_stuck_writer_times_out_by_itself_and_leaves_the_readers_timer_
     drop(sink);
     let read = timeout(60 * SECOND, reader).await.expect("the reader hears of the end").expect("no panic");
     assert!(read.is_none(), "{read:?}");
-    assert_eq!(started.elapsed(), 35 * SECOND);
+    assert_eq!(started.elapsed(), 30 * SECOND, "the connection is over");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Who is in the chat, and who hears what.
+//! The members of the chat, and the delivery of lines to them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,18 +12,19 @@ use tokio::sync::Notify;
 /// The longest name, in characters.
 const MAX_NAME: usize = 24;
 
-/// Everybody who is in the chat.
+/// All members of the chat.
 ///
-/// One lock gives everybody the same order of lines. It is held for moments: nothing waits for a member while it is.
+/// One lock makes all members receive lines in the same order. It is held briefly, and never while
+/// waiting for a member.
 #[derive(Debug, Default)]
 pub(crate) struct Hall(Mutex<Members>);
 
 #[derive(Debug, Default)]
 struct Members {
     by_id: HashMap<u64, Member>,
-    /// How many have come.
+    /// The number of members that have ever joined.
     joined: u64,
-    /// The number of the last guest.
+    /// The number in the name of the last guest.
     guests: u64,
 }
 
@@ -34,7 +35,7 @@ struct Member {
     expelled: Arc<Notify>,
 }
 
-/// Who hears a line.
+/// The members that receive a line.
 #[derive(Debug, Clone, Copy)]
 enum To {
     All,
@@ -42,11 +43,11 @@ enum To {
     Only(u64),
 }
 
-/// A name that can be told from what stands around it in a line.
+/// A name that cannot be confused with the text around it.
 #[derive(Debug, Clone)]
 struct Name(String);
 
-/// Why a name cannot be had.
+/// Why a name is not available.
 #[derive(Debug, thiserror::Error)]
 enum NameError {
     #[error("a name has 1 to {MAX_NAME} letters, digits, \"-\" or \"_\" of ASCII")]
@@ -56,7 +57,7 @@ enum NameError {
 }
 
 impl Hall {
-    /// Lets somebody in, as a guest where the name cannot be had.
+    /// Adds a member, as a guest if the name is not available.
     pub(crate) fn join(&self, sender: Sender, wanted: Option<&str>) -> Membership<'_> {
         let mut members = self.lock();
         let (name, trouble) = match wanted.map(|wanted| members.available(wanted, None)) {
@@ -76,18 +77,18 @@ impl Hall {
         Membership { hall: self, id, expelled }
     }
 
-    /// Forgets everybody, without a word.
+    /// Removes all members without a notice.
     pub(crate) fn clear(&self) {
         self.lock().by_id.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Members> {
-        // A panic in between leaves nothing half done that a later call would stumble over.
+        // A panic while the lock was held leaves the members consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in the hall: dropped, its member leaves.
+/// The membership of one connection. Dropping it removes the member.
 #[derive(Debug)]
 pub(crate) struct Membership<'a> {
     hall: &'a Hall,
@@ -96,7 +97,7 @@ pub(crate) struct Membership<'a> {
 }
 
 impl Membership<'_> {
-    /// Tells a line to everybody else.
+    /// Sends a line to all other members.
     pub(crate) fn say(&self, line: &str) {
         let mut members = self.hall.lock();
         if let Some(member) = members.by_id.get(&self.id) {
@@ -105,7 +106,7 @@ impl Membership<'_> {
         }
     }
 
-    /// Chooses another name.
+    /// Changes the name of the member.
     pub(crate) fn rename(&self, wanted: &str) {
         let mut members = self.hall.lock();
         let name = match members.available(wanted, Some(self.id)) {
@@ -118,7 +119,7 @@ impl Membership<'_> {
         members.tell(To::Others(self.id), format!("* {before} is now {name}"));
     }
 
-    /// Waits until this member is found too slow.
+    /// Waits until this member is expelled for reading too slowly.
     pub(crate) async fn expelled(&self) {
         self.expelled.notified().await;
     }
@@ -134,7 +135,7 @@ impl Drop for Membership<'_> {
 }
 
 impl Members {
-    /// Tells a line, encoded once. Those who have no room for it are expelled, which is told as well.
+    /// Sends a line. Members without room for it are expelled, with a notice to the others.
     fn tell(&mut self, to: To, line: String) {
         let mut news = VecDeque::from([(to, line)]);
         while let Some((to, line)) = news.pop_front() {
@@ -145,7 +146,7 @@ impl Members {
         }
     }
 
-    /// Tells a line, and takes out those who have no room for it.
+    /// Sends a line, encoded once, and removes the members that have no room for it.
     fn deliver(&mut self, to: To, line: String) -> Vec<Member> {
         let line = PreparedMessage::new(line);
         self.by_id
@@ -154,7 +155,7 @@ impl Members {
             .collect()
     }
 
-    /// The name, if it is one and nobody else has it.
+    /// Returns the name if it is valid and not taken.
     fn available(&self, wanted: &str, wanted_by: Option<u64>) -> Result<Name, NameError> {
         let name = Name::parse(wanted)?;
         let taken =
@@ -162,7 +163,7 @@ impl Members {
         if taken { Err(NameError::Taken(name)) } else { Ok(name) }
     }
 
-    /// A name for somebody without one.
+    /// Returns an unused name for a guest.
     fn guest(&mut self) -> Name {
         loop {
             self.guests += 1;
@@ -175,7 +176,7 @@ impl Members {
 }
 
 impl Member {
-    /// Queues a line; says whether there is no room for it. One who is closing hears nothing more, and is not slow.
+    /// Queues a line; returns whether there is no room for it. A closing member is not slow.
     fn has_no_room(&self, line: &PreparedMessage) -> bool {
         matches!(self.sender.try_send(line), Err(TrySendError::Full(_)))
     }
@@ -204,13 +205,14 @@ impl Name {
         if fits && name.bytes().all(allowed) { Ok(Self(name.to_owned())) } else { Err(NameError::Malformed) }
     }
 
-    /// Whether people would take one for the other.
+    /// Returns whether the names could be confused.
     fn is_like(&self, other: &Self) -> bool {
         self.0.eq_ignore_ascii_case(&other.0)
     }
 }
 
-/// A line feed could forge a line of somebody else, and other control characters could trouble a terminal.
+/// Replaces control characters: a line feed could forge a line of another member, and others could
+/// affect a terminal.
 fn without_controls(line: &str) -> String {
     line.trim_end().chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }

@@ -1,4 +1,4 @@
-//! A chat: every line of text goes to everybody else.
+//! A chat: sends each line of text to all other members.
 //!
 //! ```text
 //! cargo run --release --example broadcast -- --listen 127.0.0.1:9002
@@ -10,8 +10,8 @@
 //! cargo run --release --example client -- 'ws://127.0.0.1:9002/?name=ann'
 //! ```
 //!
-//! Each member has a queue of bounded size. Who reads so slowly that it fills up is closed with 1013, and nobody waits
-//! for that.
+//! Each member has a queue of bounded size. A member that reads so slowly that the queue is full is
+//! closed with 1013, and delays no other member.
 
 #[path = "../common/compression.rs"]
 mod compression;
@@ -31,36 +31,37 @@ use tokio::{net::TcpStream, sync::Semaphore};
 
 use self::hall::Hall;
 
-/// How many connections may be open beside those of members: they get the page, or learn that there is no seat.
+/// The most connections beside those of members: they receive the page, or 503 if there are too
+/// many members.
 const VISITORS: usize = 64;
 
-/// A chat over WebSocket: every line of text goes to everybody else.
+/// A chat over WebSocket: sends each line of text to all other members.
 ///
-/// A line "/name NAME" chooses a name, and so does ?name=NAME in the address. Lines that begin with "* " are notices of
-/// the server.
+/// A line "/name NAME" sets the name, and so does ?name=NAME in the URL. Lines that begin with "* "
+/// are notices of the server.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
     /// Address to listen on, for WebSocket and for the page; port 0 lets the system choose one.
     #[arg(long, default_value = "127.0.0.1:9002")]
     listen: SocketAddr,
-    /// How many members there may be; further ones are refused with 503.
+    /// Maximum number of members; further ones are refused with 503.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     max_connections: u32,
-    /// How many bytes may wait for a member to read them; who lets more pile up is closed with 1013.
+    /// Size of a member's write buffer, in bytes; when it is full, the member is closed with 1013.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 10)]
     queue: usize,
-    /// The largest message that is received, in bytes; larger ones are closed with 1009.
+    /// Largest message to receive, in bytes; a larger one closes the connection with 1009.
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 10)]
     max_message_size: usize,
-    /// Seconds of silence before a keep-alive ping; 0 is off.
+    /// Seconds of silence before a keep-alive ping; 0 disables pings.
     #[arg(long, value_name = "SECS", default_value_t = 20)]
     ping_interval: u64,
     #[command(flatten)]
     compression: Compression,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 struct Chat {
     server: Server,
@@ -98,7 +99,7 @@ async fn serve(args: &Args) -> io::Result<()> {
     let chat = Arc::new(Chat::new(args));
     let max = (args.max_connections as usize).saturating_add(VISITORS);
     let connection = |tcp, peer, stopped| connection(chat.clone(), tcp, peer, stopped);
-    // Nobody is told that everybody leaves.
+    // Without notices that every member has left.
     serve::serve(args.listen, "http", max, connection, || chat.hall.clear()).await
 }
 

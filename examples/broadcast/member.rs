@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last.
+//! One connection, from the request to the closing handshake.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, task, time::timeout};
 
 use crate::{Chat, hall::Membership, page, serve::Stopped};
 
-/// How long a Close may take, with all that is queued before it. Then the connection is dropped.
+/// How long writing the queue and closing may take before the connection is dropped.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// A connection that is open, and wants to be a member's.
+/// An open connection that has not joined yet.
 struct Newcomer {
     ws: WebSocket<TcpStream>,
     name: Option<String>,
     _seat: OwnedSemaphorePermit,
 }
 
-/// What the server closes a connection with.
+/// The code and the reason of the server's Close.
 type Farewell = (CloseCode, &'static str);
 
-/// Serves one connection, until it ends or the server does.
+/// Serves one connection until it ends or the server stops.
 pub(crate) async fn serve(chat: &Chat, tcp: TcpStream, stopped: Stopped) -> Result<(), Error> {
     tcp.set_nodelay(true)?;
     let newcomer = tokio::select! {
@@ -34,7 +34,7 @@ pub(crate) async fn serve(chat: &Chat, tcp: TcpStream, stopped: Stopped) -> Resu
     }
 }
 
-/// Opens a connection; `None` where the page, or a refusal, was the answer.
+/// Opens a connection; returns `None` if the answer was the page or a refusal.
 async fn open(chat: &Chat, tcp: TcpStream) -> Result<Option<Newcomer>, Error> {
     let pending = match chat.server.receive_any(tcp).await? {
         Incoming::WebSocket(pending) => pending,
@@ -65,7 +65,7 @@ async fn refuse(pending: Pending<TcpStream>, status: StatusCode, why: &'static s
     pending.reject(response).await
 }
 
-/// Whether a browser sends this for a page of some other server (RFC 6455 section 10.2).
+/// Returns whether the request comes from a page of another server (RFC 6455 section 10.2).
 fn is_foreign(request: &Request<()>) -> bool {
     let Some(origin) = request.headers().get(header::ORIGIN) else { return false };
     let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
@@ -73,7 +73,8 @@ fn is_foreign(request: &Request<()>) -> bool {
     authority.is_none() || authority != host
 }
 
-/// The name in the query. It is taken as it stands: no character of a name needs percent-encoding.
+/// Returns the name in the query, which is not decoded: no character of a name needs
+/// percent-encoding.
 fn wanted_name(request: &Request<()>) -> Option<&str> {
     request
         .uri()
@@ -84,7 +85,7 @@ fn wanted_name(request: &Request<()>) -> Option<&str> {
 }
 
 async fn converse(chat: &Chat, newcomer: Newcomer, stopped: Stopped) -> Result<(), Error> {
-    // The seat is kept to the end of the connection.
+    // Binds the seat, which is released at the end of the connection.
     let Newcomer { ws, name, _seat } = newcomer;
     let (mut receiver, sender) = ws.split();
     let member = chat.hall.join(sender.clone(), name.as_deref());
@@ -101,7 +102,7 @@ async fn converse(chat: &Chat, newcomer: Newcomer, stopped: Stopped) -> Result<(
     }
 }
 
-/// Hears what a member says, until it has left or is to be closed.
+/// Receives lines until the member leaves, or returns why to close the connection.
 async fn listen(
     receiver: &mut Receiver<TcpStream>,
     member: &Membership<'_>,
@@ -114,19 +115,19 @@ async fn listen(
             Some(name) if name.is_empty() || name.starts_with(' ') => member.rename(name.trim()),
             _ => member.say(line),
         }
-        // One line a turn: nobody's burst fills the queues before those who read have had their turn.
+        // One line per turn, so that other tasks can write the queues before a burst fills them.
         task::yield_now().await;
     }
     Ok(None)
 }
 
-/// Closes in order, and drops the connection where that takes too long: the peer may not even read.
+/// Closes cleanly, or drops the connection if that takes too long, because the peer may not read.
 async fn close(
     mut receiver: Receiver<TcpStream>,
     sender: &Sender,
     (code, reason): Farewell,
 ) -> Result<(), Error> {
-    // At once, for it is the receiver that completes the closing handshake.
+    // Concurrently, because the receiver completes the closing handshake.
     let in_order = async {
         tokio::join!(sender.close(code, reason), async {
             while receiver.recv().await?.is_some() {}
@@ -134,7 +135,7 @@ async fn close(
         })
     };
     match timeout(CLOSE_GRACE, in_order).await {
-        // Where the peer was the first to close, all is well.
+        // The peer may have closed first.
         Ok((Ok(()) | Err(Error::Closed), received)) => received,
         Ok((Err(error), _)) => Err(error),
         Err(_elapsed) => {

@@ -6,11 +6,11 @@ use tokio::net::TcpStream;
 
 const PAGE: &str = include_str!("page.html");
 
-/// Answers what does not ask for a WebSocket connection, or asks for it wrongly, and ends the connection.
+/// Answers a request that opens no WebSocket connection, and ends the connection.
 pub(crate) async fn answer(incoming: Incoming<TcpStream>) -> Result<(), Error> {
     match incoming {
         Incoming::Http(request) => match (request.request().method(), request.request().uri().path()) {
-            // A HEAD gets no content: that is taken care of.
+            // `respond` omits the content for HEAD.
             (&Method::GET | &Method::HEAD, "/") => request.respond(page()).await,
             (&Method::GET | &Method::HEAD, _) => request.respond(not_found()).await,
             _ => request.refuse().await,
@@ -21,7 +21,7 @@ pub(crate) async fn answer(incoming: Incoming<TcpStream>) -> Result<(), Error> {
 }
 
 fn page() -> Response<String> {
-    // Only the script and the styles that carry this number may run: whatever else gets into the page does nothing.
+    // Only the script and the styles with this nonce run, so injected ones do nothing.
     let nonce = format!("{:032x}", rand::random::<u128>());
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \

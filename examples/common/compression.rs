@@ -1,4 +1,4 @@
-//! What the options of the examples say of compression. Without the feature `deflate` there are none.
+//! The compression options of the examples. Without the feature `deflate` there are none.
 
 use clap::Args;
 use fullduplex::Config;
@@ -6,26 +6,27 @@ use fullduplex::Config;
 #[cfg(feature = "deflate")]
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Compression {
-    /// Compress messages where the peer wants that too (permessage-deflate).
+    /// Compress messages if the peer agrees (permessage-deflate).
     #[arg(long)]
     deflate: bool,
-    /// Let a message refer to those before it, in both directions: they get smaller, and each connection larger.
+    /// Let messages refer to earlier ones, in both directions: they get smaller, and each
+    /// connection takes more memory.
     #[arg(long, requires = "deflate")]
     context_takeover: bool,
-    /// The largest window in both directions, 2 to the power of this in bytes: 8 to 15.
+    /// Largest window in both directions, as the base-2 logarithm of its size in bytes: 8 to 15.
     #[arg(long, value_name = "BITS", requires = "deflate", default_value_t = 15, value_parser = clap::value_parser!(u8).range(8..=15))]
     window_bits: u8,
-    /// How hard to compress, from 1, the fastest, to 9, the smallest.
+    /// Compression level, from 1 (fastest) to 9 (smallest).
     #[arg(long, requires = "deflate", default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=9))]
     level: u8,
-    /// A message with fewer bytes than this goes out uncompressed.
+    /// Send messages with fewer bytes than this uncompressed.
     #[arg(long, value_name = "BYTES", requires = "deflate", default_value_t = 64)]
     threshold: usize,
 }
 
 #[cfg(feature = "deflate")]
 impl Compression {
-    /// The same configuration, with compression as it was asked for.
+    /// Returns the configuration with the selected compression.
     pub(crate) fn apply(self, config: Config) -> Config {
         let settings = fullduplex::Deflate::new()
             .context_takeover(self.context_takeover)

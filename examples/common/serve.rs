@@ -1,4 +1,4 @@
-//! What the example servers on tokio share: connections are accepted until the program is asked to stop.
+//! The accept loop of the example servers on tokio, with graceful shutdown.
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
@@ -8,14 +8,15 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long the peers have to say goodbye once the server stops.
+/// How long peers have to complete the closing handshake once the server stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Tells a connection that the server stops: [`cancelled`](CancellationToken::cancelled) is ready then.
+/// Signals that the server stops: [`cancelled`](CancellationToken::cancelled) becomes ready.
 pub(crate) type Stopped = CancellationToken;
 
-/// Gives each connection a task, of which there are at most `max`, until Ctrl-C. Then `stopping` is called, the
-/// connections learn it, and have a moment to end. `scheme` is what the address that is printed begins with.
+/// Accepts connections until Ctrl-C, each in a task of its own, at most `max` at a time. Then it
+/// calls `stopping`, signals the connections, and waits for them briefly. `scheme` is the scheme of
+/// the printed URL.
 pub(crate) async fn serve<F>(
     listen: SocketAddr,
     scheme: &str,
@@ -43,7 +44,7 @@ where
                 Ok((tcp, peer)) => {
                     connections.spawn(connection(tcp, peer, stopped.clone()));
                 }
-                // Such as too many open files: other connections go on, and some will end.
+                // Too many open files, for example, until some connections end.
                 Err(error) => {
                     eprintln!("accept: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -61,7 +62,7 @@ where
     Ok(())
 }
 
-/// Ready at Ctrl-C, and at SIGTERM, which service managers send.
+/// Returns a future that is ready after Ctrl-C or SIGTERM, which service managers send.
 #[cfg(unix)]
 fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -76,7 +77,7 @@ fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ready at Ctrl-C.
+/// Returns a future that is ready after Ctrl-C.
 #[cfg(windows)]
 fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = tokio::signal::windows::ctrl_c()?;

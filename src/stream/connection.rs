@@ -143,6 +143,7 @@ impl<I: Io> Connection<I> {
             // RFC 7692 section 6.2: a compressed message is inflated before it is delivered. The
             // next frame is not handled until then.
             if self.inbound.receive.has_compressed() {
+                self.write_pending(cx);
                 ready!(poll_budget(&mut self.inbound.frames, cx));
                 match self.inflate(&mut pick) {
                     Some(item) => return Poll::Ready(Ok(Some(item))),
@@ -159,8 +160,11 @@ impl<I: Io> Connection<I> {
             // is, before the next read. A failed write does not end the loop: what the peer has
             // sent is still read.
             self.io.register_receiver(cx);
-            if let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
-                self.record(Error::Transport(error));
+            self.write_pending(cx);
+            // A sender has ended the connection: the stream may never end.
+            if self.io.write_status().over {
+                self.finish();
+                continue;
             }
             // RFC 6455 sections 5.5.1 and 7.1.7: after the peer's Close, and after an error,
             // nothing more is processed; what remains is to end the stream.
@@ -254,7 +258,6 @@ impl<I: Io> Connection<I> {
                 }
             }
             if item.is_some() {
-                self.inbound.shrink_scratch();
                 return Poll::Ready(item);
             }
         }
@@ -274,10 +277,17 @@ impl<I: Io> Connection<I> {
         }
         let delayed =
             self.inbound.scratch.as_ref().is_some_and(|scratch| scratch.read_at().elapsed() >= MAX_DELAY);
-        if delayed && let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
-            self.record(Error::Transport(error));
+        if delayed {
+            self.write_pending(cx);
         }
         status.owes_pong && !delayed
+    }
+
+    /// Attempts to write what is queued. An error is recorded.
+    fn write_pending(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
+            self.record(Error::Transport(error));
+        }
     }
 
     /// Inflates the next part of a compressed message, and returns the value of `pick`, if any.
@@ -355,7 +365,7 @@ impl<I: Io> Connection<I> {
     #[inline]
     fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Timeout> {
         let status = self.io.write_status();
-        if !status.is_stuck() && !self.is_closing(status) {
+        if !status.is_stuck() && !self.is_closing(status) && self.inbound.message_timeout().is_none() {
             return None;
         }
         match self.poll_due(false, cx) {
@@ -420,7 +430,8 @@ impl<I: Io> Connection<I> {
         }
         // RFC 6455 section 7.1.1: a stream that the peer does not end in time may be closed. Once
         // our Close has been written, this is not an error.
-        if timeout != Timeout::Close || self.io.write_status().is_stuck() {
+        let close_out = self.inbound.timers.as_ref().is_some_and(|timers| timers.is_close_out());
+        if timeout != Timeout::Close || !close_out {
             self.record(Error::Timeout(timeout));
         }
         self.finish();

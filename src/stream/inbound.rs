@@ -1,6 +1,6 @@
 //! The state of the receiving side of a connection.
 
-use std::{mem, pin::Pin};
+use std::pin::Pin;
 
 use tokio::time::Instant;
 
@@ -19,9 +19,6 @@ use crate::{
 /// The number of frames after which queued frames are checked for a delay. It divides the number of
 /// frames per budget unit.
 pub(super) const FRAMES_PER_CHECK: u8 = 16;
-
-/// The maximum length of unread bytes that are moved out of a large scratch.
-const SHORT_REST: usize = 4 << 10;
 
 /// The number of reads after a deadline has passed, to receive what had arrived by then.
 pub(super) const GRACE_READS: u8 = 16;
@@ -114,10 +111,20 @@ impl Inbound {
     pub(super) fn consume(&mut self, len: usize) {
         if let Some(scratch) = &mut self.scratch {
             scratch.consume(len);
-            if scratch.unread().is_empty() {
-                self.return_scratch();
+            if scratch.is_releasable() {
+                self.release_scratch();
             }
         }
+    }
+
+    /// Returns the scratch to the pool. A short unread rest is moved to a box of its size, because the
+    /// program may hold a message for long, and the scratch is large.
+    fn release_scratch(&mut self) {
+        let Some(scratch) = self.scratch.take() else { return };
+        if !scratch.unread().is_empty() {
+            self.scratch = Some(pool::short_scratch(&scratch));
+        }
+        pool::return_scratch(scratch);
     }
 
     /// Returns the counters of the receiving side, if enabled.
@@ -145,21 +152,6 @@ impl Inbound {
     #[inline]
     pub(super) fn check_writes_next(&mut self) {
         self.frames -= self.frames % FRAMES_PER_CHECK;
-    }
-
-    /// Moves a short unread rest to a box of its size, when the first message of a read is
-    /// returned.
-    ///
-    /// The program may hold the message for long, and the scratch is large.
-    #[inline]
-    pub(super) fn shrink_scratch(&mut self) {
-        if let Some(scratch) = &mut self.scratch
-            && scratch.take_fresh()
-            && scratch.unread().len() <= SHORT_REST
-        {
-            let rest = pool::short_scratch(scratch);
-            pool::return_scratch(mem::replace(scratch, rest));
-        }
     }
 
     /// Returns the deadline of the message that is being received, if any.

@@ -84,12 +84,15 @@ pub(super) struct WriteStatus {
     pub(super) owes_pong: bool,
     /// Whether our Close is queued or sent.
     pub(super) close_sent: bool,
+    /// Whether the connection is over, though the stream may go on.
+    pub(super) over: bool,
 }
 
 impl WriteStatus {
     #[inline]
-    pub(super) fn of(send: &SendPath, transport: TransportStatus) -> Self {
+    pub(super) fn of(send: &SendPath, transport: TransportStatus, over: bool) -> Self {
         Self {
+            over,
             transport,
             pending: transport.stuck || send.queued() > 0,
             owes_pong: send.owes_pong(),
@@ -112,6 +115,8 @@ pub(super) struct Outcome {
     /// Whether a failed write is no error, because the peer has sent its Close and nothing of ours
     /// but the answer is pending.
     ignores_write_errors: bool,
+    /// Whether a sender has ended the connection: the receiver does not wait for the stream to end.
+    over: bool,
 }
 
 impl Outcome {
@@ -125,8 +130,19 @@ impl Outcome {
 
     /// Discards the error and all later ones: the program has ended the connection itself.
     pub(super) fn dismiss(&mut self) {
-        self.settled = true;
+        (self.settled, self.over) = (true, true);
         self.error = None;
+    }
+
+    /// Ends the connection after a sender's deadline has passed.
+    pub(super) fn time_out(&mut self, timeout: Timeout) {
+        self.record(Error::Timeout(timeout));
+        self.over = true;
+    }
+
+    /// Returns `true` if a sender has ended the connection.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Takes the recorded error, to return it to the program.
@@ -138,7 +154,7 @@ impl Outcome {
 
     /// Returns `true` if nothing has ended the connection or is known to end it.
     pub(super) fn is_open(&self) -> bool {
-        self.error.is_none() && !self.settled && !self.ignores_write_errors
+        self.error.is_none() && !self.settled && !self.ignores_write_errors && !self.over
     }
 
     /// Ignores write errors from now on: a failed write loses nothing but our Close.
@@ -434,7 +450,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
 
     #[inline]
     fn write_status(&mut self) -> WriteStatus {
-        WriteStatus::of(&self.send, self.transport.status())
+        let over = self.extra.as_ref().is_some_and(|extra| extra.outcome.is_over());
+        WriteStatus::of(&self.send, self.transport.status(), over)
     }
 
     fn role(&self) -> Role {

@@ -8,7 +8,6 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     hint::black_box,
-    mem,
 };
 
 use rand::{
@@ -109,8 +108,8 @@ pub(super) struct Scratch {
     end: usize,
     /// When the bytes were read.
     read_at: Instant,
-    /// Whether no message of this read has been returned.
-    fresh: bool,
+    /// The maximum length of an unread rest that does not stay here.
+    short_rest: usize,
 }
 
 /// Redacts the contents, which may be those of other connections.
@@ -122,7 +121,8 @@ impl fmt::Debug for Scratch {
 
 impl Scratch {
     fn with_len(len: usize) -> Self {
-        Self { bytes: vec![0; len].into(), start: 0, end: 0, read_at: Instant::now(), fresh: false }
+        let short_rest = if len > SHORT { SHORT } else { 0 };
+        Self { bytes: vec![0; len].into(), start: 0, end: 0, read_at: Instant::now(), short_rest }
     }
 
     fn narrow() -> Self {
@@ -140,7 +140,7 @@ impl Scratch {
 
     /// Creates a scratch with bytes that were read before the connection had one.
     pub(super) fn holding(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), start: 0, end: bytes.len(), read_at: Instant::now(), fresh: false }
+        Self { bytes: bytes.into(), start: 0, end: bytes.len(), read_at: Instant::now(), short_rest: 0 }
     }
 
     /// Returns the whole buffer, to read into. It is initialised, because some streams clear an
@@ -152,7 +152,7 @@ impl Scratch {
     /// Records that `len` bytes have just been read.
     pub(super) fn filled(&mut self, len: usize) {
         (self.start, self.end) = (0, len);
-        (self.read_at, self.fresh) = (Instant::now(), true);
+        self.read_at = Instant::now();
     }
 
     /// Returns when the bytes were read.
@@ -160,9 +160,10 @@ impl Scratch {
         self.read_at
     }
 
-    /// Returns `true` for the first call after a read.
-    pub(super) fn take_fresh(&mut self) -> bool {
-        mem::take(&mut self.fresh)
+    /// Returns `true` if everything is handled, or the unread rest is short and need not stay here.
+    #[inline]
+    pub(super) fn is_releasable(&self) -> bool {
+        self.end - self.start <= self.short_rest
     }
 
     /// Returns `true` if the read brought at least as much as a narrow scratch holds, so that more

@@ -39,10 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// If the future is dropped, the message is either queued as a whole or not at all; it is never
     /// truncated or sent twice. Use [`reserve`](Self::reserve) to know which of the two has
     /// happened.
-    pub fn send<'a>(
-        &'a mut self,
-        message: impl Into<Outgoing<'a>>,
-    ) -> impl Future<Output = Result<(), Error>> {
+    pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| {
             if self.connection.io.is_clear() {
@@ -72,10 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// If the future is dropped before it completes, the message is not queued. Once it has
     /// returned, it is.
-    pub fn feed<'a>(
-        &'a mut self,
-        message: impl Into<Outgoing<'a>>,
-    ) -> impl Future<Output = Result<(), Error>> {
+    pub fn feed<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| self.poll_feed(cx, &mut outgoing))
     }
@@ -255,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Poll::Ready(Err(error)) => io.outcome().record(Error::Transport(error)),
             Poll::Pending => {
                 let timeout = ready!(io.poll_watchdog(&inbound.timeouts, cx));
-                io.outcome().record(Error::Timeout(timeout));
+                io.outcome().time_out(timeout);
                 io.end_write_for(Side::Sender);
             }
         }

@@ -120,8 +120,7 @@ pin_project! {
         read_at: Instant,
         // When the last message or matching pong was received, or the idle deadline was restarted.
         heard_at: Instant,
-        // The value of `heard_at` with which the idle deadline was restarted: it is restarted only
-        // once.
+        // When the idle deadline or that of a message was restarted: each is restarted only once.
         restarted: Option<Instant>,
         // When the message that is being received began.
         message_since: Option<Instant>,
@@ -162,10 +161,14 @@ impl Pings {
 
     /// Records a ping that is sent now.
     pub(super) fn sent(&mut self, payload: &[u8]) {
+        self.push(payload, Instant::now());
+    }
+
+    fn push(&mut self, payload: &[u8], sent: Instant) {
         if self.0.len() == MAX_PINGS {
             self.0.pop_front();
         }
-        self.0.push_back((payload.into(), Instant::now()));
+        self.0.push_back((payload.into(), sent));
     }
 
     /// Adds pings that were sent later.
@@ -179,7 +182,8 @@ impl Pings {
     /// RFC 6455 section 5.5.3: the peer may answer only the most recent ping, so those before it
     /// will not be answered any more.
     pub(super) fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
-        let at = self.0.iter().position(|(ping, _)| **ping == *payload)?;
+        // The newest of several with the same payload: a peer may have answered that one alone.
+        let at = self.0.iter().rposition(|(ping, _)| **ping == *payload)?;
         let (_, sent) = self.0.drain(..=at).next_back()?;
         if self.0.is_empty() {
             self.0 = VecDeque::new();
@@ -251,6 +255,11 @@ impl Timers {
         Some(sent.elapsed())
     }
 
+    /// Returns `true` once our Close has been written.
+    pub(super) fn is_close_out(&self) -> bool {
+        self.close_out
+    }
+
     /// Returns what is due; pending until something is. Returns `None` if no deadline is running,
     /// and no timer is needed.
     pub(super) fn poll_due(
@@ -276,14 +285,19 @@ impl Timers {
             // If this is noticed late, nobody has polled the connection. No ping was sent
             // meanwhile, and the peer may have had nothing to answer.
             let late = now.duration_since(deadline) > IDLE_TOLERANCE;
-            if due == Due::Timeout(Timeout::Idle) && late && *this.restarted != Some(*this.heard_at) {
-                *this.heard_at = now;
+            let started = match due {
+                Due::Timeout(Timeout::Idle) => Some(this.heard_at),
+                Due::Timeout(Timeout::Message) => this.message_since.as_mut(),
+                _ => None,
+            };
+            if let Some(started) = started.filter(|started| late && *this.restarted != Some(**started)) {
+                *started = now;
                 *this.restarted = Some(now);
                 continue;
             }
             if let Due::Ping(payload) = due {
                 if let Some(earlier) = this.ping.take() {
-                    this.pings.0.push_back((earlier.payload.into(), earlier.sent));
+                    this.pings.push(&earlier.payload, earlier.sent);
                 }
                 *this.ping = Some(Ping { payload, sent: now, since: now, left: false });
             }
@@ -305,7 +319,7 @@ impl Timers {
         // `close_timeout` (RFC 6455 section 7.1.1): counted from when closing began, and until our
         // Close has been written, from when the stream last accepted bytes. The messages before the
         // Close may take their time: `write_timeout` limits them.
-        let moving = stuck && progressed && !*this.close_out;
+        let moving = progressed && !*this.close_out;
         if activity.closing && (this.closing_since.is_none() || moving) {
             *this.closing_since = Some(Instant::now());
         }
@@ -345,7 +359,8 @@ impl Timers {
             Some(_) => None,
         };
         let pong_due = self.ping.and_then(|ping| waiting(ping.since));
-        let message_due = self.message_since.and_then(waiting);
+        // A peer must not put this off by other frames.
+        let message_due = self.message_since.filter(|_| !activity.closing);
         [
             (at(timeouts.close, self.closing_since), Some(Due::Timeout(Timeout::Close))),
             (at(timeouts.write, self.stuck_since), Some(Due::Timeout(Timeout::Write))),

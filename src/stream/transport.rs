@@ -53,7 +53,7 @@ impl Source for SendPath {
     }
 
     fn clear(&mut self) -> bool {
-        let waited = self.queued() > 0;
+        let waited = self.queued_in_order() > 0;
         pool::with_lent(|lent| SendPath::clear(self, lent));
         waited
     }

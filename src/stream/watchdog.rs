@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
+    task::JoinHandle,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -20,10 +21,24 @@ pub(super) struct Watchdog(Option<Watch>);
 
 #[derive(Debug)]
 struct Watch {
-    sleep: Pin<Box<Sleep>>,
+    timer: Timer,
     since: Instant,
+    limit: Duration,
     /// The transport's `moves` at that time.
     moves: u64,
+}
+
+#[derive(Debug)]
+enum Timer {
+    /// A timer of the runtime that polls.
+    Own(Pin<Box<Sleep>>),
+    /// A task of another runtime, for a sender that is used outside of any: it ends at the deadline,
+    /// or with an error when that runtime is shut down.
+    Task(JoinHandle<()>),
+    /// The task has ended.
+    Elapsed,
+    /// No runtime has a timer for it: there is no deadline.
+    None,
 }
 
 impl Watchdog {
@@ -36,7 +51,7 @@ impl Watchdog {
 
     /// Returns ready once the stream has accepted nothing for `limit`.
     ///
-    /// The time is counted from the first call, or from when `moves` last changed. Must be called
+    /// The time is counted from the first call, or from when `moves` or the limit last changed. Must be called
     /// whenever the task still has to wait. Outside of a tokio runtime, the timer is one of
     /// `runtime`; without that either, there is no deadline.
     pub(super) fn poll(
@@ -46,36 +61,64 @@ impl Watchdog {
         runtime: Option<&Handle>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let watch = match &mut self.0 {
-            Some(watch) => watch,
-            none => {
-                let now = Instant::now();
-                let Some(sleep) = sleep(now + limit, runtime) else { return Poll::Pending };
-                none.insert(Watch { sleep: Box::pin(sleep), since: now, moves })
-            }
-        };
-        if watch.moves != moves {
-            (watch.moves, watch.since) = (moves, Instant::now());
+        let now = Instant::now();
+        let watch = self.0.get_or_insert_with(|| Watch {
+            timer: Timer::at(now + limit, runtime),
+            since: now,
+            limit,
+            moves,
+        });
+        if (watch.limit, watch.moves) != (limit, moves) {
+            (watch.limit, watch.moves, watch.since) = (limit, moves, now);
+            // It may be due earlier than the timer is set for.
+            watch.timer.reset(now + limit, runtime);
         }
         loop {
+            ready!(watch.timer.poll(cx));
             let deadline = watch.since + limit;
-            if deadline < watch.sleep.deadline() {
-                watch.sleep.as_mut().reset(deadline);
-            }
-            ready!(watch.sleep.as_mut().poll(cx));
             if deadline <= Instant::now() {
                 return Poll::Ready(());
             }
-            watch.sleep.as_mut().reset(deadline);
+            watch.timer.reset(deadline, runtime);
         }
     }
 }
 
-/// Creates a timer of the current runtime, or of `runtime` if there is none.
-fn sleep(at: Instant, runtime: Option<&Handle>) -> Option<Sleep> {
-    if Handle::try_current().is_ok() {
-        return Some(sleep_until(at));
+impl Timer {
+    fn at(deadline: Instant, runtime: Option<&Handle>) -> Self {
+        match (Handle::try_current(), runtime) {
+            (Ok(_), _) => Self::Own(Box::pin(sleep_until(deadline))),
+            (Err(_), Some(runtime)) => Self::Task(runtime.spawn(async move { sleep_until(deadline).await })),
+            (Err(_), None) => Self::None,
+        }
     }
-    let _entered = runtime?.enter();
-    Some(sleep_until(at))
+
+    fn reset(&mut self, deadline: Instant, runtime: Option<&Handle>) {
+        match self {
+            Self::Own(sleep) => sleep.as_mut().reset(deadline),
+            Self::Task(_) | Self::Elapsed => *self = Self::at(deadline, runtime),
+            Self::None => {}
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Own(sleep) => sleep.as_mut().poll(cx),
+            Self::Task(task) => {
+                let elapsed = ready!(Pin::new(task).poll(cx)).is_ok();
+                *self = if elapsed { Self::Elapsed } else { Self::None };
+                self.poll(cx)
+            }
+            Self::Elapsed => Poll::Ready(()),
+            Self::None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Self::Task(task) = self {
+            task.abort();
+        }
+    }
 }

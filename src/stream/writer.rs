@@ -75,13 +75,16 @@ pub struct MessageWriter<W: SendParts> {
 /// ```text
 ///        last frame queued ──▶ Finished
 ///  Open ─┤
-///        error ──────────────▶ Abandoned
+///        error ──────────────▶ Abandoned, Closed
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriterState {
     Open,
     Finished,
+    /// The program made an error.
     Abandoned,
+    /// The connection has ended.
+    Closed,
 }
 
 /// Redacts payload data: prints only its length.
@@ -193,8 +196,12 @@ impl<W: SendParts> MessageWriter<W> {
 
     /// Returns ready once there is room for a frame of `len` bytes.
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
-        if self.state != WriterState::Open {
-            return Poll::Ready(Err(Error::Send(SendError::NoMessageOpen)));
+        match self.state {
+            WriterState::Open => {}
+            WriterState::Closed => return Poll::Ready(Err(Error::Closed)),
+            WriterState::Finished | WriterState::Abandoned => {
+                return Poll::Ready(Err(Error::Send(SendError::NoMessageOpen)));
+            }
         }
         let room = ready!(self.to.poll_room(cx, len));
         Poll::Ready(self.check(room))
@@ -211,8 +218,9 @@ impl<W: SendParts> MessageWriter<W> {
 
     /// Abandons the message after an error, because what follows would be incomplete.
     fn check(&mut self, result: Result<(), Error>) -> Result<(), Error> {
-        if result.is_err() {
-            self.state = WriterState::Abandoned;
+        if let Err(error) = &result {
+            self.state =
+                if matches!(error, Error::Send(_)) { WriterState::Abandoned } else { WriterState::Closed };
             self.to.abandon();
         }
         result

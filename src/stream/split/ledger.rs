@@ -55,10 +55,14 @@ pub(super) struct Queued {
 pub(super) struct Changes {
     /// The number of bytes of room that were released.
     pub(super) released: usize,
-    /// Whether a flush may be complete, or never will be.
-    pub(super) for_senders: bool,
-    /// Whether a deadline starts, or the write side has ended.
-    pub(super) for_receiver: bool,
+    /// Whether a flush may be complete.
+    pub(super) flushed: bool,
+    /// Whether there may be room for pings and pongs.
+    pub(super) control: bool,
+    /// Whether the stream has stopped taking anything: a deadline starts.
+    pub(super) stopped: bool,
+    /// Whether the write side has ended.
+    pub(super) ended: bool,
 }
 
 impl Queued {
@@ -123,8 +127,10 @@ impl Ledger {
         let overtaking = mem::replace(&mut self.overtaking, queued.overtaking);
         Changes {
             released: self.release(queued),
-            for_senders: self.flushed != announced || queued.overtaking < overtaking || self.transport.ended,
-            for_receiver: stopped || (self.transport.ended && !before.ended),
+            flushed: self.flushed != announced,
+            control: queued.overtaking < overtaking,
+            stopped,
+            ended: self.transport.ended && !before.ended,
         }
     }
 
@@ -175,6 +181,9 @@ mod tests {
     const IDLE: TransportStatus =
         TransportStatus { staged: 0, stuck: false, moves: 0, written: 0, ended: false };
 
+    const NOTHING: Changes =
+        Changes { released: 0, flushed: false, control: false, stopped: false, ended: false };
+
     fn queued(in_order: usize) -> Queued {
         Queued { in_order, overtaking: 0, message_open: false }
     }
@@ -196,18 +205,18 @@ mod tests {
         ledger.staged(queued(20), 10);
         let stuck = TransportStatus { staged: 6, stuck: true, moves: 1, ..IDLE };
         let changes = ledger.settle(stuck, queued(20));
-        assert_eq!(changes, Changes { released: 4, for_senders: false, for_receiver: true });
+        assert_eq!(changes, Changes { released: 4, stopped: true, ..NOTHING });
         assert!(!ledger.is_flushed(first));
 
         // They are written, and the next 20 bytes staged.
         ledger.batch_written();
         ledger.staged(queued(0), 20);
         let changes = ledger.settle(TransportStatus { staged: 20, moves: 2, ..stuck }, queued(0));
-        assert_eq!(changes, Changes { released: 6, for_senders: true, for_receiver: false });
+        assert_eq!(changes, Changes { released: 6, flushed: true, ..NOTHING });
         assert!(ledger.is_flushed(first) && !ledger.is_flushed(ledger.flush_target()));
 
         let changes = ledger.settle(TransportStatus { moves: 3, ..IDLE }, queued(0));
-        assert_eq!(changes, Changes { released: 20, for_senders: true, for_receiver: false });
+        assert_eq!(changes, Changes { released: 20, flushed: true, ..NOTHING });
         assert!(ledger.is_flushed(ledger.flush_target()));
     }
 
@@ -228,13 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn pings_have_no_positions_and_wake_senders_when_they_have_left() {
+    fn pings_have_no_positions_and_leave_room_for_others_when_they_have_left() {
         let mut ledger = ledger();
         let pings = Queued { overtaking: 8, ..queued(0) };
         assert_eq!(ledger.queued(queued(0), pings, 0), 0);
         assert_eq!(ledger.flush_target(), 0);
-        assert!(!ledger.settle(IDLE, pings).for_senders);
-        assert!(ledger.settle(IDLE, queued(0)).for_senders);
+        assert!(!ledger.settle(IDLE, pings).control);
+        let changes = ledger.settle(IDLE, queued(0));
+        assert!(changes.control && !changes.flushed);
     }
 
     #[test]
@@ -259,10 +269,10 @@ mod tests {
         ledger.queued(queued(0), queued(10), 10);
         let ended = TransportStatus { ended: true, ..IDLE };
         let changes = ledger.settle(ended, queued(0));
-        assert_eq!(changes, Changes { released: 10, for_senders: true, for_receiver: true });
+        assert_eq!(changes, Changes { released: 10, ended: true, ..NOTHING });
         assert!(!ledger.is_flushed(ledger.flush_target()), "it is lost");
         let changes = ledger.settle(IDLE, queued(0));
-        assert!(changes.for_senders && !changes.for_receiver && ledger.transport().ended);
+        assert!(!changes.ended && ledger.transport().ended);
     }
 
     #[test]

@@ -140,6 +140,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
         self.connection.io.with_ref(call)
     }
 
+    /// Returns a sender for this connection: to close it, for example, after all others were dropped.
+    pub fn sender(&self) -> Sender {
+        Sender::new(self.connection.io.shared.clone() as Arc<Shared<dyn Transmit>>)
+    }
+
     /// Returns which end of the connection this is.
     pub fn role(&self) -> Role {
         self.connection.io.shared.role()

@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{ReceiveGuard, Receiver, Sender, wait_list::Ticket};
+use super::{
+    ReceiveGuard, Receiver, Sender,
+    wait_list::{Ticket, Wait},
+};
 use crate::{
     Error, MessageKind,
     proto::Received,
@@ -109,7 +112,7 @@ pub struct SenderTurn<'a> {
 impl PartSink for SenderTurn<'_> {
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
         let Self { sender, ticket, watchdog, .. } = self;
-        sender.poll_for(cx, ticket, watchdog, |send, staged| send.has_room(len, staged))
+        sender.poll_for(cx, Wait::Flush, ticket, watchdog, |send, staged| send.has_room(len, staged))
     }
 
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use tokio::sync::{SemaphorePermit, TryAcquireError};
 use super::{
     shared::{Shared, Transmit},
     sink::SenderSink,
-    wait_list::Ticket,
+    wait_list::{Ticket, Wait},
 };
 use crate::{
     CloseCode, CloseFrame, Error, Outgoing, Utf8Bytes,
@@ -63,7 +63,7 @@ impl Sender {
     /// # Cancel safety
     /// If the future is dropped, the message is either queued as a whole or not at all. Use
     /// [`reserve`](Self::reserve) to know which of the two has happened.
-    pub async fn send<'a>(&'a self, message: impl Into<Outgoing<'a>>) -> Result<(), Error> {
+    pub async fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
         let target = self.feed_and(message.into(), |_, target| target).await?;
         self.flush_through(target).await
     }
@@ -82,11 +82,13 @@ impl Sender {
     /// # Cancel safety
     /// If the future is dropped before it completes, the message is not queued. Once it has
     /// returned, it is.
-    pub fn feed<'a>(&'a self, message: impl Into<Outgoing<'a>>) -> impl Future<Output = Result<(), Error>> {
+    pub fn feed<'m>(&self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         self.feed_and(message.into(), |sender, _target| sender.shared.wait_list.wake_waiting_receiver())
     }
 
-    /// Waits until everything that was queued before this call is written and flushed.
+    /// Waits until all messages that were queued before this call are written and flushed.
+    ///
+    /// Pings and pongs are written too, but this does not wait for them.
     ///
     /// # Errors
     /// Returns the same errors as [`send`](Self::send).
@@ -276,7 +278,11 @@ impl Sender {
     /// them.
     async fn room_for_control(&self) -> Result<(), Error> {
         let (mut ticket, mut watchdog) = (Ticket::default(), Watchdog::default());
-        poll_fn(|cx| self.poll_for(cx, &mut ticket, &mut watchdog, |send, _| send.has_room_for_ping())).await
+        poll_fn(|cx| {
+            let has_room = |send: &SendPath, _| send.has_room_for_ping();
+            self.poll_for(cx, Wait::Control, &mut ticket, &mut watchdog, has_room)
+        })
+        .await
     }
 
     /// Waits for room, queues a message, and calls `done` with the position that a flush has to
@@ -327,7 +333,7 @@ impl Sender {
             release_guard.0 = acquired.is_pending().then_some(&*self.shared);
             if acquired.is_pending() {
                 // Possibly no other task writes what occupies the room, so this one does.
-                self.shared.wait_list.register_for_room(&mut ticket, cx.waker());
+                self.shared.wait_list.register_sender(&mut ticket, cx.waker(), Wait::Room);
                 self.shared.drive();
             }
             acquired
@@ -355,6 +361,7 @@ impl Sender {
     pub(super) fn poll_for(
         &self,
         cx: &mut Context<'_>,
+        wait: Wait,
         ticket: &mut Ticket,
         watchdog: &mut Watchdog,
         condition: impl Fn(&SendPath, usize) -> bool,
@@ -363,7 +370,7 @@ impl Sender {
             return Poll::Ready(Ok(()));
         }
         // Registered before the attempt to write, so that no wake-up is lost.
-        self.shared.wait_list.register_sender(ticket, cx.waker());
+        self.shared.wait_list.register_sender(ticket, cx.waker(), wait);
         self.shared.drive();
         if self.shared.check(&condition)? {
             return Poll::Ready(Ok(()));
@@ -406,7 +413,7 @@ impl Sender {
             return Poll::Ready(Ok(()));
         }
         // Registered before the attempt to write, so that no wake-up is lost.
-        self.shared.wait_list.register_sender(ticket, cx.waker());
+        self.shared.wait_list.register_sender(ticket, cx.waker(), Wait::Flush);
         self.shared.drive();
         if self.shared.is_flushed(target)? { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
@@ -458,7 +465,6 @@ impl SendPermit<'_> {
 ///
 /// It borrows what the message borrows. For an owned message it is a `TrySendError<'static>`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum TrySendError<'a> {
     /// There is no room, or others are waiting for it.
     #[error("no room in the write buffer")]

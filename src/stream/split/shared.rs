@@ -18,7 +18,7 @@ use super::{
     ledger::{Changes, Ledger, Queued},
     locked::Locked,
     sync::{Flag, Guard, Mutex},
-    wait_list::{ReadWaker, WaitList},
+    wait_list::{ReadWaker, Wait, WaitList},
 };
 use crate::{
     Error, Role,
@@ -208,7 +208,11 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Returns the state of the closing handshake.
     pub(super) fn closing(&self, receive: &ReceivePath) -> Closing {
-        Closing::of(&self.state.lock().send, receive)
+        let state = self.state.lock();
+        match Closing::of(&state.send, receive) {
+            Closing::Open | Closing::CloseSent if state.outcome.is_over() => Closing::Failed,
+            closing => closing,
+        }
     }
 
     /// Calls a function with the sending path. What it queues in order occupies `room`, which the
@@ -312,15 +316,19 @@ impl<T: Transmit + ?Sized> Shared<T> {
         let changes = self.settle(status);
         drop(transport);
         self.room.add_permits(changes.released);
-        if status.ended && !self.room.is_closed() {
+        if changes.ended {
             self.close();
         }
-        if changes.for_senders {
-            self.wait_list.wake_senders();
-        } else if changes.released > 0 {
+        if changes.flushed {
+            self.wait_list.wake_for(Wait::Flush);
+        }
+        if changes.control {
+            self.wait_list.wake_for(Wait::Control);
+        }
+        if changes.released > 0 {
             self.wake_for_room();
         }
-        if changes.for_receiver {
+        if changes.stopped {
             self.wait_list.wake_receiver();
         }
         result
@@ -349,7 +357,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// Wakes the senders that wait for room outside of the semaphore, if there is any.
     pub(super) fn wake_for_room(&self) {
         if self.room.available_permits() > 0 {
-            self.wait_list.wake_for_room();
+            self.wait_list.wake_for(Wait::AnyRoom);
         }
     }
 
@@ -437,14 +445,19 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// Ends the connection if the stream is stuck and has accepted nothing since its `moves` had
     /// this value.
     fn end_if_stuck_since(&self, moves: u32, timeout: Timeout) {
+        // Judged while nobody writes, for a write may have been under way.
+        let transport = self.transport.lock();
         let state = self.state.lock();
         let stuck = state.ledger.transport().stuck && state.ledger.moves() == moves;
         drop(state);
         if stuck {
-            self.with_transport(self.transport.lock(), |transport, _| {
-                self.state.lock().outcome.record(Error::Timeout(timeout));
+            self.with_transport(transport, |transport, _| {
+                self.state.lock().outcome.time_out(timeout);
                 transport.end_write(&mut Locked::new(&self.state));
             });
+        } else {
+            drop(transport);
+            self.write_if_requested();
         }
     }
 

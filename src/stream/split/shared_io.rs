@@ -99,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
 
     fn write_status(&mut self) -> WriteStatus {
         let state = self.shared.state.lock();
-        WriteStatus::of(&state.send, state.ledger.transport())
+        WriteStatus::of(&state.send, state.ledger.transport(), state.outcome.is_over())
     }
 
     fn role(&self) -> Role {

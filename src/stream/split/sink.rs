@@ -9,7 +9,10 @@ use std::{
 use futures_sink::Sink;
 use tokio::sync::TryAcquireError;
 
-use super::{Sender, wait_list::Ticket};
+use super::{
+    Sender,
+    wait_list::{Ticket, Wait},
+};
 use crate::{Error, Message, Outgoing, stream::watchdog::Watchdog};
 
 /// A [`Sink`] that sends over a split connection, returned by [`Sender::sink`].
@@ -89,7 +92,7 @@ impl SenderSink {
 
     /// Returns the sender. Messages that wait inside the sink are lost.
     pub fn into_inner(self) -> Sender {
-        self.sender
+        self.sender.clone()
     }
 
     /// Returns a reference to the sender.
@@ -123,7 +126,7 @@ impl SenderSink {
                 return Poll::Ready(Ok(()));
             }
             if attempt == 0 {
-                shared.wait_list.register_for_room(&mut self.ticket, cx.waker());
+                shared.wait_list.register_sender(&mut self.ticket, cx.waker(), Wait::AnyRoom);
                 shared.drive();
             }
         }
@@ -158,8 +161,15 @@ impl SenderSink {
         if waited.is_pending() {
             self.sender.shared.watch(&mut self.watchdog, cx);
         } else {
-            self.watchdog = Watchdog::default();
+            (self.ticket, self.watchdog) = (Ticket::default(), Watchdog::default());
         }
         waited
+    }
+}
+
+/// What was queued and not flushed is written by a receiver that waits.
+impl Drop for SenderSink {
+    fn drop(&mut self) {
+        self.sender.shared.wait_list.wake_waiting_receiver();
     }
 }

@@ -36,8 +36,26 @@ struct Entries {
 #[derive(Debug)]
 struct WaitingSender {
     waker: Waker,
-    /// Whether it waits for room, and relies on the sender that takes the room to have it written.
-    for_room: bool,
+    wait: Wait,
+}
+
+/// What a sender waits for. In each case it writes when the stream accepts bytes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// A flush of messages.
+    Flush,
+    /// Room in the queue of pings and pongs.
+    Control,
+    /// Room for a message, for which the semaphore wakes it.
+    Room,
+    /// Room for a message, outside of the semaphore's queue.
+    AnyRoom,
+}
+
+impl Wait {
+    fn is_for_room(self) -> bool {
+        matches!(self, Self::Room | Self::AnyRoom)
+    }
 }
 
 /// A sender's entry in the wait list, which is removed when this is dropped.
@@ -119,25 +137,16 @@ impl WaitList {
         }
     }
 
-    /// Registers a sender that waits for what it has queued.
-    pub(super) fn register_sender(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker) {
-        self.insert_sender(ticket, waker, false);
-    }
-
-    /// Registers a sender that waits for room.
-    pub(super) fn register_for_room(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker) {
-        self.insert_sender(ticket, waker, true);
-    }
-
-    fn insert_sender(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker, for_room: bool) {
-        let waiter = WaitingSender { waker: waker.clone(), for_room };
+    /// Registers a sender that waits.
+    pub(super) fn register_sender(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker, wait: Wait) {
+        let waiter = WaitingSender { waker: waker.clone(), wait };
         let mut entries = self.entries.lock();
         let (_, id) = ticket.0.get_or_insert_with(|| {
             entries.next_ticket += 1;
             (self.clone(), entries.next_ticket)
         });
         let before = entries.remove(*id);
-        entries.for_room += usize::from(for_room);
+        entries.for_room += usize::from(wait.is_for_room());
         entries.senders.insert(*id, waiter);
         self.senders.set();
         drop(entries);
@@ -149,18 +158,20 @@ impl WaitList {
         self.senders.is_set() && self.entries.lock().for_room > 0
     }
 
-    /// Wakes the senders that wait for room.
-    pub(super) fn wake_for_room(&self) {
+    /// Wakes the senders that wait for this.
+    pub(super) fn wake_for(&self, wait: Wait) {
         if !self.senders.is_set() {
             return;
         }
         let mut entries = self.entries.lock();
-        entries.for_room = 0;
-        let (for_room, others) =
-            mem::take(&mut entries.senders).into_iter().partition(|(_, waiter)| waiter.for_room);
+        let (woken, others): (BTreeMap<_, _>, _) =
+            mem::take(&mut entries.senders).into_iter().partition(|(_, waiter)| waiter.wait == wait);
         entries.senders = others;
+        if wait.is_for_room() {
+            entries.for_room -= woken.len();
+        }
         drop(entries);
-        wake(for_room);
+        wake(woken);
     }
 
     /// Wakes all waiting senders.
@@ -190,7 +201,7 @@ fn wake(senders: BTreeMap<u64, WaitingSender>) {
 impl Entries {
     fn remove(&mut self, id: u64) -> Option<WaitingSender> {
         let waiter = self.senders.remove(&id)?;
-        self.for_room -= usize::from(waiter.for_room);
+        self.for_room -= usize::from(waiter.wait.is_for_room());
         Some(waiter)
     }
 }

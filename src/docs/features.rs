@@ -1,0 +1,59 @@
+//! What is implemented and what is not.
+//!
+//! # Opening a connection
+//!
+//! | feature | |
+//! |---|---|
+//! | client and server, over TCP or any `AsyncRead + AsyncWrite` | yes |
+//! | subprotocols; additional header fields in request and response | yes |
+//! | inspecting the request, then accepting it or rejecting it with any HTTP response | yes: [`Pending`](crate::Pending) |
+//! | pages, health checks and metrics on the same port | yes: [`Incoming`](crate::Incoming) |
+//! | handing a request on to another HTTP library, with all bytes that were read | yes: [`Replay`](crate::Replay) |
+//! | refusing other protocols, or a TLS hello on a plain port, at the first line that shows it | yes |
+//! | allowed origins, as a list or a function | yes |
+//! | a local address to dial from | yes: [`Client::local_address`](crate::Client::local_address) |
+//! | deadlines for dialing and for the opening handshake | yes |
+//! | behind another HTTP library (hyper, axum) | by hand: [`handshake::respond`](crate::handshake::respond), then [`WebSocket::from_raw`](crate::WebSocket::from_raw) |
+//! | `wss://` | by hand: with a TLS stream as the transport; [`connect`](crate::connect) refuses it |
+//! | TLS built in | no |
+//! | Happy Eyeballs | no: addresses are tried one after the other |
+//! | redirects, HTTP and SOCKS proxies | no |
+//! | reconnecting with backoff | no |
+//! | HTTP/2 (RFC 8441), HTTP/3 (RFC 9220), wasm | no |
+//!
+//! # Messages
+//!
+//! | feature | |
+//! |---|---|
+//! | a burst of messages answered with one write by the plain loop of `recv` and `feed` | yes |
+//! | methods that are cancel safe, tested at every await | yes: [guide](super::cancel_safety) |
+//! | two halves; any number of senders, served first come, first served | yes: [`WebSocket::split`](crate::WebSocket::split) |
+//! | `Stream` and `Sink`, also for the halves | yes |
+//! | poll functions, for futures written by hand | yes |
+//! | sending borrowed data: `&str`, `&[u8]`, `&Message`, `Cow` and others | yes; without an allocation up to 4 KiB |
+//! | large payload data read into the message's own buffer, and written without a copy | yes; a client masks in place what it owns alone, and otherwise a copy |
+//! | a message encoded once and sent to many, uncopied | yes: [`PreparedMessage`](crate::PreparedMessage) |
+//! | one message read and written as a stream of bytes; sending in fragments | yes: `reader`, `writer`; 10 GiB in constant memory |
+//! | UTF-8 that fails at the first invalid byte | yes; in compressed messages, when that part is inflated |
+//! | compression (permessage-deflate, RFC 7692) with all four parameters | yes: feature `deflate`, `Config::deflate` |
+//! | rooms, publish and subscribe | no |
+//!
+//! # Connections
+//!
+//! | feature | |
+//! |---|---|
+//! | keep-alive pings; pong, idle, message, write and close timeouts | yes |
+//! | peers that answer only the newest ping, or send data before their pong | stay connected |
+//! | pings answered by the library, from a bounded queue | yes, while the connection is polled |
+//! | automatic pongs disabled, for transparent proxies | yes: [`Config::automatic_pongs`](crate::Config::automatic_pongs) |
+//! | limits on messages, frames, fragments, write buffer and headers | yes, finite by default |
+//! | limits changed on an open connection | yes: [`WebSocket::set_limits`](crate::WebSocket::set_limits) |
+//! | bounded memory for compressed messages | yes: at most `max_message_size`, and 16 times what was received of an incomplete one |
+//! | memory of an idle connection | at most 192 bytes beside its stream, and one box of at most 320 with keep-alive |
+//! | the same with compression | without context takeover no compressor and no window, but about 160 bytes for the parameters |
+//! | the same, split | at most 512 bytes of heap, shared by the halves |
+//! | counters, and the round trip of pings | yes: [`Config::stats`](crate::Config::stats) |
+//! | ending a connection at once | yes: by dropping it, or [`Sender::abort`](crate::Sender::abort) |
+//! | connected pairs in memory for tests, with a paused clock | yes: [`testing`](crate::testing) |
+//! | protocol core and opening handshake without I/O, public | yes: [`proto`](crate::proto), [`handshake`](crate::handshake) |
+//! | `tracing` | no |

@@ -1,0 +1,107 @@
+//! Security: origins, tokens, limits, compression.
+//!
+//! `SECURITY.md` in the repository says what this crate promises and how to report a vulnerability.
+//! This page is about what the application has to do.
+//!
+//! # Origins
+//! A page of any site can open a WebSocket connection to any server. The browser sends cookies with
+//! it, and the same-origin policy does not apply. A server that recognizes its users by cookies,
+//! HTTP authentication, client certificates or an address inside a private network must therefore
+//! check the origin:
+//!
+//! ```
+//! # fn main() -> Result<(), fullduplex::InvalidHandshake> {
+//! use fullduplex::Server;
+//!
+//! let server = Server::default().allow_origins(["https://example.com"]);
+//! server.check().map_err(Clone::clone)?; // before listening: `*` or `example.com` would be an error
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Other origins are rejected with 403. A request without `Origin` passes, because browsers always
+//! send one and other clients can send any. [`Server::allow_origins_by`] takes a function; compare
+//! whole host names in it. [`accept`](crate::accept) accepts any origin.
+//!
+//! # Tokens
+//! - Browsers cannot set header fields on a WebSocket request. Send the token in the first message;
+//!   a token in the URL appears in logs.
+//! - Compare tokens in constant time, for example with the crate `subtle`.
+//! - Bound what a client can do before it has authenticated: a short deadline and a small message
+//!   limit, raised afterwards.
+//! - [`Client::header`] marks `Authorization`, `Cookie` and the like as sensitive, so that Debug
+//!   output hides them.
+//! - `ws://` is not encrypted. Use TLS: a proxy in front, or a TLS stream as the transport.
+//!
+//! ```
+//! use std::time::Duration;
+//! use fullduplex::{CloseCode, Config, Error, WebSocket};
+//! use tokio::{net::TcpStream, time::timeout};
+//!
+//! # fn is_valid(_: &str) -> bool { true }
+//! /// The connection was accepted with `Config::new().max_message_size(4096)`.
+//! async fn log_in(ws: &mut WebSocket<TcpStream>) -> Result<bool, Error> {
+//!     let first = timeout(Duration::from_secs(5), ws.recv()).await;
+//!     let valid = match first {
+//!         Ok(received) => received?.is_some_and(|message| message.as_text().is_some_and(is_valid)),
+//!         Err(_elapsed) => false,
+//!     };
+//!     if valid {
+//!         ws.set_limits(&Config::new().max_message_size(1 << 20));
+//!     } else {
+//!         ws.close(CloseCode::POLICY_VIOLATION, "log in first").await?;
+//!     }
+//!     Ok(valid)
+//! }
+//! ```
+//!
+//! # Limits
+//! The [table](crate#limits) on the front page lists them; they are finite by default. Consider
+//! three of them for each server:
+//!
+//! - **`max_message_size`**, 64 MiB, is generous. Memory follows the bytes that arrive, not the
+//!   length that a header announces, and a message in progress takes at most about twice its size.
+//!   But an attacker with many connections can fill 64 MiB on each. Set it to what the program
+//!   expects.
+//! - **`message_timeout`** is disabled by default: a client that sends a byte of a message every few
+//!   seconds stays connected. Set it where connections are scarce. A client that answers pings stays
+//!   connected too, also with `idle_timeout`: to disconnect one that sends no messages, wrap `recv`
+//!   in a `timeout`.
+//! - **The number of connections** is the application's to limit, for example with a `Semaphore`
+//!   before `accept`. So is the number of connections from one address, and the rate of messages.
+//!
+//! The opening handshake has one deadline for all of it, 10 s, and limits on its size, so a slow or
+//! endless request ends. After `listener.accept()` has failed, pause and accept again: a peer can
+//! use up the file descriptors.
+//!
+//! # Compression
+//! Compression is disabled until [`Config`](crate::Config) enables it. Two risks come with it:
+//!
+//! - **Memory.** DEFLATE data inflates up to 1,032 times: 65 KB become 64 MiB. Inflating stops at
+//!   `max_message_size`, with close code 1009. A message that is not complete takes at most 16 times
+//!   what was received of it. A complete one takes up to `max_message_size`, however few bytes the
+//!   peer has sent.
+//! - **Secrets.** The length of a compressed message depends on its content. If an attacker can
+//!   choose part of a message that also contains a secret, and can observe the lengths on the
+//!   encrypted connection, the secret can be guessed byte by byte: the attacks CRIME and BREACH.
+//!   With context takeover, secrets in earlier messages are at risk too. Send such messages
+//!   uncompressed:
+//!
+#![cfg_attr(feature = "deflate", doc = "```")]
+#![cfg_attr(not(feature = "deflate"), doc = "```ignore")]
+//! # async fn example(ws: &mut fullduplex::WebSocket<tokio::net::TcpStream>) -> Result<(), fullduplex::Error> {
+//! use fullduplex::Outgoing;
+//!
+//! ws.send(Outgoing::from("token=0123").compress(false)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Logs
+//! Debug output of messages, events and connections contains the length of payload data and not the
+//! data, and hides header fields with credentials. Close reasons are escaped, so that a peer cannot
+//! write control characters to a terminal. A [`Message`](crate::Message) implements `Display` for
+//! its text, unescaped: escape it before it goes to a terminal.
+
+#[allow(unused_imports, reason = "links refer to them")]
+use crate::{Client, Server};
