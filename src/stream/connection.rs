@@ -360,8 +360,8 @@ impl<I: Io> Connection<I> {
         Poll::Ready(None)
     }
 
-    /// Checks the deadlines of a stuck write and of closing, which a peer must not postpone by
-    /// sending.
+    /// Checks the deadlines that a peer must not postpone by sending: of a stuck write, of closing,
+    /// and of a message.
     #[inline]
     fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Timeout> {
         let status = self.io.write_status();

@@ -106,7 +106,7 @@ impl Inbound {
         self.rare.as_ref().map_or("", |rare| rare.negotiated.extensions())
     }
 
-    /// Marks `len` bytes of the scratch as handled, and returns an empty scratch to the pool.
+    /// Marks `len` bytes of the scratch as handled, and returns it to the pool if that is possible.
     #[inline]
     pub(super) fn consume(&mut self, len: usize) {
         if let Some(scratch) = &mut self.scratch {

@@ -84,7 +84,7 @@ pub(super) struct WriteStatus {
     pub(super) owes_pong: bool,
     /// Whether our Close is queued or sent.
     pub(super) close_sent: bool,
-    /// Whether the connection is over, though the stream may go on.
+    /// Whether a sender has ended the connection: the receiver does not wait for the stream to end.
     pub(super) over: bool,
 }
 

@@ -182,7 +182,7 @@ impl Pings {
     /// RFC 6455 section 5.5.3: the peer may answer only the most recent ping, so those before it
     /// will not be answered any more.
     pub(super) fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
-        // The newest of several with the same payload: a peer may have answered that one alone.
+        // The newest of several with the same payload: a peer may have answered only that one.
         let at = self.0.iter().rposition(|(ping, _)| **ping == *payload)?;
         let (_, sent) = self.0.drain(..=at).next_back()?;
         if self.0.is_empty() {
@@ -359,7 +359,7 @@ impl Timers {
             Some(_) => None,
         };
         let pong_due = self.ping.and_then(|ping| waiting(ping.since));
-        // A peer must not put this off by other frames.
+        // Checked also while the peer sends: it must not postpone this deadline with other frames.
         let message_due = self.message_since.filter(|_| !activity.closing);
         [
             (at(timeouts.close, self.closing_since), Some(Due::Timeout(Timeout::Close))),

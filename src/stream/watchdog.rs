@@ -28,16 +28,17 @@ struct Watch {
     moves: u64,
 }
 
+/// The timer of a watchdog.
 #[derive(Debug)]
 enum Timer {
-    /// A timer of the runtime that polls.
+    /// A timer of the current runtime.
     Own(Pin<Box<Sleep>>),
-    /// A task of another runtime, for a sender that is used outside of any: it ends at the deadline,
-    /// or with an error when that runtime is shut down.
+    /// A task of another runtime, for a sender that is used outside of a runtime. It ends at the
+    /// deadline, or with an error if its runtime is shut down.
     Task(JoinHandle<()>),
     /// The task has ended.
     Elapsed,
-    /// No runtime has a timer for it: there is no deadline.
+    /// There is no runtime, and no deadline.
     None,
 }
 
@@ -51,9 +52,9 @@ impl Watchdog {
 
     /// Returns ready once the stream has accepted nothing for `limit`.
     ///
-    /// The time is counted from the first call, or from when `moves` or the limit last changed. Must be called
-    /// whenever the task still has to wait. Outside of a tokio runtime, the timer is one of
-    /// `runtime`; without that either, there is no deadline.
+    /// The time is counted from the first call, or from when `moves` or the limit last changed.
+    /// Must be called whenever the task still has to wait. Outside of a tokio runtime, the timer is
+    /// one of `runtime`; without that either, there is no deadline.
     pub(super) fn poll(
         &mut self,
         limit: Duration,
@@ -70,7 +71,7 @@ impl Watchdog {
         });
         if (watch.limit, watch.moves) != (limit, moves) {
             (watch.limit, watch.moves, watch.since) = (limit, moves, now);
-            // It may be due earlier than the timer is set for.
+            // The new deadline may be earlier.
             watch.timer.reset(now + limit, runtime);
         }
         loop {
@@ -85,6 +86,7 @@ impl Watchdog {
 }
 
 impl Timer {
+    /// Creates a timer of the current runtime, or of `runtime` if there is none.
     fn at(deadline: Instant, runtime: Option<&Handle>) -> Self {
         match (Handle::try_current(), runtime) {
             (Ok(_), _) => Self::Own(Box::pin(sleep_until(deadline))),

@@ -59,7 +59,7 @@ pub(super) struct Changes {
     pub(super) flushed: bool,
     /// Whether there may be room for pings and pongs.
     pub(super) control: bool,
-    /// Whether the stream has stopped taking anything: a deadline starts.
+    /// Whether the stream has become stuck, so that a deadline starts.
     pub(super) stopped: bool,
     /// Whether the write side has ended.
     pub(super) ended: bool,

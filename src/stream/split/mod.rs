@@ -140,7 +140,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
         self.connection.io.with_ref(call)
     }
 
-    /// Returns a sender for this connection: to close it, for example, after all others were dropped.
+    /// Returns a sender for this connection.
+    ///
+    /// It can be used, for example, to close the connection after all other senders were dropped.
     pub fn sender(&self) -> Sender {
         Sender::new(self.connection.io.shared.clone() as Arc<Shared<dyn Transmit>>)
     }

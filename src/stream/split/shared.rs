@@ -445,7 +445,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// Ends the connection if the stream is stuck and has accepted nothing since its `moves` had
     /// this value.
     fn end_if_stuck_since(&self, moves: u32, timeout: Timeout) {
-        // Judged while nobody writes, for a write may have been under way.
+        // Locked before the check, because another task may be writing.
         let transport = self.transport.lock();
         let state = self.state.lock();
         let stuck = state.ledger.transport().stuck && state.ledger.moves() == moves;

@@ -167,7 +167,7 @@ impl SenderSink {
     }
 }
 
-/// What was queued and not flushed is written by a receiver that waits.
+/// Wakes a waiting receiver, which writes what was queued and not flushed.
 impl Drop for SenderSink {
     fn drop(&mut self) {
         self.sender.shared.wait_list.wake_waiting_receiver();
