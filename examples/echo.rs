@@ -123,7 +123,7 @@ fn connection(
 
 async fn open(server: Arc<Server>, tcp: TcpStream) -> Result<WebSocket<TcpStream>, Error> {
     tcp.set_nodelay(true)?;
-    server.receive(tcp).await?.accept().await
+    server.read_request(tcp).await?.accept().await
 }
 
 #[expect(

@@ -98,7 +98,7 @@ async fn connection(
 ) -> Result<(), Error> {
     tcp.set_nodelay(true)?;
     let mut ws = tokio::select! {
-        opened = async { server.receive(tcp).await?.accept().await } => opened?,
+        opened = async { server.read_request(tcp).await?.accept().await } => opened?,
         () = stopped.cancelled() => return Ok(()),
     };
     tokio::select! {

@@ -1,4 +1,4 @@
-//! The opening handshake of a client, over a transport.
+//! The client side of the opening handshake, over a transport.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -16,16 +16,18 @@ use crate::{
     opening::{Deadline, HeadReader, write},
 };
 
-/// How many interim responses may come before the one that counts.
+/// The largest number of interim responses (1xx) before the final one.
 const MAX_INTERIM: usize = 8;
 
-/// Connects to a `ws://` URI, with the defaults.
+/// Connects to a `ws://` URI with the default settings.
+///
+/// Connections to the same host are not serialized: see [`Client::connect`].
 ///
 /// # Errors
-/// As [`Client::connect`].
+/// Those of [`Client::connect`].
 ///
 /// # Panics
-/// Outside a tokio runtime, or in one whose I/O and timers are not enabled.
+/// Panics outside a tokio runtime, or if the I/O or the timers of the runtime are not enabled.
 ///
 /// # Cancel safety
 /// Dropping the future closes the connection, if there is one already.
@@ -43,32 +45,41 @@ where
     T::Error: Into<TargetError>,
 {
     let target = target_of(target)?;
-    // Boxed, so that what the handshake needs does not make the task larger for as long as the connection lasts.
+    // Boxed: the state of the handshake would otherwise enlarge the task for the whole life of the
+    // connection.
     Box::pin(async move { open(&Client::default(), &target).await }).await
 }
 
 impl Client {
-    /// Dials the target and opens a WebSocket connection.
+    /// Connects to a `ws://` URI and opens a WebSocket connection.
     ///
-    /// The target is a `ws://` URI. Its path and query become the request target. A user and a password in it are sent as
-    /// `Authorization: Basic`, unless [`header`](Self::header) has set `Authorization`; they are not part of the request
-    /// target or of `Host`. Basic credentials are readable by whoever sees the traffic.
+    /// The path and query of the target become the request target. A user and a password in it are
+    /// sent as `Authorization: Basic`, unless [`header`](Self::header) has set `Authorization`;
+    /// they are not part of the request target or of `Host`. Over `ws://`, anyone who can read the
+    /// traffic can read these credentials.
     ///
-    /// Looking the host up and dialing it may take as long as [`connect_timeout`](Self::connect_timeout); the handshake
-    /// after that, from the first byte to the last, [`handshake_timeout`](crate::Config::handshake_timeout). The addresses
-    /// of a host are dialed one after the other, from [`local_address`](Self::local_address) if it is set. `TCP_NODELAY` is
-    /// set. A redirect is not followed, and no proxy is used, whatever the environment says.
+    /// Name lookup and dialing are limited by [`connect_timeout`](Self::connect_timeout), and the
+    /// handshake that follows by [`handshake_timeout`](crate::Config::handshake_timeout). The
+    /// addresses of a host are dialed one after the other, from
+    /// [`local_address`](Self::local_address) if it is set. `TCP_NODELAY` is set. Redirects are not
+    /// followed, and proxy settings of the environment are ignored.
     ///
-    /// The response that is returned with the connection is the server's 101.
+    /// RFC 6455 section 4.1 allows a client one connection per IP address in the CONNECTING state.
+    /// This crate does not enforce that: it keeps no state that connections share, and each call
+    /// dials at once. A program that opens many connections to one host serializes the calls
+    /// itself, for example with a mutex per host.
+    ///
+    /// Returns the connection, and the 101 response of the server.
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is dialed, where the target is not a `ws://` URI, or something was set that
-    /// cannot be part of a request. [`Error::Response`] where the server did not open the connection;
-    /// [`Error::response`] has its status, its header fields and the beginning of its body. [`Error::Transport`] and
-    /// [`Error::Timeout`].
+    /// [`Error::InvalidHandshake`], before anything is dialed, if the target is not a `ws://` URI
+    /// or if [`check`](Self::check) fails. [`Error::Response`] if the server did not open the
+    /// connection; [`Error::response`] has the status, the header fields and the beginning of the
+    /// body. [`Error::Transport`] and [`Error::Timeout`] if the transport failed or a deadline
+    /// passed.
     ///
     /// # Panics
-    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    /// Panics outside a tokio runtime, or if the I/O or the timers of the runtime are not enabled.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection, if there is one already.
@@ -78,7 +89,9 @@ impl Client {
     /// let client = fullduplex::Client::default().header("Authorization", "Bearer 0123").subprotocol("chat");
     /// match client.connect("ws://localhost:9001/chat").await {
     ///     Ok((ws, _response)) => println!("subprotocol: {:?}", ws.subprotocol()),
-    ///     Err(error) if error.response().is_some_and(|response| response.status() == 401) => println!("log in first"),
+    ///     Err(error) if error.response().is_some_and(|response| response.status() == 401) => {
+    ///         println!("log in first");
+    ///     }
     ///     Err(error) => return Err(error),
     /// }
     /// # Ok(())
@@ -93,16 +106,18 @@ impl Client {
         Box::pin(async move { open(self, &target).await }).await
     }
 
-    /// Opens a WebSocket connection over a transport that stands already: a Unix socket, a TLS stream, a tunnel.
+    /// Opens a WebSocket connection over an existing transport.
     ///
-    /// The target says what to ask for; nothing is dialed. With `wss://` it is for the caller to see that the transport is
-    /// encrypted.
+    /// The transport is any byte stream, such as a Unix socket, a TLS stream or a tunnel.
+    ///
+    /// The target supplies the request target and `Host`; nothing is dialed. With `wss://`, the
+    /// caller must ensure that the transport is encrypted.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// Those of [`connect`](Self::connect), except that a `wss://` target is valid.
     ///
     /// # Panics
-    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    /// Panics outside a tokio runtime, or if the timers of the runtime are not enabled.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
@@ -120,7 +135,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let target = target_of(target)?;
-        Box::pin(async move { shake_hands(self, &target, io).await }).await
+        Box::pin(async move { perform_handshake(self, &target, io).await }).await
     }
 }
 
@@ -133,18 +148,22 @@ where
 }
 
 async fn open(client: &Client, target: &Target) -> Result<(WebSocket<ClientStream>, Response<()>), Error> {
-    // What the caller got wrong is told before anybody is dialed.
+    // Errors of the caller are returned before anything is dialed.
     client.check().map_err(Clone::clone)?;
+    // RFC 6455 section 4.1, 5: wss:// requires a TLS handshake first, which this build cannot do.
     if target.is_secure() {
         return Err(InvalidHandshake::TlsUnavailable.into());
     }
-    let deadline = Deadline::after(client.dial_timeout(), Timeout::Connect);
-    let tcp =
-        deadline.run(async { Ok(dial(target.host(), target.port(), client.dial_address()).await?) }).await?;
-    shake_hands(client, target, ClientStream::plain(tcp)).await
+    // RFC 6455 section 4.1, 2: one connection per IP address in the CONNECTING state. Not enforced:
+    // that needs state shared by all connections of the process; the docs leave it to the caller.
+    let deadline = Deadline::after(client.get_connect_timeout(), Timeout::Connect);
+    let tcp = deadline
+        .run(async { Ok(dial(target.host(), target.port(), client.get_local_address()).await?) })
+        .await?;
+    perform_handshake(client, target, ClientStream::plain(tcp)).await
 }
 
-async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+async fn perform_handshake<S: AsyncRead + AsyncWrite + Unpin>(
     client: &Client,
     target: &Target,
     mut io: S,
@@ -169,7 +188,10 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     Ok((ws, response))
 }
 
-/// Reads the response that counts. RFC 9110 section 15.2: interim ones may come before it.
+/// Reads the final response.
+///
+/// RFC 9110 section 15.2: interim responses (1xx) may precede it. A 101 is final: it switches the
+/// protocol.
 async fn read_response<S: AsyncRead + Unpin>(
     client: &Client,
     io: &mut S,
@@ -186,7 +208,9 @@ async fn read_response<S: AsyncRead + Unpin>(
     Err(ResponseError::TooManyInterim.into())
 }
 
-/// Reads the body of a response that refuses, as much of it as comes in time. A body that fails hides no response.
+/// Reads the body of a refusal until the deadline.
+///
+/// Errors are ignored: the response is reported with the part of the body that was read.
 async fn read_refusal<S: AsyncRead + Unpin>(
     response: Response<()>,
     io: &mut S,

@@ -1,4 +1,4 @@
-//! The transport that a client dials.
+//! The transport of a client connection, and how it is dialed.
 
 use std::{
     io::{self, IoSlice},
@@ -14,7 +14,7 @@ use tokio::{
 
 /// The transport of a connection that [`connect`](crate::connect) has opened.
 ///
-/// What it is made of is nobody's business but its own, so that more kinds can come without another type.
+/// The fields are private: other kinds of transport can be added without a new type.
 #[derive(Debug)]
 pub struct ClientStream {
     inner: TcpStream,
@@ -25,7 +25,7 @@ impl ClientStream {
         Self { inner }
     }
 
-    /// The TCP stream at the bottom.
+    /// Returns the TCP stream.
     ///
     /// ```
     /// # fn peer(ws: &fullduplex::WebSocket<fullduplex::ClientStream>) -> std::io::Result<std::net::SocketAddr> {
@@ -73,27 +73,31 @@ impl AsyncWrite for ClientStream {
     }
 }
 
-/// Looks the host up and dials it, with `TCP_NODELAY` set: what is coalesced is coalesced on purpose.
+/// Resolves the host name and connects to it, with `TCP_NODELAY` set.
+///
+/// Nagle's algorithm would only add latency: writes are already coalesced by the caller.
 pub(crate) async fn dial(host: &str, port: u16, local: Option<SocketAddr>) -> io::Result<TcpStream> {
     let addresses = lookup_host((host, port)).await?.collect::<Vec<_>>();
-    let stream = first_of(&addresses, local).await?;
+    let stream = connect_any(&addresses, local).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Dials one address after the other; the error is that of the last.
-async fn first_of(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Result<TcpStream> {
+/// Connects to the first address that accepts.
+///
+/// If none does, returns the error of the last attempt.
+async fn connect_any(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(
         io::ErrorKind::NotFound,
         match local {
-            None => "the host has no address",
-            Some(_) => "the host has no address of the family of the local address",
+            None => "host has no address",
+            Some(_) => "host has no address of the address family of the local address",
         },
     );
     for &address in addresses {
         let dialed = match local {
             None => TcpStream::connect(address).await,
-            Some(local) if local.is_ipv4() == address.is_ipv4() => dial_from(local, address).await,
+            Some(local) if local.is_ipv4() == address.is_ipv4() => connect_from(local, address).await,
             Some(_) => continue,
         };
         match dialed {
@@ -104,7 +108,7 @@ async fn first_of(addresses: &[SocketAddr], local: Option<SocketAddr>) -> io::Re
     Err(last)
 }
 
-async fn dial_from(local: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect_from(local: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind(local)?;
     socket.connect(address).await
@@ -119,30 +123,30 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_address_that_refuses_is_followed_by_the_next() {
+    async fn the_next_address_is_dialed_after_a_refused_connection() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
         let refusing = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
         let dead = refusing.local_addr().expect("bound");
         drop(refusing);
         let alive = listener.local_addr().expect("bound");
-        let stream = first_of(&[dead, alive], None).await.expect("one address listens");
+        let stream = connect_any(&[dead, alive], None).await.expect("one address listens");
         assert_eq!(stream.peer_addr().expect("connected"), alive);
-        let refused = first_of(&[dead], None).await.map(drop).map_err(|error| error.kind());
+        let refused = connect_any(&[dead], None).await.map(drop).map_err(|error| error.kind());
         assert_eq!(refused, Err(io::ErrorKind::ConnectionRefused));
     }
 
     #[tokio::test]
-    async fn a_local_address_is_dialed_from_and_only_addresses_of_its_family_are_dialed() {
+    async fn a_local_address_limits_dialing_to_its_address_family() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
         let alive = listener.local_addr().expect("bound");
         let other = SocketAddr::from((Ipv6Addr::LOCALHOST, alive.port()));
         let local = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0));
-        // Beyond Linux, the network of the loopback interface has one address.
+        // Outside Linux, the loopback interface has a single IPv4 address.
         let local = if cfg!(target_os = "linux") { local } else { (Ipv4Addr::LOCALHOST, 0).into() };
-        let stream = first_of(&[other, alive], Some(local)).await.expect("one address listens");
+        let stream = connect_any(&[other, alive], Some(local)).await.expect("one address listens");
         assert_eq!(stream.local_addr().expect("connected").ip(), local.ip());
         assert_eq!(listener.accept().await.expect("a client").1, stream.local_addr().expect("connected"));
-        let none = first_of(&[other], Some(local)).await.map(drop).map_err(|error| error.kind());
+        let none = connect_any(&[other], Some(local)).await.map(drop).map_err(|error| error.kind());
         assert_eq!(none, Err(io::ErrorKind::NotFound));
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong on a connection, and whose fault it is.
+//! The errors of connections and of opening them.
 
 use std::{fmt, io};
 
@@ -8,55 +8,60 @@ use http::Response;
 use crate::handshake::{InvalidHandshake, Rejection, ResponseError};
 use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
 
-/// Which deadline passed.
+/// A deadline that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Timeout {
-    /// The host was not looked up and dialed within [`connect_timeout`](crate::Client::connect_timeout).
+    /// Name lookup and dialing took longer than
+    /// [`connect_timeout`](crate::Client::connect_timeout).
     #[error("connect")]
     Connect,
-    /// The opening handshake was not complete within [`handshake_timeout`](crate::Config::handshake_timeout).
+    /// The opening handshake took longer than
+    /// [`handshake_timeout`](crate::Config::handshake_timeout).
     #[error("opening handshake")]
     Handshake,
-    /// The transport took nothing for [`write_timeout`](crate::Config::write_timeout).
+    /// The transport accepted no bytes for [`write_timeout`](crate::Config::write_timeout).
     #[error("write")]
     Write,
-    /// Our Close was not out within [`close_timeout`](crate::Config::close_timeout).
+    /// The Close was not written within [`close_timeout`](crate::Config::close_timeout).
     #[error("close")]
     Close,
     /// A keep-alive ping was not answered within [`pong_timeout`](crate::Config::pong_timeout).
     #[error("pong")]
     Pong,
-    /// Neither message nor pong came for [`idle_timeout`](crate::Config::idle_timeout).
+    /// Neither a message nor a pong was received for [`idle_timeout`](crate::Config::idle_timeout).
     #[error("idle")]
     Idle,
-    /// A message had not ended [`message_timeout`](crate::Config::message_timeout) after its first byte.
+    /// A message was incomplete [`message_timeout`](crate::Config::message_timeout) after its first
+    /// byte.
     #[error("message")]
     Message,
 }
 
-/// What ended a connection, or kept a call from doing its work: it says who erred.
+/// An error of a connection or of a call, by who caused it.
 ///
-/// A clean close is no error, and neither is a handshake that chose no subprotocol. What ends a connection is reported
-/// once; after that, receiving returns `Ok(None)` and sending [`Error::Closed`].
+/// A clean close is not an error, and neither is a handshake without a common subprotocol. An error
+/// that ends a connection is returned once; after that, receiving returns `Ok(None)` and sending
+/// fails with [`Error::Closed`].
 ///
 /// # Display and source
-/// What caused a [`Protocol`](Self::Protocol) or [`Transport`](Self::Transport) error is its
-/// [`source`](std::error::Error::source), and not part of its message; the other variants include the message of the error
-/// inside, and return the source of that. So programs that print the chain of sources print each text once. `{error:#}`
-/// formats the whole chain in one line.
+/// The cause of a [`Protocol`](Self::Protocol) or [`Transport`](Self::Transport) error is its
+/// [`source`](std::error::Error::source), and not part of its message. The other variants include
+/// the message of the inner error, and return the source of that. A program that prints the chain
+/// of sources therefore prints each text once. `{error:#}` formats the whole chain in one line.
 ///
 /// ```
 /// use fullduplex::{Error, proto::ProtocolError};
 ///
 /// let error = Error::Protocol(ProtocolError::UnmaskedFrame);
-/// assert_eq!(format!("{error}"), "peer broke the protocol");
-/// assert_eq!(format!("{error:#}"), "peer broke the protocol: frame from a client is not masked");
+/// assert_eq!(format!("{error}"), "peer violated the protocol");
+/// assert_eq!(format!("{error:#}"), "peer violated the protocol: frame from a client is not masked");
 /// ```
 ///
 /// # Over `AsyncRead` and `AsyncWrite`
-/// [`MessageReader`](crate::MessageReader) and [`MessageWriter`](crate::MessageWriter) wrap their errors in an
-/// [`io::Error`]. Converting that back returns the same error, so `tokio::io::copy(..).await?` keeps its close code:
+/// [`MessageReader`](crate::MessageReader) and [`MessageWriter`](crate::MessageWriter) wrap their
+/// errors in an [`io::Error`]. Converting that back returns the same error, so
+/// `tokio::io::copy(..).await?` keeps its close code:
 ///
 /// ```
 /// use std::{fmt, io};
@@ -68,24 +73,31 @@ pub enum Timeout {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer erred: it broke the protocol, or a limit. Or it is gone without a Close, which is
-    /// [`ProtocolError::EofWithoutClose`]; see [`is_disconnect`](Self::is_disconnect).
+    /// The peer violated the protocol or a limit, or the stream ended without a Close.
+    ///
+    /// The latter is [`ProtocolError::EofWithoutClose`]; see
+    /// [`is_disconnect`](Self::is_disconnect).
     Protocol(ProtocolError),
-    /// The caller erred: it wants to send what cannot be sent.
+    /// The caller tried to send something that cannot be sent.
     Send(SendError),
-    /// The caller erred: it wants to close with what cannot be sent.
+    /// The caller tried to close with a code or reason that cannot be sent.
     InvalidClose(InvalidClose),
-    /// The connection is closing or closed: nothing can be sent, and a message that is read in parts has no end.
+    /// The connection is closing or closed.
+    ///
+    /// Nothing can be sent, and a message that is read in parts remains incomplete.
     Closed,
     /// The transport failed.
     Transport(io::Error),
-    /// The peer's request does not open a connection: it got the response that says so.
+    /// The request of the client was rejected, and answered with an error status.
     Rejected(Box<Rejection>),
-    /// The peer's response does not open a connection: it refused, or it erred.
+    /// The response of the server does not open a connection: the server refused or violated the
+    /// protocol.
     Response(Box<ResponseError>),
-    /// The caller wants an opening handshake that cannot be: nothing of it was sent; a client whose request waits for an
-    /// answer is told 500.
-    Invalid(Box<InvalidHandshake>),
+    /// The caller supplied an invalid configuration of the opening handshake.
+    ///
+    /// Nothing of it was sent. If a request was already received, the client is answered with
+    /// status 500.
+    InvalidHandshake(Box<InvalidHandshake>),
     /// A deadline passed.
     Timeout(Timeout),
 }
@@ -93,15 +105,15 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Protocol(ProtocolError::EofWithoutClose) => f.write_str("peer is gone"),
-            Self::Protocol(_) => f.write_str("peer broke the protocol"),
+            Self::Protocol(ProtocolError::EofWithoutClose) => f.write_str("peer disconnected"),
+            Self::Protocol(_) => f.write_str("peer violated the protocol"),
             Self::Send(error) => write!(f, "cannot send: {error}"),
             Self::InvalidClose(error) => write!(f, "cannot close: {error}"),
             Self::Closed => f.write_str("connection closed"),
             Self::Transport(_) => f.write_str("transport failed"),
             Self::Rejected(error) => write!(f, "{error}"),
             Self::Response(error) => write!(f, "{error}"),
-            Self::Invalid(error) => write!(f, "{error}"),
+            Self::InvalidHandshake(error) => write!(f, "invalid handshake configuration: {error}"),
             Self::Timeout(timeout) => write!(f, "{timeout} timeout"),
         }?;
         let mut cause = std::error::Error::source(self).filter(|_| f.alternate());
@@ -122,15 +134,17 @@ impl std::error::Error for Error {
             Self::InvalidClose(error) => error.source(),
             Self::Rejected(error) => error.source(),
             Self::Response(error) => error.source(),
-            Self::Invalid(error) => error.source(),
+            Self::InvalidHandshake(error) => error.source(),
             Self::Closed | Self::Timeout(_) => None,
         }
     }
 }
 
 impl Error {
-    /// The close code that tells the peer of this error, in a Close that goes out if the stream still takes it and no
-    /// other was sent before; `None` where the peer is told nothing.
+    /// Returns the close code that is sent to the peer for this error.
+    ///
+    /// `None` if no Close is sent. The Close is written if the stream accepts it and no other Close
+    /// was sent before.
     ///
     /// ```
     /// use fullduplex::{CloseCode, Error, proto::ProtocolError};
@@ -148,22 +162,26 @@ impl Error {
         }
     }
 
-    /// Whether the peer of an open connection is just gone, or has stopped to respond: it erred in nothing that it sent.
+    /// Returns whether the peer disappeared or stopped responding, without a protocol violation.
     ///
-    /// Servers see this all the time, whenever a client loses its network or is killed, and need not log it as a fault.
-    /// A client may connect again. True for:
+    /// This is common: a client loses its network, or its process is killed. A server need not log
+    /// it as a fault, and a client may connect again. Returns `true` for:
     ///
     /// - the end of the stream without a Close: [`ProtocolError::EofWithoutClose`];
-    /// - [`Error::Transport`] of one of the kinds [`ConnectionReset`](io::ErrorKind::ConnectionReset),
-    ///   [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), [`BrokenPipe`](io::ErrorKind::BrokenPipe),
-    ///   [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), [`NotConnected`](io::ErrorKind::NotConnected), and
-    ///   [`TimedOut`](io::ErrorKind::TimedOut), by which the system reports that the peer acknowledges nothing;
-    /// - the timeouts of an open connection: [`Timeout::Pong`], [`Timeout::Idle`], [`Timeout::Write`] and
-    ///   [`Timeout::Close`].
+    /// - [`Error::Transport`] of one of the kinds
+    ///   [`ConnectionReset`](io::ErrorKind::ConnectionReset),
+    ///   [`ConnectionAborted`](io::ErrorKind::ConnectionAborted),
+    ///   [`BrokenPipe`](io::ErrorKind::BrokenPipe),
+    ///   [`UnexpectedEof`](io::ErrorKind::UnexpectedEof),
+    ///   [`NotConnected`](io::ErrorKind::NotConnected), and [`TimedOut`](io::ErrorKind::TimedOut),
+    ///   with which the system reports that the peer does not acknowledge data;
+    /// - the timeouts of an open connection: [`Timeout::Pong`], [`Timeout::Idle`],
+    ///   [`Timeout::Write`] and [`Timeout::Close`].
     ///
-    /// Also true if the stream ends in one of these ways during the opening handshake. False for a broken protocol and for
-    /// [`Timeout::Message`], by which the peer erred; for a refused or timed out opening handshake; and for
-    /// [`Error::Closed`], which does not say why.
+    /// Also returns `true` if the stream ends in one of these ways during the opening handshake.
+    /// Returns `false` for a protocol violation and for [`Timeout::Message`], which are faults of
+    /// the peer; for an opening handshake that was refused or timed out; and for
+    /// [`Error::Closed`], which does not state a cause.
     ///
     /// ```
     /// use fullduplex::{Error, proto::ProtocolError};
@@ -188,11 +206,12 @@ impl Error {
         }
     }
 
-    /// Returns the response of a server that refused to open a connection: its status, its header fields, and the first
-    /// 16 KiB of its body.
+    /// Returns the response of a server that refused to open a connection.
     ///
-    /// `None` for any other error, a 101 that breaks the rules of the opening handshake included. `Debug` of the response
-    /// hides the values of `Set-Cookie` and other fields with credentials, and shows the body.
+    /// It has the status, the header fields, and the first 16 KiB of the body.
+    ///
+    /// `None` for any other error, including an invalid 101. `Debug` of the response hides the
+    /// values of `Set-Cookie` and other fields with credentials, and shows the body.
     ///
     /// ```
     /// use fullduplex::{Client, Error};
@@ -202,7 +221,7 @@ impl Error {
     /// # let (mut server, io) = tokio::io::duplex(1024);
     /// # use tokio::io::AsyncWriteExt;
     /// # server.write_all(b"HTTP/1.1 429 Slow down\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n").await.expect("fits");
-    /// let error = Client::default().handshake("ws://example.com/", io).await.expect_err("the server is busy");
+    /// let error = Client::default().handshake("ws://example.com/", io).await.expect_err("status 429");
     /// let response = error.response().expect("it has answered");
     /// assert_eq!(response.status(), 429);
     /// assert_eq!(response.headers()["retry-after"], "9");
@@ -224,7 +243,7 @@ impl From<ResponseError> for Error {
 
 impl From<InvalidHandshake> for Error {
     fn from(error: InvalidHandshake) -> Self {
-        Self::Invalid(Box::new(error))
+        Self::InvalidHandshake(Box::new(error))
     }
 }
 
@@ -234,22 +253,26 @@ impl From<InvalidClose> for Error {
     }
 }
 
-/// [`Error::Transport`], unless the [`io::Error`] was made of an [`Error`]: that comes back as it was.
+/// Returns [`Error::Transport`], or the [`Error`] that the [`io::Error`] wraps.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         error.downcast().unwrap_or_else(Self::Transport)
     }
 }
 
-/// For [`AsyncRead`](tokio::io::AsyncRead) and [`AsyncWrite`](tokio::io::AsyncWrite), whose errors are of this type. An
-/// [`Error::Transport`] is unwrapped, any other is the inner error; `Error::from` takes it out again.
+/// Wraps the error, for [`AsyncRead`](tokio::io::AsyncRead) and
+/// [`AsyncWrite`](tokio::io::AsyncWrite).
+///
+/// An [`Error::Transport`] is returned unwrapped. `Error::from` unwraps any other.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match error {
             Error::Transport(error) => return error,
             Error::Protocol(ProtocolError::EofWithoutClose) => io::ErrorKind::UnexpectedEof,
             Error::Protocol(_) | Error::Rejected(_) | Error::Response(_) => io::ErrorKind::InvalidData,
-            Error::Send(_) | Error::InvalidClose(_) | Error::Invalid(_) => io::ErrorKind::InvalidInput,
+            Error::Send(_) | Error::InvalidClose(_) | Error::InvalidHandshake(_) => {
+                io::ErrorKind::InvalidInput
+            }
             Error::Closed => io::ErrorKind::BrokenPipe,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
         };
@@ -287,11 +310,11 @@ mod tests {
         vec![
             (
                 Error::Protocol(ProtocolError::MaskedFrame),
-                vec!["peer broke the protocol", "frame from a server is masked"],
+                vec!["peer violated the protocol", "frame from a server is masked"],
             ),
             (
                 Error::Protocol(ProtocolError::EofWithoutClose),
-                vec!["peer is gone", "transport ended without a close frame"],
+                vec!["peer disconnected", "transport ended without a close frame"],
             ),
             (
                 Error::Send(SendError::PingTooLong(200)),
@@ -305,9 +328,13 @@ mod tests {
             (Error::Transport(reset), vec!["transport failed", "the line is cut"]),
             (
                 Error::Rejected(Box::new(rejection)),
-                vec!["request rejected with 500 Internal Server Error: the server erred"],
+                vec!["request rejected with 500 Internal Server Error: internal server error"],
             ),
-            (ResponseError::Upgrade.into(), vec!["101 without Upgrade: websocket"]),
+            (ResponseError::Upgrade.into(), vec!["invalid response: Upgrade is not websocket"]),
+            (
+                InvalidHandshake::TlsUnavailable.into(),
+                vec!["invalid handshake configuration: wss:// requires TLS, which is not available"],
+            ),
             (Error::Timeout(Timeout::Pong), vec!["pong timeout"]),
         ]
     }
@@ -321,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_went_through_io_is_the_same_again() {
+    fn an_error_converted_to_io_error_and_back_is_unchanged() {
         for (error, texts) in examples() {
             let (shown, code) = (format!("{error:?}"), error.close_code());
             let back = Error::from(io::Error::from(error));
@@ -335,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_gone_is_no_peer_that_erred() {
+    fn a_disconnect_is_not_a_protocol_violation() {
         let gone = [
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::ConnectionAborted,

@@ -63,7 +63,7 @@
 //! - [`Receiver`] and [`Sender`] are its halves, for several tasks. [`PreparedMessage`] is encoded
 //!   once and sent to many.
 //! - [`MessageReader`] and [`MessageWriter`] stream one large message.
-//! - [`Incoming`] holds any HTTP request that arrives on the same port: pages, health checks,
+//! - [`AnyRequest`] holds any HTTP request that arrives on the same port: pages, health checks,
 //!   metrics.
 //! - [`testing`] connects pairs in memory.
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
@@ -149,7 +149,7 @@
 //! is returned once; after it, `recv` returns `Ok(None)` and sending fails with [`Error::Closed`].
 //! The variants say who erred: the peer ([`Protocol`](Error::Protocol),
 //! [`Rejected`](Error::Rejected), [`Response`](Error::Response)), the caller
-//! ([`Send`](Error::Send), [`InvalidClose`](Error::InvalidClose), [`Invalid`](Error::Invalid)), the
+//! ([`Send`](Error::Send), [`InvalidClose`](Error::InvalidClose), [`InvalidHandshake`](Error::InvalidHandshake)), the
 //! transport ([`Transport`](Error::Transport)), or a peer that did not respond in time
 //! ([`Timeout`](Error::Timeout)).
 //!
@@ -187,6 +187,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "tokio")]
+mod any_request;
+#[cfg(feature = "tokio")]
 mod client;
 #[cfg(feature = "tokio")]
 mod dial;
@@ -196,17 +198,15 @@ pub mod docs;
 mod error;
 pub mod handshake;
 #[cfg(feature = "tokio")]
-mod incoming;
+mod incoming_request;
 #[cfg(feature = "tokio")]
 mod opening;
-#[cfg(feature = "tokio")]
-mod pending;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floor alone"))]
 pub mod proto;
 #[cfg(feature = "tokio")]
-mod received;
-#[cfg(feature = "tokio")]
 mod replay;
+#[cfg(feature = "tokio")]
+mod request_parts;
 #[cfg(feature = "tokio")]
 mod server;
 #[cfg(feature = "tokio")]
@@ -237,13 +237,13 @@ pub use proto::{Deflate, DeflateParams};
 
 #[cfg(feature = "tokio")]
 pub use {
+    any_request::{AnyRequest, HttpRequest, RejectedRequest, RejectedRequestParts},
     client::connect,
     dial::ClientStream,
     error::{Error, Timeout},
-    incoming::{HttpRequest, Incoming, Rejected, RejectedParts},
-    pending::Pending,
-    received::RequestParts,
+    incoming_request::IncomingRequest,
     replay::Replay,
+    request_parts::RequestParts,
     server::accept,
     stream::{
         Event, MessageReader, MessageWriter, Parts, Permit, ReceiveParts, Receiver, SendParts, SendPermit,

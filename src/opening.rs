@@ -1,4 +1,4 @@
-//! What both ends do with the transport while the opening handshake lasts.
+//! Reads heads and writes responses during the opening handshake, for both ends.
 
 use std::{
     io,
@@ -17,18 +17,18 @@ use crate::{
     error::{Error, Timeout},
     handshake::{
         HeadEnd, HeadError, HeadScanner,
-        encode::{Content, encode_final},
+        encode::{ContentMode, encode_final},
     },
 };
 
-/// Room for one read. Few heads are larger, and those that are make the buffer double.
-const READ: usize = 2 << 10;
+/// The initial size of the read buffer. Most heads are smaller; a larger head grows the buffer.
+const READ_SIZE: usize = 2 << 10;
 
-/// How much is read, and for how long, from a peer that was turned away.
+/// Limits for draining the input of a rejected peer.
 const DRAIN_BYTES: usize = 64 << 10;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A point in time by which something has to be done, whatever it takes on the way there.
+/// A deadline, and the error to report after it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     at: Option<Instant>,
@@ -36,18 +36,18 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// For the opening handshake, or what is left of it.
+    /// Starts the deadline of the opening handshake.
     pub(crate) fn handshake(config: &Config) -> Self {
         Self::after(config.handshake_timeout, Timeout::Handshake)
     }
 
-    /// From now on; `None`: never.
+    /// Starts a deadline; `None` disables it.
     pub(crate) fn after(limit: Option<Duration>, timeout: Timeout) -> Self {
-        // A limit beyond what the clock can tell is none.
+        // A deadline that the clock cannot represent never passes.
         Self { at: limit.and_then(|limit| Instant::now().checked_add(limit)), timeout }
     }
 
-    /// Does the work, or gives it up when the time has come.
+    /// Runs a future until the deadline, then drops it and fails.
     pub(crate) async fn run<T>(self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match self.at {
             None => work.await,
@@ -56,7 +56,7 @@ impl Deadline {
     }
 }
 
-/// Reads heads, and keeps what comes behind them.
+/// Reads heads, and keeps the bytes that follow them.
 #[derive(Debug)]
 pub(crate) struct HeadReader {
     buffer: BytesMut,
@@ -64,10 +64,12 @@ pub(crate) struct HeadReader {
 
 impl HeadReader {
     pub(crate) fn new() -> Self {
-        Self { buffer: BytesMut::with_capacity(READ) }
+        Self { buffer: BytesMut::with_capacity(READ_SIZE) }
     }
 
-    /// Reads until a head is complete, which stays in the buffer: where it ends, or why there is none.
+    /// Reads until a head is complete, and leaves it in the buffer.
+    ///
+    /// Returns where the head ends, or why the input is not a head.
     pub(crate) async fn find<S: AsyncRead + Unpin>(
         &mut self,
         io: &mut S,
@@ -82,7 +84,7 @@ impl HeadReader {
         }
     }
 
-    /// Reads until a head is complete, and takes it out of the buffer.
+    /// Reads until a head is complete, and removes it from the buffer.
     pub(crate) async fn read<S: AsyncRead + Unpin>(
         &mut self,
         io: &mut S,
@@ -92,37 +94,44 @@ impl HeadReader {
         Ok(end.map(|end| (self.buffer.split_to(end.len), end)))
     }
 
-    /// Reads once. The end of the transport is an error here: something is still missing.
+    /// Reads once. The end of the transport is an error because a head is incomplete.
     async fn fill<S: AsyncRead + Unpin>(&mut self, io: &mut S) -> io::Result<()> {
         if self.buffer.len() == self.buffer.capacity() {
-            self.buffer.reserve(READ);
+            self.buffer.reserve(READ_SIZE);
         }
         match io.read_buf(&mut self.buffer).await? {
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer ended the opening handshake")),
+            0 => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "peer closed the connection during the opening handshake",
+            )),
             _ => Ok(()),
         }
     }
 
-    /// Returns all that is in the buffer, and keeps the buffer with it.
+    /// Returns the content of the buffer without copying it.
     pub(crate) fn into_received(self) -> Bytes {
         self.buffer.freeze()
     }
 
-    /// What came behind the heads: bytes of the connection, which pin none of the buffer.
+    /// Returns the bytes after the heads as a copy.
+    ///
+    /// The copy does not keep the read buffer alive for as long as the connection.
     pub(crate) fn into_unread(self) -> Bytes {
         Bytes::copy_from_slice(&self.buffer)
     }
 }
 
-/// Writes the whole of something, and sees it off.
+/// Writes all bytes, and flushes the transport.
 pub(crate) async fn write<S: AsyncWrite + Unpin>(io: &mut S, bytes: &[u8]) -> Result<(), Error> {
     io.write_all(bytes).await?;
     io.flush().await?;
     Ok(())
 }
 
-/// Writes the last response, ends the write side, and reads what still comes: dropping a socket that has unread bytes
-/// resets the connection, which can destroy the response on its way.
+/// Writes the last response, shuts the write side down, and drains the input.
+///
+/// RFC 9112 section 9.6: dropping a socket that has unread input resets the connection, which can
+/// discard the response before the peer has read it.
 pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(
     io: &mut S,
     response: &[u8],
@@ -133,15 +142,16 @@ pub(crate) async fn write_last<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(io.shutdown().await?)
     };
     deadline.run(shut_down).await?;
-    let brief = Deadline::after(Some(DRAIN_TIME), Timeout::Handshake);
-    // The response is out: however draining ends, it has done what it can.
+    let brief = Deadline::after(Some(DRAIN_TIMEOUT), Timeout::Handshake);
+    // The response is written: an error while draining changes nothing for the caller.
     let _ = deadline.run(brief.run(drain(io))).await;
     Ok(())
 }
 
-/// Encodes the last response of a connection, with the date unless it has one.
-pub(crate) fn encode_last(mut response: Response<Bytes>, content: Content) -> Vec<u8> {
-    // RFC 9110 section 6.6.1: an origin server with a clock sends the date with each final response.
+/// Encodes the last response of a connection, and adds `Date` if it is missing.
+pub(crate) fn encode_last(mut response: Response<Bytes>, content: ContentMode) -> Vec<u8> {
+    // RFC 9110 section 6.6.1: an origin server with a clock sends the date with each final
+    // response.
     if let header::Entry::Vacant(entry) = response.headers_mut().entry(header::DATE)
         && let Some(date) = date(SystemTime::now())
     {
@@ -150,7 +160,9 @@ pub(crate) fn encode_last(mut response: Response<Bytes>, content: Content) -> Ve
     encode_final(response, content)
 }
 
-/// Returns the value of `Date`; `None` where the clock is too wrong for one: years have four digits.
+/// Returns the value of `Date`.
+///
+/// `None` if the clock is before 1970 or after 9999, which `Date` cannot express.
 fn date(now: SystemTime) -> Option<HeaderValue> {
     const YEAR_10000: u64 = 253_402_300_800;
     let since_1970 = now.duration_since(UNIX_EPOCH).ok()?;
@@ -182,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_behind_a_head_is_kept_in_order_and_pins_no_more_than_itself() {
+    async fn bytes_after_a_head_are_kept_in_order_without_the_read_buffer() {
         let (mut near, mut io) = tokio::io::duplex(1 << 16);
         near.write_all(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\nA: b\r\n\r\n\x81\x00\x82\x00")
             .await
@@ -196,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn row_03_each_byte_of_a_head_is_looked_at_once_however_small_the_reads() {
+    async fn row_03_each_byte_of_a_head_is_examined_once_for_any_size_of_reads() {
         let (mut near, mut io) = tokio::io::duplex(1);
         let head = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(14_000));
         let mut reader = HeadReader::new();
@@ -209,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_of_any_size_within_the_limit_is_read() {
-        for len in [23, READ - 1, READ, READ + 1, 3 * READ, 16 << 10] {
+        for len in [23, READ_SIZE - 1, READ_SIZE, READ_SIZE + 1, 3 * READ_SIZE, 16 << 10] {
             let (mut near, mut io) = tokio::io::duplex(1 << 16);
             let head = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(len - 23));
             near.write_all(head.as_bytes()).await.expect("fits");
@@ -219,13 +231,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deadline_beyond_what_the_clock_can_tell_is_none() {
+    async fn a_deadline_that_the_clock_cannot_represent_never_passes() {
         let deadline = Deadline::after(Some(Duration::MAX), Timeout::Handshake);
         assert!(deadline.run(async { Ok(()) }).await.is_ok());
     }
 
     #[test]
-    fn section_6_6_1_of_http_a_date_is_written_where_the_clock_can_be_right() {
+    fn section_6_6_1_of_http_a_date_is_written_if_the_clock_is_plausible() {
         let at = |seconds| date(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(784_111_777).expect("a date"), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(at(253_402_300_799).expect("a date"), "Fri, 31 Dec 9999 23:59:59 GMT");
@@ -234,9 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn section_6_6_1_of_http_the_applications_date_is_kept() {
+    fn section_6_6_1_of_http_a_date_of_the_application_is_kept() {
         let response = Response::builder().header("date", "then").body(Bytes::new()).expect("valid");
-        let text = String::from_utf8(encode_last(response, Content::Sent)).expect("text");
+        let text = String::from_utf8(encode_last(response, ContentMode::Sent)).expect("text");
         assert!(text.contains("\r\nDate: then\r\n") && text.matches("Date").count() == 1, "{text}");
     }
 }

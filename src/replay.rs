@@ -1,4 +1,4 @@
-//! A transport that has been read from, and can be read from the beginning.
+//! A transport whose input can be read again from the beginning.
 
 use std::{
     fmt,
@@ -10,21 +10,21 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A transport that yields again what was read from it, and then what comes next.
+/// A transport that first yields the bytes that were already read from it.
 ///
-/// Returned by `into_replay` of [`HttpRequest`](crate::HttpRequest), [`Pending`](crate::Pending) and
-/// [`Rejected`](crate::Rejected), to hand a connection to another HTTP library as if nothing had been read. Writes go
-/// directly to the transport.
+/// Returned by `into_replay` of [`HttpRequest`](crate::HttpRequest),
+/// [`IncomingRequest`](crate::IncomingRequest) and [`RejectedRequest`](crate::RejectedRequest), to
+/// pass a connection to another HTTP library. Writes go directly to the transport.
 ///
 /// ```
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
-/// use fullduplex::{Incoming, Server};
+/// use fullduplex::{AnyRequest, Server};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (mut client, io) = tokio::io::duplex(1024);
 /// client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi").await?;
-/// if let Incoming::Http(request) = Server::default().receive_any(io).await? {
+/// if let AnyRequest::Http(request) = Server::default().read_any_request(io).await? {
 ///     let mut replay = request.into_replay(); // for hyper: `TokioIo::new(request.into_replay())`
 ///     let mut start = [0; 6];
 ///     replay.read_exact(&mut start).await?;
@@ -48,24 +48,24 @@ impl<S> Replay<S> {
         &self.io
     }
 
-    /// Returns what has not been read again yet, and the transport.
+    /// Returns the bytes that are left to replay, and the transport.
     pub fn into_inner(self) -> (Bytes, S) {
         (self.front, self.io)
     }
 }
 
-/// Shows how many bytes are left to replay, and not the bytes: they hold credentials.
+/// Redacted: prints only the number of bytes left to replay, as they can contain credentials.
 impl<S: fmt::Debug> fmt::Debug for Replay<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { front, io } = self;
-        f.debug_struct("Replay").field("front", &Hidden(front)).field("io", io).finish()
+        f.debug_struct("Replay").field("front", &Redacted(front)).field("io", io).finish()
     }
 }
 
-/// Bytes of which `Debug` shows the number.
-pub(crate) struct Hidden<'a>(pub(crate) &'a [u8]);
+/// Bytes with a `Debug` output of only their number.
+pub(crate) struct Redacted<'a>(pub(crate) &'a [u8]);
 
-impl fmt::Debug for Hidden<'_> {
+impl fmt::Debug for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{} bytes]", self.0.len())
     }
@@ -84,7 +84,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
         buffer.put_slice(&self.front[..len]);
         self.front.advance(len);
         if self.front.is_empty() {
-            // Not to keep the read buffer for as long as the connection lasts.
+            // Frees the read buffer now instead of with the connection.
             self.front = Bytes::new();
         }
         Poll::Ready(Ok(()))

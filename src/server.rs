@@ -1,30 +1,32 @@
-//! The opening handshake of a server, over a transport.
+//! The server side of the opening handshake, over a transport.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Incoming, Pending, WebSocket,
+    AnyRequest, IncomingRequest, WebSocket,
+    any_request::{HttpRequest, HttpRequestState, RejectedRequest, RejectedRequestState},
     error::Error,
     handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond},
-    incoming::{HttpRequest, HttpState, Rejected, RejectedState},
+    incoming_request::IncomingState,
     opening::{Deadline, HeadReader},
-    pending::State,
-    received::{Received, refuse_by},
+    request_parts::{RequestBytes, refuse_by},
 };
 
-/// Accepts a WebSocket connection, with the defaults: any origin, no subprotocol, and
-/// [10 seconds](crate::Config::handshake_timeout) for reading the request and writing the response.
+/// Accepts a WebSocket connection with the default settings.
+///
+/// The defaults are any origin, no subprotocol, and [10 seconds](crate::Config::handshake_timeout)
+/// for reading the request and writing the response.
 ///
 /// Servers that browsers reach with cookies need [`Server::allow_origins`].
 ///
-/// The listener's own `accept` fails when the process has no file descriptors left, which any peer can cause by opening
-/// connections. A server must survive that: it pauses, and accepts again.
+/// The `accept` of the listener fails when the process has no file descriptors left, which any peer
+/// can cause by opening connections. A server has to handle that error: pause, then accept again.
 ///
 /// # Errors
-/// As [`Server::receive`] and [`Pending::accept`].
+/// Those of [`Server::read_request`] and [`IncomingRequest::accept`].
 ///
 /// # Panics
-/// Outside a tokio runtime, or in one whose timers are not enabled.
+/// Panics outside a tokio runtime, or if the timers of the runtime are not enabled.
 ///
 /// # Cancel safety
 /// Dropping the future drops the transport, which closes the connection.
@@ -62,33 +64,39 @@ use crate::{
 /// }
 /// ```
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> Result<WebSocket<S>, Error> {
-    // Boxed, so that what the handshake needs does not make the task larger for as long as the connection lasts.
+    // Boxed: the state of the handshake would otherwise enlarge the task for the whole life of the
+    // connection.
     Box::pin(async move {
         let server = Server::default();
         let deadline = Deadline::handshake(server.config());
-        let pending = receive(&server, io, deadline).await?;
-        pending.open(deadline).await
+        let request = read_request(&server, io, deadline).await?;
+        request.open(deadline).await
     })
     .await
 }
 
 impl Server {
-    /// Reads a request and checks it. What to do with it is up to the caller: [`Pending`].
+    /// Reads a request that opens a WebSocket connection.
     ///
-    /// A request that does not open a WebSocket connection is answered at once, as RFC 6455 section 4.2.2 and HTTP have
-    /// it. The time for all that, from the first byte to the last, is [`handshake_timeout`](crate::Config::handshake_timeout);
-    /// accepting or rejecting what was received has as much again.
+    /// The caller then accepts or rejects the returned [`IncomingRequest`].
     ///
-    /// The transport is a TCP stream, a TLS stream, whatever carries bytes both ways; `TCP_NODELAY` is for the caller to
-    /// set.
+    /// A request that does not open a WebSocket connection is answered with an error status, as RFC
+    /// 6455 section 4.2.2 and HTTP require, and [`Error::Rejected`] is returned. Reading the
+    /// request and writing that answer are limited by one
+    /// [`handshake_timeout`](crate::Config::handshake_timeout); accepting or rejecting the request
+    /// has the same time again.
+    ///
+    /// The transport is any byte stream, such as a TCP or TLS stream. `TCP_NODELAY` is not changed:
+    /// set it before the call.
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is read, for what [`check`](Self::check) tells: the transport is dropped.
-    /// [`Error::Rejected`] where the request was turned away, [`Error::Timeout`], [`Error::Transport`] where the
-    /// transport failed or ended.
+    /// [`Error::InvalidHandshake`], before anything is read, if [`check`](Self::check) fails.
+    /// [`Error::Rejected`] if the request was rejected, [`Error::Timeout`] if the time is over, and
+    /// [`Error::Transport`] if the transport failed or ended. On any error the transport is
+    /// dropped.
     ///
     /// # Panics
-    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    /// Panics outside a tokio runtime, or if the timers of the runtime are not enabled.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
@@ -99,77 +107,86 @@ impl Server {
     ///
     /// # fn user_of(request: &http::Request<()>) -> Option<u32> { None }
     /// # async fn serve(server: &Server, tcp: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
-    /// let pending = server.receive(tcp).await?;
-    /// match user_of(pending.request()) {
-    ///     Some(_user) => drop(pending.accept().await?),
-    ///     None => pending.reject(Response::builder().status(401).body("who are you?")?).await?,
+    /// let request = server.read_request(tcp).await?;
+    /// match user_of(request.request()) {
+    ///     Some(_user) => drop(request.accept().await?),
+    ///     None => request.reject(Response::builder().status(401).body("who are you?")?).await?,
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn receive<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Result<Pending<S>, Error> {
-        Box::pin(receive(self, io, Deadline::handshake(self.config()))).await
+    pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        io: S,
+    ) -> Result<IncomingRequest<S>, Error> {
+        Box::pin(read_request(self, io, Deadline::handshake(self.config()))).await
     }
 
-    /// Reads a request of any kind, for a server that answers HTTP requests on the same port.
+    /// Reads a request of any kind.
     ///
-    /// As [`receive`](Self::receive), except that nothing is answered: what does not open a WebSocket connection is
-    /// returned, with the bytes that were read and the transport. It can be answered, handed to another HTTP library, or
-    /// dropped, which closes the connection. Only its head has to be well-formed.
+    /// Use it in a server that answers HTTP requests on the same port. Unlike
+    /// [`read_request`](Self::read_request), this method answers nothing: a request that does not
+    /// open a WebSocket connection is returned, with the bytes that were read and the transport. It
+    /// can be answered, passed to another HTTP library, or dropped, which closes the connection.
+    /// Bytes that are not a request are returned as [`AnyRequest::Rejected`].
     ///
     /// # Errors
-    /// [`Error::Invalid`], before anything is read, for what [`check`](Self::check) returns: the transport is dropped.
-    /// [`Error::Timeout`] where no head was complete within [`handshake_timeout`](crate::Config::handshake_timeout), and
-    /// [`Error::Transport`] where the transport failed or ended.
+    /// [`Error::InvalidHandshake`], before anything is read, if [`check`](Self::check) fails.
+    /// [`Error::Timeout`] if no request head was complete within
+    /// [`handshake_timeout`](crate::Config::handshake_timeout), and [`Error::Transport`] if the
+    /// transport failed or ended. On any error the transport is dropped.
     ///
     /// # Panics
-    /// Outside a tokio runtime, or in one whose timers are not enabled.
+    /// Panics outside a tokio runtime, or if the timers of the runtime are not enabled.
     ///
     /// # Cancel safety
     /// Dropping the future drops the transport, which closes the connection.
     ///
     /// ```
-    /// use fullduplex::{Incoming, Server};
+    /// use fullduplex::{AnyRequest, Server};
     /// use http::Response;
     ///
     /// # async fn serve(server: &Server, tcp: tokio::net::TcpStream) -> Result<(), fullduplex::Error> {
-    /// match server.receive_any(tcp).await? {
-    ///     Incoming::WebSocket(pending) => drop(pending.accept().await?),
-    ///     Incoming::Http(request) if request.request().uri().path() == "/health" => {
+    /// match server.read_any_request(tcp).await? {
+    ///     AnyRequest::WebSocket(request) => drop(request.accept().await?),
+    ///     AnyRequest::Http(request) if request.request().uri().path() == "/health" => {
     ///         request.respond(Response::new("ok\n")).await?;
     ///     }
-    ///     Incoming::Http(request) => request.refuse().await?, // 426, or 405
-    ///     Incoming::Rejected(rejected) => rejected.refuse().await?,
+    ///     AnyRequest::Http(request) => request.refuse().await?, // 426, or 405
+    ///     AnyRequest::Rejected(rejected) => rejected.refuse().await?,
     ///     _ => {}
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Result<Incoming<S>, Error> {
-        Box::pin(receive_any(self, io, Deadline::handshake(self.config()))).await
+    pub async fn read_any_request<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        io: S,
+    ) -> Result<AnyRequest<S>, Error> {
+        Box::pin(read_any_request(self, io, Deadline::handshake(self.config()))).await
     }
 }
 
-async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
     server: &Server,
     io: S,
     deadline: Deadline,
-) -> Result<Pending<S>, Error> {
-    let (mut io, rejection) = match receive_any(server, io, deadline).await? {
-        Incoming::WebSocket(pending) => return Ok(pending),
-        Incoming::Http(HttpRequest { io, state }) => (io, state.rejection),
-        Incoming::Rejected(Rejected { io, state }) => (io, state.rejection),
+) -> Result<IncomingRequest<S>, Error> {
+    let (mut io, rejection) = match read_any_request(server, io, deadline).await? {
+        AnyRequest::WebSocket(request) => return Ok(request),
+        AnyRequest::Http(HttpRequest { io, state }) => (io, state.rejection),
+        AnyRequest::Rejected(RejectedRequest { io, state }) => (io, state.rejection),
     };
-    // That the request was refused is the news, whether or not the client still listens.
+    // The rejection is the error to report, even if writing the response fails as well.
     let _ = refuse_by(&mut io, rejection.clone(), deadline).await;
     Err(Error::Rejected(Box::new(rejection)))
 }
 
-async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(
+async fn read_any_request<S: AsyncRead + AsyncWrite + Unpin>(
     server: &Server,
     mut io: S,
     deadline: Deadline,
-) -> Result<Incoming<S>, Error> {
+) -> Result<AnyRequest<S>, Error> {
     server.check().map_err(Clone::clone)?;
     let (mut reader, config) = (HeadReader::new(), server.config());
     let find = async { Ok(reader.find(&mut io, HeadScanner::request(config)).await?) };
@@ -177,9 +194,9 @@ async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(
     let bytes = reader.into_received();
     let timeout = config.handshake_timeout;
     let rejected = |io, bytes, rejection| {
-        let received = Received { bytes, head: 0 };
-        let state = RejectedState { rejection, request: None, received, timeout };
-        Ok(Incoming::Rejected(Rejected { io, state: Box::new(state) }))
+        let received = RequestBytes { bytes, head_len: 0 };
+        let state = RejectedRequestState { rejection, request: None, received, timeout };
+        Ok(AnyRequest::Rejected(RejectedRequest { io, state: Box::new(state) }))
     };
     let end = match end {
         Ok(end) => end,
@@ -189,21 +206,21 @@ async fn receive_any<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(request) => request,
         Err(rejection) => return rejected(io, bytes, rejection),
     };
-    let received = Received { bytes, head: end.len };
+    let received = RequestBytes { bytes, head_len: end.len };
     let answer =
         respond::validate(request.method(), request.uri(), request.version(), request.headers(), server);
     Ok(match answer {
         Ok((response, negotiated)) => {
-            let state = State { request, received, response, negotiated, config: config.clone() };
-            Incoming::WebSocket(Pending { io, state: Box::new(state) })
+            let state = IncomingState { request, received, response, negotiated, config: config.clone() };
+            AnyRequest::WebSocket(IncomingRequest { io, state: Box::new(state) })
         }
         Err(rejection) if asks_for_websocket(request.version(), request.headers()) => {
-            let state = RejectedState { rejection, request: Some(request), received, timeout };
-            Incoming::Rejected(Rejected { io, state: Box::new(state) })
+            let state = RejectedRequestState { rejection, request: Some(request), received, timeout };
+            AnyRequest::Rejected(RejectedRequest { io, state: Box::new(state) })
         }
         Err(rejection) => {
-            let state = HttpState { request, received, rejection, timeout };
-            Incoming::Http(HttpRequest { io, state: Box::new(state) })
+            let state = HttpRequestState { request, received, rejection, timeout };
+            AnyRequest::Http(HttpRequest { io, state: Box::new(state) })
         }
     })
 }

@@ -1,11 +1,12 @@
-//! Connected pairs in memory, for tests of programs that use this crate.
+//! Connected in-memory pairs, for tests of programs that use this crate.
 //!
-//! No socket and no port is needed, and no opening handshake is done: [`pair`] returns a client and a server that are open.
+//! [`pair`] returns an open client and server. It uses no socket and does no opening handshake.
 //!
 //! # Testing time
-//! All deadlines use tokio's clock. With that paused (`start_paused = true`, which needs tokio's feature `test-util` among
-//! the dev-dependencies), the runtime advances it to the next deadline whenever all tasks wait: a test of a timeout of 40
-//! seconds takes no time, and its result is always the same. An end that a test does not poll is a peer that does not respond.
+//! All deadlines use tokio's clock. If it is paused (`start_paused = true`, which needs tokio's
+//! feature `test-util` in the dev-dependencies), the runtime advances it to the next deadline
+//! whenever all tasks wait. A test of a timeout of 40 seconds then takes no time, and its result is
+//! deterministic. An end that the test does not poll acts as a peer that does not respond.
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,11 +21,11 @@
 //!     // A server that does not answer the keep-alive ping.
 //!     let (mut client, _server) = testing::pair(&config);
 //!     let start = Instant::now();
-//!     let error = client.recv().await.expect_err("nobody answers");
+//!     let error = client.recv().await.expect_err("the server is not polled");
 //!     assert!(matches!(error, Error::Timeout(Timeout::Pong)));
 //!     assert_eq!(start.elapsed().as_secs(), 40);
 //!
-//!     // One that does not answer our Close: `close` gives up after `close_timeout`, which is no error.
+//!     // A server that does not answer the Close: `close` returns after `close_timeout`.
 //!     let (mut client, _server) = testing::pair(&config.close_timeout(Duration::from_secs(5)));
 //!     let start = Instant::now();
 //!     client.close(CloseCode::NORMAL, "bye").await?;
@@ -38,14 +39,14 @@ use tokio::io::DuplexStream;
 
 use crate::{Config, Role, WebSocket, handshake::Negotiated};
 
-/// How many bytes are under way in each direction, unless a test wants to choose.
+/// The default capacity in each direction, in bytes.
 const CAPACITY: usize = 64 << 10;
 
-/// Returns a client and a server that are connected in memory.
+/// Creates a client and a server that are connected in memory.
 ///
-/// Both have the same `config`. With the feature `deflate` they compress if that says so, as if each had agreed to the
-/// settings of the other. For ends with different settings, or with a subprotocol, there is
-/// [`WebSocket::from_raw`] over [`tokio::io::duplex`].
+/// Both ends have the same `config`. With the feature `deflate`, they compress if `config` enables
+/// it, as if each had agreed to the settings of the other. For ends with different settings, or
+/// with a subprotocol, use [`WebSocket::from_raw`] over [`tokio::io::duplex`].
 ///
 /// ```
 /// use fullduplex::{Config, Error, Message, testing};
@@ -65,9 +66,9 @@ pub fn pair(config: &Config) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream
     pair_with_capacity(config, CAPACITY)
 }
 
-/// Returns a client and a server, as [`pair`], with room for `capacity` bytes in each direction.
+/// Creates a connected pair with a capacity of `capacity` bytes in each direction.
 ///
-/// A small capacity shows what a program does while its peer does not read.
+/// Like [`pair`]. A small capacity tests a program whose peer does not read.
 ///
 /// ```
 /// use std::time::Duration;

@@ -228,7 +228,7 @@ async fn row_12_what_cannot_stand_in_a_request_is_told_before_a_byte_is_written(
     ] {
         let (io, written) = Script::new([Step::Hangs]);
         let result = client.handshake(target, io).await;
-        assert!(matches!(result, Err(Error::Invalid(_))), "{target:?} {client:?}: {result:?}");
+        assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{target:?} {client:?}: {result:?}");
         assert_eq!((written.text(), written.is_dropped()), (String::new(), true));
     }
 }
@@ -237,7 +237,7 @@ async fn row_12_what_cannot_stand_in_a_request_is_told_before_a_byte_is_written(
 async fn row_12_what_cannot_be_asked_for_is_told_before_anybody_is_dialed() {
     // Nobody has this name, so that dialing would be another error.
     let invalid = |result: Result<_, Error>| match result.map(drop) {
-        Err(Error::Invalid(error)) => *error,
+        Err(Error::InvalidHandshake(error)) => *error,
         other => panic!("{other:?}"),
     };
     let error = invalid(fullduplex::connect("wss://name.invalid/").await);
@@ -277,7 +277,7 @@ async fn row_15_accept_has_to_answer_our_key_and_stand_there_once() {
         ("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", Fault::Wrong),
         ("Sec-WebSocket-Accept:\r\n", Fault::Wrong),
         ("Sec-WebSocket-Accept: {}, {}\r\n", Fault::Wrong),
-        (&ACCEPT.repeat(2), Fault::Doubled),
+        (&ACCEPT.repeat(2), Fault::Duplicate),
     ] {
         let error = response_error(answered(&Client::default(), &switching(ACCEPT, new), Then::Hangs).await);
         assert!(matches!(error, ResponseError::Accept(found) if found == fault), "{new}: {error:?}");
@@ -293,7 +293,7 @@ async fn row_16_nothing_is_agreed_on_that_was_not_offered() {
         (&offering, "Sec-WebSocket-Protocol: c", Fault::Wrong),
         (&offering, "Sec-WebSocket-Protocol: a, b", Fault::Wrong),
         (&offering, "Sec-WebSocket-Protocol:", Fault::Wrong),
-        (&offering, "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a", Fault::Doubled),
+        (&offering, "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a", Fault::Duplicate),
     ] {
         let response = switching("Upgrade:", &format!("{field}\r\nUpgrade:"));
         let error = response_error(answered(client, &response, Then::Hangs).await);
@@ -387,7 +387,7 @@ async fn row_66_what_a_server_sends_is_escaped_in_errors_and_its_secrets_are_hid
     // What only a terminal understands is no head.
     let error =
         answered(&Client::default(), "HTTP/1.1 403 \u{1b}[2J\r\n", Then::Hangs).await.expect_err("none");
-    assert_eq!(format!("{error:#}"), "no response: control byte");
+    assert_eq!(format!("{error:#}"), "invalid response: control byte");
 }
 
 #[tokio::test(start_paused = true)]
@@ -531,7 +531,7 @@ async fn a_client_and_a_server_find_each_other_over_tcp() {
     let target = format!("ws://{}/room", listener.local_addr().expect("bound"));
     let server = tokio::spawn(async move {
         let (tcp, _) = listener.accept().await.expect("a client");
-        Server::default().subprotocols(["chat"]).receive(tcp).await?.accept().await
+        Server::default().subprotocols(["chat"]).read_request(tcp).await?.accept().await
     });
     let target = Target::try_from(target).expect("valid");
     let (ws, response) = Client::default().subprotocol("chat").connect(&target).await.expect("connected");
@@ -550,7 +550,7 @@ async fn user_and_password_of_the_uri_are_sent_as_authorization_unless_the_progr
     ] {
         let (opened, pending) = tokio::join!(client.connect(&target), async {
             let (tcp, _) = listener.accept().await.expect("a client");
-            let pending = Server::default().receive(tcp).await.expect("a request");
+            let pending = Server::default().read_request(tcp).await.expect("a request");
             let headers = pending.request().headers().clone();
             let path = pending.request().uri().to_string();
             pending.accept().await.map(|_| (headers, path))

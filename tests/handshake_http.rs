@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use fullduplex::{
-    Error, HttpRequest, Incoming, Rejected, Replay, Server, Timeout, handshake::InvalidHandshake,
+    AnyRequest, Error, HttpRequest, RejectedRequest, Replay, Server, Timeout, handshake::InvalidHandshake,
 };
 use http::{Method, Response, StatusCode, Version};
 use support::{
@@ -19,21 +19,21 @@ use tokio::{
 };
 
 /// What a server makes of these bytes, of which nothing more comes.
-async fn receive(input: &[u8]) -> (Incoming<Script>, Written) {
+async fn receive(input: &[u8]) -> (AnyRequest<Script>, Written) {
     let (io, written) = Script::new([Step::Bytes(input.to_vec())]);
-    (Server::default().receive_any(io).await.expect("a whole head, or none"), written)
+    (Server::default().read_any_request(io).await.expect("a whole head, or none"), written)
 }
 
 async fn http(input: &[u8]) -> (HttpRequest<Script>, Written) {
     match receive(input).await {
-        (Incoming::Http(request), written) => (request, written),
+        (AnyRequest::Http(request), written) => (request, written),
         (other, _) => panic!("{}: {other:?}", input.escape_ascii()),
     }
 }
 
-async fn rejected(input: &[u8]) -> (Rejected<Script>, Written) {
+async fn rejected(input: &[u8]) -> (RejectedRequest<Script>, Written) {
     match receive(input).await {
-        (Incoming::Rejected(rejected), written) => (rejected, written),
+        (AnyRequest::Rejected(rejected), written) => (rejected, written),
         (other, _) => panic!("{}: {other:?}", input.escape_ascii()),
     }
 }
@@ -60,8 +60,8 @@ async fn a_well_formed_request_that_asks_for_no_websocket_comes_back_whole() {
             let (io, written) = Script::new(
                 steps.into_iter().filter(|step| !matches!(step, Step::Bytes(bytes) if bytes.is_empty())),
             );
-            let incoming = Server::default().receive_any(io).await.expect("a whole head");
-            let Incoming::Http(request) = incoming else { panic!("{head}: {incoming:?}") };
+            let incoming = Server::default().read_any_request(io).await.expect("a whole head");
+            let AnyRequest::Http(request) = incoming else { panic!("{head}: {incoming:?}") };
             let parts = request.into_parts();
             assert_eq!(parts.head, head);
             assert_eq!(parts.request.method().as_str(), head.split(' ').next().expect("a method"));
@@ -113,7 +113,7 @@ async fn a_response_that_is_none_is_answered_500_and_told() {
             [(request.respond(own()).await, first), (rejected.respond(own()).await, second)]
         {
             match result {
-                Err(Error::Invalid(error)) => {
+                Err(Error::InvalidHandshake(error)) => {
                     assert!(matches!(*error, InvalidHandshake::Status(_)), "{error}")
                 }
                 other => panic!("{other:?}"),
@@ -139,20 +139,20 @@ async fn what_is_refused_gets_the_answer_of_receive() {
         b"x".repeat(20_000),
     ] {
         let (io, expected) = Script::new([Step::Bytes(input.clone())]);
-        let status = match Server::default().receive(io).await {
+        let status = match Server::default().read_request(io).await {
             Err(Error::Rejected(rejection)) => rejection.status(),
             other => panic!("{}: {other:?}", input.escape_ascii()),
         };
         let (incoming, found) = receive(&input).await;
         let rejection = match &incoming {
-            Incoming::Http(request) => request.rejection(),
-            Incoming::Rejected(rejected) => rejected.rejection(),
+            AnyRequest::Http(request) => request.rejection(),
+            AnyRequest::Rejected(rejected) => rejected.rejection(),
             other => panic!("{other:?}"),
         };
         assert_eq!((rejection.status(), found.text()), (status, String::new()));
         match incoming {
-            Incoming::Http(request) => request.refuse().await.expect("written"),
-            Incoming::Rejected(rejected) => rejected.refuse().await.expect("written"),
+            AnyRequest::Http(request) => request.refuse().await.expect("written"),
+            AnyRequest::Rejected(rejected) => rejected.refuse().await.expect("written"),
             other => panic!("{other:?}"),
         }
         assert_eq!(found.undated(), expected.undated());
@@ -181,8 +181,8 @@ async fn row_67_bytes_that_are_no_request_are_rejected_without_one() {
         // The peer sends nothing more, and keeps its side open.
         let (io, written) = Script::new([Step::Bytes(input.into()), Step::Hangs]);
         let start = Instant::now();
-        let incoming = Server::default().receive_any(io).await.expect("an answer is due");
-        let Incoming::Rejected(rejected) = incoming else { panic!("{input}: {incoming:?}") };
+        let incoming = Server::default().read_any_request(io).await.expect("an answer is due");
+        let AnyRequest::Rejected(rejected) = incoming else { panic!("{input}: {incoming:?}") };
         assert_eq!((rejected.rejection().status().as_u16(), start.elapsed()), (400, Duration::ZERO));
         let parts = rejected.into_parts();
         assert!(parts.request.is_none());
@@ -194,13 +194,13 @@ async fn row_67_bytes_that_are_no_request_are_rejected_without_one() {
 async fn a_request_for_a_websocket_is_pending_and_can_be_taken_apart() {
     let input = [REQUEST.as_bytes(), b"\x81\x80abcd"].concat();
     let (incoming, _) = receive(&input).await;
-    let Incoming::WebSocket(pending) = incoming else { panic!("{incoming:?}") };
+    let AnyRequest::WebSocket(pending) = incoming else { panic!("{incoming:?}") };
     let parts = pending.into_parts();
     assert_eq!((&parts.head[..], &parts.unread[..]), (REQUEST.as_bytes(), &b"\x81\x80abcd"[..]));
     assert_eq!(parts.request.uri().path(), "/chat");
 
     let (incoming, written) = receive(&input).await;
-    let Incoming::WebSocket(pending) = incoming else { panic!("{incoming:?}") };
+    let AnyRequest::WebSocket(pending) = incoming else { panic!("{incoming:?}") };
     let mut ws = pending.accept().await.expect("accepted");
     assert_eq!(ws.recv().await.expect("open"), Some("".into()));
     assert!(written.text().starts_with(SWITCHING));
@@ -215,11 +215,11 @@ async fn a_connection_is_handed_on_as_if_nothing_had_been_read() {
         for places in [&[][..], &[3, 30], &[40, 41]] {
             let steps = cut(&input, places).into_iter().chain([Step::Bytes(b"more".to_vec())]);
             let (io, written) = Script::new(steps);
-            let incoming = Server::default().receive_any(io).await.expect("an answer is due");
+            let incoming = Server::default().read_any_request(io).await.expect("an answer is due");
             let mut replay: Replay<Script> = match incoming {
-                Incoming::WebSocket(pending) => pending.into_replay(),
-                Incoming::Http(request) => request.into_replay(),
-                Incoming::Rejected(rejected) => rejected.into_replay(),
+                AnyRequest::WebSocket(pending) => pending.into_replay(),
+                AnyRequest::Http(request) => request.into_replay(),
+                AnyRequest::Rejected(rejected) => rejected.into_replay(),
                 other => panic!("{other:?}"),
             };
             replay.write_all(b"an answer").await.expect("written");
@@ -240,13 +240,15 @@ async fn row_01_reading_has_a_deadline_and_answering_one_of_its_own() {
     let (mut near, io) = duplex(64);
     near.write_all(b"GET / HTTP/1.1\r\n").await.expect("fits");
     let start = Instant::now();
-    let result = Server::default().receive_any(io).await.map(drop);
+    let result = Server::default().read_any_request(io).await.map(drop);
     assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
     assert_eq!(start.elapsed().as_secs(), 10);
 
     let (mut near, io) = duplex(64);
     near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("fits");
-    let Ok(Incoming::Http(request)) = Server::default().receive_any(io).await else { panic!("no request") };
+    let Ok(AnyRequest::Http(request)) = Server::default().read_any_request(io).await else {
+        panic!("no request")
+    };
     tokio::time::sleep(Duration::from_secs(60)).await;
     let start = Instant::now();
     let result = request.respond(Response::new(vec![b'x'; 10_000])).await;
@@ -257,8 +259,8 @@ async fn row_01_reading_has_a_deadline_and_answering_one_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn row_11_a_server_that_is_set_up_wrong_reads_nothing() {
     let (io, written) = Script::new([Step::Hangs]);
-    let result = Server::default().allow_origins(["*"]).receive_any(io).await.map(drop);
-    assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+    let result = Server::default().allow_origins(["*"]).read_any_request(io).await.map(drop);
+    assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{result:?}");
     assert!(written.is_dropped());
 }
 
@@ -266,12 +268,13 @@ async fn row_11_a_server_that_is_set_up_wrong_reads_nothing() {
 async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
     let server = Server::default();
     let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-    let (result, written) = released_at_every_poll(get, |io| server.receive_any(io));
-    assert!(matches!(result, Ok(Incoming::Http(_))) && written.is_empty(), "{result:?}");
-    let (result, written) = released_at_every_poll(get, async |io| match server.receive_any(io).await? {
-        Incoming::Http(request) => request.respond(Response::new("a page")).await,
-        other => panic!("{other:?}"),
-    });
+    let (result, written) = released_at_every_poll(get, |io| server.read_any_request(io));
+    assert!(matches!(result, Ok(AnyRequest::Http(_))) && written.is_empty(), "{result:?}");
+    let (result, written) =
+        released_at_every_poll(get, async |io| match server.read_any_request(io).await? {
+            AnyRequest::Http(request) => request.respond(Response::new("a page")).await,
+            other => panic!("{other:?}"),
+        });
     assert!(result.is_ok() && undated(&written).ends_with("\r\n\r\na page"), "{result:?} {written}");
 }
 
@@ -282,21 +285,23 @@ async fn row_66_credentials_do_not_show_in_debug_output() {
         request("Origin", secret),
         request("Origin", &format!("Content-Length: 5\r\n{secret}")),
         request("Upgrade: websocket\r\n", "Cookie: secret\r\n"),
+        request("GET /", "GET /?token=secret&x="),
+        request("Origin", "Sec-WebSocket-Protocol: bearer.secret\r\nOrigin"),
         [&request("\r\n\r\n", "\r\nnocolon\r\n")[..], b"secret"].concat(),
     ] {
         let (incoming, _) = receive(&input).await;
         let shown = [
             format!("{incoming:?}"),
             match incoming {
-                Incoming::WebSocket(pending) => format!("{:?}", pending.into_parts()),
-                Incoming::Http(request) => format!("{:?}", request.into_parts()),
-                Incoming::Rejected(rejected) => format!("{:?}", rejected.into_parts()),
+                AnyRequest::WebSocket(pending) => format!("{:?}", pending.into_parts()),
+                AnyRequest::Http(request) => format!("{:?}", request.into_parts()),
+                AnyRequest::Rejected(rejected) => format!("{:?}", rejected.into_parts()),
                 other => panic!("{other:?}"),
             },
             match receive(&input).await.0 {
-                Incoming::WebSocket(pending) => format!("{:?}", pending.into_replay()),
-                Incoming::Http(request) => format!("{:?}", request.into_replay()),
-                Incoming::Rejected(rejected) => format!("{:?}", rejected.into_replay()),
+                AnyRequest::WebSocket(pending) => format!("{:?}", pending.into_replay()),
+                AnyRequest::Http(request) => format!("{:?}", request.into_replay()),
+                AnyRequest::Rejected(rejected) => format!("{:?}", rejected.into_replay()),
                 other => panic!("{other:?}"),
             },
         ];
@@ -310,7 +315,7 @@ async fn row_66_credentials_do_not_show_in_debug_output() {
 fn receiving_costs_the_task_little_more_than_the_transport() {
     let (_, io) = duplex(1);
     let server = Server::default();
-    let future = server.receive_any(io);
+    let future = server.read_any_request(io);
     assert!(size_of_val(&future) <= 200, "{}", size_of_val(&future));
     fn assert_send(_: impl Send) {}
     assert_send(future);

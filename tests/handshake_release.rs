@@ -17,7 +17,7 @@ use tokio::time::Instant;
 async fn row_51_the_end_of_the_transport_inside_the_request_releases_it() {
     for end in 0..REQUEST.len() {
         let (io, written) = Script::new(cut(&REQUEST.as_bytes()[..end], &[]));
-        let result = Server::default().receive(io).await;
+        let result = Server::default().read_request(io).await;
         assert!(
             matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::UnexpectedEof),
             "{end}: {result:?}"
@@ -26,7 +26,7 @@ async fn row_51_the_end_of_the_transport_inside_the_request_releases_it() {
 
         let steps = cut(&REQUEST.as_bytes()[..end], &[]).into_iter();
         let (io, written) = Script::new(steps.chain([Step::Fails(io::ErrorKind::ConnectionReset)]));
-        let result = Server::default().receive(io).await;
+        let result = Server::default().read_request(io).await;
         assert!(
             matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::ConnectionReset),
             "{end}: {result:?}"
@@ -56,12 +56,12 @@ async fn row_51_a_write_that_fails_inside_a_rejection_hides_nothing_and_releases
             (io.writes_fail_behind(end, io::ErrorKind::BrokenPipe), written)
         };
         let (io, written) = over(request("GET", "POST"));
-        let result = Server::default().receive(io).await;
+        let result = Server::default().read_request(io).await;
         assert!(matches!(&result, Err(Error::Rejected(error)) if error.status() == 405), "{result:?}");
         assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
 
         let (io, written) = over(REQUEST.into());
-        let pending = Server::default().receive(io).await.expect("a valid request");
+        let pending = Server::default().read_request(io).await.expect("a valid request");
         let own = Response::builder().status(404).body("x".repeat(100)).expect("valid");
         let result = pending.reject(own).await;
         assert!(
@@ -71,10 +71,10 @@ async fn row_51_a_write_that_fails_inside_a_rejection_hides_nothing_and_releases
         assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
 
         let (io, written) = over(REQUEST.into());
-        let pending = Server::default().receive(io).await.expect("a valid request");
+        let pending = Server::default().read_request(io).await.expect("a valid request");
         let own = Response::builder().header("upgrade", "h2c").body(()).expect("valid");
         let result = pending.accept_with(own).await;
-        assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+        assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{result:?}");
         assert_eq!((written.bytes().len(), written.is_dropped()), (end, true));
     }
 }
@@ -86,10 +86,10 @@ async fn row_51_the_end_of_the_transport_behind_a_rejection_ends_the_wait() {
         let behind = Step::Bytes(b"in vain".to_vec());
         let steps = [Some(Step::Bytes(request("GET", "POST"))), Some(behind), end];
         let (io, written) = Script::new(steps.into_iter().flatten());
-        let result = Server::default().receive(io).await;
+        let result = Server::default().read_request(io).await;
         assert!(matches!(&result, Err(Error::Rejected(error)) if error.status() == 405), "{result:?}");
         assert_eq!((start.elapsed(), written.is_dropped()), (Duration::ZERO, true));
-        assert!(written.text().ends_with("opened with GET\n"));
+        assert!(written.text().ends_with("requires GET\n"));
     }
 }
 
@@ -99,25 +99,25 @@ async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
     assert_eq!((result.is_ok(), &*written), (true, SWITCHING));
 
     let server = Server::default();
-    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), |io| server.receive(io));
+    let (result, written) = released_at_every_poll(REQUEST.as_bytes(), |io| server.read_request(io));
     assert_eq!((result.is_ok(), &*written), (true, ""));
 
     let refused = [&request("GET", "POST")[..], b"in vain"].concat();
-    let (result, written) = released_at_every_poll(&refused, |io| server.receive(io));
+    let (result, written) = released_at_every_poll(&refused, |io| server.read_request(io));
     assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
-    assert!(written.ends_with("opened with GET\n"), "{written}");
+    assert!(written.ends_with("requires GET\n"), "{written}");
 
     let (result, written) = released_at_every_poll(REQUEST.as_bytes(), async |io| {
         let own = Response::builder().status(404).body("no such room").expect("valid");
-        server.receive(io).await?.reject(own).await
+        server.read_request(io).await?.reject(own).await
     });
     assert!(result.is_ok() && written.ends_with("no such room"), "{result:?} {written}");
 
     let (result, written) = released_at_every_poll(REQUEST.as_bytes(), async |io| {
         let own = Response::builder().header("upgrade", "h2c").body(()).expect("valid");
-        server.receive(io).await?.accept_with(own).await
+        server.read_request(io).await?.accept_with(own).await
     });
-    assert!(matches!(result, Err(Error::Invalid(_))), "{result:?}");
+    assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{result:?}");
     assert_eq!(undated(&written), SERVER_ERROR);
 }
 

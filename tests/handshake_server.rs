@@ -26,7 +26,7 @@ async fn exchange_over(
     input: &[u8],
 ) -> (Result<(), Error>, String) {
     let (mut read, mut write) = split(near);
-    let serve = async { server.receive(io).await?.accept().await.map(drop) };
+    let serve = async { server.read_request(io).await?.accept().await.map(drop) };
     let peer = async {
         let mut response = String::new();
         let (_, read) = tokio::join!(write.write_all(input), read.read_to_string(&mut response));
@@ -73,7 +73,7 @@ async fn row_01_one_deadline_covers_the_whole_request() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
-    let result = Server::default().receive(io).await;
+    let result = Server::default().read_request(io).await;
     assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
     assert_eq!(start.elapsed().as_secs(), 10);
     slow.await.expect("the transport is gone, so writing ends");
@@ -101,7 +101,7 @@ async fn row_01_one_deadline_covers_all_of_accept() {
 async fn row_01_accepting_what_was_received_has_a_deadline_of_its_own() {
     let (mut near, io) = duplex(1 << 10);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
-    let pending = Server::default().receive(io).await.expect("a valid request");
+    let pending = Server::default().read_request(io).await.expect("a valid request");
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(pending.accept().await.is_ok());
 }
@@ -327,8 +327,8 @@ async fn row_11_a_list_that_would_turn_every_page_away_is_told_before_anything_i
         (Server::default().subprotocols(["a b"]), InvalidHandshake::Subprotocol("a b".into())),
     ] {
         let (io, written) = Script::new([Step::Hangs]);
-        match server.receive(io).await {
-            Err(Error::Invalid(found)) => assert_eq!(*found, error),
+        match server.read_request(io).await {
+            Err(Error::InvalidHandshake(found)) => assert_eq!(*found, error),
             other => panic!("{other:?}"),
         }
         assert_eq!((written.text(), written.is_dropped()), (String::new(), true));
@@ -344,10 +344,10 @@ async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
         [("sec-websocket-accept", "x"), ("connection", "close"), ("sec-websocket-protocol", "chat")]
     {
         let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
-        let pending = Server::default().receive(io).await.expect("a valid request");
+        let pending = Server::default().read_request(io).await.expect("a valid request");
         let own = Response::builder().header(name, value).body(()).expect("valid");
         let result = pending.accept_with(own).await;
-        assert!(matches!(result, Err(Error::Invalid(_))), "{name}: {result:?}");
+        assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{name}: {result:?}");
         assert_eq!((written.undated(), written.is_dropped()), (SERVER_ERROR.into(), true));
     }
 }
@@ -356,10 +356,12 @@ async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
 async fn row_12_a_rejection_that_is_none_is_answered_500_and_told() {
     for status in [100, 101, 600] {
         let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
-        let pending = Server::default().receive(io).await.expect("a valid request");
+        let pending = Server::default().read_request(io).await.expect("a valid request");
         let own = Response::builder().status(status).body("").expect("valid");
         match pending.reject(own).await {
-            Err(Error::Invalid(error)) => assert!(matches!(*error, InvalidHandshake::Status(_)), "{error}"),
+            Err(Error::InvalidHandshake(error)) => {
+                assert!(matches!(*error, InvalidHandshake::Status(_)), "{error}")
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!((written.undated(), written.is_dropped()), (SERVER_ERROR.into(), true));
@@ -409,12 +411,12 @@ async fn row_14_frames_that_come_with_the_request_are_received_in_order() {
 #[tokio::test(start_paused = true)]
 async fn row_67_what_can_never_be_a_request_is_refused_at_the_line_that_shows_it() {
     for (input, status, reason) in [
-        ("HELO x\r\n", 400, "no request line of HTTP/1.1"),
-        ("SSH-2.0-OpenSSH_9.6\r\n", 400, "no request line of HTTP/1.1"),
-        ("\x16\x03\x01\x02", 400, "the client speaks TLS"),
-        ("GET /\r\n", 400, "no request line of HTTP/1.1"),
+        ("HELO x\r\n", 400, "not an HTTP/1.1 request line"),
+        ("SSH-2.0-OpenSSH_9.6\r\n", 400, "not an HTTP/1.1 request line"),
+        ("\x16\x03\x01\x02", 400, "TLS instead of plain HTTP"),
+        ("GET /\r\n", 400, "not an HTTP/1.1 request line"),
         ("GET / HTTP/3.0\r\n", 505, "HTTP/1.1"),
-        ("G@T / HTTP/1.1\r\n", 400, "no request line of HTTP/1.1"),
+        ("G@T / HTTP/1.1\r\n", 400, "not an HTTP/1.1 request line"),
         ("GET / HTTP/1.1\r\nHost a\r\n", 400, "malformed request header"),
         ("GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n", 400, "malformed request header"),
     ] {
@@ -447,7 +449,7 @@ async fn a_subprotocol_is_chosen_by_the_servers_preference() {
 #[tokio::test(start_paused = true)]
 async fn a_server_may_look_at_the_request_and_answer_as_it_likes() {
     let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
-    let pending = Server::default().receive(io).await.expect("a valid request");
+    let pending = Server::default().read_request(io).await.expect("a valid request");
     assert_eq!(pending.request().uri().path(), "/chat");
     assert_eq!(pending.request().headers()["origin"], "http://example.com");
     let own = Response::builder().header("Set-Cookie", "seen=1").body(()).expect("valid");
@@ -461,7 +463,7 @@ async fn a_rejection_of_the_application_goes_out_whole_before_the_transport_ends
     let (mut near, io) = duplex(1 << 16);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
     near.write_all(b"never read").await.expect("fits");
-    let pending = Server::default().receive(io).await.expect("a valid request");
+    let pending = Server::default().read_request(io).await.expect("a valid request");
     let start = Instant::now();
     let own =
         Response::builder().status(401).header("WWW-Authenticate", "Basic").body("who?").expect("valid");
@@ -479,7 +481,7 @@ async fn a_rejection_of_the_application_goes_out_whole_before_the_transport_ends
 async fn a_peer_that_reads_no_response_is_given_up_at_the_deadline() {
     let (mut near, io) = duplex(1024);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
-    let pending = Server::default().receive(io).await.expect("a valid request");
+    let pending = Server::default().read_request(io).await.expect("a valid request");
     let start = Instant::now();
     let result = pending.reject(Response::new(vec![b'x'; 10_000])).await;
     assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
@@ -492,7 +494,7 @@ async fn a_peer_that_never_stops_sending_is_drained_only_so_far() {
     let (mut read, mut write) = split(near);
     let flood = tokio::spawn(async move { while write.write_all(&[b'x'; 512]).await.is_ok() {} });
     let start = Instant::now();
-    let result = Server::new(Config::new().max_header_bytes(100)).receive(io).await;
+    let result = Server::new(Config::new().max_header_bytes(100)).read_request(io).await;
     assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
     assert!(start.elapsed() < Duration::from_secs(1));
     flood.await.expect("ends with the transport");
@@ -508,7 +510,7 @@ async fn a_rejection_survives_what_the_client_has_sent_in_vain() {
         tokio::net::TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
     client.write_all(&[b'x'; 50_000]).await.expect("fits the socket's buffers");
     let (tcp, _) = listener.accept().await.expect("a client");
-    let serve = tokio::spawn(async move { Server::default().receive(tcp).await.map(drop) });
+    let serve = tokio::spawn(async move { Server::default().read_request(tcp).await.map(drop) });
     let mut response = String::new();
     client.read_to_string(&mut response).await.expect("no reset");
     assert!(response.starts_with("HTTP/1.1 414 ") && response.ends_with("too long\n"), "{response}");

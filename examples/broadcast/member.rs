@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fullduplex::{CloseCode, Error, Incoming, Pending, Receiver, Sender, WebSocket};
+use fullduplex::{AnyRequest, CloseCode, Error, IncomingRequest, Receiver, Sender, WebSocket};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, task, time::timeout};
 
@@ -36,33 +36,37 @@ pub(crate) async fn serve(chat: &Chat, tcp: TcpStream, stopped: Stopped) -> Resu
 
 /// Opens a connection; returns `None` if the answer was the page or a refusal.
 async fn open(chat: &Chat, tcp: TcpStream) -> Result<Option<Newcomer>, Error> {
-    let pending = match chat.server.receive_any(tcp).await? {
-        Incoming::WebSocket(pending) => pending,
+    let request = match chat.server.read_any_request(tcp).await? {
+        AnyRequest::WebSocket(request) => request,
         other => {
             page::answer(other).await?;
             return Ok(None);
         }
     };
-    if is_foreign(pending.request()) {
-        refuse(pending, StatusCode::FORBIDDEN, "not from this page").await?;
+    if is_foreign(request.request()) {
+        refuse(request, StatusCode::FORBIDDEN, "not from this page").await?;
         return Ok(None);
     }
     let Ok(seat) = chat.seats.clone().try_acquire_owned() else {
-        refuse(pending, StatusCode::SERVICE_UNAVAILABLE, "all seats are taken").await?;
+        refuse(request, StatusCode::SERVICE_UNAVAILABLE, "all seats are taken").await?;
         return Ok(None);
     };
-    let name = wanted_name(pending.request()).map(str::to_owned);
-    let ws = pending.accept().await?;
+    let name = wanted_name(request.request()).map(str::to_owned);
+    let ws = request.accept().await?;
     Ok(Some(Newcomer { ws, name, _seat: seat }))
 }
 
-async fn refuse(pending: Pending<TcpStream>, status: StatusCode, why: &'static str) -> Result<(), Error> {
+async fn refuse(
+    request: IncomingRequest<TcpStream>,
+    status: StatusCode,
+    why: &'static str,
+) -> Result<(), Error> {
     let mut response = Response::new(why);
     *response.status_mut() = status;
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
     }
-    pending.reject(response).await
+    request.reject(response).await
 }
 
 /// Returns whether the request comes from a page of another server (RFC 6455 section 10.2).

@@ -1,21 +1,21 @@
 //! The page, on the same port as the WebSocket.
 
-use fullduplex::{Error, Incoming};
+use fullduplex::{AnyRequest, Error};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use tokio::net::TcpStream;
 
 const PAGE: &str = include_str!("page.html");
 
 /// Answers a request that opens no WebSocket connection, and ends the connection.
-pub(crate) async fn answer(incoming: Incoming<TcpStream>) -> Result<(), Error> {
+pub(crate) async fn answer(incoming: AnyRequest<TcpStream>) -> Result<(), Error> {
     match incoming {
-        Incoming::Http(request) => match (request.request().method(), request.request().uri().path()) {
+        AnyRequest::Http(request) => match (request.request().method(), request.request().uri().path()) {
             // `respond` omits the content for HEAD.
             (&Method::GET | &Method::HEAD, "/") => request.respond(page()).await,
             (&Method::GET | &Method::HEAD, _) => request.respond(not_found()).await,
             _ => request.refuse().await,
         },
-        Incoming::Rejected(rejected) => rejected.refuse().await,
+        AnyRequest::Rejected(rejected) => rejected.refuse().await,
         _ => Ok(()),
     }
 }

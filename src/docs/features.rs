@@ -6,8 +6,8 @@
 //! |---|---|
 //! | client and server, over TCP or any `AsyncRead + AsyncWrite` | yes |
 //! | subprotocols; additional header fields in request and response | yes |
-//! | inspecting the request, then accepting it or rejecting it with any HTTP response | yes: [`Pending`](crate::Pending) |
-//! | pages, health checks and metrics on the same port | yes: [`Incoming`](crate::Incoming) |
+//! | inspecting the request, then accepting it or rejecting it with any HTTP response | yes: [`IncomingRequest`](crate::IncomingRequest) |
+//! | pages, health checks and metrics on the same port | yes: [`AnyRequest`](crate::AnyRequest) |
 //! | handing a request on to another HTTP library, with all bytes that were read | yes: [`Replay`](crate::Replay) |
 //! | refusing other protocols, or a TLS hello on a plain port, at the first line that shows it | yes |
 //! | allowed origins, as a list or a function | yes |

@@ -8,7 +8,7 @@
 //! | tokio-tungstenite | fullduplex |
 //! |---|---|
 //! | `accept_async(stream)` | [`accept`](crate::accept)`(stream)` |
-//! | `accept_hdr_async(stream, callback)` | [`Server`], then look at [`Pending::request`] and accept or reject |
+//! | `accept_hdr_async(stream, callback)` | [`Server`], then look at [`IncomingRequest::request`] and accept or reject |
 //! | `connect_async(url)` | [`connect`](crate::connect)`(url)`, over TCP only |
 //! | `connect_async(request)` with header fields | [`Client::header`] |
 //! | `client_async(url, stream)` | [`Client::handshake`] |
@@ -66,12 +66,12 @@
 //! fullduplex, where the check may be asynchronous:
 //!
 //! ```
-//! # use fullduplex::{Error, Incoming, Server, WebSocket};
+//! # use fullduplex::{Error, AnyRequest, Server, WebSocket};
 //! # use tokio::net::TcpStream;
 //! # async fn is_known(_: &http::Request<()>) -> bool { false }
 //! async fn open(server: &Server, tcp: TcpStream) -> Result<Option<WebSocket<TcpStream>>, Error> {
-//!     match server.receive_any(tcp).await? {
-//!         Incoming::WebSocket(pending) => {
+//!     match server.read_any_request(tcp).await? {
+//!         AnyRequest::WebSocket(pending) => {
 //!             if is_known(pending.request()).await {
 //!                 return Ok(Some(pending.accept().await?));
 //!             }
@@ -79,8 +79,8 @@
 //!             *response.status_mut() = http::StatusCode::UNAUTHORIZED;
 //!             pending.reject(response).await?;
 //!         }
-//!         Incoming::Http(request) => request.refuse().await?, // or `respond`, with a page
-//!         Incoming::Rejected(rejected) => rejected.refuse().await?,
+//!         AnyRequest::Http(request) => request.refuse().await?, // or `respond`, with a page
+//!         AnyRequest::Rejected(rejected) => rejected.refuse().await?,
 //!         _ => {}
 //!     }
 //!     Ok(None)
@@ -153,4 +153,4 @@
 //! [`Error::is_disconnect`](crate::Error::is_disconnect).
 
 #[allow(unused_imports, reason = "links refer to them")]
-use crate::{Client, Config, Event, Pending, Server, WebSocket};
+use crate::{Client, Config, Event, IncomingRequest, Server, WebSocket};

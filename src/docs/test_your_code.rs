@@ -82,7 +82,7 @@
 //! so a test can run both:
 //!
 //! ```
-//! use fullduplex::{Client, Error, Incoming, Server};
+//! use fullduplex::{Client, Error, AnyRequest, Server};
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Error> {
@@ -90,8 +90,8 @@
 //!     let server = Server::default().allow_origins(["https://example.com"]);
 //!     let client = Client::default().header("Origin", "https://evil.example");
 //!     let serve = async {
-//!         match server.receive_any(theirs).await? {
-//!             Incoming::Rejected(rejected) => rejected.refuse().await,
+//!         match server.read_any_request(theirs).await? {
+//!             AnyRequest::Rejected(rejected) => rejected.refuse().await,
 //!             other => panic!("{other:?}"),
 //!         }
 //!     };

@@ -1,4 +1,4 @@
-//! What a client asks for, its request, and what it demands of the response.
+//! The settings of a client, its request, and the validation of the response.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,20 +10,20 @@ use super::{
     accept_key, deflate,
     encode::encode_fields,
     headers::{Single, extensions, has_token, is_credential, is_token, single},
-    invalid::{InvalidHandshake, is_owned},
+    invalid::{InvalidHandshake, is_reserved},
     negotiate::Negotiated,
     response::{Fault, ResponseError},
     target::Target,
 };
 use crate::proto::Config;
 
-/// What a client asks for, and within which limits.
+/// The settings of a client: header fields, subprotocols, limits and deadlines.
 ///
-/// It is made once and opens any number of connections, with [`connect`](Client::connect) or over a transport of the
-/// caller's own with [`handshake`](Client::handshake).
+/// One value opens any number of connections, with [`connect`](Client::connect) or, over an
+/// existing transport, with [`handshake`](Client::handshake).
 ///
-/// What cannot stand in a request is kept as an error, which [`check`](Self::check) tells and every attempt to connect
-/// returns before it does anything.
+/// The first invalid setting is stored as an error. [`check`](Self::check) returns it, and so does
+/// every attempt to connect, before anything is dialed or sent.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::Duration};
@@ -47,7 +47,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that asks for no subprotocol, and gives up dialing after 10 seconds.
+    /// Creates a client without subprotocols, with a connect timeout of 10 seconds.
     pub fn new(config: Config) -> Self {
         Self {
             config,
@@ -59,21 +59,23 @@ impl Client {
         }
     }
 
-    /// Adds a header field: `Authorization`, `Cookie`, `Origin`, whatever the server wants to see.
+    /// Adds a header field, such as `Authorization`, `Cookie` or `Origin`.
     ///
-    /// The fields that the handshake writes itself cannot be set: `Host`, `Upgrade`, `Connection` and `Sec-WebSocket-*`;
-    /// nor those of a body, which the request has not.
+    /// Fields that are reserved for the handshake cannot be set: `Host`, `Upgrade`, `Connection`
+    /// and `Sec-WebSocket-*`. Fields that describe a body cannot be set either, as the request has
+    /// none.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
         V: TryInto<HeaderValue>,
     {
         let Ok(name) = name.try_into() else { return self.fail(InvalidHandshake::HeaderName) };
-        if is_owned(&name) || name == header::SEC_WEBSOCKET_PROTOCOL {
-            return self.fail(InvalidHandshake::OwnedHeader(name));
+        if is_reserved(&name) || name == header::SEC_WEBSOCKET_PROTOCOL {
+            return self.fail(InvalidHandshake::ReservedHeader(name));
         }
         let Ok(mut value) = value.try_into() else { return self.fail(InvalidHandshake::value_of(name)) };
-        // Not to be shown by `Debug`, where it would end up in a log. What the caller marked stays so.
+        // Hidden in `Debug` output, which ends up in logs. A value that the caller marked stays
+        // marked.
         if is_credential(&name) {
             value.set_sensitive(true);
         }
@@ -83,7 +85,9 @@ impl Client {
         }
     }
 
-    /// Adds header fields, each as [`header`](Self::header) does; a name may be there more than once.
+    /// Adds header fields, each as by [`header`](Self::header).
+    ///
+    /// A name may occur more than once.
     ///
     /// ```
     /// use fullduplex::Client;
@@ -105,9 +109,12 @@ impl Client {
         self
     }
 
-    /// Sets the local address that [`connect`](Self::connect) dials from; port 0 lets the system choose one.
+    /// Sets the local address that [`connect`](Self::connect) binds to.
     ///
-    /// Only addresses of the host that are of the same family, IPv4 or IPv6, are dialed. Without it, the system chooses.
+    /// With port 0, the system chooses the port.
+    ///
+    /// Only addresses of the host that are of the same family, IPv4 or IPv6, are dialed. By
+    /// default, the system chooses the local address.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -121,67 +128,72 @@ impl Client {
         self
     }
 
-    /// Offers a subprotocol, after those that were offered before: the one liked best comes first.
+    /// Adds a subprotocol to the offer, after those added before.
+    ///
+    /// The client prefers the first.
     pub fn subprotocol(mut self, name: impl AsRef<str>) -> Self {
         let name: Box<str> = name.as_ref().into();
-        // RFC 6455 section 4.1, 10: each is a token, and stands there once.
+        // RFC 6455 section 4.1, 10: each is a token, and occurs once.
         if !is_token(&name) {
             return self.fail(InvalidHandshake::Subprotocol(name));
         }
         if self.subprotocols.contains(&name) {
-            return self.fail(InvalidHandshake::SubprotocolDoubled(name));
+            return self.fail(InvalidHandshake::DuplicateSubprotocol(name));
         }
         self.subprotocols.push(name);
         self
     }
 
-    /// Sets how long looking the host up and dialing it may take; `None`: for ever.
+    /// Sets the deadline for name lookup and dialing; `None` disables it.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
         self
     }
 
-    /// Sets how long the opening handshake may take once the transport stands; `None`: for ever.
+    /// Sets the deadline of the opening handshake; `None` disables it.
+    ///
+    /// It starts when the transport is connected.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config = self.config.handshake_timeout(timeout);
         self
     }
 
-    /// Keeps the first error.
+    /// Stores the first error.
     fn fail(mut self, error: InvalidHandshake) -> Self {
         self.invalid.get_or_insert(error);
         self
     }
 
-    /// Whether everything that was set can stand in a request.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// The first thing that cannot.
+    /// Returns the first invalid setting.
     pub fn check(&self) -> Result<(), &InvalidHandshake> {
         self.invalid.as_ref().map_or(Ok(()), Err)
     }
 
-    /// The limits and deadlines of the handshake and of the connections that come out of it.
+    /// Returns the configuration of the handshake and of the connections.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// How long looking the host up and dialing it may take: what [`connect_timeout`](Self::connect_timeout) has set.
-    pub fn dial_timeout(&self) -> Option<Duration> {
+    /// Returns the deadline for name lookup and dialing: see
+    /// [`connect_timeout`](Self::connect_timeout).
+    pub fn get_connect_timeout(&self) -> Option<Duration> {
         self.connect_timeout
     }
 
-    /// Returns the local address to dial from: what [`local_address`](Self::local_address) has set.
-    pub fn dial_address(&self) -> Option<SocketAddr> {
+    /// Returns the local address to bind to: see [`local_address`](Self::local_address).
+    pub fn get_local_address(&self) -> Option<SocketAddr> {
         self.local_address
     }
 
-    /// The request, as it goes over the wire.
+    /// Encodes the request.
     ///
-    /// RFC 6455 section 4.1. The nonce must be random and used once.
+    /// RFC 6455 section 4.1. The nonce must be random, and used for one request only.
     ///
     /// # Errors
-    /// Something was set that cannot stand in a request.
+    /// Returns the error of [`check`](Self::check).
     ///
     /// ```
     /// use fullduplex::Client;
@@ -216,7 +228,7 @@ impl Client {
             request += &format!("Sec-WebSocket-Extensions: {offer}\r\n");
         }
         match target.authorization() {
-            // What the program sets by hand is what it means.
+            // A field that the program set explicitly takes precedence.
             Some(credentials) if !self.headers.contains_key(header::AUTHORIZATION) => {
                 request += &format!("Authorization: {credentials}\r\n");
             }
@@ -228,11 +240,13 @@ impl Client {
         Ok(request)
     }
 
-    /// Checks a response to [`request`](Self::request) against every rule of RFC 6455 section 4.1.
+    /// Validates the response to [`request`](Self::request).
+    ///
+    /// Checks every rule of RFC 6455 section 4.1.
     ///
     /// # Errors
-    /// The response does not open a WebSocket connection. [`ResponseError::Status`] has no body here: it is not read
-    /// yet.
+    /// Fails if the response does not open a WebSocket connection. The body in
+    /// [`ResponseError::Status`] is empty, as it was not read yet.
     ///
     /// ```
     /// use fullduplex::Client;
@@ -250,40 +264,40 @@ impl Client {
     /// ```
     pub fn verify(&self, response: &Response<()>, nonce: [u8; 16]) -> Result<Negotiated, ResponseError> {
         let headers = response.headers();
-        // RFC 6455 section 4.1, response, 1: any other status is HTTP's own business.
+        // RFC 6455 section 4.1, response, 1: any other status is handled as HTTP defines.
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(ResponseError::Status(Box::new(response.clone().map(|()| Bytes::new()))));
         }
-        // 2: Upgrade is websocket and nothing else.
+        // 2: the value of Upgrade is websocket.
         match single(headers, &header::UPGRADE) {
             Single::Once(value) if value.eq_ignore_ascii_case(b"websocket") => {}
             _ => return Err(ResponseError::Upgrade),
         }
-        // 3: Connection names Upgrade.
+        // 3: Connection contains the token Upgrade.
         if !has_token(headers, &header::CONNECTION, "upgrade") {
             return Err(ResponseError::Connection);
         }
-        // 4: whoever wrote the response has read our key, as a WebSocket server does.
+        // 4: Sec-WebSocket-Accept proves that a WebSocket server has read the key.
         let expected = accept_key(STANDARD.encode(nonce).as_bytes());
         match single(headers, &header::SEC_WEBSOCKET_ACCEPT) {
             Single::Once(value) if value == expected.as_bytes() => {}
             Single::Once(_) => return Err(ResponseError::Accept(Fault::Wrong)),
             Single::Missing => return Err(ResponseError::Accept(Fault::Missing)),
-            Single::Doubled => return Err(ResponseError::Accept(Fault::Doubled)),
+            Single::Duplicate => return Err(ResponseError::Accept(Fault::Duplicate)),
         }
-        // 5: no extension that was not offered.
+        // 5: only extensions that were offered.
         let mut negotiated = extensions(headers)
             .map_err(|_| Fault::Malformed)
-            .and_then(|answer| deflate::judge(&answer, &self.config))
+            .and_then(|answer| deflate::verify_answer(&answer, &self.config))
             .map_err(ResponseError::Extension)?;
-        // 6: no subprotocol that was not offered.
+        // 6: only a subprotocol that was offered.
         match single(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
             Single::Missing => {}
             Single::Once(value) => match self.subprotocols.iter().find(|name| name.as_bytes() == value) {
                 Some(name) => negotiated.set_subprotocol(name),
                 None => return Err(ResponseError::Subprotocol(Fault::Wrong)),
             },
-            Single::Doubled => return Err(ResponseError::Subprotocol(Fault::Doubled)),
+            Single::Duplicate => return Err(ResponseError::Subprotocol(Fault::Duplicate)),
         }
         Ok(negotiated)
     }
@@ -307,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_of_the_target_are_sent_unless_the_program_sets_its_own() {
+    fn credentials_of_the_target_are_sent_unless_authorization_is_set() {
         let target = "ws://user:pw@example.com/";
         assert!(request(&Client::default(), target).contains("\r\nAuthorization: Basic dXNlcjpwdw==\r\n"));
         let own = request(&Client::default().header("Authorization", "Bearer x"), target);
@@ -323,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_the_caller_marked_sensitive_stays_so() {
+    fn a_value_marked_sensitive_by_the_caller_stays_marked() {
         let mut value = HeaderValue::from_static("secret");
         value.set_sensitive(true);
         let client = Client::default().header("x-api-key", value).header("x-public", "shown");
@@ -333,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_of_fields_is_added_in_order_and_judged_as_single_ones_are() {
+    fn a_map_of_fields_is_added_in_order_and_validated() {
         let map = |fields: &[(&'static str, &'static str)]| {
             let mut map = HeaderMap::new();
             for (name, value) in fields {
@@ -346,34 +360,34 @@ mod tests {
         assert!(request(&client, "ws://a").ends_with("\r\na: 0\r\na: 1\r\na: 2\r\ncookie: secret\r\n\r\n"));
         assert!(!format!("{client:?}").contains("secret"));
         let client = Client::default().headers(map(&[("a", "1"), ("upgrade", "h2c")]));
-        assert_eq!(client.check(), Err(&InvalidHandshake::OwnedHeader(header::UPGRADE)));
+        assert_eq!(client.check(), Err(&InvalidHandshake::ReservedHeader(header::UPGRADE)));
     }
 
     #[test]
-    fn subprotocols_stand_in_one_field_in_order() {
+    fn subprotocols_are_sent_in_one_field_in_order() {
         let client = Client::default().subprotocol("b").subprotocol("a");
         assert!(request(&client, "ws://a").contains("\r\nSec-WebSocket-Protocol: b, a\r\n"));
     }
 
     #[test]
-    fn the_first_thing_that_cannot_be_sent_is_told() {
+    fn check_returns_the_first_invalid_setting() {
         use InvalidHandshake::*;
         for (client, error) in [
             (Client::default().header("a b", "c").header("host", "x"), HeaderName),
             (Client::default().header("a", "b\0"), HeaderValue("a".into())),
-            (Client::default().header("Host", "b"), OwnedHeader(header::HOST)),
-            (Client::default().header("Content-Length", 1), OwnedHeader(header::CONTENT_LENGTH)),
+            (Client::default().header("Host", "b"), ReservedHeader(header::HOST)),
+            (Client::default().header("Content-Length", 1), ReservedHeader(header::CONTENT_LENGTH)),
             (
                 Client::default().header("sec-websocket-protocol", "a"),
-                OwnedHeader(header::SEC_WEBSOCKET_PROTOCOL),
+                ReservedHeader(header::SEC_WEBSOCKET_PROTOCOL),
             ),
             (
                 Client::default().header("Sec-WebSocket-Anything", "a"),
-                OwnedHeader(header::HeaderName::from_static("sec-websocket-anything")),
+                ReservedHeader(header::HeaderName::from_static("sec-websocket-anything")),
             ),
             (Client::default().subprotocol("a, b"), Subprotocol("a, b".into())),
             (Client::default().subprotocol(""), Subprotocol("".into())),
-            (Client::default().subprotocol("a").subprotocol("a"), SubprotocolDoubled("a".into())),
+            (Client::default().subprotocol("a").subprotocol("a"), DuplicateSubprotocol("a".into())),
         ] {
             assert_eq!(client.check(), Err(&error));
             let target = "ws://a".parse().expect("valid");
@@ -381,7 +395,7 @@ mod tests {
         }
     }
 
-    /// The 101 of the RFC's example, with these fields in place of its own.
+    /// Verifies the 101 of the example in the RFC, with the given fields replaced.
     fn verify(client: &Client, fields: &[(&'static str, &'static str)]) -> Result<Negotiated, ResponseError> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -402,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn section_4_1_upgrade_and_connection_are_compared_in_any_case() {
+    fn section_4_1_upgrade_and_connection_are_compared_case_insensitively() {
         let client = Client::default();
         assert!(verify(&client, &[("upgrade", "WebSocket"), ("connection", "keep-alive, UPGRADE")]).is_ok());
         for value in ["-", "websocket, h2c", "h2c", ""] {
@@ -415,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn section_4_1_the_subprotocol_is_one_that_was_offered() {
+    fn section_4_1_the_subprotocol_must_have_been_offered() {
         let client = Client::default().subprotocol("a").subprotocol("b");
         let chosen = |fields: &[(&'static str, &'static str)]| {
             verify(&client, fields).map(|negotiated| negotiated.subprotocol().map(str::to_owned))

@@ -1,8 +1,9 @@
-//! The negotiation of permessage-deflate (RFC 7692 section 7.1): what a client offers, what a server answers, and whether
-//! that answers the offer.
+//! The negotiation of permessage-deflate (RFC 7692 section 7.1): the offer of a client, the answer
+//! of a server, and its validation.
 //!
-//! Names are compared in any case, as those of parameters are in HTTP (RFC 9110 section 5.6.6); neither RFC of WebSockets
-//! says otherwise. Quoted values are those inside the quotes (RFC 6455 section 9.1).
+//! Names are compared case-insensitively, as parameter names are in HTTP (RFC 9110 section 5.6.6);
+//! neither RFC 6455 nor RFC 7692 says otherwise. Quoted values are compared without their quotes
+//! (RFC 6455 section 9.1).
 
 use super::{headers::Extension, negotiate::Negotiated, response::Fault};
 use crate::proto::{
@@ -10,34 +11,36 @@ use crate::proto::{
     MAX_WINDOW_BITS, SERVER_MAX_WINDOW_BITS, SERVER_NO_CONTEXT_TAKEOVER,
 };
 
-/// What a client offers, as the value of `Sec-WebSocket-Extensions`.
+/// Returns the offer of a client, as the value of `Sec-WebSocket-Extensions`.
 pub(super) fn offer(config: &Config) -> Option<String> {
     config.deflate.map(write_offer)
 }
 
-/// What was agreed on so far, and, where the server wants one of these offers, permessage-deflate.
+/// Adds permessage-deflate if the server accepts one of the offers.
 pub(super) fn accept(negotiated: Negotiated, offers: &[Extension<'_>], config: &Config) -> Negotiated {
     match config.deflate.and_then(|settings| choose(offers, settings)) {
-        Some(Answer { params, text }) => negotiated.with_deflate_as(params, text),
+        Some(AcceptedOffer { params, text }) => negotiated.with_deflate_as(params, text),
         None => negotiated,
     }
 }
 
-/// What a client and a server agree on by this answer, if it answers the client's offer.
-pub(super) fn judge(answer: &[Extension<'_>], config: &Config) -> Result<Negotiated, Fault> {
+/// Validates the answer of a server, and returns the negotiated extensions.
+pub(super) fn verify_answer(answer: &[Extension<'_>], config: &Config) -> Result<Negotiated, Fault> {
     match (answer, config.deflate) {
         ([], _) => Ok(Negotiated::default()),
-        ([element], Some(settings)) if is_deflate(element) => {
-            agree(&Said::read(element)?, settings).map(|params| Negotiated::default().with_deflate(params))
-        }
-        // RFC 7692 section 5: a server accepts one offer at most.
-        (all, Some(_)) if all.iter().all(is_deflate) => Err(Fault::Doubled),
+        ([element], Some(settings)) if is_deflate(element) => agree(&ParsedParams::read(element)?, settings)
+            .map(|params| Negotiated::default().with_deflate(params)),
+        // RFC 7692 section 5: a server accepts at most one offer.
+        (all, Some(_)) if all.iter().all(is_deflate) => Err(Fault::Duplicate),
         // RFC 6455 section 4.1, response, 5: an extension that was not offered.
         _ => Err(Fault::Wrong),
     }
 }
 
-/// RFC 7692 section 7.1.2.2: that its window may be limited is what a client has to offer before a server may do so.
+/// Writes the offer of a client.
+///
+/// RFC 7692 section 7.1.2.2: a server may limit the window of the client only if the offer contains
+/// `client_max_window_bits`.
 fn write_offer(settings: Deflate) -> String {
     let own = DeflateParams::from(settings);
     let mut offer = own.to_string();
@@ -48,70 +51,72 @@ fn write_offer(settings: Deflate) -> String {
     offer
 }
 
-/// An offer accepted, and the words of the response that say so.
+/// An accepted offer, and the text of the response.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+struct AcceptedOffer {
     params: DeflateParams,
     text: String,
 }
 
-/// The first offer that can be accepted.
-fn choose(offers: &[Extension<'_>], settings: Deflate) -> Option<Answer> {
-    // RFC 7692 section 5: the client likes the first best. Section 7.1: an offer with a parameter that is unknown, doubled
-    // or has an invalid value is declined, and so it is no error.
+/// Accepts the first acceptable offer.
+fn choose(offers: &[Extension<'_>], settings: Deflate) -> Option<AcceptedOffer> {
+    // RFC 7692 section 5: offers are in order of preference. Section 7.1: an offer with an unknown
+    // or duplicate parameter, or an invalid value, is declined. That is not an error.
     offers
         .iter()
         .filter(|offer| is_deflate(offer))
-        .find_map(|offer| Some(answer(&Said::read(offer).ok()?, settings)))
+        .find_map(|offer| Some(answer(&ParsedParams::read(offer).ok()?, settings)))
 }
 
-fn answer(offer: &Said, settings: Deflate) -> Answer {
+fn answer(offer: &ParsedParams, settings: Deflate) -> AcceptedOffer {
     let own = DeflateParams::from(settings);
     let params = DeflateParams {
-        // RFC 7692 sections 7.1.1.1 and 7.1.1.2: a server repeats what is offered, and may ask for it unoffered.
+        // RFC 7692 sections 7.1.1.1 and 7.1.1.2: a server repeats an offered parameter, and may add
+        // one that was not offered.
         server_no_context_takeover: own.server_no_context_takeover || offer.server_no_context_takeover,
         client_no_context_takeover: own.client_no_context_takeover || offer.client_no_context_takeover,
-        // RFC 7692 section 7.1.2.1: the same as in the offer, or less.
+        // RFC 7692 section 7.1.2.1: at most the value of the offer.
         server_max_window_bits: offer
             .server_max_window_bits
             .unwrap_or(MAX_WINDOW_BITS)
             .min(own.server_max_window_bits),
-        // RFC 7692 section 7.1.2.2: nothing may be said of a client's window if the offer does not name it.
+        // RFC 7692 section 7.1.2.2: only an offer with this parameter allows it in the answer.
         client_max_window_bits: match offer.client_max_window_bits {
             Some(bits) => bits.unwrap_or(MAX_WINDOW_BITS).min(own.client_max_window_bits),
             None => MAX_WINDOW_BITS,
         },
     };
     let mut text = params.to_string();
-    // RFC 7692 section 7.1.2.1: it is by naming it that a server accepts a limit, even one that limits nothing.
+    // RFC 7692 section 7.1.2.1: a server accepts this parameter by repeating it, even with the
+    // largest value.
     if offer.server_max_window_bits.is_some() && params.server_max_window_bits == MAX_WINDOW_BITS {
         text += &format!("; {SERVER_MAX_WINDOW_BITS}={MAX_WINDOW_BITS}");
     }
-    Answer { params, text }
+    AcceptedOffer { params, text }
 }
 
-fn agree(answer: &Said, settings: Deflate) -> Result<DeflateParams, Fault> {
+fn agree(answer: &ParsedParams, settings: Deflate) -> Result<DeflateParams, Fault> {
     let own = DeflateParams::from(settings);
-    // RFC 7692 section 7.1.1.1: a server accepts this wish by repeating it.
+    // RFC 7692 section 7.1.1.1: a server accepts this parameter by repeating it.
     if own.server_no_context_takeover && !answer.server_no_context_takeover {
         return Err(Fault::Wrong);
     }
-    // RFC 7692 section 7.1.2.1: likewise, with a value that is no larger.
+    // RFC 7692 section 7.1.2.1: likewise, with at most the offered value.
     let server_max_window_bits = answer.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
     if server_max_window_bits > own.server_max_window_bits {
         return Err(Fault::Wrong);
     }
     let client_max_window_bits = match answer.client_max_window_bits {
-        // RFC 7692 section 7.1.2.2: the offer alone may name it without a value.
+        // RFC 7692 section 7.1.2.2: only an offer may have this parameter without a value.
         Some(None) => return Err(Fault::Malformed),
         Some(Some(bits)) if bits > own.client_max_window_bits => return Err(Fault::Wrong),
         Some(Some(bits)) => bits,
-        // The client keeps to what it offered, though the server does not insist.
+        // The client applies its own limit even if the answer does not contain it.
         None => own.client_max_window_bits,
     };
     Ok(DeflateParams {
         server_no_context_takeover: answer.server_no_context_takeover,
-        // RFC 7692 section 7.1.1.2: a client heeds the server, and keeps to what it offered.
+        // RFC 7692 section 7.1.1.2: required by the server, or offered by the client itself.
         client_no_context_takeover: answer.client_no_context_takeover || own.client_no_context_takeover,
         server_max_window_bits,
         client_max_window_bits,
@@ -122,42 +127,45 @@ fn is_deflate(element: &Extension<'_>) -> bool {
     element.name().eq_ignore_ascii_case(DEFLATE)
 }
 
-/// What one element says, an offer or an answer: each parameter is known, stands there once, and has a valid value.
+/// The parameters of an offer or answer: each is known, occurs at most once, and has a valid value.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Said {
+struct ParsedParams {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<u8>,
-    /// `Some(None)`: it is named, without a value.
+    /// `Some(None)` if the parameter has no value.
     client_max_window_bits: Option<Option<u8>>,
 }
 
-impl Said {
-    /// RFC 7692 section 7.1: a server declines, and a client fails, whatever is an error here.
+impl ParsedParams {
+    /// Parses and validates the parameters.
+    ///
+    /// RFC 7692 section 7.1: on an error, a server declines the offer, and a client fails the
+    /// connection.
     fn read(element: &Extension<'_>) -> Result<Self, Fault> {
-        let mut said = Self::default();
+        let mut params = Self::default();
         for &(name, value) in element.params() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
-            let doubled = if is(SERVER_NO_CONTEXT_TAKEOVER) {
+            let is_duplicate = if is(SERVER_NO_CONTEXT_TAKEOVER) {
                 without_value(value)?;
-                std::mem::replace(&mut said.server_no_context_takeover, true)
+                std::mem::replace(&mut params.server_no_context_takeover, true)
             } else if is(CLIENT_NO_CONTEXT_TAKEOVER) {
                 without_value(value)?;
-                std::mem::replace(&mut said.client_no_context_takeover, true)
+                std::mem::replace(&mut params.client_no_context_takeover, true)
             } else if is(SERVER_MAX_WINDOW_BITS) {
                 let bits = window_bits(value.ok_or(Fault::Malformed)?)?;
-                said.server_max_window_bits.replace(bits).is_some()
+                params.server_max_window_bits.replace(bits).is_some()
             } else if is(CLIENT_MAX_WINDOW_BITS) {
                 let bits = value.map(window_bits).transpose()?;
-                said.client_max_window_bits.replace(bits).is_some()
+                params.client_max_window_bits.replace(bits).is_some()
             } else {
                 return Err(Fault::Wrong);
             };
-            if doubled {
-                return Err(Fault::Doubled);
+            if is_duplicate {
+                return Err(Fault::Duplicate);
             }
         }
-        Ok(said)
+        Ok(params)
     }
 }
 
@@ -165,7 +173,8 @@ fn without_value(value: Option<&str>) -> Result<(), Fault> {
     if value.is_none() { Ok(()) } else { Err(Fault::Malformed) }
 }
 
-/// RFC 7692 section 7.1.2: a decimal number from 8 to 15, without leading zeros.
+/// Parses a window size (RFC 7692 section 7.1.2): a decimal number from 8 to 15, without leading
+/// zeros.
 fn window_bits(value: &str) -> Result<u8, Fault> {
     match value.as_bytes() {
         [digit @ b'8'..=b'9'] => Ok(digit - b'0'),
@@ -185,25 +194,25 @@ mod tests {
         handshake::{ResponseError, encode_response, extend_response, parse_extensions, respond},
     };
 
-    /// Settings that ask for nothing.
+    /// Settings without any parameter.
     fn plain() -> Deflate {
         Deflate::new().context_takeover(true)
     }
 
-    /// The server's answer to a list of offers; `None` where it declines them all.
+    /// Returns the answer of a server to a list of offers; `None` if it declines all of them.
     fn answered(offers: &str, settings: Deflate) -> Option<String> {
         choose(&parse_extensions(offers).expect("well-formed"), settings).map(|answer| answer.text)
     }
 
-    /// What a client makes of an answer to the offer that it makes with these settings.
-    fn judged(answer: &str, settings: Deflate) -> Result<DeflateParams, Fault> {
+    /// Returns the result of a client with these settings for an answer.
+    fn verified(answer: &str, settings: Deflate) -> Result<DeflateParams, Fault> {
         let answer = parse_extensions(answer).expect("well-formed");
-        judge(&answer, &Config::new().deflate(settings))
+        verify_answer(&answer, &Config::new().deflate(settings))
             .map(|negotiated| negotiated.deflate().expect("an answer that is no error agrees to it"))
     }
 
     #[test]
-    fn section_7_1_an_offer_is_accepted_with_what_it_names() {
+    fn section_7_1_an_offer_is_accepted_with_its_parameters() {
         for (offer, answer) in [
             ("permessage-deflate", "permessage-deflate"),
             ("Permessage-Deflate; Client_Max_Window_Bits", "permessage-deflate"),
@@ -228,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn section_7_1_a_server_asks_for_what_it_wants_itself() {
+    fn section_7_1_a_server_adds_the_parameters_of_its_settings() {
         let wishes = Deflate::new().server_max_window_bits(11).client_max_window_bits(12);
         let both = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
         for (offer, rest) in [
@@ -245,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Parameters that neither an offer nor an answer may have, and what is wrong with them.
+    /// Parameters that are invalid in offers and answers, and their faults.
     const INVALID: [(&str, Fault); 30] = [
         ("x", Fault::Wrong),
         ("server_max_window_bit", Fault::Wrong),
@@ -273,10 +282,10 @@ mod tests {
         ("client_max_window_bits=16", Fault::Malformed),
         ("client_max_window_bits=08", Fault::Malformed),
         ("client_max_window_bits=x", Fault::Malformed),
-        ("server_no_context_takeover; server_no_context_takeover", Fault::Doubled),
-        ("client_no_context_takeover; CLIENT_no_context_takeover", Fault::Doubled),
-        ("server_max_window_bits=9; server_max_window_bits=9", Fault::Doubled),
-        ("client_max_window_bits=9; server_max_window_bits=9; client_max_window_bits=8", Fault::Doubled),
+        ("server_no_context_takeover; server_no_context_takeover", Fault::Duplicate),
+        ("client_no_context_takeover; CLIENT_no_context_takeover", Fault::Duplicate),
+        ("server_max_window_bits=9; server_max_window_bits=9", Fault::Duplicate),
+        ("client_max_window_bits=9; server_max_window_bits=9; client_max_window_bits=8", Fault::Duplicate),
     ];
 
     #[test]
@@ -299,12 +308,12 @@ mod tests {
     #[test]
     fn section_7_1_a_client_fails_an_answer_with_an_invalid_parameter() {
         for (params, fault) in INVALID {
-            assert_eq!(judged(&format!("permessage-deflate; {params}"), plain()), Err(fault), "{params}");
+            assert_eq!(verified(&format!("permessage-deflate; {params}"), plain()), Err(fault), "{params}");
         }
     }
 
     #[test]
-    fn section_5_the_first_offer_that_can_be_accepted_is() {
+    fn section_5_the_first_acceptable_offer_is_accepted() {
         let nine = Some("permessage-deflate; server_max_window_bits=9".to_owned());
         for offers in [
             "x-frob, permessage-deflate; server_max_window_bits=9, permessage-deflate",
@@ -322,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn section_7_1_a_client_offers_what_it_wants() {
+    fn section_7_1_a_client_offers_the_parameters_of_its_settings() {
         for (settings, offer) in [
             (plain(), "permessage-deflate; client_max_window_bits"),
             (
@@ -343,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn section_7_1_a_client_fails_an_answer_that_does_not_meet_its_offer() {
+    fn section_7_1_a_client_fails_an_answer_that_does_not_match_its_offer() {
         let ten = plain().server_max_window_bits(10).client_max_window_bits(10);
         for (answer, settings, fault) in [
             ("permessage-deflate", plain().server_no_context_takeover(true), Fault::Wrong),
@@ -351,17 +360,17 @@ mod tests {
             ("permessage-deflate; server_max_window_bits=11", ten, Fault::Wrong),
             ("permessage-deflate; server_max_window_bits=10; client_max_window_bits=11", ten, Fault::Wrong),
             ("permessage-deflate; client_max_window_bits", plain(), Fault::Malformed),
-            ("permessage-deflate, permessage-deflate", plain(), Fault::Doubled),
+            ("permessage-deflate, permessage-deflate", plain(), Fault::Duplicate),
             ("permessage-deflate, x", plain(), Fault::Wrong),
             ("x, permessage-deflate", plain(), Fault::Wrong),
             ("x", plain(), Fault::Wrong),
         ] {
-            assert_eq!(judged(answer, settings), Err(fault), "{answer}");
+            assert_eq!(verified(answer, settings), Err(fault), "{answer}");
         }
     }
 
     #[test]
-    fn section_7_1_a_client_heeds_the_answer_and_keeps_to_its_offer() {
+    fn section_7_1_a_client_applies_the_answer_and_its_own_offer() {
         let limited = plain().client_no_context_takeover(true).client_max_window_bits(10);
         for (answer, settings, agreed) in [
             ("permessage-deflate", plain(), plain()),
@@ -381,11 +390,12 @@ mod tests {
                 plain().client_no_context_takeover(true),
             ),
         ] {
-            assert_eq!(judged(answer, settings), Ok(agreed.into()), "{answer}");
+            assert_eq!(verified(answer, settings), Ok(agreed.into()), "{answer}");
         }
     }
 
-    /// A request with these lines of `Sec-WebSocket-Extensions`, as a server with these settings answers it.
+    /// Returns the answer of a server with these settings to a request with these lines of
+    /// `Sec-WebSocket-Extensions`.
     fn exchange(lines: &[&[u8]], settings: Option<Deflate>) -> Result<(Response<()>, Negotiated), u16> {
         let (mut request, ()) = Request::get("/")
             .header("Host", "a")
@@ -418,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_that_is_declined_leaves_a_connection_without_the_extension() {
+    fn a_declined_offer_opens_a_connection_without_the_extension() {
         for (line, settings) in
             [(&b"permessage-deflate"[..], None), (b"permessage-deflate; x", Some(Deflate::new()))]
         {
@@ -429,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subprotocol_that_the_application_chooses_leaves_the_extension_as_it_is() {
+    fn a_subprotocol_of_the_application_does_not_change_the_extension() {
         let (mut response, mut negotiated) =
             exchange(&[b"permessage-deflate"], Some(plain())).expect("accepted");
         let offered = [(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("a, b"))];
@@ -440,21 +450,21 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_offers_nothing_fails_any_answer() {
+    fn a_client_without_an_offer_fails_any_answer() {
         for (answer, fault) in [
             ("permessage-deflate", Fault::Wrong),
             ("permessage-deflate, permessage-deflate", Fault::Wrong),
             ("permessage-deflate; server_max_window_bits=7", Fault::Wrong),
         ] {
             let answer = parse_extensions(answer).expect("well-formed");
-            assert_eq!(judge(&answer, &Config::new()), Err(fault));
+            assert_eq!(verify_answer(&answer, &Config::new()), Err(fault));
         }
         let target = "ws://a".parse().expect("valid");
         let request = Client::default().request(&target, [0; 16]).expect("valid");
         assert!(!String::from_utf8(request).expect("text").contains("Extensions"));
     }
 
-    /// What a client makes of these lines of a response's `Sec-WebSocket-Extensions`.
+    /// Returns the result of a client for these lines of `Sec-WebSocket-Extensions` in a response.
     fn verify(lines: &[&[u8]], settings: Deflate) -> Result<Negotiated, ResponseError> {
         let mut response = Response::builder()
             .status(101)
@@ -473,23 +483,23 @@ mod tests {
     }
 
     #[test]
-    fn a_client_judges_all_lines_of_the_answer() {
+    fn a_client_validates_all_lines_of_the_answer() {
         let negotiated = verify(&[b"permessage-deflate"], plain()).expect("offered");
         assert_eq!((negotiated.subprotocol(), negotiated.deflate()), (Some("b"), Some(plain().into())));
         assert_eq!(verify(&[], Deflate::new()).expect("declining is no error").deflate(), None);
         for (lines, fault) in [
-            (&[&b"permessage-deflate"[..], b"permessage-deflate"][..], Fault::Doubled),
+            (&[&b"permessage-deflate"[..], b"permessage-deflate"][..], Fault::Duplicate),
             (&[b"permessage-deflate", b""], Fault::Malformed),
             (&[b"permessage-deflate;"], Fault::Malformed),
             (&[b"permessage-deflate; client_max_window_bits=7"], Fault::Malformed),
         ] {
             let result = verify(lines, plain());
-            assert!(matches!(&result, Err(ResponseError::Extension(told)) if *told == fault), "{result:?}");
+            assert!(matches!(&result, Err(ResponseError::Extension(found)) if *found == fault), "{result:?}");
         }
     }
 
     #[test]
-    fn long_lists_are_gone_through_once() {
+    fn long_lists_are_parsed_in_linear_time() {
         for piece in [";a", ";server_no_context_takeover", ",permessage-deflate;x", ",x", ",", " "] {
             let declined = format!("permessage-deflate;x{}", piece.repeat((1 << 20) / piece.len()));
             assert_eq!(answered(&declined, plain()), None, "{piece}");
@@ -510,7 +520,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_ends_agree_on_the_same(client in any_settings(), server in any_settings()) {
+        fn both_ends_negotiate_the_same_parameters(client in any_settings(), server in any_settings()) {
             let offer = write_offer(client);
             let (response, accepted) = exchange(&[offer.as_bytes()], Some(server)).expect("accepted");
             let answer = response.headers()["sec-websocket-extensions"].as_bytes();
@@ -520,7 +530,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_the_lines_say_nothing_panics(
+        fn no_lines_cause_a_panic(
             lines in prop::collection::vec("(permessage-deflate|(server|client)_(max_window_bits|no_context_takeover)|\
                 [0-9]{1,2}|[ \t;=,\"x\u{e9}]){0,12}", 0..3),
             settings in any_settings(),

@@ -1,17 +1,17 @@
-//! Responses, as bytes.
+//! Encodes responses.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::{
     headers::is_credential,
-    invalid::{InvalidHandshake, is_owned},
+    invalid::{InvalidHandshake, is_reserved},
     negotiate::{Negotiated, offered_subprotocols},
 };
 
-/// Writes the 101 that [`respond`](super::respond) gives, as it goes over the wire.
+/// Encodes the 101 returned by [`respond`](super::respond).
 ///
-/// No value in it can hold CR, LF or NUL: `http` types do not.
+/// No value in it can contain CR, LF or NUL: the types of `http` exclude them.
 ///
 /// ```
 /// use http::Response;
@@ -25,11 +25,12 @@ pub fn encode_response(response: &Response<()>) -> Vec<u8> {
     encode(response.status(), response.headers())
 }
 
-/// Writes the application's own answer to a request, which ends the connection, as it goes over the wire: its
-/// `Content-Length` is that of the body, and `Connection` says `close`.
+/// Encodes a response of the application that ends the connection.
+///
+/// `Content-Length` is set to the length of the body, and `Connection` to `close`.
 ///
 /// # Errors
-/// A status that ends no exchange: 1xx, or 600 and more.
+/// Fails for a status that is not final: 1xx, or above 599.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -42,27 +43,29 @@ pub fn encode_response(response: &Response<()>) -> Vec<u8> {
 /// ```
 pub fn encode_rejection(response: Response<Bytes>) -> Result<Vec<u8>, InvalidHandshake> {
     check_final(response.status())?;
-    Ok(encode_final(response, Content::Sent))
+    Ok(encode_final(response, ContentMode::Sent))
 }
 
-/// Checks that a response with this status ends an exchange.
+/// Checks that a status is final.
 pub(crate) fn check_final(status: StatusCode) -> Result<(), InvalidHandshake> {
-    // RFC 9110 section 15.2: a 1xx is interim; section 15: beyond 599 nothing is defined.
+    // RFC 9110 section 15.2: a 1xx is interim. Section 15: no status above 599 is defined.
     if status.is_informational() || status.as_u16() > 599 {
         return Err(InvalidHandshake::Status(status));
     }
     Ok(())
 }
 
-/// Whether the body is sent with the response.
+/// States whether the body is sent with the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
+pub(crate) enum ContentMode {
     Sent,
-    /// The response answers a HEAD.
+    /// The body is omitted: the response answers a HEAD request.
     Omitted,
 }
 
-impl Content {
+impl ContentMode {
+    /// Returns the mode for a request of this method.
+    ///
     /// RFC 9110 section 9.3.2: the response to a HEAD has no content.
     pub(crate) fn answering(method: &Method) -> Self {
         if method == Method::HEAD { Self::Omitted } else { Self::Sent }
@@ -70,39 +73,42 @@ impl Content {
 }
 
 /// Encodes a response whose status is known to be final.
-pub(crate) fn encode_final(response: Response<Bytes>, content: Content) -> Vec<u8> {
+pub(crate) fn encode_final(response: Response<Bytes>, content: ContentMode) -> Vec<u8> {
     let (mut parts, body) = response.into_parts();
     let headers = &mut parts.headers;
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::TRAILER);
     let own_length = headers.remove(header::CONTENT_LENGTH);
-    // RFC 9110 section 7.8: a response with Upgrade names it in Connection.
+    // RFC 9110 section 7.8: a response with Upgrade lists it in Connection.
     let connection = if headers.contains_key(header::UPGRADE) { "Upgrade, close" } else { "close" };
     headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
-    // RFC 9110 sections 8.6, 15.3.5 and 15.4.5: these have no body, and no length of one.
-    let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // RFC 9110 sections 8.6, 15.3.5, 15.3.6 and 15.4.5: these have neither a body nor Content-Length.
+    let bodiless =
+        matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     let length = match content {
         _ if bodiless => None,
-        // RFC 9110 section 8.6: in the response to a HEAD, the length that the body would have.
-        Content::Omitted if body.is_empty() => own_length,
+        // RFC 9110 section 8.6: the response to a HEAD states the length of the omitted body.
+        ContentMode::Omitted if body.is_empty() => own_length,
         _ => Some(HeaderValue::from(body.len())),
     };
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, length);
     }
     let mut bytes = encode(parts.status, &parts.headers);
-    if !bodiless && content == Content::Sent {
+    if !bodiless && content == ContentMode::Sent {
         bytes.extend_from_slice(&body);
     }
     bytes
 }
 
-/// Adds to a 101 what the application wants to say: header fields such as `Set-Cookie`, and, in
-/// `Sec-WebSocket-Protocol`, which of the subprotocols offered by the request it chose.
+/// Adds header fields and a subprotocol of the application to a 101.
+///
+/// The fields of `own`, such as `Set-Cookie`, are added to `response`. `Sec-WebSocket-Protocol` in
+/// it selects one of the subprotocols that the request offers.
 ///
 /// # Errors
-/// A field that the handshake writes itself, a subprotocol that the request does not offer, a status other than 101 (or
-/// 200, which is what an `http::Response` has when nobody sets one).
+/// Fails for a field that is reserved for the handshake, a subprotocol that the request does not
+/// offer, and a status other than 101 (or 200, the default of `http::Response`).
 ///
 /// ```
 /// use fullduplex::handshake::{Negotiated, extend_response};
@@ -124,16 +130,16 @@ pub fn extend_response(
     if !matches!(own.status, StatusCode::OK | StatusCode::SWITCHING_PROTOCOLS) {
         return Err(InvalidHandshake::Status(own.status));
     }
-    if let Some(name) = own.headers.keys().find(|name| is_owned(name)) {
-        return Err(InvalidHandshake::OwnedHeader(name.clone()));
+    if let Some(name) = own.headers.keys().find(|name| is_reserved(name)) {
+        return Err(InvalidHandshake::ReservedHeader(name.clone()));
     }
     if let Some(subprotocol) = own.headers.get(header::SEC_WEBSOCKET_PROTOCOL) {
-        // RFC 6455 section 4.2.2: one that the client offered, and no more than one.
+        // RFC 6455 section 4.2.2: exactly one subprotocol, and one that the client offered.
         let offered = offered_subprotocols(request).unwrap_or_default();
         let chosen = subprotocol.to_str().ok().filter(|name| offered.contains(name));
-        let doubled = own.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().count() > 1;
+        let is_duplicate = own.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().count() > 1;
         match chosen {
-            Some(name) if !doubled => negotiated.set_subprotocol(name),
+            Some(name) if !is_duplicate => negotiated.set_subprotocol(name),
             _ => return Err(InvalidHandshake::SubprotocolNotOffered),
         }
         response.headers_mut().remove(header::SEC_WEBSOCKET_PROTOCOL);
@@ -142,7 +148,7 @@ pub fn extend_response(
     for (name, mut value) in own.headers {
         last = name.or(last);
         if let Some(name) = &last {
-            // `Debug` output ends up in logs.
+            // Hidden in `Debug` output, which ends up in logs.
             value.set_sensitive(value.is_sensitive() || is_credential(name));
             response.headers_mut().append(name, value);
         }
@@ -162,18 +168,20 @@ fn encode(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
     bytes
 }
 
-/// Writes header fields, a line each.
+/// Appends header fields, one per line.
 pub(super) fn encode_fields(headers: &HeaderMap, bytes: &mut Vec<u8>) {
     for (name, value) in headers {
-        bytes.extend_from_slice(spelled(name).as_bytes());
+        bytes.extend_from_slice(canonical_name(name).as_bytes());
         bytes.extend_from_slice(b": ");
         bytes.extend_from_slice(value.as_bytes());
         bytes.extend_from_slice(b"\r\n");
     }
 }
 
-/// The names of the handshake's own fields as the RFC spells them: some peers compare them case by case.
-fn spelled(name: &HeaderName) -> &str {
+/// Returns the name of a field as the RFC spells it.
+///
+/// Some peers compare names case-sensitively.
+fn canonical_name(name: &HeaderName) -> &str {
     match name.as_str() {
         "upgrade" => "Upgrade",
         "connection" => "Connection",
@@ -210,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_takes_the_applications_fields_in_order() {
+    fn fields_of_the_application_are_added_in_order() {
         let (response, negotiated) =
             merged(own(&[("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x", "y")])).expect("allowed");
         assert_eq!(
@@ -229,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_may_not_choose_what_was_not_offered_nor_two() {
+    fn a_response_must_choose_exactly_one_offered_subprotocol() {
         for fields in [
             &[("sec-websocket-protocol", "c")][..],
             &[("sec-websocket-protocol", "a, b")],
@@ -240,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_may_not_overrule_the_handshake() {
+    fn a_response_must_not_set_reserved_fields_or_a_status() {
         for name in [
             "upgrade",
             "connection",
@@ -251,7 +259,7 @@ mod tests {
         ] {
             let name = HeaderName::from_static(name);
             let error = merged(own(&[(name.as_str(), "1")])).map(drop);
-            assert_eq!(error, Err(InvalidHandshake::OwnedHeader(name)));
+            assert_eq!(error, Err(InvalidHandshake::ReservedHeader(name)));
         }
         let mut teapot = own(&[]);
         *teapot.status_mut() = StatusCode::IM_A_TEAPOT;
@@ -259,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_ends_the_exchange_frames_its_body_itself() {
+    fn a_final_response_replaces_fields_that_frame_its_body() {
         let response = Response::builder()
             .status(401)
             .header("content-length", "99")
@@ -275,20 +283,20 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_content_has_no_length() {
+    fn a_response_without_content_has_no_length() {
         let response = Response::builder().status(204).body(Bytes::from_static(b"x")).expect("valid");
         assert_eq!(
-            encode_final(response, Content::Sent),
+            encode_final(response, ContentMode::Sent),
             b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
         );
     }
 
     #[test]
-    fn section_8_6_of_http_the_answer_to_a_head_has_the_length_of_the_body_that_it_leaves_out() {
+    fn section_8_6_of_http_the_response_to_a_head_has_the_length_of_the_omitted_body() {
         let encoded = |own: Option<u32>, body: &'static str| {
             let mut response = Response::new(Bytes::from_static(body.as_bytes()));
             own.map(|own| response.headers_mut().insert("content-length", own.into()));
-            String::from_utf8(encode_final(response, Content::Omitted)).expect("text")
+            String::from_utf8(encode_final(response, ContentMode::Omitted)).expect("text")
         };
         let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
         assert_eq!(encoded(None, "page"), format!("{head}Content-Length: 4\r\n\r\n"));
@@ -298,14 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn row_66_a_cookie_that_is_added_does_not_show_in_debug_output() {
+    fn row_66_an_added_cookie_is_hidden_in_debug_output() {
         let (response, _) = merged(own(&[("set-cookie", "secret"), ("x", "shown")])).expect("allowed");
         let shown = format!("{response:?}");
         assert!(!shown.contains("secret") && shown.contains("shown"), "{shown}");
     }
 
     #[test]
-    fn an_interim_status_does_not_end_an_exchange() {
+    fn an_interim_status_is_not_final() {
         for status in [100, 101, 103, 600, 999] {
             let response = Response::builder().status(status).body(Bytes::new()).expect("valid");
             assert!(encode_rejection(response).is_err(), "{status}");

@@ -1,62 +1,62 @@
-//! The head of an HTTP/1.1 message: found as its bytes arrive, then parsed once.
+//! Finds the head of an HTTP/1.1 message as its bytes arrive.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::headers::{is_credential, is_token_byte};
 use crate::proto::Config;
 
-/// Why the bytes are not a head that can be accepted.
+/// The reason why the input is not an acceptable head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The first line alone has more bytes than [`max_header_bytes`](Config::max_header_bytes).
-    #[error("first line of more than {limit} bytes")]
+    /// The first line exceeds [`max_header_bytes`](Config::max_header_bytes).
+    #[error("first line exceeds {limit} bytes")]
     FirstLineTooLong {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// More bytes than [`max_header_bytes`](Config::max_header_bytes).
-    #[error("head of more than {limit} bytes")]
+    /// The head exceeds [`max_header_bytes`](Config::max_header_bytes).
+    #[error("head exceeds {limit} bytes")]
     TooLong {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// More header fields than [`max_headers`](Config::max_headers).
+    /// The number of header fields exceeds [`max_headers`](Config::max_headers).
     #[error("more than {limit} header fields")]
     TooManyFields {
         /// The limit, in header fields.
         limit: usize,
     },
-    /// A TLS record in place of the first line: the peer uses TLS, and this end does not.
-    #[error("TLS where plain HTTP was expected")]
+    /// The input begins with a TLS record: the peer uses TLS, and this end does not.
+    #[error("TLS instead of plain HTTP")]
     Tls,
     /// The first line is not the request line, or the status line, of HTTP/1.
     #[error("not HTTP/1.1")]
     NotHttp,
-    /// A line that ends in LF alone.
+    /// A line ends in LF without CR.
     #[error("line feed without carriage return")]
     BareLf,
-    /// A CR that no LF follows.
+    /// A CR is not followed by LF.
     #[error("carriage return without line feed")]
     BareCr,
-    /// A NUL or another control byte, or white space in front of the first line.
+    /// The head contains NUL or another control byte, or begins with white space.
     #[error("control byte")]
     ControlByte,
-    /// A header field that continues on the next line.
+    /// A header field continues on the next line.
     #[error("folded header field")]
     Folded,
-    /// Not in the grammar of HTTP/1.1.
+    /// A part of the head violates the grammar of HTTP/1.1.
     #[error("malformed {0}")]
     Malformed(&'static str),
-    /// A version of HTTP other than 1.0 and 1.1.
-    #[error("HTTP version not supported")]
+    /// The HTTP version is neither 1.0 nor 1.1.
+    #[error("unsupported HTTP version")]
     Version,
-    /// The bytes end before the head does, or continue behind it.
-    #[error("not exactly one head")]
+    /// The input ends before the head, or continues after it.
+    #[error("input is not exactly one head")]
     Incomplete,
 }
 
-/// Where a head ends.
+/// The end of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeadEnd {
@@ -66,18 +66,20 @@ pub struct HeadEnd {
     pub fields: usize,
 }
 
-/// Finds the end of a head in a buffer that grows.
+/// A scanner that finds the end of a head in a growing buffer.
 ///
-/// Call [`scan`](Self::scan) after each read, with everything that was received so far. Each call continues where the
-/// previous one stopped, so each byte is examined once, however small the reads are.
+/// Call [`scan`](Self::scan) after each read, with all bytes received so far. Each call continues
+/// where the previous one stopped: each byte is examined once, for any size of reads.
 ///
-/// What can never become a head is refused at the byte that shows it, at the latest at the end of the line, however the
-/// input is cut into reads: another protocol, HTTP/0.9, a field without a colon. A valid head passes
-/// [`parse_request`](super::parse_request) or [`parse_response`](super::parse_response) except for what these check
-/// beyond the grammar of lines, such as the request target.
+/// Input that cannot become a valid head, such as another protocol, HTTP/0.9 or a field without a
+/// colon, is refused at the first invalid byte, at the latest at the end of the line. The result
+/// does not depend on how the input is split into reads. [`parse_request`](super::parse_request)
+/// and [`parse_response`](super::parse_response) then check what is beyond the grammar of lines,
+/// such as the request target.
 ///
-/// RFC 9112 section 2.2 allows a recipient to accept a bare LF, and to skip empty lines in front; this scanner does
-/// neither, because differences between two parsers make request smuggling possible.
+/// RFC 9112 section 2.2 allows a recipient to accept a bare LF, and to skip leading empty lines.
+/// This scanner does neither, because differences between two parsers make request smuggling
+/// possible.
 ///
 /// ```
 /// use fullduplex::{
@@ -96,29 +98,29 @@ pub struct HeadEnd {
 /// };
 /// let request = parse_request(&buffer[..end.len], &config)?;
 /// assert_eq!(request.headers()["host"], "a");
-/// assert_eq!(buffer[end.len..], *b"\x81\x80", "not examined: it belongs to the connection");
+/// assert_eq!(buffer[end.len..], *b"\x81\x80", "not examined: the rest belongs to the connection");
 /// # Ok::<(), fullduplex::handshake::Rejection>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct HeadScanner {
     max_bytes: usize,
     max_fields: usize,
-    kind: Kind,
+    kind: HeadKind,
     scanned: usize,
-    /// How many lines are complete.
+    /// The number of complete lines.
     lines: usize,
     other_version: bool,
-    at: At,
+    state: ScanState,
 }
 
-/// What the head is the head of.
+/// The kind of message that the head belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum HeadKind {
     Request,
     Response,
 }
 
-/// What the next byte belongs to.
+/// The element of the head that the next byte belongs to.
 ///
 /// ```text
 /// request:   Start ─▶ Method ─▶ TargetStart ─▶ Target ─▶ Version ─┐
@@ -127,27 +129,27 @@ pub(super) enum Kind {
 /// end:       LineStart ─▶ LastCr ─▶ End
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ScanState {
     Start,
     Method,
     TargetStart,
     Target,
-    /// This many bytes of the version have come.
+    /// The number of bytes of the version received.
     Version(u8),
-    /// This many digits of the status have come.
+    /// The number of digits of the status received.
     Status(u8),
     Reason,
     LineStart,
     Name,
     Value,
-    /// The LF that ends a line.
+    /// Expects the LF that ends a line.
     Cr,
-    /// The LF of the empty line.
+    /// Expects the LF of the empty line.
     LastCr,
     End,
 }
 
-/// The version, with any digit for each `0`.
+/// The version; each `0` stands for any digit.
 const VERSION: &[u8; 8] = b"HTTP/0.0";
 const VERSION_LEN: u8 = VERSION.len() as u8;
 const STATUS_LEN: u8 = 3;
@@ -159,9 +161,10 @@ const TLS_ALERT: u8 = 0x15;
 impl HeadScanner {
     /// Creates a scanner for the head of a request.
     ///
-    /// The limits are [`max_header_bytes`](Config::max_header_bytes) and [`max_headers`](Config::max_headers).
+    /// The limits are [`max_header_bytes`](Config::max_header_bytes) and
+    /// [`max_headers`](Config::max_headers).
     pub fn request(config: &Config) -> Self {
-        Self::new(config, Kind::Request)
+        Self::new(config, HeadKind::Request)
     }
 
     /// Creates a scanner for the head of a response, with the same limits.
@@ -176,10 +179,10 @@ impl HeadScanner {
     /// assert_eq!(scanner.scan(b"SSH-2.0-OpenSSH_9.6"), Err(HeadError::NotHttp));
     /// ```
     pub fn response(config: &Config) -> Self {
-        Self::new(config, Kind::Response)
+        Self::new(config, HeadKind::Response)
     }
 
-    pub(super) fn new(config: &Config, kind: Kind) -> Self {
+    pub(super) fn new(config: &Config, kind: HeadKind) -> Self {
         Self {
             max_bytes: config.max_header_bytes,
             max_fields: config.max_headers,
@@ -187,31 +190,35 @@ impl HeadScanner {
             scanned: 0,
             lines: 0,
             other_version: false,
-            at: At::Start,
+            state: ScanState::Start,
         }
     }
 
-    /// Examines the bytes that are new since the last call; `buffer` is everything received so far.
+    /// Examines the bytes that were added since the last call.
     ///
-    /// Returns where the head ends, once it is complete. What is behind it belongs to the connection.
+    /// `buffer` contains all bytes received so far.
+    ///
+    /// Returns the end of the head, once it is complete. The bytes after it belong to the
+    /// connection.
     ///
     /// # Errors
-    /// What can never become a head, or exceeds a limit. The scanner must not be used after an error.
+    /// Fails if the input cannot become a valid head, or exceeds a limit. The scanner must not be
+    /// used after an error.
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<HeadEnd>, HeadError> {
         let within = &buffer[..buffer.len().min(self.max_bytes)];
-        while self.at != At::End {
+        while self.state != ScanState::End {
             let rest = within.get(self.scanned..).unwrap_or_default();
-            let plain = self.at.count_plain(rest);
+            let plain = self.state.count_plain(rest);
             #[cfg(test)]
             EXAMINED.with(|examined| examined.set(examined.get() + rest.len().min(plain + 1)));
             let Some(&byte) = rest.get(plain) else {
                 self.scanned += plain;
                 break;
             };
-            self.at = self.receive(byte)?;
+            self.state = self.receive(byte)?;
             self.scanned += plain + 1;
         }
-        if self.at != At::End && buffer.len() > self.max_bytes {
+        if self.state != ScanState::End && buffer.len() > self.max_bytes {
             let limit = self.max_bytes;
             return Err(match self.lines {
                 0 => HeadError::FirstLineTooLong { limit },
@@ -219,92 +226,92 @@ impl HeadScanner {
             });
         }
         let end = HeadEnd { len: self.scanned, fields: self.lines.saturating_sub(1) };
-        Ok((self.at == At::End).then_some(end))
+        Ok((self.state == ScanState::End).then_some(end))
     }
 
-    fn receive(&mut self, byte: u8) -> Result<At, HeadError> {
-        match (self.at, byte) {
-            (At::Cr, b'\n') => {
+    fn receive(&mut self, byte: u8) -> Result<ScanState, HeadError> {
+        match (self.state, byte) {
+            (ScanState::Cr, b'\n') => {
                 self.lines += 1;
-                Ok(At::LineStart)
+                Ok(ScanState::LineStart)
             }
-            (At::LastCr, b'\n') => Ok(At::End),
-            (At::Cr | At::LastCr, _) => Err(HeadError::BareCr),
+            (ScanState::LastCr, b'\n') => Ok(ScanState::End),
+            (ScanState::Cr | ScanState::LastCr, _) => Err(HeadError::BareCr),
             (_, b'\n') => Err(HeadError::BareLf),
-            (At::Start, TLS_HANDSHAKE | TLS_ALERT) => Err(HeadError::Tls),
+            (ScanState::Start, TLS_HANDSHAKE | TLS_ALERT) => Err(HeadError::Tls),
             (_, byte) if is_control(byte) && byte != b'\r' => Err(HeadError::ControlByte),
-            (At::LineStart | At::Name | At::Value, byte) => self.receive_field(byte),
+            (ScanState::LineStart | ScanState::Name | ScanState::Value, byte) => self.receive_field(byte),
             (_, byte) => self.receive_first_line(byte),
         }
     }
 
-    /// RFC 9112 sections 3 and 4: the request line, or the status line.
-    fn receive_first_line(&mut self, byte: u8) -> Result<At, HeadError> {
-        match (self.at, byte) {
-            (At::Start, b'\r' | b' ' | b'\t') => Err(HeadError::ControlByte),
-            (At::Start, byte) if self.kind == Kind::Response => self.receive_version(0, byte),
-            (At::Start | At::Method, byte) if is_token_byte(byte) => Ok(At::Method),
-            (At::Method, b' ') => Ok(At::TargetStart),
-            (At::Target, b' ') => Ok(At::Version(0)),
-            // HTTP/0.9 has no version, and a greeting such as `HELO x` has none either.
-            (At::TargetStart | At::Target, b' ' | b'\t' | b'\r') => Err(HeadError::NotHttp),
-            (At::TargetStart | At::Target, _) => Ok(At::Target),
-            (At::Version(seen), byte) => self.receive_version(seen, byte),
-            (At::Status(seen), b'0'..=b'9') if seen < STATUS_LEN => Ok(At::Status(seen + 1)),
-            (At::Status(STATUS_LEN), b' ') => Ok(At::Reason),
-            (At::Status(STATUS_LEN) | At::Reason, b'\r') => Ok(At::Cr),
-            (At::Status(_), _) => Err(HeadError::Malformed("status")),
-            (At::Reason, _) => Ok(At::Reason),
+    /// Examines a byte of the request line or status line (RFC 9112 sections 3 and 4).
+    fn receive_first_line(&mut self, byte: u8) -> Result<ScanState, HeadError> {
+        match (self.state, byte) {
+            (ScanState::Start, b'\r' | b' ' | b'\t') => Err(HeadError::ControlByte),
+            (ScanState::Start, byte) if self.kind == HeadKind::Response => self.receive_version(0, byte),
+            (ScanState::Start | ScanState::Method, byte) if is_token_byte(byte) => Ok(ScanState::Method),
+            (ScanState::Method, b' ') => Ok(ScanState::TargetStart),
+            (ScanState::Target, b' ') => Ok(ScanState::Version(0)),
+            // HTTP/0.9 has no version, and neither has a greeting such as `HELO x`.
+            (ScanState::TargetStart | ScanState::Target, b' ' | b'\t' | b'\r') => Err(HeadError::NotHttp),
+            (ScanState::TargetStart | ScanState::Target, _) => Ok(ScanState::Target),
+            (ScanState::Version(seen), byte) => self.receive_version(seen, byte),
+            (ScanState::Status(seen), b'0'..=b'9') if seen < STATUS_LEN => Ok(ScanState::Status(seen + 1)),
+            (ScanState::Status(STATUS_LEN), b' ') => Ok(ScanState::Reason),
+            (ScanState::Status(STATUS_LEN) | ScanState::Reason, b'\r') => Ok(ScanState::Cr),
+            (ScanState::Status(_), _) => Err(HeadError::Malformed("status")),
+            (ScanState::Reason, _) => Ok(ScanState::Reason),
             _ => Err(HeadError::NotHttp),
         }
     }
 
-    /// RFC 9112 section 2.3: `HTTP/`, a digit, a dot, a digit.
-    fn receive_version(&mut self, seen: u8, byte: u8) -> Result<At, HeadError> {
+    /// Examines a byte of the version (RFC 9112 section 2.3): `HTTP/`, a digit, a dot, a digit.
+    fn receive_version(&mut self, seen: u8, byte: u8) -> Result<ScanState, HeadError> {
         let behind = match self.kind {
-            Kind::Request => (b'\r', At::Cr),
-            Kind::Response => (b' ', At::Status(0)),
+            HeadKind::Request => (b'\r', ScanState::Cr),
+            HeadKind::Response => (b' ', ScanState::Status(0)),
         };
         match VERSION.get(usize::from(seen)) {
             Some(b'0') if byte.is_ascii_digit() => {
                 let major = seen + 1 < VERSION_LEN;
                 self.other_version |= if major { byte != b'1' } else { byte > b'1' };
-                Ok(At::Version(seen + 1))
+                Ok(ScanState::Version(seen + 1))
             }
-            Some(expected) if *expected == byte && byte != b'0' => Ok(At::Version(seen + 1)),
-            // The line has to go on as one of HTTP does, to be one of another version.
+            Some(expected) if *expected == byte && byte != b'0' => Ok(ScanState::Version(seen + 1)),
+            // Another version is reported only if the line continues as an HTTP line does.
             None if byte == behind.0 && self.other_version => Err(HeadError::Version),
             None if byte == behind.0 => Ok(behind.1),
             _ => Err(HeadError::NotHttp),
         }
     }
 
-    /// RFC 9112 section 5: a field, or the empty line.
-    fn receive_field(&mut self, byte: u8) -> Result<At, HeadError> {
-        match (self.at, byte) {
-            (At::LineStart, b'\r') => Ok(At::LastCr),
-            // RFC 9112 section 5.2: a server refuses a folded line.
-            (At::LineStart, b' ' | b'\t') => Err(HeadError::Folded),
-            (At::LineStart, _) if self.lines > self.max_fields => {
+    /// Examines a byte of a field or of the empty line (RFC 9112 section 5).
+    fn receive_field(&mut self, byte: u8) -> Result<ScanState, HeadError> {
+        match (self.state, byte) {
+            (ScanState::LineStart, b'\r') => Ok(ScanState::LastCr),
+            // RFC 9112 section 5.2: a server rejects a folded line.
+            (ScanState::LineStart, b' ' | b'\t') => Err(HeadError::Folded),
+            (ScanState::LineStart, _) if self.lines > self.max_fields => {
                 Err(HeadError::TooManyFields { limit: self.max_fields })
             }
-            (At::LineStart | At::Name, byte) if is_token_byte(byte) => Ok(At::Name),
-            (At::Name, b':') => Ok(At::Value),
-            (At::Value, b'\r') => Ok(At::Cr),
-            (At::Value, _) => Ok(At::Value),
-            // RFC 9112 section 5.1: no space before the colon; and there has to be a colon.
+            (ScanState::LineStart | ScanState::Name, byte) if is_token_byte(byte) => Ok(ScanState::Name),
+            (ScanState::Name, b':') => Ok(ScanState::Value),
+            (ScanState::Value, b'\r') => Ok(ScanState::Cr),
+            (ScanState::Value, _) => Ok(ScanState::Value),
+            // RFC 9112 section 5.1: no space before the colon. Section 5: the colon is required.
             _ => Err(HeadError::Malformed("header name")),
         }
     }
 
-    /// How many bytes have been examined.
+    /// Returns the number of bytes examined so far.
     pub fn scanned(&self) -> usize {
         self.scanned
     }
 }
 
-impl At {
-    /// How many bytes at the front do not change the state: most bytes of a head.
+impl ScanState {
+    /// Counts the leading bytes that do not change the state, which are most bytes of a head.
     fn count_plain(self, rest: &[u8]) -> usize {
         let end = match self {
             Self::Method | Self::Name => rest.iter().position(|&byte| !is_token_byte(byte)),
@@ -316,9 +323,10 @@ impl At {
     }
 }
 
-/// How many bytes at the front may be part of a line.
+/// Counts the leading bytes that are allowed inside a line.
 fn count_text(rest: &[u8]) -> usize {
-    // Most of a head are values. The compiler makes a few instructions of a whole chunk, for nothing leaves its loop early.
+    // Most bytes of a head are in values. The loop over a chunk has no early exit, and so the
+    // compiler vectorizes it.
     const CHUNK: usize = 16;
     let has_control = |chunk: &&[u8]| chunk.iter().fold(false, |found, &byte| found | is_control(byte));
     let text = rest.chunks_exact(CHUNK).take_while(|chunk| !has_control(chunk)).count() * CHUNK;
@@ -326,20 +334,20 @@ fn count_text(rest: &[u8]) -> usize {
     text + rest.iter().position(|&byte| is_control(byte)).unwrap_or(rest.len())
 }
 
-/// Whether no line may hold this byte. A tab is space, not control.
+/// Returns whether no line can contain this byte. A tab counts as white space.
 const fn is_control(byte: u8) -> bool {
     byte < b' ' && byte != b'\t' || byte == 0x7F
 }
 
-/// Scans a buffer that should be one head and nothing else.
-pub(super) fn scan_whole(head: &[u8], config: &Config, kind: Kind) -> Result<HeadEnd, HeadError> {
+/// Scans a buffer that must contain exactly one head.
+pub(super) fn scan_whole(head: &[u8], config: &Config, kind: HeadKind) -> Result<HeadEnd, HeadError> {
     match HeadScanner::new(config, kind).scan(head)? {
         Some(end) if end.len == head.len() => Ok(end),
         _ => Err(HeadError::Incomplete),
     }
 }
 
-/// Why httparse does not take a head.
+/// Converts an error of httparse.
 pub(super) fn malformed(error: httparse::Error) -> HeadError {
     use httparse::Error;
     HeadError::Malformed(match error {
@@ -351,7 +359,7 @@ pub(super) fn malformed(error: httparse::Error) -> HeadError {
     })
 }
 
-/// Returns the header fields, in order; credentials are marked as sensitive.
+/// Converts the header fields, in order, and marks credentials as sensitive.
 pub(super) fn header_map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
     let too_many = |_| HeadError::TooManyFields { limit: fields.len() };
     let mut headers = HeaderMap::try_with_capacity(fields.len()).map_err(too_many)?;
@@ -360,14 +368,14 @@ pub(super) fn header_map(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, H
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| HeadError::Malformed("header name"))?;
         let mut value =
             HeaderValue::from_bytes(field.value).map_err(|_| HeadError::Malformed("header value"))?;
-        // `Debug` output ends up in logs.
+        // Hidden in `Debug` output, which ends up in logs.
         value.set_sensitive(is_credential(&name));
         headers.try_append(name, value).map_err(too_many)?;
     }
     Ok(headers)
 }
 
-// How many bytes all scanners of this thread have looked at.
+// The number of bytes that all scanners of this thread have examined.
 #[cfg(test)]
 thread_local! {
     pub(crate) static EXAMINED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
@@ -388,15 +396,15 @@ mod tests {
     }
 
     #[test]
-    fn row_03_each_byte_is_looked_at_once_however_small_the_reads() {
+    fn row_03_each_byte_is_examined_once_for_any_size_of_reads() {
         let fields = format!("A: {}\r\n\r\n", "x".repeat(8000));
-        for (kind, first) in [(Kind::Request, FIRST), (Kind::Response, "HTTP/1.1 101 Go\r\n")] {
+        for (kind, first) in [(HeadKind::Request, FIRST), (HeadKind::Response, "HTTP/1.1 101 Go\r\n")] {
             let head = format!("{first}{fields}");
             let mut scanner = HeadScanner::new(&Config::default(), kind);
             EXAMINED.set(0);
             let mut buffer = Vec::new();
             for byte in head.bytes() {
-                // Whoever looked again at what came before would find bytes that no head has.
+                // Examining an earlier byte again would fail: NUL is not allowed.
                 buffer.fill(b'\0');
                 buffer.push(byte);
                 let end = HeadEnd { len: head.len(), fields: 1 };
@@ -407,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_the_head_is_not_looked_at() {
+    fn bytes_after_the_head_are_not_examined() {
         let mut scanner = HeadScanner::request(&Config::default());
         let end = Ok(Some(HeadEnd { len: 18, fields: 0 }));
         assert_eq!(scanner.scan(b"GET / HTTP/1.1\r\n\r\n\0\n"), end);
@@ -415,7 +423,7 @@ mod tests {
         assert_eq!(scanner.scanned(), 18);
     }
 
-    /// Asserts that the last byte is what shows it.
+    /// Asserts that the input is refused at its last byte.
     fn assert_refused_at_the_end(
         scan: fn(&[u8]) -> Result<Option<HeadEnd>, HeadError>,
         input: &[u8],
@@ -426,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_become_a_head_is_refused_at_the_byte_that_shows_it() {
+    fn an_invalid_line_is_refused_at_its_first_invalid_byte() {
         for (fields, error) in [
             (&b"A: b\n"[..], HeadError::BareLf),
             (b"\rA", HeadError::BareCr),
@@ -451,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn row_67_a_first_line_that_is_none_is_refused_at_the_byte_that_shows_it() {
+    fn row_67_an_invalid_first_line_is_refused_at_its_first_invalid_byte() {
         for (input, error) in [
             (&b"\x16"[..], HeadError::Tls),
             (b"HELO x\r", HeadError::NotHttp),
@@ -491,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn row_67_a_field_that_is_none_is_refused_at_the_byte_that_shows_it() {
+    fn row_67_an_invalid_field_is_refused_at_its_first_invalid_byte() {
         for field in [&b"A\r"[..], b":", b"A ", b"A\t", b"A(", b"\xC3", b"A\xC3"] {
             let input = [FIRST.as_bytes(), field].concat();
             assert_refused_at_the_end(scan, &input, HeadError::Malformed("header name"));
@@ -499,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_control_byte_is_found_wherever_it_stands() {
+    fn a_control_byte_is_found_at_any_position() {
         for len in 0..50 {
             let text = vec![b'x'; len];
             assert_eq!(count_text(&text), len);
@@ -531,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_line_that_is_too_long_is_told_from_a_head_that_is() {
+    fn a_long_first_line_is_distinguished_from_a_long_head() {
         for limit in 0..FIRST.len() {
             let mut scanner = HeadScanner::request(&Config::new().max_header_bytes(limit));
             assert_eq!(scanner.scan(FIRST.as_bytes()), Err(HeadError::FirstLineTooLong { limit }));
@@ -544,7 +552,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn however_the_input_is_cut_the_result_is_the_same(
+        fn the_result_does_not_depend_on_how_the_input_is_split(
             first in "|GET / HTTP/1.1\r\n|HTTP/1.1 200 OK\r\n|G|GET |GET /|GET / HTTP/1|HTTP/1.1 2",
             pieces in proptest::collection::vec("[AG:/ \r\n\t\0]{0,6}|\r\n|A: b\r\n|\r\n\r\n", 0..12),
             max_bytes in 0..60usize,
@@ -552,7 +560,7 @@ mod tests {
             response: bool,
         ) {
             let config = Config::new().max_header_bytes(max_bytes).max_headers(max_headers);
-            let kind = if response { Kind::Response } else { Kind::Request };
+            let kind = if response { HeadKind::Response } else { HeadKind::Request };
             let input = first + &pieces.concat();
             let whole = HeadScanner::new(&config, kind).scan(input.as_bytes());
             let (mut scanner, mut cut) = (HeadScanner::new(&config, kind), Ok(None));

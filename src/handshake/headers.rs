@@ -1,8 +1,10 @@
-//! What stands inside header fields: token lists, and the grammar of `Sec-WebSocket-Extensions`.
+//! Parses values of header fields: token lists and `Sec-WebSocket-Extensions`.
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Whether this is a token: one character or more, none of them a separator or a control (RFC 9110 section 5.6.2).
+/// Returns whether the text is a token (RFC 9110 section 5.6.2).
+///
+/// A token has one or more characters, without separators and control characters.
 ///
 /// ```
 /// use fullduplex::handshake::is_token;
@@ -14,12 +16,12 @@ pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
-/// Whether a token may hold this byte (RFC 9110 section 5.6.2).
+/// Returns whether a token can contain this byte (RFC 9110 section 5.6.2).
 pub(super) fn is_token_byte(byte: u8) -> bool {
     TOKEN_BYTES[usize::from(byte)]
 }
 
-/// Which bytes a token may hold: looked up for each byte of a method and of a field's name.
+/// The bytes that a token can contain, as a table: it is read for each byte of methods and names.
 const TOKEN_BYTES: [bool; 256] = {
     let mut table = [false; 256];
     let allowed = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -31,7 +33,9 @@ const TOKEN_BYTES: [bool; 256] = {
     table
 };
 
-/// Whether a field that is a list of tokens, on one line or on several, names this one in any case.
+/// Returns whether a token list contains this token, ignoring case.
+///
+/// The list can be split over several lines.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
@@ -40,11 +44,12 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> 
         .any(|element| element.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Returns the elements of a field that is a list of tokens, in order, over all its lines. Empty elements are ignored
-/// (RFC 9110 section 5.6.1.2).
+/// Returns the elements of a token list, in order, over all its lines.
 ///
-/// `None` where an element is no token, or where the field is there and has no element at all: RFC 6455 section 4.3 writes
-/// these lists as `1#token`.
+/// Empty elements are ignored (RFC 9110 section 5.6.1.2).
+///
+/// `None` if an element is not a token, or if the field is present without elements: RFC 6455
+/// section 4.3 defines these lists as `1#token`.
 pub(crate) fn token_list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Vec<&'a str>> {
     let mut tokens = Vec::new();
     for value in headers.get_all(name) {
@@ -60,25 +65,25 @@ pub(crate) fn token_list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Optio
     (!is_empty).then_some(tokens)
 }
 
-/// The only line of a field.
+/// The value of a field that must occur at most once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Single<'a> {
     Missing,
     Once(&'a [u8]),
-    Doubled,
+    Duplicate,
 }
 
-/// The value of a field that may stand there once.
+/// Returns the value of a field that must occur at most once.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Single<'a> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Single::Missing,
         (Some(value), None) => Single::Once(value.as_bytes()),
-        (Some(_), Some(_)) => Single::Doubled,
+        (Some(_), Some(_)) => Single::Duplicate,
     }
 }
 
-/// Whether this field proves who somebody is, or is made to, so that no log should show its value.
+/// Returns whether a field contains credentials, or asks for them, and must not appear in logs.
 pub(crate) fn is_credential(name: &HeaderName) -> bool {
     const OTHERS: [&str; 4] =
         ["authentication-info", "proxy-authentication-info", "x-api-key", "x-auth-token"];
@@ -93,7 +98,8 @@ pub(crate) fn is_credential(name: &HeaderName) -> bool {
     known.contains(name) || OTHERS.contains(&name.as_str())
 }
 
-/// One extension as `Sec-WebSocket-Extensions` names it: an offer of a client, or what a server agreed to.
+/// An element of `Sec-WebSocket-Extensions`: an offer of a client, or an extension that a server
+/// accepted.
 ///
 /// RFC 6455 section 9.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,27 +109,29 @@ pub struct Extension<'a> {
 }
 
 impl<'a> Extension<'a> {
-    /// The name; names are compared in any case.
+    /// Returns the name. Names are compared case-insensitively.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// The parameters, in order, doubled ones included: `None` for one without a value. A quoted value stands here
-    /// without its quotes.
+    /// Returns the parameters in order, including duplicates.
+    ///
+    /// The value is `None` for a parameter without one. A quoted value is returned without its
+    /// quotes.
     pub fn params(&self) -> &[(&'a str, Option<&'a str>)] {
         &self.params
     }
 }
 
-/// The value of a `Sec-WebSocket-Extensions` field is not what the grammar allows.
+/// A value of `Sec-WebSocket-Extensions` violates the grammar.
 ///
-/// RFC 6455 section 9.1: whoever receives such a thing fails the connection.
+/// RFC 6455 section 9.1: the recipient fails the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed list of extensions")]
 #[non_exhaustive]
 pub struct MalformedExtensions;
 
-/// Parses the value of one `Sec-WebSocket-Extensions` field, in one pass over its bytes.
+/// Parses the value of one `Sec-WebSocket-Extensions` field, in one pass.
 ///
 /// ```text
 /// list      = 1#( token *( ";" param ) )
@@ -131,7 +139,7 @@ pub struct MalformedExtensions;
 /// ```
 ///
 /// # Errors
-/// Anything else, or no extension at all.
+/// Fails for a value that does not match this grammar, and for an empty list.
 ///
 /// ```
 /// use fullduplex::handshake::parse_extensions;
@@ -147,7 +155,8 @@ pub fn parse_extensions(value: &str) -> Result<Vec<Extension<'_>>, MalformedExte
     let mut extensions = Vec::new();
     loop {
         rest.skip_space();
-        // RFC 2616 section 2.1, whose list rule RFC 6455 uses: empty elements are allowed, and count for nothing.
+        // RFC 2616 section 2.1, whose list rule RFC 6455 uses: empty elements are allowed and
+        // ignored.
         if rest.take(b',') {
             continue;
         }
@@ -169,7 +178,7 @@ pub fn parse_extensions(value: &str) -> Result<Vec<Extension<'_>>, MalformedExte
     if extensions.is_empty() { Err(MalformedExtensions) } else { Ok(extensions) }
 }
 
-/// What is not parsed yet. Every step takes from its front, so that parsing is linear.
+/// The input that is not parsed yet. Each step consumes its front, which makes parsing linear.
 struct Cursor<'a> {
     rest: &'a str,
 }
@@ -212,13 +221,14 @@ impl<'a> Cursor<'a> {
         if !self.take(b'"') {
             return Ok((name, Some(self.token()?)));
         }
-        // RFC 6455 section 9.1: what a quoted value holds must be a token, so it holds no escape and no space.
+        // RFC 6455 section 9.1: the content of a quoted value must be a token: it has no escape and
+        // no space.
         let value = self.token()?;
         if self.take(b'"') { Ok((name, Some(value))) } else { Err(MalformedExtensions) }
     }
 }
 
-/// Every extension that a header block names, over all lines of `Sec-WebSocket-Extensions`.
+/// Parses the extensions of all lines of `Sec-WebSocket-Extensions`.
 pub(crate) fn extensions(headers: &HeaderMap) -> Result<Vec<Extension<'_>>, MalformedExtensions> {
     let mut all = Vec::new();
     for value in headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
@@ -238,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_in_any_case_on_any_line() {
+    fn a_token_is_found_on_any_line_ignoring_case() {
         let headers = headers(&CONNECTION, &["keep-alive,  UPgrade ", "x"]);
         assert!(has_token(&headers, &CONNECTION, "upgrade"));
         assert!(has_token(&headers, &CONNECTION, "X"));
@@ -266,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grammar_does_not_allow_is_refused() {
+    fn a_value_that_violates_the_grammar_is_refused() {
         for value in [
             "",
             ",",
@@ -296,7 +306,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_parsed_can_be_written_and_parsed_again(value in "[ab,;=\" \\\\é]{0,24}") {
+        fn parsed_extensions_can_be_written_and_parsed_again(value in "[ab,;=\" \\\\é]{0,24}") {
             let Ok(offers) = parse_extensions(&value) else { return Ok(()) };
             let written: Vec<String> = offers
                 .iter()

@@ -1,4 +1,4 @@
-//! What an application may not put into the opening handshake.
+//! The errors of an invalid handshake configuration.
 
 use std::fmt;
 
@@ -6,8 +6,10 @@ use http::{HeaderName, StatusCode, header};
 
 use super::target::TargetError;
 
-/// The caller asked for an opening handshake that cannot be: nothing of it was written. A client whose request waits
-/// for an answer is told 500.
+/// An invalid configuration of the opening handshake by the caller.
+///
+/// Nothing of it was sent. If a request was already received, the client is answered with status
+/// 500.
 ///
 /// ```
 /// use fullduplex::handshake::{Client, InvalidHandshake};
@@ -18,35 +20,35 @@ use super::target::TargetError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHandshake {
-    /// Where to connect to is no `ws://` or `wss://` URI.
+    /// The target is not a `ws://` or `wss://` URI.
     #[error("invalid target")]
     Target(#[from] TargetError),
-    /// The target is `wss://`, and this build of the crate has no TLS.
-    #[error("wss:// needs TLS, which this build does not have")]
+    /// The target is `wss://`, and the crate was built without TLS.
+    #[error("wss:// requires TLS, which is not available")]
     TlsUnavailable,
-    /// A name that no header field can have.
-    #[error("invalid name of a header field")]
+    /// A name is not valid for a header field.
+    #[error("invalid header name")]
     HeaderName,
-    /// A value that this header field cannot have: CR, LF or NUL, for one.
+    /// A value is not valid for this header field, such as one with CR, LF or NUL.
     #[error("invalid value of the header field {0}")]
     HeaderValue(Box<str>),
-    /// A header field that the handshake writes itself, or that has no place in it.
-    #[error("the header field {0} belongs to the handshake")]
-    OwnedHeader(HeaderName),
-    /// A subprotocol that is no token.
-    #[error("a subprotocol has to be a token, not {0:?}")]
+    /// A header field is reserved for the handshake, or describes a body.
+    #[error("the header field {0} is reserved for the handshake")]
+    ReservedHeader(HeaderName),
+    /// A subprotocol is not a token.
+    #[error("subprotocol is not a token: {0:?}")]
     Subprotocol(Box<str>),
-    /// A subprotocol that stands in the offer twice.
-    #[error("the subprotocol {0} is offered twice")]
-    SubprotocolDoubled(Box<str>),
-    /// An origin that no browser ever sends: a wildcard, a host without a scheme, a path.
-    #[error("an origin has to be null or scheme://host[:port], as browsers write it, not {0:?}")]
+    /// A subprotocol was added to the offer twice.
+    #[error("duplicate subprotocol {0}")]
+    DuplicateSubprotocol(Box<str>),
+    /// An origin is not one that browsers send: a wildcard, a host without a scheme, a path.
+    #[error("invalid origin {0:?}: expected null or scheme://host[:port]")]
     Origin(Box<str>),
-    /// A subprotocol in the response that the client did not offer.
-    #[error("the client did not offer this subprotocol")]
+    /// The response selects a subprotocol that the client did not offer.
+    #[error("subprotocol was not offered by the client")]
     SubprotocolNotOffered,
-    /// A status that the response cannot have.
-    #[error("the response cannot have the status {0}")]
+    /// The status is not valid for the response.
+    #[error("invalid status {0} of the response")]
     Status(StatusCode),
 }
 
@@ -62,9 +64,10 @@ impl InvalidHandshake {
     }
 }
 
-/// Whether the handshake alone decides what this field says. `Sec-WebSocket-Protocol` is not among them: a response may
-/// choose one.
-pub(super) fn is_owned(name: &HeaderName) -> bool {
+/// Returns whether an application must not set this field.
+///
+/// `Sec-WebSocket-Protocol` is not reserved here: a response may select one.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
     let websocket = name.as_str().starts_with("sec-websocket-") && name != header::SEC_WEBSOCKET_PROTOCOL;
     let http = [
         header::HOST,

@@ -1,13 +1,14 @@
 //! The opening handshake, as pure functions over bytes and `http` types.
 //!
-//! RFC 6455 section 4. There is no I/O in here, no clock, and no source of randomness: the nonce is an argument.
-//! [`Server::receive`](crate::Server::receive) and [`Client::connect`](crate::Client::connect) drive these functions over a
-//! transport; what stands on another HTTP library calls [`respond`] and
+//! RFC 6455 section 4. This module does no I/O, reads no clock, and has no source of randomness:
+//! the nonce is an argument. [`Server::read_request`](crate::Server::read_request) and
+//! [`Client::connect`](crate::Client::connect) drive these functions over a transport. A program
+//! that uses another HTTP library calls [`respond`] and
 //! [`WebSocket::from_raw`](crate::WebSocket::from_raw).
 //!
-//! The order of calls on a server: [`HeadScanner::scan`] until the head is whole, [`parse_request`], [`respond`],
-//! [`encode_response`]. On a client: [`Client::request`], [`HeadScanner::scan`], [`parse_response`],
-//! [`Client::verify`].
+//! The order of calls on a server: [`HeadScanner::scan`] until the head is complete,
+//! [`parse_request`], [`respond`], [`encode_response`]. On a client: [`Client::request`],
+//! [`HeadScanner::scan`], [`parse_response`], [`Client::verify`].
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
@@ -46,9 +47,10 @@ pub use response::{BodyReader, Fault, MAX_BODY, ResponseError, parse_response};
 pub use server::Server;
 pub use target::{Target, TargetError};
 
-/// The value of `Sec-WebSocket-Accept` that answers this `Sec-WebSocket-Key`.
+/// Computes the value of `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
 ///
-/// RFC 6455 section 4.2.2: base64 of the SHA-1 of the key, as the client wrote it, and a fixed GUID.
+/// RFC 6455 section 4.2.2: base64 of the SHA-1 of the key as sent by the client, followed by a
+/// fixed GUID.
 ///
 /// ```
 /// // The example of RFC 6455 section 1.3.

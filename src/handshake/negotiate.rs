@@ -1,4 +1,4 @@
-//! What both ends agree on: a subprotocol, and extensions.
+//! The negotiated subprotocol and extensions.
 
 use http::{HeaderMap, header::SEC_WEBSOCKET_PROTOCOL};
 
@@ -6,9 +6,9 @@ use super::headers::token_list;
 #[cfg(feature = "deflate")]
 use crate::proto::DeflateParams;
 
-/// What the opening handshake agreed on: a subprotocol, and extensions.
+/// The result of the opening handshake: a subprotocol, and extensions.
 ///
-/// It is as large as a pointer, and takes nothing from the heap where nothing was agreed on.
+/// It has the size of a pointer, and allocates only if something was negotiated.
 ///
 /// ```
 /// use fullduplex::handshake::Negotiated;
@@ -30,14 +30,14 @@ struct Agreed {
 }
 
 impl Negotiated {
-    /// An agreement on this subprotocol, and on no extension.
+    /// Creates a result with this subprotocol, and without extensions.
     pub fn with_subprotocol(name: &str) -> Self {
         let mut negotiated = Self::default();
         negotiated.set_subprotocol(name);
         negotiated
     }
 
-    /// The same agreement, and one on permessage-deflate.
+    /// Adds permessage-deflate with the given parameters.
     ///
     /// ```
     /// use fullduplex::{Deflate, handshake::Negotiated, proto::DeflateParams};
@@ -52,7 +52,7 @@ impl Negotiated {
         self.with_deflate_as(params, params.to_string())
     }
 
-    /// The same, where the response says it in these words.
+    /// Adds permessage-deflate, with the text of the response.
     #[cfg(feature = "deflate")]
     pub(super) fn with_deflate_as(mut self, params: DeflateParams, answer: String) -> Self {
         let agreed = self.agreed.get_or_insert_default();
@@ -65,22 +65,26 @@ impl Negotiated {
         self.agreed.get_or_insert_default().subprotocol = Some(name.into());
     }
 
-    /// Whether nothing was agreed on, neither a subprotocol nor an extension.
+    /// Returns whether neither a subprotocol nor an extension was negotiated.
     pub fn is_empty(&self) -> bool {
         self.agreed.is_none()
     }
 
-    /// The subprotocol; `None` where none was chosen, which is no error (RFC 6455 section 4.2.2).
+    /// Returns the subprotocol.
+    ///
+    /// `None` if none was chosen, which is not an error (RFC 6455 section 4.2.2).
     pub fn subprotocol(&self) -> Option<&str> {
         self.agreed.as_deref()?.subprotocol.as_deref()
     }
 
-    /// The extensions, as `Sec-WebSocket-Extensions` of a response lists them (RFC 6455 section 9.1); empty for none.
+    /// Returns the extensions, in the format of `Sec-WebSocket-Extensions`.
+    ///
+    /// RFC 6455 section 9.1. Empty if there are none.
     pub fn extensions(&self) -> &str {
         self.agreed.as_deref().map_or("", |agreed| &agreed.extensions)
     }
 
-    /// What was agreed on for permessage-deflate; `None` where messages go uncompressed.
+    /// Returns the parameters of permessage-deflate; `None` if it was not negotiated.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<DeflateParams> {
         self.agreed.as_deref()?.deflate
@@ -89,8 +93,8 @@ impl Negotiated {
 
 /// Returns the subprotocols that a client offers, in its order of preference.
 ///
-/// `None` where what it sent is not a list of tokens, or an empty one (RFC 6455 section 4.3: `1#token`). A request without
-/// the field offers none.
+/// `None` if the value is not a list of tokens, or an empty one (RFC 6455 section 4.3: `1#token`).
+/// Returns an empty list for a request without the field.
 ///
 /// ```
 /// use fullduplex::handshake::offered_subprotocols;
@@ -104,7 +108,9 @@ pub fn offered_subprotocols(headers: &HeaderMap) -> Option<Vec<&str>> {
     token_list(headers, &SEC_WEBSOCKET_PROTOCOL)
 }
 
-/// The first of the server's subprotocols that the client offers. Names are compared as they stand: their case counts.
+/// Chooses the first supported subprotocol that the client offers.
+///
+/// Names are compared case-sensitively.
 pub(super) fn choose_subprotocol(supported: &[Box<str>], offered: &[&str]) -> Negotiated {
     let chosen = supported.iter().find(|name| offered.contains(&&***name));
     chosen.map_or_else(Negotiated::default, |name| Negotiated::with_subprotocol(name))
@@ -120,18 +126,18 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_order_of_preference_decides() {
+    fn the_first_supported_subprotocol_is_chosen() {
         assert_eq!(choose(&["b", "a"], &["a", "b"]).subprotocol(), Some("b"));
     }
 
     #[test]
-    fn no_common_subprotocol_is_no_error() {
+    fn no_common_subprotocol_is_not_an_error() {
         assert!(choose(&["A"], &["a"]).is_empty());
         assert!(choose(&[], &["a"]).is_empty());
     }
 
     #[test]
-    fn it_is_as_large_as_a_pointer() {
+    fn it_has_the_size_of_a_pointer() {
         assert_eq!(size_of::<Negotiated>(), size_of::<usize>());
     }
 }

@@ -1,4 +1,4 @@
-//! In place of `deflate.rs`, where the feature is off: no extension is offered, none is accepted.
+//! Replaces `deflate.rs` if the feature is disabled: no extension is offered or accepted.
 
 use super::{headers::Extension, negotiate::Negotiated, response::Fault};
 use crate::proto::Config;
@@ -11,6 +11,6 @@ pub(super) fn accept(negotiated: Negotiated, _: &[Extension<'_>], _: &Config) ->
     negotiated
 }
 
-pub(super) fn judge(answer: &[Extension<'_>], _: &Config) -> Result<Negotiated, Fault> {
+pub(super) fn verify_answer(answer: &[Extension<'_>], _: &Config) -> Result<Negotiated, Fault> {
     if answer.is_empty() { Ok(Negotiated::default()) } else { Err(Fault::Wrong) }
 }

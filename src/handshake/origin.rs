@@ -1,25 +1,29 @@
-//! The origins that a server lists, as browsers write them.
+//! Normalizes the origins of a server to the form that browsers send.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// The entry of a list as an `Origin` field has it: in lower case, without the default port and a slash at the end.
+/// Converts an entry to the form of an `Origin` field.
 ///
-/// RFC 6454 section 6.2. `None` for what no browser ever sends, and so would welcome nobody: a wildcard, a host without a
-/// scheme, a path.
+/// The result is in lower case, without a default port and a trailing slash.
+///
+/// RFC 6454 section 6.2. `None` for an entry that no browser sends and that would match nothing: a
+/// wildcard, a host without a scheme, a path.
 pub(super) fn normalize(entry: &str) -> Option<Box<str>> {
     let entry = entry.to_ascii_lowercase();
-    // RFC 6454 section 4, 4: what a page in a file says is up to the browser; these two are said.
+    // RFC 6454 section 4, 4: the origin of a page in a file is up to the browser; both of these
+    // occur.
     if matches!(&*entry, "null" | "file://") {
         return Some(entry.into());
     }
     let (scheme, rest) = entry.split_once("://")?;
-    // A page that opens a WebSocket connection comes from elsewhere: its origin is that of HTTP, or of an application.
+    // Pages are not loaded over WebSocket: the scheme of an origin is that of HTTP or of an
+    // application.
     if !is_scheme(scheme) || matches!(scheme, "ws" | "wss" | "file") {
         return None;
     }
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = match authority.rsplit_once(':') {
-        // The colon is inside of an address.
+        // The colon is part of an IPv6 address.
         Some(_) if authority.ends_with(']') => (authority, ""),
         Some((host, port)) => (host, port),
         None => (authority, ""),
@@ -36,7 +40,7 @@ pub(super) fn normalize(entry: &str) -> Option<Box<str>> {
     })
 }
 
-/// RFC 3986 section 3.1.
+/// Returns whether the text is a URI scheme (RFC 3986 section 3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
@@ -46,23 +50,23 @@ fn normalize_host(host: &str) -> Option<String> {
     if let Some(address) = host.strip_prefix('[') {
         let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
         return Some(match (address.to_ipv4_mapped(), address.segments()) {
-            // Browsers write the last two groups as they do the others.
+            // Browsers write the last two groups in hexadecimal, as the others.
             (Some(_), [.., high, low]) => format!("[::ffff:{high:x}:{low:x}]"),
             (None, _) => format!("[{address}]"),
         });
     }
     let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next()?;
     let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    // Browsers take what ends in a number for an address, and write all four parts of it.
+    // Browsers parse a host whose last label is a number as an IPv4 address, and write four parts.
     let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
     (is_name && (!is_number || host.parse::<Ipv4Addr>().is_ok())).then(|| host.to_owned())
 }
 
-/// The port, `None` inside where there is none.
+/// Parses the port; `Some(None)` if there is none.
 fn parse_port(text: &str) -> Option<Option<u16>> {
     match text {
         "" => Some(None),
-        // `u16` alone would take a sign.
+        // Parsing as `u16` alone would accept a sign.
         _ if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok().map(Some),
         _ => None,
     }
@@ -73,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn section_6_2_an_entry_becomes_what_browsers_send() {
+    fn section_6_2_an_entry_is_normalized_as_browsers_send_it() {
         for (entry, sent) in [
             ("https://example.com", "https://example.com"),
             ("HTTPS://Example.COM", "https://example.com"),
@@ -96,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn section_6_2_what_no_browser_sends_is_no_entry() {
+    fn section_6_2_an_entry_that_no_browser_sends_is_refused() {
         for entry in [
             "",
             "*",

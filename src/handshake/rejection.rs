@@ -1,15 +1,16 @@
-//! The answer to a request that does not open a WebSocket connection.
+//! The rejection of a request that does not open a WebSocket connection.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::{
-    encode::{Content, encode_final},
+    encode::{ContentMode, encode_final},
     head::HeadError,
 };
 
-/// Why a request does not open a WebSocket connection, and what the client is told: that it erred, or, with 500, that
-/// the server did.
+/// The reason why a request does not open a WebSocket connection, and its response.
+///
+/// The status says who erred: the client, or, with 500, the server.
 ///
 /// RFC 6455 section 4.2.2 and RFC 9110 section 15.
 ///
@@ -29,10 +30,10 @@ pub struct Rejection {
     status: StatusCode,
     reason: &'static str,
     advice: Advice,
-    content: Content,
+    content: ContentMode,
 }
 
-/// What the response adds for a client that would do better.
+/// The header fields that help a client to correct its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Advice {
     None,
@@ -50,73 +51,75 @@ impl Rejection {
         Self::new(StatusCode::FORBIDDEN, reason, Advice::None)
     }
 
-    /// The client did nothing wrong: the application did.
+    /// Creates a rejection with status 500: the application erred, not the client.
     pub(crate) fn server_error() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server erred", Advice::None)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal server error", Advice::None)
     }
 
     pub(super) fn method() -> Self {
-        // RFC 9110 section 15.5.6: 405 comes with the methods that are allowed.
+        // RFC 9110 section 15.5.6: 405 lists the allowed methods.
         let status = StatusCode::METHOD_NOT_ALLOWED;
-        Self::new(status, "a WebSocket connection is opened with GET", Advice::Method)
+        Self::new(status, "a WebSocket connection requires GET", Advice::Method)
     }
 
     pub(super) fn http_version() -> Self {
         let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
-        Self::new(status, "a WebSocket connection is opened over HTTP/1.1", Advice::None)
+        Self::new(status, "a WebSocket connection requires HTTP/1.1", Advice::None)
     }
 
     pub(super) fn upgrade_required() -> Self {
-        // RFC 9110 section 15.5.22: 426 comes with the protocol to upgrade to.
+        // RFC 9110 section 15.5.22: 426 names the protocol to upgrade to.
         let status = StatusCode::UPGRADE_REQUIRED;
-        Self::new(status, "this is a WebSocket server: Upgrade: websocket is missing", Advice::Upgrade)
+        Self::new(status, "missing Upgrade: websocket", Advice::Upgrade)
     }
 
     pub(super) fn websocket_version() -> Self {
-        // RFC 6455 section 4.4: the versions that are understood.
+        // RFC 6455 section 4.4: the response lists the supported versions.
         let status = StatusCode::UPGRADE_REQUIRED;
-        Self::new(status, "the version of the WebSocket protocol is 13", Advice::Version)
+        Self::new(status, "unsupported WebSocket version: only 13 is supported", Advice::Version)
     }
 
     fn new(status: StatusCode, reason: &'static str, advice: Advice) -> Self {
-        Self { status, reason, advice, content: Content::Sent }
+        Self { status, reason, advice, content: ContentMode::Sent }
     }
 
-    /// The same, as the answer to a request of this method.
+    /// Sets the method of the request that is answered.
     pub(super) fn answering(self, method: &Method) -> Self {
-        Self { content: Content::answering(method), ..self }
+        Self { content: ContentMode::answering(method), ..self }
     }
 
-    /// The status of the response.
+    /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// What was wrong, in a few words.
+    /// Returns the reason, in a few words.
     pub fn reason(&self) -> &str {
         self.reason
     }
 
-    /// Encodes the response that tells the client, for a connection that ends with it.
+    /// Encodes the response, for a connection that ends with it.
     ///
-    /// It has no `Date`: there is no clock in here. To add one, use [`into_response`](Self::into_response) and
-    /// [`encode_rejection`](super::encode_rejection).
+    /// The response has no `Date`, as this module reads no clock. To add one, use
+    /// [`into_response`](Self::into_response) and [`encode_rejection`](super::encode_rejection).
     pub fn encode(self) -> Vec<u8> {
         let content = self.content();
         encode_final(self.into_response(), content)
     }
 
-    /// Whether its response is sent with a body.
-    pub(crate) fn content(&self) -> Content {
+    /// Returns whether the response is sent with a body.
+    pub(crate) fn content(&self) -> ContentMode {
         self.content
     }
 
-    /// The response that tells the client: the reason is its body, unless the request is a HEAD.
+    /// Returns the response, with the reason as its body.
+    ///
+    /// The body is empty if the request is a HEAD.
     pub fn into_response(self) -> Response<Bytes> {
-        // RFC 9110 section 9.3.2: no content in the response to a HEAD.
+        // RFC 9110 section 9.3.2: the response to a HEAD has no content.
         let body = match self.content {
-            Content::Omitted => Bytes::new(),
-            Content::Sent => format!("{}\n", self.reason).into(),
+            ContentMode::Omitted => Bytes::new(),
+            ContentMode::Sent => format!("{}\n", self.reason).into(),
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
@@ -139,21 +142,21 @@ impl Rejection {
 impl From<HeadError> for Rejection {
     fn from(error: HeadError) -> Self {
         let reason = match error {
-            HeadError::FirstLineTooLong { .. } => "the request line is too long",
-            HeadError::TooLong { .. } => "the request header is too large",
-            HeadError::TooManyFields { .. } => "the request header has too many fields",
-            HeadError::Tls => "the client speaks TLS, and this port does not",
-            HeadError::NotHttp => "the first line is no request line of HTTP/1.1",
-            HeadError::BareLf => "a line ends in LF alone",
-            HeadError::BareCr => "CR without LF",
+            HeadError::FirstLineTooLong { .. } => "request line too long",
+            HeadError::TooLong { .. } => "request header too large",
+            HeadError::TooManyFields { .. } => "too many request header fields",
+            HeadError::Tls => "TLS instead of plain HTTP",
+            HeadError::NotHttp => "first line is not an HTTP/1.1 request line",
+            HeadError::BareLf => "LF without CR in the request header",
+            HeadError::BareCr => "CR without LF in the request header",
             HeadError::ControlByte => "control byte in the request header",
-            HeadError::Folded => "folded header field",
+            HeadError::Folded => "folded request header field",
             HeadError::Malformed(_) => "malformed request header",
             HeadError::Version => return Self::http_version(),
             HeadError::Incomplete => "incomplete request header",
         };
         match error {
-            // RFC 9112 section 3.
+            // RFC 9112 section 3: a request line that is too long is answered with 414.
             HeadError::FirstLineTooLong { .. } => Self::new(StatusCode::URI_TOO_LONG, reason, Advice::None),
             HeadError::TooLong { .. } | HeadError::TooManyFields { .. } => {
                 let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;

@@ -1,20 +1,23 @@
-//! A request, parsed from the bytes of its head.
+//! Parses the head of a request.
 
 use http::{Method, Request, Uri, Version};
 
 use super::{
-    head::{HeadEnd, HeadError, Kind, header_map, malformed, scan_whole},
+    head::{HeadEnd, HeadError, HeadKind, header_map, malformed, scan_whole},
     rejection::Rejection,
 };
 use crate::proto::Config;
 
-/// Parses the head of a request: everything up to and with the empty line, and nothing behind it.
+/// Parses the head of a request.
 ///
-/// It is the grammar of HTTP/1.1 that is checked here; whether the request opens a WebSocket connection is for
-/// [`respond`](super::respond) to say.
+/// The input ends with the empty line; bytes after it are an error.
+///
+/// Only the grammar of HTTP/1.1 is checked; [`respond`](super::respond) checks whether the request
+/// opens a WebSocket connection.
 ///
 /// # Errors
-/// What is no head of a request, or breaks a limit of `config`: the rejection has the status to answer with.
+/// Fails if the input is not the head of a request, or exceeds a limit of `config`. The rejection
+/// has the status to answer with.
 ///
 /// ```
 /// use fullduplex::{Config, handshake::parse_request};
@@ -25,13 +28,13 @@ use crate::proto::Config;
 /// # Ok::<(), fullduplex::handshake::Rejection>(())
 /// ```
 pub fn parse_request(head: &[u8], config: &Config) -> Result<Request<()>, Rejection> {
-    let end = scan_whole(head, config, Kind::Request)?;
+    let end = scan_whole(head, config, HeadKind::Request)?;
     parse_scanned(head, end)
 }
 
-/// The same for a head that a [`HeadScanner`](super::HeadScanner) has gone through.
+/// Parses a head that a [`HeadScanner`](super::HeadScanner) has accepted.
 pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Request<()>, Rejection> {
-    // As many as there are lines: the limit on them may be any number, and reserves nothing.
+    // One per line received. The limit on fields can be any number, and must not be allocated.
     let mut fields = vec![httparse::EMPTY_HEADER; end.fields];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(head) {
@@ -40,7 +43,7 @@ pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Request<()>, Re
         Err(error) => return Err(malformed(error).into()),
     }
     let target = parsed.path.unwrap_or_default();
-    // RFC 9112 section 3.2: no request target has a fragment; `Uri` would drop it.
+    // RFC 9112 section 3.2: a request target has no fragment. `Uri` would silently drop it.
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| Rejection::bad_request("malformed method"))?;
     if target.contains('#') {
@@ -66,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn header_fields_keep_their_order_and_their_lines() {
+    fn header_fields_keep_their_order() {
         let head = b"GET / HTTP/1.1\r\nB: 1\r\nA: 2\r\nB:  3 \r\nC:\r\n\r\n";
         let request = parse_request(head, &Config::default()).expect("well-formed");
         let values: Vec<_> = request.headers().get_all("b").iter().map(|value| value.as_bytes()).collect();
@@ -85,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_of_http_are_told_from_garbage() {
+    fn unsupported_versions_are_distinguished_from_invalid_input() {
         assert_eq!(status("GET / HTTP/1.0\r\n\r\n"), Ok(()));
         assert_eq!(status("GET / HTTP/2.0\r\n\r\n"), Err(StatusCode::HTTP_VERSION_NOT_SUPPORTED));
         assert_eq!(status("PRI * HTTP/2.0\r\n\r\n"), Err(StatusCode::HTTP_VERSION_NOT_SUPPORTED));
@@ -117,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_limit_reserves_nothing() {
+    fn a_huge_limit_allocates_nothing() {
         let config = Config::new().max_headers(usize::MAX).max_header_bytes(usize::MAX);
         assert!(parse_request(b"GET / HTTP/1.1\r\nA: b\r\n\r\n", &config).is_ok());
     }
 
     #[test]
-    fn more_fields_than_a_header_map_holds_are_refused() {
+    fn more_fields_than_fit_in_a_header_map_are_refused() {
         let config = Config::new().max_headers(usize::MAX).max_header_bytes(usize::MAX);
         let head = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100_000));
         let rejection = parse_request(head.as_bytes(), &config).map(|request| request.headers().len());

@@ -1,4 +1,4 @@
-//! What a server answers to a request.
+//! Validates a request and creates the response of a server.
 
 use base64::{
     Engine,
@@ -15,15 +15,17 @@ use super::{
     server::Server,
 };
 
-/// Checks a request against every rule of RFC 6455 section 4.2.1, and answers it.
+/// Validates a request and returns the response.
 ///
-/// The response, a 101, opens the connection once it is written; `Negotiated` is what
-/// [`WebSocket::from_raw`](crate::WebSocket::from_raw) then needs. It does no I/O, so that any HTTP/1.1 library can
-/// stand in front of it.
+/// Checks every rule of RFC 6455 section 4.2.1.
+///
+/// Writing the response, a 101, opens the connection;
+/// [`WebSocket::from_raw`](crate::WebSocket::from_raw) then takes the `Negotiated`. This function
+/// does no I/O, and works with any HTTP/1.1 library.
 ///
 /// # Errors
-/// A request that does not open a WebSocket connection, and the response that says so; 500 where
-/// [`Server::check`] tells an error.
+/// Returns the rejection of a request that does not open a WebSocket connection. Its status is 500
+/// if [`Server::check`] fails.
 ///
 /// ```
 /// use fullduplex::{Server, handshake::respond};
@@ -48,9 +50,12 @@ pub fn respond(request: &Parts, server: &Server) -> Result<(Response<()>, Negoti
     validate(&request.method, &request.uri, request.version, &request.headers, server)
 }
 
-/// Returns whether a request asks for a WebSocket connection, rightly or wrongly: HTTP/1.1 with `Upgrade: websocket`.
+/// Returns whether a request asks for a WebSocket connection.
 ///
-/// For a server that has other answers too: [`respond`] rejects whatever does not open a connection.
+/// That is HTTP/1.1 with `Upgrade: websocket`; the request can be invalid otherwise.
+///
+/// Use it in a server that also answers other requests: [`respond`] rejects every request that does
+/// not open a connection.
 ///
 /// ```
 /// use fullduplex::handshake::asks_for_websocket;
@@ -63,11 +68,11 @@ pub fn respond(request: &Parts, server: &Server) -> Result<(Response<()>, Negoti
 /// # Ok::<(), http::Error>(())
 /// ```
 pub fn asks_for_websocket(version: Version, headers: &HeaderMap) -> bool {
-    // RFC 9110 section 7.8: in a request of HTTP/1.0, Upgrade is ignored.
+    // RFC 9110 section 7.8: a server ignores Upgrade in a request of HTTP/1.0.
     version == Version::HTTP_11 && has_token(headers, &header::UPGRADE, "websocket")
 }
 
-/// The same for a request that is not in parts.
+/// Like [`respond`], for a request that is not in parts.
 pub(crate) fn validate(
     method: &Method,
     uri: &http::Uri,
@@ -86,7 +91,8 @@ fn check_all(
     server: &Server,
 ) -> Result<(Response<()>, Negotiated), Rejection> {
     server.check().map_err(|_| Rejection::server_error())?;
-    // RFC 6455 section 4.2.1, 1: HTTP/1.1 or higher, and GET. From HTTP/2 on, a connection is opened in another way.
+    // RFC 6455 section 4.2.1, 1: HTTP/1.1 or higher, and GET. HTTP/2 and later open connections
+    // differently (RFC 8441).
     if version != Version::HTTP_11 {
         return Err(Rejection::http_version());
     }
@@ -101,7 +107,7 @@ fn check_all(
     check_origin(headers, server)?;
     let offered =
         offered_subprotocols(headers).ok_or(Rejection::bad_request("malformed Sec-WebSocket-Protocol"))?;
-    // RFC 6455 section 9.1: a malformed list fails the connection; what is offered may be declined.
+    // RFC 6455 section 9.1: a malformed list fails the connection; valid offers may be declined.
     let offers =
         extensions(headers).map_err(|_| Rejection::bad_request("malformed Sec-WebSocket-Extensions"))?;
     let negotiated = choose_subprotocol(server.known_subprotocols(), &offered);
@@ -111,27 +117,28 @@ fn check_all(
 }
 
 fn check_target(uri: &http::Uri) -> Result<(), Rejection> {
-    // RFC 6455 section 4.2.1, 1: a path, or an absolute URI; not the `*` or `host:port` of other methods.
+    // RFC 6455 section 4.2.1, 1: a path or an absolute URI, not the `*` or `host:port` of other
+    // methods.
     let known = uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https" | "ws" | "wss"));
     if known && uri.path().starts_with('/') {
         Ok(())
     } else {
-        Err(Rejection::bad_request("the request target is no path"))
+        Err(Rejection::bad_request("request target is not a path"))
     }
 }
 
 fn check_host(headers: &HeaderMap) -> Result<(&str, Option<u16>), Rejection> {
-    // RFC 6455 section 4.2.1, 2; RFC 9112 section 3.2: exactly one Host, and a valid one.
+    // RFC 6455 section 4.2.1, 2; RFC 9112 section 3.2: exactly one valid Host.
     match single(headers, &header::HOST) {
         Single::Once(host) => {
             str::from_utf8(host).ok().and_then(host_and_port).ok_or(Rejection::bad_request("malformed Host"))
         }
-        Single::Missing => Err(Rejection::bad_request("Host is missing")),
-        Single::Doubled => Err(Rejection::bad_request("more than one Host")),
+        Single::Missing => Err(Rejection::bad_request("missing Host")),
+        Single::Duplicate => Err(Rejection::bad_request("duplicate Host")),
     }
 }
 
-/// RFC 9110 section 7.2: a host, and a port or none; nobody's name and password.
+/// Parses a host with an optional port, without userinfo (RFC 9110 section 7.2).
 fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     if text.contains('@') {
         return None;
@@ -140,15 +147,15 @@ fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = text.split_at_checked(host).filter(|(host, _)| !host.is_empty())?;
     match port.strip_prefix(':').unwrap_or(port) {
         "" => Some((host, None)),
-        // `u16` alone would take a sign.
+        // Parsing as `u16` alone would accept a sign.
         port if port.bytes().all(|byte| byte.is_ascii_digit()) => Some((host, Some(port.parse().ok()?))),
         _ => None,
     }
 }
 
 fn check_authority(uri: &http::Uri, (host, port): (&str, Option<u16>)) -> Result<(), Rejection> {
-    // RFC 9112 section 3.2.2: Host repeats what an absolute URI says. Where the two differ, what stands in front may have
-    // judged the request by the other one.
+    // RFC 9112 section 3.2.2: Host repeats the authority of an absolute URI. If the two differ, a
+    // proxy in front may have checked the request by the other one.
     let Some(authority) = uri.authority() else { return Ok(()) };
     let default = if matches!(uri.scheme_str(), Some("https" | "wss")) { 443 } else { 80 };
     match host_and_port(authority.as_str()) {
@@ -159,19 +166,20 @@ fn check_authority(uri: &http::Uri, (host, port): (&str, Option<u16>)) -> Result
         {
             Ok(())
         }
-        Some(_) => Err(Rejection::bad_request("the request target and Host name two hosts")),
+        Some(_) => Err(Rejection::bad_request("request target and Host differ")),
     }
 }
 
 fn check_body(headers: &HeaderMap) -> Result<(), Rejection> {
-    // What follows the request is frames. A body there would be read as such, or the other way round.
+    // Frames follow the request. With a body, this server and a proxy in front could disagree about
+    // where frames begin (request smuggling).
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Rejection::bad_request("Transfer-Encoding in a request that has no body"));
+        return Err(Rejection::bad_request("a WebSocket request must not have Transfer-Encoding"));
     }
     match single(headers, &header::CONTENT_LENGTH) {
         Single::Missing | Single::Once(b"0") => Ok(()),
-        Single::Once(_) => Err(Rejection::bad_request("a WebSocket request has no body")),
-        Single::Doubled => Err(Rejection::bad_request("more than one Content-Length")),
+        Single::Once(_) => Err(Rejection::bad_request("a WebSocket request must not have a body")),
+        Single::Duplicate => Err(Rejection::bad_request("duplicate Content-Length")),
     }
 }
 
@@ -181,19 +189,20 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
         return Err(Rejection::upgrade_required());
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
-        return Err(Rejection::bad_request("Connection: Upgrade is missing"));
+        return Err(Rejection::bad_request("missing Connection: Upgrade"));
     }
-    // RFC 6455 section 4.2.1, 6 and section 4.2.2, 4: another version is answered with the one that is spoken here.
+    // RFC 6455 section 4.2.1, 6 and section 4.2.2, 4: another version is answered with the
+    // supported one.
     match single(headers, &header::SEC_WEBSOCKET_VERSION) {
         Single::Once(b"13") => Ok(()),
         _ => Err(Rejection::websocket_version()),
     }
 }
 
-/// RFC 6455 section 4.2.1, 5: a key that is base64 of 16 bytes.
+/// Returns the key, which is base64 of 16 bytes (RFC 6455 section 4.2.1, 5).
 fn check_key(headers: &HeaderMap) -> Result<&[u8], Rejection> {
-    // The last digit of 16 bytes has four bits to spare. RFC 6455 section 4.1 sets some of them in its own example, so
-    // they may be set.
+    // The last digit of 16 bytes has four unused bits. The example in RFC 6455 section 4.1 sets
+    // some of them, and so they are accepted.
     const STRICT_PADDING: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new()
@@ -201,29 +210,31 @@ fn check_key(headers: &HeaderMap) -> Result<&[u8], Rejection> {
             .with_decode_allow_trailing_bits(true),
     );
     match single(headers, &header::SEC_WEBSOCKET_KEY) {
-        // 24 characters are 18 bytes at most; the decoder asks for room in whole steps of three.
+        // 24 characters are at most 18 bytes; the decoder requires an output of whole groups of
+        // three.
         Single::Once(key) if key.len() == 24 && STRICT_PADDING.decode_slice(key, &mut [0; 18]) == Ok(16) => {
             Ok(key)
         }
         Single::Once(_) => Err(Rejection::bad_request("Sec-WebSocket-Key is not base64 of 16 bytes")),
-        Single::Missing => Err(Rejection::bad_request("Sec-WebSocket-Key is missing")),
-        Single::Doubled => Err(Rejection::bad_request("more than one Sec-WebSocket-Key")),
+        Single::Missing => Err(Rejection::bad_request("missing Sec-WebSocket-Key")),
+        Single::Duplicate => Err(Rejection::bad_request("duplicate Sec-WebSocket-Key")),
     }
 }
 
 fn check_origin(headers: &HeaderMap, server: &Server) -> Result<(), Rejection> {
-    // RFC 6455 section 4.2.2, 4: an origin that is not welcome is answered with 403.
+    // RFC 6455 section 4.2.2, 4: an unacceptable origin is answered with status 403.
     match single(headers, &header::ORIGIN) {
         Single::Missing => Ok(()),
         Single::Once(origin) if server.allows_origin(origin) => Ok(()),
-        Single::Once(_) => Err(Rejection::forbidden("this origin is not allowed")),
-        Single::Doubled => Err(Rejection::bad_request("more than one Origin")),
+        Single::Once(_) => Err(Rejection::forbidden("origin not allowed")),
+        Single::Duplicate => Err(Rejection::bad_request("duplicate Origin")),
     }
 }
 
-/// RFC 6455 section 4.2.2, 5: the response that opens the connection.
+/// Creates the response that opens the connection (RFC 6455 section 4.2.2, 5).
 fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Result<Response<()>, Rejection> {
-    // No value can fail: they are base64, a token, and a list of such. An error is what a peer gets should that ever change.
+    // No value can fail: they are base64, a token, and a list of tokens. If that ever changes, the
+    // request is rejected and nothing panics.
     let value =
         |text: &str| HeaderValue::from_str(text).map_err(|_| Rejection::bad_request("malformed handshake"));
     let mut response = Response::new(());
@@ -277,14 +288,14 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_section_1_3_is_answered_as_it_says() {
+    fn section_1_3_the_example_is_answered_as_in_the_rfc() {
         let (response, negotiated) = respond(&request(), &Server::default()).expect("accepted");
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert!(negotiated.is_empty());
     }
 
     #[test]
-    fn section_4_2_1_host_stands_there_once_and_is_valid() {
+    fn section_4_2_1_host_occurs_once_and_is_valid() {
         for (values, expected) in [
             (&["a"][..], 101),
             (&["[::1]:80"], 101),
@@ -341,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn section_3_2_2_of_http_an_absolute_uri_names_the_same_host_as_host() {
+    fn section_3_2_2_of_http_an_absolute_uri_must_match_host() {
         for (uri, host, expected) in [
             ("http://a/", "a", 101),
             ("http://A/", "a:80", 101),
@@ -366,14 +377,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_set_up_wrong_answers_500() {
+    fn a_server_with_invalid_settings_answers_500() {
         for server in [Server::default().allow_origins(["*"]), Server::default().subprotocols(["a b"])] {
             assert_eq!(status(&request(), &server), 500);
         }
     }
 
     #[test]
-    fn section_9_3_2_of_http_a_head_is_answered_without_content() {
+    fn section_9_3_2_of_http_a_head_request_is_answered_without_content() {
         let mut request = request();
         for (method, body, length) in [(Method::HEAD, "", 0), (Method::PUT, "GET\n", 1)] {
             request.method = method;
@@ -388,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn section_4_2_2_an_origin_is_compared_whole() {
+    fn section_4_2_2_origins_are_compared_as_a_whole() {
         let server = Server::default().allow_origins(["https://example.com", "HTTPS://Other.example:8443/"]);
         for (origin, expected) in [
             (Some("https://example.com"), 101),
@@ -410,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn section_9_1_offers_are_declined_and_malformed_ones_refused() {
+    fn section_9_1_unknown_offers_are_declined_and_malformed_ones_rejected() {
         let name = header::SEC_WEBSOCKET_EXTENSIONS;
         assert_eq!(status_with(name.clone(), &["permessage-deflate; client_max_window_bits", "x"]), 101);
         assert_eq!(status_with(name, &["x;"]), 400);

@@ -1,4 +1,4 @@
-//! A response, parsed from the bytes of its head, and what can be wrong with it.
+//! Parses the head of a response and the body of a refusal.
 
 use std::fmt;
 
@@ -6,47 +6,51 @@ use bytes::Bytes;
 use http::{Response, StatusCode, Version, header, response::Parts};
 
 use super::{
-    head::{HeadEnd, HeadError, Kind, header_map, malformed, scan_whole},
+    head::{HeadEnd, HeadError, HeadKind, header_map, malformed, scan_whole},
     headers::{Single, has_token, single},
 };
 use crate::proto::Config;
 
-/// Why a response does not open a WebSocket connection: the server erred, or refused.
+/// The reason why a response does not open a WebSocket connection.
 ///
-/// RFC 6455 section 4.1: on each of these the client fails the connection.
+/// The server refused, or sent an invalid response. RFC 6455 section 4.1: the client fails the
+/// connection.
 ///
-/// Neither `Display` nor `Debug` shows the body of a response, or the value of a field that holds credentials.
+/// Neither `Display` nor `Debug` shows the body of a response, or the value of a field with
+/// credentials.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// The server answered something other than 101: the response, and the first 16 KiB of its body.
-    #[error("the server answered {} instead of 101", .0.status())]
+    /// The server answered with another status than 101.
+    ///
+    /// Contains the response, with the first 16 KiB of its body.
+    #[error("server answered with status {} instead of 101", .0.status())]
     Status(Box<Response<Bytes>>),
-    /// What came is no head of an HTTP/1.1 response, or breaks a limit.
-    #[error("no response")]
+    /// The input is not the head of an HTTP/1.1 response, or exceeds a limit.
+    #[error("invalid response")]
     Head(#[from] HeadError),
-    /// One interim response (1xx) after another.
-    #[error("too many interim responses")]
+    /// The server sent too many interim responses (1xx).
+    #[error("invalid response: too many interim responses")]
     TooManyInterim,
-    /// `Upgrade` is missing, or says something other than `websocket`.
-    #[error("101 without Upgrade: websocket")]
+    /// `Upgrade` is missing, duplicate, or not `websocket`.
+    #[error("invalid response: Upgrade is not websocket")]
     Upgrade,
-    /// `Connection` is missing, or does not name `Upgrade`.
-    #[error("101 without Connection: Upgrade")]
+    /// `Connection` is missing, or does not contain `Upgrade`.
+    #[error("invalid response: Connection does not contain Upgrade")]
     Connection,
-    /// `Sec-WebSocket-Accept` is missing, doubled, or does not answer our key: no WebSocket server has read it.
-    #[error("Sec-WebSocket-Accept is {0}")]
+    /// `Sec-WebSocket-Accept` is missing, duplicate, or does not match the key of the request.
+    #[error("invalid response: Sec-WebSocket-Accept is {0}")]
     Accept(Fault),
-    /// `Sec-WebSocket-Protocol` is doubled, or not one of those that were offered.
-    #[error("Sec-WebSocket-Protocol is {0}")]
+    /// `Sec-WebSocket-Protocol` is duplicate, or was not offered.
+    #[error("invalid response: Sec-WebSocket-Protocol is {0}")]
     Subprotocol(Fault),
-    /// `Sec-WebSocket-Extensions` is malformed, or no answer to what was offered.
-    #[error("Sec-WebSocket-Extensions is {0}")]
+    /// `Sec-WebSocket-Extensions` is malformed, duplicate, or does not match the offer.
+    #[error("invalid response: Sec-WebSocket-Extensions is {0}")]
     Extension(Fault),
 }
 
 impl ResponseError {
-    /// Returns the response of a server that refused: [`Status`](Self::Status).
+    /// Returns the response of a server that refused, from [`Status`](Self::Status).
     pub fn response(&self) -> Option<&Response<Bytes>> {
         match self {
             Self::Status(response) => Some(response),
@@ -75,17 +79,17 @@ impl fmt::Debug for ResponseError {
     }
 }
 
-/// What is wrong with a header field of a response.
+/// A fault of a header field in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It is not there.
+    /// The field is missing.
     Missing,
-    /// It is there more than once.
-    Doubled,
-    /// It is not in its grammar.
+    /// The field, or a parameter in it, occurs more than once.
+    Duplicate,
+    /// The value violates the grammar of the field.
     Malformed,
-    /// It is not what the request asks for.
+    /// The value does not match the request.
     Wrong,
 }
 
@@ -93,19 +97,22 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "missing",
-            Self::Doubled => "doubled",
+            Self::Duplicate => "duplicate",
             Self::Malformed => "malformed",
-            Self::Wrong => "not what was asked for",
+            Self::Wrong => "not what was requested",
         })
     }
 }
 
-/// Parses the head of a response: everything up to and with the empty line, and nothing behind it.
+/// Parses the head of a response.
 ///
-/// Whether it opens a WebSocket connection is for [`Client::verify`](super::Client::verify) to say.
+/// The input ends with the empty line; bytes after it are an error.
+///
+/// [`Client::verify`](super::Client::verify) checks whether the response opens a WebSocket
+/// connection.
 ///
 /// # Errors
-/// What is no head of an HTTP/1 response, or breaks a limit of `config`.
+/// Fails if the input is not the head of an HTTP/1 response, or exceeds a limit of `config`.
 ///
 /// ```
 /// use fullduplex::{Config, handshake::parse_response};
@@ -115,11 +122,11 @@ impl fmt::Display for Fault {
 /// # Ok::<(), fullduplex::handshake::HeadError>(())
 /// ```
 pub fn parse_response(head: &[u8], config: &Config) -> Result<Response<()>, HeadError> {
-    let end = scan_whole(head, config, Kind::Response)?;
+    let end = scan_whole(head, config, HeadKind::Response)?;
     parse_scanned(head, end)
 }
 
-/// The same for a head that a [`HeadScanner`](super::HeadScanner) has gone through.
+/// Parses a head that a [`HeadScanner`](super::HeadScanner) has accepted.
 pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Response<()>, HeadError> {
     let mut fields = vec![httparse::EMPTY_HEADER; end.fields];
     let mut parsed = httparse::Response::new(&mut fields);
@@ -133,22 +140,22 @@ pub(crate) fn parse_scanned(head: &[u8], end: HeadEnd) -> Result<Response<()>, H
         StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| HeadError::Malformed("status"))?;
     *response.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     *response.headers_mut() = header_map(parsed.headers)?;
-    // RFC 9110 section 7.8: HTTP/1.0 knows no upgrade.
+    // RFC 9110 section 7.8: HTTP/1.0 has no upgrade.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && parsed.version != Some(1) {
         return Err(HeadError::Version);
     }
     Ok(response)
 }
 
-/// The most that is kept of the body of a response that refuses, in bytes.
+/// The maximum number of bytes kept of the body of a refusal.
 pub const MAX_BODY: usize = 16 << 10;
 
-/// The longest line with the size of a chunk, in bytes.
+/// The maximum length of a line with a chunk size, in bytes.
 const MAX_CHUNK_LINE: usize = 256;
 
-/// Collects the body of a response that refuses: as much of it as fits, and no more.
+/// A reader for the body of a refusal, which keeps at most [`MAX_BODY`] bytes.
 ///
-/// What is wrong with the body just ends it. The response itself is the news.
+/// An invalid body ends early, without an error: the response is reported with what was read.
 ///
 /// ```
 /// use fullduplex::handshake::BodyReader;
@@ -163,14 +170,23 @@ const MAX_CHUNK_LINE: usize = 256;
 /// assert_eq!(body.into_body(), "no!");
 /// # Ok::<(), http::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct BodyReader {
     framing: Framing,
     body: Vec<u8>,
     line: Vec<u8>,
 }
 
-/// How the body is delimited, and how far it has come (RFC 9112 section 6.3).
+/// Redacted: prints only the length of the body.
+impl fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyReader")
+            .field("framing", &self.framing)
+            .field("body", &format_args!("[{} bytes]", self.body.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the body is delimited, and the position in it (RFC 9112 section 6.3).
 #[derive(Debug)]
 enum Framing {
     Length(u64),
@@ -182,7 +198,7 @@ enum Framing {
 }
 
 impl BodyReader {
-    /// A reader of the body that belongs to this response.
+    /// Creates a reader for the body of this response.
     pub fn new(response: &Parts) -> Self {
         let headers = &response.headers;
         let framing = match single(headers, &header::CONTENT_LENGTH) {
@@ -195,12 +211,12 @@ impl BodyReader {
                 Some(length) => Framing::Length(length),
                 None => Framing::UntilEof,
             },
-            Single::Missing | Single::Doubled => Framing::UntilEof,
+            Single::Missing | Single::Duplicate => Framing::UntilEof,
         };
         Self { framing, body: Vec::new(), line: Vec::new() }
     }
 
-    /// Takes bytes of the body, as they come.
+    /// Receives bytes of the body.
     pub fn receive(&mut self, mut input: &[u8]) {
         while !input.is_empty() && !self.is_done() {
             let used = match self.framing {
@@ -231,7 +247,7 @@ impl BodyReader {
         taken
     }
 
-    /// Looks for the end of the line in what is new: however small the reads, each byte is looked at once.
+    /// Searches only the new bytes for the end of the line: each byte is examined once.
     fn take_chunk_size(&mut self, input: &[u8]) -> usize {
         let end = input.iter().position(|&byte| byte == b'\n');
         let used = end.map_or(input.len(), |end| end + 1);
@@ -259,12 +275,12 @@ impl BodyReader {
         1
     }
 
-    /// Whether the body is complete, or as much of it as is kept.
+    /// Returns whether the body is complete, invalid, or at its limit.
     pub fn is_done(&self) -> bool {
         matches!(self.framing, Framing::Done)
     }
 
-    /// The body, as far as it came.
+    /// Returns the part of the body that was read.
     pub fn into_body(self) -> Bytes {
         self.body.into()
     }
@@ -294,14 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_with_a_length_ends_there() {
+    fn a_body_with_a_length_ends_at_its_length() {
         assert_body(&[("content-length", "3")], b"abcdef", b"abc", true);
         assert_body(&[("content-length", "3")], b"ab", b"ab", false);
         assert_body(&[("content-length", "0")], b"ab", b"", true);
     }
 
     #[test]
-    fn a_body_in_chunks_ends_with_the_empty_one() {
+    fn a_chunked_body_ends_with_the_empty_chunk() {
         let chunked = [("transfer-encoding", "chunked"), ("content-length", "1")];
         assert_body(&chunked, b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\nmore", b"abc0123456789", true);
         assert_body(&chunked, b"3\r\nabc\r\n2\r\na", b"abca", false);
@@ -311,12 +327,27 @@ mod tests {
     }
 
     #[test]
-    fn no_body_is_kept_beyond_the_limit() {
+    fn a_body_is_kept_up_to_the_limit() {
         for fields in [&[][..], &[("content-length", "18446744073709551615")], &[("content-length", "-1")]] {
             assert_eq!(read(fields, &[b'x'; 20_000], 7), (vec![b'x'; MAX_BODY].into(), true));
         }
         let chunk = [b"FFFFFFFFFFFFFFFF\r\n", &[b'x'; 20_000][..]].concat();
         assert_eq!(read(&[("transfer-encoding", "chunked")], &chunk, 7), (vec![b'x'; MAX_BODY].into(), true));
+    }
+
+    #[test]
+    fn row_66_debug_output_of_a_body_reader_shows_only_the_length() {
+        let chunked = [("transfer-encoding", "chunked")];
+        for (fields, input) in
+            [(&[][..], &b"secret"[..]), (&chunked, b"6\r\nsecret\r\n1;secret"), (&chunked, b"1;secret")]
+        {
+            let mut reader = BodyReader::new(&parts(403, fields));
+            reader.receive(input);
+            let shown = format!("{reader:?}");
+            // As the Debug output of a byte slice, and as text.
+            assert!(!shown.contains("115, 101") && !shown.contains("secret"), "{shown}");
+            assert!(shown.contains(&format!("[{} bytes]", reader.into_body().len())), "{shown}");
+        }
     }
 
     #[test]

@@ -1,17 +1,18 @@
-//! What a server accepts: data, no I/O.
+//! The settings of a server. No I/O.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{headers::is_token, invalid::InvalidHandshake, origin};
 use crate::proto::Config;
 
-/// What a server accepts, and within which limits.
+/// The settings of a server: origins, subprotocols, limits and deadlines.
 ///
-/// It is made once and serves any number of connections. [`receive`](Server::receive) reads a request from a transport;
-/// [`respond`](super::respond) judges one that another HTTP library has read.
+/// One value serves any number of connections. [`read_request`](Server::read_request) reads a
+/// request from a transport; [`respond`](super::respond) validates one that another HTTP library
+/// has read.
 ///
-/// What could never come to anything, such as an origin that no browser sends, is kept as an error, which
-/// [`check`](Self::check) tells; where there is one, no request is accepted.
+/// The first invalid setting, such as an origin that no browser sends, is stored as an error.
+/// [`check`](Self::check) returns it. While there is one, no request is accepted.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,13 +32,13 @@ pub struct Server {
     invalid: Option<InvalidHandshake>,
 }
 
-/// Which origins are accepted.
+/// The origins that are accepted.
 #[derive(Clone, Default)]
 enum Origins {
     #[default]
     Any,
     Listed(Box<[Box<str>]>),
-    Judged(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+    Predicate(Arc<dyn Fn(&str) -> bool + Send + Sync>),
 }
 
 impl fmt::Debug for Origins {
@@ -45,32 +46,36 @@ impl fmt::Debug for Origins {
         match self {
             Self::Any => f.write_str("Any"),
             Self::Listed(origins) => origins.fmt(f),
-            Self::Judged(_) => f.write_str("Judged"),
+            Self::Predicate(_) => f.write_str("Predicate"),
         }
     }
 }
 
 impl Server {
-    /// A server that takes requests of any origin, and knows no subprotocol.
+    /// Creates a server that accepts any origin, without subprotocols.
     pub fn new(config: Config) -> Self {
         Self { config, ..Self::default() }
     }
 
-    /// Accepts requests from web pages of these origins alone; others are rejected with 403.
+    /// Accepts only requests from web pages of these origins.
     ///
-    /// **This is needed wherever a browser sends credentials along by itself**: cookies, HTTP authentication, client
-    /// certificates, or an address inside a private network. A page of any site may open a WebSocket connection to any
-    /// server, and the same-origin policy does not stop it: without this list such a page acts as its visitor. It is not
-    /// needed where each connection proves itself by what a foreign page cannot know, such as a token in the first
-    /// message.
+    /// Other origins are rejected with status 403.
     ///
-    /// An origin is written as browsers do, `https://example.com` or `https://example.com:8443`: scheme, host, the port
-    /// unless it is the default. Pages without an origin of their own say `null`. Case, a default port and a slash at the
-    /// end are put right. Anything else, `*` and `example.com` among it, would turn every page away, and is an error that
-    /// [`check`](Self::check) tells; to accept pages of any origin, set no list.
+    /// **This is required if access depends on something that a browser sends by itself**: cookies,
+    /// HTTP authentication, client certificates, or an address inside a private network. A page of
+    /// any site can open a WebSocket connection to any server, and the same-origin policy does not
+    /// prevent it: without this list, such a page acts with the rights of its visitor. It is not
+    /// required if each connection is authenticated by something that a foreign page cannot know,
+    /// such as a token in the first message.
     ///
-    /// A request without `Origin` passes: every browser sends one with a WebSocket request, and other clients can write
-    /// there what they like (RFC 6455 section 10.2).
+    /// An origin is written as browsers send it, such as `https://example.com` or
+    /// `https://example.com:8443`: scheme, host, and the port unless it is the default. Pages with
+    /// an opaque origin send `null`. Case, a default port and a trailing slash are normalized.
+    /// Anything else, such as `*` or `example.com`, would match no page, and is an error that
+    /// [`check`](Self::check) returns. To accept pages of any origin, set no list.
+    ///
+    /// A request without `Origin` is accepted: every browser sends `Origin` with a WebSocket
+    /// request, and other clients can send any value (RFC 6455 section 10.2).
     pub fn allow_origins<I>(mut self, origins: I) -> Self
     where
         I: IntoIterator,
@@ -87,15 +92,19 @@ impl Server {
         self
     }
 
-    /// Accepts requests from web pages of the origins for which a function returns `true`; others are rejected with 403.
+    /// Accepts only requests from web pages whose origin a function accepts.
     ///
-    /// For rules that no list can state, such as all subdomains of a domain. Replaces what
-    /// [`allow_origins`](Self::allow_origins) has set, where it is explained when such a rule is needed.
+    /// Origins for which it returns `false` are rejected with status 403.
     ///
-    /// The function is called once for each request that has an `Origin`, with its value as the browser sent it:
-    /// `null`, or `scheme://host[:port]` in lower case and without a default port (RFC 6454 section 6.2). Clients other
-    /// than browsers can send anything there, so compare whole host names: `ends_with("example.com")` also matches
-    /// `https://evil-example.com`. It must not block.
+    /// Use it for rules that a list cannot express, such as all subdomains of a domain. It replaces
+    /// the list of [`allow_origins`](Self::allow_origins), whose docs say when such a rule is
+    /// required.
+    ///
+    /// The function is called once for each request that has an `Origin`, with its value as the
+    /// browser sent it: `null`, or `scheme://host[:port]` in lower case and without a default port
+    /// (RFC 6454 section 6.2). Clients other than browsers can send anything there, so compare
+    /// whole host names: `ends_with("example.com")` also matches `https://evil-example.com`. It
+    /// must not block.
     ///
     /// ```
     /// use fullduplex::Server;
@@ -108,16 +117,16 @@ impl Server {
     where
         F: Fn(&str) -> bool + Send + Sync + 'static,
     {
-        self.origins = Origins::Judged(Arc::new(is_allowed));
+        self.origins = Origins::Predicate(Arc::new(is_allowed));
         self
     }
 
-    /// Sets the subprotocols that this server speaks, the one it likes best first.
+    /// Sets the supported subprotocols, in order of preference.
     ///
-    /// Of those that a client offers, the first in this list is chosen. Where there is none in common, the connection is
-    /// accepted without one (RFC 6455 section 4.2.2); whoever wants to refuse looks at
-    /// [`WebSocket::subprotocol`](crate::WebSocket). A name that is no token, which no client can offer, is an error that
-    /// [`check`](Self::check) tells.
+    /// The first in this list that the client offers is chosen. Without a common subprotocol, the
+    /// connection is accepted without one (RFC 6455 section 4.2.2); to refuse it, look at
+    /// [`WebSocket::subprotocol`](crate::WebSocket). A name that is not a token, which no client
+    /// can offer, is an error that [`check`](Self::check) returns.
     pub fn subprotocols<I>(mut self, subprotocols: I) -> Self
     where
         I: IntoIterator,
@@ -134,23 +143,24 @@ impl Server {
         self
     }
 
-    /// Sets how long the opening handshake may take; `None`: for ever.
+    /// Sets the deadline of the opening handshake; `None` disables it.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config = self.config.handshake_timeout(timeout);
         self
     }
 
-    /// Keeps the first error.
+    /// Stores the first error.
     fn fail(&mut self, error: InvalidHandshake) {
         self.invalid.get_or_insert(error);
     }
 
-    /// Whether everything that was set can come to something. A program that asks before it listens finds out before the
-    /// first client does.
+    /// Validates the settings.
+    ///
+    /// A program that calls it before it listens finds an error before the first client does.
     ///
     /// # Errors
-    /// The first thing that cannot. [`receive`](Server::receive) returns it before it reads, and
-    /// [`respond`](super::respond) answers 500.
+    /// Returns the first invalid setting. [`read_request`](Server::read_request) returns it before
+    /// it reads, and [`respond`](super::respond) answers with status 500.
     ///
     /// ```
     /// use fullduplex::{Server, handshake::InvalidHandshake};
@@ -163,7 +173,7 @@ impl Server {
         self.invalid.as_ref().map_or(Ok(()), Err)
     }
 
-    /// The limits and deadlines of the handshake and of the connections that come out of it.
+    /// Returns the configuration of the handshake and of the connections.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -172,13 +182,15 @@ impl Server {
         &self.subprotocols
     }
 
-    /// Whether a request of this origin may be accepted. Both sides are written as RFC 6454 section 6.2 has it.
+    /// Returns whether a request of this origin may be accepted.
+    ///
+    /// The listed origins are serialized as in RFC 6454 section 6.2, as those that browsers send.
     pub(super) fn allows_origin(&self, origin: &[u8]) -> bool {
         match &self.origins {
             Origins::Any => true,
             Origins::Listed(origins) => origins.iter().any(|allowed| allowed.as_bytes() == origin),
             // An origin is ASCII (RFC 6454 section 6.2).
-            Origins::Judged(is_allowed) => {
+            Origins::Predicate(is_allowed) => {
                 origin.is_ascii() && str::from_utf8(origin).is_ok_and(|origin| is_allowed(origin))
             }
         }
@@ -190,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_thing_that_can_come_to_nothing_is_told() {
+    fn check_returns_the_first_invalid_setting() {
         use InvalidHandshake::{Origin, Subprotocol};
         for (server, error) in [
             (Server::default().allow_origins(["https://a", "*", "b"]), Origin("*".into())),
@@ -203,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_judges_the_origin_as_it_was_sent_and_no_bytes_beyond_ascii() {
+    fn a_function_is_called_with_the_origin_as_sent_if_it_is_ascii() {
         let server = Server::default()
             .allow_origins(["https://list.example"])
             .allow_origins_by(|origin| origin.ends_with(".example.com"));
@@ -219,12 +231,12 @@ mod tests {
         }
         fn assert_shared<T: Send + Sync + Clone + std::fmt::Debug>(_: &T) {}
         assert_shared(&server);
-        assert!(format!("{server:?}").contains("origins: Judged"));
+        assert!(format!("{server:?}").contains("origins: Predicate"));
         assert!(server.allow_origins(["https://list.example"]).allows_origin(b"https://list.example"));
     }
 
     #[test]
-    fn no_origin_at_all_may_be_welcome() {
+    fn an_empty_list_of_origins_accepts_none() {
         let server = Server::default().allow_origins([""; 0]);
         assert_eq!((server.check(), server.allows_origin(b"null")), (Ok(()), false));
     }

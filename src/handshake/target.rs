@@ -1,37 +1,39 @@
-//! Where a client connects to: a `ws://` or `wss://` URI, parsed from the string.
+//! The target of a client: a parsed `ws://` or `wss://` URI.
 
 use std::{convert::Infallible, fmt, net::Ipv6Addr, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-/// Why a string is no target: the caller's mistake.
+/// The reason why a string is not a valid target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
-    /// A space, a backslash, or a control character: CR, LF and NUL among them.
-    #[error("a WebSocket URI holds no space, no backslash and no control character")]
+    /// The URI contains a space, a backslash, or a control character such as CR, LF or NUL.
+    #[error("invalid character in URI: space, backslash or control character")]
     Character,
     /// The scheme is neither `ws` nor `wss`.
-    #[error("not a WebSocket URI: it begins with neither ws:// nor wss://")]
+    #[error("URI scheme is not ws or wss")]
     Scheme,
-    /// A fragment, which RFC 6455 section 3 forbids.
-    #[error("a WebSocket URI has no fragment; write # as %23")]
+    /// The URI has a fragment, which RFC 6455 section 3 forbids.
+    #[error("URI has a fragment; write # as %23")]
     Fragment,
-    /// No host, or one that is no name and no address.
+    /// The host is missing, or is neither a name nor an address.
     #[error("missing or malformed host")]
     Host,
-    /// A host with letters beyond ASCII.
-    #[error("an international host name has to be given as punycode (xn--...)")]
+    /// The host contains characters beyond ASCII.
+    #[error("international host name is not in punycode (xn--...)")]
     NotPunycode,
-    /// A port that is no number from 1 to 65,535.
-    #[error("the port is no number from 1 to 65535")]
+    /// The port is not a number from 1 to 65,535.
+    #[error("port is not a number from 1 to 65535")]
     Port,
-    /// A user or password with a character that no URI has there, such as `@`, or with a `%` that encodes nothing.
-    #[error("a character in user or password has to be percent-encoded; write @ as %40")]
+    /// The user or password contains a character that must be encoded, such as `@`, or an invalid
+    /// `%`.
+    #[error("unencoded character in user or password; write @ as %40")]
     UserInfo,
-    /// A path or query with a character that no URI has there: letters beyond ASCII, one of ``"<>[]^`{|}``, or a `%`
-    /// that encodes nothing.
-    #[error("a character in path or query has to be percent-encoded; write % as %25")]
+    /// The path or query contains a character that must be encoded.
+    ///
+    /// These are characters beyond ASCII, ``"<>[]^`{|}``, and a `%` without two hexadecimal digits.
+    #[error("unencoded character in path or query; write % as %25")]
     Path,
 }
 
@@ -41,10 +43,10 @@ impl From<Infallible> for TargetError {
     }
 }
 
-/// Where a client connects to: a parsed `ws://` or `wss://` URI.
+/// The target of a client: a parsed `ws://` or `wss://` URI.
 ///
-/// RFC 6455 section 3. What exists as a value can be dialed, and written into a request, as it stands: its parts hold no
-/// characters but those that RFC 3986 has there.
+/// RFC 6455 section 3. Every value can be dialed and written into a request without further checks:
+/// its parts contain only characters that RFC 3986 allows there.
 ///
 /// ```
 /// use fullduplex::Target;
@@ -68,37 +70,43 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether it is `wss://`: WebSocket over TLS.
+    /// Returns whether the scheme is `wss`: WebSocket over TLS.
     pub fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// The host to dial, in lower case: a name or an address, an IPv6 address without its brackets.
+    /// Returns the host to dial, in lower case.
+    ///
+    /// A name or an address; an IPv6 address has no brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port to dial; 80 or 443 where the URI has none.
+    /// Returns the port to dial; 80 or 443 if the URI has none.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The value of the `Host` field: brackets around an IPv6 address, and the port unless it is the scheme's default.
+    /// Returns the value of the `Host` field.
+    ///
+    /// It has brackets around an IPv6 address, and the port unless it is the default of the scheme.
     pub fn host_header(&self) -> String {
         let host = match self.host.contains(':') {
             true => format!("[{}]", self.host),
             false => self.host.to_string(),
         };
-        // RFC 6455 section 4.1: the port is left out where it is the default.
+        // RFC 6455 section 4.1: a default port is omitted.
         if self.port == default_port(self.secure) { host } else { format!("{host}:{}", self.port) }
     }
 
-    /// Path and query, as they stand in the request line; at least `/`.
+    /// Returns the path and query for the request line; at least `/`.
     pub fn path_and_query(&self) -> &str {
         &self.path_and_query
     }
 
-    /// The value of an `Authorization` field, where the URI names a user: Basic, with user and password.
+    /// Returns the value of `Authorization` for the user and password of the URI.
+    ///
+    /// The scheme is Basic (RFC 7617). `None` if the URI has no user.
     pub fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
     }
@@ -108,7 +116,8 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(uri: &str) -> Result<Self, TargetError> {
-        // Browsers read a backslash as `/`, others as part of the user: what is read in two ways names two hosts.
+        // Browsers parse a backslash as `/`, other clients as part of the user. The two readings
+        // can name different hosts.
         if uri.bytes().any(|byte| byte <= b' ' || byte == 0x7F || byte == b'\\') {
             return Err(TargetError::Character);
         }
@@ -158,7 +167,8 @@ fn parse_host_and_port(text: &str) -> Result<(Box<str>, Option<u16>), TargetErro
         }
         None => {
             let (host, port) = text.split_once(':').unwrap_or((text, ""));
-            // Of what RFC 3986 allows, only what names on the network are made of: a `%` here is a disguise.
+            // RFC 3986 allows more, such as `%`, but names on the network do not contain it.
+            // Encoding in a host only obscures it.
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             if host.is_empty() || !host.bytes().all(allowed) {
                 return Err(TargetError::Host);
@@ -169,12 +179,12 @@ fn parse_host_and_port(text: &str) -> Result<(Box<str>, Option<u16>), TargetErro
     Ok((host.to_ascii_lowercase().into(), parse_port(port)?))
 }
 
-/// The port; `None` where it is empty, which RFC 3986 section 3.2.3 takes for the default.
+/// Parses the port; `None` if it is empty, which means the default (RFC 3986 section 3.2.3).
 fn parse_port(text: &str) -> Result<Option<u16>, TargetError> {
     if text.is_empty() {
         return Ok(None);
     }
-    // `u16` alone would take a sign.
+    // Parsing as `u16` alone would accept a sign.
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(TargetError::Port);
     }
@@ -184,17 +194,18 @@ fn parse_port(text: &str) -> Result<Option<u16>, TargetError> {
     }
 }
 
-/// RFC 6455 section 3: the resource name is the path, `/` where it is empty, and the query.
+/// Parses the resource name (RFC 6455 section 3): the path, `/` if it is empty, and the query.
 fn parse_path(text: &str) -> Result<Box<str>, TargetError> {
-    // RFC 3986 sections 3.3 and 3.4: pchar, and what separates the parts.
+    // RFC 3986 sections 3.3 and 3.4: pchar, and the delimiters of the parts.
     if !is_encoded(text, b":@/?") {
         return Err(TargetError::Path);
     }
     Ok(if text.starts_with('/') { text.into() } else { format!("/{text}").into() })
 }
 
-/// Whether there is nothing but the characters that stand for themselves in every part of a URI, `more` of them, and
-/// percent-encoded ones.
+/// Returns whether a part of a URI is correctly percent-encoded.
+///
+/// `more` lists the bytes that this part allows besides those allowed in every part.
 fn is_encoded(text: &str, more: &[u8]) -> bool {
     // RFC 3986 sections 2.2 and 2.3: unreserved and sub-delims.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
@@ -213,15 +224,16 @@ fn is_encoded(text: &str, more: &[u8]) -> bool {
     true
 }
 
-/// RFC 7617 section 2: user and password, joined by a colon, in base64.
+/// Encodes user and password, joined by a colon, in base64 (RFC 7617 section 2).
 fn basic(userinfo: &str) -> Result<Box<str>, TargetError> {
-    // RFC 3986 section 3.2.1. With a second `@`, or a bracket, it is not clear which host is meant.
+    // RFC 3986 section 3.2.1. With a second `@` or a bracket, the host is ambiguous.
     if !is_encoded(userinfo, b":") {
         return Err(TargetError::UserInfo);
     }
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     let mut credentials = percent_decode(user)?;
-    // A colon in the user name would move the border between the two.
+    // RFC 7617 section 2: a user name must not contain a colon, which separates it from the
+    // password.
     if credentials.contains(&b':') {
         return Err(TargetError::UserInfo);
     }
@@ -270,7 +282,7 @@ impl TryFrom<&String> for Target {
     }
 }
 
-/// A [`Uri`](http::Uri) has lost its fragment already, if it had one: parse the string where that matters.
+/// Converts a [`Uri`](http::Uri), which has no fragment: to reject one, parse the string instead.
 impl TryFrom<http::Uri> for Target {
     type Error = TargetError;
 
@@ -293,7 +305,7 @@ impl From<&Target> for Target {
     }
 }
 
-/// The URI, without user and password: it can be logged. A query may still hold a secret.
+/// Formats the URI without user and password, for logs. A query can still contain a secret.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -316,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn default_ports_are_dialed_and_left_out_of_host() {
+    fn a_default_port_is_dialed_and_omitted_from_host() {
         for (uri, port, header) in [
             ("ws://example.com/", 80, "example.com"),
             ("wss://example.com/", 443, "example.com"),
@@ -350,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_websocket_uri_is_refused() {
+    fn an_invalid_websocket_uri_is_refused() {
         use TargetError::*;
         for (uri, error) in [
             ("", Scheme),
@@ -389,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_be_encoded_is_refused_and_what_has_not_is_kept() {
+    fn unencoded_characters_are_refused_and_others_are_kept() {
         for byte in "\"<>[]^`{|}".chars() {
             for (uri, error) in [
                 (format!("ws://a/{byte}"), TargetError::Path),
@@ -421,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_become_basic_authorization_and_show_nowhere_else() {
+    fn user_and_password_appear_only_in_basic_authorization() {
         let target = target("ws://us%65r:p%40ss:w@example.com/");
         // base64 of "user:p@ss:w"
         assert_eq!(target.authorization(), Some("Basic dXNlcjpwQHNzOnc="));
@@ -430,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn an_http_uri_is_parsed_from_what_it_displays() {
+    fn an_http_uri_is_parsed_from_its_display() {
         let uri = http::Uri::from_static("ws://example.com:81/a?b");
         assert_eq!(Target::try_from(uri), Ok(target("ws://example.com:81/a?b")));
         assert_eq!(Target::try_from(http::Uri::from_static("/a")), Err(TargetError::Scheme));

@@ -57,7 +57,7 @@ pub struct Config {
     /// [`max_header_bytes`](Self::max_header_bytes).
     pub max_headers: usize,
     /// How long the whole opening handshake may take. [`accept`](crate::accept) has this long for all of it; with
-    /// [`Server::receive`](crate::Server::receive), reading the request has this long, and so has accepting or rejecting
+    /// [`Server::read_request`](crate::Server::read_request), reading the request has this long, and so has accepting or rejecting
     /// it, counted from that call.
     pub handshake_timeout: Option<Duration>,
     /// How long the peer has to finish the closing handshake and to end the transport, counted from when our Close has been

@@ -198,7 +198,7 @@ pub(crate) fn released_at_every_poll<F: Future>(
 
 /// What a client is told where the application erred.
 pub(crate) const SERVER_ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    Connection: close\r\nContent-Length: 17\r\n\r\nthe server erred\n";
+    Connection: close\r\nContent-Length: 22\r\n\r\ninternal server error\n";
 
 /// A response that has one date, in the format of RFC 9110 section 5.6.7: the rest of it.
 pub(crate) fn undated(response: &str) -> String {

@@ -136,7 +136,7 @@ impl Peer for FullDuplex {
 }
 
 async fn accept(server: Server, tcp: TcpStream) -> Result<WebSocket<TcpStream>> {
-    Ok(server.receive(tcp).await?.accept().await?)
+    Ok(server.read_request(tcp).await?.accept().await?)
 }
 
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
