@@ -1,4 +1,4 @@
-//! Closing: the handshake's Close frames, then the end of the stream.
+//! Closing: sends the Close frame, then waits for the end of the stream.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -6,30 +6,35 @@ use super::WebSocket;
 use crate::{CloseCode, CloseFrame, Error, Utf8Bytes};
 
 impl<S> WebSocket<S> {
-    /// Queues our Close, behind the messages that are queued already; `None`: without a code. It is
-    /// [`recv`](Self::recv) that completes the closing handshake, and still gives what comes before the peer's Close.
+    /// Queues our Close after the messages that are already queued.
+    ///
+    /// `None` sends a Close without a code. [`recv`](Self::recv) completes the closing handshake,
+    /// and still returns messages that arrive before the peer's Close.
     ///
     /// # Errors
-    /// [`Error::Closed`] where a Close is queued or sent already, or the connection has ended.
+    /// Returns [`Error::Closed`] if a Close is already queued or sent, or the connection has ended.
     pub fn start_close(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
-        let line = &mut self.connection.line;
-        if line.transport.is_write_ended() {
+        let io = &mut self.connection.io;
+        if io.transport.is_write_ended() {
             return Err(Error::Closed);
         }
-        line.with_send(|send, key, lent| send.close(frame.as_ref(), key, lent))?;
-        // From here on `close_timeout` runs, which another task may wait for.
-        line.wake_receiver();
+        io.with_send(|send, key, lent| send.close(frame.as_ref(), key, lent))?;
+        // `close_timeout` starts now, and the task that receives has to check it.
+        io.wake_receiver();
         Ok(())
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Closes the connection in order: sends what is queued and our Close, waits for the peer's Close and for the end
-    /// of the stream, at most for [`close_timeout`](crate::Config::close_timeout).
+    /// Closes the connection cleanly.
     ///
-    /// Messages that still come are discarded; who wants them calls [`start_close`](Self::start_close), then
-    /// [`recv`](Self::recv) until `None`. It is no error if the closing handshake has begun already, or if the peer does
-    /// not answer in time; [`close_frame`](Self::close_frame) tells what it said.
+    /// Sends what is queued and then our Close, and waits for the peer's Close and for the end of
+    /// the stream, at most for [`close_timeout`](crate::Config::close_timeout).
+    ///
+    /// Messages that still arrive are discarded. To receive them, call
+    /// [`start_close`](Self::start_close), and then [`recv`](Self::recv) until it returns `None`.
+    /// It is no error if the closing handshake has already begun, or if the peer does not answer in
+    /// time. [`close_frame`](Self::close_frame) returns what the peer's Close contained.
     ///
     /// ```
     /// use fullduplex::{CloseCode, Config, Error, Role, WebSocket, handshake::Negotiated};
@@ -48,23 +53,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// ```
     ///
     /// # Errors
-    /// A code or reason that cannot be sent, and then nothing is. What ended the connection otherwise, as
-    /// [`recv`](Self::recv) tells it: also that the peer ended the stream without a Close.
+    /// Returns [`Error::InvalidClose`] if the code or reason cannot be sent, without sending
+    /// anything. Otherwise returns the error that ended the connection, as [`recv`](Self::recv)
+    /// does; this includes a peer that ended the stream without a Close.
     ///
     /// # Cancel safety
-    /// The Close is queued before the first await. Dropping the future leaves the rest to [`recv`](Self::recv).
+    /// The Close is queued before the first await. If the future is dropped, [`recv`](Self::recv)
+    /// completes the closing handshake.
     pub async fn close(&mut self, code: CloseCode, reason: impl Into<Utf8Bytes>) -> Result<(), Error> {
         self.close_with(Some(CloseFrame::new(code, reason)?)).await
     }
 
-    /// Closes like [`close`](Self::close), with a frame that exists already; `None` sends a Close without a code (RFC 6455
-    /// section 5.5.1).
+    /// Closes the connection as [`close`](Self::close) does, with an existing Close frame.
+    ///
+    /// `None` sends a Close without a code (RFC 6455 section 5.5.1).
     ///
     /// # Errors
-    /// The error that ended the connection, as [`close`](Self::close).
+    /// Returns the error that ended the connection, as [`close`](Self::close) does.
     ///
     /// # Cancel safety
-    /// As [`close`](Self::close).
+    /// The Close is queued before the first await. If the future is dropped, [`recv`](Self::recv)
+    /// completes the closing handshake.
     pub async fn close_with(&mut self, frame: Option<CloseFrame>) -> Result<(), Error> {
         match self.start_close(frame) {
             Ok(()) | Err(Error::Closed) => {}

@@ -1,4 +1,4 @@
-//! What a connection receives, control frames included.
+//! The events of a connection, including control frames.
 
 use std::fmt;
 
@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use crate::proto::{CloseFrame, Message, Received, debug_payload};
 
-/// What [`recv_event`](crate::WebSocket::recv_event) gives to those who want to see control frames.
+/// An event returned by [`recv_event`](crate::WebSocket::recv_event).
 ///
-/// Pings are answered, and the closing handshake is completed, whether anybody looks or not.
+/// Pings are answered and the closing handshake is completed whether or not the program looks at
+/// the events.
 ///
 /// ```
 /// use fullduplex::{Event, Message};
@@ -26,17 +27,18 @@ use crate::proto::{CloseFrame, Message, Received, debug_payload};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A whole message.
+    /// A complete message.
     Message(Message),
-    /// A ping with its payload data. The pong is queued already.
+    /// A ping with its payload data. The pong has already been queued, unless
+    /// [`automatic_pongs`](crate::Config::automatic_pongs) is disabled.
     Ping(Bytes),
-    /// A pong with its payload data, asked for or not.
+    /// A pong with its payload data, solicited or not.
     Pong(Bytes),
-    /// The peer's Close; `None` where it gave no code. Ours is queued already.
+    /// The peer's Close; `None` if it contained no code. The answer has already been queued.
     Close(Option<CloseFrame>),
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacts payload data: prints only its length.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,7 +51,7 @@ impl fmt::Debug for Event {
 }
 
 impl Event {
-    /// What was received, to be kept; `None` for a part of a message that nobody reads any more.
+    /// Converts what was received; returns `None` for a part of a message that is being skipped.
     pub(super) fn of(received: Received<'_>) -> Option<Self> {
         match received {
             Received::Message(message) => Some(Self::Message(message)),

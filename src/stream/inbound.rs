@@ -5,7 +5,7 @@ use std::pin::Pin;
 use tokio::time::Instant;
 
 use super::{
-    line::Line,
+    io::Io,
     pool::{self, Scratch},
     stats,
     timers::{Millis, Pings, Timeouts, Timers},
@@ -16,45 +16,45 @@ use crate::{
     proto::{CloseFrame, Part, ReceivePath, Received},
 };
 
-/// How many frames are handled, at most, before a look at what waits to be written. It divides the one above.
-pub(super) const FRAMES_PER_LOOK: u8 = 16;
+/// The number of frames after which queued frames are checked for a delay. It divides the number of
+/// frames per budget unit.
+pub(super) const FRAMES_PER_CHECK: u8 = 16;
 
-/// How often a peer that sends without a pause is still read after a deadline has passed: what had come by then is
-/// received first.
-pub(super) const GRACE: u8 = 16;
+/// The number of reads after a deadline has passed, to receive what had arrived by then.
+pub(super) const GRACE_READS: u8 = 16;
 
-/// The state of the receiving side, whatever the line is.
+/// The state of the receiving side, of a whole connection and of a split one.
 #[derive(Debug)]
 pub(super) struct Inbound {
     pub(super) receive: ReceivePath,
-    /// Bytes that were read and are not handled yet.
+    /// Bytes that were read and not handled yet.
     pub(super) scratch: Option<Box<Scratch>>,
-    /// Allocated while a deadline runs.
+    /// Allocated while a deadline is running.
     pub(super) timers: Option<Pin<Box<Timers>>>,
     pub(super) timeouts: Timeouts,
-    /// How many frames and reads may be handled before the task's budget is asked for again.
+    /// The number of frames and reads left before the task's budget is checked again.
     pub(super) frames: u8,
-    /// How many reads are left after a deadline has passed.
-    pub(super) grace: u8,
-    /// How many of the next reads are wide.
+    /// The number of reads left after a deadline has passed.
+    pub(super) grace_reads: u8,
+    /// The number of wide reads left.
     pub(super) wide: u8,
-    /// Whether the connection is over: nothing more will be read or written.
+    /// Whether the connection has ended: nothing more is read or written.
     pub(super) finished: bool,
-    /// What most connections do without.
+    /// State that most connections do not have.
     pub(super) rare: Option<Box<Rare>>,
 }
 
 /// State that an idle connection seldom has; allocated when first needed.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
-    /// The peer's Close.
+    /// The code and reason of the peer's Close.
     pub(super) close_frame: Option<Box<CloseFrame>>,
-    /// What the opening handshake agreed on.
+    /// What was agreed on in the opening handshake.
     negotiated: Negotiated,
     message_timeout: Option<Millis>,
-    /// Counters, if they were asked for.
-    received: Option<Box<stats::Received>>,
-    /// Whether pings are left to the application to answer.
+    /// The counters, if enabled.
+    received: Option<Box<stats::ReceiveCounters>>,
+    /// Whether the program answers pings itself.
     no_pongs: bool,
 }
 
@@ -65,7 +65,7 @@ impl Rare {
             close_frame: None,
             negotiated,
             message_timeout: config.message_timeout.map(Millis::new),
-            received: config.stats.then(|| Box::new(stats::Received::after(unread))),
+            received: config.stats.then(|| Box::new(stats::ReceiveCounters::after(unread))),
             no_pongs: !config.automatic_pongs,
         })
     }
@@ -84,14 +84,14 @@ impl Inbound {
             timers: None,
             timeouts: Timeouts::new(config),
             frames: 0,
-            grace: GRACE,
+            grace_reads: GRACE_READS,
             wide: 0,
             finished: false,
             rare: if ordinary { None } else { Some(Rare::new(unread.len(), config, negotiated)) },
         }
     }
 
-    /// Returns the peer's Close, if one has come with a code.
+    /// Returns the code and reason of the peer's Close, if one was received with a code.
     pub(super) fn close_frame(&self) -> Option<&CloseFrame> {
         self.rare.as_ref()?.close_frame.as_deref()
     }
@@ -101,44 +101,44 @@ impl Inbound {
         self.rare.as_ref()?.negotiated.subprotocol()
     }
 
-    /// Returns the extensions that were agreed on, as the response listed them.
+    /// Returns the extensions that were agreed on, as listed in the response.
     pub(super) fn extensions(&self) -> &str {
         self.rare.as_ref().map_or("", |rare| rare.negotiated.extensions())
     }
 
-    /// Marks `len` bytes of the scratch as handled.
+    /// Marks `len` bytes of the scratch as handled, and returns it to the pool if that is possible.
     #[inline]
     pub(super) fn consume(&mut self, len: usize) {
         if let Some(scratch) = &mut self.scratch {
             scratch.consume(len);
-            if scratch.is_to_be_left() {
-                self.leave_scratch();
+            if scratch.is_releasable() {
+                self.release_scratch();
             }
         }
     }
 
-    /// Gives the scratch back. A short rest of what was read moves to a box of its size: the program may take its time for a
-    /// message, and the scratch is large.
-    fn leave_scratch(&mut self) {
+    /// Returns the scratch to the pool. A short unread rest is moved to a box of its size, because the
+    /// program may hold a message for long, and the scratch is large.
+    fn release_scratch(&mut self) {
         let Some(scratch) = self.scratch.take() else { return };
         if !scratch.unread().is_empty() {
             self.scratch = Some(pool::short_scratch(&scratch));
         }
-        pool::take_back_scratch(scratch);
+        pool::return_scratch(scratch);
     }
 
-    /// Returns the counters of this side, if they were asked for.
-    pub(super) fn received(&self) -> Option<&stats::Received> {
+    /// Returns the counters of the receiving side, if enabled.
+    pub(super) fn received(&self) -> Option<&stats::ReceiveCounters> {
         self.rare.as_ref()?.received.as_deref()
     }
 
-    /// Records that a message has ended, as a sign of life.
+    /// Records that a message has ended.
     #[inline]
     pub(super) fn message(&mut self) {
         message(self.timers.as_mut().map(Pin::as_mut), self.rare.as_deref_mut());
     }
 
-    /// Records that the stream has brought `len` bytes.
+    /// Records that `len` bytes were read.
     pub(super) fn note_read(&mut self, len: usize, now: Instant) {
         if let Some(timers) = &mut self.timers {
             timers.as_mut().read(now);
@@ -148,27 +148,28 @@ impl Inbound {
         }
     }
 
-    /// Makes the next call look at what waits to be written before it hands out a message.
+    /// Makes the next call check queued frames for a delay before it returns a message.
     #[inline]
-    pub(super) fn look_at_writes(&mut self) {
-        self.frames -= self.frames % FRAMES_PER_LOOK;
+    pub(super) fn check_writes_next(&mut self) {
+        self.frames -= self.frames % FRAMES_PER_CHECK;
     }
 
-    /// Returns the deadline of the message that is under way, if there is one.
+    /// Returns the deadline of the message that is being received, if any.
     pub(super) fn message_timeout(&self) -> Option<Millis> {
         let timeout = self.rare.as_ref()?.message_timeout?;
         self.receive.is_inside_message().then_some(timeout)
     }
 
+    /// Returns the scratch to the buffer pool.
     #[inline]
-    pub(super) fn give_back_scratch(&mut self) {
+    pub(super) fn return_scratch(&mut self) {
         if let Some(scratch) = self.scratch.take() {
-            pool::take_back_scratch(scratch);
+            pool::return_scratch(scratch);
         }
     }
 }
 
-/// The way in, as was agreed on.
+/// Creates the receiving path with the extensions that were agreed on.
 #[cfg(feature = "deflate")]
 fn receive_path(role: Role, config: &Config, negotiated: &Negotiated) -> ReceivePath {
     let path = ReceivePath::new(role, config);
@@ -183,7 +184,7 @@ fn receive_path(role: Role, config: &Config, _: &Negotiated) -> ReceivePath {
     ReceivePath::new(role, config)
 }
 
-/// Whether this is owed an answer, and the application does not give it itself.
+/// Returns `true` if this has to be answered, and the program does not answer it itself.
 #[inline]
 pub(super) fn owes_answer(rare: Option<&Rare>, received: &Received<'_>) -> bool {
     match received {
@@ -204,23 +205,23 @@ fn message(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>) {
     }
 }
 
-/// Records a sign of life.
+/// Records that something was received, for timers and counters.
 #[inline]
-pub(super) fn hear(
+pub(super) fn record_received(
     timers: Option<Pin<&mut Timers>>,
     rare: Option<&mut Rare>,
-    line: &mut impl Line,
+    io: &mut impl Io,
     received: &Received<'_>,
 ) {
     match received {
         Received::Message(_) | Received::Part(Part { last: true, .. }) => message(timers, rare),
         Received::Part(_) => timers.into_iter().for_each(Timers::heard),
-        Received::Pong(payload) => pong(timers, rare, line.take_pings(), payload),
+        Received::Pong(payload) => pong(timers, rare, io.take_pings(), payload),
         _ => {}
     }
 }
 
-/// Records a pong, and the pings that the application has sent since the last one.
+/// Records a pong, and the pings that the program has sent since the last one.
 #[cold]
 fn pong(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>, pings: Pings, payload: &[u8]) {
     let counters = rare.and_then(|rare| rare.received.as_deref_mut());

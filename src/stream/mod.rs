@@ -1,11 +1,11 @@
-//! A WebSocket connection over any stream of bytes: the protocol core, driven on tokio.
+//! An open WebSocket connection: the protocol core, driven by tokio over any byte stream.
 
 mod close;
 mod connection;
 mod event;
 mod inbound;
-mod line;
-mod parts;
+mod into_inner;
+mod io;
 mod pool;
 mod reader;
 mod recv;
@@ -20,14 +20,14 @@ mod writer;
 
 use bytes::Bytes;
 pub use event::Event;
-pub use parts::Parts;
+pub use into_inner::Parts;
 pub use reader::{MessageReader, ReceiveParts};
 pub use send::Permit;
 pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendError};
 pub use stats::Stats;
 pub use writer::{MessageWriter, SendParts};
 
-use self::{connection::Connection, inbound::Inbound, line::Own};
+use self::{connection::Connection, inbound::Inbound, io::OwnedIo};
 use crate::{
     Config, Role,
     handshake::Negotiated,
@@ -36,12 +36,14 @@ use crate::{
 
 /// A WebSocket connection over the stream `S`.
 ///
-/// It comes from [`accept`](crate::accept), [`connect`](crate::connect) or [`from_raw`](Self::from_raw).
+/// It is returned by [`accept`](crate::accept), [`connect`](crate::connect) and
+/// [`from_raw`](Self::from_raw).
 ///
-/// # When bytes leave
-/// [`feed`](Self::feed) queues a message, [`send`](Self::send) queues and flushes it. [`recv`](Self::recv) gives out
-/// what has been read already without a system call, and before it reads again it writes what is queued. So a loop
-/// that answers with `feed` costs one read and one write for a whole burst, and nothing stays behind:
+/// # When bytes are written
+/// [`feed`](Self::feed) queues a message; [`send`](Self::send) queues and flushes it.
+/// [`recv`](Self::recv) returns messages that have already been read without a system call, and
+/// writes what is queued before it reads from the stream again. A loop that answers with `feed`
+/// therefore costs one read and one write for a whole burst, and leaves nothing unsent:
 ///
 /// ```
 /// use fullduplex::{Error, WebSocket};
@@ -56,22 +58,23 @@ use crate::{
 /// ```
 ///
 /// # Timers
-/// Keep-alive pings are sent, and deadlines judged, while the connection is polled: a program that neither receives
-/// nor sends hears of no timeout. They need a tokio runtime with its time driver.
+/// Keep-alive pings are sent and deadlines are checked only while the connection is polled. A
+/// program that neither receives nor sends is not notified of a timeout. Timers need a tokio
+/// runtime with its time driver enabled.
 ///
 /// # Dropping
-/// Dropping a connection closes the stream at once. No Close is sent, and what was fed and not flushed is lost;
-/// [`close`](Self::close) ends it in order.
+/// Dropping a connection drops the stream at once. No Close is sent, and messages that were fed but
+/// not flushed are lost. Call [`close`](Self::close) to close it cleanly.
 #[derive(Debug)]
 pub struct WebSocket<S> {
-    connection: Connection<Own<S>>,
+    connection: Connection<OwnedIo<S>>,
 }
 
 impl<S> WebSocket<S> {
-    /// A connection whose opening handshake was done elsewhere.
+    /// Creates a connection whose opening handshake has been completed elsewhere.
     ///
-    /// `unread` is what has been read from `io` behind the handshake. For hyper it is empty: its `Upgraded` yields what
-    /// hyper has read by itself.
+    /// `unread` contains the bytes that were read from `io` after the handshake. With hyper it is
+    /// empty, because hyper's `Upgraded` returns those bytes itself.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -87,63 +90,73 @@ impl<S> WebSocket<S> {
     /// # }
     /// ```
     pub fn from_raw(io: S, unread: Bytes, role: Role, config: &Config, negotiated: Negotiated) -> Self {
-        let line = Own::new(io, send_path(role, config, &negotiated), config.stats);
-        Self { connection: Connection { line, inbound: Inbound::new(&unread, role, config, negotiated) } }
+        let io = OwnedIo::new(io, send_path(role, config, &negotiated), config.stats);
+        Self { connection: Connection { io, inbound: Inbound::new(&unread, role, config, negotiated) } }
     }
 
-    /// The stream beneath. Reading from it or writing to it breaks the connection.
+    /// Returns a reference to the underlying stream.
+    ///
+    /// Reading from it or writing to it corrupts the connection.
     pub fn get_ref(&self) -> &S {
-        self.connection.line.transport.get_ref()
+        self.connection.io.transport.get_ref()
     }
 
-    /// Which end of the connection this is.
+    /// Returns which end of the connection this is.
     pub fn role(&self) -> Role {
-        self.connection.line.send.role()
+        self.connection.io.send.role()
     }
 
-    /// The subprotocol that the opening handshake agreed on (RFC 6455 section 1.9); `None` is no error.
+    /// Returns the subprotocol agreed on in the opening handshake (RFC 6455 section 1.9), if any.
     pub fn subprotocol(&self) -> Option<&str> {
         self.connection.inbound.subprotocol()
     }
 
-    /// The extensions that the opening handshake agreed on, as the `Sec-WebSocket-Extensions` header lists them (RFC
-    /// 6455 section 9.1); empty for none.
+    /// Returns the extensions agreed on in the opening handshake; empty if there are none.
+    ///
+    /// They are formatted as in the `Sec-WebSocket-Extensions` header (RFC 6455 section 9.1).
     pub fn extensions(&self) -> &str {
         self.connection.inbound.extensions()
     }
 
-    /// What the peer's Close said: `None` before one has come, and where it gave no code.
+    /// Returns the code and reason of the peer's Close.
+    ///
+    /// Returns `None` if no Close has been received, or if it contained no code.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
         self.connection.inbound.close_frame()
     }
 
-    /// Where the closing handshake stands (RFC 6455 section 7.1).
+    /// Returns the state of the closing handshake (RFC 6455 section 7.1).
     pub fn closing(&self) -> Closing {
-        Closing::of(&self.connection.line.send, &self.connection.inbound.receive)
+        Closing::of(&self.connection.io.send, &self.connection.inbound.receive)
     }
 
-    /// Whether nothing can be sent any more: our Close is queued or sent, or the connection has ended.
-    pub fn is_closed(&self) -> bool {
-        let line = &self.connection.line;
-        line.send.is_close_sent() || line.transport.is_write_ended()
-    }
-
-    /// Returns how many bytes are queued or staged, and not yet taken by the stream. A message that is still to be compressed
-    /// counts with its uncompressed frame.
-    pub fn queued_bytes(&self) -> usize {
-        let line = &self.connection.line;
-        line.send.queued_bytes() + line.transport.staged()
-    }
-
-    /// Returns what has gone over the connection; `None` unless [`Config::stats`] is on.
-    pub fn stats(&self) -> Option<Stats> {
-        Some(Stats::new(self.connection.inbound.received()?, self.connection.line.sent()?))
-    }
-
-    /// Replaces the limits of the connection by those of this configuration: `max_message_size`, `max_frame_size`,
-    /// `max_fragments` and `max_write_buffer_size`. The rest of it has no effect any more.
+    /// Returns `true` if nothing more can be sent.
     ///
-    /// The limits hold from the next frame on; for a compressed message that is being received, at once. So a server can be strict until a client has logged in:
+    /// This is the case once our Close is queued or sent, or the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        let io = &self.connection.io;
+        io.send.is_close_sent() || io.transport.is_write_ended()
+    }
+
+    /// Returns how many bytes are queued or staged, and not yet accepted by the stream.
+    ///
+    /// A message that has not been compressed yet counts with the length of its uncompressed frame.
+    pub fn queued_bytes(&self) -> usize {
+        let io = &self.connection.io;
+        io.send.queued_bytes() + io.transport.staged()
+    }
+
+    /// Returns the counters of the connection; `None` unless [`Config::stats`] is enabled.
+    pub fn stats(&self) -> Option<Stats> {
+        Some(Stats::new(self.connection.inbound.received()?, self.connection.io.sent()?))
+    }
+
+    /// Replaces the limits of the connection with those of `config`.
+    ///
+    /// These are `max_message_size`, `max_frame_size`, `max_fragments` and `max_write_buffer_size`; the
+    /// other settings are ignored. The new limits apply from the next frame on, and at once to a
+    /// compressed message that is being received. A server can use this to be strict until a client
+    /// has logged in:
     ///
     /// ```
     /// # use fullduplex::{Config, Error, WebSocket};
@@ -158,16 +171,16 @@ impl<S> WebSocket<S> {
     /// ```
     pub fn set_limits(&mut self, config: &Config) {
         self.connection.inbound.receive.set_limits(config);
-        self.connection.line.send.set_limits(config);
+        self.connection.io.send.set_limits(config);
     }
 }
 
-/// The way out, as was agreed on.
+/// Creates the sending path with the extensions that were agreed on.
 #[cfg(feature = "deflate")]
 fn send_path(role: Role, config: &Config, negotiated: &Negotiated) -> SendPath {
     let path = SendPath::new(role, config);
     match negotiated.deflate() {
-        // Who agreed to it without settings of its own has the defaults.
+        // `negotiated` may come from elsewhere, without `Config::deflate`: the defaults apply then.
         Some(params) => path.with_deflate(config.deflate.unwrap_or_default(), params),
         None => path,
     }

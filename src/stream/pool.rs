@@ -1,7 +1,8 @@
-//! Buffers that the connections of one thread share: an idle connection holds none of them.
+//! The buffer pool of a thread: buffers that its connections share, so that an idle connection
+//! holds none.
 //!
-//! Connections may outlive what is here, where another thread-local variable owns them and is destroyed later. Then nothing
-//! is shared any more: what is asked for is made, and what is given back is dropped.
+//! A connection may outlive the pool, if another thread-local variable owns it and is destroyed
+//! later. Buffers are then allocated when they are needed and freed when they are returned.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,24 +18,26 @@ use tokio::time::Instant;
 
 use crate::proto::{Batch, Buffers, MaskKey};
 
-/// How much one read may bring, in bytes.
+/// The number of bytes that one read may bring.
 const NARROW: usize = 64 << 10;
 
-/// The same for some reads after one that brought as much: bursts of large messages are then read, and answered, at once.
+/// The same for some reads after one that filled a narrow scratch, so that a burst of large
+/// messages is read, and answered, at once.
 const WIDE: usize = 256 << 10;
 
-/// The size of the small scratch that each thread keeps, for the rest of a read that is not handled at once.
+/// The size of the small scratch that each thread keeps, for the unhandled rest of a read.
 const SHORT: usize = 4 << 10;
 
-/// How often a wide scratch is asked for, while this thread's is not there, until there is another: it may have gone to
-/// another thread with its connection. Till then a narrow one has to do, so that of many connections that hold what they
-/// were lent few hold much.
+/// The number of times that a wide scratch may be missing before another is allocated.
+///
+/// The thread's own may have moved to another thread with its connection. Until then a narrow one
+/// is used, so that of many connections that hold a scratch only few hold a wide one.
 const MISSES: u8 = 16;
 
-/// The same for a short one. Others get a box of the size that they need.
+/// The same for a short scratch. Other connections use a box of the size that they need.
 const SHORT_MISSES: u8 = 255;
 
-/// How many of each are kept for the next borrower; of wide scratches one.
+/// The maximum number of buffers of each kind that are kept. Of wide scratches one is kept.
 const KEPT: usize = 8;
 
 thread_local! {
@@ -53,19 +56,20 @@ thread_local! {
 }
 
 thread_local! {
-    /// Made when the first masking key is needed: a server's threads need none.
+    /// Created when the first masking key is needed: the threads of a server need none.
     static KEYS: RefCell<Option<StdRng>> = const { RefCell::new(None) };
 }
 
-/// What one thread lends its connections. The first of each is there at once; most threads never need a second.
+/// The buffers of one thread. The first of each kind has a place of its own; most threads never
+/// need a second.
 struct Pool {
     lent: Cell<Buffers>,
     scratch: Cell<Option<Box<Scratch>>>,
     wide: Cell<Option<Box<Scratch>>>,
     short: Cell<Option<Box<Scratch>>>,
-    /// How often a wide scratch was asked for and not there.
+    /// The number of times that a wide scratch was missing.
     missed: Cell<u8>,
-    /// How often a short one was.
+    /// The number of times that a short scratch was missing.
     missed_short: Cell<u8>,
     batch: Cell<Option<Box<Batch>>>,
     more: RefCell<More>,
@@ -84,7 +88,7 @@ impl Pool {
     }
 }
 
-/// Counts a miss; returns whether it is the first of so many.
+/// Counts a miss. Returns `true` for the first of every `of` misses.
 fn miss(missed: &Cell<u8>, of: u8) -> bool {
     let count = missed.get();
     missed.set((count + 1) % of);
@@ -97,18 +101,18 @@ struct More {
     batches: Vec<Box<Batch>>,
 }
 
-/// Bytes that one read brought, and how far they are done with.
+/// A read buffer, with the position up to which its bytes are handled.
 pub(super) struct Scratch {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
-    /// When they were read.
+    /// When the bytes were read.
     read_at: Instant,
-    /// A rest of at most this many bytes does not stay here.
-    left_at: usize,
+    /// The maximum length of an unread rest that does not stay here.
+    short_rest: usize,
 }
 
-/// What it holds is nobody's business: other connections had it before.
+/// Redacts the contents, which may be those of other connections.
 impl fmt::Debug for Scratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scratch").field("unread", &self.unread().len()).finish_non_exhaustive()
@@ -117,8 +121,8 @@ impl fmt::Debug for Scratch {
 
 impl Scratch {
     fn with_len(len: usize) -> Self {
-        let left_at = if len > SHORT { SHORT } else { 0 };
-        Self { bytes: vec![0; len].into(), start: 0, end: 0, read_at: Instant::now(), left_at }
+        let short_rest = if len > SHORT { SHORT } else { 0 };
+        Self { bytes: vec![0; len].into(), start: 0, end: 0, read_at: Instant::now(), short_rest }
     }
 
     fn narrow() -> Self {
@@ -126,24 +130,26 @@ impl Scratch {
     }
 
     fn wide() -> Self {
-        // Of a block that is given back glibc remembers the size (mallopt(3), M_MMAP_THRESHOLD), and from then on leaves
-        // twice as much at the end of its heap before it returns it to the system. Without one, a burst of large messages
-        // is paid for in page faults each time: 5 us instead of 3 for each of 16 messages of 16 KiB.
+        // glibc remembers the size of a freed block (mallopt(3), M_MMAP_THRESHOLD), and from then
+        // on keeps twice as much at the end of its heap before it returns memory to the system.
+        // Without this, a burst of large messages costs page faults each time: 5 us instead of 3 us
+        // for each of 16 messages of 16 KiB.
         drop(black_box(Vec::<u8>::with_capacity(WIDE)));
         Self::with_len(WIDE)
     }
 
-    /// A scratch that holds what was read before the connection had one.
+    /// Creates a scratch with bytes that were read before the connection had one.
     pub(super) fn holding(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), start: 0, end: bytes.len(), read_at: Instant::now(), left_at: 0 }
+        Self { bytes: bytes.into(), start: 0, end: bytes.len(), read_at: Instant::now(), short_rest: 0 }
     }
 
-    /// All of it, to read into. It is initialised: some streams clear what is not, all of it for each read.
+    /// Returns the whole buffer, to read into. It is initialised, because some streams clear an
+    /// uninitialised buffer for each read.
     pub(super) fn space(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 
-    /// Records how much was read, just now.
+    /// Records that `len` bytes have just been read.
     pub(super) fn filled(&mut self, len: usize) {
         (self.start, self.end) = (0, len);
         self.read_at = Instant::now();
@@ -154,18 +160,19 @@ impl Scratch {
         self.read_at
     }
 
-    /// Returns whether all of it is done with, or what is left is short and does not have to stay.
+    /// Returns `true` if everything is handled, or the unread rest is short and need not stay here.
     #[inline]
-    pub(super) fn is_to_be_left(&self) -> bool {
-        self.end - self.start <= self.left_at
+    pub(super) fn is_releasable(&self) -> bool {
+        self.end - self.start <= self.short_rest
     }
 
-    /// Whether more is likely to have come than one read brings.
-    pub(super) fn is_much(&self) -> bool {
+    /// Returns `true` if the read brought at least as much as a narrow scratch holds, so that more
+    /// is likely to follow.
+    pub(super) fn is_full_read(&self) -> bool {
         self.end >= NARROW
     }
 
-    /// Notes how much is done with.
+    /// Marks `len` bytes as handled.
     #[inline]
     pub(super) fn consume(&mut self, len: usize) {
         self.start += len;
@@ -182,8 +189,10 @@ impl Scratch {
     }
 }
 
-/// Lends the calls of the protocol core what they may need. It is taken out for the call, for payload data that is
-/// dropped meanwhile may be of any type, and do anything.
+/// Calls a function with the buffers of the pool that the protocol core needs.
+///
+/// They are taken out of the pool for the call: payload data of any type may be dropped meanwhile,
+/// which can run any code.
 #[inline]
 pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Buffers) -> T) -> T {
     let mut work = Some(use_it);
@@ -200,10 +209,10 @@ pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Buffers) -> T) -> T {
     }
 }
 
-/// A fresh masking key, from the thread's CSPRNG (RFC 6455 section 5.3).
+/// Returns a fresh masking key from the thread's CSPRNG (RFC 6455 section 5.3).
 ///
-/// That is not the one of [`rand::rng`], which panics once it is destroyed.
-// Never: a server has no use for it.
+/// This does not use [`rand::rng`], which panics once it is destroyed.
+// Not inlined: a server does not use it.
 #[inline(never)]
 pub(super) fn mask_key() -> MaskKey {
     let key = KEYS.try_with(|keys| {
@@ -219,13 +228,14 @@ fn seeded() -> StdRng {
     StdRng::try_from_rng(&mut SysRng).expect("the system has a source of randomness")
 }
 
-/// Of a thread that ends. Where even the system has none, the frame is not worth a panic there.
+/// Returns a masking key for a thread that is ending. A panic would abort the process, so without a
+/// source of randomness the key is zero.
 #[cold]
 fn last_key() -> [u8; 4] {
     SysRng.try_next_u32().unwrap_or_default().to_ne_bytes()
 }
 
-/// A scratch; if there is one, a wide one, where that is wanted.
+/// Takes a scratch from the pool: a wide one if that is requested and available.
 #[inline]
 pub(super) fn scratch(wide: bool) -> Box<Scratch> {
     let kept = POOL.try_with(|pool| {
@@ -235,7 +245,7 @@ pub(super) fn scratch(wide: bool) -> Box<Scratch> {
     kept.unwrap_or_default().unwrap_or_else(|| Box::new(Scratch::narrow()))
 }
 
-/// Returns a small scratch that holds what is left in this one, which is short.
+/// Creates a small scratch with the unread bytes of `of`, which must be short.
 pub(super) fn short_scratch(of: &Scratch) -> Box<Scratch> {
     let rest = of.unread();
     let kept = POOL.try_with(Pool::short).unwrap_or_default();
@@ -246,7 +256,7 @@ pub(super) fn short_scratch(of: &Scratch) -> Box<Scratch> {
 }
 
 #[inline]
-pub(super) fn take_back_scratch(scratch: Box<Scratch>) {
+pub(super) fn return_scratch(scratch: Box<Scratch>) {
     let _destroyed = match scratch.bytes.len() {
         SHORT => POOL.try_with(|pool| pool.short.set(Some(scratch))),
         NARROW => POOL.try_with(|pool| {
@@ -266,7 +276,7 @@ pub(super) fn batch() -> Box<Batch> {
 }
 
 #[inline]
-pub(super) fn take_back_batch(batch: Box<Batch>) {
+pub(super) fn return_batch(batch: Box<Batch>) {
     let _destroyed = POOL.try_with(|pool| {
         if let Some(other) = pool.batch.replace(Some(batch)) {
             keep(&mut pool.more.borrow_mut().batches, other);
@@ -296,28 +306,29 @@ mod tests {
     use crate::{Config, MessageKind, Role, WebSocket, handshake::Negotiated};
 
     #[test]
-    fn of_many_who_hold_a_scratch_few_hold_a_wide_one() {
+    fn of_many_connections_with_a_scratch_few_hold_a_wide_one() {
         let held: Vec<_> = (0..32).map(|_| scratch(true)).collect();
         let lens: Vec<_> = held.iter().map(|scratch| scratch.bytes.len()).collect();
         assert_eq!((lens[0], lens[16]), (WIDE, WIDE));
         assert_eq!(lens.iter().filter(|len| **len == NARROW).count(), 30);
-        held.into_iter().for_each(take_back_scratch);
+        held.into_iter().for_each(return_scratch);
         assert_eq!((scratch(true).bytes.len(), scratch(false).bytes.len()), (WIDE, NARROW));
     }
 
-    /// A connection that is used once more by the thread-local variable that owns it.
+    /// A connection that is used once more while the thread-local variable that owns it is
+    /// destroyed.
     struct Last(WebSocket<DuplexStream>, Option<Box<dyn Send>>);
 
     impl Drop for Last {
         fn drop(&mut self) {
-            assert!(POOL.try_with(|_| ()).is_err(), "this is about what comes after");
+            assert!(POOL.try_with(|_| ()).is_err(), "the pool is destroyed");
             let mut cx = Context::from_waker(Waker::noop());
             self.0.start_send("short").expect("open");
             self.0.start_send(vec![1; 5000]).expect("open");
             assert!(self.0.poll_flush(&mut cx).is_ready());
-            // What reads is made as well.
+            // Receiving allocates its own buffers as well.
             assert!(self.0.poll_recv(&mut cx).is_pending());
-            // A writer that is dropped unfinished sends a Close.
+            // A writer that is dropped before it is finished sends a Close.
             self.1 = None;
         }
     }
@@ -330,12 +341,12 @@ mod tests {
     fn row_72_connections_and_writers_may_outlive_what_their_thread_shares() {
         let config = Config::new().ping_interval(None).write_timeout(None).close_timeout(None);
         let thread = std::thread::spawn(move || {
-            // First to be made, last to be destroyed.
+            // Created first, destroyed last.
             OWNERS.with(|owners| owners.borrow_mut().clear());
             for role in [Role::Client, Role::Server] {
                 let open = || {
                     let (ours, theirs) = tokio::io::duplex(100_000);
-                    // The peer stays.
+                    // The peer stays connected.
                     Box::leak(Box::new(theirs));
                     WebSocket::from_raw(ours, Default::default(), role, &config, Negotiated::default())
                 };

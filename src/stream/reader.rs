@@ -1,4 +1,4 @@
-//! A received message as a stream of bytes.
+//! Reading a message as a stream of bytes.
 
 use std::{
     fmt,
@@ -18,13 +18,16 @@ use crate::{
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Waits for the beginning of the next message, and gives the message as a stream of bytes, which is never whole in
-    /// memory; `Ok(None)` as [`recv`](Self::recv).
+    /// Waits for the next message, and returns a reader of its payload data.
     ///
-    /// `limit` is the most payload data that the message may have, in bytes: beyond it, the connection is failed with
-    /// 1009. It stands in the place of [`max_message_size`](crate::Config::max_message_size),
-    /// [`max_frame_size`](crate::Config::max_frame_size) and [`max_fragments`](crate::Config::max_fragments), which do
-    /// not apply.
+    /// The message is never held in memory as a whole. Returns `Ok(None)` once the connection is
+    /// closed, as [`recv`](Self::recv) does.
+    ///
+    /// `limit` is the maximum size of the message in bytes of payload data. If the message is
+    /// larger, the connection is failed with close code 1009. The limit replaces
+    /// [`max_message_size`](crate::Config::max_message_size),
+    /// [`max_frame_size`](crate::Config::max_frame_size) and
+    /// [`max_fragments`](crate::Config::max_fragments), which do not apply.
     ///
     /// ```
     /// use fullduplex::{Error, WebSocket};
@@ -39,40 +42,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// ```
     ///
     /// # Errors
-    /// As [`recv`](Self::recv).
+    /// Returns the same errors as [`recv`](Self::recv).
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: the message is given by the next call, of `reader` or `recv`. Dropping the
-    /// reader gives up the message: the next call skips what is left of it.
+    /// Dropping the future loses nothing: the next call of `reader` or `recv` returns the message.
+    /// Dropping the reader discards the message: the next call skips the rest of it.
     pub async fn reader(&mut self, limit: u64) -> Result<Option<MessageReader<&mut Self>>, Error> {
         let first = poll_fn(|cx| self.connection.poll_first_part(limit, cx)).await?;
         Ok(first.map(|first| MessageReader::new(self, first)))
     }
 }
 
-/// One message as a stream of bytes: [`WebSocket::reader`], [`Receiver::reader`](crate::Receiver::reader).
+/// A reader of one message, returned by [`WebSocket::reader`] and
+/// [`Receiver::reader`](crate::Receiver::reader).
 ///
-/// It is an [`AsyncRead`], which ends where the message ends, and gives the parts as they came by
-/// [`recv_part`](Self::recv_part). While it is read, the connection does all that it does while it receives.
+/// It implements [`AsyncRead`], which ends where the message ends; [`recv_part`](Self::recv_part)
+/// returns the parts as they were received. While it is read, the connection does everything that
+/// it does in [`recv`](WebSocket::recv).
 ///
-/// Text is validated as it comes: all that is given is UTF-8 up to its last, perhaps unfinished, code point.
+/// Text is validated as it is received: what is returned is valid UTF-8, except for the last code
+/// point, which may be incomplete.
 ///
-/// A message that ends too early, for the connection does, is an error, not an end: [`Error::Closed`], or
-/// [`io::ErrorKind::UnexpectedEof`], where the closing handshake was in order.
+/// If the connection closes before the message is complete, reading fails: with [`Error::Closed`],
+/// or as a stream of bytes with [`io::ErrorKind::UnexpectedEof`], if the connection was closed
+/// cleanly.
 ///
 /// # Cancel safety
-/// Dropping the future of a read loses nothing. Dropping the reader gives up the message: the next call that receives
-/// skips what is left of it.
+/// Dropping the future of a read loses nothing. Dropping the reader discards the message: the next
+/// call that receives skips the rest of it.
 pub struct MessageReader<R: ReceiveParts> {
     from: R,
     kind: MessageKind,
-    /// What has come and was not given yet.
+    /// Bytes that were received and not yet returned.
     part: Bytes,
-    /// Whether it was the last.
+    /// Whether `part` is the last part.
     last: bool,
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacts payload data: prints only its length.
 impl<R: ReceiveParts + fmt::Debug> fmt::Debug for MessageReader<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageReader")
@@ -90,34 +97,36 @@ impl<R: ReceiveParts> MessageReader<R> {
         Self { from, kind, part: payload, last }
     }
 
-    /// The next part of the message, of any length but none; `None` where it has ended.
+    /// Receives the next part of the message, which is never empty; `None` at the end of the
+    /// message.
     ///
     /// # Errors
-    /// As [`WebSocket::recv`]; [`Error::Closed`] where the connection was closed before the message had ended.
+    /// Returns the same errors as [`WebSocket::recv`], and [`Error::Closed`] if the connection was
+    /// closed before the end of the message.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn recv_part(&mut self) -> Result<Option<Bytes>, Error> {
-        let visit = Visit(self);
-        poll_fn(|cx| visit.0.poll_recv_part(cx)).await
+        let guard = PartGuard(self);
+        poll_fn(|cx| guard.0.poll_recv_part(cx)).await
     }
 
-    /// [`recv_part`](Self::recv_part), as a poll function.
+    /// Polls for the next part, as [`recv_part`](Self::recv_part) does.
     ///
     /// # Errors
-    /// As [`recv_part`](Self::recv_part).
+    /// Returns the same errors as [`recv_part`](Self::recv_part).
     pub fn poll_recv_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         ready!(self.poll_fill(cx))?;
         let part = mem::take(&mut self.part);
         Poll::Ready(Ok((!part.is_empty()).then_some(part)))
     }
 
-    /// Whether the message is text or binary.
+    /// Returns whether the message is text or binary.
     pub fn kind(&self) -> MessageKind {
         self.kind
     }
 
-    /// Waits until there is a part to give, or the message has ended.
+    /// Waits until there is a part to return, or the message has ended.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.part.is_empty() && !self.last {
             self.part = ready!(self.poll_next(cx, Bytes::copy_from_slice))?;
@@ -125,7 +134,7 @@ impl<R: ReceiveParts> MessageReader<R> {
         Poll::Ready(Ok(()))
     }
 
-    /// What `take` makes of the next part.
+    /// Receives the next part and returns the result of `take`.
     fn poll_next<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -135,7 +144,7 @@ impl<R: ReceiveParts> MessageReader<R> {
             Received::Part(Part { payload, last, .. }) => Some((take(payload), last)),
             _ => None,
         }))?;
-        // That the connection was closed in order makes no whole message of this one.
+        // A connection that closed cleanly does not complete this message.
         let (taken, last) = next.ok_or(Error::Closed)?;
         self.last = last;
         Poll::Ready(Ok(taken))
@@ -156,7 +165,7 @@ impl<R: ReceiveParts> AsyncRead for MessageReader<R> {
             } else if self.last {
                 break;
             } else {
-                // What has room in the buffer goes there at once.
+                // Copies what fits straight into the buffer.
                 let rest = self.poll_next(cx, |payload| {
                     let (now, rest) = payload.split_at(payload.len().min(buffer.remaining()));
                     buffer.put_slice(now);
@@ -181,22 +190,23 @@ impl<R: ReceiveParts> AsyncBufRead for MessageReader<R> {
     }
 }
 
-/// A future that receives a part: dropped, it is no longer waited for.
-struct Visit<'a, R: ReceiveParts>(&'a mut MessageReader<R>);
+/// A future that receives a part: when dropped, the receiver no longer waits.
+struct PartGuard<'a, R: ReceiveParts>(&'a mut MessageReader<R>);
 
-impl<R: ReceiveParts> Drop for Visit<'_, R> {
+impl<R: ReceiveParts> Drop for PartGuard<'_, R> {
     fn drop(&mut self) {
-        self.0.from.leave();
+        self.0.from.stop_waiting();
     }
 }
 
 impl<R: ReceiveParts> Drop for MessageReader<R> {
     fn drop(&mut self) {
-        self.from.leave();
+        self.from.stop_waiting();
     }
 }
 
-/// To who reads bytes, a connection that closes inside a message is an end where none may be.
+/// Converts an error for readers of bytes: the end of the connection within a message is an
+/// unexpected end of file.
 fn cut_short(error: Error) -> io::Error {
     match error {
         Error::Closed => io::Error::new(io::ErrorKind::UnexpectedEof, error),
@@ -204,10 +214,10 @@ fn cut_short(error: Error) -> io::Error {
     }
 }
 
-/// Connections whose messages can be read in parts: the bound of [`MessageReader`].
+/// A connection whose messages can be read in parts: the bound of [`MessageReader`].
 ///
-/// Implemented for `&mut` [`WebSocket`] and `&mut` [`Receiver`](crate::Receiver). It is sealed: it cannot be implemented
-/// outside of this crate, and has no methods to call.
+/// It is implemented for `&mut` [`WebSocket`] and `&mut` [`Receiver`](crate::Receiver). This trait
+/// is sealed: it cannot be implemented outside this crate, and has no public methods.
 ///
 /// ```
 /// use fullduplex::{Error, MessageReader, ReceiveParts};
@@ -226,15 +236,15 @@ impl<T: PartSource> ReceiveParts for T {}
 
 /// The methods of [`ReceiveParts`].
 pub trait PartSource: Unpin {
-    /// The next of what is received that `pick` picks.
+    /// Receives until `pick` returns a value, and returns it.
     fn poll_received<T>(
         &mut self,
         cx: &mut Context<'_>,
         pick: impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Result<Option<T>, Error>>;
 
-    /// Nobody reads any more.
-    fn leave(&mut self);
+    /// Records that nothing is received until the next poll.
+    fn stop_waiting(&mut self);
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> PartSource for &mut WebSocket<S> {
@@ -246,5 +256,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSource for &mut WebSocket<S> {
         self.connection.poll_received(cx, pick)
     }
 
-    fn leave(&mut self) {}
+    fn stop_waiting(&mut self) {}
 }

@@ -1,4 +1,4 @@
-//! Receiving.
+//! Receiving messages and events.
 
 use std::{
     future::{Future, poll_fn},
@@ -11,54 +11,68 @@ use super::{Event, WebSocket};
 use crate::{Error, Message};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Receives the next message; returns `Ok(None)` once the connection is closed.
+    /// Receives the next message.
     ///
-    /// While it is polled, pings are answered, the closing handshake is completed, keep-alive pings are sent, deadlines are
-    /// judged, and what is queued is written. It never waits for a write: if the peer does not read, it continues to receive.
+    /// Returns `Ok(None)` once the connection is closed: when our Close has been written and the
+    /// stream has ended, or [`close_timeout`](crate::Config::close_timeout) has passed. It is also
+    /// returned after the error that ended the connection has been returned. Messages that arrive
+    /// after our Close and before the peer's are still returned.
     ///
-    /// Messages that have been read already are returned without a system call, as long as they are handled quickly. Once
-    /// 1 ms has passed since the read, what is queued is written in between: a pong before the next message, the program's own
-    /// messages within 16.
+    /// While this is polled, pings are answered, the closing handshake is completed, keep-alive
+    /// pings are sent, deadlines are checked, and queued messages are written. It never waits for a
+    /// write: if the peer does not read, it continues to receive.
     ///
-    /// `Ok(None)` is returned when our Close has been written and the stream has ended, or
-    /// [`close_timeout`](crate::Config::close_timeout) has passed. Messages that arrive after our own Close and before the
-    /// peer's are still returned.
+    /// Messages that have already been read are returned without a system call, as long as the
+    /// program handles them quickly. Once 1 ms has passed since the read, queued frames are written
+    /// in between: a pong before the next message is returned, the program's own messages within
+    /// the next 16.
     ///
     /// # Errors
-    /// Returns the error that ended the connection, once: the peer broke the protocol, the stream failed or ended without a
-    /// Close, or a deadline passed. All messages that arrived before are returned first.
+    /// Returns the error that ended the connection, once: the peer violated the protocol, the
+    /// stream failed or ended without a Close, or a deadline passed. All messages that arrived
+    /// before are returned first.
     ///
-    /// If the peer broke the protocol, a Close says why, and the error is returned once the peer has ended the stream, or
-    /// `close_timeout` after the Close was written (5 s by default) if it stays connected. Programs drop a connection when it
-    /// fails, and dropping a socket that has unread data resets it, which can destroy the Close before the peer reads it.
+    /// If the peer violated the protocol, it is sent a Close with the reason. The error is returned
+    /// once the peer has ended the stream, or `close_timeout` (5 s by default) after the Close was
+    /// written if the peer stays connected. Programs drop a connection when it fails, and dropping
+    /// a socket that has unread data resets it, which can destroy the Close before the peer reads
+    /// it.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: all state is in the connection.
+    /// Dropping the future loses nothing: all state is kept in the connection.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
         poll_fn(|cx| self.poll_recv(cx))
     }
 
-    /// Receives the next event: a message like [`recv`](Self::recv), or a control frame.
+    /// Receives the next event: a message, as [`recv`](Self::recv) does, or a control frame.
     ///
-    /// A ping is answered, and so is a Close, before the event is returned. A proxy that passes frames on uses this, because it
-    /// sees a Close when that arrives, where `recv` returns `Ok(None)` only when the stream has ended; with
-    /// [`automatic_pongs`](crate::Config::automatic_pongs) off, it answers pings itself.
+    /// The answer to a ping or a Close is queued before the event is returned. A proxy that
+    /// forwards frames uses this because it sees a Close as soon as it arrives, whereas `recv`
+    /// returns `Ok(None)` only once the stream has ended. If
+    /// [`automatic_pongs`](crate::Config::automatic_pongs) is disabled, the program answers pings
+    /// itself.
     ///
     /// # Errors
-    /// As [`recv`](Self::recv).
+    /// Returns the same errors as [`recv`](Self::recv).
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: all state is in the connection.
+    /// Dropping the future loses nothing: all state is kept in the connection.
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
         poll_fn(|cx| self.poll_recv_event(cx)).await
     }
 
-    /// [`recv`](Self::recv), as a poll function.
+    /// Polls for the next message, as [`recv`](Self::recv) does.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`recv`](Self::recv).
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         self.connection.poll_message(cx)
     }
 
-    /// [`recv_event`](Self::recv_event), as a poll function.
+    /// Polls for the next event, as [`recv_event`](Self::recv_event) does.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`recv`](Self::recv).
     pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         self.connection.poll_whole(cx, Event::of)
     }

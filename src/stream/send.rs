@@ -1,4 +1,4 @@
-//! Sending: messages are queued where there is room, and written.
+//! Sending: queues messages while there is room, and writes them.
 
 use std::{
     future::{Future, poll_fn},
@@ -8,14 +8,16 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, connection::Connection, line::Party};
+use super::{WebSocket, connection::Connection, io::Side};
 use crate::{
     Error, Outgoing,
     proto::{MAX_CONTROL_PAYLOAD, SendError},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Queues a message and flushes: [`feed`](Self::feed), then [`flush`](Self::flush).
+    /// Queues a message and flushes the connection.
+    ///
+    /// This is [`feed`](Self::feed) followed by [`flush`](Self::flush).
     ///
     /// ```
     /// use bytes::Bytes;
@@ -30,15 +32,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Closed`] where nothing can be sent any more, else what ended the connection.
+    /// Returns [`Error::Closed`] if nothing more can be sent, and otherwise the error that ended
+    /// the connection.
     ///
     /// # Cancel safety
-    /// The message is queued whole or not at all, never torn or doubled; where the future was dropped in between,
-    /// [`reserve`](Self::reserve) would have told which.
+    /// If the future is dropped, the message is either queued as a whole or not at all; it is never
+    /// truncated or sent twice. Use [`reserve`](Self::reserve) to know which of the two has
+    /// happened.
     pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| {
-            if self.connection.line.is_clear() {
+            if self.connection.io.is_clear() {
                 self.stage(&mut outgoing)?;
             } else {
                 ready!(self.poll_feed(cx, &mut outgoing))?;
@@ -47,38 +51,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         })
     }
 
-    /// Waits for room, and queues a message. It leaves with the next [`flush`](Self::flush), or at the latest when
+    /// Waits for room and queues a message.
+    ///
+    /// The message is written by the next [`flush`](Self::flush), or at the latest when
     /// [`recv`](Self::recv) has to wait.
     ///
-    /// There is room where nothing is queued, or what is queued and the new frame are within
-    /// [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
+    /// There is room if nothing is queued, or if what is queued and the new frame together do not
+    /// exceed [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
     ///
-    /// While it waits, nothing is received: two ends that both send, and neither receives, wait for each other until
-    /// [`write_timeout`](crate::Config::write_timeout). [`split`](Self::split) is for programs that do both at once.
+    /// Nothing is received while this waits: two ends that both send and never receive block each
+    /// other until [`write_timeout`](crate::Config::write_timeout). Programs that do both at once
+    /// use [`split`](Self::split).
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// Dropped: the message is not queued. Returned: it is.
+    /// If the future is dropped before it completes, the message is not queued. Once it has
+    /// returned, it is.
     pub fn feed<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| self.poll_feed(cx, &mut outgoing))
     }
 
-    /// Waits until all that is queued is written and the stream is flushed.
+    /// Waits until everything that is queued is written and the stream is flushed.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: what is left stays queued.
+    /// Dropping the future loses nothing: the rest stays queued.
     pub fn flush(&mut self) -> impl Future<Output = Result<(), Error>> {
         poll_fn(|cx| self.poll_flush(cx))
     }
 
-    /// Waits for room for one message of at most `payload_len` bytes: for use in `select!`, where a dropped
-    /// [`feed`](Self::feed) would take its message along.
+    /// Waits for room for one message of at most `payload_len` bytes.
+    ///
+    /// This is for use in `select!`, in which a dropped [`feed`](Self::feed) would drop its
+    /// message.
     ///
     /// ```
     /// # use fullduplex::{Error, WebSocket};
@@ -93,57 +103,60 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// Dropping the future, or the permit, queues nothing.
+    /// If the future or the permit is dropped, nothing is queued.
     pub async fn reserve(&mut self, payload_len: usize) -> Result<Permit<'_, S>, Error> {
         poll_fn(|cx| self.poll_ready(cx, payload_len)).await?;
         Ok(Permit { ws: self, payload_len })
     }
 
-    /// Queues a ping with at most 125 bytes of payload data and flushes. It goes out ahead of queued messages.
+    /// Queues a ping with at most 125 bytes of payload data and flushes the connection.
     ///
-    /// [`recv_event`](Self::recv_event) shows the pong. Keep-alive pings are sent without this.
+    /// The ping overtakes queued messages. [`recv_event`](Self::recv_event) returns the pong.
     ///
     /// # Errors
-    /// [`Error::Send`] for a longer payload, and then nothing is sent; else as [`send`](Self::send).
+    /// Returns [`Error::Send`] if the payload is longer, without sending anything; otherwise the
+    /// same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// The ping is queued whole or not at all.
+    /// If the future is dropped, the ping is either queued as a whole or not at all.
     pub async fn ping(&mut self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         let payload = payload.as_ref();
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(Error::Send(SendError::PingTooLong(payload.len())));
         }
         poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
-        let line = &mut self.connection.line;
-        line.with_send(|send, key, lent| send.ping(payload, key, lent))?;
-        line.pinged(payload);
+        let io = &mut self.connection.io;
+        io.with_send(|send, key, lent| send.ping(payload, key, lent))?;
+        io.pinged(payload);
         self.flush().await
     }
 
-    /// Queues a pong with at most 125 bytes of payload data and flushes. It overtakes queued messages.
+    /// Queues a pong with at most 125 bytes of payload data and flushes the connection.
     ///
-    /// Pings are answered without this, unless [`Config::automatic_pongs`](crate::Config::automatic_pongs) is off. A pong
-    /// that answers no ping is allowed as well (RFC 6455 section 5.5.3).
+    /// The pong overtakes queued messages. Pings are answered without this, unless
+    /// [`Config::automatic_pongs`](crate::Config::automatic_pongs) is disabled. An unsolicited pong
+    /// is allowed as well (RFC 6455 section 5.5.3).
     ///
     /// # Errors
-    /// [`Error::Send`] for a longer payload, and then nothing is sent; else as [`send`](Self::send).
+    /// Returns [`Error::Send`] if the payload is longer, without sending anything; otherwise the
+    /// same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// The pong is queued whole or not at all.
+    /// If the future is dropped, the pong is either queued as a whole or not at all.
     pub async fn pong(&mut self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         let payload = payload.as_ref();
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(Error::Send(SendError::PongTooLong(payload.len())));
         }
         poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
-        self.connection.line.with_send(|send, key, lent| send.pong(payload, key, lent))?;
+        self.connection.io.with_send(|send, key, lent| send.pong(payload, key, lent))?;
         self.flush().await
     }
 
-    /// Waits for room, and queues the message, if it is still there.
+    /// Waits for room and queues the message, unless that has been done already.
     #[inline]
     fn poll_feed(
         &mut self,
@@ -151,16 +164,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         outgoing: &mut Option<Outgoing<'_>>,
     ) -> Poll<Result<(), Error>> {
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
-        if self.connection.line.send_plain(waiting) {
+        if self.connection.io.send_plain(waiting) {
             Outgoing::end(outgoing);
-            self.connection.line.count_sent(1);
+            self.connection.io.count_sent(1);
             return Poll::Ready(Ok(()));
         }
         self.poll_feed_any(cx, outgoing)
     }
 
-    // Never: beside it, the short way has fewer registers to save. It tells what comes of it by itself: brought together, the
-    // two results would be stored in halves and loaded whole.
+    // Not inlined, so that the fast path has fewer registers to save. Each path returns its own
+    // result: if the two were merged, the result would be stored in halves and loaded as a whole.
     #[inline(never)]
     fn poll_feed_any(
         &mut self,
@@ -174,20 +187,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Poll::Ready(queued)
     }
 
-    /// Ready where a ping may be queued: it overtakes messages, and waits for none.
+    /// Returns ready if a ping or pong may be queued. It overtakes messages and does not wait for
+    /// room.
     fn poll_ready_to_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.check_open()?;
-        if self.connection.line.send.has_room_for_ping() {
+        if self.connection.io.send.has_room_for_ping() {
             return Poll::Ready(Ok(()));
         }
         self.poll_flush(cx)
     }
 
-    /// Ready where there is room for a message of `payload_len` bytes, which may then be queued with
-    /// [`start_send`](Self::start_send).
+    /// Polls for room for a message of `payload_len` bytes.
+    ///
+    /// Once this is ready, the message can be queued with [`start_send`](Self::start_send).
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     pub fn poll_ready(&mut self, cx: &mut Context<'_>, payload_len: usize) -> Poll<Result<(), Error>> {
         self.check_open()?;
         if self.has_room(payload_len) {
@@ -200,99 +215,102 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    /// Queues a message without waiting, after [`poll_ready`](Self::poll_ready) has been ready for it.
+    /// Queues a message without waiting, after [`poll_ready`](Self::poll_ready) has returned ready
+    /// for it.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     pub fn start_send<'a>(&mut self, message: impl Into<Outgoing<'a>>) -> Result<(), Error> {
         self.queue(&mut message.into())
     }
 
-    /// [`flush`](Self::flush), as a poll function.
+    /// Polls until everything that is queued is written, as [`flush`](Self::flush) does.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.connection.line.poll_transmit_for(Party::Sender, cx) {
+        match self.connection.io.poll_transmit_for(Side::Sender, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(self.check_written()),
             unwritten => self.poll_unwritten(unwritten, cx),
         }
     }
 
-    /// What becomes of a flush that does not end at once: the stream fails, or the sender's deadline passes.
+    /// Handles a flush that does not complete at once: the stream failed, or is checked for a
+    /// timeout.
     #[cold]
     fn poll_unwritten(
         &mut self,
         unwritten: Poll<io::Result<()>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
-        let Connection { line, inbound } = &mut self.connection;
+        let Connection { io, inbound } = &mut self.connection;
         match unwritten {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => line.verdict().keep(Error::Transport(error)),
+            Poll::Ready(Err(error)) => io.outcome().record(Error::Transport(error)),
             Poll::Pending => {
-                let timeout = ready!(line.poll_watchdog(&inbound.timeouts, cx));
-                line.verdict().time_out(timeout);
-                line.end_write_for(Party::Sender);
+                let timeout = ready!(io.poll_watchdog(&inbound.timeouts, cx));
+                io.outcome().time_out(timeout);
+                io.end_write_for(Side::Sender);
             }
         }
-        line.wake_receiver();
+        io.wake_receiver();
         Poll::Ready(self.check_written())
     }
 
-    /// Stages the message at once, if it is still there, where nothing stands before it.
-    // Always: most of a short `send` is this.
+    /// Stages the message, unless that has been done already. Nothing else may be queued or staged.
+    // Always inlined: this is most of a short `send`.
     #[inline(always)]
     fn stage(&mut self, outgoing: &mut Option<Outgoing<'_>>) -> Result<(), Error> {
         let Some(waiting) = outgoing else { return Ok(()) };
         self.check_open()?;
-        let staged = self.connection.line.send_staged(waiting);
+        let staged = self.connection.io.send_staged(waiting);
         Outgoing::end(outgoing);
         staged?;
-        self.connection.line.count_sent(1);
+        self.connection.io.count_sent(1);
         Ok(())
     }
 
     #[inline]
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
-        self.connection.line.with_send(|send, key, lent| send.send_mut(outgoing, key, lent))?;
-        self.connection.line.count_sent(1);
+        self.connection.io.with_send(|send, key, lent| send.send_mut(outgoing, key, lent))?;
+        self.connection.io.count_sent(1);
         Ok(())
     }
 
     #[inline]
     fn has_room(&self, payload_len: usize) -> bool {
-        let line = &self.connection.line;
-        line.send.has_room(payload_len, line.transport.staged())
+        let io = &self.connection.io;
+        io.send.has_room(payload_len, io.transport.staged())
     }
 
-    /// Whether what is queued now can still go.
+    /// Returns an error if nothing more can be sent.
     #[inline]
     pub(super) fn check_open(&mut self) -> Result<(), Error> {
-        let line = &self.connection.line;
-        if line.send.is_close_sent() || line.transport.is_write_ended() {
+        let io = &self.connection.io;
+        if io.send.is_close_sent() || io.transport.is_write_ended() {
             return Err(self.why_closed());
         }
         Ok(())
     }
 
-    /// Whether what was queued has gone.
+    /// Returns an error if something that was queued will never be written.
     #[inline]
     fn check_written(&mut self) -> Result<(), Error> {
-        if self.connection.line.transport.has_lost() { Err(self.why_closed()) } else { Ok(()) }
+        if self.connection.io.transport.has_lost() { Err(self.why_closed()) } else { Ok(()) }
     }
 
-    /// What ended the connection, if that has not been told and is not for `recv` to tell.
+    /// Returns the error that ended the connection, unless it has been returned or is left to
+    /// `recv`.
     #[cold]
     fn why_closed(&mut self) -> Error {
-        let line = &mut self.connection.line;
-        let told = if line.transport.is_write_ended() { line.verdict().tell() } else { None };
-        told.unwrap_or(Error::Closed)
+        let io = &mut self.connection.io;
+        let error = if io.transport.is_write_ended() { io.outcome().take_error() } else { None };
+        error.unwrap_or(Error::Closed)
     }
 }
 
-/// Room for one message: what [`reserve`](WebSocket::reserve) waited for.
+/// Room for one message, reserved by [`reserve`](WebSocket::reserve).
 #[derive(Debug)]
 pub struct Permit<'a, S> {
     ws: &'a mut WebSocket<S>,
@@ -300,10 +318,11 @@ pub struct Permit<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Permit<'_, S> {
-    /// Queues a message, without waiting.
+    /// Queues a message without waiting.
     ///
     /// # Errors
-    /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued; [`Error::Closed`].
+    /// Returns [`Error::Send`] if the message is longer than what was reserved, without queueing
+    /// it, and [`Error::Closed`] if nothing more can be sent.
     pub fn feed<'a>(self, message: impl Into<Outgoing<'a>>) -> Result<(), Error> {
         let mut outgoing = message.into();
         let len = outgoing.len();

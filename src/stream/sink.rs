@@ -1,4 +1,4 @@
-//! `Stream` and `Sink`, for those who come from other libraries.
+//! The `Stream` and `Sink` implementations of a connection.
 
 use std::{
     pin::Pin,
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::WebSocket;
 use crate::{Error, Message};
 
-/// [`recv`](WebSocket::recv), as a stream: it ends where `recv` gives `Ok(None)`.
+/// Yields the messages that [`recv`](WebSocket::recv) returns, and ends when it returns `Ok(None)`.
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     type Item = Result<Message, Error>;
 
@@ -21,10 +21,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     }
 }
 
-/// [`feed`](WebSocket::feed), [`flush`](WebSocket::flush) and the first half of [`close`](WebSocket::close), as a sink.
+/// Sends messages as [`feed`](WebSocket::feed) and [`flush`](WebSocket::flush) do.
 ///
-/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is queued; the message that is then
-/// sent may pass that limit. Closing the sink queues our Close and flushes: it is the stream that waits for the peer's.
+/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is queued; the
+/// next message may exceed that limit. Closing the sink queues our Close and flushes it; the stream
+/// waits for the peer's Close.
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     type Error = Error;
 

@@ -1,13 +1,15 @@
-//! Counters of a connection, for those who ask for them.
+//! Optional counters of a connection.
 
 use std::time::Duration;
 
 use super::timers::Pings;
 
-/// What has gone over a connection: [`WebSocket::stats`](crate::WebSocket::stats), [`Receiver::stats`](crate::Receiver::stats).
+/// Counters of a connection, returned by [`WebSocket::stats`](crate::WebSocket::stats) and
+/// [`Receiver::stats`](crate::Receiver::stats).
 ///
-/// Messages count once they are complete or queued. Bytes are those of the stream, headers, control frames and compression
-/// included, also those that are discarded; those of the opening handshake are not counted.
+/// Received messages are counted when they are complete, sent messages when they are queued. Bytes
+/// are counted as they are on the stream, compressed, with frame headers and control frames, and
+/// also if they are discarded. The opening handshake is not counted.
 ///
 /// ```
 /// use fullduplex::{Config, Error, testing};
@@ -17,40 +19,41 @@ use super::timers::Pings;
 /// let (mut client, mut server) = testing::pair(&Config::new().stats(true));
 /// client.send("hello").await?;
 /// server.recv().await?;
-/// let stats = server.stats().expect("it was asked for");
+/// let stats = server.stats().expect("enabled");
 /// assert_eq!((stats.messages_received, stats.bytes_received), (1, 11));
-/// assert_eq!(client.stats().expect("it was asked for").messages_sent, 1);
+/// assert_eq!(client.stats().expect("enabled").messages_sent, 1);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many messages were received.
+    /// The number of messages received.
     pub messages_received: u64,
-    /// How many messages were queued for sending.
+    /// The number of messages queued for sending.
     pub messages_sent: u64,
-    /// How many bytes were read from the stream.
+    /// The number of bytes read from the stream.
     pub bytes_received: u64,
-    /// How many bytes were written to the stream.
+    /// The number of bytes written to the stream.
     pub bytes_sent: u64,
-    /// How long it took from sending the last ping that was answered, a keep-alive ping or one of the application, to
-    /// receiving its pong.
+    /// The time from sending the last answered ping to receiving its pong.
+    ///
+    /// The ping may be a keep-alive ping or one sent by the program.
     pub round_trip: Option<Duration>,
 }
 
 /// The counters of the receiving side.
 #[derive(Debug, Default)]
-pub(super) struct Received {
+pub(super) struct ReceiveCounters {
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) round_trip: Option<Duration>,
-    /// The pings that wait for their pongs, where no timer keeps them.
+    /// Pings that wait for their pongs, unless a timer keeps them.
     pub(super) pings: Pings,
 }
 
-impl Received {
-    /// Starts to count, with this many bytes that were read behind the opening handshake.
+impl ReceiveCounters {
+    /// Creates counters that include the bytes that were read after the opening handshake.
     pub(super) fn after(unread: usize) -> Self {
         Self { bytes: unread as u64, ..Self::default() }
     }
@@ -58,19 +61,20 @@ impl Received {
 
 /// The counters of the sending side.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sent {
+pub(super) struct SendCounters {
     messages: u64,
     bytes: u64,
-    /// The transport's own count when it was last looked at.
+    /// The transport's counter when it was last read.
     seen: u32,
 }
 
-impl Sent {
+impl SendCounters {
     pub(super) fn messages(&mut self, count: u64) {
         self.messages += count;
     }
 
-    /// Takes over the transport's count, which wraps around: to be called before 4 GiB more are written.
+    /// Adds what the transport has written since the last call. Its counter wraps around, so this
+    /// must be called before another 4 GiB are written.
     pub(super) fn written(&mut self, count: u32) {
         self.bytes += u64::from(count.wrapping_sub(self.seen));
         self.seen = count;
@@ -78,7 +82,7 @@ impl Sent {
 }
 
 impl Stats {
-    pub(super) fn new(received: &Received, sent: Sent) -> Self {
+    pub(super) fn new(received: &ReceiveCounters, sent: SendCounters) -> Self {
         Self {
             messages_received: received.messages,
             messages_sent: sent.messages,

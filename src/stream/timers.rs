@@ -12,16 +12,16 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::line::WriteStatus;
+use super::io::WriteStatus;
 use crate::{Config, error::Timeout};
 
 /// An idle deadline that is noticed later than this is restarted once.
-const LATE: Duration = Duration::from_secs(1);
+const IDLE_TOLERANCE: Duration = Duration::from_secs(1);
 
-/// How many pings of the application are remembered.
+/// The maximum number of the program's pings that are remembered.
 const MAX_PINGS: usize = 32;
 
-/// The deadlines that a connection has, in few bytes; `None` is off.
+/// The timeouts of a connection, in few bytes; `None` disables one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
     close: Option<Millis>,
@@ -61,20 +61,22 @@ impl Timeouts {
         }
     }
 
-    /// Returns how long a task that sends waits for the stream to take something, and which deadline that is: `closing`
-    /// once our Close is queued or sent.
+    /// Returns how long a sending task waits for the stream to accept bytes, and which timeout that
+    /// is.
+    ///
+    /// `closing` is `true` once our Close is queued or sent.
     pub(super) fn of_sender(&self, closing: bool) -> Option<(Duration, Timeout)> {
         let close = self.close.filter(|_| closing).map(|close| (close.duration(), Timeout::Close));
         let write = self.write.map(|write| (write.duration(), Timeout::Write));
         [close, write].into_iter().flatten().min_by_key(|(limit, _)| *limit)
     }
 
-    /// Whether what comes from the peer has to be timed.
+    /// Returns `true` if the peer's silence is timed.
     pub(super) fn watch_peer(&self) -> bool {
         self.ping.is_some() || self.idle.is_some()
     }
 
-    /// Whether any deadline runs.
+    /// Returns `true` if any deadline is running.
     pub(super) fn watch(&self, activity: Activity) -> bool {
         self.watch_peer()
             || (activity.write.is_stuck() && self.write.is_some())
@@ -83,15 +85,16 @@ impl Timeouts {
     }
 }
 
-/// What a connection is doing, as far as deadlines depend on it.
+/// The state of a connection, as far as deadlines depend on it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Activity {
     pub(super) write: WriteStatus,
-    /// Our Close is queued or sent, or the connection has failed.
+    /// Whether our Close is queued or sent, or the connection has failed.
     pub(super) closing: bool,
-    /// All that the stream has brought is handled, and it brings no more for now.
+    /// Whether everything that was read has been handled, and the stream has nothing more for now.
     pub(super) waiting: bool,
-    /// The deadline of a message that has begun and not ended; `None` if there is no such message, or no deadline for it.
+    /// The timeout of the message that is being received; `None` if there is no such message, or no
+    /// timeout for it.
     pub(super) message_timeout: Option<Millis>,
 }
 
@@ -105,26 +108,29 @@ pub(super) enum Due {
 }
 
 pin_project! {
-    /// One timer for all deadlines of a connection, polled by receiving calls alone. It is armed again when it fires, or
-    /// when something is due earlier; a deadline that moves away costs nothing.
+    /// The timer for all deadlines of a connection, polled by receiving calls alone.
+    ///
+    /// It is reset when it fires, or when something is due earlier. A deadline that moves further
+    /// away costs nothing.
     #[derive(Debug)]
     pub(super) struct Timers {
         #[pin]
         sleep: Sleep,
-        // When the stream last brought anything.
+        // When bytes were last read.
         read_at: Instant,
-        // When the last message or matching pong came, or the idle deadline was restarted.
+        // When the last message or matching pong was received, or the idle deadline was restarted.
         heard_at: Instant,
-        // When the idle deadline or that of a message was restarted, for each is restarted once.
+        // When the idle deadline or that of a message was restarted: each is restarted only once.
         restarted: Option<Instant>,
-        // When the message that is under way began.
+        // When the message that is being received began.
         message_since: Option<Instant>,
         ping: Option<Ping>,
         pings: Pings,
         moves: u64,
         stuck_since: Option<Instant>,
         closing_since: Option<Instant>,
-        // Whether our Close has left: what is queued after it does not extend the closing deadline.
+        // Whether our Close has been written. What is queued after it does not extend the closing
+        // deadline.
         close_out: bool,
     }
 }
@@ -134,16 +140,17 @@ pin_project! {
 struct Ping {
     payload: [u8; 4],
     sent: Instant,
-    /// Since when the peer may be expected to answer.
+    /// When the peer's time to answer began.
     since: Instant,
-    /// Whether it is known to have left, and not to wait behind what the stream takes slowly.
+    /// Whether the ping has been written, and does not wait behind a stream that is stuck.
     left: bool,
 }
 
-/// The pings of the application that wait for their pongs, oldest first.
+/// The program's pings that wait for their pongs, oldest first.
 ///
-/// A peer that answers only the newest of several pings (RFC 6455 section 5.5.3) answers the keep-alive ping by answering a
-/// later one of these. At most 32 are kept: of more, the oldest are forgotten.
+/// A peer that answers only the newest of several pings (RFC 6455 section 5.5.3) answers the
+/// keep-alive ping by answering a later one of these. At most 32 are kept; beyond that, the oldest
+/// is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Pings(VecDeque<(Box<[u8]>, Instant)>);
 
@@ -170,10 +177,12 @@ impl Pings {
         self.0.drain(..self.0.len().saturating_sub(MAX_PINGS));
     }
 
-    /// Takes out the ping that this pong answers, and those before it, which will not be answered any more; returns when it
-    /// was sent.
+    /// Removes the ping that this pong answers, and all before it, and returns when it was sent.
+    ///
+    /// RFC 6455 section 5.5.3: the peer may answer only the most recent ping, so those before it
+    /// will not be answered any more.
     pub(super) fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
-        // The newest of several with the same payload: a peer may have answered that one alone.
+        // The newest of several with the same payload: a peer may have answered only that one.
         let at = self.0.iter().rposition(|(ping, _)| **ping == *payload)?;
         let (_, sent) = self.0.drain(..=at).next_back()?;
         if self.0.is_empty() {
@@ -201,19 +210,19 @@ impl Timers {
         }
     }
 
-    /// Records that the stream has brought something.
+    /// Records that bytes were read.
     pub(super) fn read(self: Pin<&mut Self>, now: Instant) {
         *self.project().read_at = now;
     }
 
-    /// Records that a part of a message came with the last read.
+    /// Records that a part of a message was received with the last read.
     #[inline]
     pub(super) fn heard(self: Pin<&mut Self>) {
         let this = self.project();
         *this.heard_at = *this.read_at;
     }
 
-    /// Records that a message ended with the last read.
+    /// Records that a message was completed with the last read.
     #[inline]
     pub(super) fn message(self: Pin<&mut Self>) {
         let this = self.project();
@@ -221,12 +230,15 @@ impl Timers {
         *this.message_since = None;
     }
 
-    /// Records pings that the application has sent.
+    /// Records pings that the program has sent.
     pub(super) fn pinged(self: Pin<&mut Self>, pings: Pings) {
         self.project().pings.extend(pings);
     }
 
-    /// Records a pong, and returns how long it took. One that answers no ping is no sign that the peer does anything but send.
+    /// Records a pong, and returns its round-trip time.
+    ///
+    /// An unsolicited pong (RFC 6455 section 5.5.3) may be sent without reading anything: it does
+    /// not count as activity.
     pub(super) fn pong(self: Pin<&mut Self>, payload: &[u8]) -> Option<Duration> {
         let this = self.project();
         let sent = match this.ping.filter(|ping| ping.payload == payload) {
@@ -235,19 +247,21 @@ impl Timers {
         };
         let sent = sent?;
         *this.heard_at = *this.read_at;
-        // RFC 6455 section 5.5.3: the peer may answer only the most recent ping.
+        // RFC 6455 section 5.5.3: the peer may answer only the most recent ping, so a pong to a
+        // later one answers the keep-alive ping too.
         if this.ping.is_some_and(|ping| ping.sent <= sent) {
             *this.ping = None;
         }
         Some(sent.elapsed())
     }
 
-    /// Returns whether our Close has been written.
+    /// Returns `true` once our Close has been written.
     pub(super) fn is_close_out(&self) -> bool {
         self.close_out
     }
 
-    /// Returns what is due; pending until something is. `None`: nothing ever will be as things stand, no timer is needed.
+    /// Returns what is due; pending until something is. Returns `None` if no deadline is running,
+    /// and no timer is needed.
     pub(super) fn poll_due(
         mut self: Pin<&mut Self>,
         timeouts: &Timeouts,
@@ -268,8 +282,9 @@ impl Timers {
                 continue;
             }
             let due = due.unwrap_or_else(|| Due::Ping(rand::random()));
-            // Noticed late, for nobody polled: the peer may have had nothing to answer meanwhile, as no ping was sent.
-            let late = now.duration_since(deadline) > LATE;
+            // If this is noticed late, nobody has polled the connection. No ping was sent
+            // meanwhile, and the peer may have had nothing to answer.
+            let late = now.duration_since(deadline) > IDLE_TOLERANCE;
             let started = match due {
                 Due::Timeout(Timeout::Idle) => Some(this.heard_at),
                 Due::Timeout(Timeout::Message) => this.message_since.as_mut(),
@@ -290,48 +305,61 @@ impl Timers {
         }
     }
 
-    /// Records when what is going on began.
+    /// Records since when the connection has been in its present state.
     fn note(self: Pin<&mut Self>, activity: Activity) {
         let this = self.project();
         let (stuck, moves) = (activity.write.is_stuck(), activity.write.transport.moves);
         let progressed = std::mem::replace(this.moves, moves) != moves;
+        // `write_timeout`: counted from when the stream last accepted bytes, while it is stuck.
         if !stuck {
             *this.stuck_since = None;
         } else if progressed || this.stuck_since.is_none() {
             *this.stuck_since = Some(Instant::now());
         }
-        // What is queued before our Close may take its time, as long as it moves: `write` is the deadline for that.
+        // `close_timeout` (RFC 6455 section 7.1.1): counted from when closing began, and until our
+        // Close has been written, from when the stream last accepted bytes. The messages before the
+        // Close may take their time: `write_timeout` limits them.
         let moving = progressed && !*this.close_out;
         if activity.closing && (this.closing_since.is_none() || moving) {
             *this.closing_since = Some(Instant::now());
         }
         *this.close_out |= activity.closing && !activity.write.pending;
+        // `message_timeout`: counted from the read that brought the first byte of the message.
         if activity.message_timeout.is_none() {
             *this.message_since = None;
         } else if this.message_since.is_none() {
             *this.message_since = Some(*this.read_at);
         }
+        // `pong_timeout`: counted from when the ping was sent, and until it has been written, from
+        // when the stream last accepted bytes.
         let Some(ping) = this.ping else { return };
         if progressed && !ping.left {
             ping.since = Instant::now();
         }
         ping.left |= !stuck;
-        // Whatever has come since is a sign of life: a complete frame, or a part of one, which no pong can overtake.
+        // RFC 6455 section 5.4: a pong may come between two fragments, but not within a frame.
+        // Bytes that were received since show that the peer is alive, and may be part of a frame
+        // that delays the pong.
         ping.since = ping.since.max(*this.read_at);
     }
 
-    /// Returns the earliest deadline and what is due then; `None` in the place of what is due is a ping.
+    /// Returns the earliest deadline, and what is due then. For a ping, the latter is `None`.
     fn next(&self, timeouts: &Timeouts, activity: Activity) -> Option<(Instant, Option<Due>)> {
         let at = |timeout: Option<Millis>, since: Option<Instant>| Some(timeout?.after(since?));
+        // The peer's silence is timed only when there is nothing left to read, and not while
+        // closing.
         let waiting = |instant: Instant| (activity.waiting && !activity.closing).then_some(instant);
+        // RFC 6455 section 5.5.2: a ping may be sent at any time before the connection is closed.
+        // One is due after a period without activity.
         let ping_due = match self.ping {
             None => waiting(self.heard_at),
-            // Nobody waits for its pong: the next ping is due all the same.
+            // No deadline for the pong: the next ping is due whether or not it is received.
             Some(ping) if timeouts.pong.is_none() => waiting(ping.since.max(self.heard_at)),
+            // One ping at a time waits for its pong.
             Some(_) => None,
         };
         let pong_due = self.ping.and_then(|ping| waiting(ping.since));
-        // A peer must not put this off by other frames.
+        // Checked also while the peer sends: it must not postpone this deadline with other frames.
         let message_due = self.message_since.filter(|_| !activity.closing);
         [
             (at(timeouts.close, self.closing_since), Some(Due::Timeout(Timeout::Close))),

@@ -1,4 +1,4 @@
-//! The stream beneath a connection: what is staged for it goes out, what it brings comes in.
+//! The stream of a connection, with the batch that is being written to it.
 
 use std::{
     future::Future,
@@ -16,23 +16,24 @@ use tokio::{
 use super::pool::{self, Scratch};
 use crate::proto::{Batch, Buffers, PayloadMut, SendPath};
 
-/// The most slices that one vectored write gets.
+/// The maximum number of slices of one vectored write.
 const MAX_SLICES: usize = 64;
 
-/// How many slices are made room for where a large message stands alone.
+/// The number of slices that suffice for one large message.
 const FEW_SLICES: usize = 4;
 
-/// How many bytes of messages are compressed for one unit of the task's budget: at level 6 in about 0.1 ms.
+/// The number of message bytes compressed for one unit of the task's budget: about 0.1 ms at level
+/// 6.
 const STRIDE: usize = 4 << 10;
 
-/// Where what is to be written comes from.
+/// The queue that a transport writes.
 pub(super) trait Source {
-    /// Moves what goes out next to the batch, which is empty; returns whether there is anything.
+    /// Moves the next frames to the batch, which is empty. Returns `true` if there are any.
     ///
     /// Pending if the task's budget is used up before a message is compressed.
     fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool>;
 
-    /// Forgets what waits; says whether there was anything.
+    /// Discards the queue. Returns `true` if it contained anything.
     fn clear(&mut self) -> bool;
 }
 
@@ -46,7 +47,7 @@ impl Source for SendPath {
             return Poll::Ready(batch.has_remaining());
         }
         if let Some(batch) = batch.take() {
-            pool::take_back_batch(batch);
+            pool::return_batch(batch);
         }
         Poll::Ready(false)
     }
@@ -58,23 +59,24 @@ impl Source for SendPath {
     }
 }
 
-/// The way out, as who compresses needs it: now and then.
-pub(super) trait Path {
+/// The sending path, for short accesses while messages are compressed.
+pub(super) trait PathAccess {
+    /// Calls a function with the sending path.
     fn with<T>(
         &mut self,
         batch: &mut Batch,
         call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T;
 
-    /// Whether another stride may be compressed now; pending if others are to have their turn before.
+    /// Returns ready if another stride may be compressed; pending if other tasks are to run first.
     fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// How many strides are compressed in one turn, so that a connection reads in between, and a split one does not lock its
-/// transport for long.
+/// The number of strides that are compressed in one turn, so that a connection reads in between,
+/// and a split one does not lock its transport for long.
 const STRIDES: u8 = 16;
 
-/// The strides that are left of one turn.
+/// The strides left in one turn.
 #[derive(Debug)]
 pub(super) struct Strides {
     left: u8,
@@ -86,7 +88,7 @@ impl Strides {
         Self { left: STRIDES, exhausted: false }
     }
 
-    /// Becomes ready if another stride may be compressed in this turn, and takes a unit of the task's budget for it.
+    /// Takes a stride and a unit of the task's budget; pending if either is used up.
     pub(super) fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(left) = self.left.checked_sub(1) else {
             self.exhausted = true;
@@ -97,7 +99,7 @@ impl Strides {
         Poll::Ready(())
     }
 
-    /// Wakes this task to continue once others had their turn, if the turn ended before the work.
+    /// Wakes the task to continue after others have run, if the strides were used up.
     pub(super) fn poll_yield(&self, waker: &Waker) {
         if self.exhausted {
             let _pending = pin!(yield_now()).poll(&mut Context::from_waker(waker));
@@ -105,7 +107,7 @@ impl Strides {
     }
 }
 
-/// A way out whose messages are compressed in strides, for one turn.
+/// The sending path of a whole connection while it compresses, for one turn.
 pub(super) struct InStrides<'a> {
     pub(super) path: &'a mut SendPath,
     pub(super) strides: Strides,
@@ -124,7 +126,7 @@ impl Source for InStrides<'_> {
     }
 }
 
-impl Path for InStrides<'_> {
+impl PathAccess for InStrides<'_> {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
@@ -138,12 +140,16 @@ impl Path for InStrides<'_> {
     }
 }
 
-/// Stages what goes out next where messages have to be compressed for it, until the batch has no room for more, or the task's
-/// budget is used up. Returns whether there is anything to write.
+/// Stages frames and compresses messages, until the batch is full or the task's budget is used up.
+/// Returns `true` if there is anything to write.
 #[inline(never)]
-pub(super) fn poll_compress(path: &mut impl Path, batch: &mut Batch, cx: &mut Context<'_>) -> Poll<bool> {
+pub(super) fn poll_compress(
+    path: &mut impl PathAccess,
+    batch: &mut Batch,
+    cx: &mut Context<'_>,
+) -> Poll<bool> {
     loop {
-        // What needs no compressing is staged by this; pings too, even in the midst of a message.
+        // Stages what needs no compression, including pings that were queued meanwhile.
         let Some(mut deflater) = path.with(batch, |send, batch, lent| send.take_deflater(batch, lent)) else {
             return Poll::Ready(batch.has_remaining());
         };
@@ -163,72 +169,72 @@ pub(super) fn poll_compress(path: &mut impl Path, batch: &mut Batch, cx: &mut Co
 /// The stream, and the batch that is being written to it.
 #[derive(Debug)]
 pub(super) struct Transport<S> {
-    io: S,
-    /// Borrowed while something is being written.
+    stream: S,
+    /// Taken from the pool while something is being written.
     batch: Option<Box<Batch>>,
-    /// Whether the stream may hold back something it was given: an empty queue is not a flushed stream. Also set if a message is
-    /// still to be compressed because the task's budget was used up.
+    /// Whether the stream may hold back bytes that it has accepted. Also set if a message is not
+    /// compressed yet because the task's budget was used up.
     needs_flush: bool,
-    /// Whether the stream takes no more.
+    /// Whether the write side has ended.
     end: WriteEnd,
-    /// How often the stream was flushed, or something was compressed for it; it wraps around.
+    /// The number of flushes, and of times that compression was interrupted; it wraps around.
     moves: u8,
-    /// How many bytes the stream has taken; it wraps around.
+    /// The number of bytes that the stream has accepted; it wraps around.
     written: u32,
 }
 
 /// The status of a stream's write side.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TransportStatus {
-    /// How many bytes are staged.
+    /// The number of bytes that are staged.
     pub(super) staged: usize,
-    /// Whether something staged waits for the stream, or is still to be compressed.
+    /// Whether something staged waits for the stream, or is not compressed yet.
     pub(super) stuck: bool,
-    /// A number that changes whenever the stream takes something or is flushed.
+    /// A number that changes whenever the stream accepts bytes or is flushed.
     pub(super) moves: u64,
-    /// How many bytes the stream has taken; it wraps around.
+    /// The number of bytes that the stream has accepted; it wraps around.
     pub(super) written: u32,
-    /// Whether the stream takes no more, because we shut it down or it failed.
+    /// Whether the write side has ended, because we shut it down or it failed.
     pub(super) ended: bool,
 }
 
-/// Whether a stream still takes something.
+/// Whether the write side of a stream has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriteEnd {
     Open,
     /// We shut it down, or it failed.
     Ended,
-    /// The same, and something waited for it.
+    /// It has ended, and something that was queued was lost.
     Lost,
 }
 
 impl<S> Transport<S> {
-    pub(super) fn new(io: S) -> Self {
-        Self { io, batch: None, needs_flush: false, end: WriteEnd::Open, moves: 0, written: 0 }
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, batch: None, needs_flush: false, end: WriteEnd::Open, moves: 0, written: 0 }
     }
 
     pub(super) fn get_ref(&self) -> &S {
-        &self.io
+        &self.stream
     }
 
-    /// The stream, and what was staged for it and not written.
+    /// Returns the stream, and what was staged but not written.
     pub(super) fn into_parts(self) -> (S, Option<Box<Batch>>) {
-        (self.io, self.batch)
+        (self.stream, self.batch)
     }
 
-    /// What is being written, to stage in.
+    /// Returns the batch, to stage frames in it.
     #[inline]
     pub(super) fn batch(&mut self) -> &mut Batch {
         self.batch.get_or_insert_with(pool::batch)
     }
 
-    /// How many bytes are staged and not yet written.
+    /// Returns how many bytes are staged and not yet written.
     #[inline]
     pub(super) fn staged(&self) -> usize {
         self.batch.as_ref().map_or(0, |batch| batch.remaining())
     }
 
-    /// Whether anything staged waits for the stream, or is still to be compressed.
+    /// Returns `true` if something staged waits for the stream, or is not compressed yet.
     pub(super) fn is_stuck(&self) -> bool {
         self.end == WriteEnd::Open && (self.needs_flush || self.staged() > 0)
     }
@@ -249,22 +255,22 @@ impl<S> Transport<S> {
         self.end != WriteEnd::Open
     }
 
-    /// Whether something that was queued will never go.
+    /// Returns `true` if something that was queued will never be written.
     pub(super) fn has_lost(&self) -> bool {
         self.end == WriteEnd::Lost
     }
 
-    /// Returns a number that changes whenever the stream takes something or is flushed.
+    /// Returns a number that changes whenever the stream accepts bytes or is flushed.
     pub(super) fn moves(&self) -> u64 {
         u64::from(self.moves) << 32 | u64::from(self.written)
     }
 
-    /// Returns how many bytes the stream has taken; it wraps around.
+    /// Returns how many bytes the stream has accepted; the number wraps around.
     pub(super) fn written(&self) -> u32 {
         self.written
     }
 
-    /// Gives up writing: what waits will never go.
+    /// Ends the write side. What is queued and staged is discarded.
     pub(super) fn end_write<Q: Source + ?Sized>(&mut self, source: &mut Q) {
         let staged = self.needs_flush || self.staged() > 0;
         let lost = source.clear() | staged | self.has_lost();
@@ -272,15 +278,16 @@ impl<S> Transport<S> {
         self.needs_flush = false;
         if let Some(mut batch) = self.batch.take() {
             batch.clear();
-            pool::take_back_batch(batch);
+            pool::return_batch(batch);
         }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
-    /// Writes what is queued until all of it is out and flushed, or the stream takes no more.
+    /// Writes and flushes what is queued, until everything is written or the stream accepts no
+    /// more.
     ///
-    /// After an error nothing more is written, and this is ready.
+    /// After an error nothing more is written, and this returns ready.
     #[inline]
     pub(super) fn poll_transmit<Q: Source + ?Sized>(
         &mut self,
@@ -297,21 +304,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         Poll::Ready(done)
     }
 
-    /// Ends the write side, after what was queued is out.
+    /// Shuts down the write side. What is still queued is discarded.
     pub(super) fn poll_shutdown<Q: Source + ?Sized>(
         &mut self,
         source: &mut Q,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.is_write_ended() {
-            let done = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+            let done = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
             self.end_write(source);
             done?;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Reads into the scratch; 0 is the end of the stream.
+    /// Reads into the scratch; returns 0 at the end of the stream.
     #[inline]
     pub(super) fn poll_read(
         &mut self,
@@ -319,20 +326,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(scratch.space());
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         let len = buffer.filled().len();
         scratch.filled(len);
         Poll::Ready(Ok(len))
     }
 
-    /// Reads into a message's own buffer; 0 is the end of the stream.
+    /// Reads into a message's own buffer; returns 0 at the end of the stream.
     pub(super) fn poll_read_payload(
         &mut self,
         mut room: PayloadMut<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        // The future holds nothing but the two borrows, so nothing is lost when it goes after one poll.
-        pin!(self.io.read_buf(&mut room)).poll(cx)
+        // The future holds only the two borrows, so nothing is lost if it is dropped after one
+        // poll.
+        pin!(self.stream.read_buf(&mut room)).poll(cx)
     }
 
     fn poll_write_out<Q: Source + ?Sized>(
@@ -342,7 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     ) -> Poll<io::Result<()>> {
         loop {
             while let Some(batch) = self.batch.as_mut().filter(|batch| batch.has_remaining()) {
-                let written = ready!(poll_write_batch(&mut self.io, batch, cx))?;
+                let written = ready!(poll_write_batch(&mut self.stream, batch, cx))?;
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
@@ -350,9 +358,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
                 self.written = self.written.wrapping_add(written as u32);
                 self.needs_flush = true;
             }
-            // Batch by batch, so that a flush ends also while others go on queueing.
+            // Flushed after each batch, so that a flush completes even while others keep queueing.
             if self.needs_flush {
-                ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
                 self.needs_flush = false;
                 self.moves = self.moves.wrapping_add(1);
             }
@@ -366,7 +374,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     fn poll_stage<Q: Source + ?Sized>(&mut self, source: &mut Q, cx: &mut Context<'_>) -> Poll<bool> {
         let staged = source.poll_stage(&mut self.batch, cx);
         if staged.is_pending() {
-            // The stream has all its time once it is given something.
+            // Compressing counts as progress: the write deadline runs only once the stream is given
+            // bytes.
             self.needs_flush = true;
             self.moves = self.moves.wrapping_add(1);
         }
@@ -374,7 +383,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     }
 }
 
-/// One write: of all that is staged where the stream takes several slices.
+/// Writes once: all that is staged if the stream supports vectored writes.
 #[inline]
 fn poll_write_batch<S: AsyncWrite + Unpin>(
     io: &mut S,

@@ -1,4 +1,4 @@
-//! The deadline of a task that sends, and waits for the stream to take something.
+//! The deadline of a sending task that waits for the stream.
 
 use std::{
     future::Future,
@@ -13,8 +13,9 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// The deadline of a task that sends, and waits for the stream to take something. It has a timer of
-/// its own, because the receiving side may not be polled.
+/// The deadline of a sending task that waits for the stream to accept bytes.
+///
+/// It has a timer of its own, because the receiving side may not be polled.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog(Option<Watch>);
 
@@ -23,35 +24,37 @@ struct Watch {
     timer: Timer,
     since: Instant,
     limit: Duration,
-    /// How often the stream had taken something by then.
+    /// The transport's `moves` at that time.
     moves: u64,
 }
 
+/// The timer of a watchdog.
 #[derive(Debug)]
 enum Timer {
-    /// A timer of the runtime that polls.
+    /// A timer of the current runtime.
     Own(Pin<Box<Sleep>>),
-    /// A task of another runtime, for a sender that is used outside of any: it ends at the deadline,
-    /// or with an error when that runtime is shut down.
+    /// A task of another runtime, for a sender that is used outside of a runtime. It ends at the
+    /// deadline, or with an error if its runtime is shut down.
     Task(JoinHandle<()>),
     /// The task has ended.
     Elapsed,
-    /// No runtime has a timer for it: there is no deadline.
+    /// There is no runtime, and no deadline.
     None,
 }
 
 impl Watchdog {
-    /// Counts from now on again.
+    /// Restarts the deadline.
     pub(super) fn restart(&mut self) {
         if let Some(watch) = &mut self.0 {
             watch.since = Instant::now();
         }
     }
 
-    /// Becomes ready when the stream has taken nothing for `limit`: counted from the first call, or
-    /// from when `moves` or the limit last changed. To be called whenever the task still has to wait.
+    /// Returns ready once the stream has accepted nothing for `limit`.
     ///
-    /// Outside a tokio runtime the timer is one of `runtime`; without that, there is no deadline.
+    /// The time is counted from the first call, or from when `moves` or the limit last changed.
+    /// Must be called whenever the task still has to wait. Outside of a tokio runtime, the timer is
+    /// one of `runtime`; without that either, there is no deadline.
     pub(super) fn poll(
         &mut self,
         limit: Duration,
@@ -68,7 +71,7 @@ impl Watchdog {
         });
         if (watch.limit, watch.moves) != (limit, moves) {
             (watch.limit, watch.moves, watch.since) = (limit, moves, now);
-            // It may be due earlier than the timer is set for.
+            // The new deadline may be earlier.
             watch.timer.reset(now + limit, runtime);
         }
         loop {
@@ -83,6 +86,7 @@ impl Watchdog {
 }
 
 impl Timer {
+    /// Creates a timer of the current runtime, or of `runtime` if there is none.
     fn at(deadline: Instant, runtime: Option<&Handle>) -> Self {
         match (Handle::try_current(), runtime) {
             (Ok(_), _) => Self::Own(Box::pin(sleep_until(deadline))),

@@ -1,4 +1,4 @@
-//! A message that is sent as a stream of bytes.
+//! Writing a message as a stream of bytes.
 
 use std::{
     fmt,
@@ -14,14 +14,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::WebSocket;
 use crate::{Error, MessageKind, proto::SendError};
 
-/// How much of what is written makes a frame, in bytes.
+/// The maximum length of a frame made of written bytes.
 const FRAME: usize = 64 << 10;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// Begins a message that is sent as a stream of bytes, which need never be whole in memory.
+    /// Begins a message, and returns a writer of its payload data.
     ///
-    /// While it writes, nothing is received: the peer's pings wait, and two ends that both only write wait for each other.
-    /// For a message that takes long, [`split`](Self::split) the connection.
+    /// The message need never be in memory as a whole.
+    ///
+    /// Nothing is received while the message is written: the peer's pings are not answered, and two
+    /// ends that only write block each other. For a message that takes long to write,
+    /// [`split`](Self::split) the connection.
     ///
     /// ```
     /// use fullduplex::{Error, MessageKind, WebSocket};
@@ -35,51 +38,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     pub fn writer(&mut self, kind: MessageKind) -> Result<MessageWriter<&mut Self>, Error> {
         self.check_open()?;
-        self.connection.line.with_send(|send, _, _| send.begin_message(kind))?;
+        self.connection.io.with_send(|send, _, _| send.begin_message(kind))?;
         Ok(MessageWriter::new(self))
     }
 }
 
-/// One message, sent as a stream of bytes: [`WebSocket::writer`], [`Sender::writer`](crate::Sender::writer).
+/// A writer of one message, returned by [`WebSocket::writer`] and
+/// [`Sender::writer`](crate::Sender::writer).
 ///
-/// It is an [`AsyncWrite`], whose shutdown finishes the message. What is written is gathered into frames of 64 KiB;
-/// flushing sends what there is. [`feed_part`](Self::feed_part) sends a part as a frame of its own, uncopied.
+/// It implements [`AsyncWrite`], whose shutdown finishes the message. Written bytes are collected
+/// into frames of 64 KiB; flushing sends what has been written. [`feed_part`](Self::feed_part)
+/// sends a part as a frame of its own, without copying it.
 ///
-/// While it is open, other messages wait, and pings and pongs pass. Text may be cut anywhere: it is validated frame by
-/// frame, and what is not UTF-8 is not sent.
+/// Until the message ends, other messages wait; pings and pongs are still sent. Text may be cut
+/// anywhere: it is validated frame by frame, and invalid UTF-8 is not sent.
 ///
 /// # Dropping
-/// [`finish`](Self::finish) ends the message. One that is dropped unfinished is not sent, if none of its frames was queued
-/// yet; else the connection is failed with 1011, for what is sent cannot be taken back.
+/// [`finish`](Self::finish) ends the message. If the writer is dropped before that, the message is
+/// not sent if none of its frames has been queued. Otherwise the connection is failed with close
+/// code 1011, because frames that have been sent cannot be taken back.
 ///
 /// # Cancel safety
-/// Dropping the future of a write or a flush loses and doubles nothing of what was written.
+/// Dropping the future of a write or a flush neither loses nor duplicates bytes.
 pub struct MessageWriter<W: SendParts> {
     to: W,
-    /// What was written and is not queued.
+    /// Bytes that were written and not queued yet.
     buffer: Vec<u8>,
-    state: State,
+    state: WriterState,
 }
 
+/// The state of the message.
+///
 /// ```text
 ///        last frame queued ──▶ Finished
 ///  Open ─┤
-///        error ──────────────▶ GivenUp, Closed
+///        error ──────────────▶ Abandoned, Closed
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum WriterState {
     Open,
     Finished,
-    /// The program erred.
-    GivenUp,
+    /// The program made an error.
+    Abandoned,
     /// The connection has ended.
     Closed,
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacts payload data: prints only its length.
 impl<W: SendParts + fmt::Debug> fmt::Debug for MessageWriter<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageWriter")
@@ -92,11 +100,13 @@ impl<W: SendParts + fmt::Debug> fmt::Debug for MessageWriter<W> {
 
 impl<W: SendParts> MessageWriter<W> {
     pub(super) fn new(to: W) -> Self {
-        Self { to, buffer: Vec::new(), state: State::Open }
+        Self { to, buffer: Vec::new(), state: WriterState::Open }
     }
 
-    /// Leaves the message uncompressed, whatever the ends agreed on; to be called before anything of it is sent. Else it is
-    /// compressed as it is written, where they agreed on that.
+    /// Disables compression for this message.
+    ///
+    /// Must be called before anything of the message is written. Without this, the message is
+    /// compressed as it is written if both ends agreed on compression.
     ///
     /// ```
     /// # use fullduplex::{Error, MessageKind, WebSocket};
@@ -113,14 +123,17 @@ impl<W: SendParts> MessageWriter<W> {
         self
     }
 
-    /// Waits for room, and queues a part of the message as one frame, uncopied, behind what was written.
+    /// Waits for room, and queues a part of the message as a frame of its own.
+    ///
+    /// The part is not copied. It is sent after what was written before.
     ///
     /// # Errors
-    /// As [`WebSocket::send`]; [`Error::Send`] for text that is not UTF-8. The message is given up then, as if it were
-    /// dropped.
+    /// Returns the same errors as [`WebSocket::send`], and [`Error::Send`] if text is not valid
+    /// UTF-8. After an error the message is abandoned, as if the writer had been dropped.
     ///
     /// # Cancel safety
-    /// Dropped: the part is not queued. Returned: it is.
+    /// If the future is dropped before it completes, the part is not queued. Once it has returned,
+    /// it is.
     pub async fn feed_part(&mut self, part: impl Into<Bytes>) -> Result<(), Error> {
         let part = part.into();
         poll_fn(|cx| self.poll_queue(cx)).await?;
@@ -128,10 +141,10 @@ impl<W: SendParts> MessageWriter<W> {
         if part.is_empty() { Ok(()) } else { self.queue(part, false) }
     }
 
-    /// Sends what was written so far, and waits until it is out and the stream is flushed.
+    /// Sends what has been written, and waits until the stream is flushed.
     ///
     /// # Errors
-    /// As [`feed_part`](Self::feed_part).
+    /// Returns the same errors as [`feed_part`](Self::feed_part).
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -139,20 +152,22 @@ impl<W: SendParts> MessageWriter<W> {
         poll_fn(|cx| self.poll_send(cx)).await
     }
 
-    /// Finishes the message, and waits until all of it is out and the stream is flushed.
+    /// Finishes the message, and waits until it is written and the stream is flushed.
     ///
     /// # Errors
-    /// As [`feed_part`](Self::feed_part), also for text that ends inside a code point.
+    /// Returns the same errors as [`feed_part`](Self::feed_part), also if text ends inside a code
+    /// point.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the writer: the message is finished by then, or dropped unfinished.
-    /// [`shutdown`](tokio::io::AsyncWriteExt::shutdown) does the same, and can be called again.
+    /// Dropping the future drops the writer: by then the message is either finished, or is dropped
+    /// unfinished. [`shutdown`](tokio::io::AsyncWriteExt::shutdown) does the same and can be called
+    /// again.
     pub async fn finish(mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_finish(cx)).await
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.state != State::Finished {
+        if self.state != WriterState::Finished {
             ready!(self.poll_room(cx, self.buffer.len()))?;
             let rest = mem::take(&mut self.buffer);
             self.queue(rest.into(), true)?;
@@ -161,13 +176,13 @@ impl<W: SendParts> MessageWriter<W> {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.state != State::Finished {
+        if self.state != WriterState::Finished {
             ready!(self.poll_queue(cx))?;
         }
         self.to.poll_flush(cx)
     }
 
-    /// Queues what was written, as a frame that is not the last.
+    /// Queues what has been written as a frame that is not the last.
     fn poll_queue(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_room(cx, self.buffer.len()))?;
         if self.buffer.is_empty() {
@@ -179,12 +194,12 @@ impl<W: SendParts> MessageWriter<W> {
         Poll::Ready(self.queue(part.into(), false))
     }
 
-    /// Ready where there is room for a frame.
+    /// Returns ready once there is room for a frame of `len` bytes.
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>> {
         match self.state {
-            State::Open => {}
-            State::Closed => return Poll::Ready(Err(Error::Closed)),
-            State::Finished | State::GivenUp => {
+            WriterState::Open => {}
+            WriterState::Closed => return Poll::Ready(Err(Error::Closed)),
+            WriterState::Finished | WriterState::Abandoned => {
                 return Poll::Ready(Err(Error::Send(SendError::NoMessageOpen)));
             }
         }
@@ -196,15 +211,16 @@ impl<W: SendParts> MessageWriter<W> {
         let queued = self.to.send_part(part, last);
         self.check(queued)?;
         if last {
-            self.state = State::Finished;
+            self.state = WriterState::Finished;
         }
         Ok(())
     }
 
-    /// Gives the message up after an error: what would follow would not be the whole of it.
+    /// Abandons the message after an error, because what follows would be incomplete.
     fn check(&mut self, result: Result<(), Error>) -> Result<(), Error> {
         if let Err(error) = &result {
-            self.state = if matches!(error, Error::Send(_)) { State::GivenUp } else { State::Closed };
+            self.state =
+                if matches!(error, Error::Send(_)) { WriterState::Abandoned } else { WriterState::Closed };
             self.to.abandon();
         }
         result
@@ -213,7 +229,7 @@ impl<W: SendParts> MessageWriter<W> {
 
 impl<W: SendParts> AsyncWrite for MessageWriter<W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        if self.state != State::Open || self.buffer.len() == FRAME {
+        if self.state != WriterState::Open || self.buffer.len() == FRAME {
             ready!(self.poll_queue(cx))?;
         }
         let len = data.len().min(FRAME - self.buffer.len());
@@ -232,16 +248,16 @@ impl<W: SendParts> AsyncWrite for MessageWriter<W> {
 
 impl<W: SendParts> Drop for MessageWriter<W> {
     fn drop(&mut self) {
-        if self.state == State::Open {
+        if self.state == WriterState::Open {
             self.to.abandon();
         }
     }
 }
 
-/// Connections to which messages can be written in parts: the bound of [`MessageWriter`].
+/// A connection to which messages can be written in parts: the bound of [`MessageWriter`].
 ///
-/// Implemented for `&mut` [`WebSocket`] and [`SenderTurn`](crate::SenderTurn). It is sealed: it cannot be implemented
-/// outside of this crate, and has no methods to call.
+/// It is implemented for `&mut` [`WebSocket`] and [`SenderTurn`](crate::SenderTurn). This trait is
+/// sealed: it cannot be implemented outside this crate, and has no public methods.
 ///
 /// ```
 /// use fullduplex::{Error, MessageWriter, SendParts};
@@ -258,19 +274,19 @@ impl<T: PartSink> SendParts for T {}
 
 /// The methods of [`SendParts`].
 pub trait PartSink: Unpin {
-    /// Ready where there is room for a part of this length.
+    /// Returns ready once there is room for a part of this length.
     fn poll_room(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<Result<(), Error>>;
 
     /// Queues a part.
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error>;
 
-    /// Writes what is queued, and flushes the stream.
+    /// Writes what is queued and flushes the stream.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
 
-    /// Gives the message up.
+    /// Abandons the message.
     fn abandon(&mut self);
 
-    /// Leaves the message uncompressed, before its first part.
+    /// Leaves the message uncompressed. Must be called before its first part is queued.
     #[cfg(feature = "deflate")]
     fn leave_uncompressed(&mut self);
 }
@@ -282,9 +298,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
 
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
         self.check_open()?;
-        let line = &mut self.connection.line;
-        line.with_send(|send, key, lent| send.send_part(part, last, key, lent))?;
-        line.count_sent(u64::from(last));
+        let io = &mut self.connection.io;
+        io.with_send(|send, key, lent| send.send_part(part, last, key, lent))?;
+        io.count_sent(u64::from(last));
         Ok(())
     }
 
@@ -293,15 +309,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
     }
 
     fn abandon(&mut self) {
-        let line = &mut self.connection.line;
-        // Where the connection has ended, there is nobody to tell.
-        if !line.transport.is_write_ended() {
-            line.with_send(|send, key, lent| send.abandon_message(key, lent));
+        let io = &mut self.connection.io;
+        // After the end of the connection no Close can be sent.
+        if !io.transport.is_write_ended() {
+            io.with_send(|send, key, lent| send.abandon_message(key, lent));
         }
     }
 
     #[cfg(feature = "deflate")]
     fn leave_uncompressed(&mut self) {
-        self.connection.line.with_send(|send, _, _| send.leave_uncompressed());
+        self.connection.io.with_send(|send, _, _| send.leave_uncompressed());
     }
 }

@@ -1,11 +1,13 @@
-//! The bookkeeping of a split connection: how far the stream is with what senders have queued.
+//! The bookkeeping of a split connection: how much of what senders have queued has been written.
 
 use std::mem;
 
 use crate::{proto::SendPath, stream::transport::TransportStatus};
 
-/// How far the stream is with what was queued, in positions: each message and Close moves `fed` by
-/// the length of its frame, and the other positions follow.
+/// The progress of the stream, as positions.
+///
+/// Each message and Close advances `fed` by the length of its frame, and the other positions
+/// follow.
 ///
 /// ```text
 ///   0          flushed        staged_through                fed
@@ -19,45 +21,45 @@ use crate::{proto::SendPath, stream::transport::TransportStatus};
 /// compressed counts with its uncompressed length until it is staged.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// How many bytes have been queued in order.
+    /// The number of bytes that have been queued in order.
     fed: u64,
-    /// How many of them have left the queue.
+    /// The number of those that have left the queue.
     staged_through: u64,
-    /// How many of them the stream has taken and flushed.
+    /// The number of those that the stream has accepted and flushed.
     flushed: u64,
     /// The value of `flushed` when senders were last woken for it.
     announced: u64,
-    /// How many bytes of room are taken.
+    /// The number of bytes of room that are occupied.
     held: usize,
-    /// How many bytes of pings and pongs were queued when the transport was last used.
+    /// The number of bytes of pings and pongs that were queued when the transport was last used.
     overtaking: usize,
-    /// How often the stream has taken something, or has stopped taking anything; it wraps around.
+    /// The number of times that the stream has accepted bytes or has become stuck; it wraps around.
     moves: u32,
     /// The transport's status when it was last used.
     transport: TransportStatus,
 }
 
-/// What is in the queue.
+/// The contents of the queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Queued {
     /// The bytes of messages and a Close, which keep their order.
     in_order: usize,
     /// The bytes of pings and pongs.
     overtaking: usize,
-    /// Whether a message in parts is open: its writer keeps all the room that it has taken.
+    /// Whether a message in parts is open: its writer keeps all the room that it has acquired.
     message_open: bool,
 }
 
-/// What has changed with the use of a transport.
+/// The changes after the transport was used.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// How many bytes of room are free again.
+    /// The number of bytes of room that were released.
     pub(super) released: usize,
     /// Whether a flush may be complete.
     pub(super) flushed: bool,
     /// Whether there may be room for pings and pongs.
     pub(super) control: bool,
-    /// Whether the stream has stopped taking anything: a deadline starts.
+    /// Whether the stream has become stuck, so that a deadline starts.
     pub(super) stopped: bool,
     /// Whether the write side has ended.
     pub(super) ended: bool,
@@ -71,12 +73,12 @@ impl Queued {
 }
 
 impl Ledger {
-    /// Opens the books of a connection that has something queued and staged already.
+    /// Creates the ledger of a connection, which may have something queued and staged already.
     pub(super) fn new(queued: Queued, transport: TransportStatus, lost: bool, capacity: usize) -> Self {
         let waiting = queued.in_order + transport.staged;
         Self {
-            // One more than what waits if the stream has to be flushed, or something is lost: a flush
-            // that begins now is not complete.
+            // One more than what waits if the stream has to be flushed, or something is lost: a
+            // flush that begins now is not complete.
             fed: waiting as u64 + u64::from(transport.stuck || lost),
             staged_through: transport.staged as u64,
             flushed: 0,
@@ -88,8 +90,10 @@ impl Ledger {
         }
     }
 
-    /// Records that senders have queued something, for which they had acquired `room`. Returns how
-    /// many bytes of room are free again: a permit may be for more than its message takes.
+    /// Records that senders have queued something, for which they had acquired `room`.
+    ///
+    /// Returns how many bytes of room are released: a permit may be for more than its message
+    /// needs.
     pub(super) fn queued(&mut self, before: Queued, after: Queued, room: usize) -> usize {
         self.fed += (after.in_order - before.in_order) as u64;
         self.overtaking = after.overtaking;
@@ -97,12 +101,13 @@ impl Ledger {
         self.release(after)
     }
 
-    /// Records that all that was staged has been written and flushed.
+    /// Records that everything staged has been written and flushed.
     pub(super) fn batch_written(&mut self) {
         self.flushed = self.staged_through;
     }
 
-    /// Records that something was moved from the queue to the batch, which now holds `staged` bytes.
+    /// Records that something was moved from the queue to the batch, which now holds `staged`
+    /// bytes.
     pub(super) fn staged(&mut self, queued: Queued, staged: usize) {
         self.staged_through = self.fed - queued.in_order as u64;
         self.transport.staged = staged;
@@ -113,7 +118,7 @@ impl Ledger {
         let before = mem::replace(&mut self.transport, transport);
         self.transport.ended |= before.ended;
         let stopped = transport.stuck && !before.stuck;
-        // A stream that stops taking anything has the whole of a deadline from then on.
+        // A stream that becomes stuck has the whole of a timeout from then on.
         self.moves = self.moves.wrapping_add(u32::from(before.moves != transport.moves || stopped));
         if !transport.stuck && !self.transport.ended {
             self.flushed = self.fed - queued.in_order as u64;
@@ -129,7 +134,7 @@ impl Ledger {
         }
     }
 
-    /// Gives up the room of what has been written; returns how much that is.
+    /// Releases the room of what has been written. Returns how much that is.
     pub(super) fn release(&mut self, queued: Queued) -> usize {
         if queued.message_open {
             return 0;
@@ -138,27 +143,27 @@ impl Ledger {
         mem::replace(&mut self.held, held) - held
     }
 
-    /// Records that the stream is gone.
+    /// Records that the stream has been dropped.
     pub(super) fn end(&mut self) {
         (self.transport.staged, self.transport.stuck, self.transport.ended) = (0, false, true);
     }
 
-    /// Returns how many bytes of room are taken.
+    /// Returns how many bytes of room are occupied.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// Returns the position that a flush which begins now waits for.
+    /// Returns the position that a flush which begins now has to reach.
     pub(super) fn flush_target(&self) -> u64 {
         self.fed
     }
 
-    /// Returns whether everything up to this position is flushed.
+    /// Returns `true` if everything up to this position is flushed.
     pub(super) fn is_flushed(&self, target: u64) -> bool {
         self.flushed >= target
     }
 
-    /// Returns how often the stream has taken something, or has stopped taking anything.
+    /// Returns how often the stream has accepted bytes or has become stuck.
     pub(super) fn moves(&self) -> u32 {
         self.moves
     }

@@ -2,23 +2,23 @@
 
 use std::task::{Context, Poll};
 
-use super::{shared::State, sync::Mutex};
+use super::{shared::SendState, sync::Mutex};
 use crate::{
     proto::{Batch, Buffers, SendPath},
     stream::{
         pool,
-        transport::{Path, Source, Strides, poll_compress},
+        transport::{PathAccess, Source, Strides, poll_compress},
     },
 };
 
-/// The queue as a transport uses it, which locks it for each access. Messages are compressed while it is not locked.
+/// The queue, which is locked for each access. Messages are compressed while it is unlocked.
 pub(super) struct Locked<'a> {
-    state: &'a Mutex<State>,
+    state: &'a Mutex<SendState>,
     pub(super) strides: Strides,
 }
 
 impl<'a> Locked<'a> {
-    pub(super) fn new(state: &'a Mutex<State>) -> Self {
+    pub(super) fn new(state: &'a Mutex<SendState>) -> Self {
         Self { state, strides: Strides::new() }
     }
 }
@@ -26,7 +26,7 @@ impl<'a> Locked<'a> {
 impl Source for Locked<'_> {
     fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state.lock();
-        // What was staged before is all taken and flushed.
+        // The batch is empty: what was staged before has been written and flushed.
         state.ledger.batch_written();
         if state.send.has_uncompressed() {
             drop(state);
@@ -42,7 +42,7 @@ impl Source for Locked<'_> {
     }
 }
 
-impl Path for Locked<'_> {
+impl PathAccess for Locked<'_> {
     fn with<T>(
         &mut self,
         batch: &mut Batch,

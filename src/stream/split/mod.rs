@@ -1,16 +1,16 @@
-//! A connection in two halves: one receives, any number of clones of the other send.
+//! A connection split into two halves: one receives, and any number of clones of the other send.
 
-mod half;
 mod ledger;
 mod locked;
 #[cfg(all(test, fullduplex_loom))]
 mod model;
-mod parked;
 mod parts;
 mod sender;
 mod shared;
+mod shared_io;
 mod sink;
 mod sync;
+mod wait_list;
 
 use std::{
     future::{Future, poll_fn},
@@ -26,26 +26,29 @@ pub use sink::SenderSink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::{
-    half::Half,
     shared::{Shared, Transmit},
+    shared_io::SharedIo,
 };
-use super::{Event, Stats, WebSocket, connection::Connection, line::Own};
+use super::{Event, Stats, WebSocket, connection::Connection, io::OwnedIo};
 use crate::{
     Config, Error, Message, Role,
     proto::{CloseFrame, Closing},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
-    /// Splits the connection: one half receives, answers pings, completes the closing handshake and judges deadlines; the
-    /// other sends, from any number of tasks.
+    /// Splits the connection into a receiving and a sending half.
     ///
-    /// The stream has to be [`Send`], because a [`Sender`] writes to it from whichever thread it is used on. A stream that is
-    /// not can be used by several tasks of one thread through [`StreamExt::split`] of the `futures` crate.
+    /// The [`Receiver`] receives, answers pings, completes the closing handshake and checks
+    /// deadlines. The [`Sender`] can be cloned, and sends from any number of tasks.
+    ///
+    /// The stream has to be [`Send`], because a [`Sender`] writes to it from the thread on which it
+    /// is used. A stream that is not can be shared by the tasks of one thread with
+    /// [`StreamExt::split`] of the `futures` crate.
     ///
     /// [`StreamExt::split`]: https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split
     ///
-    /// Payload data made by [`Bytes::from_owner`](bytes::Bytes::from_owner), whose owner on being dropped uses the same
-    /// connection, would wait for itself.
+    /// Payload data created by [`Bytes::from_owner`](bytes::Bytes::from_owner) deadlocks if
+    /// dropping its owner uses the same connection.
     ///
     /// ```
     /// # use fullduplex::{Error, WebSocket};
@@ -61,61 +64,71 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// # }
     /// ```
     pub fn split(self) -> (Receiver<S>, Sender) {
-        let Connection { line, inbound } = self.connection;
-        let shared = Arc::new(Shared::new(line, inbound.timeouts));
+        let Connection { io, inbound } = self.connection;
+        let shared = Arc::new(Shared::new(io, inbound.timeouts));
         let sender = Sender::new(shared.clone() as Arc<Shared<dyn Transmit>>);
-        (Receiver { connection: Connection { line: Half::new(shared), inbound } }, sender)
+        (Receiver { connection: Connection { io: SharedIo::new(shared), inbound } }, sender)
     }
 }
 
 /// The receiving half of a split connection.
 ///
-/// While it is polled, pings are answered, keep-alive pings are sent, deadlines are judged and what is queued is written.
-/// Dropping it drops the stream: the connection ends, and every call of a [`Sender`] fails with [`Error::Closed`].
+/// While it is polled, pings are answered, keep-alive pings are sent, deadlines are checked and
+/// queued messages are written. Dropping it drops the stream: the connection ends, and every call
+/// of a [`Sender`] fails with [`Error::Closed`].
 #[derive(Debug)]
 pub struct Receiver<S> {
-    connection: Connection<Half<S>>,
+    connection: Connection<SharedIo<S>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
-    /// Receives the next message, like [`WebSocket::recv`].
+    /// Receives the next message, as [`WebSocket::recv`] does.
     ///
     /// # Errors
-    /// As [`WebSocket::recv`]; an error that a sender was told is not told again.
+    /// Returns the same errors as [`WebSocket::recv`]. An error that a sender has returned is not
+    /// returned again.
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: all state is in the connection.
+    /// Dropping the future loses nothing: all state is kept in the connection.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
-        let visit = Visit(self);
-        poll_fn(move |cx| visit.0.poll_recv(cx))
+        let guard = ReceiveGuard(self);
+        poll_fn(move |cx| guard.0.poll_recv(cx))
     }
 
-    /// Receives the next event, like [`WebSocket::recv_event`].
+    /// Receives the next event, as [`WebSocket::recv_event`] does.
     ///
     /// # Errors
-    /// As [`recv`](Self::recv).
+    /// Returns the same errors as [`recv`](Self::recv).
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: all state is in the connection.
+    /// Dropping the future loses nothing: all state is kept in the connection.
     pub async fn recv_event(&mut self) -> Result<Option<Event>, Error> {
-        let visit = Visit(self);
-        poll_fn(|cx| visit.0.poll_recv_event(cx)).await
+        let guard = ReceiveGuard(self);
+        poll_fn(|cx| guard.0.poll_recv_event(cx)).await
     }
 
-    /// [`recv`](Self::recv), as a poll function.
-    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.visit(cx, Connection::poll_message)
-    }
-
-    /// [`recv_event`](Self::recv_event), as a poll function.
-    pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        self.visit(cx, |connection, cx| connection.poll_whole(cx, Event::of))
-    }
-
-    /// Calls a function with the stream beneath; returns `None` once [`Sender::abort`] has dropped the stream.
+    /// Polls for the next message, as [`recv`](Self::recv) does.
     ///
-    /// The halves share the stream, which is locked while the function runs: hence a function, and no reference. The function
-    /// must not use the connection, and must not read from the stream or write to it.
+    /// # Errors
+    /// Returns the same errors as [`recv`](Self::recv).
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.poll_with(cx, Connection::poll_message)
+    }
+
+    /// Polls for the next event, as [`recv_event`](Self::recv_event) does.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`recv`](Self::recv).
+    pub fn poll_recv_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        self.poll_with(cx, |connection, cx| connection.poll_whole(cx, Event::of))
+    }
+
+    /// Calls a function with a reference to the underlying stream.
+    ///
+    /// Returns `None` once [`Sender::abort`] has dropped the stream.
+    ///
+    /// The halves share the stream, which is locked while the function runs. The function must not
+    /// use the connection, and must not read from the stream or write to it.
     ///
     /// ```
     /// # use fullduplex::Receiver;
@@ -124,104 +137,112 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// # }
     /// ```
     pub fn with_ref<T>(&self, call: impl FnOnce(&S) -> T) -> Option<T> {
-        self.connection.line.with_ref(call)
+        self.connection.io.with_ref(call)
     }
 
-    /// Returns a sender for this connection: to close it, for example, after all others were dropped.
+    /// Returns a sender for this connection.
+    ///
+    /// It can be used, for example, to close the connection after all other senders were dropped.
     pub fn sender(&self) -> Sender {
-        Sender::new(self.connection.line.shared.clone() as Arc<Shared<dyn Transmit>>)
+        Sender::new(self.connection.io.shared.clone() as Arc<Shared<dyn Transmit>>)
     }
 
     /// Returns which end of the connection this is.
     pub fn role(&self) -> Role {
-        self.connection.line.shared.role()
+        self.connection.io.shared.role()
     }
 
-    /// Returns where the closing handshake stands (RFC 6455 section 7.1).
+    /// Returns the state of the closing handshake (RFC 6455 section 7.1).
     pub fn closing(&self) -> Closing {
-        self.connection.line.shared.closing(&self.connection.inbound.receive)
+        self.connection.io.shared.closing(&self.connection.inbound.receive)
     }
 
-    /// Returns whether nothing can be sent any more: our Close is queued or sent, or the connection has ended.
+    /// Returns `true` if nothing more can be sent.
+    ///
+    /// This is the case once our Close is queued or sent, or the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.connection.line.shared.room().is_closed()
+        self.connection.io.shared.room().is_closed()
     }
 
-    /// Returns what has gone over the connection; `None` unless [`Config::stats`] is on.
+    /// Returns the counters of the connection; `None` unless [`Config::stats`] is enabled.
     pub fn stats(&self) -> Option<Stats> {
-        Some(Stats::new(self.connection.inbound.received()?, self.connection.line.shared.sent()?))
+        Some(Stats::new(self.connection.inbound.received()?, self.connection.io.shared.sent()?))
     }
 
-    /// Replaces the limits on what is received by those of this configuration, as [`WebSocket::set_limits`] does.
-    /// `max_write_buffer_size` stays what it was when the connection was split.
+    /// Replaces the limits on what is received, as [`WebSocket::set_limits`] does.
+    ///
+    /// `max_write_buffer_size` keeps the value that it had when the connection was split.
     pub fn set_limits(&mut self, config: &Config) {
         self.connection.inbound.receive.set_limits(config);
     }
 
-    /// What the peer's Close said: `None` before one has come, and where it gave no code.
+    /// Returns the code and reason of the peer's Close.
+    ///
+    /// Returns `None` if no Close has been received, or if it contained no code.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
         self.connection.inbound.close_frame()
     }
 
-    /// The subprotocol that the opening handshake agreed on.
+    /// Returns the subprotocol agreed on in the opening handshake, if any.
     pub fn subprotocol(&self) -> Option<&str> {
         self.connection.inbound.subprotocol()
     }
 
-    /// The extensions that the opening handshake agreed on; empty for none.
+    /// Returns the extensions agreed on in the opening handshake; empty if there are none.
     pub fn extensions(&self) -> &str {
         self.connection.inbound.extensions()
     }
 
-    /// Puts the halves together again.
+    /// Reunites the halves into one connection.
     ///
     /// # Errors
-    /// Both come back where the sender belongs to another connection, or has clones.
+    /// Returns both halves if the sender belongs to another connection, if it has clones or sinks,
+    /// or if the stream was dropped by [`Sender::abort`].
     pub fn reunite(self, sender: Sender) -> Result<WebSocket<S>, Box<(Self, Sender)>> {
-        let ours = Arc::as_ptr(&self.connection.line.shared).cast::<()>();
+        let ours = Arc::as_ptr(&self.connection.io.shared).cast::<()>();
         let same = std::ptr::addr_eq(ours, Arc::as_ptr(&sender.shared));
         if !same || Arc::strong_count(&sender.shared) > 2 {
             return Err(Box::new((self, sender)));
         }
-        match self.connection.line.take() {
+        match self.connection.io.take() {
             Some(parts) => {
-                let line = Own::from_parts(parts);
-                Ok(WebSocket { connection: Connection { line, inbound: self.connection.inbound } })
+                let io = OwnedIo::from_parts(parts);
+                Ok(WebSocket { connection: Connection { io, inbound: self.connection.inbound } })
             }
             None => Err(Box::new((self, sender))),
         }
     }
 
-    /// Receives, and meanwhile may be counted on.
+    /// Polls the connection. Until this is ready, senders may rely on the receiver.
     #[inline]
-    fn visit<T>(
+    fn poll_with<T>(
         &mut self,
         cx: &mut Context<'_>,
-        receive: impl FnOnce(&mut Connection<Half<S>>, &mut Context<'_>) -> Poll<T>,
+        receive: impl FnOnce(&mut Connection<SharedIo<S>>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let received = receive(&mut self.connection, cx);
         if received.is_ready() {
-            self.leave();
+            self.stop_waiting();
         }
         received
     }
 
     #[inline]
-    fn leave(&mut self) {
-        self.connection.line.leave();
+    fn stop_waiting(&mut self) {
+        self.connection.io.stop_waiting();
     }
 }
 
-/// A future that receives: dropped, the receiver is no longer waited for.
-struct Visit<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&'a mut Receiver<S>);
+/// A future that receives: when dropped, the receiver no longer waits.
+struct ReceiveGuard<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&'a mut Receiver<S>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for Visit<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for ReceiveGuard<'_, S> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.stop_waiting();
     }
 }
 
-/// [`recv`](Receiver::recv), as a stream: it ends where `recv` gives `Ok(None)`.
+/// Yields the messages that [`recv`](Receiver::recv) returns, and ends when it returns `Ok(None)`.
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for Receiver<S> {
     type Item = Result<Message, Error>;
 

@@ -1,5 +1,5 @@
-//! The split connection under a model checker, which tries every order in which threads can take their turns. A wake-up
-//! that is lost shows as a deadlock.
+//! Tests of the split connection under a model checker, which tries all interleavings of threads. A
+//! lost wake-up shows as a deadlock.
 
 use std::{
     future::{Future, poll_fn},
@@ -17,15 +17,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{Receiver, Sender, TrySendError};
 use crate::{Config, Error, MessageKind, Role, WebSocket, handshake::Negotiated, proto::ProtocolError};
 
-/// A stream that takes what it is given while it is open, and ends when it has got enough.
+/// A stream that accepts everything while it is open, and ends after a number of bytes.
 #[derive(Debug, Clone, Default)]
-struct Stream(Arc<Mutex<State>>);
+struct Stream(Arc<Mutex<StreamState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct StreamState {
     written: Vec<u8>,
     blocked: bool,
-    /// The stream ends once it has got this much.
+    /// The stream ends once this many bytes were written.
     enough: Option<usize>,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -44,8 +44,9 @@ impl Stream {
         stream
     }
 
-    /// No turn is taken inside, so the model checker need not know of this lock.
-    fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+    /// Accesses the state. There is no scheduling point inside, so the model checker need not know
+    /// of this lock.
+    fn with<T>(&self, call: impl FnOnce(&mut StreamState) -> T) -> T {
         call(&mut self.0.lock().expect("nothing panics inside"))
     }
 
@@ -111,7 +112,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Tries every order in which the threads' turns can be taken, with at most three of them cut short.
+/// Tries all interleavings with at most three preemptions.
 fn model(check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -160,7 +161,7 @@ fn what_is_queued_without_waiting_is_written_by_a_receiver_that_waits() {
     model(|| {
         let stream = Stream::ending_after(A.len());
         let (mut receiver, sender) = stream.split();
-        // It ends once the message is written: if nobody writes it, it never does.
+        // The stream ends once the message is written; without a writer it never does.
         let thread = thread::spawn(move || block_on(receiver.recv()));
         sender.try_send("a").expect("room");
         let received = thread.join().expect("no panic");
@@ -208,7 +209,7 @@ fn a_receiver_that_is_dropped_leaves_no_sender_waiting() {
 }
 
 #[test]
-fn who_waits_for_room_gets_it_when_the_stream_takes_what_was_before() {
+fn a_sender_that_waits_for_room_gets_it_once_the_stream_accepts_bytes() {
     model(|| {
         let stream = Stream::blocked();
         let (_receiver, sender) = stream.split();
@@ -233,7 +234,7 @@ fn polled_once(future: impl Future) {
 }
 
 #[test]
-fn what_counts_on_a_receiver_whose_future_is_dropped_is_written_once_and_before_the_halves_are_reunited() {
+fn what_relies_on_a_receiver_whose_future_is_dropped_is_written_once_and_before_reuniting() {
     model(|| {
         let stream = Stream::default();
         let (mut receiver, sender) = stream.split();
@@ -274,7 +275,7 @@ fn a_ping_for_which_there_was_no_room_is_queued_when_another_thread_writes_those
     model(|| {
         let stream = Stream::blocked();
         let (mut receiver, sender) = stream.split();
-        // One is staged; the others fill the room that there is for them.
+        // One is staged; the others fill the room for pings.
         for _ in 0..66 {
             block_on(sender.ping([0; 125])).expect("room");
         }
@@ -311,7 +312,7 @@ fn a_message_in_parts_and_another_threads_are_written_one_after_the_other() {
 }
 
 #[test]
-fn who_waits_for_a_message_in_parts_has_its_turn_when_that_is_given_up() {
+fn a_sender_that_waits_for_a_message_in_parts_proceeds_once_that_is_abandoned() {
     model(|| {
         let stream = Stream::default();
         let (_receiver, sender) = stream.split();

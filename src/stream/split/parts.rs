@@ -1,4 +1,4 @@
-//! Messages in parts, over the halves of a connection.
+//! Messages that are read and written in parts, over the halves of a connection.
 
 use std::{
     future::poll_fn,
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Receiver, Sender, Visit,
-    parked::{Ticket, Wait},
+    ReceiveGuard, Receiver, Sender,
+    wait_list::{Ticket, Wait},
 };
 use crate::{
     Error, MessageKind,
@@ -23,13 +23,14 @@ use crate::{
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
-    /// Waits for the beginning of the next message, and gives the message as a stream of bytes, as
-    /// [`WebSocket::reader`](crate::WebSocket::reader).
+    /// Waits for the next message, and returns a reader of its payload data.
+    ///
+    /// This is [`WebSocket::reader`](crate::WebSocket::reader) for the receiving half.
     ///
     /// ```
     /// # use fullduplex::{Error, Receiver, Sender};
     /// # use tokio::net::TcpStream;
-    /// /// Sends back what comes, of any size, and holds little of it.
+    /// /// Echoes messages of any size without holding them in memory.
     /// async fn echo(mut receiver: Receiver<TcpStream>, sender: Sender) -> Result<(), Error> {
     ///     while let Some(mut message) = receiver.reader(u64::MAX).await? {
     ///         let mut answer = sender.writer(message.kind()).await?;
@@ -43,16 +44,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
     /// ```
     ///
     /// # Errors
-    /// As [`recv`](Self::recv).
+    /// Returns the same errors as [`recv`](Self::recv).
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: the message is given by the next call, of `reader` or `recv`. Dropping the
-    /// reader gives up the message: the next call skips what is left of it.
+    /// Dropping the future loses nothing: the next call of `reader` or `recv` returns the message.
+    /// Dropping the reader discards the message: the next call skips the rest of it.
     pub async fn reader(&mut self, limit: u64) -> Result<Option<MessageReader<&mut Self>>, Error> {
-        let visit = Visit(&mut *self);
-        let first = poll_fn(|cx| visit.0.visit(cx, |connection, cx| connection.poll_first_part(limit, cx)));
+        let guard = ReceiveGuard(&mut *self);
+        let first =
+            poll_fn(|cx| guard.0.poll_with(cx, |connection, cx| connection.poll_first_part(limit, cx)));
         let first = first.await?;
-        drop(visit);
+        drop(guard);
         Ok(first.map(|first| MessageReader::new(self, first)))
     }
 }
@@ -63,29 +65,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> PartSource for &mut Rec
         cx: &mut Context<'_>,
         pick: impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Result<Option<T>, Error>> {
-        self.visit(cx, |connection, cx| connection.poll_received(cx, pick))
+        self.poll_with(cx, |connection, cx| connection.poll_received(cx, pick))
     }
 
-    fn leave(&mut self) {
-        Receiver::leave(self);
+    fn stop_waiting(&mut self) {
+        Receiver::stop_waiting(self);
     }
 }
 
 impl Sender {
-    /// Waits for its turn, and begins a message that is sent as a stream of bytes, which need never be whole in memory.
+    /// Waits for its turn, begins a message, and returns a writer of its payload data.
     ///
-    /// Its turn comes when all messages that were queued before are out. Until the message is finished or dropped, the
-    /// others' messages wait, and [`try_send`](Self::try_send) finds no room; pings and pongs pass.
+    /// The message need never be in memory as a whole. Its turn comes when all messages that were
+    /// queued before have been written. Until the message is finished or dropped, messages of other
+    /// senders wait, and [`try_send`](Self::try_send) finds no room; pings and pongs are still
+    /// sent.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// Dropping the future begins nothing.
+    /// Dropping the future begins no message.
     pub async fn writer(&self, kind: MessageKind) -> Result<MessageWriter<SenderTurn<'_>>, Error> {
         let room = self.room(self.shared.capacity()).await?;
         let held = room.num_permits();
-        // From here on the message holds all of it.
+        // The message holds all the room until it ends.
         room.forget();
         let begun = self.shared.with_open(held, |send, _, _| send.begin_message(kind));
         let through = begun.map_err(|error| self.shared.error(error))?;
@@ -94,13 +98,14 @@ impl Sender {
     }
 }
 
-/// The turn of a [`Sender`] that sends a message in parts, while the others wait: what [`Sender::writer`] waits for.
+/// The turn of a [`Sender`] that sends a message in parts, which [`Sender::writer`] waits for.
 #[derive(Debug)]
 pub struct SenderTurn<'a> {
     sender: &'a Sender,
     ticket: Ticket,
     watchdog: Watchdog,
-    /// Up to where a flush has to get: what others queue once the message is finished does not hold it up.
+    /// The position that a flush has to reach. What others queue after the message is finished does
+    /// not delay it.
     through: u64,
 }
 
@@ -115,7 +120,7 @@ impl PartSink for SenderTurn<'_> {
         let queued = shared.with_open(0, |send, key, lent| send.send_part(part, last, key, lent));
         self.through = queued.map_err(|error| shared.error(error))?;
         shared.count_sent(u64::from(last));
-        shared.parked.wake_waiting_receiver();
+        shared.wait_list.wake_waiting_receiver();
         Ok(())
     }
 
@@ -129,13 +134,13 @@ impl PartSink for SenderTurn<'_> {
 
     fn abandon(&mut self) {
         let shared = &self.sender.shared;
-        // Where the connection has ended, there is nobody to tell.
+        // After the end of the connection no Close can be sent.
         let _ended = shared.with_open(0, |send, key, lent| {
             send.abandon_message(key, lent);
             Ok(())
         });
         shared.release();
-        if !shared.parked.wake_receiver() {
+        if !shared.wait_list.wake_receiver() {
             shared.drive();
         }
     }

@@ -10,9 +10,9 @@ use std::{
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{
-    parked::{Ticket, Wait},
     shared::{Shared, Transmit},
     sink::SenderSink,
+    wait_list::{Ticket, Wait},
 };
 use crate::{
     CloseCode, CloseFrame, Error, Outgoing, Utf8Bytes,
@@ -20,23 +20,28 @@ use crate::{
     stream::watchdog::Watchdog,
 };
 
-/// The sending half of a split connection: any number of clones, in any tasks and threads.
+/// The sending half of a split connection, which can be cloned for any number of tasks and threads.
 ///
-/// Messages leave whole and in the order of the calls. Senders that wait for room are served first come, first served.
+/// Messages are sent as a whole and in the order of the calls. Senders that wait for room are
+/// served in the order in which they began to wait.
 ///
-/// # When bytes leave
-/// [`send`](Self::send) and [`flush`](Self::flush) drive the stream themselves. A message that is only
-/// [fed](Self::feed) wakes the [`Receiver`](super::Receiver) if that waits, which writes it; a burst of them costs one
-/// write. If the receiver is busy, the message leaves with its next call, or with the next `send` or `flush` of any sender.
+/// # When bytes are written
+/// [`send`](Self::send) and [`flush`](Self::flush) write to the stream themselves. A message that
+/// is only [fed](Self::feed) wakes the [`Receiver`](super::Receiver) if that is waiting, which
+/// writes it; a burst of such messages costs one write. If the receiver is busy, the message is
+/// written by its next call, or by the next `send` or `flush` of any sender.
 ///
 /// # Deadlines
-/// A stream that takes nothing for [`write_timeout`](crate::Config::write_timeout), or once our Close is queued for
-/// [`close_timeout`](crate::Config::close_timeout), ends the connection, whether the receiver is polled or a sender waits.
-/// A sender that is used outside of a tokio runtime has its timers in the runtime in which the connection was split.
+/// The connection ends if the stream accepts nothing for
+/// [`write_timeout`](crate::Config::write_timeout), or once our Close is queued for
+/// [`close_timeout`](crate::Config::close_timeout). Both are checked while the receiver is polled
+/// or a sender waits. Outside of a tokio runtime, a sender uses the timers of the runtime in which
+/// the connection was split.
 ///
 /// # Errors
-/// Once the connection closes, or the receiver is dropped, every call fails with [`Error::Closed`]. The error that ended
-/// the connection is returned once, to the first call that notices.
+/// Once the connection is closing or the receiver has been dropped, every call fails with
+/// [`Error::Closed`]. The error that ended the connection is returned once, by the first call that
+/// encounters it.
 #[derive(Debug, Clone)]
 pub struct Sender {
     pub(super) shared: Arc<Shared<dyn Transmit>>,
@@ -47,61 +52,74 @@ impl Sender {
         Self { shared }
     }
 
-    /// Queues a message and flushes: [`feed`](Self::feed), then [`flush`](Self::flush).
+    /// Queues a message and flushes the connection.
+    ///
+    /// This is [`feed`](Self::feed) followed by [`flush`](Self::flush).
     ///
     /// # Errors
-    /// [`Error::Closed`] where nothing can be sent any more, else what ended the connection.
+    /// Returns [`Error::Closed`] if nothing more can be sent, and otherwise the error that ended
+    /// the connection.
     ///
     /// # Cancel safety
-    /// The message is queued whole or not at all; [`reserve`](Self::reserve) tells which.
+    /// If the future is dropped, the message is either queued as a whole or not at all. Use
+    /// [`reserve`](Self::reserve) to know which of the two has happened.
     pub async fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
         let target = self.feed_and(message.into(), |_, target| target).await?;
         self.flush_through(target).await
     }
 
-    /// Waits for room, and queues a message. It leaves at once if the receiver waits, else with the next call that receives
-    /// or flushes.
+    /// Waits for room and queues a message.
     ///
-    /// There is room where nothing is queued, or what is queued and the new frame are within
-    /// [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
+    /// The message is written at once if the receiver is waiting, and otherwise by the next call
+    /// that receives or flushes.
+    ///
+    /// There is room if nothing is queued, or if what is queued and the new frame together do not
+    /// exceed [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// Dropped: the message is not queued. Returned: it is.
+    /// If the future is dropped before it completes, the message is not queued. Once it has
+    /// returned, it is.
     pub fn feed<'m>(&self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
-        self.feed_and(message.into(), |sender, _target| sender.shared.parked.wake_waiting_receiver())
+        self.feed_and(message.into(), |sender, _target| sender.shared.wait_list.wake_waiting_receiver())
     }
 
-    /// Waits until all messages that were queued when it was called are written and the stream is flushed. Pings and pongs
-    /// are written too, but not waited for.
+    /// Waits until all messages that were queued before this call are written and flushed.
+    ///
+    /// Pings and pongs are written too, but this does not wait for them.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// Dropping the future loses nothing: what is left stays queued.
+    /// Dropping the future loses nothing: the rest stays queued.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
         self.flush_through(self.shared.flush_target())
     }
 
-    /// Queues a message without waiting. Where the receiver waits, it is woken and writes; else one write is attempted that
-    /// does not wait. What is left behind after that leaves when anyone next receives, sends or flushes: also what is left to
-    /// be compressed, for one call compresses little.
+    /// Queues a message without waiting.
     ///
-    /// A receiver waits while one of its async methods does; where it is read by way of
-    /// [`AsyncRead`](tokio::io::AsyncRead) or `Stream`, until it gives something, even if nobody polls it any more.
+    /// If the receiver is waiting, it is woken and writes the message. Otherwise this attempts one
+    /// write, which does not block. What remains is written when any half next receives, sends or
+    /// flushes. This includes messages that are not compressed yet, because one call compresses
+    /// only a little.
+    ///
+    /// The receiver is waiting while the future of one of its async methods is pending. If it is
+    /// read as an [`AsyncRead`](tokio::io::AsyncRead) or a `Stream`, it counts as waiting until it
+    /// returns something, even if it is no longer polled.
     ///
     /// # Errors
-    /// [`TrySendError::Full`] where there is no room, or others wait for it; [`TrySendError::Closed`]. Both give the message
-    /// back.
+    /// Returns [`TrySendError::Full`] if there is no room or others are waiting for it, and
+    /// [`TrySendError::Closed`] if nothing more can be sent. Both contain the message.
     pub fn try_send<'a>(&self, message: impl Into<Outgoing<'a>>) -> Result<(), TrySendError<'a>> {
         let mut outgoing = message.into();
         let need = self.shared.need(outgoing.len());
         let mut room = self.shared.room().try_acquire_many(need);
         if let Err(TryAcquireError::NoPermits) = room {
-            // A receiver that was woken may not have had its turn: what waits for it can make room now.
+            // The receiver may have been woken and not polled yet: writing what waits for it can
+            // make room now.
             self.shared.drive();
             room = self.shared.room().try_acquire_many(need);
         }
@@ -113,54 +131,61 @@ impl Sender {
         if self.queue(&mut outgoing, room).is_err() {
             return Err(TrySendError::Closed(outgoing));
         }
-        if !self.shared.parked.wake_receiver() {
+        if !self.shared.wait_list.wake_receiver() {
             self.shared.drive();
         }
         Ok(())
     }
 
-    /// Waits for room for one message of at most `payload_len` bytes: for use in `select!`, where a dropped
-    /// [`feed`](Self::feed) would take its message along. The room is kept until the permit is dropped.
+    /// Waits for room for one message of at most `payload_len` bytes.
+    ///
+    /// This is for use in `select!`, in which a dropped [`feed`](Self::feed) would drop its
+    /// message. The room is reserved until the permit is dropped.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// Dropping the future, or the permit, queues nothing.
+    /// If the future or the permit is dropped, nothing is queued.
     pub async fn reserve(&self, payload_len: usize) -> Result<SendPermit<'_>, Error> {
         let room = self.room(self.shared.need(payload_len)).await?;
         Ok(SendPermit { sender: self, room, unused: WakeForRoom(Some(&*self.shared)), payload_len })
     }
 
-    /// Queues a ping with at most 125 bytes of payload data, ahead of queued messages, and attempts to write it.
+    /// Queues a ping with at most 125 bytes of payload data, and attempts to write it.
+    ///
+    /// The ping overtakes queued messages.
     ///
     /// # Errors
-    /// [`Error::Send`] for a longer payload, and then nothing is sent; else as [`send`](Self::send).
+    /// Returns [`Error::Send`] if the payload is longer, without sending anything; otherwise the
+    /// same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// The ping is queued whole or not at all.
+    /// If the future is dropped, the ping is either queued as a whole or not at all.
     pub async fn ping(&self, payload: impl AsRef<[u8]> + Send) -> Result<(), Error> {
         let len = payload.as_ref().len();
         if len > MAX_CONTROL_PAYLOAD {
             return Err(Error::Send(SendError::PingTooLong(len)));
         }
         self.room_for_control().await?;
-        // Before it is queued, for its pong may come at once.
+        // Recorded before it is queued, because its pong may be received at once.
         self.shared.pinged(payload.as_ref());
         self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
         self.shared.drive();
         Ok(())
     }
 
-    /// Queues a pong with at most 125 bytes of payload data, ahead of queued messages, and attempts to write it.
+    /// Queues a pong with at most 125 bytes of payload data, and attempts to write it.
     ///
-    /// The receiver answers pings without this, unless [`Config::automatic_pongs`](crate::Config::automatic_pongs) is off.
+    /// The pong overtakes queued messages. The receiver answers pings without this, unless
+    /// [`Config::automatic_pongs`](crate::Config::automatic_pongs) is disabled.
     ///
     /// # Errors
-    /// [`Error::Send`] for a longer payload, and then nothing is sent; else as [`send`](Self::send).
+    /// Returns [`Error::Send`] if the payload is longer, without sending anything; otherwise the
+    /// same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
-    /// The pong is queued whole or not at all.
+    /// If the future is dropped, the pong is either queued as a whole or not at all.
     pub async fn pong(&self, payload: impl AsRef<[u8]> + Send) -> Result<(), Error> {
         let len = payload.as_ref().len();
         if len > MAX_CONTROL_PAYLOAD {
@@ -172,12 +197,15 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues our Close, behind the messages that are queued already, and flushes. The
-    /// [`Receiver`](super::Receiver) completes the closing handshake.
+    /// Queues our Close after the messages that are already queued, and flushes the connection.
+    ///
+    /// The [`Receiver`](super::Receiver) completes the closing handshake.
     ///
     /// # Errors
-    /// A code or reason that cannot be sent, and then nothing is; [`Error::Closed`] where a Close was queued before;
-    /// [`Error::Timeout`] if the stream takes nothing for [`close_timeout`](crate::Config::close_timeout).
+    /// Returns [`Error::InvalidClose`] if the code or reason cannot be sent, without sending
+    /// anything; [`Error::Closed`] if a Close has already been queued; and [`Error::Timeout`] if
+    /// the stream accepts nothing for [`close_timeout`](crate::Config::close_timeout). Otherwise
+    /// returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety
     /// The Close is queued before the first await.
@@ -185,10 +213,12 @@ impl Sender {
         self.close_with(Some(CloseFrame::new(code, reason)?)).await
     }
 
-    /// Closes like [`close`](Self::close), with a frame that exists already; `None` sends a Close without a code.
+    /// Closes the connection as [`close`](Self::close) does, with an existing Close frame.
+    ///
+    /// `None` sends a Close without a code.
     ///
     /// # Errors
-    /// As [`close`](Self::close).
+    /// Returns the same errors as [`close`](Self::close).
     ///
     /// # Cancel safety
     /// The Close is queued before the first await.
@@ -197,11 +227,13 @@ impl Sender {
         self.flush().await
     }
 
-    /// Queues our Close, behind the messages that are queued already, without waiting. The
-    /// [`Receiver`](super::Receiver) writes it and completes the closing handshake. `None` sends no code.
+    /// Queues our Close after the messages that are already queued, without waiting.
+    ///
+    /// The [`Receiver`](super::Receiver) writes it and completes the closing handshake. `None`
+    /// sends a Close without a code.
     ///
     /// # Errors
-    /// [`Error::Closed`] if a Close is queued or sent already, or the connection has ended.
+    /// Returns [`Error::Closed`] if a Close is already queued or sent, or the connection has ended.
     pub fn start_close(&self, frame: Option<CloseFrame>) -> Result<(), Error> {
         if self.is_closed() {
             return Err(self.shared.why_closed());
@@ -209,14 +241,15 @@ impl Sender {
         Ok(self.shared.with_send(0, |send, key, lent| send.close(frame.as_ref(), key, lent))?)
     }
 
-    /// Ends the connection at once: drops the stream, without a Close, and with it whatever is queued.
+    /// Ends the connection at once.
     ///
-    /// The receiver then returns `Ok(None)`, senders fail with [`Error::Closed`].
+    /// Drops the stream without sending a Close, and everything that is queued. The receiver then
+    /// returns `Ok(None)`, and senders fail with [`Error::Closed`].
     pub fn abort(&self) {
         self.shared.abort();
     }
 
-    /// Waits until nothing can be sent any more: a Close is queued, or the connection has ended.
+    /// Waits until nothing more can be sent: a Close is queued, or the connection has ended.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -229,18 +262,20 @@ impl Sender {
         SenderSink::new(self.clone())
     }
 
-    /// Whether nothing can be sent any more.
+    /// Returns `true` if nothing more can be sent.
     pub fn is_closed(&self) -> bool {
         self.shared.room().is_closed()
     }
 
-    /// Returns how many bytes are queued or staged, and not yet taken by the stream. A message that is still to be compressed
-    /// counts with its uncompressed frame.
+    /// Returns how many bytes are queued or staged, and not yet accepted by the stream.
+    ///
+    /// A message that has not been compressed yet counts with the length of its uncompressed frame.
     pub fn queued_bytes(&self) -> usize {
         self.shared.queued_bytes()
     }
 
-    /// Waits until another ping or pong may be queued. They overtake the messages that wait, and take no room of theirs.
+    /// Waits until another ping or pong may be queued. They overtake messages and take no room from
+    /// them.
     async fn room_for_control(&self) -> Result<(), Error> {
         let (mut ticket, mut watchdog) = (Ticket::default(), Watchdog::default());
         poll_fn(|cx| {
@@ -250,7 +285,8 @@ impl Sender {
         .await
     }
 
-    /// Waits for room, and queues a message; passes on to `done` up to where a flush of it has to get.
+    /// Waits for room, queues a message, and calls `done` with the position that a flush has to
+    /// reach.
     #[allow(clippy::manual_async_fn, reason = "an async fn keeps the message twice")]
     fn feed_and<T>(
         &self,
@@ -259,17 +295,17 @@ impl Sender {
     ) -> impl Future<Output = Result<T, Error>> {
         async move {
             let need = self.shared.need(outgoing.len());
-            // It gives nothing while others wait.
+            // This fails while others wait, so that room is granted in order.
             let queued = match self.shared.room().try_acquire_many(need) {
                 Ok(room) => self.queue(&mut outgoing, room).map_err(|error| self.shared.error(error)),
-                // Boxed, so that the tasks of those who need not wait are small.
+                // Boxed to keep the tasks of senders that need not wait small.
                 Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
             };
             queued.map(|target| done(self, target))
         }
     }
 
-    /// Waits until all up to there is written and the stream is flushed.
+    /// Waits until everything up to position `target` is written and the stream is flushed.
     async fn flush_through(&self, target: u64) -> Result<(), Error> {
         self.shared.drive();
         if self.shared.is_flushed(target)? {
@@ -279,6 +315,7 @@ impl Sender {
         Box::pin(self.watch(poll_fn(move |cx| self.poll_flushed(target, &mut ticket, cx)))).await
     }
 
+    /// Waits in turn for room, and queues a message.
     async fn feed_in_turn(&self, mut outgoing: Outgoing<'_>, need: u32) -> Result<u64, Error> {
         let room = self.room(need).await?;
         self.queue(&mut outgoing, room).map_err(|error| self.shared.error(error))
@@ -286,17 +323,17 @@ impl Sender {
 
     /// Waits for room.
     pub(super) async fn room(&self, need: u32) -> Result<SemaphorePermit<'_>, Error> {
-        // Dropped while it waits, it gives back what it had got so far.
-        let mut given_up = WakeForRoom(None);
+        // A future that is dropped while it waits releases what it has acquired so far.
+        let mut release_guard = WakeForRoom(None);
         let mut ticket = Ticket::default();
         let acquired = self.shared.room().acquire_many(need);
         let mut acquired = pin!(acquired);
         let acquired = poll_fn(|cx| {
             let acquired = acquired.as_mut().poll(cx);
-            given_up.0 = acquired.is_pending().then_some(&*self.shared);
+            release_guard.0 = acquired.is_pending().then_some(&*self.shared);
             if acquired.is_pending() {
-                // Nobody may be writing what takes the room: then it is for who waits.
-                self.shared.parked.park(&mut ticket, cx.waker(), Wait::Room);
+                // Possibly no other task writes what occupies the room, so this one does.
+                self.shared.wait_list.register_sender(&mut ticket, cx.waker(), Wait::Room);
                 self.shared.drive();
             }
             acquired
@@ -304,8 +341,9 @@ impl Sender {
         self.watch(acquired).await.map_err(|_closed| self.shared.why_closed())
     }
 
-    /// Waits for something that the stream's taking bytes brings about, within
-    /// [`write_timeout`](crate::Config::write_timeout): the receiver may not be there to judge it.
+    /// Waits for `work`, which completes once the stream accepts bytes, within
+    /// [`write_timeout`](crate::Config::write_timeout). The receiver may not be polled to check the
+    /// deadline.
     async fn watch<T>(&self, work: impl Future<Output = T>) -> T {
         let (mut work, mut watchdog) = (pin!(work), Watchdog::default());
         poll_fn(|cx| {
@@ -318,36 +356,38 @@ impl Sender {
         .await
     }
 
-    /// Ready where the way out says so, which is asked again whenever the stream has taken something.
+    /// Returns ready once `ask` returns `true`. It is asked again whenever the stream has accepted
+    /// something.
     pub(super) fn poll_for(
         &self,
         cx: &mut Context<'_>,
         wait: Wait,
         ticket: &mut Ticket,
         watchdog: &mut Watchdog,
-        ask: impl Fn(&SendPath, usize) -> bool,
+        condition: impl Fn(&SendPath, usize) -> bool,
     ) -> Poll<Result<(), Error>> {
-        if self.shared.ask(&ask)? {
+        if self.shared.check(&condition)? {
             return Poll::Ready(Ok(()));
         }
-        // Parked first, so that what happens from here on wakes it.
-        self.shared.parked.park(ticket, cx.waker(), wait);
+        // Registered before the attempt to write, so that no wake-up is lost.
+        self.shared.wait_list.register_sender(ticket, cx.waker(), wait);
         self.shared.drive();
-        if self.shared.ask(&ask)? {
+        if self.shared.check(&condition)? {
             return Poll::Ready(Ok(()));
         }
         self.shared.watch(watchdog, cx);
         Poll::Pending
     }
 
-    /// Queues a message, and gives up to where a flush of it has to get; where nothing can be sent any more, it stays whole.
+    /// Queues a message and returns the position that a flush has to reach. If nothing more can be
+    /// sent, the message is left intact.
     pub(super) fn queue(
         &self,
         outgoing: &mut Outgoing<'_>,
         room: SemaphorePermit<'_>,
     ) -> Result<u64, SendError> {
         let target = self.shared.with_open(room.num_permits(), |send, key, lent| {
-            // The room is given back by whoever writes the message.
+            // The room is released when the message has been written.
             room.forget();
             if send.is_message_open() {
                 return Err(SendError::MessageOpen);
@@ -355,8 +395,9 @@ impl Sender {
             send.send_mut(outgoing, key, lent)
         })?;
         self.shared.count_sent(1);
-        // What is only fed takes the room from those who wait for it, and who think it is being written.
-        if self.shared.parked.is_room_wanted() {
+        // A message that is only fed takes room from senders that wait for it and expect it to be
+        // written.
+        if self.shared.wait_list.is_room_wanted() {
             self.shared.drive();
         }
         Ok(target)
@@ -371,14 +412,14 @@ impl Sender {
         if self.shared.is_flushed(target)? {
             return Poll::Ready(Ok(()));
         }
-        // Parked first, so that what happens from here on wakes it.
-        self.shared.parked.park(ticket, cx.waker(), Wait::Flush);
+        // Registered before the attempt to write, so that no wake-up is lost.
+        self.shared.wait_list.register_sender(ticket, cx.waker(), Wait::Flush);
         self.shared.drive();
         if self.shared.is_flushed(target)? { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 
-/// Room for one message: what [`Sender::reserve`] waited for.
+/// Room for one message, reserved by [`Sender::reserve`].
 #[derive(Debug)]
 pub struct SendPermit<'a> {
     sender: &'a Sender,
@@ -388,7 +429,7 @@ pub struct SendPermit<'a> {
     payload_len: usize,
 }
 
-/// Dropped, it wakes those who wait for room and whom the semaphore does not know: sinks.
+/// When dropped, wakes the senders that wait for room outside of the semaphore: sinks.
 #[derive(Debug)]
 struct WakeForRoom<'a>(Option<&'a Shared<dyn Transmit>>);
 
@@ -401,10 +442,11 @@ impl Drop for WakeForRoom<'_> {
 }
 
 impl SendPermit<'_> {
-    /// Queues a message, without waiting.
+    /// Queues a message without waiting.
     ///
     /// # Errors
-    /// [`Error::Send`] for a message that is longer than was reserved, and then nothing is queued; [`Error::Closed`].
+    /// Returns [`Error::Send`] if the message is longer than what was reserved, without queueing
+    /// it, and [`Error::Closed`] if nothing more can be sent.
     pub fn feed<'m>(self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
         let mut outgoing = message.into();
         let len = outgoing.len();
@@ -414,20 +456,20 @@ impl SendPermit<'_> {
         let Self { sender, room, mut unused, .. } = self;
         unused.0 = None;
         sender.queue(&mut outgoing, room).map_err(|error| sender.shared.error(error))?;
-        sender.shared.parked.wake_waiting_receiver();
+        sender.shared.wait_list.wake_waiting_receiver();
         Ok(())
     }
 }
 
-/// Why [`Sender::try_send`] did not queue a message; it returns the message.
+/// The reason why [`Sender::try_send`] did not queue a message, with that message.
 ///
-/// It borrows what the message borrowed, and nothing where that was owned: then it is `TrySendError<'static>`.
+/// It borrows what the message borrows. For an owned message it is a `TrySendError<'static>`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrySendError<'a> {
-    /// There is no room, or others wait for it.
+    /// There is no room, or others are waiting for it.
     #[error("no room in the write buffer")]
     Full(Outgoing<'a>),
-    /// Nothing can be sent any more.
+    /// Nothing more can be sent.
     #[error("connection closed")]
     Closed(Outgoing<'a>),
 }
@@ -440,7 +482,7 @@ impl<'a> TrySendError<'a> {
         }
     }
 
-    /// Converts it into one that borrows nothing, as errors that are kept or boxed have to be.
+    /// Converts this into an error that borrows nothing, which can be stored or boxed.
     ///
     /// ```
     /// # use std::error::Error;

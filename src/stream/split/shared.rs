@@ -1,4 +1,4 @@
-//! What the halves of a split connection share.
+//! The state that the halves of a split connection share.
 
 use std::{
     fmt, io, mem,
@@ -17,45 +17,47 @@ use tokio::{
 use super::{
     ledger::{Changes, Ledger, Queued},
     locked::Locked,
-    parked::{OnRead, Parked, Wait},
     sync::{Flag, Guard, Mutex},
+    wait_list::{ReadWaker, Wait, WaitList},
 };
 use crate::{
     Error, Role,
     error::Timeout,
     proto::{Batch, Buffers, Closing, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
-        line::{LineParts, Own, Verdict, with_path},
-        stats::Sent,
+        io::{IoParts, Outcome, OwnedIo, with_path},
+        stats::SendCounters,
         timers::{Pings, Timeouts},
         transport::{Source, Transport, TransportStatus},
         watchdog::Watchdog,
     },
 };
 
-/// What the halves share: the queue behind one lock, the stream and the batch being written behind another.
+/// The state that the halves share: the queue behind one lock, the stream and its batch behind
+/// another.
 ///
-/// The first is held for moments, and never while the second is waited for. The second is held for one call of the
-/// stream; who finds it taken leaves a note, and who releases it looks at the queue again. No lock is held over an await.
+/// The first lock is held briefly, and never while waiting for the second. The second is held for
+/// one call of the stream. A task that finds it taken leaves a request, and the task that releases
+/// it checks the queue again. No lock is held across an await.
 pub(super) struct Shared<T: ?Sized> {
-    pub(super) state: Mutex<State>,
-    /// The bytes that may still be queued: waiters are served first come first served.
+    pub(super) state: Mutex<SendState>,
+    /// The bytes that may still be queued. Waiting senders are served in order.
     room: Semaphore,
     capacity: u32,
     role: Role,
-    /// Somebody wants to write, and may have found the transport taken.
-    wanted: Flag,
+    /// Whether a task wants to write, and may have found the transport locked.
+    write_requested: Flag,
     timeouts: Timeouts,
-    /// Whether what is sent is counted.
+    /// Whether sent messages are counted.
     counts: bool,
-    /// The runtime in which the connection was split: senders may be used outside of it.
+    /// The runtime in which the connection was split, because senders may be used outside of it.
     runtime: Option<Handle>,
-    pub(super) parked: Arc<Parked>,
-    /// Wakes all that are parked: for the write half of the stream.
+    pub(super) wait_list: Arc<WaitList>,
+    /// Wakes all waiting tasks; for the write half of the stream.
     waker: Waker,
-    /// Wakes the receiver: for the read half.
+    /// Wakes the receiver; for the read half of the stream.
     pub(super) read_waker: Waker,
-    /// Notified when nothing can be sent any more.
+    /// Notified once nothing more can be sent.
     closed: Notify,
     pub(super) transport: Mutex<T>,
 }
@@ -68,18 +70,18 @@ impl<T: ?Sized> fmt::Debug for Shared<T> {
 
 /// The queue, and the bookkeeping of what has left it.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct SendState {
     pub(super) send: SendPath,
-    pub(super) verdict: Verdict,
+    pub(super) outcome: Outcome,
     pub(super) ledger: Ledger,
-    /// The pings of the application that the receiver does not know of yet.
+    /// The program's pings that the receiver does not know of yet.
     pub(super) pings: Pings,
-    /// Counters, if they were asked for.
-    sent: Option<Box<Sent>>,
+    /// The counters, if enabled.
+    sent: Option<Box<SendCounters>>,
 }
 
-impl State {
-    /// Whether something that is queued now can still be sent.
+impl SendState {
+    /// Returns `true` if something that is queued now can still be sent.
     fn is_open(&self) -> bool {
         !self.send.is_close_sent() && !self.ledger.transport().ended
     }
@@ -90,17 +92,17 @@ impl State {
     }
 }
 
-/// The stream, whatever its type.
+/// The stream, independent of its type.
 pub(super) trait Transmit: Send {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn end_write(&mut self, source: &mut dyn Source);
     fn status(&self) -> TransportStatus;
 
-    /// Takes the stream, of whatever type, to drop it.
+    /// Takes the stream, to drop it.
     fn abort(&mut self) -> Option<Box<dyn Send>>;
 }
 
-/// A transport until the receiver is dropped, and the stream with it.
+/// The transport, until the receiver is dropped or the connection is aborted.
 pub(super) struct Slot<S>(pub(super) Option<Transport<S>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
@@ -126,9 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
 }
 
 impl<S> Shared<Slot<S>> {
-    pub(super) fn new(line: Own<S>, timeouts: Timeouts) -> Self {
-        let LineParts { transport, send, verdict, pings, sent } = line.into_parts();
-        let parked = Arc::new(Parked::default());
+    pub(super) fn new(io: OwnedIo<S>, timeouts: Timeouts) -> Self {
+        let IoParts { transport, send, outcome, pings, sent } = io.into_parts();
+        let wait_list = Arc::new(WaitList::default());
         let capacity =
             u32::try_from(send.max_write_buffer_size()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let (queued, status) = (Queued::of(&send), transport.status());
@@ -138,47 +140,48 @@ impl<S> Shared<Slot<S>> {
             room.close();
         }
         let (role, counts) = (send.role(), sent.is_some());
-        let state = State { send, verdict, ledger, pings, sent: sent.map(Box::new) };
+        let state = SendState { send, outcome, ledger, pings, sent: sent.map(Box::new) };
         Self {
             state: Mutex::new(state),
             room,
             capacity,
             role,
-            wanted: Flag::default(),
+            write_requested: Flag::default(),
             timeouts,
             counts,
             runtime: Handle::try_current().ok(),
-            waker: Waker::from(parked.clone()),
-            read_waker: Waker::from(Arc::new(OnRead(parked.clone()))),
+            waker: Waker::from(wait_list.clone()),
+            read_waker: Waker::from(Arc::new(ReadWaker(wait_list.clone()))),
             closed: Notify::new(),
-            parked,
+            wait_list,
             transport: Mutex::new(Slot(Some(transport))),
         }
     }
 
-    /// Takes the stream and the queue back out.
-    pub(super) fn take(&self) -> Option<LineParts<S>> {
+    /// Takes the stream and the queue.
+    pub(super) fn take(&self) -> Option<IoParts<S>> {
         let transport = self.transport.lock().0.take()?;
         let mut state = self.state.lock();
-        let (verdict, pings) = (mem::take(&mut state.verdict), mem::take(&mut state.pings));
+        let (outcome, pings) = (mem::take(&mut state.outcome), mem::take(&mut state.pings));
         let sent = state.sent.take().map(|sent| *sent);
         let send = state.send.take();
         state.ledger.end();
         drop(state);
         self.close();
-        Some(LineParts { transport, send, verdict, pings, sent })
+        Some(IoParts { transport, send, outcome, pings, sent })
     }
 }
 
 impl<T: ?Sized> Shared<T> {
-    /// Nothing more can be sent: whoever waits learns it. The receiver too, for a deadline runs from here on.
+    /// Wakes all waiting tasks once nothing more can be sent. The receiver is woken because a
+    /// deadline starts.
     fn close(&self) {
         self.room.close();
         self.closed.notify_waiters();
-        self.parked.wake_all();
+        self.wait_list.wake_all();
     }
 
-    /// Waits until nothing can be sent any more.
+    /// Waits until nothing more can be sent.
     pub(super) async fn closed(&self) {
         let mut closed = pin!(self.closed.notified());
         closed.as_mut().enable();
@@ -189,7 +192,8 @@ impl<T: ?Sized> Shared<T> {
 }
 
 impl<T: Transmit + ?Sized> Shared<T> {
-    /// How much room a message of this length needs: one that is larger than all the room needs all of it.
+    /// Returns how much room a message of this length needs. A message that is larger than all the
+    /// room needs all of it.
     pub(super) fn need(&self, payload_len: usize) -> u32 {
         let frame = SendPath::frame_len(payload_len, self.role);
         u32::try_from(frame).map_or(self.capacity, |frame| frame.min(self.capacity))
@@ -203,16 +207,17 @@ impl<T: Transmit + ?Sized> Shared<T> {
         self.role
     }
 
-    /// Returns where the closing handshake stands.
+    /// Returns the state of the closing handshake.
     pub(super) fn closing(&self, receive: &ReceivePath) -> Closing {
         let state = self.state.lock();
         match Closing::of(&state.send, receive) {
-            Closing::Open | Closing::CloseSent if state.verdict.is_over() => Closing::Failed,
+            Closing::Open | Closing::CloseSent if state.outcome.is_over() => Closing::Failed,
             closing => closing,
         }
     }
 
-    /// Calls the way out. What is queued in order by it takes `room` that the caller has acquired.
+    /// Calls a function with the sending path. What it queues in order occupies `room`, which the
+    /// caller has acquired.
     pub(super) fn with_send<R>(
         &self,
         room: usize,
@@ -221,8 +226,10 @@ impl<T: Transmit + ?Sized> Shared<T> {
         self.with_state(self.state.lock(), room, call).0
     }
 
-    /// Calls the way out, unless what is queued now would never go: the caller may have got its room before. Gives up to
-    /// where a flush of it has to get. What ended the connection is told only by who asks for it: [`error`](Self::error).
+    /// Calls a function with the sending path, unless the connection has closed since the caller
+    /// acquired its room. Returns the position that a flush has to reach.
+    ///
+    /// The error that ended the connection is not taken: see [`error`](Self::error).
     pub(super) fn with_open(
         &self,
         room: usize,
@@ -236,7 +243,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
         result.map(|()| target)
     }
 
-    /// What to tell of this: what ended the connection, where that is why.
+    /// Converts an error for the program. Takes the error that ended the connection, if that is the
+    /// reason.
     pub(super) fn error(&self, error: SendError) -> Error {
         match error {
             SendError::Closing => self.why_closed(),
@@ -246,7 +254,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     fn with_state<R>(
         &self,
-        mut state: Guard<'_, State>,
+        mut state: Guard<'_, SendState>,
         room: usize,
         call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> R,
     ) -> (R, u64) {
@@ -266,37 +274,39 @@ impl<T: Transmit + ?Sized> Shared<T> {
         (result, target)
     }
 
-    /// Writes what is queued, unless somebody does: who does looks again afterwards.
+    /// Writes what is queued, unless another task is writing, which then checks the queue again.
     pub(super) fn drive(&self) {
-        self.wanted.set();
-        self.serve();
+        self.write_requested.set();
+        self.write_if_requested();
     }
 
-    /// Writes for those who found the transport taken.
-    pub(super) fn serve(&self) {
-        while self.wanted.is_set() {
+    /// Writes for the tasks that found the transport locked.
+    pub(super) fn write_if_requested(&self) {
+        while self.write_requested.is_set() {
             let Some(transport) = self.transport.try_lock() else { return };
-            self.wanted.clear();
+            self.write_requested.clear();
             let _pending = self.transmit(transport);
         }
     }
 
-    /// Writes what is queued. Where that fails, the error goes to who hears of it first.
+    /// Writes what is queued. If that fails, the error is returned by the first call that
+    /// encounters it.
     pub(super) fn transmit(&self, transport: Guard<'_, T>) -> Poll<()> {
         let mut queue = Locked::new(&self.state);
         let transmitted = self.with_transport(transport, |transport, cx| {
             transport.poll_transmit(&mut queue, cx).map(|result| {
                 if let Err(error) = result {
-                    self.state.lock().verdict.keep(Error::Transport(error));
+                    self.state.lock().outcome.record(Error::Transport(error));
                 }
             })
         });
-        // Whoever waits is woken to continue, once others had their turn, at the transport too.
+        // Wakes the waiting tasks to continue, after other tasks have had their turn.
         queue.strides.poll_yield(&self.waker);
         transmitted
     }
 
-    /// Uses the transport and keeps the books; once it is released, wakes those for whom something has changed.
+    /// Uses the transport, updates the ledger, and after unlocking wakes the tasks that wait for a
+    /// change.
     pub(super) fn with_transport<R>(
         &self,
         mut transport: Guard<'_, T>,
@@ -311,16 +321,16 @@ impl<T: Transmit + ?Sized> Shared<T> {
             self.close();
         }
         if changes.flushed {
-            self.parked.wake_for(Wait::Flush);
+            self.wait_list.wake_for(Wait::Flush);
         }
         if changes.control {
-            self.parked.wake_for(Wait::Control);
+            self.wait_list.wake_for(Wait::Control);
         }
         if changes.released > 0 {
             self.wake_for_room();
         }
         if changes.stopped {
-            self.parked.wake_receiver();
+            self.wait_list.wake_receiver();
         }
         result
     }
@@ -335,7 +345,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         state.ledger.settle(status, Queued::of(&state.send))
     }
 
-    /// Gives back the room that nobody needs any more.
+    /// Releases the room that is no longer occupied.
     pub(super) fn release(&self) {
         let mut state = self.state.lock();
         let queued = Queued::of(&state.send);
@@ -345,34 +355,35 @@ impl<T: Transmit + ?Sized> Shared<T> {
         self.wake_for_room();
     }
 
-    /// Wakes those who wait for room and whom the semaphore does not know, where there is some.
+    /// Wakes the senders that wait for room outside of the semaphore, if there is any.
     pub(super) fn wake_for_room(&self) {
         if self.room.available_permits() > 0 {
-            self.parked.wake_for(Wait::AnyRoom);
+            self.wait_list.wake_for(Wait::AnyRoom);
         }
     }
 
-    /// All the room that there is.
+    /// Returns the capacity of the write buffer.
     pub(super) fn capacity(&self) -> u32 {
         self.capacity
     }
 
-    /// Asks the way out, unless nothing can be sent any more.
-    pub(super) fn ask(&self, ask: impl FnOnce(&SendPath, usize) -> bool) -> Result<bool, Error> {
+    /// Evaluates a condition on the sending path and the number of staged bytes. Returns an error
+    /// if nothing more can be sent.
+    pub(super) fn check(&self, condition: impl FnOnce(&SendPath, usize) -> bool) -> Result<bool, Error> {
         let state = self.state.lock();
         if !state.is_open() {
             drop(state);
             return Err(self.why_closed());
         }
-        Ok(ask(&state.send, state.ledger.transport().staged))
+        Ok(condition(&state.send, state.ledger.transport().staged))
     }
 
-    /// Up to where a flush that begins now has to get.
+    /// Returns the position that a flush which begins now has to reach.
     pub(super) fn flush_target(&self) -> u64 {
         self.state.lock().ledger.flush_target()
     }
 
-    /// Whether all up to there is flushed; an error where it never will be.
+    /// Returns whether everything up to `target` is flushed; an error if it never will be.
     pub(super) fn is_flushed(&self, target: u64) -> Result<bool, Error> {
         let state = self.state.lock();
         let flushed = state.ledger.is_flushed(target);
@@ -383,21 +394,21 @@ impl<T: Transmit + ?Sized> Shared<T> {
         Err(self.why_closed())
     }
 
-    /// Ends the connection: takes the stream away.
+    /// Ends the connection by dropping the stream.
     pub(super) fn abort(&self) {
         let stream = self.with_transport(self.transport.lock(), |transport, _| {
             let mut state = self.state.lock();
-            // What the program does itself is no error that the receiver has to report.
-            state.verdict.settle();
+            // The program ends the connection itself, so the receiver has no error to return.
+            state.outcome.dismiss();
             drop(state);
             Locked::new(&self.state).clear();
             transport.abort()
         });
-        // Dropped once no lock is held, for that may run code of any kind.
+        // Dropped after all locks are released, because dropping the stream may run any code.
         drop(stream);
     }
 
-    /// Counts messages that were queued, if anybody wants to know.
+    /// Counts queued messages, if counters are enabled.
     pub(super) fn count_sent(&self, messages: u64) {
         if self.counts
             && let Some(sent) = &mut self.state.lock().sent
@@ -406,18 +417,18 @@ impl<T: Transmit + ?Sized> Shared<T> {
         }
     }
 
-    /// Returns the counters of this side, if they were asked for.
-    pub(super) fn sent(&self) -> Option<Sent> {
+    /// Returns the counters of the sending side, if enabled.
+    pub(super) fn sent(&self) -> Option<SendCounters> {
         self.state.lock().sent.as_deref().copied()
     }
 
-    /// Records a ping that the application has sent.
+    /// Records a ping that the program has sent.
     pub(super) fn pinged(&self, payload: &[u8]) {
         self.state.lock().pings.sent(payload);
     }
 
-    /// Judges the deadline of a sender that has to wait: where the stream has taken nothing for too long, this ends the
-    /// connection, which wakes whoever waits.
+    /// Checks the deadline of a waiting sender. If the stream has accepted nothing for too long,
+    /// ends the connection, which wakes all waiting tasks.
     pub(super) fn watch(&self, watchdog: &mut Watchdog, cx: &mut Context<'_>) {
         loop {
             let state = self.state.lock();
@@ -432,29 +443,31 @@ impl<T: Transmit + ?Sized> Shared<T> {
         }
     }
 
-    /// Ends the connection if the stream is stuck, and has taken nothing since it had moved so often.
+    /// Ends the connection if the stream is stuck and has accepted nothing since its `moves` had
+    /// this value.
     fn end_if_stuck_since(&self, moves: u32, timeout: Timeout) {
-        // Judged while nobody writes, for a write may have been under way.
+        // Locked before the check, because another task may be writing.
         let transport = self.transport.lock();
         let state = self.state.lock();
         let stuck = state.ledger.transport().stuck && state.ledger.moves() == moves;
         drop(state);
         if stuck {
             self.with_transport(transport, |transport, _| {
-                self.state.lock().verdict.time_out(timeout);
+                self.state.lock().outcome.time_out(timeout);
                 transport.end_write(&mut Locked::new(&self.state));
             });
         } else {
             drop(transport);
-            self.serve();
+            self.write_if_requested();
         }
     }
 
-    /// What ended the connection, if that has not been told and is not for the receiver to tell.
+    /// Returns the error that ended the connection, unless it has been returned or is left to the
+    /// receiver.
     pub(super) fn why_closed(&self) -> Error {
         let mut state = self.state.lock();
-        let told = if state.ledger.transport().ended { state.verdict.tell() } else { None };
-        told.unwrap_or(Error::Closed)
+        let error = if state.ledger.transport().ended { state.outcome.take_error() } else { None };
+        error.unwrap_or(Error::Closed)
     }
 
     pub(super) fn queued_bytes(&self) -> usize {

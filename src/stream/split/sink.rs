@@ -1,4 +1,4 @@
-//! A sender as a sink.
+//! The `Sink` implementation of a sender.
 
 use std::{
     collections::VecDeque,
@@ -11,19 +11,21 @@ use tokio::sync::TryAcquireError;
 
 use super::{
     Sender,
-    parked::{Ticket, Wait},
+    wait_list::{Ticket, Wait},
 };
 use crate::{Error, Message, Outgoing, stream::watchdog::Watchdog};
 
-/// A [`Sender`] as a [`Sink`]: [`Sender::sink`].
+/// A [`Sink`] that sends over a split connection, returned by [`Sender::sink`].
 ///
-/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is queued; the message that is then
-/// sent may pass that limit. It does not stand in line for room: it takes what those who wait in [`feed`](Sender::feed)
-/// leave. If others take the room after it was ready, the message waits inside the sink until it is flushed; until then
-/// calls of the sender's methods overtake it, and [`Sender::close`] or dropping the sink loses it.
+/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is queued; the
+/// next message may exceed that limit. It does not queue for room: it takes the room that senders
+/// waiting in [`feed`](Sender::feed) leave. If others take the room after the sink was ready, the
+/// message waits inside the sink until that is flushed. Until then, calls of the sender's methods
+/// overtake the message, and [`Sender::close`] or dropping the sink loses it.
 ///
-/// Flushing waits for the messages of this sink, not for those that others queue meanwhile. Closing the sink queues our
-/// Close and flushes: the [`Receiver`](crate::Receiver) waits for the peer's.
+/// Flushing waits for the messages of this sink, not for those that others queue meanwhile. Closing
+/// the sink queues our Close and flushes it; the [`Receiver`](crate::Receiver) waits for the peer's
+/// Close.
 ///
 /// ```
 /// # use fullduplex::{Error, Message, Sender};
@@ -37,9 +39,10 @@ use crate::{Error, Message, Outgoing, stream::watchdog::Watchdog};
 #[derive(Debug)]
 pub struct SenderSink {
     sender: Sender,
-    /// Messages that were accepted when the room that had been promised was gone: others took it in between.
+    /// Messages that were accepted after others had taken the room that was available when the sink
+    /// was ready.
     late: VecDeque<Outgoing<'static>>,
-    /// Up to where a flush has to get.
+    /// The position that a flush has to reach.
     through: u64,
     ticket: Ticket,
     watchdog: Watchdog,
@@ -73,7 +76,7 @@ impl Sink<Message> for SenderSink {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         ready!(self.poll_late(cx))?;
         match self.sender.start_close(None) {
-            // The Close is the last that is queued.
+            // The Close is the last frame that is queued.
             Ok(()) | Err(Error::Closed) => self.through = self.sender.shared.flush_target(),
             Err(error) => return Poll::Ready(Err(error)),
         }
@@ -87,17 +90,17 @@ impl SenderSink {
         Self { sender, late: VecDeque::new(), through: 0, ticket, watchdog }
     }
 
-    /// Returns the sender. A message that waits inside the sink is lost.
+    /// Returns the sender. Messages that wait inside the sink are lost.
     pub fn into_inner(self) -> Sender {
         self.sender.clone()
     }
 
-    /// Returns the sender.
+    /// Returns a reference to the sender.
     pub fn get_ref(&self) -> &Sender {
         &self.sender
     }
 
-    /// Queues what the sink was given and could not queue at once.
+    /// Queues the messages that wait inside the sink.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while !self.late.is_empty() {
             let room = self.poll_any_room(cx);
@@ -112,7 +115,7 @@ impl SenderSink {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready where there is any room.
+    /// Returns ready if there is any room.
     fn poll_any_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let shared = &self.sender.shared;
         for attempt in 0..2 {
@@ -123,14 +126,14 @@ impl SenderSink {
                 return Poll::Ready(Ok(()));
             }
             if attempt == 0 {
-                shared.parked.park(&mut self.ticket, cx.waker(), Wait::AnyRoom);
+                shared.wait_list.register_sender(&mut self.ticket, cx.waker(), Wait::AnyRoom);
                 shared.drive();
             }
         }
         Poll::Pending
     }
 
-    /// Queues a message if there is any room, and takes all that there is where it needs more; else leaves it.
+    /// Queues a message if there is any room. If the message needs more, takes all of it.
     fn queue_if_room(&mut self, waiting: &mut Option<Outgoing<'static>>) -> Result<(), Error> {
         let Some(outgoing) = waiting else { return Ok(()) };
         let shared = &self.sender.shared;
@@ -153,7 +156,7 @@ impl SenderSink {
         }
     }
 
-    /// Judges a stuck stream while the sink waits.
+    /// Checks the deadline of a stuck stream while the sink waits.
     fn watch<T>(&mut self, cx: &mut Context<'_>, waited: Poll<T>) -> Poll<T> {
         if waited.is_pending() {
             self.sender.shared.watch(&mut self.watchdog, cx);
@@ -164,9 +167,9 @@ impl SenderSink {
     }
 }
 
-/// What was queued and not flushed is written by a receiver that waits.
+/// Wakes a waiting receiver, which writes what was queued and not flushed.
 impl Drop for SenderSink {
     fn drop(&mut self) {
-        self.sender.shared.parked.wake_waiting_receiver();
+        self.sender.shared.wait_list.wake_waiting_receiver();
     }
 }

@@ -1,4 +1,4 @@
-//! The lock that the halves share, which a model checker can stand behind.
+//! The lock and the flag that the halves share, replaceable by those of a model checker.
 
 #[cfg(not(fullduplex_loom))]
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -10,16 +10,16 @@ use std::{
 #[cfg(fullduplex_loom)]
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
 
-/// A lock that does not know of poison: a panic in between leaves nothing half done that a later call would stumble over.
+/// A mutex that ignores poisoning: a panic leaves no state that a later call could not handle.
 #[derive(Debug, Default)]
 pub(super) struct Mutex<T: ?Sized> {
-    /// Who gets in is for the model checker to decide.
+    /// Lets the model checker decide which thread enters.
     #[cfg(fullduplex_loom)]
     gate: loom::sync::Mutex<()>,
     inner: sync::Mutex<T>,
 }
 
-/// What is locked. The fields are dropped in their order.
+/// The guard of a [`Mutex`]. The fields are dropped in their order.
 #[derive(Debug)]
 pub(super) struct Guard<'a, T: ?Sized> {
     inner: sync::MutexGuard<'a, T>,
@@ -27,15 +27,15 @@ pub(super) struct Guard<'a, T: ?Sized> {
     _gate: loom::sync::MutexGuard<'a, ()>,
 }
 
-/// A note that one leaves and another finds.
+/// A flag that one task sets and another checks.
 #[derive(Debug, Default)]
 pub(super) struct Flag(AtomicBool);
 
 impl Flag {
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::SeqCst);
-        // What is looked at next is looked at after this is seen: of two who leave a note and look for the other's, one
-        // finds it.
+        // Orders later reads after this store: if two tasks each set a flag and then check the
+        // other's, at least one sees the other's.
         fence(Ordering::SeqCst);
     }
 
@@ -43,7 +43,7 @@ impl Flag {
         self.0.store(false, Ordering::SeqCst);
     }
 
-    /// Returns whether it is set, ordered by whatever lock the caller has held since.
+    /// Returns whether it is set, ordered by the locks that the caller has held since.
     #[inline]
     pub(super) fn peek(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -76,7 +76,7 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// Locks it, unless somebody else has.
+    /// Locks it, unless another task has.
     pub(super) fn try_lock(&self) -> Option<Guard<'_, T>> {
         #[cfg(fullduplex_loom)]
         let _gate = self.gate.try_lock().ok()?;

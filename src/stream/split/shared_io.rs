@@ -1,4 +1,4 @@
-//! The receiving side of a split connection, as a line.
+//! The I/O side of a receiver: what it shares with the senders.
 
 use std::{
     io, mem,
@@ -16,79 +16,81 @@ use crate::{
     Role,
     proto::{Buffers, MaskKey, PayloadMut, SendPath},
     stream::{
-        line::{Line, LineParts, Verdict, WriteStatus},
+        io::{Io, IoParts, Outcome, WriteStatus},
         pool::Scratch,
         timers::Pings,
         transport::Transport,
     },
 };
 
-/// The receiver's hold on what is shared. Dropped, it takes the stream along.
+/// The I/O side of a receiver. Dropping it drops the stream.
 #[derive(Debug)]
-pub(super) struct Half<S> {
+pub(super) struct SharedIo<S> {
     pub(super) shared: Arc<Shared<Slot<S>>>,
-    /// Whether it is known to wait, or to be on its way.
-    parked: bool,
+    /// Whether the receiver is registered as waiting, or has been woken.
+    registered: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Half<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
     pub(super) fn new(shared: Arc<Shared<Slot<S>>>) -> Self {
-        Self { shared, parked: false }
+        Self { shared, registered: false }
     }
 
-    /// Nobody is to count on the receiver; what somebody did count on is written now, as far as that goes.
+    /// Deregisters the receiver. If a sender relied on it, writes what is queued, as far as that is
+    /// possible without waiting.
     #[inline]
-    pub(super) fn leave(&mut self) {
-        if mem::take(&mut self.parked) {
-            self.leave_parked();
+    pub(super) fn stop_waiting(&mut self) {
+        if mem::take(&mut self.registered) {
+            self.deregister();
         }
     }
 
     #[inline(never)]
-    fn leave_parked(&self) {
-        if self.shared.parked.receiver_leaves() && self.shared.queued_bytes() > 0 {
+    fn deregister(&self) {
+        if self.shared.wait_list.deregister_receiver() && self.shared.queued_bytes() > 0 {
             self.shared.drive();
         }
     }
 
-    /// Calls a function with the stream, if it is still there.
+    /// Calls a function with the stream, unless that has been dropped.
     pub(super) fn with_ref<T>(&self, call: impl FnOnce(&S) -> T) -> Option<T> {
         let slot = self.shared.transport.lock();
         let result = slot.0.as_ref().map(|transport| call(transport.get_ref()));
         drop(slot);
-        // Somebody may have wanted to write meanwhile.
-        self.shared.serve();
+        // A sender may have tried to write meanwhile.
+        self.shared.write_if_requested();
         result
     }
 
-    /// Takes the stream and the queue back out.
-    pub(super) fn take(&self) -> Option<LineParts<S>> {
+    /// Takes the stream and the queue.
+    pub(super) fn take(&self) -> Option<IoParts<S>> {
         self.shared.take()
     }
 
-    /// Uses the transport, then writes for those who found it taken; `None` where it is gone.
+    /// Uses the transport, then writes for the senders that found it locked. Returns `None` if the
+    /// stream has been dropped.
     fn with_transport<R>(&self, call: impl FnOnce(&mut Transport<S>, &mut Context<'_>) -> R) -> Option<R> {
         let slot = self.shared.transport.lock();
         let result =
             self.shared.with_transport(slot, |slot, cx| slot.0.as_mut().map(|transport| call(transport, cx)));
-        self.shared.serve();
+        self.shared.write_if_requested();
         result
     }
 }
 
-impl<S> Drop for Half<S> {
+impl<S> Drop for SharedIo<S> {
     fn drop(&mut self) {
         let taken = self.shared.take();
         self.shared.state.lock().ledger.end();
-        self.shared.parked.wake_all();
+        self.shared.wait_list.wake_all();
         drop(taken);
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
-    fn park(&mut self, cx: &mut Context<'_>) {
-        self.parked = true;
-        self.shared.parked.park_receiver(cx.waker());
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
+    fn register_receiver(&mut self, cx: &mut Context<'_>) {
+        self.registered = true;
+        self.shared.wait_list.register_receiver(cx.waker());
     }
 
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
@@ -97,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
 
     fn write_status(&mut self) -> WriteStatus {
         let state = self.shared.state.lock();
-        WriteStatus::of(&state.send, state.ledger.transport(), state.verdict.is_over())
+        WriteStatus::of(&state.send, state.ledger.transport(), state.outcome.is_over())
     }
 
     fn role(&self) -> Role {
@@ -113,8 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
         self.with_transport(|transport, _| transport.end_write(&mut Locked::new(&shared.state)));
     }
 
-    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
-        call(&mut self.shared.state.lock().verdict)
+    fn outcome<T>(&mut self, call: impl FnOnce(&mut Outcome) -> T) -> T {
+        call(&mut self.shared.state.lock().outcome)
     }
 
     fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -125,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line for Half<S> {
             return Poll::Ready(Ok(()));
         }
         let result = self.shared.transmit(self.shared.transport.lock());
-        self.shared.serve();
+        self.shared.write_if_requested();
         result.map(Ok)
     }
 

@@ -1,4 +1,4 @@
-//! What the receiving half of a connection needs of the rest of it: the way out, and the stream.
+//! The I/O side of a connection: the sending path and the stream.
 
 use std::{
     io, mem,
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     pool::{self, Scratch},
-    stats::Sent,
+    stats::SendCounters,
     timers::{Pings, Timeouts},
     transport::{InStrides, Strides, Transport, TransportStatus},
     watchdog::Watchdog,
@@ -21,26 +21,29 @@ use crate::{
     proto::{Buffers, MaskKey, PayloadMut, Received, SendError, SendPath},
 };
 
-/// The way out and the stream, owned or shared.
+/// The sending path and the stream, owned or shared.
 ///
-/// Receiving is written once, over this: [`Own`] is a connection in one piece, without a lock; a split one shares them
-/// with its senders.
-pub(super) trait Line {
-    /// Calls the way out, with a fresh masking key and, where it may need more than it has borrowed, what the thread lends.
+/// The receiving loop is written once, over this trait. [`OwnedIo`] belongs to a whole connection
+/// and needs no lock; a split connection shares it with its senders.
+pub(super) trait Io {
+    /// Calls a function with the sending path, a masking key and buffers of the pool, if the path
+    /// may need any.
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T;
 
-    /// Queues the answer that is owed to what was received, if one is.
+    /// Queues the answer to what was received, if one is due.
     fn answer(&mut self, received: &Received<'_>) {
+        // If nothing of ours is pending, a write that fails from now on loses only our Close, and
+        // the peer that sent its own is free to end the stream (RFC 6455 section 7.1.1).
         if let Received::Close(_) = received
             && !self.write_status().pending
         {
-            self.verdict(Verdict::excuse_writes);
+            self.outcome(Outcome::ignore_write_errors);
         }
         self.with_send(|send, key, lent| send.answer(received, key, lent));
     }
 
-    /// What was read is handled, from here on the receiver may have to wait: whoever wants it is to wake it.
-    fn park(&mut self, _: &mut Context<'_>) {}
+    /// Registers the task that receives, which may have to wait, for a wake-up.
+    fn register_receiver(&mut self, _: &mut Context<'_>) {}
 
     /// Returns the status of the sending side.
     fn write_status(&mut self) -> WriteStatus;
@@ -48,25 +51,26 @@ pub(super) trait Line {
     /// Returns which end of the connection this is.
     fn role(&self) -> Role;
 
-    /// Takes the pings that the application has sent since this was last asked.
+    /// Takes the pings that the program has sent since the last call.
     fn take_pings(&mut self) -> Pings;
 
-    /// Gives up writing: what waits will never go.
+    /// Ends the write side. What is queued is discarded.
     fn end_write(&mut self);
 
-    /// What ended the connection.
-    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T;
+    /// Calls a function with the outcome of the connection.
+    fn outcome<T>(&mut self, call: impl FnOnce(&mut Outcome) -> T) -> T;
 
-    /// Writes what is queued until all of it is out and flushed, or the stream takes no more.
+    /// Writes and flushes what is queued, until everything is written or the stream accepts no
+    /// more.
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Ends the write side, after what was queued is out.
+    /// Shuts down the write side. What is still queued is discarded.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Reads into the scratch; 0 is the end of the stream.
+    /// Reads into the scratch; returns 0 at the end of the stream.
     fn poll_read(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
-    /// Reads into a message's own buffer; 0 is the end of the stream.
+    /// Reads into a message's own buffer; returns 0 at the end of the stream.
     fn poll_read_payload(&mut self, room: PayloadMut<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 }
 
@@ -74,13 +78,13 @@ pub(super) trait Line {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WriteStatus {
     pub(super) transport: TransportStatus,
-    /// Whether something is queued or staged.
+    /// Whether anything is queued or staged.
     pub(super) pending: bool,
     /// Whether a pong is queued.
     pub(super) owes_pong: bool,
     /// Whether our Close is queued or sent.
     pub(super) close_sent: bool,
-    /// Whether the connection is over, though the stream may go on.
+    /// Whether a sender has ended the connection: the receiver does not wait for the stream to end.
     pub(super) over: bool,
 }
 
@@ -96,120 +100,124 @@ impl WriteStatus {
         }
     }
 
-    /// Whether the stream is stuck: something staged waits for it.
+    /// Returns `true` if the stream accepts no more while something is staged.
     pub(super) fn is_stuck(&self) -> bool {
         self.transport.stuck
     }
 }
 
-/// What ended the connection, or will: it is told once.
+/// The error that ended the connection, or will end it. It is returned to the program once.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct Outcome {
     error: Option<Box<Error>>,
-    told: bool,
-    /// The peer leaves, and nothing of ours is under way to it: that a write fails is no news.
-    writes_excused: bool,
-    /// A sender has ended the connection: the receiver is not to wait for the stream to end.
+    /// Whether the error has been returned, or none will be.
+    settled: bool,
+    /// Whether a failed write is no error, because the peer has sent its Close and nothing of ours
+    /// but the answer is pending.
+    ignores_write_errors: bool,
+    /// Whether a sender has ended the connection: the receiver does not wait for the stream to end.
     over: bool,
 }
 
-impl Verdict {
-    /// Keeps what will have ended the connection, until it is told.
-    pub(super) fn keep(&mut self, error: Error) {
-        let excused = self.writes_excused && matches!(error, Error::Transport(_));
-        if !self.told && !excused && self.error.is_none() {
+impl Outcome {
+    /// Records an error, unless there already is one.
+    pub(super) fn record(&mut self, error: Error) {
+        let ignored = self.ignores_write_errors && matches!(error, Error::Transport(_));
+        if !self.settled && !ignored && self.error.is_none() {
             self.error = Some(Box::new(error));
         }
     }
 
-    /// Leaves nothing to be told: the program itself ends the connection.
-    pub(super) fn settle(&mut self) {
-        (self.told, self.over) = (true, true);
+    /// Discards the error and all later ones: the program has ended the connection itself.
+    pub(super) fn dismiss(&mut self) {
+        (self.settled, self.over) = (true, true);
         self.error = None;
     }
 
-    /// Ends the connection with the deadline of a sender.
+    /// Ends the connection after a sender's deadline has passed.
     pub(super) fn time_out(&mut self, timeout: Timeout) {
-        self.keep(Error::Timeout(timeout));
+        self.record(Error::Timeout(timeout));
         self.over = true;
     }
 
-    /// Returns whether a sender has ended the connection.
+    /// Returns `true` if a sender has ended the connection.
     pub(super) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Hands out what was kept.
-    pub(super) fn tell(&mut self) -> Option<Error> {
+    /// Takes the recorded error, to return it to the program.
+    pub(super) fn take_error(&mut self) -> Option<Error> {
         let error = self.error.take()?;
-        self.told = true;
+        self.settled = true;
         Some(*error)
     }
 
-    /// Whether nothing has ended the connection, and nothing is known that will.
+    /// Returns `true` if nothing has ended the connection or is known to end it.
     pub(super) fn is_open(&self) -> bool {
-        self.error.is_none() && !self.told && !self.writes_excused && !self.over
+        self.error.is_none() && !self.settled && !self.ignores_write_errors && !self.over
     }
 
-    /// Notes that from here on a failed write loses nothing but our Close.
-    pub(super) fn excuse_writes(&mut self) {
-        self.writes_excused = true;
+    /// Ignores write errors from now on: a failed write loses nothing but our Close.
+    pub(super) fn ignore_write_errors(&mut self) {
+        self.ignores_write_errors = true;
     }
 }
 
-/// A line that one connection owns: no lock.
+/// The I/O side of a whole connection: no lock.
 #[derive(Debug)]
-pub(super) struct Own<S> {
+pub(super) struct OwnedIo<S> {
     pub(super) transport: Transport<S>,
     pub(super) send: SendPath,
-    /// The task that waits in a receiving call, if one does.
+    /// The task that waits in a receiving call, if any.
     receiver: Option<Waker>,
-    /// What most connections do without.
+    /// State that most connections do not have.
     extra: Option<Box<Extra>>,
 }
 
 /// State that a connection seldom has; allocated when first needed.
 #[derive(Debug, Default)]
 struct Extra {
-    verdict: Verdict,
+    outcome: Outcome,
     stuck: Option<Stuck>,
     pings: Pings,
-    sent: Option<Sent>,
+    sent: Option<SendCounters>,
 }
 
-/// State that is there while the stream takes no more.
+/// State that exists while the stream accepts no more.
 #[derive(Debug, Default)]
 struct Stuck {
-    waiters: Arc<Waiters>,
+    wakers: Arc<WakerPair>,
     watchdog: Watchdog,
 }
 
-/// The tasks that wait for a stream that takes no more. A stream keeps one waker for its write half, so both poll it with
-/// one that wakes them both.
+/// The tasks that wait for a stream which accepts no more.
+///
+/// A stream keeps one waker for its write half. Both tasks therefore poll it with a waker that
+/// wakes them both.
 #[derive(Debug, Default)]
-struct Waiters(Mutex<[Option<Waker>; 2]>);
+struct WakerPair(Mutex<[Option<Waker>; 2]>);
 
-/// What a task does that writes to the stream.
+/// The task that writes to the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Party {
+pub(super) enum Side {
     Receiver,
     Sender,
 }
 
-/// What a line is made of, to be moved from the whole connection to its halves and back.
+/// The parts of the I/O side, which are moved when a connection is split or reunited.
 #[derive(Debug)]
-pub(super) struct LineParts<S> {
+pub(super) struct IoParts<S> {
     pub(super) transport: Transport<S>,
     pub(super) send: SendPath,
-    pub(super) verdict: Verdict,
+    pub(super) outcome: Outcome,
     pub(super) pings: Pings,
-    pub(super) sent: Option<Sent>,
+    pub(super) sent: Option<SendCounters>,
 }
 
 impl Extra {
-    /// Whether the box may be freed.
+    /// Returns `true` if the box may be freed.
     fn is_unused(&self) -> bool {
-        self.stuck.is_none() && self.verdict.is_open() && self.pings.is_empty() && self.sent.is_none()
+        self.stuck.is_none() && self.outcome.is_open() && self.pings.is_empty() && self.sent.is_none()
     }
 
     #[cold]
@@ -221,23 +229,23 @@ impl Extra {
     }
 }
 
-impl Waiters {
+impl WakerPair {
     fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records the task that waits, in the place of the one that waited before.
-    fn park(&self, party: Party, waker: &Waker) {
+    /// Registers a task, in the place of the one that was registered before.
+    fn register(&self, side: Side, waker: &Waker) {
         let waker = waker.clone();
-        // Dropped once the lock is released, for that may run code of any kind.
-        let _before = self.lock()[party as usize].replace(waker);
+        // Dropped after the lock is released, because dropping a waker may run any code.
+        let _before = self.lock()[side as usize].replace(waker);
     }
 
-    /// Wakes the task that waits on the other side, unless it is the task of this waker.
-    fn wake_other(&self, party: Party, own: &Waker) {
-        let other = match party {
-            Party::Receiver => Party::Sender,
-            Party::Sender => Party::Receiver,
+    /// Wakes the task of the other side, unless it is the task of this waker.
+    fn wake_other(&self, side: Side, own: &Waker) {
+        let other = match side {
+            Side::Receiver => Side::Sender,
+            Side::Sender => Side::Receiver,
         };
         let waker = self.lock()[other as usize].take();
         if let Some(waker) = waker.filter(|waker| !waker.will_wake(own)) {
@@ -246,7 +254,7 @@ impl Waiters {
     }
 }
 
-impl Wake for Waiters {
+impl Wake for WakerPair {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -257,27 +265,28 @@ impl Wake for Waiters {
     }
 }
 
-impl<S> Own<S> {
-    /// Creates a line over which nothing has gone; `counts` asks for counters.
+impl<S> OwnedIo<S> {
+    /// Creates the I/O side of a connection; `counts` enables counters.
     pub(super) fn new(io: S, send: SendPath, counts: bool) -> Self {
-        let extra = counts.then(|| Box::new(Extra { sent: Some(Sent::default()), ..Extra::default() }));
+        let extra =
+            counts.then(|| Box::new(Extra { sent: Some(SendCounters::default()), ..Extra::default() }));
         Self { transport: Transport::new(io), send, receiver: None, extra }
     }
 
-    pub(super) fn from_parts(parts: LineParts<S>) -> Self {
-        let LineParts { transport, send, verdict, pings, sent } = parts;
-        let extra = Some(Box::new(Extra { verdict, stuck: None, pings, sent }));
+    pub(super) fn from_parts(parts: IoParts<S>) -> Self {
+        let IoParts { transport, send, outcome, pings, sent } = parts;
+        let extra = Some(Box::new(Extra { outcome, stuck: None, pings, sent }));
         let mut own = Self { transport, send, receiver: None, extra };
         own.drop_unused();
         own
     }
 
-    pub(super) fn into_parts(self) -> LineParts<S> {
-        let Extra { verdict, pings, sent, .. } = self.extra.map(|extra| *extra).unwrap_or_default();
-        LineParts { transport: self.transport, send: self.send, verdict, pings, sent }
+    pub(super) fn into_parts(self) -> IoParts<S> {
+        let Extra { outcome, pings, sent, .. } = self.extra.map(|extra| *extra).unwrap_or_default();
+        IoParts { transport: self.transport, send: self.send, outcome, pings, sent }
     }
 
-    /// Counts messages that were queued, and bytes that were written, if counters were asked for.
+    /// Counts queued messages and written bytes, if counters are enabled.
     #[inline]
     pub(super) fn count_sent(&mut self, messages: u64) {
         if let Some(extra) = &mut self.extra {
@@ -285,8 +294,8 @@ impl<S> Own<S> {
         }
     }
 
-    /// Returns the counters of this side, if they were asked for.
-    pub(super) fn sent(&self) -> Option<Sent> {
+    /// Returns the counters of the sending side, if enabled.
+    pub(super) fn sent(&self) -> Option<SendCounters> {
         let mut sent = self.extra.as_ref()?.sent?;
         sent.written(self.transport.written());
         Some(sent)
@@ -297,49 +306,51 @@ impl<S> Own<S> {
         with_path(&mut self.send, call)
     }
 
-    /// Returns what ended the connection, or will.
-    pub(super) fn verdict(&mut self) -> &mut Verdict {
-        &mut self.extra.get_or_insert_default().verdict
+    /// Returns the outcome of the connection.
+    pub(super) fn outcome(&mut self) -> &mut Outcome {
+        &mut self.extra.get_or_insert_default().outcome
     }
 
-    /// Takes the pings that the application has sent since this was last asked.
+    /// Takes the pings that the program has sent since the last call.
     pub(super) fn take_pings(&mut self) -> Pings {
         let pings = self.extra.as_mut().map(|extra| mem::take(&mut extra.pings)).unwrap_or_default();
         self.drop_unused();
         pings
     }
 
-    /// Records a ping that the application has sent.
+    /// Records a ping that the program has sent.
     pub(super) fn pinged(&mut self, payload: &[u8]) {
         self.extra.get_or_insert_default().pings.sent(payload);
     }
 
-    /// Wakes the task that waits in a receiving call: another has changed what it waits for.
+    /// Wakes the task that waits in a receiving call, after another task has changed what it waits
+    /// for.
     pub(super) fn wake_receiver(&mut self) {
         if let Some(waker) = self.receiver.take() {
             waker.wake();
         }
     }
 
-    /// Gives up writing, on behalf of a task that receives or sends: what waits will never go.
-    pub(super) fn end_write_for(&mut self, party: Party) {
+    /// Ends the write side, on behalf of a task. What is queued is discarded.
+    pub(super) fn end_write_for(&mut self, side: Side) {
         self.transport.end_write(&mut self.send);
         if let Some(stuck) = self.extra.as_mut().and_then(|extra| extra.stuck.take()) {
-            stuck.waiters.wake_other(party, Waker::noop());
+            stuck.wakers.wake_other(side, Waker::noop());
             self.drop_unused();
         }
     }
 
-    /// Whether nothing is queued or staged.
+    /// Returns `true` if nothing is queued or staged.
     #[inline]
     pub(super) fn is_clear(&self) -> bool {
         self.send.can_send_direct() && self.transport.staged() == 0
     }
 
-    /// Queues a short message at once, where others are queued; whether it did.
+    /// Tries the fast path for a short message that is queued behind others. Returns `true` if it
+    /// was queued.
     #[inline(always)]
     pub(super) fn send_plain(&mut self, outgoing: &Outgoing<'_>) -> bool {
-        // Without a queue it cannot be, and a masking key is not for nothing.
+        // Without a queue the fast path fails, and a masking key is expensive.
         if !self.send.has_queue() || self.transport.is_write_ended() {
             return false;
         }
@@ -347,28 +358,28 @@ impl<S> Own<S> {
         self.send.send_short(outgoing, key, self.transport.staged())
     }
 
-    /// Stages a message at once, where nothing is queued or staged.
+    /// Stages a message directly. Nothing may be queued or staged.
     #[inline]
     pub(super) fn send_staged(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), SendError> {
         let key = mask_key(self.send.role());
         self.send.send_direct(outgoing, key, self.transport.batch())
     }
 
-    /// Frees what is not needed any more.
+    /// Frees the box if it is no longer needed.
     fn drop_unused(&mut self) {
         self.extra.take_if(|extra| extra.is_unused());
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
-    /// Writes what is queued, on behalf of a task that receives or sends.
+impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
+    /// Writes and flushes what is queued, on behalf of a task.
     #[inline]
-    pub(super) fn poll_transmit_for(&mut self, party: Party, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_transmit_for(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stuck = self.extra.as_ref().is_some_and(|extra| extra.stuck.is_some());
         if !stuck && let done @ Poll::Ready(_) = self.poll_write(cx) {
             return done;
         }
-        self.poll_stuck(party, cx)
+        self.poll_stuck(side, cx)
     }
 
     #[inline]
@@ -379,7 +390,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
         self.transport.poll_transmit(&mut self.send, cx)
     }
 
-    // Never: connections that compress nothing do without it.
+    // Not inlined: most connections do not compress.
     #[inline(never)]
     fn poll_compress_and_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut source = InStrides { path: &mut self.send, strides: Strides::new() };
@@ -388,30 +399,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
         done
     }
 
-    /// The same while the stream takes no more. The task that receives and one that sends may be two: each is woken also
-    /// when the other has written.
+    /// Continues while the stream accepts no more.
+    ///
+    /// The tasks that receive and send may be different ones: each is woken also when the other has
+    /// written.
     #[cold]
-    fn poll_stuck(&mut self, party: Party, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_stuck(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let extra = self.extra.get_or_insert_default();
         let newly = extra.stuck.is_none();
-        let waiters = extra.stuck.get_or_insert_default().waiters.clone();
-        waiters.park(party, cx.waker());
-        let (shared, moves) = (Waker::from(waiters.clone()), self.transport.moves());
+        let wakers = extra.stuck.get_or_insert_default().wakers.clone();
+        wakers.register(side, cx.waker());
+        let (shared, moves) = (Waker::from(wakers.clone()), self.transport.moves());
         let done = self.poll_write(&mut Context::from_waker(&shared));
         if done.is_ready() || self.transport.moves() != moves {
-            waiters.wake_other(party, cx.waker());
+            wakers.wake_other(side, cx.waker());
         }
         if done.is_ready() {
             self.extra.get_or_insert_default().stuck = None;
             self.drop_unused();
-        } else if newly && party == Party::Sender {
-            // From here on a deadline runs, which is for the receiving side to judge.
+        } else if newly && side == Side::Sender {
+            // From now on a deadline is running, which the receiving task checks.
             self.receiver.take_if(|waker| !waker.will_wake(cx.waker())).map(Waker::wake).unwrap_or_default();
         }
         done
     }
 
-    /// Judges the deadline of a task that sends and waits for the stream: returns the one that has passed.
+    /// Checks the deadline of a sending task that waits for the stream. Returns the deadline that
+    /// has passed.
     pub(super) fn poll_watchdog(&mut self, timeouts: &Timeouts, cx: &mut Context<'_>) -> Poll<Timeout> {
         let closing = self.send.is_close_sent();
         let Some((limit, timeout)) = timeouts.of_sender(closing) else { return Poll::Pending };
@@ -421,14 +435,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Own<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
     #[inline]
     fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
-        Own::with_send(self, call)
+        OwnedIo::with_send(self, call)
     }
 
     #[inline]
-    fn park(&mut self, cx: &mut Context<'_>) {
+    fn register_receiver(&mut self, cx: &mut Context<'_>) {
         if !self.receiver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.receiver = Some(cx.waker().clone());
         }
@@ -436,7 +450,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
 
     #[inline]
     fn write_status(&mut self) -> WriteStatus {
-        let over = self.extra.as_ref().is_some_and(|extra| extra.verdict.is_over());
+        let over = self.extra.as_ref().is_some_and(|extra| extra.outcome.is_over());
         WriteStatus::of(&self.send, self.transport.status(), over)
     }
 
@@ -445,20 +459,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 
     fn take_pings(&mut self) -> Pings {
-        Own::take_pings(self)
+        OwnedIo::take_pings(self)
     }
 
     fn end_write(&mut self) {
-        self.end_write_for(Party::Receiver);
+        self.end_write_for(Side::Receiver);
     }
 
-    fn verdict<T>(&mut self, call: impl FnOnce(&mut Verdict) -> T) -> T {
-        call(Own::verdict(self))
+    fn outcome<T>(&mut self, call: impl FnOnce(&mut Outcome) -> T) -> T {
+        call(OwnedIo::outcome(self))
     }
 
     #[inline]
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_transmit_for(Party::Receiver, cx)
+        self.poll_transmit_for(Side::Receiver, cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -475,7 +489,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line for Own<S> {
     }
 }
 
-/// Calls the way out, with a fresh masking key and, where it may need more than it has borrowed, what the thread lends.
+/// Calls a function with the sending path, a masking key and buffers of the pool, if the path may
+/// need any.
 #[inline]
 pub(super) fn with_path<T>(
     send: &mut SendPath,
@@ -489,7 +504,7 @@ pub(super) fn with_path<T>(
     }
 }
 
-/// A fresh masking key for a client; a server has no use for one.
+/// Returns a fresh masking key for a client (RFC 6455 section 5.3); a server does not mask.
 #[inline(always)]
 fn mask_key(role: Role) -> MaskKey {
     match role {

@@ -4,21 +4,23 @@ use std::fmt;
 
 use bytes::{Buf, Bytes};
 
-use super::{WebSocket, connection::Connection, line::Own, pool};
+use super::{WebSocket, connection::Connection, io::OwnedIo, pool};
 
-/// What a connection was made of: see [`WebSocket::into_inner`].
+/// The parts of a connection, returned by [`WebSocket::into_inner`].
 #[non_exhaustive]
 pub struct Parts<S> {
     /// The stream.
     pub io: S,
-    /// What was read from it and is not part of a frame that was handled, from the start of the next header on. Of a frame
-    /// whose payload data has come in part, only what was not yet handled.
+    /// Bytes that were read from the stream and not handled, beginning with the next frame header.
+    ///
+    /// If the payload data of a frame was received in part, only the bytes that were not handled
+    /// yet.
     pub unread: Bytes,
-    /// What was queued and not written, as it would have gone over the wire; it may start inside a frame.
+    /// Bytes that were queued and not written, encoded as frames. They may begin inside a frame.
     pub unsent: Bytes,
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacts payload data: prints only its length.
 impl<S: fmt::Debug> fmt::Debug for Parts<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts")
@@ -30,11 +32,12 @@ impl<S: fmt::Debug> fmt::Debug for Parts<S> {
 }
 
 impl<S> WebSocket<S> {
-    /// Takes the connection apart, without closing it.
+    /// Takes the connection apart without closing it.
     ///
-    /// A message that has come in part is lost, or compressed and not inflated yet. So is what the ends remember of earlier
-    /// messages, where they agreed on compression with context takeover: then nobody can go on. What is queued and still to be
-    /// compressed is compressed by this call.
+    /// A message that was received in part is lost, and so is one that is complete but not inflated
+    /// yet. If compression with context takeover was agreed on, the compression windows are lost as
+    /// well, and the connection cannot be continued. Queued messages that have not been compressed
+    /// yet are compressed by this call.
     ///
     /// ```
     /// use fullduplex::{Config, Role, WebSocket, handshake::Negotiated};
@@ -45,7 +48,7 @@ impl<S> WebSocket<S> {
     /// assert_eq!((parts.io, &parts.unread[..]), ("any stream", &b"\x81\x05He"[..]));
     /// ```
     pub fn into_inner(self) -> Parts<S> {
-        let Connection { line: Own { transport, mut send, .. }, inbound } = self.connection;
+        let Connection { io: OwnedIo { transport, mut send, .. }, inbound } = self.connection;
         let mut unread = inbound.receive.carried_header().to_vec();
         if let Some(scratch) = &inbound.scratch {
             unread.extend_from_slice(scratch.unread());
