@@ -9,7 +9,7 @@ use bytes::Buf;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fullduplex::{
     Config, Deflate, Message, Role,
-    proto::{Batch, Lent, MaskKey, ReceivePath, Received, SendPath},
+    proto::{Batch, Buffers, MaskKey, ReceivePath, Received, SendPath},
 };
 
 use self::feed::Feed;
@@ -75,14 +75,14 @@ fn inflate(c: &mut Criterion) {
 /// As a connection sends: queued, staged and written.
 struct Sender {
     path: SendPath,
-    lent: Lent,
+    buffers: Buffers,
     batch: Batch,
 }
 
 impl Sender {
     fn new(role: Role, deflate: Deflate) -> Self {
         let path = SendPath::new(role, &Config::new()).with_deflate(deflate, deflate.into());
-        Self { path, lent: Lent::new(), batch: Batch::new() }
+        Self { path, buffers: Buffers::new(), batch: Batch::new() }
     }
 
     fn send(&mut self, message: &Message) {
@@ -92,9 +92,9 @@ impl Sender {
     }
 
     fn stage(&mut self, message: &Message) {
-        self.path.send(message.clone().into(), MaskKey::from(KEY), &mut self.lent).expect("open");
-        while self.path.queued() > 0 {
-            self.path.stage(&mut self.batch, &mut self.lent);
+        self.path.send(message.clone().into(), MaskKey::from(KEY), &mut self.buffers).expect("open");
+        while self.path.queued_bytes() > 0 {
+            self.path.stage(&mut self.batch, &mut self.buffers);
         }
     }
 
@@ -107,14 +107,14 @@ impl Sender {
 /// As a connection receives: read into one reused buffer, taken in, and inflated.
 struct Receiver {
     path: ReceivePath,
-    lent: Lent,
+    buffers: Buffers,
     scratch: Vec<u8>,
 }
 
 impl Receiver {
     fn new(deflate: Deflate) -> Self {
         let path = ReceivePath::new(Role::Server, &Config::new()).with_deflate(deflate.into());
-        Self { path, lent: Lent::new(), scratch: Vec::new() }
+        Self { path, buffers: Buffers::new(), scratch: Vec::new() }
     }
 
     fn receive(&mut self, frame: &[u8]) -> Message {
@@ -123,7 +123,8 @@ impl Receiver {
         let mut unread = &mut self.scratch[..];
         loop {
             if self.path.has_compressed() {
-                if let Some(Received::Message(message)) = self.path.inflate(&mut self.lent).expect("valid") {
+                if let Some(Received::Message(message)) = self.path.inflate(&mut self.buffers).expect("valid")
+                {
                     return message;
                 }
                 continue;

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fullduplex::{
     Config, Role,
-    proto::{Batch, Header, Lent, MaskKey, Opcode, SendPath},
+    proto::{Batch, Buffers, Header, MaskKey, Opcode, SendPath},
 };
 
 const SIZES: [usize; 6] = [0, 16, 128, 1 << 10, 16 << 10, 1 << 20];
@@ -29,13 +29,13 @@ fn send(c: &mut Criterion) {
     for role in [Role::Server, Role::Client] {
         for size in SIZES {
             let payload = Bytes::from(vec![0x55; size]);
-            let (mut path, mut lent, mut batch) =
-                (SendPath::new(role, &Config::new()), Lent::new(), Batch::new());
+            let (mut path, mut buffers, mut batch) =
+                (SendPath::new(role, &Config::new()), Buffers::new(), Batch::new());
             group.throughput(Throughput::Bytes(size as u64));
             group.bench_function(BenchmarkId::new(format!("{role:?}"), size), |b| {
                 b.iter(|| {
-                    path.send(payload.clone().into(), MaskKey::from(KEY), &mut lent).expect("open");
-                    path.stage(&mut batch, &mut lent);
+                    path.send(payload.clone().into(), MaskKey::from(KEY), &mut buffers).expect("open");
+                    path.stage(&mut batch, &mut buffers);
                     black_box(batch.chunk());
                     batch.advance(batch.remaining());
                 });

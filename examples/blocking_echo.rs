@@ -28,7 +28,7 @@ use compression::Compression;
 use fullduplex::{
     CloseCode, CloseFrame, Config, Message, Role, Server,
     handshake::{HeadScanner, Negotiated, Rejection, encode_response, parse_request, respond},
-    proto::{Batch, Closing, Lent, MaskKey, ProtocolError, ReceivePath, Received, SendPath, Want},
+    proto::{Batch, Buffers, Closing, MaskKey, ProtocolError, ReceivePath, Received, SendPath, Want},
 };
 
 /// The most bytes that one read returns.
@@ -147,7 +147,7 @@ fn connection(tcp: &TcpStream, server: &Server, open: &Connections) -> Result<()
     let (negotiated, unread) = handshake(tcp, server)?;
     tcp.set_read_timeout(config.idle_timeout)?;
     let (receive, send) = paths(config, &negotiated);
-    let mut echo = Echo { receive, send, lent: Lent::new(), batch: Batch::new(), failed: None, open };
+    let mut echo = Echo { receive, send, buffers: Buffers::new(), batch: Batch::new(), failed: None, open };
     echo.run(tcp, unread)?;
     end(tcp, config.close_timeout)?;
     if open.is_stopping() {
@@ -236,7 +236,7 @@ fn receive(mut tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> 
 struct Echo<'a> {
     receive: ReceivePath,
     send: SendPath,
-    lent: Lent,
+    buffers: Buffers,
     batch: Batch,
     failed: Option<ProtocolError>,
     open: &'a Connections,
@@ -280,7 +280,7 @@ impl Echo<'_> {
             let consumed = step.consumed;
             match step.received {
                 Some(Received::Message(message)) => self.echo(message),
-                Some(received) => self.send.answer(&received, MaskKey::default(), &mut self.lent),
+                Some(received) => self.send.answer(&received, MaskKey::default(), &mut self.buffers),
                 None => {}
             }
             unread = &mut unread[consumed..];
@@ -291,7 +291,7 @@ impl Echo<'_> {
     /// Inflates a compressed message, which has to happen before more input is handled.
     fn inflate(&mut self) {
         while self.receive.has_compressed() {
-            match self.receive.inflate(&mut self.lent) {
+            match self.receive.inflate(&mut self.buffers) {
                 Ok(Some(Received::Message(message))) => self.echo(message),
                 // `receive_parts` is not called, so no part of a message is returned.
                 Ok(_) => {}
@@ -302,14 +302,14 @@ impl Echo<'_> {
 
     fn echo(&mut self, message: Message) {
         // Fails only after a Close, when the peer no longer wants the reply.
-        let _closing = self.send.send(message.into(), MaskKey::default(), &mut self.lent);
+        let _closing = self.send.send(message.into(), MaskKey::default(), &mut self.buffers);
     }
 
     /// Sends a Close.
     fn leave(&mut self, reason: &str) {
         let frame = CloseFrame::new(CloseCode::GOING_AWAY, reason).ok();
         // Fails only after a Close.
-        let _closing = self.send.close(frame.as_ref(), MaskKey::default(), &mut self.lent);
+        let _closing = self.send.close(frame.as_ref(), MaskKey::default(), &mut self.buffers);
     }
 
     fn end_of_input(&mut self) {
@@ -322,14 +322,14 @@ impl Echo<'_> {
     }
 
     fn fail(&mut self, error: ProtocolError) {
-        self.send.fail(error, MaskKey::default(), &mut self.lent);
+        self.send.fail(error, MaskKey::default(), &mut self.buffers);
         self.failed = Some(error);
     }
 
     /// Writes all queued frames.
     fn transmit(&mut self, mut tcp: &TcpStream) -> io::Result<()> {
         loop {
-            self.send.stage(&mut self.batch, &mut self.lent);
+            self.send.stage(&mut self.batch, &mut self.buffers);
             if !self.batch.has_remaining() {
                 if self.send.has_uncompressed() {
                     continue;

@@ -76,7 +76,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: &Args) -> io::Result<()> {
-    let server = Server::new(Config::new().max_message_size(MAX_COMMAND).max_write_buffer(QUEUE));
+    let server = Server::new(Config::new().max_message_size(MAX_COMMAND).max_write_buffer_size(QUEUE));
     let period = Duration::from_millis(args.interval.into());
     let connection = |tcp, peer, stopped| {
         let server = server.clone();

@@ -108,8 +108,8 @@
 //! | [`max_message_size`](Config::max_message_size) | 64 MiB | close code 1009 |
 //! | [`max_frame_size`](Config::max_frame_size) | as `max_message_size` | close code 1009 |
 //! | [`max_fragments`](Config::max_fragments) of one message | 65,536 | close code 1008 |
-//! | [`max_write_buffer`](Config::max_write_buffer) | 1 MiB | `feed` and `send` wait |
-//! | [`max_header_bytes`](Config::max_header_bytes) of the opening handshake | 16 KiB | status 431, or 414 for the request line |
+//! | [`max_write_buffer_size`](Config::max_write_buffer_size) | 1 MiB | `feed` and `send` wait |
+//! | [`max_header_size`](Config::max_header_size) of the opening handshake | 16 KiB | status 431, or 414 for the request line |
 //! | [`max_headers`](Config::max_headers) of the opening handshake | 64 | status 431 |
 //! | [`Client::connect_timeout`], name lookup and dialing | 10 s | `Timeout::Connect` |
 //! | [`handshake_timeout`](Config::handshake_timeout), the whole opening handshake | 10 s | `Timeout::Handshake` |

@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# Runs every check and every test of the crate, and stops at the first step that fails.
+# Runs checks and tests of the crate, and stops at the first step that fails.
 #
-#   tests/all.sh              all steps
-#   tests/all.sh STEP...      only these; their names are in the list at the bottom
+#   tests/all.sh              all steps of a plain run, as CI does
+#   tests/all.sh quick        what to run before each commit, in under two minutes if all is built
+#   tests/all.sh long         what takes longer than a plain run has time for
+#   tests/all.sh STEP...      only these; their names are in the lists at the bottom
 #
-# FUZZ_SECONDS (20) is how long each fuzz target runs. The last line counts the tests of all runners.
+# A step is skipped if the machine lacks what it needs. All other steps run. Then the run fails, and
+# prints what is missing.
+#
+# FUZZ_SECONDS is how long each fuzz target runs: 20 by default, 600 in `fuzz_long`. PROGRAM_STEPS
+# and PROGRAM_FROM are for `program_long`. The last line of the output counts the tests of all runners.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,11 +20,11 @@ if [ "${CI:-}" = true ]; then
   locked=(--locked)
   export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 fi
-readonly fuzz_seconds=${FUZZ_SECONDS:-20}
 readonly logs=target/all
-# Seconds until a runner of tests that hangs is ended.
-readonly hangs=3000
-readonly only=("$@")
+# What tests/setup.sh could not install, one per line: its name, and why.
+readonly missing=target/setup/missing
+# Seconds after which a test runner that hangs is killed.
+hangs=3000
 
 # --- the steps
 
@@ -36,14 +42,14 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features --features deflate -- -D warnings
-  # The comparison with the peers is built, and not run: what it measures is not a matter of right and wrong.
+  # The comparison with the peers is built, not run: its figures are neither right nor wrong.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings
 }
 
 docs() { RUSTDOCFLAGS=-Dwarnings cargo doc "${locked[@]}" --no-deps --all-features; }
 
-# The protocol core and the opening handshake build without what is above them, and without tokio.
+# The protocol core and the opening handshake build without the floors above them, and without tokio.
 floors() {
   cargo check "${locked[@]}" --no-default-features --features deflate
   local tree
@@ -61,29 +67,50 @@ floors() {
 }
 
 unsafe_code() {
-  none "\`unsafe\` outside of src/proto/mask" \
-    grep -v '^src/proto/mask' < <(code '\bunsafe\b' src)
+  none "\`unsafe\` outside of src/proto/payload" \
+    grep -v '^src/proto/payload' < <(code '\bunsafe\b' src)
 }
 
+# No modules of the protocol core import each other, except those that are listed in tests/circles.txt.
+circles() { python3 tests/circles.py; }
+
+# The documentation of public functions begins with a verb, with this many exceptions. The number may
+# only fall.
+first_lines() { python3 tests/first_lines.py --at-most 123; }
+
 lines() {
+  # shellcheck disable=SC2016 # awk's own
   none "a file over 800 lines" awk '$2 != "total" && $1 > 800' \
     < <(find src examples benches tests fuzz -name '*.rs' -not -path '*/target/*' -print0 | xargs -0 wc -l)
 }
 
-unit() {
-  timeout -k 10 $hangs cargo test "${locked[@]}" --all-features --no-fail-fast
-  timeout -k 10 $hangs cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
+# One set of features, for `quick`.
+lint() { cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings; }
+
+# For `quick`: the unit tests, and the integration tests that find most faults in the least time.
+core() {
+  local name tests=()
+  for name in closing handshake_client handshake_server hostile_frames hostile_peer hostile_table \
+    parts proto room sink split stream tasks timers; do
+    tests+=(--test "$name")
+  done
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --lib "${tests[@]}" --no-fail-fast
 }
 
-# A message of 10 GiB, which takes minutes without optimisation.
-large() { timeout -k 10 $hangs cargo test "${locked[@]}" --all-features --release --test large; }
+unit() {
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --no-fail-fast
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
+}
+
+# A message of 10 GiB, which takes minutes without optimization.
+large() { timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --release --test large; }
 
 # The core's own tests, then the integration tests, under AddressSanitizer.
 asan() {
   local host
   host=$(rustc -vV | sed -n 's/^host: //p')
   export RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan
-  local test=(timeout -k 10 $hangs cargo +nightly test "${locked[@]}" --target "$host" --no-fail-fast)
+  local test=(timeout -k 10 "$hangs" cargo +nightly test "${locked[@]}" --target "$host" --no-fail-fast)
   "${test[@]}" --lib --no-default-features --features deflate
   "${test[@]}" --test '*' --all-features
 }
@@ -91,12 +118,16 @@ asan() {
 # The split connection under a model checker.
 loom() {
   RUSTFLAGS="--cfg fullduplex_loom" CARGO_TARGET_DIR=target/loom CARGO_PROFILE_RELEASE_LTO=off \
-    timeout -k 10 $hangs cargo test "${locked[@]}" --release --lib model
+    timeout -k 10 "$hangs" cargo test "${locked[@]}" --release --lib model
 }
 
-# Each fuzz target, from the committed seeds. What it finds is kept in fuzz/artifacts.
-fuzz() {
-  local build=(--fuzz-dir fuzz --target-dir target/fuzz) target corpus runs
+# Each fuzz target, from the committed seeds. Failing inputs are kept in fuzz/artifacts.
+fuzz() { fuzz_for "${FUZZ_SECONDS:-20}"; }
+
+fuzz_long() { fuzz_for "${FUZZ_SECONDS:-600}"; }
+
+fuzz_for() {
+  local build=(--fuzz-dir fuzz --target-dir target/fuzz) seconds=$1 target corpus runs
   cargo fetch "${locked[@]}" --manifest-path fuzz/Cargo.toml
   cargo +nightly fuzz build "${build[@]}"
   for target in $(cargo +nightly fuzz list --fuzz-dir fuzz); do
@@ -105,9 +136,9 @@ fuzz() {
     mkdir -p "$corpus"
     [ -n "$(ls "fuzz/seeds/$target")" ] || fail "no seeds in fuzz/seeds/$target"
     cp "fuzz/seeds/$target"/* "$corpus"
-    echo "--- fuzz target $target, $fuzz_seconds s"
+    echo "--- fuzz target $target, $seconds s"
     cargo +nightly fuzz run "${build[@]}" "$target" "$corpus" -- \
-      -max_total_time="$fuzz_seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 >"$logs/fuzz-$target.log" 2>&1 ||
+      -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 >"$logs/fuzz-$target.log" 2>&1 ||
       { tail -n 100 "$logs/fuzz-$target.log" && fail "fuzz target $target"; }
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/fuzz-$target.log")
     [ "${runs:-0}" -gt 0 ] || fail "fuzz target $target ran nothing"
@@ -115,9 +146,9 @@ fuzz() {
   done
 }
 
-# Each benchmark once, as a test: built without optimisation, for nothing is measured.
+# Each benchmark once, as a test, built without optimization: nothing is measured.
 bench() {
-  timeout -k 10 $hangs cargo bench "${locked[@]}" --profile dev --benches --all-features -- --test 2>&1 | tee $logs/benches.log
+  timeout -k 10 "$hangs" cargo bench "${locked[@]}" --profile dev --benches --all-features -- --test 2>&1 | tee $logs/benches.log
   grep -q '^Success' $logs/benches.log || fail "no benchmark ran"
 }
 
@@ -136,14 +167,26 @@ release() {
   cargo build "${locked[@]}" --examples --all-features --release
 }
 
-# Where nothing works, each test would wait for its deadline: it ends early.
+# Ends early: if nothing works, each test would wait for its deadline.
 peers() { pytest --maxfail=25 tests/peers; }
 
 autobahn() { pytest tests/autobahn; }
 
-# --- what they are made of
+# All cases for all servers. A plain run leaves out cases on compression for three of them.
+autobahn_long() {
+  hangs=9000
+  AUTOBAHN=all pytest tests/autobahn
+}
 
-pytest() { timeout -k 10 $hangs target/test-venv/bin/python -m pytest -c tests/pytest.ini -q "$@"; }
+# Random programs that a plain run does not reach, for about ten minutes in a release build.
+program_long() {
+  PROGRAM_STEPS=${PROGRAM_STEPS:-300000000} PROGRAM_FROM=${PROGRAM_FROM:-1000000} \
+    timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --release --test program -- --nocapture
+}
+
+# --- functions of the steps
+
+pytest() { timeout -k 10 "$hangs" target/test-venv/bin/python -m pytest -c tests/pytest.ini -q "$@"; }
 
 fail() {
   echo "tests/all.sh: $*" >&2
@@ -169,7 +212,7 @@ code() {
 passed=0
 failed=0
 
-# Adds up what the runners counted in a log; tells how many tests that were.
+# Adds the tests that the runners counted in a log to the totals, and sets `counted` to their number.
 count() {
   local p f
   read -r p f < <(
@@ -186,25 +229,39 @@ count() {
 
 total() { printf '\ntotal: %s passed, %s failed\n' $passed $failed; }
 
-selected() {
-  local name
-  [ ${#only[@]} -gt 0 ] || return 0
-  for name in "${only[@]}"; do
-    [ "$name" != "$1" ] || return 0
+# Prints which of these the machine lacks, if tests/setup.sh was run.
+lacking() {
+  local need
+  [ -n "${set_up:-}" ] && [ -s $missing ] || return 0
+  for need in "$@"; do
+    sed -n "/^$need: /p" $missing
   done
-  return 1
 }
 
-# Runs a step; `tests` says that it runs tests, of which there must be some.
+skipped=()
+
+# Runs a step: its name, its kind, and the parts of tests/setup.sh that it needs. A step of the kind
+# `tests` fails if no test was run.
 step() {
-  local kind=$1 name=$2 status counted
-  selected "$name" || return 0
+  local name=$1 kind=$2 status counted lacks
+  shift 2
+  lacks=$(lacking "$@")
+  if [ -n "$lacks" ]; then
+    printf '\n=== SKIPPED: %s\n%s\n' "$name" "$lacks"
+    skipped+=("$name")
+    return
+  fi
   printf '\n=== %s (%ss)\n' "$name" $SECONDS
   # Not in a condition, where bash would ignore `set -e` in the step.
   set +e
   (set -e && "$name") </dev/null 2>&1 | tee "$logs/$name.log"
   status=${PIPESTATUS[0]}
   set -e
+  if [ "$name" = setup ]; then
+    set_up=yes
+    # The run fails at its end if something is missing.
+    [ ! -s $missing ] || status=0
+  fi
   if [ "$kind" = tests ]; then
     count "$logs/$name.log"
     if [ "$status" = 0 ] && [ "$counted" = 0 ]; then
@@ -219,33 +276,73 @@ step() {
   fi
 }
 
+# The steps with their kinds and the parts of tests/setup.sh that they need, in the order in which they
+# find faults fastest: first those that take seconds, last those that take long and rarely fail.
 readonly steps=(
-  "check setup"
-  "check fmt"
-  "check unsafe_code"
-  "check lines"
-  "check floors"
-  "check clippy"
-  "check docs"
-  "tests unit"
-  "check release"
-  "tests large"
-  "tests peers"
-  "tests autobahn"
-  "tests loom"
-  "tests asan"
-  "check fuzz"
-  "check bench"
-  "check counts"
-  "check package"
+  "setup check"
+  "fmt check"
+  "lines check"
+  "unsafe_code check"
+  "circles check"
+  "first_lines check"
+  "floors check"
+  "clippy check"
+  "lint check"
+  "core tests"
+  "docs check"
+  "unit tests"
+  "release check"
+  "peers tests python node browser valgrind"
+  "large tests"
+  "loom tests"
+  "counts check valgrind gungraun"
+  "fuzz check nightly cargo_fuzz"
+  "autobahn tests python autobahn"
+  "asan tests nightly"
+  "bench check"
+  "package check"
+  "program_long tests"
+  "autobahn_long tests python autobahn"
+  "fuzz_long check nightly cargo_fuzz"
 )
+readonly quick=(fmt lines unsafe_code circles first_lines floors lint core)
+readonly long=(setup release program_long autobahn_long fuzz_long)
+# Steps of `quick` and `long` that are not part of a plain run.
+readonly not_plain=(lint core program_long autobahn_long fuzz_long)
 
-for name in "${only[@]}"; do
-  [[ " ${steps[*]} " == *" $name "* ]] || fail "no step $name; steps: ${steps[*]#* }"
-done
+among() {
+  local name=$1 other
+  shift
+  for other in "$@"; do
+    [ "$name" != "$other" ] || return 0
+  done
+  return 1
+}
+
+names=("${steps[@]%% *}")
+case "$*" in
+  "") selected() { ! among "$1" "${not_plain[@]}"; } ;;
+  quick) selected() { among "$1" "${quick[@]}"; } ;;
+  long) selected() { among "$1" "${long[@]}"; } ;;
+  *)
+    for name in "$@"; do
+      among "$name" "${names[@]}" || fail "no step $name; steps: quick, long, or any of ${names[*]}"
+    done
+    only=("$@")
+    selected() { among "$1" "${only[@]}"; }
+    ;;
+esac
+
 mkdir -p $logs
 for entry in "${steps[@]}"; do
-  # shellcheck disable=SC2086 # two words
-  step $entry
+  # shellcheck disable=SC2086 # words
+  if selected ${entry%% *}; then step $entry; fi
 done
+if [ -n "${set_up:-}" ] && [ -s $missing ]; then
+  printf '\nFAILED: everything else passed, but this machine lacks what some steps need.\n'
+  sed 's/^/  missing: /' $missing
+  [ ${#skipped[@]} = 0 ] || printf '  skipped: %s\n' "${skipped[@]}"
+  total
+  exit 1
+fi
 total

@@ -1,6 +1,6 @@
-//! Row 52 of the project's list of hostile input: a future dropped at any await loses, tears and doubles nothing.
+//! Row 52 of `HOSTILE.md`: a future dropped at any await loses, tears and duplicates nothing.
 //!
-//! Each future is polled a number of times and dropped, for every number up to the one at which it is done.
+//! Each future is polled n times and dropped, for every n up to the number at which it completes.
 
 mod support;
 
@@ -24,7 +24,8 @@ use support::{
 };
 use tokio::io::DuplexStream;
 
-/// A case for either role, each way of writing, and each number of polls, until `case` says that the future was done.
+/// Runs a case for both roles, each way of writing and each number of polls, until `case` returns
+/// that the future completed.
 async fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     for role in [Server, Client] {
         for writes in WRITES {
@@ -42,7 +43,7 @@ async fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     }
 }
 
-/// A connection that has one message queued.
+/// Opens a connection that has one message queued.
 fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Script) {
     let (mut ws, script) = script::open(role, &narrow());
     finished(ws.feed("the first one")).expect("the queue is empty");
@@ -50,17 +51,18 @@ fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Sc
     (ws, script)
 }
 
-/// Lets all out, and sends another message; gives what went over the wire, without that last one.
+/// Lets the stream take everything, and sends another message. Returns what was written before that
+/// message.
 fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     Writes::unblock(script);
     finished(ws.send("the last one")).expect("open");
-    assert_eq!(ws.queued(), 0);
+    assert_eq!(ws.queued_bytes(), 0);
     let mut frames = frames::parse(&script.written());
     assert_eq!(frames.pop(), Some((0x81, b"the last one".to_vec())));
     frames
 }
 
-/// What these frames are on the wire.
+/// Returns these frames as they are written.
 fn of(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&frames::wire(frames))
 }
@@ -68,7 +70,7 @@ fn of(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
 // --- sending
 
 #[tokio::test]
-async fn feed_dropped_has_not_queued_its_message_and_returned_it_has() {
+async fn dropped_feed_has_queued_nothing_and_completed_feed_has_queued_its_message() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.feed("the second one"), times, || writes.step(&script));
@@ -85,7 +87,7 @@ async fn feed_dropped_has_not_queued_its_message_and_returned_it_has() {
 }
 
 #[tokio::test]
-async fn send_dropped_has_queued_its_message_whole_or_not_at_all() {
+async fn dropped_send_has_queued_its_whole_message_or_nothing() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.send(vec![7; 30]), times, || writes.step(&script));
@@ -102,14 +104,14 @@ async fn send_dropped_has_queued_its_message_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn flush_dropped_loses_nothing_and_returned_everything_is_out_and_flushed() {
+async fn dropped_flush_loses_nothing_and_completed_flush_has_written_and_flushed_everything() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.flush(), times, || writes.step(&script));
         if let Some(result) = &done {
             result.as_ref().expect("the stream takes all");
             assert_eq!(frames::parse(&script.written()), of(&[text("the first one")]));
-            assert_eq!((ws.queued(), script.flushes()), (0, 1));
+            assert_eq!((ws.queued_bytes(), script.flushes()), (0, 1));
         }
         assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
         done.is_some()
@@ -118,7 +120,7 @@ async fn flush_dropped_loses_nothing_and_returned_everything_is_out_and_flushed(
 }
 
 #[tokio::test]
-async fn reserve_dropped_queues_nothing_and_its_permit_queues_one_message_or_none() {
+async fn dropped_reserve_queues_nothing_and_a_permit_queues_at_most_one_message() {
     for uses in [true, false] {
         at_every_await(|role, writes, times| {
             let (mut ws, script) = with_a_message_queued(role, writes);
@@ -140,7 +142,7 @@ async fn reserve_dropped_queues_nothing_and_its_permit_queues_one_message_or_non
 }
 
 #[tokio::test]
-async fn ping_dropped_has_queued_its_ping_whole_or_not_at_all() {
+async fn dropped_ping_has_queued_its_whole_ping_or_nothing() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.ping("a ping of 20 bytes.."), times, || writes.step(&script));
@@ -157,7 +159,7 @@ async fn ping_dropped_has_queued_its_ping_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_pending_write_dropped_over_and_over_tears_no_frame() {
+async fn pending_writes_that_are_dropped_repeatedly_tear_no_frame() {
     for role in [Server, Client] {
         for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter, Writes::NotVectored] {
             let (mut ws, script) = script::open(role, &narrow());
@@ -165,7 +167,7 @@ async fn a_pending_write_dropped_over_and_over_tears_no_frame() {
             let messages: Vec<_> =
                 [3, 0, 126, 5000, 1, 70].map(|len| Message::binary(vec![len as u8; len])).into();
             for message in &messages {
-                // One poll for each future; no message is fed again once it was taken.
+                // One poll for each future; no message is fed again once it was accepted.
                 while polled(ws.feed(message.clone()), 1, || writes.step(&script)).is_none() {}
                 let _dropped = polled(ws.flush(), 1, || writes.step(&script));
                 let _dropped = polled(ws.recv(), 1, || writes.step(&script));
@@ -181,7 +183,7 @@ async fn a_pending_write_dropped_over_and_over_tears_no_frame() {
 // --- closing
 
 #[tokio::test(start_paused = true)]
-async fn close_dropped_leaves_the_closing_handshake_to_recv() {
+async fn dropped_close_leaves_the_closing_handshake_to_recv() {
     for reply_at in [0, 3, 50] {
         at_every_await(|role, writes, times| {
             let (mut ws, script) = with_a_message_queued(role, writes);
@@ -198,7 +200,7 @@ async fn close_dropped_leaves_the_closing_handshake_to_recv() {
                 polls += 1;
             });
             if times == 0 {
-                // Never polled, it has done nothing.
+                // Without a poll, it has done nothing.
                 assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
                 return false;
             }
@@ -226,7 +228,7 @@ async fn close_dropped_leaves_the_closing_handshake_to_recv() {
 
 // --- receiving
 
-/// Frames of every kind that is received, each message with the frames between its fragments.
+/// Frames of every kind, each message with the control frames between its fragments.
 fn all_kinds() -> Vec<Frame> {
     vec![
         text("one"),
@@ -246,7 +248,7 @@ fn all_kinds() -> Vec<Frame> {
     ]
 }
 
-/// What these frames are, received.
+/// Returns what is received of these frames.
 fn all_events() -> Vec<Event> {
     let large = [vec![8; 40_000], vec![9; 40_000]].concat();
     vec![
@@ -264,7 +266,7 @@ fn all_events() -> Vec<Event> {
     ]
 }
 
-/// Brings these frames in reads of so many bytes, pending once after each.
+/// Makes these frames readable in reads of this many bytes, pending once after each.
 fn bring_in_pieces(script: &Script, role: Role, len: usize) {
     for piece in wire_to(role, &all_kinds()).chunks(len) {
         script.bring(piece);
@@ -274,7 +276,7 @@ fn bring_in_pieces(script: &Script, role: Role, len: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn recv_event_dropped_at_every_await_loses_and_doubles_nothing() {
+async fn recv_event_dropped_at_every_await_loses_and_duplicates_nothing() {
     for role in [Server, Client] {
         for (len, times) in [(1, 1), (1, 7), (3, 1), (13, 2), (500, 1), (33_000, 1), (100_000, 1)] {
             for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter, Writes::NotVectored] {
@@ -299,7 +301,7 @@ async fn recv_event_dropped_at_every_await_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn recv_dropped_once_at_any_await_loses_and_doubles_nothing() {
+async fn recv_dropped_once_at_any_await_loses_and_duplicates_nothing() {
     let messages: Vec<_> = all_events()
         .into_iter()
         .filter_map(|event| match event {
@@ -314,7 +316,8 @@ async fn recv_dropped_once_at_any_await_loses_and_doubles_nothing() {
         let mut left = times;
         let mut received = Vec::new();
         loop {
-            // One future after the other, until that many polls are spent; the one that spends the last is dropped.
+            // One future after the other, until that many polls are used; the one that uses the
+            // last is dropped.
             let done = polled(ws.recv(), left.max(1), || left = left.saturating_sub(1));
             let result = match done {
                 Some(result) => result,
@@ -332,20 +335,20 @@ async fn recv_dropped_once_at_any_await_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn recv_dropped_while_what_is_queued_is_being_written_tears_and_doubles_nothing() {
+async fn recv_dropped_while_queued_frames_are_written_tears_and_duplicates_nothing() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         assert!(polled(ws.recv(), times, || writes.step(&script)).is_none(), "nothing came");
-        let out = times > 0 && ws.queued() == 0;
+        let out = times > 0 && ws.queued_bytes() == 0;
         assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
         out
     })
     .await;
 }
 
-// --- any program
+// --- random programs
 
-/// What one end does, and how often that is polled before it is dropped.
+/// An operation of one end, and how often it is polled before it is dropped.
 #[derive(Debug, Clone)]
 struct Action {
     client: bool,
@@ -381,10 +384,10 @@ fn action() -> impl Strategy<Value = Action> {
     (any::<bool>(), does, polls).prop_map(|(client, does, polls)| Action { client, does, polls })
 }
 
-/// One end, and what is known of what it sent and received.
+/// One end, with what it has sent and received.
 struct End {
     ws: WebSocket<DuplexStream>,
-    /// What it sent, in order; `false`: perhaps.
+    /// What it sent, in order; `false` if it may not have been sent.
     sent: Vec<(Message, bool)>,
     received: Vec<Message>,
     over: bool,
@@ -453,7 +456,8 @@ impl End {
         }
     }
 
-    /// Whether this is what came of what the other end sent: all of it in order, nothing twice, what is not sure or not.
+    /// Returns whether this is what the other end sent, in order and without duplicates. What may
+    /// not have been sent may be missing.
     fn has_received_what(&self, other: &Self) -> bool {
         let mut received = self.received.iter().peekable();
         let all = other.sent.iter().all(|(message, sure)| received.next_if_eq(&message).is_some() || !sure);
@@ -465,14 +469,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_dropped_each_message_arrives_once_and_in_order(
+    fn each_message_arrives_once_and_in_order_whatever_is_dropped(
         actions in proptest::collection::vec(action(), 0..60),
         room in prop_oneof![1_usize..10, 10_usize..5000],
-        max_write_buffer in 0_usize..300,
+        max_write_buffer_size in 0_usize..300,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let _entered = runtime.enter();
-        let config = Config::new().ping_interval(None).max_write_buffer(max_write_buffer)
+        let config = Config::new().ping_interval(None).max_write_buffer_size(max_write_buffer_size)
             .close_timeout(Duration::from_secs(3600)).write_timeout(None);
         let (client, server) = pair(&config, room);
         let (mut client, mut server) = (End::new(client), End::new(server));

@@ -25,17 +25,17 @@ fn bye() -> Option<CloseFrame> {
     Some(CloseFrame::new(CloseCode::NORMAL, "bye").expect("it can be sent"))
 }
 
-/// The opcodes and payloads of what was written.
+/// Returns the opcodes and payloads of what was written.
 fn written(script: &Script) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&script.written())
 }
 
-/// The opcodes and payloads of these frames.
+/// Returns the opcodes and payloads of these frames.
 fn of(frames: &[frames::Frame]) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&wire(frames))
 }
 
-/// The connection is over, and its end was told.
+/// Asserts that the connection is over, and that its end was returned before.
 async fn is_over(ws: &mut WebSocket<Scripted>) {
     for _ in 0..3 {
         assert_eq!(ws.recv().await.expect("the end was told"), None);
@@ -51,10 +51,11 @@ fn told(result: Result<Option<Message>, Error>, expected: ProtocolError) {
     }
 }
 
-// --- the closing handshake, begun by the peer
+// --- RFC 6455 sections 5.5.1 and 7.1.2: the closing handshake, begun by the peer
 
+// RFC 6455 section 7.1.1: the server closes the TCP connection first.
 #[tokio::test]
-async fn a_server_answers_ends_the_stream_first_and_reads_it_to_its_end() {
+async fn a_server_answers_then_shuts_the_stream_down_first_and_reads_to_its_end() {
     let (mut ws, script) = script::server();
     script.bring(close(1000, "bye").masked().build());
     pending(pin!(ws.recv()), "the client has not ended the stream");
@@ -69,6 +70,7 @@ async fn a_server_answers_ends_the_stream_first_and_reads_it_to_its_end() {
     assert_eq!(script.written(), close(1000, "bye").build());
 }
 
+// RFC 6455 section 7.1.1: a client waits for the server to close the TCP connection.
 #[tokio::test]
 async fn a_client_answers_and_waits_for_the_server_to_end_the_stream() {
     let (mut ws, script) = script::client();
@@ -82,8 +84,9 @@ async fn a_client_answers_and_waits_for_the_server_to_end_the_stream() {
     is_over(&mut ws).await;
 }
 
+// RFC 6455 section 5.5.1: the answer typically echoes the status code.
 #[tokio::test]
-async fn a_close_is_echoed_with_its_code_and_reason_and_without_a_code_where_it_had_none() {
+async fn a_close_is_echoed_with_its_code_and_reason_or_without_a_code_if_it_had_none() {
     let longest = "r".repeat(123);
     for role in BOTH {
         for frame in [close(1000, ""), close(1001, "bye"), close(4999, &longest), close_empty()] {
@@ -97,7 +100,7 @@ async fn a_close_is_echoed_with_its_code_and_reason_and_without_a_code_where_it_
 }
 
 #[tokio::test]
-async fn close_frame_tells_what_the_peers_close_said() {
+async fn close_frame_returns_code_and_reason_of_the_peers_close() {
     let (mut ws, script) = script::server();
     assert_eq!(ws.close_frame(), None, "none has come");
     ws.start_close(bye()).expect("open");
@@ -115,7 +118,7 @@ async fn close_frame_tells_what_the_peers_close_said() {
 }
 
 #[tokio::test]
-async fn the_answer_goes_behind_complete_frames_that_are_queued_and_pongs_go_first() {
+async fn the_answering_close_follows_queued_frames_and_pongs_go_first() {
     let (mut ws, script) = script::server();
     script.bring(wire_to(Role::Server, &[text("x"), ping("!"), close(1000, "")]));
     script.end();
@@ -126,23 +129,24 @@ async fn the_answer_goes_behind_complete_frames_that_are_queued_and_pongs_go_fir
     assert_eq!(script.written(), wire(&[pong("!"), text("one"), text("two"), close(1000, "")]));
 }
 
-// --- the closing handshake, begun by us
+// --- RFC 6455 sections 5.5.1 and 7.1.2: the closing handshake, begun by this end
 
+// RFC 6455 section 5.5.1: no data frame follows a Close.
 #[tokio::test]
-async fn our_close_goes_behind_complete_frames_that_are_queued_and_nothing_is_queued_after_it() {
+async fn our_close_follows_queued_frames_and_nothing_is_queued_after_it() {
     for role in BOTH {
         let (mut ws, script) = script::open(role, &Config::new());
         ws.feed("one").await.expect("room");
         ws.feed(vec![7; 10_000]).await.expect("room");
         ws.start_close(bye()).expect("open");
-        let queued = ws.queued();
+        let queued = ws.queued_bytes();
         assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
         assert!(matches!(ws.send("late").await, Err(Error::Closed)));
         assert!(matches!(ws.ping("late").await, Err(Error::Closed)));
         assert!(matches!(ws.reserve(1).await.map(|_| ()), Err(Error::Closed)));
         assert!(matches!(ws.start_send("late"), Err(Error::Closed)));
         assert!(matches!(ws.start_close(bye()), Err(Error::Closed)));
-        assert_eq!(ws.queued(), queued);
+        assert_eq!(ws.queued_bytes(), queued);
         ws.flush().await.expect("the stream takes all");
         assert_eq!(written(&script), of(&[text("one"), frames::binary(vec![7; 10_000]), close(1000, "bye")]));
     }
@@ -161,6 +165,7 @@ async fn our_close_waits_for_the_frame_that_is_being_written() {
     assert_eq!(script.written(), wire(&[text("being written"), close(1000, "bye")]));
 }
 
+// RFC 6455 section 5.5.1: a Close may have no body.
 #[tokio::test]
 async fn a_close_without_a_code_can_be_sent() {
     let (mut ws, script) = script::server();
@@ -169,6 +174,7 @@ async fn a_close_without_a_code_can_be_sent() {
     assert_eq!(script.written(), close_empty().build());
 }
 
+// RFC 6455 section 5.5.2: a ping is answered unless a Close was received.
 #[tokio::test]
 async fn row_68_pings_that_come_after_our_close_are_answered_before_the_peers() {
     let (mut ws, script) = script::server();
@@ -181,7 +187,7 @@ async fn row_68_pings_that_come_after_our_close_are_answered_before_the_peers() 
 }
 
 #[tokio::test]
-async fn row_68_a_ping_is_answered_when_our_close_is_out_and_a_flood_of_them_only_so_far() {
+async fn row_68_pings_are_answered_after_our_close_was_written_up_to_a_limit() {
     let (mut ws, script) = script::server();
     ws.start_close(bye()).expect("open");
     ws.flush().await.expect("the stream takes all");
@@ -194,7 +200,7 @@ async fn row_68_a_ping_is_answered_when_our_close_is_out_and_a_flood_of_them_onl
 }
 
 #[tokio::test]
-async fn messages_that_come_between_our_close_and_the_peers_are_given_by_recv() {
+async fn messages_between_our_close_and_the_peers_are_returned_by_recv() {
     let (mut ws, script) = script::server();
     ws.start_close(bye()).expect("open");
     script.bring(wire_to(
@@ -208,7 +214,7 @@ async fn messages_that_come_between_our_close_and_the_peers_are_given_by_recv() 
 }
 
 #[tokio::test]
-async fn messages_that_come_between_our_close_and_the_peers_are_discarded_by_close() {
+async fn messages_between_our_close_and_the_peers_are_discarded_by_close() {
     let (mut ws, script) = script::server();
     script.bring(wire_to(Role::Server, &[text("one"), text("two"), close(1001, "gone")]));
     script.end();
@@ -219,7 +225,7 @@ async fn messages_that_come_between_our_close_and_the_peers_are_discarded_by_clo
 }
 
 #[tokio::test]
-async fn who_begins_to_close_ends_the_stream_only_after_the_peers_close_and_a_client_after_its_end() {
+async fn the_initiator_shuts_the_stream_down_only_after_the_peers_close_and_a_client_after_end_of_stream() {
     for role in BOTH {
         let (mut ws, script) = script::open(role, &Config::new());
         ws.start_close(bye()).expect("open");
@@ -236,8 +242,9 @@ async fn who_begins_to_close_ends_the_stream_only_after_the_peers_close_and_a_cl
     }
 }
 
+// RFC 6455 sections 1.4 and 5.5.1.
 #[tokio::test]
-async fn simultaneous_closes_are_each_others_answer() {
+async fn simultaneous_closes_answer_each_other() {
     for role in BOTH {
         let (mut ws, script) = script::open(role, &Config::new());
         ws.start_close(bye()).expect("open");
@@ -259,7 +266,7 @@ async fn simultaneous_closes_are_each_others_answer() {
 }
 
 #[tokio::test]
-async fn to_close_again_is_no_error_and_sends_nothing() {
+async fn closing_again_is_no_error_and_sends_nothing() {
     let (mut ws, script) = script::server();
     script.bring(close(1000, "bye").masked().build());
     script.end();
@@ -272,7 +279,7 @@ async fn to_close_again_is_no_error_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn to_close_after_the_peers_close_finishes_its_handshake() {
+async fn closing_after_the_peers_close_completes_the_closing_handshake() {
     let (mut ws, script) = script::server();
     script.bring(close(1001, "gone").masked().build());
     assert!(matches!(ws.recv_event().await, Ok(Some(Event::Close(Some(_))))));
@@ -282,7 +289,7 @@ async fn to_close_after_the_peers_close_finishes_its_handshake() {
 }
 
 #[tokio::test]
-async fn a_reset_or_a_broken_end_after_both_closes_is_clean() {
+async fn a_reset_or_unexpected_end_after_both_closes_is_clean() {
     for role in BOTH {
         for kind in [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof, ErrorKind::BrokenPipe] {
             for ours_first in [true, false] {
@@ -302,7 +309,7 @@ async fn a_reset_or_a_broken_end_after_both_closes_is_clean() {
 }
 
 #[tokio::test]
-async fn a_dropped_connection_lets_go_of_its_stream_and_sends_nothing() {
+async fn a_dropped_connection_releases_its_stream_and_sends_nothing() {
     let (mut ws, script) = script::server();
     ws.feed("never sent").await.expect("room");
     drop(ws);
@@ -310,10 +317,11 @@ async fn a_dropped_connection_lets_go_of_its_stream_and_sends_nothing() {
     assert_eq!(script.written(), b"");
 }
 
-// --- ends without a closing handshake
+// --- RFC 6455 sections 7.1.5 and 7.1.7: ends without a closing handshake
 
+// RFC 6455 section 7.1.5: code 1006.
 #[tokio::test]
-async fn an_end_without_a_close_is_told_once_and_then_it_is_over() {
+async fn an_end_without_a_close_is_returned_once_and_then_the_connection_is_over() {
     for role in BOTH {
         for ours in [true, false] {
             let (mut ws, script) = script::open(role, &Config::new());
@@ -333,7 +341,7 @@ async fn an_end_without_a_close_is_told_once_and_then_it_is_over() {
 }
 
 #[tokio::test]
-async fn an_end_without_a_close_that_flush_tells_is_not_told_again() {
+async fn an_end_without_a_close_that_flush_returned_is_not_returned_again() {
     let (mut ws, script) = script::server();
     script.allow_writes(0);
     ws.feed("lost").await.expect("room");
@@ -346,7 +354,7 @@ async fn an_end_without_a_close_that_flush_tells_is_not_told_again() {
 }
 
 #[tokio::test]
-async fn an_error_that_waits_to_be_told_is_told_once_whoever_is_first_to_hear_of_an_end() {
+async fn a_pending_error_is_returned_once_whichever_call_finds_the_end_first() {
     let (mut ws, script) = script::server();
     script.allow_writes(0);
     script.bring(frame(0x3, "").masked().build());
@@ -358,7 +366,7 @@ async fn an_error_that_waits_to_be_told_is_told_once_whoever_is_first_to_hear_of
 }
 
 #[tokio::test]
-async fn a_protocol_error_is_told_only_after_the_close_went_out() {
+async fn a_protocol_error_is_returned_only_after_the_close_was_written() {
     let (mut ws, script) = script::server();
     ws.feed("queued before").await.expect("room");
     script.allow_writes(0);
@@ -376,7 +384,7 @@ async fn a_protocol_error_is_told_only_after_the_close_went_out() {
 }
 
 #[tokio::test]
-async fn after_a_protocol_error_nothing_can_be_sent_while_the_close_waits() {
+async fn after_a_protocol_error_nothing_can_be_sent_while_the_close_is_queued() {
     let (mut ws, script) = script::server();
     script.allow_writes(0);
     script.bring(frame(0x3, "").masked().build());
@@ -392,7 +400,7 @@ async fn after_a_protocol_error_nothing_can_be_sent_while_the_close_waits() {
 }
 
 #[tokio::test]
-async fn a_protocol_error_that_feed_tells_once_the_close_is_out_is_not_told_by_recv() {
+async fn a_protocol_error_that_feed_returned_after_the_close_is_not_returned_by_recv() {
     let (mut ws, script) = script::server();
     script.bring(frame(0x3, "").masked().build());
     pending(pin!(ws.recv()), "the stream has not ended");
@@ -402,7 +410,7 @@ async fn a_protocol_error_that_feed_tells_once_the_close_is_out_is_not_told_by_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_protocol_error_is_told_after_the_close_timeout_where_the_peer_does_not_end_the_stream() {
+async fn a_protocol_error_is_returned_after_the_close_timeout_if_the_peer_does_not_end_the_stream() {
     for takes in [None, Some(1)] {
         let (mut ws, script) = script::server();
         script.allow_writes(takes);
@@ -417,7 +425,7 @@ async fn a_protocol_error_is_told_after_the_close_timeout_where_the_peer_does_no
 // --- writes that fail
 
 #[tokio::test]
-async fn a_failed_write_hides_no_message_and_is_told_once() {
+async fn a_failed_write_hides_no_message_and_is_returned_once() {
     let (mut ws, script) = script::server();
     script.bring(wire_to(Role::Server, &[text("one"), text("two")]));
     script.bring(wire_to(Role::Server, &[text("three")]));
@@ -437,7 +445,7 @@ async fn a_failed_write_hides_no_message_and_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_failed_write_does_not_hide_a_close_that_already_came() {
+async fn a_failed_write_does_not_hide_a_close_that_was_received_before() {
     let (mut ws, script) = script::server();
     script.bring(wire_to(Role::Server, &[text("one")]));
     script.bring(wire_to(Role::Server, &[text("two"), close(4000, "why")]));
@@ -452,7 +460,7 @@ async fn a_failed_write_does_not_hide_a_close_that_already_came() {
 }
 
 #[tokio::test]
-async fn where_only_our_close_is_lost_the_end_is_clean() {
+async fn losing_only_our_answering_close_is_a_clean_end() {
     let (mut ws, script) = script::server();
     script.bring(close(4000, "why").masked().build());
     script.end();
@@ -462,7 +470,7 @@ async fn where_only_our_close_is_lost_the_end_is_clean() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_while_the_program_was_busy_is_received_before_the_close_timeout_is_judged() {
+async fn input_that_arrived_while_the_program_was_busy_is_received_before_the_close_timeout_fires() {
     let (mut ws, script) = script::server();
     ws.start_close(bye()).expect("open");
     pending(pin!(ws.recv()), "nothing came");
@@ -476,7 +484,7 @@ async fn what_came_while_the_program_was_busy_is_received_before_the_close_timeo
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_close_timeout_does_not_cut_what_is_still_moving() {
+async fn the_close_timeout_does_not_cut_a_transfer_in_progress() {
     let (mut ws, script) = script::server();
     ws.feed(vec![7; 1000]).await.expect("room");
     script.allow_writes(0);
@@ -494,7 +502,7 @@ async fn the_close_timeout_does_not_cut_what_is_still_moving() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_timeout_nothing_is_open_and_nothing_can_be_sent() {
+async fn after_a_timeout_the_connection_has_failed_and_nothing_can_be_sent() {
     let (mut ws, script) = script::open(Role::Server, &Config::new().idle_timeout(Duration::from_secs(1)));
     script.bring(&binary([7; 1000]).masked().build()[..500]);
     assert!(matches!(ws.recv().await, Err(Error::Timeout(Timeout::Idle))));
@@ -503,7 +511,7 @@ async fn after_a_timeout_nothing_is_open_and_nothing_can_be_sent() {
 }
 
 #[tokio::test]
-async fn an_end_of_tls_without_a_notice_is_an_end_without_a_close() {
+async fn tls_eof_without_close_notify_is_an_end_without_a_close() {
     let (mut ws, script) = script::server();
     script.fail_reads(ErrorKind::UnexpectedEof);
     told(ws.recv().await, ProtocolError::EofWithoutClose);
@@ -511,7 +519,7 @@ async fn an_end_of_tls_without_a_notice_is_an_end_without_a_close() {
 }
 
 #[tokio::test]
-async fn flush_does_not_claim_that_what_was_lost_is_written() {
+async fn flush_fails_if_queued_data_was_lost() {
     let (mut ws, script) = script::server();
     ws.feed("lost").await.expect("room");
     script.bring(close(1000, "bye").masked().build());
@@ -524,7 +532,7 @@ async fn flush_does_not_claim_that_what_was_lost_is_written() {
 }
 
 #[tokio::test]
-async fn a_failed_write_that_send_told_is_not_told_by_recv() {
+async fn a_failed_write_that_send_returned_is_not_returned_by_recv() {
     let (mut ws, script) = script::server();
     script.bring(text("one").masked().build());
     script.fail_writes(ErrorKind::BrokenPipe);
@@ -537,7 +545,7 @@ async fn a_failed_write_that_send_told_is_not_told_by_recv() {
 }
 
 #[tokio::test]
-async fn after_a_failed_write_nothing_is_fed_behind_what_a_ping_was_owed() {
+async fn after_a_failed_write_nothing_can_be_fed_although_a_pong_is_owed() {
     let (mut ws, script) = script::server();
     script.fail_writes(ErrorKind::BrokenPipe);
     assert!(matches!(ws.send("lost").await, Err(Error::Transport(_))));
@@ -548,7 +556,7 @@ async fn after_a_failed_write_nothing_is_fed_behind_what_a_ping_was_owed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failed_write_a_peer_that_goes_on_for_ever_is_left_at_the_close_timeout() {
+async fn after_a_failed_write_an_endless_peer_is_dropped_at_the_close_timeout() {
     let (mut ws, script) = script::server();
     script.fail_writes(ErrorKind::BrokenPipe);
     ws.feed("lost").await.expect("room");
@@ -559,7 +567,7 @@ async fn after_a_failed_write_a_peer_that_goes_on_for_ever_is_left_at_the_close_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_timeout_in_flush_hides_no_message_that_already_came() {
+async fn a_close_timeout_in_flush_hides_no_message_that_was_received_before() {
     let (mut ws, script) = script::server();
     script.bring(wire_to(Role::Server, &[text("one"), text("two")]));
     assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("one")));

@@ -1,5 +1,5 @@
-//! Receiving compressed messages (RFC 7692), and what a peer may do wrong with them: rows 25 and 41 to 44 of the project's
-//! list of hostile input.
+//! Receiving compressed messages (RFC 7692), valid and invalid: rows 25 and 41 to 44 of
+//! `HOSTILE.md`.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -22,22 +22,22 @@ use support::{
 
 const RSV1: u8 = 4;
 
-/// "Hello", and as it may be sent after an earlier one, of which it takes all.
+/// "Hello", and the same as a back-reference to an earlier "Hello" (RFC 7692 section 7.2.3.2).
 const HELLO: &[u8] = b"\xF2\x48\xCD\xC9\xC9\x07\x00";
 const HELLO_AGAIN: &[u8] = b"\xF2\x00\x11\x00\x00";
 
-/// "Hello" as a block that is marked as final.
+/// "Hello" as a block with BFINAL set (RFC 7692 section 7.2.3.4).
 const FINAL_HELLO: &[u8] = b"\xF3\x48\xCD\xC9\xC9\x07\x00";
 
-/// Makes the payload data of a compressed message.
+/// Returns the payload data of a compressed message.
 type Encoder = fn(&[u8]) -> Vec<u8>;
 
-/// A compressed message in one frame.
+/// Returns a compressed message in one frame.
 fn compressed(opcode: u8, payload: impl AsRef<[u8]>) -> Frame {
     frame(opcode, payload).rsv(RSV1)
 }
 
-/// The same in fragments, after each of which this comes.
+/// Returns a compressed message in fragments, with these frames after each of them.
 fn fragments(opcode: u8, payload: &[u8], len: usize, between: &[Frame]) -> Vec<Frame> {
     let mut parts: Vec<_> = payload.chunks(len).map(|part| continuation(part).more()).collect();
     parts[0] = compressed(opcode, &payload[..len.min(payload.len())]).more();
@@ -47,7 +47,7 @@ fn fragments(opcode: u8, payload: &[u8], len: usize, between: &[Frame]) -> Vec<F
     frames
 }
 
-/// For either role, with and without takeover, these frames bring these outcomes.
+/// Asserts what these frames yield, for both roles, with and without context takeover.
 #[track_caller]
 fn bring(config: &Config, frames: &[Frame], outcomes: &[Outcome]) {
     for settings in takeovers() {
@@ -63,7 +63,8 @@ fn bring_to(role: Role, settings: Deflate, config: &Config, frames: &[Frame], ou
     assert!(received == outcomes, "{role:?} {settings:?}: {received:?}");
 }
 
-/// The same, where all that comes of them is this error: the peer is told at once, and what follows is ignored.
+/// Asserts that these frames yield this error only, that the Close is written at once, and that
+/// further input is ignored.
 #[track_caller]
 fn fail(config: &Config, frames: &[Frame], error: ProtocolError) {
     bring(config, frames, &[Outcome::Error(error)]);
@@ -96,7 +97,7 @@ fn message(message: impl Into<Message>) -> Outcome {
 // --- messages
 
 #[test]
-fn a_message_of_any_length_arrives_however_it_is_cut_into_reads() {
+fn a_message_of_any_length_arrives_however_it_is_split_into_reads() {
     for len in [0, 1, 63, 64, 65, 4095, 16_384, 16_385, 150_000] {
         let (words, bytes) = (json(len), noise(len));
         let frames = [compressed(1, zip(&words)), compressed(2, zip(&bytes)), compressed(1, zip(&words))];
@@ -132,7 +133,7 @@ fn a_message_arrives_in_fragments_and_pings_between_them() {
     }
 }
 
-/// RFC 7692 section 6.1: the bit stands on the first fragment, even an empty one.
+/// RFC 7692 section 6.1: RSV1 is set on the first fragment, even if that is empty.
 #[test]
 fn a_fragment_may_be_empty_the_first_one_too() {
     let mut frames = vec![compressed(1, "").more()];
@@ -141,7 +142,7 @@ fn a_fragment_may_be_empty_the_first_one_too() {
     bring(&quiet(), &frames, &[message("Hello")]);
 }
 
-/// RFC 7692 section 7.2.3.6; and as any empty block.
+/// RFC 7692 section 7.2.3.6, and other empty blocks.
 #[test]
 fn an_empty_message_arrives() {
     for payload in [&b"\x00"[..], b"\x02\x00", b"\x01\x00\x00\xFF\xFF\x00", b"\x03\x00"] {
@@ -149,9 +150,9 @@ fn an_empty_message_arrives() {
     }
 }
 
-/// RFC 7692 section 6.
+/// RFC 7692 section 6: messages without RSV1 are not compressed.
 #[test]
-fn uncompressed_messages_stand_between_compressed_ones_and_are_not_remembered() {
+fn uncompressed_messages_between_compressed_ones_do_not_enter_the_window() {
     let (settings, config) = (Deflate::new().context_takeover(true), quiet());
     let frames = [
         compressed(1, HELLO),
@@ -175,7 +176,7 @@ fn uncompressed_messages_stand_between_compressed_ones_and_are_not_remembered() 
 }
 
 #[test]
-fn with_takeover_each_of_many_messages_may_refer_to_those_before_it() {
+fn with_context_takeover_messages_may_refer_to_earlier_ones() {
     for bits in 9..=15 {
         let settings = Deflate::new().context_takeover(true);
         let settings = settings.server_max_window_bits(bits).client_max_window_bits(bits);
@@ -189,10 +190,10 @@ fn with_takeover_each_of_many_messages_may_refer_to_those_before_it() {
     }
 }
 
-// --- row 25: RSV1
+// --- row 25: RFC 7692 section 6, RSV1
 
 #[tokio::test]
-async fn row_25_rsv1_is_refused_where_nothing_was_negotiated() {
+async fn row_25_rsv1_is_refused_without_negotiation() {
     for role in [Server, Client] {
         for opcode in [1, 2] {
             let wire = wire_to(role, &[text("before"), compressed(opcode, HELLO)]);
@@ -202,7 +203,7 @@ async fn row_25_rsv1_is_refused_where_nothing_was_negotiated() {
     }
 }
 
-/// RFC 7692 section 6.1.
+/// RFC 7692 section 6.1: RSV1 is set on the first fragment of a message only.
 #[test]
 fn row_25_rsv1_is_refused_on_a_continuation_and_on_control_frames() {
     for first in [compressed(1, &HELLO[..3]).more(), text("H").more()] {
@@ -217,10 +218,10 @@ fn row_25_rsv1_is_refused_on_a_continuation_and_on_control_frames() {
     }
 }
 
-// --- what is inflated
+// --- inflating
 
 #[test]
-fn text_is_validated_once_it_is_inflated() {
+fn text_is_validated_after_inflating() {
     let long = format!("x{}", "\u{20ac}".repeat(100_000));
     bring(&quiet(), &[compressed(1, zip(&long))], &[message(long.as_str())]);
     for (words, bad) in
@@ -235,14 +236,14 @@ fn text_is_validated_once_it_is_inflated() {
 }
 
 #[test]
-fn text_that_goes_wrong_early_fails_before_it_is_whole() {
+fn invalid_text_fails_before_its_message_is_complete() {
     let payload = zip([b"\xFF", &noise(40_000)[..]].concat());
     let config = quiet().max_message_size(100_000);
     fail(&config, &[compressed(1, &payload).more()], ProtocolError::InvalidUtf8);
 }
 
 #[test]
-fn row_43_what_is_no_deflate_data_fails_the_connection() {
+fn row_43_invalid_deflate_data_fails_the_connection() {
     let words = zip(json(300));
     let truncated = (0..words.len()).step_by(7).map(|len| words[..len].to_vec());
     let broken = [
@@ -262,23 +263,24 @@ fn row_43_what_is_no_deflate_data_fails_the_connection() {
 }
 
 #[test]
-fn row_43_data_that_goes_wrong_early_fails_before_it_is_whole() {
+fn row_43_data_that_is_invalid_early_fails_before_its_message_is_complete() {
     let payload = [b"\x06", &noise(40_000)[..]].concat();
     let config = quiet().max_message_size(100_000);
     fail(&config, &[compressed(2, &payload).more()], ProtocolError::InvalidDeflate);
 }
 
 #[test]
-fn a_message_is_inflated_from_the_same_byte_on_however_it_is_cut_into_reads() {
+fn inflating_begins_at_the_same_byte_however_the_input_is_split_into_reads() {
     let payload = [b"\x06", &noise(150_000)[..]].concat();
-    // A sixteenth of the limit and of a decompressor; at least 16 KiB, or what the whole message may take.
+    // A sixteenth of the limit and of a decompressor's size; at least 16 KiB, or the limit of the
+    // whole message.
     for (limit, gathered) in [(1000, 1189), (100_000, 16_384), (1 << 20, 69_632)] {
         let config = quiet().max_message_size(limit).max_fragments(1000);
         let mut outcomes = vec![Outcome::Ping(b"?".to_vec()); (gathered - 1) / 700];
         outcomes.push(Outcome::Error(ProtocolError::InvalidDeflate));
         for role in [Server, Client] {
             let wire = wire_to(role, &fragments(2, &payload, 700, &[ping("?")]));
-            // In parts, it is inflated as it is received.
+            // In parts, a message is inflated as it is received.
             for reads in [&[usize::MAX][..], &[1], &[700], &[16_384], &[3, 70_001, 5]] {
                 let path = ReceivePath::new(role, &config).with_deflate(Deflate::new().into());
                 let received = drive_path(path, 0, &wire, reads, &[false]);
@@ -289,8 +291,8 @@ fn a_message_is_inflated_from_the_same_byte_on_however_it_is_cut_into_reads() {
 }
 
 #[test]
-fn what_is_inflated_in_strides_arrives_however_it_is_cut_into_reads() {
-    // More than is gathered before inflating starts, in one frame and in fragments.
+fn messages_inflated_in_strides_arrive_however_they_are_split_into_reads() {
+    // More than is gathered before inflating begins, in one frame and in fragments.
     let (words, bytes) = (json(900_000), noise(200_000));
     let config = quiet().max_message_size(1 << 20);
     let mut frames = vec![compressed(1, zip(&words)), compressed(2, zip(&bytes))];
@@ -301,9 +303,9 @@ fn what_is_inflated_in_strides_arrives_however_it_is_cut_into_reads() {
     bring(&config, &frames, &outcomes);
 }
 
-/// RFC 7692 section 7.2.3.4.
+/// RFC 7692 section 7.2.3.4: blocks with BFINAL set are allowed.
 #[test]
-fn row_43_a_block_that_is_marked_as_final_passes_wherever_it_stands() {
+fn row_43_a_final_block_passes_at_any_position() {
     let hello = |payloads: &[&[u8]]| compressed(1, payloads.concat());
     for (frame, words) in [
         (hello(&[FINAL_HELLO, b"\x00"]), "Hello"),
@@ -317,9 +319,9 @@ fn row_43_a_block_that_is_marked_as_final_passes_wherever_it_stands() {
     }
 }
 
-/// RFC 7692 section 7.1.1.
+/// RFC 7692 section 7.1.1: without context takeover each message begins with an empty window.
 #[test]
-fn row_44_without_takeover_no_message_may_refer_to_another() {
+fn row_44_without_context_takeover_no_message_may_refer_to_another() {
     let frames = [compressed(1, HELLO), compressed(1, HELLO_AGAIN)];
     let [alone, takeover] = takeovers();
     let outcomes = [message("Hello"), Outcome::Error(ProtocolError::InvalidDeflate)];
@@ -327,14 +329,14 @@ fn row_44_without_takeover_no_message_may_refer_to_another() {
         bring_to(role, alone, &quiet(), &frames, &outcomes);
         bring_to(role, takeover, &quiet(), &frames, &[message("Hello"), message("Hello")]);
     }
-    // What the other end may remember is no matter here.
+    // Context takeover of the other direction does not matter here.
     let mixed = takeover.client_no_context_takeover(true);
     bring_to(Server, mixed, &quiet(), &frames, &outcomes);
     bring_to(Client, mixed, &quiet(), &frames, &[message("Hello"), message("Hello")]);
 }
 
 #[test]
-fn a_message_of_nothing_but_final_blocks_ends() {
+fn a_message_of_final_blocks_only_ends() {
     let mut payload = zip(noise(32 << 10));
     payload.extend(TAIL);
     payload.extend(b"\x03\x00".repeat(1 << 19));
@@ -351,7 +353,7 @@ fn a_message_of_nothing_but_final_blocks_ends() {
 // --- limits
 
 #[test]
-fn a_message_of_as_many_bytes_as_are_allowed_passes_however_poorly_it_is_compressed() {
+fn a_message_at_the_size_limit_passes_however_poorly_it_is_compressed() {
     for limit in [1, 1000, 80_000] {
         let high: Vec<u8> = noise(limit + 1).into_iter().map(|byte| byte | 0xC0).collect();
         let config = quiet().max_message_size(limit).max_frame_size(limit);
@@ -365,7 +367,7 @@ fn a_message_of_as_many_bytes_as_are_allowed_passes_however_poorly_it_is_compres
                 ProtocolError::MessageTooBig { limit: limit as u64 },
             );
         }
-        // Whatever the blocks add, in fragments that are small enough.
+        // Stored blocks make the data larger; the fragments are small enough.
         let payload = stored(&high[..limit], 1);
         let frames = fragments(2, &payload, limit + 64, &[]);
         bring(&config, &frames, &[message(&high[..limit])]);
@@ -373,7 +375,7 @@ fn a_message_of_as_many_bytes_as_are_allowed_passes_however_poorly_it_is_compres
 }
 
 #[test]
-fn a_message_over_the_limit_fails_in_fragments_too_and_one_of_zeros() {
+fn a_message_over_the_limit_fails_whole_in_fragments_and_highly_compressed() {
     let (limit, config) = (100_000, quiet().max_message_size(100_000));
     let error = ProtocolError::MessageTooBig { limit };
     for data in [noise(100_001), vec![0; 100_001], vec![0; 10 << 20]] {
@@ -397,7 +399,7 @@ fn a_compressed_frame_may_be_an_eighth_larger_than_an_uncompressed_one() {
 }
 
 #[test]
-fn endless_empty_fragments_are_too_many() {
+fn endless_empty_fragments_exceed_the_limit() {
     let config = quiet().max_fragments(100).close_timeout(None);
     let mut frames = vec![continuation("").more(); 200];
     frames[0] = compressed(1, "").more();

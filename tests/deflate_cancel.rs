@@ -24,7 +24,7 @@ use support::{
     writes::{Writes, narrow},
 };
 
-/// Messages of every shape, as the peer sends them.
+/// Messages of every kind, as the peer sends them.
 fn messages() -> Vec<Message> {
     vec![
         json(300).into(),
@@ -37,7 +37,7 @@ fn messages() -> Vec<Message> {
 }
 
 #[test]
-fn recv_dropped_at_every_await_in_the_midst_of_inflating_loses_nothing() {
+fn recv_dropped_at_every_await_while_inflating_loses_nothing() {
     for settings in takeovers() {
         for role in [Server, Client] {
             for at_most in [usize::MAX, 10_000] {
@@ -62,7 +62,7 @@ fn recv_dropped_at_every_await_in_the_midst_of_inflating_loses_nothing() {
                     script.end();
                     let mut received = Vec::new();
                     while received.len() < messages().len() {
-                        // Where it has no budget left, it is pending in the midst of a message.
+                        // Without budget, it is pending in the middle of a message.
                         let mut polls = 0;
                         let mut recv = pin!(ws.recv());
                         while polls < times {
@@ -82,7 +82,7 @@ fn recv_dropped_at_every_await_in_the_midst_of_inflating_loses_nothing() {
     }
 }
 
-/// What to send, in turns.
+/// What is sent, in turns.
 fn outgoing(nth: usize) -> (Outgoing<'static>, String) {
     let words = format!("{nth} {}", json(200 + nth * 10));
     let outgoing = match nth % 3 {
@@ -94,7 +94,7 @@ fn outgoing(nth: usize) -> (Outgoing<'static>, String) {
 }
 
 #[test]
-fn sends_and_feeds_dropped_at_every_await_tear_and_double_nothing() {
+fn sends_and_feeds_dropped_at_every_await_tear_and_duplicate_nothing() {
     for settings in takeovers() {
         for role in [Server, Client] {
             for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter] {
@@ -140,14 +140,14 @@ fn open(role: Role, settings: Deflate) -> (WebSocket<Scripted>, Script) {
     deflate::open(role, &narrow().write_timeout(None).close_timeout(None), settings)
 }
 
-/// Which messages were sent for sure, and which perhaps.
+/// Messages that were sent, and messages that may have been sent.
 #[derive(Default)]
 struct Fate {
     sure: Vec<String>,
     perhaps: Vec<String>,
 }
 
-/// Sends messages by futures that are dropped after so many polls.
+/// Sends messages by futures that are dropped after this many polls.
 fn drop_sends(feeds: bool, mut send: impl FnMut(Outgoing, usize) -> Option<Result<(), Error>>) -> Fate {
     let mut fate = Fate::default();
     for nth in 0..60 {
@@ -165,7 +165,7 @@ fn drop_sends(feeds: bool, mut send: impl FnMut(Outgoing, usize) -> Option<Resul
 }
 
 impl Fate {
-    /// What went out is in order and whole, and all of it that was sent for sure.
+    /// Asserts that complete messages were written in order, and all that were certainly sent.
     fn check(mut self, script: &Script, settings: Deflate) {
         let unzip = &mut Unzip::new(!settings.get_server_no_context_takeover());
         let mut next = 0;

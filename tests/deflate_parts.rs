@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ANY: u64 = u64::MAX;
 
-/// Either role, with and without takeover.
+/// Both roles, with and without context takeover.
 fn at_either_end(mut case: impl FnMut(Role, Deflate, bool)) {
     for settings in takeovers() {
         for role in [Server, Client] {
@@ -43,7 +43,7 @@ fn compressed(opcode: u8, payload: impl AsRef<[u8]>) -> Frame {
 // --- reading
 
 #[test]
-fn a_compressed_message_is_read_as_it_comes() {
+fn a_compressed_message_is_read_as_it_arrives() {
     at_either_end(|role, settings, _| {
         let (mut ws, script) = open(role, settings);
         let mut zip = Zip::new(false);
@@ -106,7 +106,7 @@ fn messages_are_read_one_after_the_other_whole_and_in_parts_compressed_or_not() 
 }
 
 #[test]
-fn what_is_left_of_a_compressed_message_is_skipped_once_its_reader_is_dropped() {
+fn the_rest_of_a_compressed_message_is_skipped_once_its_reader_is_dropped() {
     at_either_end(|role, settings, takeover| {
         for read in [0, 1, 70_000] {
             for at_most in [usize::MAX, 5000] {
@@ -131,7 +131,7 @@ fn what_is_left_of_a_compressed_message_is_skipped_once_its_reader_is_dropped() 
 }
 
 #[test]
-fn a_call_of_reader_that_is_dropped_before_anything_can_be_read_loses_nothing() {
+fn a_reader_call_dropped_before_anything_can_be_read_loses_nothing() {
     at_either_end(|role, settings, takeover| {
         let payload = Zip::new(takeover).message("Hello");
         for known in 0..2 {
@@ -154,7 +154,7 @@ fn a_call_of_reader_that_is_dropped_before_anything_can_be_read_loses_nothing() 
 }
 
 #[test]
-fn a_message_that_was_begun_whole_is_read_on_in_parts() {
+fn a_message_that_recv_began_can_be_read_on_in_parts() {
     at_either_end(|role, settings, takeover| {
         for len in [100, 300_000] {
             let (mut ws, script) = open(role, settings);
@@ -175,7 +175,7 @@ fn a_message_that_was_begun_whole_is_read_on_in_parts() {
 }
 
 #[test]
-fn a_reader_is_held_to_its_own_limit_of_what_is_inflated() {
+fn a_reader_limits_the_inflated_size_by_its_own_limit() {
     at_either_end(|role, settings, _| {
         for (limit, passes) in [(100_000, true), (99_999, false)] {
             let config = quiet().close_timeout(None).max_message_size(10).max_frame_size(10).max_fragments(1);
@@ -200,7 +200,7 @@ fn a_reader_is_held_to_its_own_limit_of_what_is_inflated() {
 }
 
 #[test]
-fn what_goes_wrong_in_a_compressed_message_is_told_to_its_reader() {
+fn errors_in_a_compressed_message_are_returned_to_its_reader() {
     at_either_end(|role, settings, _| {
         for (payload, error, code, reason) in [
             (&b"\x06"[..], ProtocolError::InvalidDeflate, 1007, "invalid compressed data"),
@@ -233,7 +233,7 @@ fn what_goes_wrong_in_a_compressed_message_is_told_to_its_reader() {
 // --- writing
 
 #[test]
-fn a_message_is_compressed_as_it_is_written_and_what_is_flushed_can_be_read() {
+fn a_message_is_compressed_as_it_is_written_and_flushed_data_can_be_read() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);
         let mut unzip = Unzip::new(takeover);
@@ -262,7 +262,7 @@ fn a_message_is_compressed_as_it_is_written_and_what_is_flushed_can_be_read() {
 }
 
 #[test]
-fn an_empty_message_is_written_and_text_may_be_cut_anywhere() {
+fn an_empty_message_is_written_and_text_may_be_split_anywhere() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);
         finished(ws.writer(MessageKind::Text).expect("open").finish()).expect("open");
@@ -285,7 +285,7 @@ fn an_empty_message_is_written_and_text_may_be_cut_anywhere() {
 }
 
 #[test]
-fn a_writer_may_leave_its_message_uncompressed_before_anything_is_sent() {
+fn a_writer_can_disable_compression_before_anything_is_sent() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);
         let mut unzip = Unzip::new(takeover);
@@ -307,7 +307,7 @@ fn a_writer_may_leave_its_message_uncompressed_before_anything_is_sent() {
 }
 
 #[test]
-fn a_writer_that_is_dropped_before_anything_was_sent_leaves_no_trace() {
+fn a_writer_dropped_before_anything_was_sent_has_no_effect() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);
         let (mut unzip, words) = (Unzip::new(takeover), json(500));
@@ -324,7 +324,7 @@ fn a_writer_that_is_dropped_before_anything_was_sent_leaves_no_trace() {
 }
 
 #[test]
-fn a_writer_that_is_dropped_unfinished_fails_the_connection() {
+fn a_writer_dropped_unfinished_fails_the_connection() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);
         let mut writer = ws.writer(MessageKind::Binary).expect("open");
@@ -339,9 +339,10 @@ fn a_writer_that_is_dropped_unfinished_fails_the_connection() {
     });
 }
 
-/// What does not compress, in frames that are as long as the room, and what compresses to next to nothing.
+/// Incompressible data in frames as large as the write buffer, and data that compresses to almost
+/// nothing.
 #[test]
-fn what_shrank_to_little_comes_out_in_few_parts() {
+fn highly_compressed_messages_are_read_in_few_parts() {
     at_either_end(|role, settings, _| {
         let (mut ws, script) = open(role, settings);
         script.bring(wire_to(role, &[compressed(2, zip(vec![0; 8 << 20]))]));
@@ -358,7 +359,7 @@ fn what_shrank_to_little_comes_out_in_few_parts() {
 #[tokio::test]
 async fn large_messages_are_written_and_read_through_a_narrow_pipe() {
     for settings in takeovers() {
-        let config = Config::new().ping_interval(None).max_write_buffer(10_000);
+        let config = Config::new().ping_interval(None).max_write_buffer_size(10_000);
         let (mut client, mut server) = deflate::pair(&config, settings, 3000);
         let data = [noise(500_000), vec![0; 2 << 20], json(500_000).into_bytes()].concat();
         let expected = data.clone();

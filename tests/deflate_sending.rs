@@ -1,4 +1,4 @@
-//! Sending compressed messages (RFC 7692): ordinary ones, prepared ones, those of many senders.
+//! Sending compressed messages (RFC 7692): ordinary ones, prepared ones, and those of many senders.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -10,7 +10,7 @@ use fullduplex::{
     CloseCode, Config, Deflate, Error, Message, Outgoing, PreparedMessage,
     Role::{self, Client, Server},
     TrySendError, WebSocket,
-    proto::{Batch, Lent, MaskKey, SendPath},
+    proto::{Batch, Buffers, MaskKey, SendPath},
 };
 use support::{
     deflate::{self, Unzip, json, noise, pair, quiet, sent, takeovers},
@@ -22,7 +22,7 @@ use support::{
 };
 use tokio::task::JoinSet;
 
-/// Either role, with and without takeover.
+/// Both roles, with and without context takeover.
 fn at_either_end(mut case: impl FnMut(Role, Deflate, bool)) {
     for settings in takeovers() {
         for role in [Server, Client] {
@@ -43,7 +43,8 @@ fn a_message_is_compressed_from_the_threshold_on() {
             let mut unzip = Unzip::new(takeover);
             for len in [0, 1, 19, 20, 63, 64, 65] {
                 finished(ws.send("a".repeat(len))).expect("open");
-                // What takes a byte cannot become shorter, and goes out as it is where nothing is remembered.
+                // One byte cannot become shorter: it is sent uncompressed unless context takeover
+                // is used.
                 let compressed = len >= threshold && (takeover || len > 4);
                 let messages = sent(&script.take_written(), &mut unzip);
                 assert_eq!(messages, [(compressed, vec![b'a'; len])], "{threshold}");
@@ -53,7 +54,7 @@ fn a_message_is_compressed_from_the_threshold_on() {
 }
 
 #[test]
-fn a_program_may_choose_for_each_message() {
+fn compression_can_be_chosen_for_each_message() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);
         let mut unzip = Unzip::new(takeover);
@@ -76,14 +77,14 @@ fn a_program_may_choose_for_each_message() {
     });
 }
 
-/// RFC 7692 section 7.2.3.1 and 7.2.3.2.
+/// RFC 7692 sections 7.2.3.1 and 7.2.3.2.
 #[test]
-fn what_goes_over_the_wire_is_what_the_rfc_shows() {
+fn compressed_frames_match_the_examples_of_the_rfc() {
     let [alone, takeover] = takeovers();
     for (settings, second) in
         [(alone, &b"\xF2\x48\xCD\xC9\xC9\x07\x00"[..]), (takeover, b"\xF2\x00\x11\x00\x00")]
     {
-        // By itself it would not become shorter.
+        // It would become shorter only by a back-reference.
         let words = if settings == alone { "HelloHelloHello" } else { "Hello" };
         let (mut ws, script) = open(Server, settings.threshold(0));
         for _ in 0..2 {
@@ -100,7 +101,7 @@ fn what_goes_over_the_wire_is_what_the_rfc_shows() {
 }
 
 #[test]
-fn what_does_not_shrink_goes_out_uncompressed_unless_it_may_be_referred_to() {
+fn incompressible_messages_are_sent_uncompressed_unless_context_takeover_is_used() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);
         let mut unzip = Unzip::new(takeover);
@@ -117,7 +118,7 @@ fn what_does_not_shrink_goes_out_uncompressed_unless_it_may_be_referred_to() {
 }
 
 #[test]
-fn a_window_of_any_size_is_kept_to_and_with_the_smallest_nothing_is_compressed() {
+fn any_window_size_is_respected_and_the_smallest_disables_compression() {
     at_either_end(|role, settings, takeover| {
         for bits in 8..=15 {
             let ours = match role {
@@ -138,7 +139,7 @@ fn a_window_of_any_size_is_kept_to_and_with_the_smallest_nothing_is_compressed()
 }
 
 #[test]
-fn with_a_window_too_small_to_compress_with_compressed_messages_are_still_received() {
+fn compressed_messages_are_received_with_a_window_too_small_to_compress() {
     at_either_end(|role, settings, _| {
         let (mut ws, script) = open(role, settings.server_max_window_bits(8).client_max_window_bits(8));
         script.bring(sent_to(role, frame(1, b"\xF2\x48\xCD\xC9\xC9\x07\x00").rsv(4)).build());
@@ -148,12 +149,12 @@ fn with_a_window_too_small_to_compress_with_compressed_messages_are_still_receiv
 
 // --- prepared messages
 
-/// The frame that a server sends, as it lies in memory.
+/// Returns the frame that a server writes, in its original memory.
 fn frame_of(settings: Deflate, message: &PreparedMessage) -> Bytes {
-    let (mut lent, mut batch) = (Lent::new(), Batch::new());
+    let (mut lent, mut batch) = (Buffers::new(), Batch::new());
     let mut path = SendPath::new(Server, &Config::new()).with_deflate(settings, settings.into());
     path.send(message.into(), MaskKey::default(), &mut lent).expect("open");
-    while path.queued() > 0 {
+    while path.queued_bytes() > 0 {
         path.stage(&mut batch, &mut lent);
     }
     batch.copy_to_bytes(batch.remaining())
@@ -179,7 +180,7 @@ fn a_prepared_message_is_compressed_for_each_set_of_parameters() {
 }
 
 #[test]
-fn prepared_messages_stand_between_ordinary_ones_that_refer_to_one_another() {
+fn prepared_messages_can_be_mixed_with_messages_that_share_a_window() {
     at_either_end(|role, settings, takeover| {
         for bits in [9, 15] {
             let settings = settings.server_max_window_bits(bits).client_max_window_bits(bits);
@@ -214,11 +215,11 @@ fn prepared_messages_stand_between_ordinary_ones_that_refer_to_one_another() {
 // --- split
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_tasks_send_and_no_message_is_lost_torn_doubled_or_out_of_its_senders_order() {
+async fn many_senders_lose_tear_duplicate_and_reorder_nothing() {
     const SENDERS: usize = 6;
     const EACH: usize = 300;
     for settings in takeovers() {
-        let config = quiet().max_write_buffer(4000);
+        let config = quiet().max_write_buffer_size(4000);
         let (client, server) = pair(&config, settings.threshold(30), 2000);
         let mut all = JoinSet::new();
         for end in [client, server] {
@@ -278,7 +279,7 @@ async fn many_tasks_send_and_no_message_is_lost_torn_doubled_or_out_of_its_sende
                     assert_eq!(words.next(), Some(&*json(nth % 90 * 3)));
                     next[who] += 1;
                 }
-                // The other end may still write.
+                // The peer may still send.
                 std::future::pending::<()>().await;
             });
         }
@@ -293,9 +294,9 @@ async fn many_tasks_send_and_no_message_is_lost_torn_doubled_or_out_of_its_sende
 }
 
 #[test]
-fn try_send_gives_back_the_message_as_it_was() {
+fn try_send_returns_the_message_unchanged() {
     at_either_end(|role, settings, _| {
-        let config = quiet().close_timeout(None).max_write_buffer(10_000);
+        let config = quiet().close_timeout(None).max_write_buffer_size(10_000);
         let (ws, script) = deflate::open(role, &config, settings);
         let (receiver, sender) = ws.split();
         script.allow_writes(0);
@@ -315,7 +316,7 @@ fn try_send_gives_back_the_message_as_it_was() {
             assert_eq!(closed, *message);
             back.push(closed);
         }
-        // An uncompressed connection takes them too.
+        // An uncompressed connection sends them too.
         let (mut plain, script) = support::script::open(role, &config);
         for message in back {
             finished(plain.send(message)).expect("open");
@@ -328,7 +329,7 @@ fn try_send_gives_back_the_message_as_it_was() {
 // --- closing
 
 #[test]
-fn a_close_stands_behind_the_compressed_messages_and_what_follows_the_peers_is_ignored() {
+fn a_close_follows_compressed_messages_and_data_after_the_peers_close_is_ignored() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);
         script.allow_writes(0);
@@ -361,7 +362,7 @@ fn a_close_stands_behind_the_compressed_messages_and_what_follows_the_peers_is_i
 }
 
 #[tokio::test]
-async fn an_echo_over_a_compressed_connection_closes_in_order() {
+async fn an_echo_over_a_compressed_connection_closes_cleanly() {
     for settings in takeovers() {
         let (mut client, mut server) = pair(&quiet(), settings, 1000);
         let echo = tokio::spawn(async move {

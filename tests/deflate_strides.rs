@@ -1,5 +1,5 @@
-//! Large messages that are compressed in strides: others have their turns, pings pass, nothing is compressed that is not sent.
-//! Row 70 of the project's list of hostile input.
+//! Large messages that are compressed in strides: other tasks get their turns, pings overtake,
+//! nothing is compressed that is not sent. Row 70 of `HOSTILE.md`.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -18,7 +18,7 @@ use bytes::Buf;
 use fullduplex::{
     Config, Deflate, Message, MessageKind, Outgoing, PreparedMessage,
     Role::{Client, Server},
-    proto::{Batch, Lent, MaskKey, SendPath},
+    proto::{Batch, Buffers, MaskKey, SendPath},
 };
 use proptest::prelude::*;
 use support::{
@@ -39,7 +39,7 @@ fn open(settings: Deflate) -> (fullduplex::WebSocket<Scripted>, Script) {
     deflate::open(Server, &quiet().write_timeout(None).close_timeout(None), settings.level(1))
 }
 
-/// Counts the turns of another task, until all that is sent is written.
+/// Counts the turns of another task until everything is written.
 async fn turns_beside(send: impl Future<Output = ()>) -> usize {
     let (local, turns) = (LocalSet::new(), Rc::new(Cell::new(0)));
     let counted = turns.clone();
@@ -88,11 +88,12 @@ async fn row_70_in_a_split_connection_others_send_and_receive_meanwhile() {
         });
         let (counted, to_bring) = (queued.clone(), script.clone());
         local.spawn_local(async move {
-            while other.queued() < len {
+            while other.queued_bytes() < len {
                 yield_now().await;
             }
-            // It has all the room; what needs none passes, and messages are received.
-            while other.queued() >= len {
+            // The message takes the whole write buffer; pings need none of it, and messages are
+            // received.
+            while other.queued_bytes() >= len {
                 assert!(other.try_send("full").is_err());
                 to_bring.bring(text("in between").masked().build());
                 if counted.get() < 10 {
@@ -129,8 +130,8 @@ async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
         let (sender, done, calls) = (sender.clone(), done.clone(), calls.clone());
         move || {
             while !done.load(Ordering::Relaxed) {
-                // If this waited for a stride, there would be no more calls than strides.
-                calls.fetch_add(usize::from(sender.queued() >= len), Ordering::Relaxed);
+                // If these calls waited for a stride, there would be no more of them than strides.
+                calls.fetch_add(usize::from(sender.queued_bytes() >= len), Ordering::Relaxed);
             }
         }
     });
@@ -142,23 +143,23 @@ async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
 }
 
 #[test]
-fn a_send_that_does_not_wait_compresses_a_little_and_leaves_the_rest() {
+fn try_send_compresses_a_little_and_leaves_the_rest() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (_receiver, sender) = ws.split();
         let words = large(4 << 20);
         sender.try_send(words.as_str()).expect("room");
         assert_eq!(script.written(), b"", "it is not complete");
-        assert_eq!(sender.queued(), words.len() + 10);
+        assert_eq!(sender.queued_bytes(), words.len() + 10);
         let mut polls = 0;
         assert!(support::polled(sender.flush(), 1000, || polls += 1).expect("it is flushed").is_ok());
         assert!(polls > 10, "{polls}");
-        assert_eq!(sender.queued(), 0);
+        assert_eq!(sender.queued_bytes(), 0);
         assert!(sent(&script.written(), &mut Unzip::new(true)) == [(true, words.into_bytes())]);
     }
 }
 
-/// What a program does with a `SendPath`, between calls that stage.
+/// What a program does with a `SendPath` between calls of `stage`.
 #[derive(Debug, Clone)]
 enum Step {
     Send {
@@ -172,7 +173,7 @@ enum Step {
         compress: bool,
     },
     Ping,
-    /// Stages so often, and writes what is staged.
+    /// Stages this many times, and writes what is staged.
     Stage(usize),
 }
 
@@ -189,17 +190,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_staged_when_messages_arrive_in_order_and_pings_pass(
+    fn messages_arrive_in_order_and_pings_overtake_whenever_frames_are_staged(
         steps in proptest::collection::vec(step(), 1..24),
         takeover in any::<bool>(),
         client in any::<bool>(),
     ) {
         let settings = Deflate::new().context_takeover(takeover).level(1);
         let (role, key) = (if client { Client } else { Server }, MaskKey::from([7, 5, 3, 1]));
-        let (mut lent, mut batch) = (Lent::new(), Batch::new());
+        let (mut lent, mut batch) = (Buffers::new(), Batch::new());
         let mut path = SendPath::new(role, &Config::new()).with_deflate(settings, settings.into());
         let (mut wire, mut expected, mut pings) = (Vec::new(), Vec::new(), 0);
-        let stage = |path: &mut SendPath, batch: &mut Batch, lent: &mut Lent, wire: &mut Vec<u8>| {
+        let stage = |path: &mut SendPath, batch: &mut Batch, lent: &mut Buffers, wire: &mut Vec<u8>| {
             path.stage(batch, lent);
             while batch.has_remaining() {
                 let len = batch.chunk().len().div_ceil(2);
@@ -209,7 +210,7 @@ proptest! {
         };
         let data = |len, alike| if alike { json(len).into_bytes() } else { noise(len) };
         for step in steps {
-            let queued = path.queued();
+            let queued = path.queued_bytes();
             match step {
                 Step::Send { len, compress, prepared, alike } => {
                     let message = Message::from(data(len, alike));
@@ -229,7 +230,7 @@ proptest! {
                         None => outgoing,
                     };
                     path.send(outgoing, key, &mut lent).expect("open");
-                    prop_assert_eq!(path.queued() - queued, frame);
+                    prop_assert_eq!(path.queued_bytes() - queued, frame);
                 }
                 Step::Parts { lens, compress } => {
                     path.begin_message(MessageKind::Binary).expect("open");
@@ -257,7 +258,7 @@ proptest! {
             }
         }
         path.close(None, key, &mut lent).expect("open");
-        while path.queued() > 0 {
+        while path.queued_bytes() > 0 {
             stage(&mut path, &mut batch, &mut lent, &mut wire);
         }
         let frames = frames::parse(&wire);
@@ -269,11 +270,11 @@ proptest! {
 }
 
 #[test]
-fn what_was_never_queued_is_not_referred_to() {
+fn messages_that_were_never_queued_do_not_enter_the_window() {
     for settings in takeovers() {
         for role in [Server, Client] {
             for split in [false, true] {
-                let config = quiet().max_write_buffer(1000).write_timeout(None);
+                let config = quiet().max_write_buffer_size(1000).write_timeout(None);
                 let (mut ws, script) = deflate::open(role, &config, settings);
                 let mut unzip = Unzip::new(!settings.get_server_no_context_takeover());
                 finished(ws.send(json(500))).expect("open");
@@ -307,7 +308,7 @@ fn what_was_never_queued_is_not_referred_to() {
 }
 
 #[test]
-fn what_is_being_compressed_is_written_before_the_close() {
+fn a_message_that_is_being_compressed_is_written_before_the_close() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (mut receiver, sender) = ws.split();
@@ -324,7 +325,7 @@ fn what_is_being_compressed_is_written_before_the_close() {
 }
 
 #[test]
-fn a_connection_that_is_reunited_goes_on_with_what_is_being_compressed() {
+fn a_reunited_connection_finishes_a_message_that_is_being_compressed() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (receiver, sender) = ws.split();
@@ -338,16 +339,16 @@ fn a_connection_that_is_reunited_goes_on_with_what_is_being_compressed() {
 }
 
 #[test]
-fn the_room_of_a_message_that_shrank_is_free_once_it_is_written() {
+fn the_write_buffer_space_of_a_compressed_message_is_freed_once_it_is_written() {
     for settings in takeovers() {
-        let config = quiet().write_timeout(None).max_write_buffer(100_000);
+        let config = quiet().write_timeout(None).max_write_buffer_size(100_000);
         let (ws, _script) = deflate::open(Server, &config, settings);
         let (_receiver, sender) = ws.split();
         for _ in 0..20 {
             finished(sender.feed(json(50_000))).expect("open");
         }
         finished(sender.flush()).expect("open");
-        assert_eq!(sender.queued(), 0);
+        assert_eq!(sender.queued_bytes(), 0);
         let permit = finished(sender.reserve(99_000)).expect("open");
         drop(permit);
     }
@@ -380,7 +381,7 @@ fn row_43_compressed_data_that_produces_nothing_is_taken_in_by_strides() {
     let mut wire = frames::frame(2, blocks).rsv(4).build();
     let params = fullduplex::proto::DeflateParams::from(Deflate::new());
     let mut path = fullduplex::proto::ReceivePath::new(Client, &Config::new()).with_deflate(params);
-    let (mut lent, mut calls) = (Lent::new(), 0);
+    let (mut lent, mut calls) = (Buffers::new(), 0);
     let mut input = &mut wire[..];
     while !input.is_empty() {
         let consumed = path.receive(input).expect("valid").consumed;
@@ -401,7 +402,7 @@ fn a_limit_that_is_lowered_inside_a_compressed_message_fails_the_connection() {
     let params = fullduplex::proto::DeflateParams::from(Deflate::new());
     let config = Config::new().max_message_size(1 << 20);
     let mut path = fullduplex::proto::ReceivePath::new(Client, &config).with_deflate(params);
-    let (mut lent, mut told) = (Lent::new(), None);
+    let (mut lent, mut told) = (Buffers::new(), None);
     for (nth, mut frame) in wire.into_iter().enumerate() {
         if nth == 1 {
             path.set_limits(&Config::new().max_message_size(1000));

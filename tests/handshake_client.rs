@@ -35,7 +35,7 @@ enum Then {
 
 type Opened = Result<(WebSocket<DuplexStream>, Response<()>), Error>;
 
-/// Reads a whole request: the request, and the Accept that answers it.
+/// Reads a whole request. Returns it with the Sec-WebSocket-Accept that answers it.
 async fn read_request(near: &mut DuplexStream) -> (String, String) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -47,7 +47,7 @@ async fn read_request(near: &mut DuplexStream) -> (String, String) {
     (request, accept)
 }
 
-/// Connects to a peer that answers with this, `{}` being the right Accept.
+/// Connects to a peer that sends this response; `{}` stands for the right Sec-WebSocket-Accept.
 async fn answered(client: &Client, response: &str, then: Then) -> Opened {
     answered_in_pieces(client, response, then, usize::MAX).await
 }
@@ -75,7 +75,7 @@ async fn answered_in_pieces(client: &Client, response: &str, then: Then, piece: 
     }
 }
 
-/// The right response, with this line replaced.
+/// Returns the right response with this line replaced.
 fn switching(old: &str, new: &str) -> String {
     let right = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: {}\r\n\r\n";
@@ -97,6 +97,7 @@ fn refusal(result: Opened) -> Response<Bytes> {
     }
 }
 
+// RFC 6455 section 4.1, requirements of the request 1 to 12.
 #[tokio::test(start_paused = true)]
 async fn a_request_goes_out_byte_for_byte_with_a_fresh_nonce() {
     let mut nonces = Vec::new();
@@ -144,7 +145,7 @@ async fn row_01_one_deadline_covers_the_whole_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_02_a_response_header_without_end_is_capped() {
+async fn row_02_a_response_header_without_end_is_limited() {
     let client = Client::new(Config::new().max_headers(usize::MAX));
     let endless = format!("HTTP/1.1 101 Hi\r\n{}", "A: b\r\n".repeat(5000));
     let error = response_error(answered(&client, &endless, Then::Hangs).await);
@@ -152,21 +153,22 @@ async fn row_02_a_response_header_without_end_is_capped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_03_a_response_may_come_in_thousands_of_reads() {
+async fn row_03_a_response_may_arrive_in_thousands_of_reads() {
     let long = switching("Upgrade: w", &format!("X: {}\r\nUpgrade: w", "x".repeat(14_000)));
     assert!(answered_in_pieces(&Client::default(), &long, Then::Hangs, 1).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn row_04_ten_thousand_headers_are_too_many() {
-    let client = Client::new(Config::new().max_header_bytes(1 << 20));
+    let client = Client::new(Config::new().max_header_size(1 << 20));
     let many = format!("HTTP/1.1 101 Hi\r\n{}\r\n", "A: b\r\n".repeat(10_000));
     let error = response_error(answered(&client, &many, Then::Hangs).await);
     assert!(matches!(error, ResponseError::Head(HeadError::TooManyFields { limit: 64 })), "{error:?}");
 }
 
+// RFC 6455 section 4.1, checks of the response 2 and 3.
 #[tokio::test(start_paused = true)]
-async fn row_06_upgrade_and_connection_have_to_be_there() {
+async fn row_06_upgrade_and_connection_are_required() {
     let client = Client::default();
     for new in ["", "Upgrade: h2c\r\n", "Upgrade: websocket\r\nUpgrade: websocket\r\n"] {
         let response = switching("Upgrade: websocket\r\n", new);
@@ -182,8 +184,9 @@ async fn row_06_upgrade_and_connection_have_to_be_there() {
     assert!(answered(&client, &lists, Then::Hangs).await.is_ok());
 }
 
+// RFC 9112 sections 2.2 and 5.1.
 #[tokio::test(start_paused = true)]
-async fn row_10_what_two_parsers_read_differently_is_refused() {
+async fn row_10_ambiguous_input_is_refused() {
     for (old, new) in [
         ("\r\n", "\n"),
         ("Upgrade:", "X: y\r\n folded\r\nUpgrade:"),
@@ -200,7 +203,7 @@ async fn row_10_what_two_parsers_read_differently_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_12_what_cannot_stand_in_a_request_is_told_before_a_byte_is_written() {
+async fn row_12_invalid_request_parts_fail_before_any_byte_is_written() {
     let plain = Client::default;
     for (client, target) in [
         (plain(), "ws://example.com/a\r\nX: y"),
@@ -234,8 +237,8 @@ async fn row_12_what_cannot_stand_in_a_request_is_told_before_a_byte_is_written(
 }
 
 #[tokio::test]
-async fn row_12_what_cannot_be_asked_for_is_told_before_anybody_is_dialed() {
-    // Nobody has this name, so that dialing would be another error.
+async fn row_12_invalid_settings_fail_before_dialing() {
+    // This name cannot be resolved, so dialing would be another error.
     let invalid = |result: Result<_, Error>| match result.map(drop) {
         Err(Error::InvalidHandshake(error)) => *error,
         other => panic!("{other:?}"),
@@ -249,14 +252,14 @@ async fn row_12_what_cannot_be_asked_for_is_told_before_anybody_is_dialed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_behind_the_101_change_nothing_about_the_handshake() {
+async fn row_14_frames_after_the_101_do_not_affect_the_handshake() {
     let response = switching("", "") + "\u{1}\0HTTP/1.1 400 No\r\n\r\n\n\0";
     let (_, response) = answered(&Client::default(), &response, Then::Hangs).await.expect("connected");
     assert_eq!(response.status(), 101);
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_that_come_with_the_101_are_received_in_order() {
+async fn row_14_frames_in_the_same_read_as_the_101_are_received_in_order() {
     let (mut near, io) = duplex(1 << 16);
     let client = Client::default();
     let (opened, ()) = tokio::join!(client.handshake(TARGET, io), async {
@@ -269,8 +272,9 @@ async fn row_14_frames_that_come_with_the_101_are_received_in_order() {
     assert_eq!(ws.recv().await.expect("open"), Some("bye".into()));
 }
 
+// RFC 6455 section 4.1, check of the response 4.
 #[tokio::test(start_paused = true)]
-async fn row_15_accept_has_to_answer_our_key_and_stand_there_once() {
+async fn row_15_accept_must_match_our_key_and_occur_once() {
     const ACCEPT: &str = "Sec-WebSocket-Accept: {}\r\n";
     for (new, fault) in [
         ("", Fault::Missing),
@@ -284,8 +288,9 @@ async fn row_15_accept_has_to_answer_our_key_and_stand_there_once() {
     }
 }
 
+// RFC 6455 section 4.1, checks of the response 5 and 6.
 #[tokio::test(start_paused = true)]
-async fn row_16_nothing_is_agreed_on_that_was_not_offered() {
+async fn row_16_nothing_is_negotiated_that_was_not_offered() {
     let plain = Client::default();
     let offering = Client::default().subprotocol("a").subprotocol("b");
     for (client, field, fault) in [
@@ -314,7 +319,7 @@ async fn row_16_nothing_is_agreed_on_that_was_not_offered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_17_a_refusal_is_told_with_status_headers_and_body() {
+async fn row_17_a_refusal_is_returned_with_status_headers_and_body() {
     for (response, status, body) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "hi"),
         ("HTTP/1.1 302 Found\r\nLocation: wss://evil.example/\r\nContent-Length: 0\r\n\r\n", 302, ""),
@@ -339,7 +344,7 @@ async fn row_17_a_refusal_is_told_with_status_headers_and_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_17_a_body_without_end_is_capped_in_bytes_and_in_time() {
+async fn row_17_a_body_without_end_is_limited_in_bytes_and_in_time() {
     let endless = format!("HTTP/1.1 503 Busy\r\n\r\n{}", "x".repeat(100_000));
     assert_eq!(refusal(answered(&Client::default(), &endless, Then::Hangs).await).body().len(), 16_384);
 
@@ -349,8 +354,9 @@ async fn row_17_a_body_without_end_is_capped_in_bytes_and_in_time() {
     assert_eq!(start.elapsed().as_secs(), 10);
 }
 
+// RFC 9110 section 15.2.
 #[tokio::test(start_paused = true)]
-async fn row_17_interim_responses_are_skipped_but_not_for_ever() {
+async fn row_17_interim_responses_are_skipped_up_to_a_limit() {
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
     let client = Client::default();
     assert!(answered(&client, &(interim.repeat(8) + &switching("", "")), Then::Hangs).await.is_ok());
@@ -371,7 +377,7 @@ async fn row_17_the_response_of_a_refusal_is_in_the_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_66_what_a_server_sends_is_escaped_in_errors_and_its_secrets_are_hidden() {
+async fn row_66_server_input_is_escaped_in_errors_and_its_secrets_are_hidden() {
     let refused = "HTTP/1.1 403 \u{9b}31m\r\nSet-Cookie: id=secret\r\nProxy-Authenticate: Basic secret\r\n\
         WWW-Authenticate: secret\r\nX: shown\u{9b}2J\r\nContent-Length: 13\r\n\r\n\u{1b}[2J\nsecret\n";
     let error = answered(&Client::default(), refused, Then::Ends).await.expect_err("refused");
@@ -384,14 +390,14 @@ async fn row_66_what_a_server_sends_is_escaped_in_errors_and_its_secrets_are_hid
         assert!(!text.contains(char::is_control), "{text}");
     }
     assert_eq!(error.response().expect("it has answered").headers()["set-cookie"], "id=secret");
-    // What only a terminal understands is no head.
+    // Control bytes make a response head invalid.
     let error =
         answered(&Client::default(), "HTTP/1.1 403 \u{1b}[2J\r\n", Then::Hangs).await.expect_err("none");
     assert_eq!(format!("{error:#}"), "invalid response: control byte");
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_67_what_can_never_be_a_response_is_refused_at_the_line_that_shows_it() {
+async fn row_67_input_that_cannot_be_a_response_is_refused_at_the_line_that_shows_it() {
     for (input, expected) in [
         ("SSH-2.0-OpenSSH_9.6\r\n", HeadError::NotHttp),
         ("220 mail.example.com ESMTP\r\n", HeadError::NotHttp),
@@ -401,7 +407,7 @@ async fn row_67_what_can_never_be_a_response_is_refused_at_the_line_that_shows_i
         ("HTTP/1.1 1O1", HeadError::Malformed("status")),
         ("HTTP/1.1 200 OK\r\nServer\r", HeadError::Malformed("header name")),
     ] {
-        // The peer sends nothing more, and keeps its side open.
+        // The peer sends nothing more and does not shut down its side.
         let start = Instant::now();
         let error = response_error(answered(&Client::default(), input, Then::Hangs).await);
         assert!(matches!(error, ResponseError::Head(found) if found == expected), "{input}: {error:?}");
@@ -459,7 +465,7 @@ async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_52_whichever_end_is_dropped_at_whatever_poll_the_other_is_told() {
+async fn row_52_dropping_either_end_at_any_poll_is_noticed_by_the_other() {
     for dropped in ["client", "server"] {
         for polls in 0.. {
             // A byte at a time in each direction.
@@ -526,7 +532,7 @@ async fn row_52_dropping_the_future_drops_the_transport() {
 }
 
 #[tokio::test]
-async fn a_client_and_a_server_find_each_other_over_tcp() {
+async fn a_client_connects_to_a_server_over_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let target = format!("ws://{}/room", listener.local_addr().expect("bound"));
     let server = tokio::spawn(async move {
@@ -568,10 +574,10 @@ async fn user_and_password_of_the_uri_are_sent_as_authorization_unless_the_progr
 async fn a_client_dials_from_the_address_that_is_set() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let port = listener.local_addr().expect("bound").port();
-    // Beyond Linux, the loopback interface has one address.
+    // On other systems than Linux, the loopback interface has a single address.
     let own = Ipv4Addr::new(127, 0, 0, if cfg!(target_os = "linux") { 2 } else { 1 });
     let client = Client::default().local_address((own, 0));
-    // The name has addresses of both families, or of the one that is dialed.
+    // The name resolves to addresses of both families, or of the dialed one.
     let target = format!("ws://localhost:{port}/");
     let (opened, peer) = tokio::join!(client.connect(&target), async {
         let (tcp, peer) = listener.accept().await.expect("a client");
@@ -589,7 +595,7 @@ async fn a_client_dials_from_the_address_that_is_set() {
     );
 }
 
-// Linux leaves a dial unanswered while the listener's backlog is full.
+// Linux does not answer a connection attempt while the listener's backlog is full.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn dialing_has_a_deadline_of_its_own() {
@@ -620,7 +626,7 @@ fn connecting_costs_the_task_little_more_than_the_connection() {
 
 proptest! {
     #[test]
-    fn however_a_response_is_cut_into_reads_the_result_is_the_same(piece in 1..200usize, case in 0..4usize) {
+    fn the_result_is_the_same_however_a_response_is_split_into_reads(piece in 1..200usize, case in 0..4usize) {
         let response = [
             switching("", ""),
             switching("Upgrade:", " Upgrade:"),
@@ -632,7 +638,7 @@ proptest! {
             let client = Client::default();
             let opened = runtime.block_on(answered_in_pieces(&client, &response, Then::Hangs, piece));
             match opened {
-                // Accept differs with the nonce.
+                // Sec-WebSocket-Accept depends on the nonce.
                 Ok((_, response)) => response.status().to_string(),
                 Err(error) => format!("{error:?}"),
             }

@@ -1,4 +1,4 @@
-//! A server that runs out of file descriptors, as any peer can bring about by opening connections.
+//! A server that runs out of file descriptors, which any peer can cause by opening connections.
 #![cfg(unix)]
 
 use std::{
@@ -12,10 +12,10 @@ use std::{
 
 use tokio::net::TcpListener;
 
-/// Set where this program is run again, as the server.
+/// The variable that makes this program the server.
 const SERVER: &str = "FULLDUPLEX_TEST_SERVER";
 
-/// How many file descriptors the server may have open, and how many connections are opened.
+/// The limit of the server's file descriptors, and the number of connections that are opened.
 const DESCRIPTORS: usize = 24;
 const CONNECTIONS: usize = 40;
 
@@ -23,7 +23,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConn
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 #[test]
-fn row_62_without_file_descriptors_a_server_goes_on_and_accepts_again() {
+fn row_62_a_server_without_file_descriptors_continues_and_accepts_again() {
     if env::var_os(SERVER).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         return runtime.block_on(serve());
@@ -54,7 +54,7 @@ fn row_62_without_file_descriptors_a_server_goes_on_and_accepts_again() {
     assert!(complaints < 1000, "it does not pause: {complaints} attempts");
 }
 
-/// The server, in a process of its own; ended when dropped.
+/// The server in its own process, killed when dropped.
 struct Server {
     child: Child,
     address: String,
@@ -66,7 +66,7 @@ impl Server {
             .arg("-c")
             .arg(format!("ulimit -n {DESCRIPTORS} && exec \"$0\" --exact --nocapture \"$1\""))
             .arg(env::current_exe().expect("this program"))
-            .arg("row_62_without_file_descriptors_a_server_goes_on_and_accepts_again")
+            .arg("row_62_a_server_without_file_descriptors_continues_and_accepts_again")
             .env(SERVER, "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

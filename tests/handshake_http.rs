@@ -1,4 +1,5 @@
-//! A server that answers HTTP requests on the port of its WebSocket connections, over the public API.
+//! A server that answers HTTP requests on the port of its WebSocket connections, over the public
+//! API.
 
 #[path = "support/handshake.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
@@ -39,7 +40,7 @@ async fn rejected(input: &[u8]) -> (RejectedRequest<Script>, Written) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_well_formed_request_that_asks_for_no_websocket_comes_back_whole() {
+async fn a_well_formed_request_for_no_websocket_is_returned_whole() {
     for (head, body) in [
         ("GET /health HTTP/1.1\r\nHost: a\r\n\r\n", ""),
         ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", ""),
@@ -54,7 +55,7 @@ async fn a_well_formed_request_that_asks_for_no_websocket_comes_back_whole() {
         ("X-Y http://a/b?c HTTP/1.1\r\nHost: other\r\n\r\n", ""),
     ] {
         for behind in [true, false] {
-            // The body comes with the head, or later.
+            // The body arrives with the head, or later.
             let (first, second) = if behind { ([head, body].concat(), "") } else { (head.to_owned(), body) };
             let steps = [first.as_str(), second].map(|bytes| Step::Bytes(bytes.into()));
             let (io, written) = Script::new(
@@ -104,7 +105,7 @@ fn request_of(method: Method) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_is_none_is_answered_500_and_told() {
+async fn an_invalid_response_of_the_application_is_answered_500_and_returned() {
     for status in [100, 101, 600] {
         let own = || Response::builder().status(status).body("").expect("valid");
         let (request, first) = http(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -124,7 +125,7 @@ async fn a_response_that_is_none_is_answered_500_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_gets_the_answer_of_receive() {
+async fn refused_requests_get_the_same_response_from_both_ways_of_reading() {
     for input in [
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
         b"POST / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
@@ -161,7 +162,7 @@ async fn what_is_refused_gets_the_answer_of_receive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_asks_for_a_websocket_wrongly_is_rejected_and_can_be_answered_otherwise() {
+async fn an_invalid_websocket_request_is_rejected_and_can_be_answered_otherwise() {
     let input = request("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8");
     let (first, _) = rejected(&input).await;
     assert_eq!(first.rejection().status(), StatusCode::UPGRADE_REQUIRED);
@@ -176,9 +177,9 @@ async fn a_request_that_asks_for_a_websocket_wrongly_is_rejected_and_can_be_answ
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_67_bytes_that_are_no_request_are_rejected_without_one() {
+async fn row_67_bytes_that_are_not_a_request_are_rejected_without_one() {
     for input in ["HELO x\r\n", "\x16\x03\x01\x02", "GET /\r\n", "GET / HTTP/1.1\r\nnocolon\r\n"] {
-        // The peer sends nothing more, and keeps its side open.
+        // The peer sends nothing more and does not shut down its side.
         let (io, written) = Script::new([Step::Bytes(input.into()), Step::Hangs]);
         let start = Instant::now();
         let incoming = Server::default().read_any_request(io).await.expect("an answer is due");
@@ -207,7 +208,7 @@ async fn a_request_for_a_websocket_is_pending_and_can_be_taken_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_handed_on_as_if_nothing_had_been_read() {
+async fn a_replay_yields_all_bytes_that_were_read_before() {
     let post = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc".to_vec();
     for input in
         [post, REQUEST.into(), request_of(Method::PUT), b"SSH-2.0-x\r\n".to_vec(), b"x".repeat(30_000)]
@@ -257,7 +258,7 @@ async fn row_01_reading_has_a_deadline_and_answering_one_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_11_a_server_that_is_set_up_wrong_reads_nothing() {
+async fn row_11_a_server_with_invalid_settings_reads_nothing() {
     let (io, written) = Script::new([Step::Hangs]);
     let result = Server::default().allow_origins(["*"]).read_any_request(io).await.map(drop);
     assert!(matches!(result, Err(Error::InvalidHandshake(_))), "{result:?}");

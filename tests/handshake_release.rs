@@ -1,4 +1,5 @@
-//! The opening handshake of a server that ends halfway, by its transport or by a dropped future: nothing is held on to.
+//! The opening handshake of a server that ends early, by its transport or by a dropped future:
+//! nothing leaks.
 
 #[path = "support/handshake.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
@@ -49,7 +50,7 @@ async fn row_51_a_write_that_fails_inside_the_101_releases_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_51_a_write_that_fails_inside_a_rejection_hides_nothing_and_releases_the_transport() {
+async fn row_51_a_write_that_fails_inside_a_rejection_keeps_the_rejection_and_releases_the_transport() {
     for end in [0, 1, 50, 100] {
         let over = |input: Vec<u8>| {
             let (io, written) = Script::new([Step::Bytes(input), Step::Hangs]);
@@ -80,7 +81,7 @@ async fn row_51_a_write_that_fails_inside_a_rejection_hides_nothing_and_releases
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_51_the_end_of_the_transport_behind_a_rejection_ends_the_wait() {
+async fn row_51_the_end_of_the_transport_after_a_rejection_ends_the_wait() {
     for end in [None, Some(Step::Fails(io::ErrorKind::ConnectionReset))] {
         let start = Instant::now();
         let behind = Step::Bytes(b"in vain".to_vec());

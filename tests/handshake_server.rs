@@ -15,7 +15,8 @@ use tokio::{
     time::Instant,
 };
 
-/// What the server makes of these bytes, and what it answers. The peer keeps its side open.
+/// Returns the result of a server that receives these bytes, and its response. The peer does not
+/// shut down its side.
 async fn exchange(server: &Server, input: &[u8]) -> (Result<(), Error>, String) {
     exchange_over(duplex(1 << 20), server, input).await
 }
@@ -36,7 +37,8 @@ async fn exchange_over(
     tokio::join!(serve, peer)
 }
 
-/// Asserts that a request is rejected with this status, told to both sides, and that the connection ends.
+/// Asserts that a request is rejected, that both ends get this status, and that the connection
+/// ends.
 async fn assert_rejected(server: &Server, input: &[u8], status: u16) -> String {
     let (result, response) = exchange(server, input).await;
     let shown = String::from_utf8_lossy(&input[..input.len().min(400)]).into_owned();
@@ -54,6 +56,7 @@ async fn assert_rejected(server: &Server, input: &[u8], status: u16) -> String {
     response
 }
 
+// RFC 6455 section 4.2.2, step 5.
 #[tokio::test(start_paused = true)]
 async fn a_request_is_answered_byte_for_byte() {
     let (result, response) = exchange(&Server::default(), REQUEST.as_bytes()).await;
@@ -81,7 +84,7 @@ async fn row_01_one_deadline_covers_the_whole_request() {
 
 #[tokio::test(start_paused = true)]
 async fn row_01_one_deadline_covers_all_of_accept() {
-    // The rest of the request comes late, and there is no room for the whole response.
+    // The rest of the request arrives late, and the transport cannot take the whole response.
     let (mut near, io) = duplex(64);
     let start = Instant::now();
     let slow = async {
@@ -98,7 +101,7 @@ async fn row_01_one_deadline_covers_all_of_accept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_01_accepting_what_was_received_has_a_deadline_of_its_own() {
+async fn row_01_accepting_a_received_request_has_its_own_deadline() {
     let (mut near, io) = duplex(1 << 10);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
     let pending = Server::default().read_request(io).await.expect("a valid request");
@@ -107,7 +110,7 @@ async fn row_01_accepting_what_was_received_has_a_deadline_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_02_a_header_block_without_end_is_capped() {
+async fn row_02_a_header_block_without_end_is_limited() {
     for line in ["A: b\r\n", "A: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "x"] {
         let server = Server::new(Config::new().max_headers(usize::MAX));
         let input = format!("GET / HTTP/1.1\r\n{}", line.repeat(100_000));
@@ -116,7 +119,7 @@ async fn row_02_a_header_block_without_end_is_capped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_02_a_request_line_without_end_is_told_from_a_header_block() {
+async fn row_02_a_request_line_without_end_is_distinguished_from_a_header_block() {
     for line in ["GET /", "GET /a HTTP/1.1", ""] {
         let long_line = format!("{line}{}", "a".repeat(20_000));
         let status = if line.ends_with("1.1") { 400 } else { 414 };
@@ -125,16 +128,17 @@ async fn row_02_a_request_line_without_end_is_told_from_a_header_block() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_02_the_cap_on_bytes_is_inclusive() {
-    let exact = Server::new(Config::new().max_header_bytes(REQUEST.len()));
+async fn row_02_the_limit_in_bytes_is_inclusive() {
+    let exact = Server::new(Config::new().max_header_size(REQUEST.len()));
     assert_eq!(exchange(&exact, REQUEST.as_bytes()).await.1, SWITCHING);
-    let short = Server::new(Config::new().max_header_bytes(REQUEST.len() - 1));
+    let short = Server::new(Config::new().max_header_size(REQUEST.len() - 1));
     assert_rejected(&short, REQUEST.as_bytes(), 431).await;
 }
 
-// That each byte is looked at once is what `handshake::head` and `opening` test, where what is looked at is counted.
+// The unit tests of `handshake::head` and `opening` count the examined bytes: each is examined
+// once.
 #[tokio::test(start_paused = true)]
-async fn row_03_a_request_may_come_in_thousands_of_reads() {
+async fn row_03_a_request_may_arrive_in_thousands_of_reads() {
     let padding = format!("X-Padding: {}\r\n\r\n", "x".repeat(14_000));
     let input = REQUEST.replace("\r\n\r\n", &format!("\r\n{padding}"));
     let (result, response) = exchange_over(duplex(1), &Server::default(), input.as_bytes()).await;
@@ -144,13 +148,14 @@ async fn row_03_a_request_may_come_in_thousands_of_reads() {
 
 #[tokio::test(start_paused = true)]
 async fn row_04_ten_thousand_headers_are_too_many() {
-    let roomy = Config::new().max_header_bytes(1 << 20);
+    let roomy = Config::new().max_header_size(1 << 20);
     let input = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(10_000));
     assert_rejected(&Server::new(roomy.clone()), input.as_bytes(), 431).await;
     let input = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(40_000));
     assert_rejected(&Server::new(roomy.max_headers(usize::MAX)), input.as_bytes(), 431).await;
 }
 
+// RFC 6455 section 4.2.1, requirement 1.
 #[tokio::test(start_paused = true)]
 async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
     let server = Server::default();
@@ -173,8 +178,9 @@ async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
     assert_eq!(empty, SWITCHING);
 }
 
+// RFC 9110 section 9.3.2.
 #[tokio::test(start_paused = true)]
-async fn row_05_a_head_is_refused_without_content() {
+async fn row_05_a_head_request_is_refused_without_content() {
     for (input, status) in [
         (request("GET", "HEAD"), 405),
         (request("GET /chat HTTP/1.1", "HEAD /chat HTTP/1.0"), 505),
@@ -188,6 +194,7 @@ async fn row_05_a_head_is_refused_without_content() {
     }
 }
 
+// RFC 6455 section 4.2.1, requirements 3 and 4.
 #[tokio::test(start_paused = true)]
 async fn row_06_upgrade_and_connection_are_lists_in_any_case() {
     let server = Server::default();
@@ -217,8 +224,9 @@ async fn row_06_upgrade_and_connection_are_lists_in_any_case() {
     );
 }
 
+// RFC 6455 section 4.2.1, requirement 5.
 #[tokio::test(start_paused = true)]
-async fn row_07_the_key_is_base64_of_sixteen_bytes_and_stands_there_once() {
+async fn row_07_the_key_is_base64_of_sixteen_bytes_and_occurs_once() {
     const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for new in [
         "",
@@ -233,8 +241,9 @@ async fn row_07_the_key_is_base64_of_sixteen_bytes_and_stands_there_once() {
     }
 }
 
+// RFC 6455 sections 4.2.1, requirement 6, and 4.4.
 #[tokio::test(start_paused = true)]
-async fn row_08_another_version_is_told_which_one_is_spoken() {
+async fn row_08_another_version_is_answered_with_the_supported_one() {
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
     for new in [
         "",
@@ -248,8 +257,9 @@ async fn row_08_another_version_is_told_which_one_is_spoken() {
     }
 }
 
+// RFC 9110 section 5.3, RFC 9112 sections 3.2 and 6.3.
 #[tokio::test(start_paused = true)]
-async fn row_09_doubled_fields_and_two_framings_are_refused() {
+async fn row_09_duplicate_fields_and_two_framings_are_refused() {
     for (old, new) in [
         ("Host: server.example.com\r\n", ""),
         ("Host", "Host: server.example.com\r\nHost"),
@@ -266,8 +276,9 @@ async fn row_09_doubled_fields_and_two_framings_are_refused() {
     }
 }
 
+// RFC 9112 sections 2.2, 5.1 and 5.2.
 #[tokio::test(start_paused = true)]
-async fn row_10_what_two_parsers_read_differently_is_refused() {
+async fn row_10_ambiguous_input_is_refused() {
     for (old, new) in [
         ("\r\n", "\n"),
         ("Origin: http://example.com\r\n\r\n", "Origin: http://example.com\n\n"),
@@ -295,6 +306,7 @@ async fn row_10_what_two_parsers_read_differently_is_refused() {
     }
 }
 
+// RFC 6455 sections 4.2.2, step 4, and 10.2.
 #[tokio::test(start_paused = true)]
 async fn row_11_a_cross_site_origin_is_rejected() {
     let server = Server::default().allow_origins(["https://example.com"]);
@@ -304,7 +316,7 @@ async fn row_11_a_cross_site_origin_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_11_origins_may_be_judged_by_a_function() {
+async fn row_11_origins_can_be_checked_by_a_function() {
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = asked.clone();
     let server = Server::default().allow_origins_by(move |origin| {
@@ -314,13 +326,13 @@ async fn row_11_origins_may_be_judged_by_a_function() {
     assert_rejected(&server, REQUEST.as_bytes(), 403).await;
     let allowed = request("http://example.com", "https://app.example.com");
     assert_eq!(exchange(&server, &allowed).await.1, SWITCHING);
-    // A client that is no browser sends none.
+    // Clients other than browsers send none.
     assert_eq!(exchange(&server, &request("Origin: http://example.com\r\n", "")).await.1, SWITCHING);
     assert_eq!(*asked.lock().expect("no panic"), ["http://example.com", "https://app.example.com"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_11_a_list_that_would_turn_every_page_away_is_told_before_anything_is_read() {
+async fn row_11_a_list_that_allows_no_origin_fails_before_anything_is_read() {
     for (server, error) in [
         (Server::default().allow_origins(["*"]), InvalidHandshake::Origin("*".into())),
         (Server::default().allow_origins(["example.com"]), InvalidHandshake::Origin("example.com".into())),
@@ -353,7 +365,7 @@ async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_12_a_rejection_that_is_none_is_answered_500_and_told() {
+async fn row_12_an_invalid_rejection_of_the_application_is_answered_500_and_returned() {
     for status in [100, 101, 600] {
         let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
         let pending = Server::default().read_request(io).await.expect("a valid request");
@@ -369,18 +381,18 @@ async fn row_12_a_rejection_that_is_none_is_answered_500_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_13_h2c_is_no_upgrade_and_a_second_request_gets_no_response() {
+async fn row_13_h2c_is_not_upgraded_and_a_second_request_gets_no_response() {
     let server = Server::default();
     assert_rejected(&server, &request("Upgrade: websocket", "Upgrade: h2c"), 426).await;
     let (_, response) = exchange(&server, REQUEST.repeat(2).as_bytes()).await;
     assert_eq!(response, SWITCHING);
-    // Behind a request that is refused, nothing is read as another either.
+    // After a refused request, nothing is parsed as another request either.
     let refused = [request("GET", "POST"), REQUEST.into()].concat();
     assert_eq!(assert_rejected(&server, &refused, 405).await.matches("HTTP/1.1").count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_13_a_second_request_behind_the_first_is_read_as_frames() {
+async fn row_13_a_second_request_after_the_first_is_read_as_frames() {
     let (io, written) = Script::new([Step::Bytes(REQUEST.repeat(2).into()), Step::Hangs]);
     let mut ws = fullduplex::accept(io).await.expect("accepted");
     let error = ws.recv().await.expect_err("G is a reserved bit and no FIN");
@@ -388,18 +400,18 @@ async fn row_13_a_second_request_behind_the_first_is_read_as_frames() {
     assert!(matches!(ws.recv().await, Ok(None)));
     let written = written.bytes();
     let frames = written.strip_prefix(SWITCHING.as_bytes()).expect("the first request is answered");
-    // RFC 6455 sections 5.5.1 and 7.4.1: one Close with 1002, and nothing behind it.
+    // RFC 6455 sections 5.5.1 and 7.4.1: one Close with 1002, and nothing after it.
     assert!(matches!(frames, [0x88, len, 0x03, 0xEA, reason @ ..] if usize::from(*len) == reason.len() + 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_that_come_with_the_request_change_nothing_about_the_handshake() {
+async fn row_14_frames_in_the_same_read_as_the_request_do_not_affect_the_handshake() {
     let input = [REQUEST.as_bytes(), b"\x81\x85\0\0\0\0hello\r\n\r\n\0"].concat();
     assert_eq!(exchange(&Server::default(), &input).await.1, SWITCHING);
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_14_frames_that_come_with_the_request_are_received_in_order() {
+async fn row_14_frames_in_the_same_read_as_the_request_are_received_in_order() {
     let (mut near, io) = duplex(1 << 16);
     let input = [REQUEST.as_bytes(), b"\x81\x85\0\0\0\0hello\x81\x83\0\0\0\0bye"].concat();
     near.write_all(&input).await.expect("fits");
@@ -409,7 +421,7 @@ async fn row_14_frames_that_come_with_the_request_are_received_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_67_what_can_never_be_a_request_is_refused_at_the_line_that_shows_it() {
+async fn row_67_input_that_cannot_be_a_request_is_refused_at_the_line_that_shows_it() {
     for (input, status, reason) in [
         ("HELO x\r\n", 400, "not an HTTP/1.1 request line"),
         ("SSH-2.0-OpenSSH_9.6\r\n", 400, "not an HTTP/1.1 request line"),
@@ -420,7 +432,7 @@ async fn row_67_what_can_never_be_a_request_is_refused_at_the_line_that_shows_it
         ("GET / HTTP/1.1\r\nHost a\r\n", 400, "malformed request header"),
         ("GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n", 400, "malformed request header"),
     ] {
-        // The peer sends nothing more, and keeps its side open.
+        // The peer sends nothing more and does not shut down its side.
         let start = Instant::now();
         let response = assert_rejected(&Server::default(), input.as_bytes(), status).await;
         assert!(response.trim_end().contains(reason), "{response}");
@@ -437,6 +449,7 @@ async fn an_empty_list_of_subprotocols_is_refused() {
     }
 }
 
+// RFC 6455 section 4.2.2, step 4.
 #[tokio::test(start_paused = true)]
 async fn a_subprotocol_is_chosen_by_the_servers_preference() {
     let input = request("Origin", "Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: c\r\nOrigin");
@@ -447,7 +460,7 @@ async fn a_subprotocol_is_chosen_by_the_servers_preference() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_may_look_at_the_request_and_answer_as_it_likes() {
+async fn a_server_can_inspect_the_request_and_choose_its_response() {
     let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
     let pending = Server::default().read_request(io).await.expect("a valid request");
     assert_eq!(pending.request().uri().path(), "/chat");
@@ -459,7 +472,7 @@ async fn a_server_may_look_at_the_request_and_answer_as_it_likes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_of_the_application_goes_out_whole_before_the_transport_ends() {
+async fn a_rejection_of_the_application_is_written_completely_before_the_transport_ends() {
     let (mut near, io) = duplex(1 << 16);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
     near.write_all(b"never read").await.expect("fits");
@@ -478,7 +491,7 @@ async fn a_rejection_of_the_application_goes_out_whole_before_the_transport_ends
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_no_response_is_given_up_at_the_deadline() {
+async fn a_peer_that_reads_no_response_is_dropped_at_the_deadline() {
     let (mut near, io) = duplex(1024);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
     let pending = Server::default().read_request(io).await.expect("a valid request");
@@ -489,12 +502,12 @@ async fn a_peer_that_reads_no_response_is_given_up_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_never_stops_sending_is_drained_only_so_far() {
+async fn an_endless_peer_is_drained_up_to_a_limit() {
     let (near, io) = duplex(1024);
     let (mut read, mut write) = split(near);
     let flood = tokio::spawn(async move { while write.write_all(&[b'x'; 512]).await.is_ok() {} });
     let start = Instant::now();
-    let result = Server::new(Config::new().max_header_bytes(100)).read_request(io).await;
+    let result = Server::new(Config::new().max_header_size(100)).read_request(io).await;
     assert!(matches!(result, Err(Error::Rejected(_))), "{result:?}");
     assert!(start.elapsed() < Duration::from_secs(1));
     flood.await.expect("ends with the transport");
@@ -504,7 +517,7 @@ async fn a_peer_that_never_stops_sending_is_drained_only_so_far() {
 }
 
 #[tokio::test]
-async fn a_rejection_survives_what_the_client_has_sent_in_vain() {
+async fn a_rejection_arrives_although_the_client_has_sent_more() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let mut client =
         tokio::net::TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
@@ -531,7 +544,7 @@ fn accepting_costs_the_task_little_more_than_the_connection() {
 
 proptest! {
     #[test]
-    fn however_a_request_is_cut_into_reads_the_answer_is_the_same(
+    fn the_response_is_the_same_however_a_request_is_split_into_reads(
         places in proptest::collection::vec(any::<usize>(), 0..20),
         case in 0..4usize,
     ) {

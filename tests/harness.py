@@ -26,7 +26,7 @@ LISTENING = re.compile(rb"listening on (ws://\S+)")
 
 
 class Failed(AssertionError):
-    """A program did not do what was waited for."""
+    """A program did not do what the test waited for."""
 
 
 def example(name):
@@ -104,7 +104,7 @@ class Program:
             pass
 
     def interrupt(self):
-        """What Ctrl-C sends."""
+        """Sends SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
     def exit_code(self):
@@ -124,13 +124,13 @@ class Program:
         return int(size) * 1024
 
     def errors(self):
-        """What it printed to its standard error until now."""
+        """Returns what it has printed to its standard error."""
         # pread: the program goes on writing at the shared offset.
         size = os.fstat(self._stderr.fileno()).st_size
         return os.pread(self._stderr.fileno(), size, 0).decode(errors="replace")
 
     def listening(self):
-        """Waits for the line that tells the address; the address."""
+        """Waits for the line that has the address, and returns the address."""
         while (line := self.line()) is not None:
             if found := LISTENING.search(line):
                 return found[1].decode()
@@ -152,7 +152,7 @@ def address(url):
 
 
 def free_port():
-    """A port nobody listens on."""
+    """Returns a port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

@@ -1,4 +1,5 @@
-//! Row 56 of the project's list of hostile input: what the caller may not send is its own error, and nothing is sent.
+//! Row 56 of `HOSTILE.md`: what the caller must not send is an error of the caller, and nothing is
+//! sent.
 
 mod support;
 
@@ -13,9 +14,9 @@ use support::{
     without_deadlines,
 };
 
-/// Nothing was sent, and the connection works.
+/// Asserts that nothing was sent, and that the connection works.
 async fn is_usable(mut ws: WebSocket<Scripted>, script: &Script) {
-    assert_eq!((script.writes(), ws.queued()), (0, 0));
+    assert_eq!((script.writes(), ws.queued_bytes()), (0, 0));
     ws.send("still here").await.expect("open");
     assert_eq!(script.take_written(), text("still here").build());
     script.bring(text("me too").masked().build());
@@ -51,7 +52,7 @@ async fn row_56_a_close_code_that_must_not_be_sent_is_the_callers_error_and_noth
 
 #[tokio::test]
 async fn row_56_a_reason_of_more_than_123_bytes_is_the_callers_error_and_nothing_is_sent() {
-    // 62 characters, 124 bytes: bytes are what counts.
+    // 62 characters in 124 bytes: the limit counts bytes.
     for reason in ["x".repeat(124), "\u{FC}".repeat(62), "x".repeat(100_000)] {
         let (mut ws, script) = script::server();
         match ws.close(CloseCode::NORMAL, reason.clone()).await {
@@ -74,7 +75,7 @@ async fn row_56_a_message_beyond_its_permit_is_the_callers_error_and_nothing_is_
 }
 
 #[tokio::test]
-async fn row_46_pongs_that_nobody_asked_for_are_shown_to_who_asks_for_events() {
+async fn row_46_unsolicited_pongs_are_returned_by_recv_event() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.bring(pong("unasked").masked().build().repeat(3));
     for _ in 0..3 {

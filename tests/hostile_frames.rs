@@ -1,5 +1,5 @@
-//! Hostile frames, rows 23 to 41 of the project's list of hostile input: what the peer may not send, the Close that it
-//! gets for it, and what the application is told.
+//! Hostile frames, rows 23 to 41 of `HOSTILE.md`: what the peer must not send, the Close that
+//! answers it, and the error that the application gets.
 //!
 //! RFC 6455 sections 5 (framing), 7 (closing) and 8 (UTF-8).
 
@@ -132,7 +132,7 @@ async fn row_28_a_length_of_2_to_the_63_and_more_fails_with_1002() {
 }
 
 #[tokio::test]
-async fn row_28_the_greatest_legal_length_fails_by_the_limit_even_behind_other_fragments() {
+async fn row_28_the_greatest_legal_length_exceeds_the_limit_even_after_other_fragments() {
     let error = ProtocolError::FrameTooBig { limit: usize::MAX >> 2 };
     let config = Config::new().max_message_size(usize::MAX >> 2);
     let huge = continuation("").declaring((1 << 63) - 1);
@@ -232,7 +232,7 @@ async fn row_32_a_new_data_frame_inside_a_fragmented_message_fails_with_1002() {
 }
 
 #[tokio::test]
-async fn row_33_fragments_up_to_the_limit_of_a_message_pass_and_one_byte_more_fails_with_1009() {
+async fn row_33_fragments_up_to_the_message_limit_pass_and_one_byte_more_fails_with_1009() {
     let config = Config::new().max_message_size(10);
     for role in BOTH {
         let (mut ws, script) = script::open(role, &config);
@@ -245,7 +245,7 @@ async fn row_33_fragments_up_to_the_limit_of_a_message_pass_and_one_byte_more_fa
         let ten = [text("01234").more(), continuation("56789").more()];
         let input = [wire_to(role, &ten), sent_to(role, continuation("!")).build()].concat();
         offence(role, &input[..]).with(config.clone()).fails(error, 1009, "message too big").await;
-        // From the header: its payload data is not waited for.
+        // As soon as the header is there, without its payload data.
         offence(role, &input[..input.len() - 1])
             .with(config.clone())
             .fails(error, 1009, "message too big")
@@ -254,7 +254,7 @@ async fn row_33_fragments_up_to_the_limit_of_a_message_pass_and_one_byte_more_fa
 }
 
 #[tokio::test]
-async fn row_33_a_frame_up_to_the_limit_of_a_frame_passes_and_one_byte_more_fails_with_1009() {
+async fn row_33_a_frame_up_to_the_frame_limit_passes_and_one_byte_more_fails_with_1009() {
     let config = Config::new().max_message_size(20).max_frame_size(10);
     for role in BOTH {
         let (mut ws, script) = script::open(role, &config);
@@ -268,7 +268,7 @@ async fn row_33_a_frame_up_to_the_limit_of_a_frame_passes_and_one_byte_more_fail
 }
 
 #[tokio::test]
-async fn row_33_control_frames_are_no_part_of_a_message_and_have_no_part_in_its_limit() {
+async fn row_33_control_frames_do_not_count_towards_the_message_limit() {
     let (mut ws, script) = script::open(Server, &Config::new().max_message_size(2).max_fragments(2));
     let long = ping([b'x'; 125]);
     script
@@ -335,7 +335,7 @@ async fn row_36_control_frames_between_fragments_are_handled_at_once_and_the_mes
 }
 
 #[tokio::test]
-async fn row_36_a_close_between_fragments_ends_the_connection_and_the_message_is_not_given() {
+async fn row_36_a_close_between_fragments_ends_the_connection_and_the_message_is_not_delivered() {
     let (mut ws, script) = script::server();
     script.bring(wire_to(Server, &[text("Hel").more(), close(1000, "bye"), continuation("lo")]));
     script.end();
@@ -345,7 +345,7 @@ async fn row_36_a_close_between_fragments_ends_the_connection_and_the_message_is
 
 // --- RFC 6455 section 8.1: UTF-8
 
-/// Text whose last byte is the first that is wrong.
+/// Text whose last byte is the first invalid one.
 const NOT_UTF8: &[&[u8]] = &[
     b"\x80",                                          // a continuation byte, alone
     b"abc\xBF",                                       //
@@ -373,10 +373,10 @@ const NOT_UTF8: &[&[u8]] = &[
 ];
 
 #[tokio::test]
-async fn row_37_text_fails_with_1007_at_its_first_bad_byte_and_not_before() {
+async fn row_37_text_fails_with_1007_at_its_first_invalid_byte_and_not_before() {
     for role in BOTH {
         for bad in NOT_UTF8 {
-            // The frame goes on behind the bad byte, which is all that comes.
+            // The frame would continue after the invalid byte, which is the last that arrives.
             let whole = sent_to(role, text([bad, &b"and the rest"[..]].concat())).build();
             let good = whole.len() - b"and the rest".len() - 1;
             let (mut ws, script) = script::open(role, &Config::new());
@@ -490,7 +490,7 @@ async fn row_39_codes_that_must_not_be_sent_fail_with_1002_and_all_others_are_ec
 }
 
 #[tokio::test]
-async fn row_39_the_edges_of_each_range_of_codes_fail_for_either_role_and_in_single_bytes() {
+async fn row_39_the_bounds_of_each_range_of_codes_fail_for_both_roles_and_byte_by_byte() {
     for role in BOTH {
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 0xFFFF] {
             let error = ProtocolError::InvalidCloseCode(code.into());
@@ -530,7 +530,7 @@ async fn row_41_data_after_a_close_is_ignored_and_never_delivered() {
 }
 
 #[tokio::test]
-async fn row_41_recv_event_gives_nothing_behind_the_close_either() {
+async fn row_41_recv_event_returns_nothing_after_the_close_either() {
     let (mut ws, script) = script::server();
     script.bring(wire_to(Server, &[close_empty(), ping("after"), text("after")]));
     script.end();

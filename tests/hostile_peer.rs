@@ -1,5 +1,5 @@
-//! Hostile peers, rows 45 to 50 and 53 of the project's list of hostile input: floods, peers that do not read, that
-//! trickle, that do not leave, that vanish.
+//! Hostile peers, rows 45 to 50 and 53 of `HOSTILE.md`: peers that flood, that do not read, that
+//! send a byte at a time, that never end the stream, or that vanish.
 
 mod support;
 
@@ -30,7 +30,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const BOTH: [Role; 2] = [Role::Server, Role::Client];
 
-/// How often another task of the same thread runs until this many reads have brought something.
+/// Returns how often another task of the same thread runs until this many reads have returned data.
 async fn turns_until(script: &Script, reads: usize) -> usize {
     let mut turns = 0;
     while script.reads() < reads {
@@ -40,7 +40,7 @@ async fn turns_until(script: &Script, reads: usize) -> usize {
     turns
 }
 
-// --- row 45: ping floods
+// --- row 45: RFC 6455 sections 5.5.2 and 5.5.3, ping floods
 
 #[tokio::test]
 async fn row_45_pongs_to_a_peer_that_does_not_read_are_bounded_and_the_newest_replaces_the_last() {
@@ -51,8 +51,8 @@ async fn row_45_pongs_to_a_peer_that_does_not_read_are_bounded_and_the_newest_re
             let pings: Vec<_> = (0..40).map(|i| ping(format!("{:0>60}", burst * 40 + i))).collect();
             script.bring(wire_to(role, &pings));
             nothing_received(&mut ws);
-            // What is being written, and what is queued behind it.
-            assert!(ws.queued() <= 8 << 10, "{} bytes", ws.queued());
+            // Pongs that are being written, and those that are queued after them.
+            assert!(ws.queued_bytes() <= 8 << 10, "{} bytes", ws.queued_bytes());
         }
         script.allow_writes(None);
         nothing_received(&mut ws);
@@ -73,12 +73,12 @@ async fn row_45_pongs_of_every_size_stay_within_4_kib() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.allow_writes(0);
     pending(pin!(ws.send("being written")), "the stream takes nothing");
-    let staged = ws.queued();
+    let staged = ws.queued_bytes();
     for (short, long) in [(2047, 1), (10, 1000), (3000, 1), (1, 1)] {
         script.bring(ping("").masked().build().repeat(short));
         script.bring(ping([b'x'; 125]).masked().build().repeat(long));
         nothing_received(&mut ws);
-        let pongs = ws.queued() - staged;
+        let pongs = ws.queued_bytes() - staged;
         assert!(pongs <= 4 << 10, "{pongs} bytes of pongs are queued");
     }
 }
@@ -96,7 +96,7 @@ async fn row_45_every_ping_of_a_peer_that_reads_is_answered() {
 }
 
 #[tokio::test]
-async fn row_45_a_ping_flood_leaves_other_tasks_their_turns() {
+async fn row_45_a_ping_flood_does_not_starve_other_tasks() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     for _ in 0..100 {
         script.bring(ping("").masked().build().repeat(1000));
@@ -108,7 +108,7 @@ async fn row_45_a_ping_flood_leaves_other_tasks_their_turns() {
 }
 
 #[tokio::test]
-async fn row_45_a_frame_in_tiny_reads_leaves_other_tasks_their_turns() {
+async fn row_45_a_frame_in_tiny_reads_does_not_starve_other_tasks() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.bring(binary("").masked().declaring(10 << 20).build());
     for _ in 0..20_000 {
@@ -121,7 +121,7 @@ async fn row_45_a_frame_in_tiny_reads_leaves_other_tasks_their_turns() {
 }
 
 #[tokio::test]
-async fn row_45_data_after_a_close_leaves_other_tasks_their_turns() {
+async fn row_45_data_after_a_close_does_not_starve_other_tasks() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines());
     script.bring(close(1000, "").masked().build());
     for _ in 0..20_000 {
@@ -133,15 +133,15 @@ async fn row_45_data_after_a_close_leaves_other_tasks_their_turns() {
     receiving.abort();
 }
 
-// --- row 46: pong floods
+// --- row 46: RFC 6455 section 5.5.3, unsolicited pongs
 
 #[tokio::test(start_paused = true)]
-async fn row_46_pongs_that_nobody_asked_for_prove_life_and_none_of_them_answers_a_keep_alive_ping() {
+async fn row_46_unsolicited_pongs_prove_life_but_do_not_answer_a_keep_alive_ping() {
     let (mut ws, script) =
         script::open(Role::Server, &without_deadlines().ping_interval(20 * SECOND).pong_timeout(20 * SECOND));
     script.bring(pong([0; 4]).masked().build().repeat(10_000));
     nothing_received(&mut ws);
-    assert_eq!((script.writes(), ws.queued()), (0, 0));
+    assert_eq!((script.writes(), ws.queued_bytes()), (0, 0));
     advance(20 * SECOND).await;
     nothing_received(&mut ws);
     let sent = frames::parse(&script.take_written()).remove(0).1;
@@ -158,7 +158,7 @@ async fn row_46_pongs_that_nobody_asked_for_prove_life_and_none_of_them_answers_
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_46_pongs_that_nobody_asked_for_do_not_put_off_the_idle_timeout() {
+async fn row_46_unsolicited_pongs_do_not_postpone_the_idle_timeout() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines().idle_timeout(20 * SECOND));
     nothing_received(&mut ws);
     for _ in 0..19 {
@@ -175,41 +175,41 @@ async fn row_46_pongs_that_nobody_asked_for_do_not_put_off_the_idle_timeout() {
 
 #[tokio::test]
 async fn row_47_feed_waits_at_the_limit_of_the_write_buffer_which_is_inclusive() {
-    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(100));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer_size(100));
     script.allow_writes(0);
     let half = "x".repeat(48);
     ws.feed(&half[..]).await.expect("50 bytes");
     ws.feed(&half[..]).await.expect("100 bytes");
-    assert_eq!(ws.queued(), 100);
+    assert_eq!(ws.queued_bytes(), 100);
     pending(pin!(ws.feed("")), "the buffer is full");
     pending(pin!(ws.reserve(0)), "the buffer is full");
     pending(pin!(ws.send("")), "the buffer is full");
-    assert_eq!(ws.queued(), 100);
+    assert_eq!(ws.queued_bytes(), 100);
     script.allow_writes(1);
     pending(pin!(ws.feed("")), "one byte is free, and the frame has two");
     script.allow_writes(1);
     ws.feed("").await.expect("two bytes are free");
-    assert_eq!(ws.queued(), 100);
+    assert_eq!(ws.queued_bytes(), 100);
     script.allow_writes(None);
     ws.flush().await.expect("the stream takes all");
     assert_eq!(script.written(), wire(&[text(&half), text(&half), text("")]));
 }
 
 #[tokio::test]
-async fn row_47_pings_take_no_room_of_messages_and_wait_at_a_limit_of_their_own() {
-    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(10));
+async fn row_47_pings_do_not_count_towards_max_write_buffer_and_have_their_own_limit() {
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer_size(10));
     script.allow_writes(0);
     ws.feed("01234567").await.expect("the queue is empty");
     for _ in 0..200 {
         pending(pin!(ws.ping([7; 100])), "the stream takes nothing");
     }
-    assert!((8 << 10..9 << 10).contains(&ws.queued()), "{}", ws.queued());
+    assert!((8 << 10..9 << 10).contains(&ws.queued_bytes()), "{}", ws.queued_bytes());
 
     let (_receiver, sender) = ws.split();
-    let before = sender.queued();
+    let before = sender.queued_bytes();
     let mut waiting = pin!(sender.ping("it waits"));
     assert!(support::poll_once(waiting.as_mut()).is_pending());
-    assert_eq!(sender.queued(), before);
+    assert_eq!(sender.queued_bytes(), before);
     script.allow_writes(None);
     sender.flush().await.expect("the stream takes all");
     waiting.await.expect("there is room again");
@@ -217,9 +217,9 @@ async fn row_47_pings_take_no_room_of_messages_and_wait_at_a_limit_of_their_own(
 }
 
 #[tokio::test]
-async fn row_47_one_large_message_fits_an_empty_queue_and_no_second() {
+async fn row_47_only_one_large_message_fits_an_empty_queue() {
     for role in BOTH {
-        let (mut ws, script) = script::open(role, &without_deadlines().max_write_buffer(100));
+        let (mut ws, script) = script::open(role, &without_deadlines().max_write_buffer_size(100));
         script.allow_writes(0);
         ws.feed(vec![7; 100_000]).await.expect("the queue is empty");
         pending(pin!(ws.feed("")), "the buffer is full");
@@ -233,7 +233,7 @@ async fn row_47_one_large_message_fits_an_empty_queue_and_no_second() {
 
 #[tokio::test]
 async fn row_47_feed_is_woken_when_the_peer_reads() {
-    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer(10));
+    let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_write_buffer_size(10));
     script.allow_writes(0);
     ws.feed("12345678").await.expect("the queue is empty");
     let feeding = tokio::spawn(async move { ws.feed("12345678").await.map(|()| ws) });
@@ -243,12 +243,12 @@ async fn row_47_feed_is_woken_when_the_peer_reads() {
         script.allow_writes(1);
     }
     let ws = feeding.await.expect("no panic").expect("room");
-    assert_eq!((ws.queued(), script.written().len()), (10, 10));
+    assert_eq!((ws.queued_bytes(), script.written().len()), (10, 10));
 }
 
 #[tokio::test(start_paused = true)]
 async fn row_47_the_write_timeout_ends_a_peer_that_never_reads() {
-    let config = without_deadlines().write_timeout(30 * SECOND).max_write_buffer(100);
+    let config = without_deadlines().write_timeout(30 * SECOND).max_write_buffer_size(100);
     let (mut ws, script) = script::open(Role::Server, &config);
     script.allow_writes(0);
     ws.feed(vec![7; 1000]).await.expect("the queue is empty");
@@ -256,11 +256,12 @@ async fn row_47_the_write_timeout_ends_a_peer_that_never_reads() {
     let error = ws.feed("no room").await.expect_err("the peer reads nothing");
     assert_eq!(started.elapsed(), 30 * SECOND);
     assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:?}");
-    assert_eq!(ws.queued(), 0, "what was queued is let go of");
+    assert_eq!(ws.queued_bytes(), 0, "what was queued is let go of");
     assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
 }
 
-/// Moves the clock, second by second, until the task has ended; says how many seconds that took, at most 100.
+/// Advances the clock by seconds until the task has ended. Returns how many seconds that took, at
+/// most 100.
 async fn seconds_until_ended<T>(task: &tokio::task::JoinHandle<T>) -> u32 {
     for second in 0..100 {
         tokio::task::yield_now().await;
@@ -273,21 +274,22 @@ async fn seconds_until_ended<T>(task: &tokio::task::JoinHandle<T>) -> u32 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_47_a_flood_that_never_pauses_does_not_put_off_the_write_timeout() {
+async fn row_47_an_endless_flood_does_not_postpone_the_write_timeout() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines().write_timeout(30 * SECOND));
     script.allow_writes(0);
     script.bring_endlessly(ping("no pause").masked().build());
     let receiving = tokio::spawn(async move { ws.recv().await });
     let seconds = seconds_until_ended(&receiving).await;
     receiving.abort();
-    // What had come by then is received first: a bounded number of reads, a few of them in each turn of the test.
+    // Input that arrived before is received first: a bounded number of reads, a few of them in each
+    // turn of the test.
     assert!(seconds <= 31 + 16, "{seconds} s");
 }
 
-// --- row 48: trickles
+// --- row 48: one byte at a time
 
 #[tokio::test(start_paused = true)]
-async fn row_48_one_byte_before_each_idle_deadline_does_not_put_it_off() {
+async fn row_48_one_byte_before_each_idle_deadline_does_not_postpone_it() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines().idle_timeout(30 * SECOND));
     nothing_received(&mut ws);
     advance(30 * SECOND - MILLISECOND).await;
@@ -299,7 +301,7 @@ async fn row_48_one_byte_before_each_idle_deadline_does_not_put_it_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_48_pings_and_fragments_do_not_put_off_the_idle_deadline() {
+async fn row_48_pings_and_fragments_do_not_postpone_the_idle_deadline() {
     for frame in [ping("").masked(), text("Hel").more().masked()] {
         let (mut ws, script) = script::open(Role::Server, &without_deadlines().idle_timeout(30 * SECOND));
         nothing_received(&mut ws);
@@ -313,7 +315,7 @@ async fn row_48_pings_and_fragments_do_not_put_off_the_idle_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_48_messages_and_pongs_put_off_the_idle_deadline() {
+async fn row_48_messages_and_pongs_postpone_the_idle_deadline() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines().idle_timeout(30 * SECOND));
     nothing_received(&mut ws);
     let large = binary(vec![7; 100_000]).masked().build();
@@ -337,10 +339,11 @@ async fn row_48_messages_and_pongs_put_off_the_idle_deadline() {
     assert_eq!(started.elapsed(), 30 * SECOND);
 }
 
-// --- row 49: peers that do not leave
+// --- row 49: peers that never end the stream
 
+// RFC 6455 section 7.1.1.
 #[tokio::test(start_paused = true)]
-async fn row_49_a_peer_that_never_ends_the_stream_is_left_at_the_close_timeout() {
+async fn row_49_a_peer_that_never_ends_the_stream_is_dropped_at_the_close_timeout() {
     for role in BOTH {
         for ours_first in [true, false] {
             let (mut ws, script) = script::open(role, &Config::new());
@@ -358,7 +361,7 @@ async fn row_49_a_peer_that_never_ends_the_stream_is_left_at_the_close_timeout()
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_49_a_peer_that_never_answers_and_never_pauses_is_left_at_the_close_timeout() {
+async fn row_49_a_peer_that_never_answers_and_never_pauses_is_dropped_at_the_close_timeout() {
     let (mut ws, script) = script::open(Role::Server, &Config::new());
     script.bring_endlessly(text("not done yet").masked().build());
     let closing = tokio::spawn(async move { ws.close(CloseCode::NORMAL, "bye").await });
@@ -368,7 +371,7 @@ async fn row_49_a_peer_that_never_answers_and_never_pauses_is_left_at_the_close_
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_49_data_after_a_close_that_never_pauses_does_not_put_off_the_close_timeout() {
+async fn row_49_endless_data_after_a_close_does_not_postpone_the_close_timeout() {
     for role in BOTH {
         let (mut ws, script) = script::open(role, &Config::new());
         script.bring(wire_to(role, &[close(1000, "bye")]));
@@ -381,7 +384,7 @@ async fn row_49_data_after_a_close_that_never_pauses_does_not_put_off_the_close_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_whose_budget_is_spent_before_it_reads_the_pong_times_nothing_out() {
+async fn an_exhausted_task_budget_before_reading_the_pong_causes_no_timeout() {
     let (mut ws, script) =
         script::open(Role::Server, &without_deadlines().ping_interval(SECOND).pong_timeout(SECOND));
     nothing_received(&mut ws);
@@ -396,10 +399,10 @@ async fn a_task_whose_budget_is_spent_before_it_reads_the_pong_times_nothing_out
     assert_eq!(message.expect("the pong was there"), Some(Message::from("x".repeat(500))));
 }
 
-// --- row 50: ends inside a frame
+// --- row 50: RFC 6455 section 7.1.5, ends inside a frame
 
 #[tokio::test]
-async fn row_50_an_end_inside_a_frame_is_told_once_wherever_it_is() {
+async fn row_50_an_end_inside_a_frame_is_returned_once_at_any_position() {
     let frames =
         wire_to(Role::Server, &[text("Hel").more(), ping("!"), continuation("lo, world"), close(1000, "")]);
     for cut in 1..frames.len() {
@@ -443,7 +446,7 @@ impl Wake for Wakes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_50_a_connection_that_waits_wakes_nobody_and_is_woken_by_what_comes() {
+async fn row_50_a_waiting_connection_causes_no_wake_ups_and_is_woken_by_input() {
     let (mut ws, script) = script::open(Role::Server, &Config::new());
     script.allow_writes(3);
     ws.feed("stuck").await.expect("room");
@@ -479,13 +482,13 @@ async fn row_50_a_silent_connection_is_polled_only_for_its_deadlines() {
     let receiving = tokio::spawn(async move { ws.recv().await });
     tokio::time::sleep(3600 * SECOND).await;
     receiving.abort();
-    // A ping every 20 seconds: the timer's poll, and one after the ping is out.
+    // A ping every 20 seconds: one poll for the timer, and one after the ping was written.
     assert!(script.read_polls() <= 2 * 180 + 4, "{} polls in an hour", script.read_polls());
 }
 
-// --- row 53: masking keys
+// --- row 53: RFC 6455 section 5.3, masking keys
 
-/// The masking keys of frames with at most 125 bytes of payload data.
+/// Returns the masking keys of frames with at most 125 bytes of payload data.
 fn keys(mut wire: &[u8]) -> Vec<[u8; 4]> {
     let mut keys = Vec::new();
     while let [_, second, key @ ..] = wire {
@@ -497,7 +500,7 @@ fn keys(mut wire: &[u8]) -> Vec<[u8; 4]> {
 }
 
 #[tokio::test]
-async fn row_53_masking_keys_differ_between_frames_and_connections_in_all_their_bytes() {
+async fn row_53_masking_keys_differ_in_all_bytes_between_frames_and_connections() {
     let mut all = Vec::new();
     for _ in 0..20 {
         let (mut ws, script) = script::client();
@@ -513,7 +516,7 @@ async fn row_53_masking_keys_differ_between_frames_and_connections_in_all_their_
     }
     assert_eq!(all.len(), 20 * 61);
     let distinct: HashSet<_> = all.iter().collect();
-    // Of 1,220 random keys, two are the same once in about 6,000 runs; three pairs never.
+    // Two of 1,220 random keys are equal once in about 6,000 runs, three pairs practically never.
     assert!(distinct.len() >= all.len() - 2, "{} of {}", distinct.len(), all.len());
     for byte in 0..4 {
         let values: HashSet<u8> = all.iter().map(|key| key[byte]).collect();

@@ -1,4 +1,5 @@
-//! A message of 10 GiB in constant memory, over TCP. Without optimisation, which would take minutes, one of 32 MiB.
+//! A message of 10 GiB in constant memory, over TCP. In a debug build, in which that would take
+//! minutes, one of 32 MiB.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -11,14 +12,14 @@ use tokio::{
 
 const LEN: u64 = if cfg!(debug_assertions) { 32 << 20 } else { 10 << 30 };
 
-/// What all of it together may hold at once.
+/// The limit of what both ends together may hold at once.
 const HELD: u64 = 4 << 20;
 
-/// Text that is repeated; parts of other lengths cut it anywhere.
+/// Text that is repeated; parts of other lengths split it at any place.
 const PATTERN: &str = "gr\u{fc}ezi \u{20ac} \u{1f600} ";
 
 fn runtime() -> Runtime {
-    // In one thread, for what it allocates is counted thread by thread.
+    // On one thread, because allocations are counted per thread.
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
@@ -33,9 +34,9 @@ fn open(tcp: TcpStream, role: Role) -> WebSocket<TcpStream> {
     WebSocket::from_raw(tcp, Bytes::new(), role, &Config::new(), Negotiated::default())
 }
 
-/// Compares what comes with the repeated pattern.
+/// Compares received data with the repeated pattern.
 struct Check {
-    /// Long enough to hold any part at any place of the pattern.
+    /// Long enough for any part at any place of the pattern.
     expected: Vec<u8>,
     seen: u64,
 }
@@ -81,7 +82,7 @@ async fn receive_text(mut ws: WebSocket<TcpStream>) -> Result<u64, Error> {
 }
 
 #[test]
-fn ten_gib_of_text_pass_in_constant_memory() {
+fn ten_gib_of_text_are_sent_and_received_in_constant_memory() {
     let runtime = runtime();
     let mut seen = 0;
     let allocated = measure(|| {
@@ -98,7 +99,7 @@ fn ten_gib_of_text_pass_in_constant_memory() {
 }
 
 #[test]
-fn one_frame_of_ten_gib_passes_in_constant_memory() {
+fn one_frame_of_ten_gib_is_received_in_constant_memory() {
     let runtime = runtime();
     let mut seen = 0;
     let allocated = measure(|| {

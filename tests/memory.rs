@@ -90,7 +90,7 @@ fn after_echoing(config: &Config, input: &[u8], chunk: usize) -> AllocationInfo 
     measure(|| {
         let mut ws = server(config, input, chunk);
         receive_all(&mut ws, echo);
-        assert_eq!(ws.queued(), 0);
+        assert_eq!(ws.queued_bytes(), 0);
         kept = Some(ws);
     })
 }
@@ -293,7 +293,7 @@ fn an_idle_split_connection_holds_one_allocation_for_what_its_halves_share_and_t
         let Poll::Ready(message) = receiver.poll_recv(&mut cx) else { panic!("a message came") };
         sender.try_send(message.expect("valid").expect("no Close came")).expect("room");
         assert!(receiver.poll_recv(&mut cx).is_pending());
-        assert_eq!(sender.queued(), 0);
+        assert_eq!(sender.queued_bytes(), 0);
         keep.then_some((receiver, sender))
     };
     (0..4).for_each(|_| drop(echo_split(false)));
@@ -317,7 +317,7 @@ fn sending_a_prepared_message_to_a_split_connection_allocates_nothing() {
         for _ in 0..3 {
             members.iter().for_each(|(_, sender)| sender.try_send(&message).expect("room"));
         }
-        let queued = members.iter().map(|(_, sender)| sender.queued()).sum::<usize>();
+        let queued = members.iter().map(|(_, sender)| sender.queued_bytes()).sum::<usize>();
         for (receiver, _) in &mut members {
             assert!(receiver.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
         }
@@ -426,7 +426,7 @@ impl AsyncWrite for Stuck {
 #[test]
 fn row_64_small_prepared_messages_take_at_most_4_times_max_write_buffer() {
     const ROOM: usize = 1 << 20;
-    let config = quiet().max_write_buffer(ROOM).write_timeout(None);
+    let config = quiet().max_write_buffer_size(ROOM).write_timeout(None);
     for lens in [[0, 0], [2, 2], [20, 20], [125, 126], [256, 256], [257, 257], [2, 257], [5000, 1]] {
         for role in [Role::Server, Role::Client] {
             let messages = lens.map(|len| PreparedMessage::new("x".repeat(len)));
@@ -436,7 +436,7 @@ fn row_64_small_prepared_messages_take_at_most_4_times_max_write_buffer() {
                 let (receiver, sender) = ws.split();
                 let mut next = messages.iter().cycle().take(1_000_000);
                 while next.next().is_some_and(|message| sender.try_send(message).is_ok()) {}
-                queued = sender.queued();
+                queued = sender.queued_bytes();
                 kept = Some((receiver, sender));
             });
             assert!(queued > ROOM - 10_000, "{queued}");
@@ -497,7 +497,7 @@ mod deflated {
         let held = measure(|| {
             let mut ws = server(config, settings, input, chunk);
             receive_all(&mut ws, &mut handle);
-            assert_eq!(ws.queued(), 0);
+            assert_eq!(ws.queued_bytes(), 0);
             kept = Some(ws);
         });
         let freed = measure(|| drop(kept));
@@ -738,7 +738,7 @@ mod deflated {
             let mut ws = server(&quiet(), settings, b"", usize::MAX);
             ws.start_send(&message).expect("open");
             assert!(ws.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
-            assert_eq!(ws.queued(), 0);
+            assert_eq!(ws.queued_bytes(), 0);
         };
         let [alone, takeover] = takeovers();
         send(alone);
@@ -753,7 +753,7 @@ mod deflated {
         let send = |message: &mut Option<Outgoing>| {
             let negotiated = Negotiated::default().with_deflate(Deflate::new().into());
             let io = Replay { input: b"", chunk: usize::MAX };
-            let config = quiet().max_write_buffer(4 << 20);
+            let config = quiet().max_write_buffer_size(4 << 20);
             let ws = WebSocket::from_raw(io, Bytes::new(), Role::Client, &config, negotiated);
             let (_receiver, sender) = ws.split();
             sender.try_send(message.take().expect("sent once")).expect("room");
@@ -812,7 +812,7 @@ mod deflated {
     fn row_64_small_prepared_messages_to_be_compressed_take_at_most_4_times_max_write_buffer() {
         const ROOM: usize = 1 << 20;
         let settings = Deflate::new();
-        let config = quiet().max_write_buffer(ROOM).write_timeout(None);
+        let config = quiet().max_write_buffer_size(ROOM).write_timeout(None);
         for len in [0, 1, 16, 48, 49, 100, 300] {
             let message = PreparedMessage::new("x".repeat(len));
             let mut kept = None;
@@ -822,7 +822,7 @@ mod deflated {
                 let mut cx = Context::from_waker(Waker::noop());
                 while ws.poll_ready(&mut cx, len).is_ready() {
                     ws.start_send(Outgoing::from(&message).compress(true)).expect("open");
-                    if ws.queued() + len + 2 > ROOM {
+                    if ws.queued_bytes() + len + 2 > ROOM {
                         break;
                     }
                 }

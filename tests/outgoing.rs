@@ -1,4 +1,4 @@
-//! What can be sent: everything that turns into an `Outgoing`, owned or borrowed.
+//! Everything that converts into an `Outgoing`, owned or borrowed.
 
 mod support;
 
@@ -14,10 +14,10 @@ use support::{
     without_deadlines,
 };
 
-/// Lengths around those from which a frame has another header, or is sent another way.
+/// Lengths around those at which the header changes, or the way of sending.
 const LENGTHS: [usize; 8] = [0, 5, 125, 126, 256, 4096, 4097, 70_000];
 
-/// A text in each of its forms.
+/// Returns a text as each type that can be sent.
 struct Texts {
     string: String,
     utf8: Utf8Bytes,
@@ -55,7 +55,7 @@ impl Texts {
     }
 }
 
-/// Binary data in each of its forms.
+/// Returns binary data as each type that can be sent.
 struct Data {
     vec: Vec<u8>,
     bytes: Bytes,
@@ -95,7 +95,8 @@ impl Data {
     }
 }
 
-/// Sends each by `send` on a new connection, behind nothing and behind another message: each time the frame is this one.
+/// Sends each on a new connection, first and after another message, and asserts that the frame is
+/// this one.
 fn each_is(
     outgoing: Vec<Outgoing<'_>>,
     frame: (u8, Vec<u8>),
@@ -116,7 +117,7 @@ fn each_is(
     }
 }
 
-/// All forms, by this way of sending.
+/// Checks all types by this way of sending.
 fn all_are_sent(mut send: impl FnMut(WebSocket<Scripted>, Vec<Outgoing<'_>>)) {
     for len in LENGTHS {
         each_is(Texts::new(len).outgoing(), (0x81, vec![b't'; len]), &mut send);
@@ -125,12 +126,12 @@ fn all_are_sent(mut send: impl FnMut(WebSocket<Scripted>, Vec<Outgoing<'_>>)) {
 }
 
 #[test]
-fn everything_that_can_be_sent_goes_out_as_the_same_frame() {
+fn every_message_type_is_sent_as_the_same_frame() {
     all_are_sent(|mut ws, all| all.into_iter().for_each(|each| finished(ws.send(each)).expect("open")));
 }
 
 #[test]
-fn everything_that_can_be_fed_goes_out_as_the_same_frame() {
+fn every_message_type_is_fed_as_the_same_frame() {
     all_are_sent(|mut ws, all| {
         all.into_iter().for_each(|each| finished(ws.feed(each)).expect("room"));
         finished(ws.flush()).expect("open");
@@ -138,7 +139,7 @@ fn everything_that_can_be_fed_goes_out_as_the_same_frame() {
 }
 
 #[test]
-fn everything_that_a_permit_feeds_goes_out_as_the_same_frame() {
+fn every_message_type_is_fed_by_a_permit_as_the_same_frame() {
     all_are_sent(|mut ws, all| {
         for each in all {
             finished(ws.reserve(each.len())).expect("room").feed(each).expect("open");
@@ -148,7 +149,7 @@ fn everything_that_a_permit_feeds_goes_out_as_the_same_frame() {
 }
 
 #[test]
-fn everything_that_a_sender_sends_goes_out_as_the_same_frame() {
+fn every_message_type_is_sent_by_a_sender_as_the_same_frame() {
     all_are_sent(|ws, all| {
         let (_receiver, sender) = ws.split();
         let [first, second, third] = all.try_into().expect("three");
@@ -161,12 +162,12 @@ fn everything_that_a_sender_sends_goes_out_as_the_same_frame() {
 
 #[cfg(feature = "deflate")]
 #[test]
-fn everything_that_is_compressed_goes_out_as_the_same_frame() {
+fn every_message_type_is_compressed_to_the_same_frame() {
     use fullduplex::Deflate;
     for settings in [Deflate::new(), Deflate::new().context_takeover(true)] {
         for len in [300, 5000] {
             for (outgoing, plain) in [(Texts::new(len).outgoing(), 12), (Data::new(len).outgoing(), 13)] {
-                // Those that are prepared are compressed by themselves.
+                // Prepared messages are compressed without context takeover.
                 for (nth, outgoing) in
                     outgoing.into_iter().take(11).enumerate().filter(|(nth, _)| *nth < plain)
                 {
@@ -187,7 +188,7 @@ fn everything_that_is_compressed_goes_out_as_the_same_frame() {
     }
 }
 
-/// What applications write.
+/// Generic code as applications write it.
 async fn literals(ws: &mut WebSocket<Scripted>, sender: &Sender) -> Result<(), Error> {
     let (text, data, message) = (String::from("text"), vec![1, 2, 3], Message::from("message"));
     ws.send("text").await?;
@@ -208,7 +209,7 @@ async fn literals(ws: &mut WebSocket<Scripted>, sender: &Sender) -> Result<(), E
 }
 
 #[test]
-fn a_future_that_sends_what_is_borrowed_can_be_sent_to_another_thread() {
+fn a_future_that_sends_borrowed_data_is_send() {
     fn is_send<T: Send>(future: T) -> T {
         future
     }
@@ -221,9 +222,9 @@ fn a_future_that_sends_what_is_borrowed_can_be_sent_to_another_thread() {
 }
 
 #[test]
-fn what_is_borrowed_is_not_queued_where_the_future_is_dropped_and_can_go_when_it_is() {
+fn borrowed_data_is_not_queued_if_its_future_is_dropped_and_can_be_dropped_with_it() {
     for len in [10, 5000] {
-        let config = without_deadlines().max_write_buffer(100);
+        let config = without_deadlines().max_write_buffer_size(100);
         let (mut ws, script) = script::open(Role::Server, &config);
         script.allow_writes(0);
         ws.start_send(vec![0; 90]).expect("open");
@@ -260,8 +261,8 @@ fn what_is_borrowed_is_not_queued_where_the_future_is_dropped_and_can_go_when_it
 }
 
 #[test]
-fn what_try_send_did_not_queue_comes_back_borrowed_and_can_be_kept() {
-    let (receiver, sender, script) = script::split_server(without_deadlines().max_write_buffer(100));
+fn try_send_returns_borrowed_data_that_can_be_kept() {
+    let (receiver, sender, script) = script::split_server(without_deadlines().max_write_buffer_size(100));
     script.allow_writes(0);
     sender.try_send(vec![0; 90]).expect("room");
     let text = "x".repeat(50);
@@ -277,7 +278,7 @@ fn what_try_send_did_not_queue_comes_back_borrowed_and_can_be_kept() {
 }
 
 #[test]
-fn outgoing_messages_are_equal_where_kind_and_payload_data_are() {
+fn outgoing_messages_are_equal_if_kind_and_payload_data_are() {
     assert_eq!(Outgoing::from("a"), Outgoing::from(String::from("a")));
     assert_eq!(Outgoing::from(b"a"), Outgoing::from(BytesMut::from(&b"a"[..])));
     assert_ne!(Outgoing::from("a"), Outgoing::from(b"a"));
@@ -286,7 +287,7 @@ fn outgoing_messages_are_equal_where_kind_and_payload_data_are() {
 }
 
 #[test]
-fn a_client_leaves_what_is_borrowed_as_it_is() {
+fn a_client_does_not_mask_borrowed_data_in_place() {
     for len in [100, 5000] {
         let (mut ws, script) = script::open(Role::Client, &Config::new().ping_interval(None));
         let data = vec![7; len];

@@ -26,7 +26,7 @@ fn split_server(config: &Config) -> (Receiver<Scripted>, Sender, Script) {
 // --- reading
 
 #[tokio::test]
-async fn a_message_is_read_as_it_comes_over_fragments_and_control_frames() {
+async fn a_message_is_read_as_it_arrives_across_fragments_and_control_frames() {
     let (mut ws, script) = script::server();
     let fragments = [
         frame(1, "gr").more().masked(),
@@ -80,7 +80,7 @@ async fn messages_are_read_one_after_the_other_whole_and_in_parts() {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_dropped_gives_up_its_message_and_no_other() {
+async fn a_dropped_reader_skips_its_message_and_no_other() {
     for receive_whole in [false, true] {
         let (mut ws, script) = script::server();
         let first = wire(&[frame(2, [7; 1000]).more().masked(), continuation("x").more().masked()]);
@@ -100,7 +100,7 @@ async fn a_reader_that_is_dropped_gives_up_its_message_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_of_reader_loses_nothing() {
+async fn a_dropped_reader_call_loses_nothing() {
     let (mut ws, script) = script::server();
     pending(pin!(ws.reader(ANY)), "nothing came");
     script.bring(wire(&[frame(1, "wh").more().masked()]));
@@ -112,7 +112,7 @@ async fn a_dropped_call_of_reader_loses_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_dropped_recv_had_gathered_is_read_first() {
+async fn data_gathered_by_a_dropped_recv_is_read_first() {
     for cut in 0..40 {
         let (mut ws, script) = script::server();
         let message = wire(&[frame(1, "gr\u{fc}").more().masked(), continuation("ezi \u{20ac}").masked()]);
@@ -157,8 +157,8 @@ async fn a_reader_has_its_own_limit_and_the_others_do_not_apply() {
 }
 
 #[tokio::test]
-async fn a_limit_that_is_passed_by_what_was_gathered_before_fails_the_connection() {
-    // A whole fragment, and a part of a longer frame.
+async fn a_limit_that_is_exceeded_by_gathered_data_fails_the_connection() {
+    // A complete fragment, and a part of a longer frame.
     let frame = frame(2, [0; 100]).masked();
     for input in [frame.clone().more().build(), frame.build()[..50].to_vec()] {
         for limit in [10, 99, 100] {
@@ -178,8 +178,9 @@ async fn a_limit_that_is_passed_by_what_was_gathered_before_fails_the_connection
     }
 }
 
+// RFC 6455 section 8.1.
 #[tokio::test]
-async fn text_that_is_not_utf_8_fails_the_connection_when_the_bad_byte_comes() {
+async fn invalid_utf_8_fails_the_connection_when_the_invalid_byte_arrives() {
     let (mut ws, script) = script::server();
     script.bring(wire(&[frame(1, b"a\xE2\x82").more().masked()]));
     let mut reader = ws.reader(ANY).await.expect("valid").expect("a message");
@@ -193,7 +194,7 @@ async fn text_that_is_not_utf_8_fails_the_connection_when_the_bad_byte_comes() {
 }
 
 #[tokio::test]
-async fn text_that_ends_inside_a_code_point_has_no_end() {
+async fn text_that_ends_inside_a_code_point_fails_its_reader() {
     let (mut ws, script) = script::server();
     script.bring(wire(&[frame(1, b"a\xE2").more().masked(), continuation(b"\x82").masked()]));
     script.end();
@@ -203,7 +204,7 @@ async fn text_that_ends_inside_a_code_point_has_no_end() {
 }
 
 #[tokio::test]
-async fn a_message_that_a_close_or_the_end_cuts_short_is_an_error() {
+async fn a_message_cut_short_by_a_close_or_the_end_of_stream_is_an_error() {
     let (mut ws, script) = script::server();
     script.bring(wire(&[frame(2, "part").more().masked(), close(1001, "").masked()]));
     script.end();
@@ -222,7 +223,7 @@ async fn a_message_that_a_close_or_the_end_cuts_short_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_comes_slowly_is_not_idle() {
+async fn a_slow_message_is_not_idle() {
     let second = Duration::from_secs(1);
     let config = Config::new().ping_interval(None).idle_timeout(10 * second);
     let (mut ws, script) = script::open(Role::Server, &config);
@@ -240,7 +241,7 @@ async fn a_message_that_comes_slowly_is_not_idle() {
 
 // --- errors through `AsyncRead` and `AsyncWrite`
 
-/// What a program that copies is told, after `?`.
+/// Returns the error of a program that copies, converted by `?`.
 async fn copy(
     from: &mut (impl tokio::io::AsyncRead + Unpin),
     to: &mut (impl tokio::io::AsyncWrite + Unpin),
@@ -250,7 +251,8 @@ async fn copy(
     Ok(copied)
 }
 
-/// What a reader is told of this input, which begins a text message; and what the peer is.
+/// Returns the error of a reader of this input, which begins a text message, and the close code
+/// that the peer gets.
 async fn copied(input: Vec<u8>, then: impl FnOnce(&Script)) -> (Error, Option<CloseCode>) {
     let (mut ws, script) = script::server();
     script.bring(input);
@@ -262,7 +264,7 @@ async fn copied(input: Vec<u8>, then: impl FnOnce(&Script)) -> (Error, Option<Cl
 }
 
 #[tokio::test]
-async fn an_error_that_a_copy_from_a_message_gives_is_the_very_error() {
+async fn an_error_while_copying_from_a_message_keeps_its_kind() {
     let begun = frame(1, "begun").more().masked();
     let bad = wire(&[begun.clone(), continuation(b"\xFF").masked()]);
     let (error, code) = copied(bad, Script::end).await;
@@ -287,7 +289,7 @@ async fn an_error_that_a_copy_from_a_message_gives_is_the_very_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_that_a_copy_from_a_message_gives_is_the_very_error() {
+async fn a_timeout_while_copying_from_a_message_keeps_its_kind() {
     let config = Config::new().idle_timeout(Duration::from_secs(9)).ping_interval(None);
     let (mut client, mut server) = fullduplex::testing::pair(&config);
     let mut writer = client.writer(MessageKind::Binary).expect("open");
@@ -300,7 +302,7 @@ async fn a_timeout_that_a_copy_from_a_message_gives_is_the_very_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_a_copy_to_a_message_gives_is_the_very_error() {
+async fn an_error_while_copying_to_a_message_keeps_its_kind() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Text).expect("open");
     let error = copy(&mut &b"\xFF"[..], &mut writer).await.expect_err("no text");
@@ -329,8 +331,9 @@ async fn an_error_that_a_copy_to_a_message_gives_is_the_very_error() {
 
 // --- writing
 
+// RFC 6455 section 5.4.
 #[tokio::test]
-async fn what_is_written_is_gathered_into_frames() {
+async fn small_writes_are_gathered_into_frames() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     let data: Vec<u8> = (0..150_000_u32).map(|i| i as u8).collect();
@@ -345,7 +348,7 @@ async fn what_is_written_is_gathered_into_frames() {
 }
 
 #[tokio::test]
-async fn a_short_message_is_one_frame_and_an_empty_one_too() {
+async fn short_and_empty_messages_are_written_as_one_frame() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Text).expect("open");
     writer.write_all(b"short").await.expect("open");
@@ -356,7 +359,7 @@ async fn a_short_message_is_one_frame_and_an_empty_one_too() {
 }
 
 #[tokio::test]
-async fn a_flush_sends_what_was_written_and_a_part_is_a_frame_of_its_own() {
+async fn a_flush_sends_written_data_and_each_part_is_its_own_frame() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Text).expect("open");
     writer.write_all("gr\u{fc}".as_bytes()).await.expect("open");
@@ -381,8 +384,9 @@ async fn a_flush_sends_what_was_written_and_a_part_is_a_frame_of_its_own() {
     assert_eq!(script.written(), wire(&expected));
 }
 
+// RFC 6455 section 5.3.
 #[tokio::test]
-async fn a_client_masks_each_frame_with_a_key_of_its_own() {
+async fn a_client_masks_each_frame_with_its_own_key() {
     let (mut ws, script) = script::client();
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     let part = bytes::Bytes::from(vec![7; 5000]);
@@ -397,7 +401,7 @@ async fn a_client_masks_each_frame_with_a_key_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_writer_that_is_dropped_unfinished_fails_the_connection_with_1011() {
+async fn a_writer_dropped_unfinished_fails_the_connection_with_1011() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     writer.feed_part("part").await.expect("open");
@@ -413,7 +417,7 @@ async fn a_writer_that_is_dropped_unfinished_fails_the_connection_with_1011() {
 }
 
 #[tokio::test]
-async fn a_writer_of_which_nothing_was_queued_is_dropped_without_a_trace() {
+async fn a_writer_dropped_before_anything_was_queued_has_no_effect() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     writer.write_all(b"taken back").await.expect("open");
@@ -423,7 +427,7 @@ async fn a_writer_of_which_nothing_was_queued_is_dropped_without_a_trace() {
 }
 
 #[tokio::test]
-async fn text_that_is_not_utf_8_is_not_sent_and_gives_the_message_up() {
+async fn invalid_utf_8_is_not_sent_and_abandons_the_message() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Text).expect("open");
     writer.write_all(b"good").await.expect("open");
@@ -445,9 +449,9 @@ async fn text_that_is_not_utf_8_is_not_sent_and_gives_the_message_up() {
 }
 
 #[tokio::test]
-async fn a_write_waits_for_room_and_a_dropped_one_loses_nothing() {
+async fn a_write_waits_for_write_buffer_space_and_a_dropped_one_loses_nothing() {
     let (mut ws, script) =
-        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer(10));
+        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer_size(10));
     script.allow_writes(0);
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     writer.feed_part("0123456789").await.expect("the queue is empty");
@@ -459,10 +463,10 @@ async fn a_write_waits_for_room_and_a_dropped_one_loses_nothing() {
     assert_eq!(script.written(), wire(&[frame(2, "0123456789").more(), continuation("next")]));
 }
 
-// --- over the halves
+// --- over split halves
 
 #[tokio::test]
-async fn while_a_message_is_written_others_wait_and_pings_pass() {
+async fn other_messages_wait_for_an_open_writer_and_pings_overtake() {
     let (mut receiver, sender, script) = split_server(&Config::new());
     tokio::spawn(async move { receiver.recv().await });
     let mut writer = sender.writer(MessageKind::Text).await.expect("open");
@@ -487,8 +491,8 @@ async fn while_a_message_is_written_others_wait_and_pings_pass() {
 }
 
 #[tokio::test]
-async fn a_writer_waits_for_what_was_queued_and_gives_the_room_back() {
-    let (_receiver, sender, script) = split_server(&Config::new().max_write_buffer(20));
+async fn a_writer_waits_for_queued_messages_and_returns_the_write_buffer_space() {
+    let (_receiver, sender, script) = split_server(&Config::new().max_write_buffer_size(20));
     script.allow_writes(0);
     sender.feed("0123456789").await.expect("the queue is empty");
     let mut turn = pin!(sender.writer(MessageKind::Binary));
@@ -538,7 +542,7 @@ async fn a_close_from_the_peer_ends_the_writer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_judges_the_write_timeout_where_the_receiver_is_busy() {
+async fn a_writer_enforces_the_write_timeout_if_the_receiver_is_busy() {
     let (_receiver, sender, script) = split_server(&Config::new());
     script.allow_writes(0);
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
@@ -569,7 +573,7 @@ async fn a_reader_over_the_halves_lets_senders_write() {
 }
 
 #[tokio::test]
-async fn a_large_message_is_echoed_in_parts_by_halves_that_hold_little_of_it() {
+async fn split_halves_echo_a_large_message_in_parts_in_little_memory() {
     const LEN: usize = 3_000_000;
     let config = Config::new().max_message_size(1000);
     let (client, server) = pair(&config, 10_000);
@@ -603,7 +607,7 @@ async fn a_large_message_is_echoed_in_parts_by_halves_that_hold_little_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_behind_an_idle_writer_does_not_end_it_when_the_stream_gets_stuck_for_a_moment() {
+async fn a_sender_waiting_for_an_idle_writer_causes_no_write_timeout_when_the_stream_stalls_briefly() {
     let second = Duration::from_secs(1);
     let (_receiver, sender, script) = split_server(&Config::new().write_timeout(30 * second));
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
@@ -635,20 +639,20 @@ async fn a_writer_dropped_after_the_end_queues_nothing() {
             script.fail_writes(io::ErrorKind::BrokenPipe);
             assert!(matches!(writer.flush().await, Err(Error::Transport(_))));
             drop(writer);
-            assert_eq!(sender.queued(), 0);
+            assert_eq!(sender.queued_bytes(), 0);
         } else {
             let mut writer = ws.writer(MessageKind::Binary).expect("open");
             writer.feed_part("part").await.expect("open");
             script.fail_writes(io::ErrorKind::BrokenPipe);
             assert!(matches!(writer.flush().await, Err(Error::Transport(_))));
             drop(writer);
-            assert_eq!(ws.queued(), 0);
+            assert_eq!(ws.queued_bytes(), 0);
         }
     }
 }
 
 #[tokio::test]
-async fn a_writer_dropped_after_the_end_leaves_the_error_to_who_asks_for_it() {
+async fn a_writer_dropped_after_the_end_leaves_the_error_to_the_receiver() {
     let (mut receiver, sender, script) = split_server(&Config::new());
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
     writer.feed_part("part").await.expect("open");

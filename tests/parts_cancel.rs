@@ -1,6 +1,7 @@
-//! A future that reads or writes a message in parts, dropped at any await, loses, tears and doubles nothing.
+//! A future that reads or writes a message in parts, dropped at any await, loses, tears and
+//! duplicates nothing: row 52 of `HOSTILE.md`.
 //!
-//! Each future is polled a number of times and dropped, for every number up to the one at which it is done.
+//! Each future is polled n times and dropped, for every n up to the number at which it completes.
 
 mod support;
 
@@ -22,19 +23,19 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 const ANY: u64 = u64::MAX;
 
-/// No keep-alive; a part has to wait for a queue that is as good as empty.
+/// No keep-alive; `max_write_buffer_size` is so small that a part waits for an almost empty queue.
 fn narrow() -> Config {
-    Config::new().ping_interval(None).max_write_buffer(16)
+    Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
-/// How the stream keeps those waiting who write.
+/// How the stream delays writes.
 #[derive(Debug, Clone, Copy)]
 enum Writes {
-    /// One byte for each poll.
+    /// One byte per poll.
     Drip,
-    /// All at once, but every other call is pending first.
+    /// Everything at once, but every other call is pending.
     Stutter,
-    /// One byte for each call, and every other call is pending.
+    /// One byte per call, and every other call is pending.
     DripAndStutter,
 }
 
@@ -52,7 +53,7 @@ impl Writes {
         }
     }
 
-    /// Before each poll.
+    /// Is called before each poll.
     fn step(self, script: &Script) {
         if matches!(self, Self::Drip) {
             script.allow_writes(1);
@@ -60,7 +61,8 @@ impl Writes {
     }
 }
 
-/// A case for either role, each way of writing, and each number of polls, until `case` says that the future was done.
+/// Runs a case for both roles, each way of writing and each number of polls, until `case` returns
+/// that the future completed.
 fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     for role in [Server, Client] {
         for writes in WRITES {
@@ -74,7 +76,7 @@ fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     }
 }
 
-/// A connection that has one message queued.
+/// Opens a connection that has one message queued.
 fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Script) {
     let (mut ws, script) = script::open(role, &narrow());
     finished(ws.feed("the first one")).expect("the queue is empty");
@@ -82,21 +84,21 @@ fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Sc
     (ws, script)
 }
 
-/// The halves of a connection that has one message queued.
+/// Opens a split connection that has one message queued.
 fn halves_with_a_message_queued(role: Role, writes: Writes) -> (Receiver<Scripted>, Sender, Script) {
     let (ws, script) = with_a_message_queued(role, writes);
     let (receiver, sender) = ws.split();
     (receiver, sender, script)
 }
 
-/// What these frames are on the wire.
+/// Returns these frames as they are written.
 fn of(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&frames::wire(frames))
 }
 
 // --- reading
 
-/// Messages of every shape, with control frames between their fragments.
+/// Messages of every kind, with control frames between their fragments.
 fn frames_of_all_shapes() -> Vec<Frame> {
     vec![
         text("one"),
@@ -129,7 +131,7 @@ fn messages_of_all_shapes() -> Vec<Message> {
     ]
 }
 
-/// By which of its methods a reader is read.
+/// The method by which a reader is read.
 #[derive(Debug, Clone, Copy)]
 enum By {
     Parts,
@@ -137,7 +139,7 @@ enum By {
     Buffers,
 }
 
-/// Reads a whole message by futures that are dropped after so many polls.
+/// Reads a whole message by futures that are dropped after this many polls.
 macro_rules! read_whole {
     ($reader:expr, $by:expr, $times:expr, $step:expr) => {{
         let (mut reader, mut read): (MessageReader<_>, Vec<u8>) = ($reader, Vec::new());
@@ -181,7 +183,7 @@ macro_rules! read_whole {
     }};
 }
 
-/// Reads all messages by futures that are dropped after so many polls.
+/// Reads all messages by futures that are dropped after this many polls.
 macro_rules! read_all {
     ($from:expr, $by:expr, $times:expr, $step:expr) => {{
         let mut messages = Vec::new();
@@ -197,13 +199,13 @@ macro_rules! read_all {
 }
 
 #[tokio::test]
-async fn readers_and_their_reads_dropped_at_every_await_lose_and_double_nothing() {
+async fn readers_and_their_reads_dropped_at_every_await_lose_and_duplicate_nothing() {
     let pongs = [pong("1"), pong([b'x'; 125]), close(1000, "bye")];
     for role in [Server, Client] {
         for (len, times) in [(1, 7), (3, 1), (13, 2), (500, 1), (33_000, 1), (100_000, 1)] {
             for by in [By::Parts, By::Reads(7), By::Buffers] {
                 for split in [false, true] {
-                    // Byte by byte it takes long, and the roles and the halves differ in nothing.
+                    // One byte at a time takes long, and roles and halves do not differ here.
                     if len < 10 && (role == Client) != split {
                         continue;
                     }
@@ -231,7 +233,7 @@ async fn readers_and_their_reads_dropped_at_every_await_lose_and_double_nothing(
 }
 
 #[tokio::test]
-async fn wherever_a_reader_is_dropped_the_next_message_is_whole() {
+async fn the_next_message_is_complete_wherever_a_reader_is_dropped() {
     let frames = [
         frame(2, [8; 300]).more(),
         ping("?"),
@@ -258,7 +260,7 @@ async fn wherever_a_reader_is_dropped_the_next_message_is_whole() {
                 }
             }
             drop(reader);
-            // The calls that skip the rest are dropped too.
+            // Calls that skip the rest are dropped too.
             let next = loop {
                 if let Some(next) = polled(ws.recv(), 1, || {}) {
                     break next;
@@ -276,7 +278,7 @@ async fn wherever_a_reader_is_dropped_the_next_message_is_whole() {
 }
 
 #[tokio::test]
-async fn a_dropped_recv_part_is_not_counted_on_to_write() {
+async fn a_dropped_recv_part_is_not_relied_on_to_write() {
     let (ws, script) = script::server();
     let (mut receiver, sender) = ws.split();
     script.bring(frame(2, "part").more().masked().build());
@@ -290,7 +292,8 @@ async fn a_dropped_recv_part_is_not_counted_on_to_write() {
 
 // --- writing
 
-/// Lets all out, and sends another message; gives what went over the wire, without that last one.
+/// Lets the stream take everything, and sends another message. Returns what was written before that
+/// message.
 fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     script.allow_writes(None);
     finished(ws.send("the last one")).expect("open");
@@ -299,14 +302,14 @@ fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
-/// As `go_on`, by the halves.
+/// Does the same as `go_on` on split halves.
 fn halves_go_on(receiver: Receiver<Scripted>, sender: Sender, script: &Script) -> Vec<(u8, Vec<u8>)> {
     script.allow_writes(None);
     sender.reserve(1000).now_ready();
     go_on(receiver.reunite(sender).expect("the only sender"), script)
 }
 
-/// Nobody holds any room once all is out.
+/// Asserts that no write buffer space is taken once everything is written.
 trait NowReady {
     fn now_ready(self);
 }
@@ -318,7 +321,7 @@ impl<F: Future> NowReady for F {
 }
 
 #[tokio::test]
-async fn feed_part_dropped_has_not_queued_its_part_and_returned_it_has() {
+async fn dropped_feed_part_has_queued_nothing_and_completed_feed_part_has_queued_its_part() {
     for split in [false, true] {
         at_every_await(|role, writes, times| {
             let first = text("the first one");
@@ -355,7 +358,7 @@ async fn feed_part_dropped_has_not_queued_its_part_and_returned_it_has() {
     }
 }
 
-/// The same future, and before each poll the stream takes something.
+/// Polls the same future; before each poll the stream takes something.
 async fn step_each<F: Future>(future: F, writes: Writes, script: &Script) -> F::Output {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
@@ -366,7 +369,7 @@ async fn step_each<F: Future>(future: F, writes: Writes, script: &Script) -> F::
 }
 
 #[tokio::test]
-async fn write_and_flush_dropped_lose_and_double_nothing() {
+async fn dropped_write_and_flush_lose_and_duplicate_nothing() {
     let full = vec![7; 64 << 10];
     for flushes in [true, false] {
         for len in [3, 64 << 10] {
@@ -401,11 +404,11 @@ async fn write_and_flush_dropped_lose_and_double_nothing() {
     }
 }
 
-/// As `at_every_await`, for those futures that need not wait.
+/// Does the same as `at_every_await` for futures that may complete at once.
 fn at_every_await_of(all: &[Writes], case: impl Fn(Role, Writes, usize) -> bool) {
     for role in [Server, Client] {
         for writes in all {
-            // A stream that takes a byte at a time has too many awaits to drop a future at each.
+            // A stream that takes one byte at a time has too many awaits to drop a future at each.
             let mut times = 0;
             while !case(role, *writes, times) {
                 times = if times < 40 { times + 1 } else { times * 3 };
@@ -416,7 +419,7 @@ fn at_every_await_of(all: &[Writes], case: impl Fn(Role, Writes, usize) -> bool)
 }
 
 #[tokio::test]
-async fn shutdown_dropped_can_be_called_again_and_finishes_once() {
+async fn dropped_shutdown_can_be_called_again_and_finishes_once() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let mut writer = ws.writer(MessageKind::Text).expect("open");
@@ -431,7 +434,7 @@ async fn shutdown_dropped_can_be_called_again_and_finishes_once() {
 }
 
 #[tokio::test]
-async fn finish_dropped_has_finished_the_message_or_left_no_trace_of_it() {
+async fn dropped_finish_has_finished_the_message_or_sent_nothing_of_it() {
     for split in [false, true] {
         at_every_await(|role, writes, times| {
             let (done, frames) = if split {
@@ -460,7 +463,7 @@ async fn finish_dropped_has_finished_the_message_or_left_no_trace_of_it() {
 }
 
 #[tokio::test]
-async fn finish_dropped_after_a_part_has_finished_the_message_or_failed_the_connection() {
+async fn dropped_finish_after_a_part_has_finished_the_message_or_failed_the_connection() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = script::open(role, &narrow());
         writes.set_up(&script);
@@ -480,7 +483,7 @@ async fn finish_dropped_after_a_part_has_finished_the_message_or_failed_the_conn
 }
 
 #[tokio::test]
-async fn writer_dropped_begins_nothing_and_leaves_all_the_room() {
+async fn dropped_writer_call_begins_no_message_and_takes_no_write_buffer_space() {
     at_every_await(|role, writes, times| {
         let (receiver, sender, script) = halves_with_a_message_queued(role, writes);
         let done = polled(sender.writer(MessageKind::Text), times, || writes.step(&script)).map(drop);

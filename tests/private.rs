@@ -1,4 +1,4 @@
-//! What a connection does not show, and what it does not trip over.
+//! Debug and Display output without secrets, and payload data whose drop has side effects.
 
 mod support;
 
@@ -41,7 +41,7 @@ fn check(ws: &fullduplex::WebSocket<script::Scripted>) {
     assert!(!shown.contains("115, 101, 99, 114, 101, 116"), "{shown}");
 }
 
-/// What holds this word is shown nowhere.
+/// Payloads contain this word, which no output may show.
 const SECRET: &str = "hunter2";
 
 #[test]
@@ -67,7 +67,7 @@ fn row_66_no_payload_shows_in_debug_output() {
 }
 
 #[test]
-fn row_66_parts_of_messages_and_of_connections_show_no_payload() {
+fn row_66_parts_of_messages_and_connections_show_no_payload() {
     let mut path = ReceivePath::new(Role::Client, &Config::new());
     path.receive_parts(100).expect("nothing has come");
     let mut input = text(SECRET).more().build();
@@ -96,7 +96,7 @@ fn row_66_parts_of_messages_and_of_connections_show_no_payload() {
 }
 
 #[test]
-fn row_66_what_a_close_says_is_escaped_wherever_it_shows() {
+fn row_66_close_reasons_are_escaped_in_all_output() {
     let frame = CloseFrame::new(CloseCode::NORMAL, "a\n\u{1b}[2J").expect("valid");
     let shown = [
         format!("{frame} {frame:?}"),
@@ -137,7 +137,7 @@ fn nosy(len: usize) -> Bytes {
 }
 
 #[tokio::test]
-async fn payload_data_may_do_anything_when_it_is_dropped() {
+async fn payload_data_may_use_a_connection_when_it_is_dropped() {
     for len in [42, 5000] {
         let (mut ws, script) = script::server();
         ws.send(nosy(len)).await.expect("the stream takes all");
@@ -166,7 +166,7 @@ async fn payload_data_may_do_anything_when_it_is_dropped() {
 
 #[cfg(feature = "deflate")]
 #[tokio::test]
-async fn so_may_payload_data_that_is_compressed() {
+async fn compressed_payload_data_may_use_a_connection_when_it_is_dropped() {
     use fullduplex::{Deflate, handshake::Negotiated};
     for takeover in [false, true] {
         let settings = Deflate::new().context_takeover(takeover);

@@ -1,18 +1,18 @@
-//! Random programs on two connected ends: whatever is sent, dropped, split, stalled and closed in whatever order, each
-//! message arrives once, whole and in order, nobody waits for a wake-up that does not come, and both ends see the end. A
-//! message in parts whose reader is dropped counts as given up by it; one whose writer is dropped unfinished ends the
-//! connection, if anything of it was queued. With the feature `deflate`, one connection in eight is compressed, in one
-//! way or another.
+//! Random programs on two connected ends: whatever is sent, dropped, split, stalled and closed in
+//! any order, each message arrives once, complete and in order, no task waits for a lost wake-up,
+//! and both ends see the end. A message whose reader is dropped is skipped; a writer that is
+//! dropped unfinished ends the connection, if anything of its message was queued. With the feature
+//! `deflate`, one connection in eight is compressed, with random settings.
 //!
-//! A program follows from its seed alone. `PROGRAM_SEED` runs the one that failed, `PROGRAM_STEPS` runs for longer, from
-//! `PROGRAM_FROM` on; a step is an operation or a poll.
+//! The seed alone determines a program. `PROGRAM_SEED` runs the one that failed. `PROGRAM_STEPS`
+//! runs for longer, and `PROGRAM_FROM` begins at another seed. A step is an operation or a poll.
 
 #[path = "support/program/mod.rs"]
 mod program;
 
 use program::Program;
 
-/// About 10 seconds of a debug build, or 20 with compression.
+/// Takes about 10 seconds in a debug build, or 20 with compression.
 const STEPS: u64 = 1_000_000;
 
 fn number(variable: &str) -> Option<u64> {
@@ -21,7 +21,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_a_program_does_its_messages_arrive_once_in_order_and_nobody_is_left_waiting() {
+fn messages_of_random_programs_arrive_once_in_order_and_no_task_waits_forever() {
     if let Some(seed) = number("PROGRAM_SEED") {
         Program::new(seed).run();
         return;

@@ -1,4 +1,4 @@
-//! The protocol core, without a stream: however bytes are cut, the same comes of them.
+//! The protocol core without a stream: the result is the same however the input is split.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::{
     frames::{Frame, binary, close, close_empty, continuation, frame, ping, pong, text},
 };
 
-/// Frames that are mostly right, and sometimes not.
+/// Frames that are mostly valid.
 fn any_frame() -> impl Strategy<Value = Frame> {
     let payload = prop_oneof![
         8 => proptest::collection::vec(any::<u8>(), 0..140),
@@ -38,7 +38,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
 
 proptest! {
     #[test]
-    fn however_the_input_is_cut_the_same_comes_of_it(
+    fn the_result_is_the_same_however_the_input_is_split(
         frames in proptest::collection::vec(any_frame(), 0..12),
         cut in proptest::collection::vec(0_usize..300, 1..60),
         end in 0_usize..20,
@@ -55,13 +55,13 @@ proptest! {
 
 proptest! {
     #[test]
-    fn in_parts_or_whole_the_same_comes_of_it(
+    fn the_result_is_the_same_in_parts_and_whole(
         frames in proptest::collection::vec(any_frame(), 0..12),
         cut in proptest::collection::vec(0_usize..300, 1..60),
         parts in proptest::collection::vec(any::<bool>(), 1..20),
     ) {
         let wire: Vec<u8> = frames.iter().flat_map(Frame::build).collect();
-        // Of the limits, a reader has that of the whole message alone.
+        // A reader has the limit of the whole message only.
         let config = Config::new().max_message_size(100_000).max_frame_size(usize::MAX).max_fragments(u32::MAX);
         let whole = drive(Role::Server, &config, &wire, &[usize::MAX]);
         prop_assert_eq!(&whole, &drive_in_parts(Role::Server, &config, &wire, &cut, &[true]));
@@ -73,6 +73,7 @@ fn received(frames: &[Frame]) -> Vec<Outcome> {
     drive(Role::Client, &Config::new(), &support::frames::wire(frames), &[usize::MAX])
 }
 
+// RFC 6455 section 5.4.
 #[test]
 fn fragments_become_one_message_with_control_frames_handled_between_them() {
     assert_eq!(
@@ -93,6 +94,7 @@ fn fragments_become_one_message_with_control_frames_handled_between_them() {
     );
 }
 
+// RFC 6455 section 1.4: data after a Close is discarded.
 #[test]
 fn nothing_is_received_after_a_close() {
     assert_eq!(
@@ -101,6 +103,7 @@ fn nothing_is_received_after_a_close() {
     );
 }
 
+// RFC 6455 section 7.1.7.
 #[test]
 fn nothing_is_received_after_an_error() {
     assert_eq!(
@@ -109,12 +112,14 @@ fn nothing_is_received_after_an_error() {
     );
 }
 
+// RFC 6455 section 7.1.5.
 #[test]
 fn the_end_of_the_input_without_a_close_is_an_error() {
     assert_eq!(received(&[]), [Outcome::Error(ProtocolError::EofWithoutClose)]);
 }
 
-/// A message of 100,000 bytes whose first four have come, masked, and the rest of its payload data.
+/// Begins a masked message of 100,000 bytes, of which four have arrived. Returns the rest of its
+/// payload data too.
 fn begun(message: impl Fn(Vec<u8>) -> Frame) -> (ReceivePath, Vec<u8>) {
     let mut path = ReceivePath::new(Role::Server, &Config::new().max_message_size(100_000));
     let mut rest = message(vec![b'a'; 100_000]).masked().build();
@@ -124,7 +129,7 @@ fn begun(message: impl Fn(Vec<u8>) -> Frame) -> (ReceivePath, Vec<u8>) {
 }
 
 #[test]
-fn what_was_read_and_never_taken_in_is_no_part_of_the_text() {
+fn bytes_that_were_read_but_never_confirmed_are_not_part_of_the_text() {
     let (mut path, mut rest) = begun(text);
     let Want::Payload(mut room) = path.want() else { panic!("it is large") };
     room.put_slice(b"\xFF\xFF\xFF\xFF");
@@ -134,7 +139,7 @@ fn what_was_read_and_never_taken_in_is_no_part_of_the_text() {
 }
 
 #[test]
-fn the_room_for_a_frame_ends_with_it_however_often_it_is_asked_for() {
+fn the_room_for_a_frame_ends_with_the_frame_however_often_it_is_requested() {
     let (mut path, _) = begun(binary);
     let mut len = 4;
     while len < 100_000 {

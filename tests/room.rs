@@ -1,4 +1,5 @@
-//! Room on a split connection: who waits for it gets it, or learns that there never will be any.
+//! Write buffer space of a split connection: whoever waits for it gets it, or fails once the
+//! connection is over.
 
 mod support;
 
@@ -21,17 +22,17 @@ use support::{
 };
 use tokio::io::AsyncWriteExt;
 
-/// No keep-alive; a message has to wait for a queue that is as good as empty.
+/// No keep-alive; `max_write_buffer_size` is so small that a message waits for an almost empty queue.
 fn narrow() -> Config {
-    Config::new().ping_interval(None).max_write_buffer(16)
+    Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
-/// Whether it is ready for a message, and the waker of who asked.
+/// Returns whether the sink is ready for a message; otherwise it has registered the waker.
 fn ready_for(sink: &mut SenderSink, waker: &Waker) -> bool {
     Pin::new(sink).poll_ready(&mut Context::from_waker(waker)).is_ready()
 }
 
-/// A waker that says whether it was woken.
+/// Creates a waker that records whether it was woken.
 fn counting() -> (Waker, std::sync::Arc<Woken>) {
     let woken = std::sync::Arc::new(Woken::default());
     (woken.clone().into(), woken)
@@ -41,7 +42,7 @@ fn counting() -> (Waker, std::sync::Arc<Woken>) {
 struct Woken(std::sync::atomic::AtomicBool);
 
 impl Woken {
-    /// Since this was last asked.
+    /// Returns whether it was woken since the last call.
     fn was(&self) -> bool {
         self.0.swap(false, std::sync::atomic::Ordering::Relaxed)
     }
@@ -54,7 +55,7 @@ impl std::task::Wake for Woken {
 }
 
 #[tokio::test]
-async fn a_sink_that_waits_is_woken_when_room_is_given_back_unused() {
+async fn a_waiting_sink_is_woken_when_a_permit_is_returned_unused() {
     let (ws, _script) = script::open(Server, &narrow());
     let (_receiver, sender) = ws.split();
     let mut sink = sender.sink();
@@ -82,8 +83,8 @@ async fn a_sink_that_waits_is_woken_when_room_is_given_back_unused() {
 }
 
 #[tokio::test]
-async fn a_sink_that_waits_is_woken_when_a_part_of_what_took_the_room_is_written() {
-    let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer(32));
+async fn a_waiting_sink_is_woken_when_part_of_the_write_buffer_is_written() {
+    let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer_size(32));
     let (_receiver, sender) = ws.split();
     let mut sink = sender.sink();
     let (waker, woken) = counting();
@@ -95,7 +96,7 @@ async fn a_sink_that_waits_is_woken_when_a_part_of_what_took_the_room_is_written
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_waits_judges_the_write_timeout_where_the_receiver_is_busy() {
+async fn a_waiting_sink_enforces_the_write_timeout_if_the_receiver_is_busy() {
     for closes in [true, false] {
         let (ws, script) = script::open(Server, &narrow());
         let (_receiver, sender) = ws.split();
@@ -116,18 +117,18 @@ async fn a_sink_that_waits_judges_the_write_timeout_where_the_receiver_is_busy()
 }
 
 #[tokio::test]
-async fn a_permit_from_before_the_connection_ended_queues_nothing() {
+async fn a_permit_queues_nothing_after_the_connection_ended() {
     let (ws, script) = script::open(Server, &narrow());
     let (mut receiver, sender) = ws.split();
     let permit = finished(sender.reserve(4)).expect("open");
     script.end();
     assert!(matches!(finished(receiver.recv()), Err(Error::Protocol(ProtocolError::EofWithoutClose))));
     assert!(matches!(permit.feed("late"), Err(Error::Closed)));
-    assert_eq!(sender.queued(), 0);
+    assert_eq!(sender.queued_bytes(), 0);
 }
 
 #[tokio::test]
-async fn text_that_is_not_utf_8_gives_the_room_of_its_message_back() {
+async fn invalid_utf_8_returns_the_write_buffer_space_of_its_message() {
     let (ws, script) = script::open(Server, &narrow());
     let (_receiver, sender) = ws.split();
     let mut writer = finished(sender.writer(MessageKind::Text)).expect("open");
@@ -139,7 +140,7 @@ async fn text_that_is_not_utf_8_gives_the_room_of_its_message_back() {
 }
 
 #[tokio::test]
-async fn who_waits_behind_a_writer_that_is_dropped_is_woken_at_once_and_not_by_the_receiver() {
+async fn a_sender_waiting_for_a_dropped_writer_is_woken_at_once_and_not_by_the_receiver() {
     let (ws, _script) = script::open(Server, &narrow());
     let (mut receiver, sender) = ws.split();
     let mut receiving = pin!(receiver.recv());
@@ -154,7 +155,7 @@ async fn who_waits_behind_a_writer_that_is_dropped_is_woken_at_once_and_not_by_t
 }
 
 #[tokio::test]
-async fn a_finish_does_not_wait_for_what_others_queue_behind_it() {
+async fn finish_does_not_wait_for_messages_queued_after_it() {
     let (ws, script) = script::server();
     let (_receiver, sender) = ws.split();
     script.block_flush(true);
@@ -169,7 +170,7 @@ async fn a_finish_does_not_wait_for_what_others_queue_behind_it() {
 }
 
 #[tokio::test]
-async fn what_a_sink_keeps_is_queued_by_its_next_flush_or_close() {
+async fn a_message_kept_by_a_sink_is_queued_by_its_next_flush_or_close() {
     for closes in [false, true] {
         let (ws, script) = script::open(Server, &narrow());
         let (_receiver, sender) = ws.split();

@@ -1,30 +1,75 @@
 #!/usr/bin/env bash
-# Lays out what the tests need beside a Rust toolchain. Run by tests/all.sh; does nothing where all is there already.
+# Installs what the tests need beside a Rust toolchain. tests/all.sh runs it. It does nothing if
+# everything is there already.
 #
-#   target/test-venv      pytest, `websockets` as a peer, and Selenium, which drives Chromium (CPython 3)
-#   target/autobahn-venv  the Autobahn test suite (CPython 2.7)
+#   target/test-venv          pytest, `websockets` as a peer, Selenium for Chromium (CPython 3)
+#   target/autobahn-venv      the Autobahn test suite (CPython 2.7)
 #   tests/peers/node_modules  `ws` as a peer (Node)
 #   target/gungraun-VERSION   the runner of benches/counts
+#
+# If a part cannot be installed, the others still are. target/setup/missing then has a line with the
+# name of the part and the reason, and the exit code is 1.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-fail() {
-  echo "tests/setup.sh: $*" >&2
-  exit 1
-}
+readonly missing=target/setup/missing
+mkdir -p target/setup
+rm -f $missing
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Debian's package for a command that is not there.
+# Ends a part, with the reason why it cannot be installed.
+lacks() {
+  echo "$part: $*" >>$missing
+  exit 1
+}
+
+# Runs a part, and lists it if it fails.
+part() {
+  local status part=$1
+  # Not in a condition, where bash would ignore `set -e` in the part.
+  set +e
+  (set -e && "part_$part")
+  status=$?
+  set -e
+  [ $status = 0 ] || grep -qs "^$part: " $missing || echo "$part: its installation failed, see above" >>$missing
+}
+
+# --- packages and the toolchain
+
+# Installs Debian's packages for missing commands.
 install_with_apt() {
-  have apt-get || fail "install these by hand, this machine has no apt-get: $*"
   local as_root=()
+  if ! have apt-get; then
+    echo "tests/setup.sh: install these by hand, this machine has no apt-get: $*" >&2
+    return
+  fi
   if [ "$(id -u)" != 0 ]; then
-    have sudo || fail "not root and no sudo; install: $*"
+    if ! have sudo; then
+      echo "tests/setup.sh: not root and no sudo; install: $*" >&2
+      return
+    fi
     as_root=(sudo)
   fi
-  "${as_root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@"
+  "${as_root[@]}" apt-get update -qq || true
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" ||
+    echo "tests/setup.sh: apt-get could not install: $*" >&2
+}
+
+# Prints the path of CPython 2.7, from PATH or from pyenv. pyenv's shim of an inactive version does not
+# run.
+find_python27() {
+  local candidate candidates=(python2.7 python2)
+  if have pyenv; then
+    candidates+=("$(pyenv root)"/versions/2.7*/bin/python2.7)
+  fi
+  candidates+=("$HOME"/.pyenv/versions/2.7*/bin/python2.7)
+  for candidate in "${candidates[@]}"; do
+    if "$candidate" -c 'import sys, ssl, zlib; sys.exit(sys.version_info[:2] != (2, 7))' >/dev/null 2>&1; then
+      "$candidate" -c 'import sys; print(sys.executable)'
+      return
+    fi
+  done
 }
 
 packages=()
@@ -38,62 +83,98 @@ have npm || packages+=(npm)
 have chromium || packages+=(chromium fonts-noto-color-emoji)
 have chromedriver || packages+=(chromium-driver)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
+# pyenv builds CPython 2.7 from source.
+if have pyenv && [ -z "$(find_python27)" ]; then
+  packages+=(libssl-dev zlib1g-dev libffi-dev)
+fi
 [ ${#packages[@]} = 0 ] || install_with_apt "${packages[@]}"
 
-have cargo || fail "no cargo: install Rust with rustup"
-cargo clippy --version >/dev/null 2>&1 || fail "no clippy: rustup component add clippy"
-cargo fmt --version >/dev/null 2>&1 || fail "no rustfmt: rustup component add rustfmt"
-cargo +nightly --version >/dev/null 2>&1 ||
-  fail "no nightly toolchain, which AddressSanitizer and cargo-fuzz need: rustup toolchain install nightly"
-have cargo-fuzz || cargo install cargo-fuzz --locked
-
-# The runner has to be of the same version as the library that benches/counts is built with.
-gungraun=$(sed -n '/^name = "gungraun-runner"$/{n;s/^version = "\(.*\)"$/\1/p;}' benches/counts/Cargo.lock)
-[ -x "target/gungraun-$gungraun/bin/gungraun-runner" ] ||
-  cargo install gungraun-runner --version "$gungraun" --locked --root "target/gungraun-$gungraun"
-
-# A virtual environment is laid out anew when what it is made of has changed.
-stamp_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
-
-stamp=$(stamp_of tests/requirements.txt <(python3 --version))
-if [ "$(cat target/test-venv/stamp 2>/dev/null)" != "$stamp" ]; then
-  rm -rf target/test-venv
-  mkdir -p target
-  python3 -m venv target/test-venv
-  target/test-venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-  echo "$stamp" >target/test-venv/stamp
-fi
-
-# CPython 2.7: on the path, or among pyenv's versions. A shim of pyenv for a version that is not active does not run.
-find_python27() {
-  local candidate candidates=(python2.7 python2)
-  if have pyenv; then
-    candidates+=("$(pyenv root)"/versions/2.7*/bin/python2.7)
-  fi
-  candidates+=("$HOME"/.pyenv/versions/2.7*/bin/python2.7)
-  for candidate in "${candidates[@]}"; do
-    if "$candidate" -c 'import sys, ssl, zlib; sys.exit(sys.version_info[:2] != (2, 7))' >/dev/null 2>&1; then
-      "$candidate" -c 'import sys; print(sys.executable)'
-      return
-    fi
-  done
-  fail "no CPython 2.7 (with ssl and zlib), which the Autobahn test suite needs: 'pyenv install 2.7.18', or a" \
-    "python2.7 of your system with its headers"
+fail() {
+  echo "tests/setup.sh: $*" >&2
+  exit 1
 }
 
-python27=$(find_python27)
-stamp=$(stamp_of tests/autobahn/requirements.txt <(echo "$python27"))
-if [ "$(cat target/autobahn-venv/stamp 2>/dev/null)" != "$stamp" ]; then
-  rm -rf target/autobahn-venv
-  target/test-venv/bin/virtualenv --quiet --no-download --python "$python27" target/autobahn-venv
-  PYTHONWARNINGS=ignore target/autobahn-venv/bin/pip install --quiet --disable-pip-version-check -r tests/autobahn/requirements.txt
-  echo "$stamp" >target/autobahn-venv/stamp
-fi
-target/autobahn-venv/bin/wstest --autobahnversion >/dev/null 2>&1 ||
-  fail "wstest does not start; remove target/autobahn-venv and try again"
+have cc || fail "no C compiler, which linking needs"
+have cargo || fail "no cargo: install Rust with rustup"
+for component in clippy fmt; do
+  if ! cargo $component --version >/dev/null 2>&1; then
+    have rustup || fail "no cargo $component, and no rustup to install it"
+    rustup component add "${component/fmt/rustfmt}"
+  fi
+done
 
-stamp=$(stamp_of tests/peers/package.json tests/peers/package-lock.json <(node --version))
-if [ "$(cat tests/peers/node_modules/stamp 2>/dev/null)" != "$stamp" ]; then
+# --- the parts
+
+part_valgrind() { have valgrind || lacks "no valgrind"; }
+
+part_browser() { { have chromium && have chromedriver; } || lacks "no chromium, or no chromedriver"; }
+
+part_nightly() {
+  cargo +nightly --version >/dev/null 2>&1 && return
+  have rustup || lacks "no nightly toolchain, which AddressSanitizer and cargo-fuzz need, and no rustup to install it"
+  rustup toolchain install nightly --profile minimal ||
+    lacks "rustup could not install the nightly toolchain, which AddressSanitizer and cargo-fuzz need"
+}
+
+part_cargo_fuzz() { have cargo-fuzz || cargo install cargo-fuzz --locked; }
+
+# The runner must have the version of the library that benches/counts is built with.
+part_gungraun() {
+  local version
+  version=$(sed -n '/^name = "gungraun-runner"$/{n;s/^version = "\(.*\)"$/\1/p;}' benches/counts/Cargo.lock)
+  [ -x "target/gungraun-$version/bin/gungraun-runner" ] ||
+    cargo install gungraun-runner --version "$version" --locked --root "target/gungraun-$version"
+}
+
+# A virtual environment is created again when its requirements have changed.
+stamp_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
+
+part_python() {
+  local stamp
+  have python3 || lacks "no python3"
+  stamp=$(stamp_of tests/requirements.txt <(python3 --version))
+  [ "$(cat target/test-venv/stamp 2>/dev/null)" != "$stamp" ] || return 0
+  rm -rf target/test-venv
+  python3 -m venv target/test-venv || lacks "python3 makes no virtual environment: install its package venv"
+  target/test-venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+  echo "$stamp" >target/test-venv/stamp
+}
+
+part_autobahn() {
+  local python27 stamp
+  python27=$(find_python27)
+  if [ -z "$python27" ] && have pyenv; then
+    pyenv install --skip-existing 2.7.18 || true
+    python27=$(find_python27)
+  fi
+  [ -n "$python27" ] ||
+    lacks "no CPython 2.7 (with ssl and zlib): 'pyenv install 2.7.18', or a python2.7 of your system with its headers"
+  stamp=$(stamp_of tests/autobahn/requirements.txt <(echo "$python27"))
+  if [ "$(cat target/autobahn-venv/stamp 2>/dev/null)" != "$stamp" ]; then
+    rm -rf target/autobahn-venv
+    target/test-venv/bin/virtualenv --quiet --no-download --python "$python27" target/autobahn-venv
+    PYTHONWARNINGS=ignore target/autobahn-venv/bin/pip install --quiet --disable-pip-version-check \
+      -r tests/autobahn/requirements.txt
+    echo "$stamp" >target/autobahn-venv/stamp
+  fi
+  target/autobahn-venv/bin/wstest --autobahnversion >/dev/null 2>&1 ||
+    lacks "wstest does not start; remove target/autobahn-venv and try again"
+}
+
+part_node() {
+  local stamp
+  { have node && have npm; } || lacks "no node, or no npm"
+  stamp=$(stamp_of tests/peers/package.json tests/peers/package-lock.json <(node --version))
+  [ "$(cat tests/peers/node_modules/stamp 2>/dev/null)" != "$stamp" ] || return 0
   npm --prefix tests/peers ci --silent --no-audit --no-fund
   echo "$stamp" >tests/peers/node_modules/stamp
+}
+
+for name in valgrind browser nightly cargo_fuzz gungraun python autobahn node; do
+  part $name
+done
+if [ -s $missing ]; then
+  printf '\ntests/setup.sh: this machine lacks:\n' >&2
+  sed 's/^/  /' $missing >&2
+  exit 1
 fi

@@ -13,7 +13,7 @@ use support::{
 };
 
 #[tokio::test]
-async fn a_stream_ends_where_the_connection_does() {
+async fn a_stream_ends_when_the_connection_ends() {
     let (ws, script) = script::server();
     script.bring(wire(&[text("one").masked(), text("two").masked(), close(1000, "").masked()]));
     script.end();
@@ -22,7 +22,7 @@ async fn a_stream_ends_where_the_connection_does() {
 }
 
 #[tokio::test]
-async fn a_stream_gives_an_error_once_and_ends() {
+async fn a_stream_yields_an_error_once_and_ends() {
     let (mut ws, script) = script::server();
     script.bring(text("not masked").build());
     script.end();
@@ -70,7 +70,7 @@ async fn a_receiver_is_forwarded_to_a_sender() {
 
 #[tokio::test]
 async fn a_sink_waits_while_max_write_buffer_is_queued() {
-    let (mut ws, script) = script::open(Role::Server, &Config::new().max_write_buffer(10));
+    let (mut ws, script) = script::open(Role::Server, &Config::new().max_write_buffer_size(10));
     script.allow_writes(0);
     SinkExt::feed(&mut ws, Message::from("0123456789")).await.expect("the queue is empty");
     support::pending(std::pin::pin!(SinkExt::feed(&mut ws, Message::from("next"))), "the queue is full");
@@ -80,7 +80,7 @@ async fn a_sink_waits_while_max_write_buffer_is_queued() {
 }
 
 #[tokio::test]
-async fn prepared_messages_leave_uncopied_and_in_one_write() {
+async fn prepared_messages_are_written_uncopied_in_one_write() {
     let (mut ws, script) = script::server();
     let prepared: Vec<_> = (0..32).map(|i| PreparedMessage::new(format!("tick {i}"))).collect();
     for message in &prepared {
@@ -91,6 +91,7 @@ async fn prepared_messages_leave_uncopied_and_in_one_write() {
     assert_eq!(script.written(), wire(&(0..32).map(|i| text(format!("tick {i}"))).collect::<Vec<_>>()));
 }
 
+// RFC 6455 section 5.3.
 #[tokio::test]
 async fn a_client_masks_a_prepared_message_with_a_fresh_key_each_time() {
     let (mut ws, script) = script::client();
@@ -104,8 +105,8 @@ async fn a_client_masks_a_prepared_message_with_a_fresh_key_each_time() {
 }
 
 #[tokio::test]
-async fn a_sink_that_is_given_messages_without_being_ready_keeps_them_in_order() {
-    let (ws, script) = script::open(Role::Server, &Config::new().max_write_buffer(20));
+async fn a_sink_keeps_messages_sent_before_it_is_ready_in_order() {
+    let (ws, script) = script::open(Role::Server, &Config::new().max_write_buffer_size(20));
     let (_receiver, sender) = ws.split();
     let mut sink = sender.sink();
     script.allow_writes(0);

@@ -19,14 +19,14 @@ use tokio::task::{JoinSet, yield_now};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A split server without keep-alive, over a scripted stream.
+/// Opens a split server without keep-alive, over a scripted stream.
 fn server() -> (Receiver<Scripted>, Sender, Script) {
     script::split_server(Config::new().ping_interval(None))
 }
 
-/// A split server with this much room for what is queued.
+/// Opens a split server with this `max_write_buffer_size`.
 fn server_with_room(room: usize) -> (Receiver<Scripted>, Sender, Script) {
-    script::split_server(Config::new().ping_interval(None).max_write_buffer(room))
+    script::split_server(Config::new().ping_interval(None).max_write_buffer_size(room))
 }
 
 #[tokio::test]
@@ -48,10 +48,10 @@ async fn the_plain_echo_loop_echoes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn eight_threads_send_and_no_message_is_lost_torn_doubled_or_out_of_its_senders_order() {
+async fn eight_threads_lose_tear_duplicate_and_reorder_nothing() {
     const SENDERS: usize = 8;
     const EACH: usize = 2000;
-    let config = Config::new().max_write_buffer(4000);
+    let config = Config::new().max_write_buffer_size(4000);
     let (client, mut server) = pair(&config, 2000);
     let (mut receiver, sender) = client.split();
     let receiving = tokio::spawn(async move { receiver.recv().await });
@@ -99,7 +99,7 @@ async fn try_until_sent(sender: &Sender, message: String) {
 }
 
 #[tokio::test]
-async fn k_messages_queued_in_one_turn_leave_in_one_write_of_the_waiting_receiver() {
+async fn messages_queued_in_one_turn_are_written_at_once_by_the_waiting_receiver() {
     let (mut receiver, sender, script) = server();
     tokio::spawn(async move { receiver.recv().await });
     settle().await;
@@ -114,7 +114,7 @@ async fn k_messages_queued_in_one_turn_leave_in_one_write_of_the_waiting_receive
 }
 
 #[tokio::test]
-async fn a_burst_that_passes_the_room_is_written_before_try_send_says_full() {
+async fn a_burst_over_max_write_buffer_is_written_before_try_send_returns_full() {
     let (mut receiver, sender, script) = server_with_room(20);
     tokio::spawn(async move { receiver.recv().await });
     settle().await;
@@ -138,7 +138,7 @@ async fn try_send_writes_at_once_while_the_receiver_is_busy() {
 }
 
 #[tokio::test]
-async fn try_send_writes_at_once_where_the_receivers_future_was_dropped() {
+async fn try_send_writes_at_once_if_the_receivers_future_was_dropped() {
     let (mut receiver, sender, script) = server();
     pending(pin!(receiver.recv()), "nothing came");
     sender.try_send("now").expect("room");
@@ -146,7 +146,7 @@ async fn try_send_writes_at_once_where_the_receivers_future_was_dropped() {
 }
 
 #[tokio::test]
-async fn what_a_woken_receiver_was_to_write_is_written_when_its_future_is_dropped() {
+async fn queued_messages_are_written_when_a_woken_receivers_future_is_dropped() {
     let (mut receiver, sender, script) = server();
     {
         let mut receiving = pin!(receiver.recv());
@@ -157,6 +157,7 @@ async fn what_a_woken_receiver_was_to_write_is_written_when_its_future_is_droppe
     assert_eq!(script.written(), text("counted on").build());
 }
 
+// RFC 6455 section 5.5.2.
 #[tokio::test]
 async fn a_ping_is_answered_while_the_receiver_waits() {
     let (mut receiver, _sender, script) = server();
@@ -179,7 +180,7 @@ async fn with_the_last_sender_dropped_receiving_and_pongs_go_on() {
 }
 
 #[tokio::test]
-async fn with_the_receiver_dropped_the_stream_goes_and_every_sender_learns_it() {
+async fn with_the_receiver_dropped_the_stream_is_released_and_every_sender_fails() {
     let (receiver, sender, script) = server_with_room(10);
     script.allow_writes(0);
     sender.feed("0123456789").await.expect("the queue is empty");
@@ -197,11 +198,11 @@ async fn with_the_receiver_dropped_the_stream_goes_and_every_sender_learns_it() 
     }
     assert!(sender.is_closed());
     assert!(matches!(sender.try_send("late"), Err(TrySendError::Closed(_))));
-    assert_eq!(sender.queued(), 0);
+    assert_eq!(sender.queued_bytes(), 0);
 }
 
 #[tokio::test]
-async fn a_send_cancelled_while_the_receiver_waits_is_whole_or_not_at_all() {
+async fn a_send_cancelled_while_the_receiver_waits_has_sent_everything_or_nothing() {
     let (mut receiver, sender, script) = server_with_room(10);
     let receiving = tokio::spawn(async move { receiver.recv().await });
     script.allow_writes(3);
@@ -214,7 +215,7 @@ async fn a_send_cancelled_while_the_receiver_waits_is_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn waiters_for_room_are_served_first_come_first_served_and_try_send_does_not_overtake_them() {
+async fn waiting_senders_are_served_in_order_and_try_send_does_not_overtake_them() {
     let (_receiver, sender, script) = server_with_room(20);
     script.allow_writes(0);
     sender.feed("0123456789").await.expect("the queue is empty");
@@ -234,7 +235,7 @@ async fn waiters_for_room_are_served_first_come_first_served_and_try_send_does_n
 }
 
 #[tokio::test]
-async fn one_message_larger_than_all_the_room_fits_an_empty_queue() {
+async fn one_message_larger_than_max_write_buffer_fits_an_empty_queue() {
     let (_receiver, sender, script) = server_with_room(10);
     sender.send(vec![7; 1000]).await.expect("the queue is empty");
     sender.send("and on").await.expect("room");
@@ -242,7 +243,7 @@ async fn one_message_larger_than_all_the_room_fits_an_empty_queue() {
 }
 
 #[tokio::test]
-async fn a_permit_keeps_its_room_until_it_is_dropped() {
+async fn a_permit_holds_its_write_buffer_space_until_it_is_dropped() {
     let (_receiver, sender, script) = server_with_room(20);
     let permit = sender.reserve(18).await.expect("the queue is empty");
     assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))));
@@ -254,7 +255,7 @@ async fn a_permit_keeps_its_room_until_it_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_receiver_judges_the_write_timeout_of_a_stuck_sender() {
+async fn the_receiver_enforces_the_write_timeout_of_a_stuck_sender() {
     let (mut receiver, sender, script) = server();
     script.allow_writes(0);
     let receiving = tokio::spawn(async move { (receiver.recv().await, receiver) });
@@ -268,7 +269,7 @@ async fn the_receiver_judges_the_write_timeout_of_a_stuck_sender() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_judges_the_write_timeout_where_the_receiver_is_busy() {
+async fn a_sender_enforces_the_write_timeout_if_the_receiver_is_busy() {
     let (mut receiver, sender, script) = server_with_room(10);
     script.allow_writes(0);
     let late = tokio::spawn({
@@ -289,7 +290,7 @@ async fn a_sender_judges_the_write_timeout_where_the_receiver_is_busy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_slowly_is_no_write_timeout() {
+async fn a_peer_that_reads_slowly_causes_no_write_timeout() {
     let (_receiver, sender, script) = server();
     script.allow_writes(0);
     let sending = tokio::spawn(async move { sender.send(vec![7; 1000]).await });
@@ -311,7 +312,7 @@ async fn keep_alive_and_its_timeout_work_without_the_application() {
 }
 
 #[tokio::test]
-async fn a_failed_write_is_told_once() {
+async fn a_failed_write_is_returned_once() {
     let (mut receiver, sender, script) = server();
     script.fail_writes(std::io::ErrorKind::BrokenPipe);
     assert!(matches!(sender.send("lost").await, Err(Error::Transport(_))));
@@ -322,6 +323,7 @@ async fn a_failed_write_is_told_once() {
     assert_eq!(receiver.recv().await.expect("it was told"), None);
 }
 
+// RFC 6455 section 7.1.2.
 #[tokio::test]
 async fn a_sender_closes_and_the_receiver_completes_the_closing_handshake() {
     let (mut receiver, sender, script) = server();
@@ -353,7 +355,7 @@ async fn a_close_from_the_peer_closes_every_sender() {
 }
 
 #[tokio::test]
-async fn a_ping_of_a_sender_overtakes_what_is_queued() {
+async fn a_ping_of_a_sender_overtakes_queued_messages() {
     let (_receiver, sender, script) = server();
     sender.feed("queued").await.expect("room");
     sender.ping("first").await.expect("room");
@@ -362,7 +364,7 @@ async fn a_ping_of_a_sender_overtakes_what_is_queued() {
 }
 
 #[tokio::test]
-async fn reunited_halves_are_the_connection_they_were() {
+async fn reunited_halves_are_the_original_connection() {
     let (mut receiver, sender, script) = server();
     script.allow_writes(3);
     sender.feed("half").await.expect("room");
@@ -386,13 +388,13 @@ async fn reunited_halves_are_the_connection_they_were() {
 }
 
 #[tokio::test]
-async fn what_was_queued_before_the_split_leaves_and_counts() {
+async fn messages_queued_before_the_split_are_written_and_counted() {
     let (mut ws, script) =
-        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer(10));
+        script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer_size(10));
     script.allow_writes(0);
     ws.feed("01234567").await.expect("the queue is empty");
     let (_receiver, sender) = ws.split();
-    assert_eq!(sender.queued(), 10);
+    assert_eq!(sender.queued_bytes(), 10);
     assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))));
     script.allow_writes(None);
     sender.send("x").await.expect("open");
@@ -400,7 +402,7 @@ async fn what_was_queued_before_the_split_leaves_and_counts() {
 }
 
 #[test]
-fn halves_go_to_other_threads_and_senders_are_shared() {
+fn halves_can_be_sent_to_other_threads_and_senders_are_shared() {
     fn is_send<T: Send>(_: &T) {}
     fn is_sync<T: Sync>(_: &T) {}
     let (receiver, sender, _script) = server();
@@ -410,7 +412,7 @@ fn halves_go_to_other_threads_and_senders_are_shared() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_permits_room_does_not_cut_the_write_timeout_short() {
+async fn a_sender_waiting_for_a_permit_does_not_shorten_the_write_timeout() {
     let (_receiver, sender, script) = server_with_room(100);
     let permit = sender.reserve(90).await.expect("the queue is empty");
     let other = tokio::spawn({
@@ -431,7 +433,7 @@ async fn who_waits_for_a_permits_room_does_not_cut_the_write_timeout_short() {
 }
 
 #[tokio::test]
-async fn a_stream_that_takes_one_slice_gets_a_large_message_in_one_write_behind_small_ones() {
+async fn a_stream_that_writes_one_slice_gets_a_large_message_in_one_write_after_small_ones() {
     let (mut ws, script) = script::server();
     script.no_vectored_writes();
     ws.feed("small").await.expect("room");

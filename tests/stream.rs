@@ -1,4 +1,4 @@
-//! A connection over a scripted stream: what is received, and when bytes leave.
+//! A connection over a scripted stream: what is received, and when bytes are written.
 
 mod support;
 
@@ -40,6 +40,7 @@ async fn a_burst_of_32_small_frames_is_answered_with_one_read_and_one_write() {
     echo.await.expect("no panic").expect("closed cleanly");
 }
 
+// RFC 6455 sections 5.4 and 5.5.2.
 #[tokio::test]
 async fn fragments_with_a_ping_between_them_are_one_message_and_the_ping_is_answered() {
     let (mut ws, script) = script::server();
@@ -57,7 +58,7 @@ async fn fragments_with_a_ping_between_them_are_one_message_and_the_ping_is_answ
 }
 
 #[tokio::test]
-async fn a_large_message_goes_out_uncopied_in_one_vectored_write() {
+async fn a_large_message_is_sent_uncopied_in_one_vectored_write() {
     let (mut ws, script) = script::server();
     let payload = vec![7; 100_000];
     ws.send(payload.clone()).await.expect("the stream takes all");
@@ -65,8 +66,9 @@ async fn a_large_message_goes_out_uncopied_in_one_vectored_write() {
     assert_eq!(script.written(), binary(&payload).build());
 }
 
+// RFC 6455 section 5.4: control frames may be injected between frames.
 #[tokio::test]
-async fn a_ping_overtakes_what_is_queued_at_a_frame_boundary() {
+async fn a_ping_overtakes_queued_messages_at_a_frame_boundary() {
     let (mut ws, script) = script::server();
     script.allow_writes(1);
     ws.feed("first").await.expect("room");
@@ -82,7 +84,7 @@ async fn a_ping_overtakes_what_is_queued_at_a_frame_boundary() {
 }
 
 #[tokio::test]
-async fn both_ends_talk_in_messages_of_every_size() {
+async fn messages_of_every_size_are_exchanged() {
     let (mut client, mut server) = pair(&Config::new(), 3000);
     let echo = tokio::spawn(async move {
         while let Some(message) = server.recv().await? {
@@ -99,6 +101,7 @@ async fn both_ends_talk_in_messages_of_every_size() {
     echo.await.expect("no panic").expect("closed cleanly");
 }
 
+// RFC 6455 section 5.1.
 #[tokio::test]
 async fn a_client_masks_what_it_sends() {
     let (mut ws, script) = script::client();
@@ -109,7 +112,7 @@ async fn a_client_masks_what_it_sends() {
     assert_eq!(ws.role(), Role::Client);
 }
 
-/// A stream that brings so much at each read, and notes how much was asked for.
+/// A stream that yields this much in each read, and records the size of each request.
 struct Asked {
     input: VecDeque<Vec<u8>>,
     asked: Arc<Mutex<Vec<usize>>>,
@@ -146,7 +149,8 @@ impl AsyncWrite for Asked {
     }
 }
 
-/// How much each read asks for, where they bring this, and how many messages come of it.
+/// Returns the size of each read that is requested for this input, and how many messages are
+/// received.
 fn asked_for(input: impl IntoIterator<Item = Vec<u8>>) -> (Vec<usize>, usize) {
     let (asked, mut received) = (Arc::default(), 0);
     let io = Asked { input: input.into_iter().collect(), asked: Arc::clone(&asked) };
@@ -163,7 +167,7 @@ fn asked_for(input: impl IntoIterator<Item = Vec<u8>>) -> (Vec<usize>, usize) {
 const KIB: usize = 1 << 10;
 
 #[test]
-fn who_sends_much_is_read_from_widely_for_a_while() {
+fn reads_are_large_for_a_while_after_a_full_read() {
     let one = text("one").masked().build();
     let many = vec![binary(vec![7; 16 * KIB]).masked(); 30];
     let input = [one.clone(), wire(&many)].into_iter().chain((0..5).map(|_| one.clone()));
@@ -174,7 +178,7 @@ fn who_sends_much_is_read_from_widely_for_a_while() {
 }
 
 #[test]
-fn behind_a_large_message_that_was_read_into_its_own_buffer_reads_are_narrow() {
+fn reads_are_small_after_a_large_message_that_was_read_into_its_own_buffer() {
     let large = binary(vec![7; 300 * KIB]).masked().build();
     let (asked, received) = asked_for([large, text("one").masked().build()]);
     let (first, last) = (asked[0], asked[asked.len() - 1]);

@@ -308,7 +308,7 @@ async fn what_is_fed_while_the_receiver_is_busy_leaves_with_its_next_call() {
 #[tokio::test]
 async fn row_65_small_messages_wake_none_of_those_who_wait_for_the_end_or_to_send() {
     const WAITERS: usize = 1000;
-    let (mut receiver, sender, script) = split_server(without_deadlines().max_write_buffer(100));
+    let (mut receiver, sender, script) = split_server(without_deadlines().max_write_buffer_size(100));
     script.allow_writes(0);
     sender.feed(vec![7; 96]).await.expect("the queue is empty");
     let polls = Arc::new(AtomicUsize::new(0));
@@ -352,7 +352,7 @@ async fn row_65_small_messages_wake_none_of_those_who_wait_for_the_end_or_to_sen
 
 #[tokio::test]
 async fn row_65_a_future_that_is_dropped_takes_its_waker_along() {
-    let (_receiver, sender, script) = split_server(without_deadlines().max_write_buffer(16));
+    let (_receiver, sender, script) = split_server(without_deadlines().max_write_buffer_size(16));
     script.allow_writes(0);
     sender.feed(vec![7; 14]).await.expect("the queue is empty");
     let wakes = Arc::new(Wakes::default());
@@ -387,7 +387,7 @@ impl Drop for Meddler {
     fn drop(&mut self) {
         let sender = self.0.lock().expect("no panic").take().expect("dropped once");
         let _ = sender.try_send("from a waker");
-        sender.queued();
+        sender.queued_bytes();
         pending(pin!(sender.closed()), "it is open");
     }
 }
@@ -396,7 +396,7 @@ impl Drop for Meddler {
 fn row_71_a_waker_whose_drop_uses_the_connection_does_not_lock_up() {
     let (done, finished) = std::sync::mpsc::channel();
     thread::spawn(move || {
-        let (mut receiver, sender, script) = split_server(without_deadlines().max_write_buffer(64));
+        let (mut receiver, sender, script) = split_server(without_deadlines().max_write_buffer_size(64));
         let meddler = || Waker::from(Arc::new(Meddler(Mutex::new(Some(sender.clone())))));
         for _ in 0..3 {
             script.allow_writes(0);
@@ -488,7 +488,7 @@ async fn abort_drops_the_stream_at_once_and_is_no_error_to_the_receiver() {
     assert!(matches!(receiving.await.expect("no panic"), (Ok(None), None)));
     assert!(matches!(waiting.await.expect("no panic"), Err(Error::Closed)));
     assert!(matches!(sender.try_send("late"), Err(TrySendError::Closed(_))));
-    assert_eq!((sender.queued(), script.written()), (0, Vec::new()));
+    assert_eq!((sender.queued_bytes(), script.written()), (0, Vec::new()));
     sender.abort();
 }
 
@@ -538,7 +538,7 @@ async fn limits_that_are_changed_hold_from_the_next_frame_on() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_message_size(4));
     script.bring(text("four").masked().build());
     assert_eq!(ws.recv().await.expect("within the limit"), Some(Message::from("four")));
-    ws.set_limits(&Config::new().max_message_size(8).max_write_buffer(10));
+    ws.set_limits(&Config::new().max_message_size(8).max_write_buffer_size(10));
     script.bring(text("and four").masked().build());
     assert_eq!(ws.recv().await.expect("within the new limit"), Some(Message::from("and four")));
     script.allow_writes(0);

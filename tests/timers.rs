@@ -291,7 +291,7 @@ async fn the_write_timeout_starts_anew_with_every_byte_that_is_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn the_write_timeout_is_judged_by_recv_and_by_feed_too() {
-    let config = quiet().write_timeout(30 * SECOND).max_write_buffer(10);
+    let config = quiet().write_timeout(30 * SECOND).max_write_buffer_size(10);
     for receives in [true, false] {
         let (mut ws, script) = script::open(Role::Server, &config);
         script.allow_writes(0);

@@ -73,7 +73,7 @@ impl Chat {
     fn new(args: &Args) -> Self {
         let ping_interval = (args.ping_interval > 0).then(|| Duration::from_secs(args.ping_interval));
         let config = Config::new()
-            .max_write_buffer(args.queue)
+            .max_write_buffer_size(args.queue)
             .max_message_size(args.max_message_size)
             .ping_interval(ping_interval);
         Self {

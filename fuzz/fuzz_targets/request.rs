@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 use scan::scan;
 
 fuzz_target!(|input: &[u8]| {
-    let config = Config::new().max_header_bytes(1 << 12).max_headers(16);
+    let config = Config::new().max_header_size(1 << 12).max_headers(16);
     let server = Server::new(config.clone()).subprotocols(["chat"]).allow_origins(["https://example.com"]);
     let scan = |step| scan(HeadScanner::request(&config), &config, input, step);
     let end = scan(input.len().max(1));

@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use scan::scan;
 
 fuzz_target!(|input: &[u8]| {
-    let config = Config::new().max_header_bytes(1 << 12).max_headers(16);
+    let config = Config::new().max_header_size(1 << 12).max_headers(16);
     let client = Client::new(config.clone()).subprotocol("chat");
     let scan = |step| scan(HeadScanner::response(&config), &config, input, step);
     let end = scan(input.len().max(1));

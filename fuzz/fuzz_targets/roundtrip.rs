@@ -7,7 +7,7 @@ use arbitrary::Arbitrary;
 use bytes::{Buf, Bytes};
 use fullduplex::{
     CloseCode, CloseFrame, Config, Deflate, Message, MessageKind, Outgoing, PreparedMessage, Role,
-    proto::{Batch, Lent, MaskKey, ReceivePath, Received, SendPath},
+    proto::{Batch, Buffers, MaskKey, ReceivePath, Received, SendPath},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -73,7 +73,7 @@ fuzz_target!(|input: Input| {
         if input.from_client { (Role::Client, Role::Server) } else { (Role::Server, Role::Client) };
     let config = Config::new();
     let key = MaskKey::from(input.key);
-    let (mut path, mut lent, mut batch) = (SendPath::new(sender, &config), Lent::new(), Batch::new());
+    let (mut path, mut buffers, mut batch) = (SendPath::new(sender, &config), Buffers::new(), Batch::new());
     let mut receive = ReceivePath::new(receiver, &config);
     if let Some(compressed) = &input.deflate {
         let settings = compressed.settings();
@@ -89,29 +89,29 @@ fuzz_target!(|input: Input| {
             Sent::Large(byte, len) => Message::binary(vec![byte; len as usize % 100_000]),
             Sent::Prepared(data) => {
                 let prepared = PreparedMessage::new(data.clone());
-                path.send(prepared.into(), key, &mut lent).expect("open");
+                path.send(prepared.into(), key, &mut buffers).expect("open");
                 messages.push(Outcome::Message(data.into()));
                 continue;
             }
             Sent::InParts(text) => {
                 let (first, last) = text.as_bytes().split_at(text.len() / 2);
                 path.begin_message(MessageKind::Text).expect("none is open");
-                path.send_part(Bytes::copy_from_slice(first), false, key, &mut lent).expect("text so far");
-                path.send_part(Bytes::copy_from_slice(last), true, key, &mut lent).expect("text");
+                path.send_part(Bytes::copy_from_slice(first), false, key, &mut buffers).expect("text so far");
+                path.send_part(Bytes::copy_from_slice(last), true, key, &mut buffers).expect("text");
                 messages.push(Outcome::Message(text.into()));
                 continue;
             }
             Sent::Ping(payload) => {
-                assert_eq!(path.ping(&payload, key, &mut lent).is_ok(), payload.len() <= 125);
+                assert_eq!(path.ping(&payload, key, &mut buffers).is_ok(), payload.len() <= 125);
                 continue;
             }
             Sent::Pong(payload) => {
                 let payload = &payload[..payload.len().min(125)];
-                path.answer(&Received::Ping(payload), key, &mut lent);
+                path.answer(&Received::Ping(payload), key, &mut buffers);
                 continue;
             }
             Sent::Flush => {
-                flush(&mut path, &mut batch, &mut lent, &mut wire);
+                flush(&mut path, &mut batch, &mut buffers, &mut wire);
                 continue;
             }
         };
@@ -119,15 +119,15 @@ fuzz_target!(|input: Input| {
         if let Some(Some(choice)) = choices.next() {
             outgoing = outgoing.compress(choice);
         }
-        path.send(outgoing, key, &mut lent).expect("open");
+        path.send(outgoing, key, &mut buffers).expect("open");
         messages.push(Outcome::Message(message));
     }
     let close = input.close.and_then(|(code, reason)| CloseFrame::new(CloseCode::from(code), reason).ok());
-    path.close(close.as_ref(), key, &mut lent).expect("open");
-    assert!(path.send("too late".into(), key, &mut lent).is_err());
+    path.close(close.as_ref(), key, &mut buffers).expect("open");
+    assert!(path.send("too late".into(), key, &mut buffers).is_err());
     messages.push(Outcome::Close(close));
-    flush(&mut path, &mut batch, &mut lent, &mut wire);
-    assert_eq!(path.queued(), 0);
+    flush(&mut path, &mut batch, &mut buffers, &mut wire);
+    assert_eq!(path.queued_bytes(), 0);
 
     let reads = input.reads.map(usize::from);
     let mut received = drive_path(receive, u64::MAX, &wire, &reads, &[false, true]);
@@ -135,9 +135,9 @@ fuzz_target!(|input: Input| {
     assert_eq!(received, messages);
 });
 
-fn flush(path: &mut SendPath, batch: &mut Batch, lent: &mut Lent, wire: &mut Vec<u8>) {
+fn flush(path: &mut SendPath, batch: &mut Batch, buffers: &mut Buffers, wire: &mut Vec<u8>) {
     loop {
-        path.stage(batch, lent);
+        path.stage(batch, buffers);
         if !batch.has_remaining() && !path.has_uncompressed() {
             return;
         }

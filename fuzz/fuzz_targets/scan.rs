@@ -14,7 +14,7 @@ pub(crate) fn scan(
 ) -> Result<Option<usize>, HeadError> {
     for end in (0..input.len()).step_by(step).chain([input.len()]) {
         if let Some(end) = scanner.scan(&input[..end])? {
-            assert!(end.fields <= config.max_headers && end.len <= config.max_header_bytes);
+            assert!(end.fields <= config.max_headers && end.len <= config.max_header_size);
             return Ok(Some(end.len));
         }
     }

@@ -4,7 +4,7 @@
 //! message, or drop the peer.
 //!
 //! # The write buffer
-//! [`Config::max_write_buffer`](crate::Config::max_write_buffer), 1 MiB by default, bounds the
+//! [`Config::max_write_buffer_size`](crate::Config::max_write_buffer_size), 1 MiB by default, bounds the
 //! bytes that are queued for one connection. One message that is larger is accepted if nothing else
 //! is queued.
 //!
@@ -53,7 +53,7 @@
 //! ```
 //!
 //! For data that becomes stale, such as prices or positions, ignore `Full` and send the next value
-//! instead. A small `max_write_buffer` keeps the delay of such data short. The example `broadcast`
+//! instead. A small `max_write_buffer_size` keeps the delay of such data short. The example `broadcast`
 //! closes slow members, and the example `push` skips messages.
 //!
 //! # Reading slowly

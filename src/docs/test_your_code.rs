@@ -51,7 +51,7 @@
 //!
 //! #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! async fn main() {
-//!     let (_client, server) = testing::pair_with_capacity(&Config::new().max_write_buffer(100), 16);
+//!     let (_client, server) = testing::pair_with_capacity(&Config::new().max_write_buffer_size(100), 16);
 //!     let (_receiver, sender) = server.split();
 //!     sender.try_send([0; 80]).expect("the buffer is empty");
 //!     assert!(matches!(sender.try_send([0; 80]), Err(TrySendError::Full(_))));

@@ -9,13 +9,13 @@ use crate::proto::Config;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The first line exceeds [`max_header_bytes`](Config::max_header_bytes).
+    /// The first line exceeds [`max_header_size`](Config::max_header_size).
     #[error("first line exceeds {limit} bytes")]
     FirstLineTooLong {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The head exceeds [`max_header_bytes`](Config::max_header_bytes).
+    /// The head exceeds [`max_header_size`](Config::max_header_size).
     #[error("head exceeds {limit} bytes")]
     TooLong {
         /// The limit, in bytes.
@@ -161,7 +161,7 @@ const TLS_ALERT: u8 = 0x15;
 impl HeadScanner {
     /// Creates a scanner for the head of a request.
     ///
-    /// The limits are [`max_header_bytes`](Config::max_header_bytes) and
+    /// The limits are [`max_header_size`](Config::max_header_size) and
     /// [`max_headers`](Config::max_headers).
     pub fn request(config: &Config) -> Self {
         Self::new(config, HeadKind::Request)
@@ -184,7 +184,7 @@ impl HeadScanner {
 
     pub(super) fn new(config: &Config, kind: HeadKind) -> Self {
         Self {
-            max_bytes: config.max_header_bytes,
+            max_bytes: config.max_header_size,
             max_fields: config.max_headers,
             kind,
             scanned: 0,
@@ -529,10 +529,10 @@ mod tests {
     #[test]
     fn limits_are_inclusive() {
         let head = b"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\n\r\n";
-        let exact = Config::new().max_header_bytes(head.len()).max_headers(2);
+        let exact = Config::new().max_header_size(head.len()).max_headers(2);
         assert!(matches!(HeadScanner::request(&exact).scan(head), Ok(Some(_))));
         let limit = head.len() - 1;
-        let short = exact.clone().max_header_bytes(limit);
+        let short = exact.clone().max_header_size(limit);
         assert_eq!(HeadScanner::request(&short).scan(head), Err(HeadError::TooLong { limit }));
         let few = exact.max_headers(1);
         assert_eq!(HeadScanner::request(&few).scan(head), Err(HeadError::TooManyFields { limit: 1 }));
@@ -541,11 +541,11 @@ mod tests {
     #[test]
     fn a_long_first_line_is_distinguished_from_a_long_head() {
         for limit in 0..FIRST.len() {
-            let mut scanner = HeadScanner::request(&Config::new().max_header_bytes(limit));
+            let mut scanner = HeadScanner::request(&Config::new().max_header_size(limit));
             assert_eq!(scanner.scan(FIRST.as_bytes()), Err(HeadError::FirstLineTooLong { limit }));
         }
         let limit = FIRST.len();
-        let mut scanner = HeadScanner::request(&Config::new().max_header_bytes(limit));
+        let mut scanner = HeadScanner::request(&Config::new().max_header_size(limit));
         assert_eq!(scanner.scan(FIRST.as_bytes()), Ok(None));
         assert_eq!(scanner.scan(b"GET / HTTP/1.1\r\n\r"), Err(HeadError::TooLong { limit }));
     }
@@ -559,7 +559,7 @@ mod tests {
             max_headers in 0..4usize,
             response: bool,
         ) {
-            let config = Config::new().max_header_bytes(max_bytes).max_headers(max_headers);
+            let config = Config::new().max_header_size(max_bytes).max_headers(max_headers);
             let kind = if response { HeadKind::Response } else { HeadKind::Request };
             let input = first + &pieces.concat();
             let whole = HeadScanner::new(&config, kind).scan(input.as_bytes());

@@ -121,13 +121,13 @@ mod tests {
 
     #[test]
     fn a_huge_limit_allocates_nothing() {
-        let config = Config::new().max_headers(usize::MAX).max_header_bytes(usize::MAX);
+        let config = Config::new().max_headers(usize::MAX).max_header_size(usize::MAX);
         assert!(parse_request(b"GET / HTTP/1.1\r\nA: b\r\n\r\n", &config).is_ok());
     }
 
     #[test]
     fn more_fields_than_fit_in_a_header_map_are_refused() {
-        let config = Config::new().max_headers(usize::MAX).max_header_bytes(usize::MAX);
+        let config = Config::new().max_headers(usize::MAX).max_header_size(usize::MAX);
         let head = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100_000));
         let rejection = parse_request(head.as_bytes(), &config).map(|request| request.headers().len());
         assert_eq!(

@@ -1,110 +1,25 @@
-//! Close codes and the payload of a Close frame.
+//! Close frames.
 
 use std::fmt::{self, Write};
 
 use bytes::Bytes;
 
-use super::error::{InvalidClose, ProtocolError};
-use super::mask::Utf8Bytes;
+use super::{
+    close_code::{CloseCode, MAX_CLOSE_REASON},
+    error::{InvalidClose, ProtocolError},
+    opcode::MAX_CONTROL_PAYLOAD,
+    payload::Utf8Bytes,
+};
 
-/// The longest payload a control frame may have, in bytes (RFC 6455 section 5.5).
-pub const MAX_CONTROL_PAYLOAD: usize = 125;
-
-/// The longest close reason, in bytes: a control frame's payload less the two bytes of the code.
-pub const MAX_CLOSE_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
-
-/// Why a connection is closed: RFC 6455 section 7.4, and the IANA registry of close codes.
+/// The content of a Close frame: a code that may be sent, and a reason of at most 123 bytes.
 ///
-/// Any number can be held; [`is_sendable`](Self::is_sendable) tells which of them may stand in a Close frame.
-///
-/// ```
-/// use fullduplex::CloseCode;
-///
-/// assert_eq!(CloseCode::NORMAL.get(), 1000);
-/// assert!(CloseCode::from(4001).is_sendable());
-/// assert!(!CloseCode::ABNORMAL.is_sendable());
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CloseCode(u16);
-
-impl CloseCode {
-    /// 1000: the purpose of the connection has been fulfilled.
-    pub const NORMAL: Self = Self(1000);
-    /// 1001: a server goes down, or a page was left.
-    pub const GOING_AWAY: Self = Self(1001);
-    /// 1002: the peer broke the protocol.
-    pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// 1003: a kind of data that this endpoint does not accept.
-    pub const UNSUPPORTED_DATA: Self = Self(1003);
-    /// 1005: never sent; stands for a Close without a code.
-    pub const NO_STATUS: Self = Self(1005);
-    /// 1006: never sent; stands for a connection that ended without a Close.
-    pub const ABNORMAL: Self = Self(1006);
-    /// 1007: a text message that is not UTF-8.
-    pub const INVALID_PAYLOAD: Self = Self(1007);
-    /// 1008: a message that breaks this endpoint's policy.
-    pub const POLICY_VIOLATION: Self = Self(1008);
-    /// 1009: a message too big to process.
-    pub const MESSAGE_TOO_BIG: Self = Self(1009);
-    /// 1010: the server did not agree to an extension that the client needs.
-    pub const MANDATORY_EXTENSION: Self = Self(1010);
-    /// 1011: something unexpected kept this endpoint from going on.
-    pub const INTERNAL_ERROR: Self = Self(1011);
-    /// 1012: the service restarts.
-    pub const SERVICE_RESTART: Self = Self(1012);
-    /// 1013: try again later.
-    pub const TRY_AGAIN_LATER: Self = Self(1013);
-    /// 1014: a gateway got an invalid response from the server behind it.
-    pub const BAD_GATEWAY: Self = Self(1014);
-    /// 1015: never sent; stands for a TLS handshake that failed.
-    pub const TLS_HANDSHAKE: Self = Self(1015);
-
-    /// The number itself.
-    #[inline]
-    pub const fn get(self) -> u16 {
-        self.0
-    }
-
-    /// Whether the code may stand in a Close frame, sent or received: 1000 to 1003, 1007 to 1014, 3000 to 4999.
-    ///
-    /// RFC 6455 sections 7.4.1 and 7.4.2.
-    pub const fn is_sendable(self) -> bool {
-        matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
-    }
-}
-
-impl From<u16> for CloseCode {
-    fn from(code: u16) -> Self {
-        Self(code)
-    }
-}
-
-impl From<CloseCode> for u16 {
-    fn from(code: CloseCode) -> Self {
-        code.0
-    }
-}
-
-impl fmt::Display for CloseCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for CloseCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CloseCode({})", self.0)
-    }
-}
-
-/// What a Close frame says: a code that may be sent, and a reason of at most 123 bytes.
-///
-/// A Close frame may also say nothing: that is an `Option::None` of this type wherever one is taken or given.
+/// A Close frame may be empty, which is `Option::None` of this type.
 ///
 /// RFC 6455 sections 5.5.1 and 7.1.5 to 7.1.6.
 ///
-/// Display and Debug escape what a peer could forge log lines with: control characters, and those that start a line or
-/// change the direction of text. [`reason`](Self::reason) returns the reason as it came.
+/// Display and Debug escape control characters and those that start a line or change the direction
+/// of text, because a peer could forge log lines with them. [`reason`](Self::reason) returns the
+/// reason unchanged.
 ///
 /// ```
 /// use fullduplex::{CloseCode, CloseFrame};
@@ -121,10 +36,10 @@ pub struct CloseFrame {
 }
 
 impl CloseFrame {
-    /// A Close with this code and reason.
+    /// Creates a Close frame with this code and reason.
     ///
     /// # Errors
-    /// A code that must not be sent, or a reason of more than 123 bytes.
+    /// [`InvalidClose`] for a code that must not be sent, or a reason of more than 123 bytes.
     pub fn new(code: CloseCode, reason: impl Into<Utf8Bytes>) -> Result<Self, InvalidClose> {
         let reason = reason.into();
         if !code.is_sendable() {
@@ -136,51 +51,59 @@ impl CloseFrame {
         Ok(Self { code, reason })
     }
 
-    /// A Close whose code and reason are the crate's own.
+    /// Creates a Close frame with a code and a reason of the crate.
     pub(crate) fn from_static(code: CloseCode, reason: &'static str) -> Self {
         debug_assert!(code.is_sendable() && reason.len() <= MAX_CLOSE_REASON);
         Self { code, reason: Utf8Bytes::from_static(reason) }
     }
 
-    /// Reads a Close frame's unmasked payload; `None` where it is empty.
+    /// Parses the unmasked payload of a Close frame; returns `None` if it is empty.
     ///
     /// # Errors
-    /// A payload of one byte, a code that must not be sent, or a reason that is not UTF-8.
+    /// The payload has one byte, the code must not be sent, or the reason is not UTF-8.
     pub fn parse(payload: &[u8]) -> Result<Option<Self>, ProtocolError> {
         let (code, reason) = match payload {
             [] => return Ok(None),
             // RFC 6455 section 5.5.1: a body starts with a code of two bytes.
             [_] => return Err(ProtocolError::CloseTooShort),
-            [high, low, reason @ ..] => (CloseCode(u16::from_be_bytes([*high, *low])), reason),
+            [high, low, reason @ ..] => (CloseCode::from(u16::from_be_bytes([*high, *low])), reason),
         };
-        // RFC 6455 section 7.4.1: 1005, 1006 and 1015 are never on the wire; 7.4.2: neither is what nobody defined.
+        // RFC 6455 section 7.4.1: 1005, 1006 and 1015 are never sent; 7.4.2: neither are undefined
+        // codes.
         if !code.is_sendable() {
             return Err(ProtocolError::InvalidCloseCode(code));
         }
-        // RFC 6455 section 5.5.1: the reason is UTF-8; section 8.1: what is not fails the connection.
+        // RFC 6455 section 5.5.1: the reason is UTF-8; section 8.1: otherwise the connection fails.
         let reason =
             Utf8Bytes::try_from(Bytes::copy_from_slice(reason)).map_err(|_| ProtocolError::InvalidUtf8)?;
         Ok(Some(Self { code, reason }))
     }
 
-    /// The code.
+    /// Returns the code.
     pub fn code(&self) -> CloseCode {
         self.code
     }
 
-    /// The reason; often empty.
+    /// Returns the reason, which may be empty.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// The payload of the frame, as it goes over the wire before masking, and its length.
+    /// Encodes the payload of the frame, before masking; returns it with its length.
     pub(crate) fn encode(frame: Option<&Self>) -> ([u8; MAX_CONTROL_PAYLOAD], usize) {
         let mut payload = [0; MAX_CONTROL_PAYLOAD];
         let Some(frame) = frame else { return (payload, 0) };
         let len = 2 + frame.reason.len();
-        payload[..2].copy_from_slice(&frame.code.0.to_be_bytes());
+        payload[..2].copy_from_slice(&frame.code.get().to_be_bytes());
         payload[2..len].copy_from_slice(frame.reason.as_bytes());
         (payload, len)
+    }
+}
+
+impl ProtocolError {
+    /// Returns the Close frame for the error; `None` if the transport has ended.
+    pub fn close_frame(self) -> Option<CloseFrame> {
+        self.close_reason().map(|reason| CloseFrame::from_static(self.close_code(), reason))
     }
 }
 
@@ -200,7 +123,7 @@ impl fmt::Debug for CloseFrame {
     }
 }
 
-/// Text of the peer's, for logs and terminals.
+/// Text from the peer, escaped for logs and terminals.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {

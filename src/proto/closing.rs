@@ -1,8 +1,8 @@
-//! Where the closing handshake stands.
+//! The state of the closing handshake.
 
-use super::{Role, receive::ReceivePath, send::SendPath};
+use super::{receive::ReceivePath, role::Role, send::SendPath};
 
-/// Where the closing handshake stands: derived from what was sent and received, and stored nowhere.
+/// The state of the closing handshake, derived from both paths and not stored.
 ///
 /// RFC 6455 section 7.1.
 ///
@@ -15,16 +15,17 @@ use super::{Role, receive::ReceivePath, send::SendPath};
 ///            (answered)
 /// ```
 ///
-/// Without a Close from the peer, an error or the end of the transport leads to `Failed` from anywhere.
+/// Without a Close from the peer, an error or the end of the transport leads to `Failed` from any
+/// state.
 ///
 /// ```
 /// use fullduplex::{Config, Role};
-/// use fullduplex::proto::{Closing, Lent, MaskKey, ReceivePath, SendPath};
+/// use fullduplex::proto::{Closing, Buffers, MaskKey, ReceivePath, SendPath};
 ///
-/// let (mut receive, mut lent) = (ReceivePath::new(Role::Client, &Config::new()), Lent::new());
+/// let (mut receive, mut buffers) = (ReceivePath::new(Role::Client, &Config::new()), Buffers::new());
 /// let mut send = SendPath::new(Role::Client, &Config::new());
 /// assert_eq!(Closing::of(&send, &receive), Closing::Open);
-/// send.close(None, MaskKey::from([1, 2, 3, 4]), &mut lent)?;
+/// send.close(None, MaskKey::from([1, 2, 3, 4]), &mut buffers)?;
 /// assert_eq!(Closing::of(&send, &receive), Closing::CloseSent);
 /// receive.receive(&mut *b"\x88\x00".to_vec()).expect("a Close");
 /// assert_eq!(Closing::of(&send, &receive), Closing::Complete);
@@ -32,32 +33,40 @@ use super::{Role, receive::ReceivePath, send::SendPath};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Closing {
-    /// Messages flow in both directions.
+    /// Both ends may send messages.
     Open,
-    /// Our Close is queued or sent, the peer's has not come: messages may still come.
+    /// Our Close is queued or sent; the Close of the peer has not been received. Messages may still
+    /// arrive.
     CloseSent,
-    /// The peer's Close has come, and ours is not queued.
+    /// The Close of the peer has been received; ours is not queued.
     CloseReceived,
-    /// Both Closes are on their way or there: what is left is the end of the transport.
+    /// Our Close is queued or sent, and the Close of the peer has been received. What is left is
+    /// the end of the transport.
     Complete,
-    /// The peer broke the protocol, or the transport ended without a Close: nothing more will be received.
+    /// The peer violated the protocol, or the transport ended without a Close. Nothing more is
+    /// received.
     Failed,
 }
 
 impl Closing {
-    /// Where the connection with these two paths stands.
+    /// Returns the state of a connection with these two paths.
     pub fn of(send: &SendPath, receive: &ReceivePath) -> Self {
         match (send.is_close_sent(), receive.is_close_received()) {
+            // RFC 6455 section 7.1.3: the closing handshake is started once a Close is sent or
+            // received; section 5.5.1: after both, the transport is closed.
             (true, true) => Self::Complete,
             (false, true) => Self::CloseReceived,
+            // RFC 6455 section 7.1.7: after an error nothing more of the peer is processed.
             (_, false) if receive.is_done() => Self::Failed,
             (true, false) => Self::CloseSent,
             (false, false) => Self::Open,
         }
     }
 
-    /// Whether this end is the first to end the transport, now that all it has to say is out: a server is, so that the
-    /// client's side need not wait (RFC 6455 section 7.1.1); and who fails the connection is (section 7.1.7).
+    /// Returns whether this end closes the transport first, once everything is written.
+    ///
+    /// A server does, so that the client does not have to wait (RFC 6455 section 7.1.1), and so
+    /// does an end that fails the connection (section 7.1.7).
     pub fn shuts_down_first(self, role: Role) -> bool {
         match self {
             Self::Complete => role == Role::Server,

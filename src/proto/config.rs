@@ -5,15 +5,17 @@ use std::time::Duration;
 #[cfg(feature = "deflate")]
 use super::deflate::Deflate;
 
-/// Limits and deadlines of a connection. Every limit is finite by default, and inclusive: what equals it passes.
+/// Limits and deadlines of a connection.
+///
+/// Every limit is finite by default, and inclusive.
 ///
 /// | what | default |
 /// |---|---|
 /// | [`max_message_size`](Self::max_message_size) | 64 MiB |
 /// | [`max_frame_size`](Self::max_frame_size) | as `max_message_size` |
 /// | [`max_fragments`](Self::max_fragments) | 65,536 |
-/// | [`max_write_buffer`](Self::max_write_buffer) | 1 MiB |
-/// | [`max_header_bytes`](Self::max_header_bytes) | 16 KiB |
+/// | [`max_write_buffer_size`](Self::max_write_buffer_size) | 1 MiB |
+/// | [`max_header_size`](Self::max_header_size) | 16 KiB |
 /// | [`max_headers`](Self::max_headers) | 64 |
 /// | [`handshake_timeout`](Self::handshake_timeout) | 10 s |
 /// | [`close_timeout`](Self::close_timeout) | 5 s |
@@ -26,7 +28,8 @@ use super::deflate::Deflate;
 /// | [`stats`](Self::stats) | off |
 #[cfg_attr(feature = "deflate", doc = "| [`deflate`](Self::deflate) | off |")]
 ///
-/// Deadlines of an open connection are kept in milliseconds: shorter ones count as one, and 49 days are the longest.
+/// Deadlines of an open connection have a resolution of one millisecond, which is also the minimum;
+/// the maximum is 49 days.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,66 +41,74 @@ use super::deflate::Deflate;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The largest message that is received, in bytes of payload data over all its fragments; of a compressed one, in bytes
-    /// that it inflates to. Beyond: 1009.
+    /// The maximum size of a received message, in bytes of payload data over all fragments; of a
+    /// compressed message, in bytes after decompression. A larger message fails the connection with
+    /// 1009.
     pub max_message_size: usize,
-    /// The largest single frame that is received, in bytes of payload data; `None`: as
-    /// [`max_message_size`](Self::max_message_size). A frame of a compressed message may be an eighth and 64 bytes longer, for
-    /// what does not shrink grows. Beyond: 1009.
+    /// The maximum size of a received frame, in bytes of payload data; `None`:
+    /// [`max_message_size`](Self::max_message_size). A frame of a compressed message may be larger
+    /// by an eighth and 64 bytes, because incompressible data grows. A larger frame fails the
+    /// connection with 1009.
     pub max_frame_size: Option<usize>,
-    /// The most frames that one received message may have. Beyond: 1008.
+    /// The maximum number of frames of a received message. More fail the connection with 1008.
     pub max_fragments: u32,
-    /// How many bytes may be queued for sending before [`feed`](crate::WebSocket::feed) waits; a message that is to be
-    /// compressed counts with its uncompressed frame. One message that is larger still fits an empty queue.
-    pub max_write_buffer: usize,
-    /// The largest head of a request or response in the opening handshake, in bytes. Beyond: a server
-    /// answers 431, or 414 where the request line alone is longer; a client gives up.
-    pub max_header_bytes: usize,
-    /// The most header fields of a request or response in the opening handshake. Beyond: as
-    /// [`max_header_bytes`](Self::max_header_bytes).
+    /// The number of bytes that may be queued before [`feed`](crate::WebSocket::feed) waits. A
+    /// message that is still to be compressed counts with its uncompressed frame. A message that is
+    /// larger than this fits an empty queue.
+    pub max_write_buffer_size: usize,
+    /// The maximum size of the head of a request or response in the opening handshake, in bytes. If
+    /// it is larger, a server answers 431, or 414 if the request line alone is larger; a client
+    /// fails.
+    pub max_header_size: usize,
+    /// The maximum number of header fields of a request or response in the opening handshake. More
+    /// are handled like a larger [`max_header_size`](Self::max_header_size).
     pub max_headers: usize,
-    /// How long the whole opening handshake may take. [`accept`](crate::accept) has this long for all of it; with
-    /// [`Server::read_request`](crate::Server::read_request), reading the request has this long, and so has accepting or rejecting
-    /// it, counted from that call.
+    /// The deadline of the opening handshake. It applies to all of [`accept`](crate::accept). With
+    /// [`Server::read_request`](crate::Server::read_request), it applies to reading the request,
+    /// and again to accepting or rejecting it, counted from that call.
     pub handshake_timeout: Option<Duration>,
-    /// How long the peer has to finish the closing handshake and to end the transport, counted from when our Close has been
-    /// written. Before that, how long the transport may take nothing of our Close and what is queued before it, counted from
-    /// when the Close is queued or from the last byte that the transport took. It holds for whoever closes: `recv`, `close`,
-    /// a [`Sender`](crate::Sender) or a sink.
+    /// The time that the peer has to complete the closing handshake and to end the transport,
+    /// counted from when our Close has been written. Until then, the time in which the transport
+    /// must accept some bytes of our Close and of what is queued before it, counted from when the
+    /// Close is queued or from the last byte that was accepted. It applies whether `recv`, `close`,
+    /// a [`Sender`](crate::Sender) or a sink closes.
     pub close_timeout: Option<Duration>,
-    /// How long a write may be stuck without the transport taking one byte.
+    /// The time after which a write fails if the transport accepts no byte.
     pub write_timeout: Option<Duration>,
-    /// How long nothing may come from the peer before a keep-alive ping is sent.
+    /// The time without any frame from the peer after which a keep-alive ping is sent.
     pub ping_interval: Option<Duration>,
-    /// How long the pong that answers a keep-alive ping may take, or that of any later ping; any other frame that comes
-    /// meanwhile proves that the peer lives, and gives it as long again.
+    /// The deadline for the pong that answers a keep-alive ping, or any later ping. Any other frame
+    /// that arrives meanwhile proves that the peer is alive and restarts it.
     pub pong_timeout: Option<Duration>,
-    /// How long the peer may send neither a message nor a pong that answers a ping of ours. A deadline that is noticed more
-    /// than a second late, because the connection was not polled, starts again, once.
+    /// The time after which the connection fails if the peer sends neither a message nor a pong
+    /// that answers a ping of ours. If the deadline is noticed more than a second late, because the
+    /// connection was not polled, it restarts once.
     pub idle_timeout: Option<Duration>,
-    /// How long a message may take from its first byte to its last, however many frames it has. Beyond: 1008.
+    /// The maximum time from the first byte of a received message to its last, over all frames. A
+    /// longer time fails the connection with 1008.
     pub message_timeout: Option<Duration>,
-    /// Whether each ping is answered with a pong, as RFC 6455 section 5.5.2 demands. A transparent proxy, which passes pings
-    /// on and sends the pongs that come back with [`pong`](crate::WebSocket::pong), turns this off.
+    /// Whether each ping is answered with a pong, as RFC 6455 section 5.5.2 requires. A transparent
+    /// proxy disables this: it forwards pings, and sends the pongs that come back with
+    /// [`pong`](crate::WebSocket::pong).
     pub automatic_pongs: bool,
-    /// Whether the connection counts messages and bytes: [`WebSocket::stats`](crate::WebSocket::stats). It takes some 150
-    /// bytes of heap.
+    /// Whether the connection counts messages and bytes:
+    /// [`WebSocket::stats`](crate::WebSocket::stats). This takes about 150 bytes of heap.
     pub stats: bool,
-    /// How messages are compressed, where the peer wants it too. `None`, the default: it is neither offered nor accepted.
-    /// Compression has a [cost and a risk](Deflate#memory).
+    /// The settings of compression, which is used if the peer wants it too. `None`, the default: it
+    /// is neither offered nor accepted. Compression has a [cost and a risk](Deflate#memory).
     #[cfg(feature = "deflate")]
     pub deflate: Option<Deflate>,
 }
 
 impl Config {
-    /// The defaults, as the table above lists them.
+    /// Creates the default configuration, as the table above lists it.
     pub const fn new() -> Self {
         Self {
             max_message_size: 64 << 20,
             max_frame_size: None,
             max_fragments: 65_536,
-            max_write_buffer: 1 << 20,
-            max_header_bytes: 16 << 10,
+            max_write_buffer_size: 1 << 20,
+            max_header_size: 16 << 10,
             max_headers: 64,
             handshake_timeout: Some(Duration::from_secs(10)),
             close_timeout: Some(Duration::from_secs(5)),
@@ -113,21 +124,21 @@ impl Config {
         }
     }
 
-    /// Sets the largest message. It is the limit for single frames too, unless
-    /// [`max_frame_size`](Self::max_frame_size) sets another, before or after.
+    /// Sets the maximum size of a message. It also limits single frames, unless
+    /// [`max_frame_size`](Self::max_frame_size) is set, before or after.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.max_message_size = bytes;
         self
     }
 
-    /// Sets the largest frame; `None`: as large as the largest message.
+    /// Sets the maximum size of a frame; `None`: that of a message.
     pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_frame_size = bytes.into();
         self
     }
 
     /// Returns the limit for single frames: [`max_frame_size`](Self::max_frame_size), or
-    /// [`max_message_size`](Self::max_message_size) where that is `None`.
+    /// [`max_message_size`](Self::max_message_size) if that is `None`.
     pub const fn effective_max_frame_size(&self) -> usize {
         match self.max_frame_size {
             Some(bytes) => bytes,
@@ -135,67 +146,67 @@ impl Config {
         }
     }
 
-    /// Sets the most frames of one message.
+    /// Sets the maximum number of frames of a message.
     pub fn max_fragments(mut self, frames: u32) -> Self {
         self.max_fragments = frames;
         self
     }
 
-    /// Sets how many bytes may be queued for sending.
-    pub fn max_write_buffer(mut self, bytes: usize) -> Self {
-        self.max_write_buffer = bytes;
+    /// Sets the number of bytes that may be queued.
+    pub fn max_write_buffer_size(mut self, bytes: usize) -> Self {
+        self.max_write_buffer_size = bytes;
         self
     }
 
-    /// Sets the largest head of the opening handshake.
-    pub fn max_header_bytes(mut self, bytes: usize) -> Self {
-        self.max_header_bytes = bytes;
+    /// Sets the maximum size of a head in the opening handshake.
+    pub fn max_header_size(mut self, bytes: usize) -> Self {
+        self.max_header_size = bytes;
         self
     }
 
-    /// Sets the most header fields of the opening handshake.
+    /// Sets the maximum number of header fields in the opening handshake.
     pub fn max_headers(mut self, fields: usize) -> Self {
         self.max_headers = fields;
         self
     }
 
-    /// Sets how long the opening handshake may take; `None`: for ever.
+    /// Sets the deadline of the opening handshake; `None` disables it.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.handshake_timeout = timeout.into();
         self
     }
 
-    /// Sets how long closing may take; `None`: for ever.
+    /// Sets the deadline of the closing handshake; `None` disables it.
     pub fn close_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.close_timeout = timeout.into();
         self
     }
 
-    /// Sets how long a write may be stuck; `None`: for ever.
+    /// Sets the time after which a stuck write fails; `None` disables it.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
         self
     }
 
-    /// Sets the silence before a keep-alive ping; `None`: no such pings.
+    /// Sets the silence before a keep-alive ping; `None` disables such pings.
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.ping_interval = interval.into();
         self
     }
 
-    /// Sets how long a keep-alive ping may go unanswered; `None`: for ever.
+    /// Sets the deadline for the pong of a keep-alive ping; `None` disables it.
     pub fn pong_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.pong_timeout = timeout.into();
         self
     }
 
-    /// Sets how long the peer may send neither a message nor a pong; `None`: for ever.
+    /// Sets the maximum time without a message or pong; `None` disables it.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self
     }
 
-    /// Sets how long a message may take from its first byte to its last; `None`: for ever.
+    /// Sets the maximum time that a message takes to arrive; `None` disables it.
     pub fn message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.message_timeout = timeout.into();
         self
@@ -213,11 +224,12 @@ impl Config {
         self
     }
 
-    /// Sets how messages are compressed; `None`: they are not.
+    /// Sets how messages are compressed; `None` disables compression.
     ///
     /// A compressed message may take up to 1,032 times as much memory as the peer has sent, within
-    /// [`max_message_size`](Self::max_message_size); one that is not complete takes at most 16 times as much. The length of a
-    /// compressed message can reveal a secret in it, as the attacks CRIME and BREACH do. [`Deflate`] says more of both.
+    /// [`max_message_size`](Self::max_message_size); an incomplete one takes at most 16 times as
+    /// much. The length of a compressed message can reveal a secret in it, as in the attacks CRIME
+    /// and BREACH. [`Deflate`] describes both.
     ///
     /// ```
     /// use fullduplex::{Config, Deflate};

@@ -1,25 +1,25 @@
 //! Bytes to frames.
 
 use super::{
-    Role,
     error::ProtocolError,
     header::{Header, MAX_HEADER, PlainHeader},
-    mask::MaskKey,
     opcode::Opcode,
+    payload::MaskKey,
+    role::Role,
 };
 
-/// Finds the frames in a stream of bytes. What it holds of the input is at most thirteen bytes of a header.
+/// Finds the frames in a stream of bytes. It keeps at most thirteen bytes of a header.
 #[derive(Debug)]
 pub(super) struct Decoder {
     state: State,
 }
 
-/// What a header may be depends on who receives it, and on what was negotiated.
+/// What the receiver expects of a header, by its role and what was negotiated.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
-    /// Which end receives.
+    /// The end that receives.
     pub(super) role: Role,
-    /// Whether a negotiated extension gives a meaning to RSV1.
+    /// Whether a negotiated extension defines RSV1.
     pub(super) rsv1: bool,
 }
 
@@ -32,25 +32,25 @@ pub(super) struct Expected {
 /// ```
 #[derive(Debug)]
 enum State {
-    /// Between frames, or inside a header, whose first bytes are carried.
+    /// Between frames, or inside a header, whose first bytes are kept.
     Header { carried: [u8; MAX_HEADER - 1], len: u8 },
     /// Inside payload data.
     Payload(Frame),
 }
 
-/// A frame whose payload data has not all come.
+/// A frame whose payload data is incomplete.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     pub(super) opcode: Opcode,
     pub(super) fin: bool,
     /// The key for the next byte of payload data.
     pub(super) mask: Option<MaskKey>,
-    /// How many bytes of payload data are still to come.
+    /// The number of bytes of payload data that are missing.
     pub(super) remaining: u64,
 }
 
 impl Frame {
-    /// How many of the next `len` bytes belong to the frame.
+    /// Returns how many of the next `len` bytes belong to the frame.
     pub(super) fn take(&self, len: usize) -> usize {
         usize::try_from(self.remaining).map_or(len, |rest| rest.min(len))
     }
@@ -63,7 +63,8 @@ impl Decoder {
         Self { state: BETWEEN_FRAMES }
     }
 
-    /// Reads a header, or what there is of one, and says how much of the input it took. To be called between frames.
+    /// Parses a header, or a part of one; returns how much of the input was consumed. Must be
+    /// called between frames.
     #[inline]
     pub(super) fn receive_header(
         &mut self,
@@ -82,15 +83,15 @@ impl Decoder {
         }
     }
 
-    /// The header that the input starts with, if it is a plain one and masked as it has to be.
+    /// Returns the header at the start of the input, if it is a plain one, and masked as expected.
     #[inline]
     pub(super) fn plain_header(&self, input: &[u8], expected: Expected) -> Option<(PlainHeader, usize)> {
         let State::Header { len: 0, .. } = self.state else { return None };
         let (header, len) = PlainHeader::parse(input)?;
-        (header.mask.is_some() == (expected.role == Role::Server)).then_some((header, len))
+        expected.check_mask(header.mask.is_some()).is_ok().then_some((header, len))
     }
 
-    /// Notes that the payload data of this header has not all come.
+    /// Records that the payload data of this header is incomplete.
     pub(super) fn begin_payload(&mut self, header: &Header) -> Frame {
         let frame = Frame {
             opcode: header.opcode,
@@ -102,7 +103,8 @@ impl Decoder {
         frame
     }
 
-    /// Notes that `len` more bytes of payload data have come; says whether the frame is whole now.
+    /// Records that `len` more bytes of payload data were received; returns whether the frame is
+    /// complete.
     pub(super) fn consume(&mut self, len: usize) -> bool {
         let State::Payload(frame) = &mut self.state else { return true };
         frame.remaining = frame.remaining.saturating_sub(len as u64);
@@ -114,7 +116,7 @@ impl Decoder {
         whole
     }
 
-    /// The frame whose payload data has not all come.
+    /// Returns the frame whose payload data is incomplete.
     #[inline]
     pub(super) fn frame(&self) -> Option<Frame> {
         match self.state {
@@ -123,7 +125,7 @@ impl Decoder {
         }
     }
 
-    /// The header's bytes that have come without the rest of it.
+    /// Returns the first bytes of an incomplete header.
     pub(super) fn carried(&self) -> &[u8] {
         match &self.state {
             State::Header { carried, len } => &carried[..usize::from(*len)],
@@ -166,20 +168,101 @@ impl Decoder {
 }
 
 impl Expected {
+    /// Checks that the frame is masked if the peer masks, and only then.
+    #[inline(always)]
+    fn check_mask(self, masked: bool) -> Result<(), ProtocolError> {
+        // RFC 6455 section 5.1: a server closes the connection on a frame that is not masked, a
+        // client on one that is.
+        match (self.role.peer().masks(), masked) {
+            (true, false) => Err(ProtocolError::UnmaskedFrame),
+            (false, true) => Err(ProtocolError::MaskedFrame),
+            _ => Ok(()),
+        }
+    }
+
     #[inline]
     fn check(self, header: &Header) -> Result<(), ProtocolError> {
-        match (self.role, header.mask) {
-            // RFC 6455 section 5.1: a server closes the connection on a frame that is not masked, ...
-            (Role::Server, None) => return Err(ProtocolError::UnmaskedFrame),
-            // ... a client on one that is.
-            (Role::Client, Some(_)) => return Err(ProtocolError::MaskedFrame),
-            _ => {}
-        }
-        // RFC 6455 section 5.2: RSV1 is 0 unless negotiated; RFC 7692 section 6.1: it stands on a message's first frame.
+        self.check_mask(header.mask.is_some())?;
+        // RFC 6455 section 5.2: RSV1 is 0 unless negotiated; RFC 7692 section 6.1: only the first
+        // frame of a message has it.
         let may_have_rsv1 = self.rsv1 && matches!(header.opcode, Opcode::Text | Opcode::Binary);
         if header.rsv1 && !may_have_rsv1 {
             return Err(ProtocolError::ReservedBit);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: Expected = Expected { role: Role::Server, rsv1: false };
+    const CLIENT: Expected = Expected { role: Role::Client, rsv1: false };
+
+    /// Reads a header that has to be complete.
+    fn header(input: &[u8], expected: Expected) -> Result<Header, ProtocolError> {
+        let (header, _) = Decoder::new().receive_header(input, expected)?;
+        Ok(header.expect("complete"))
+    }
+
+    /// RFC 6455 section 5.1.
+    #[test]
+    fn frames_from_a_client_are_masked_and_frames_from_a_server_are_not() {
+        let (masked, unmasked) = (b"\x81\x81\x01\x02\x03\x04", b"\x81\x01");
+        assert_eq!(header(unmasked, SERVER), Err(ProtocolError::UnmaskedFrame));
+        assert_eq!(header(masked, CLIENT), Err(ProtocolError::MaskedFrame));
+        assert!(header(masked, SERVER).is_ok() && header(unmasked, CLIENT).is_ok());
+        let fast = |input: &[u8], expected| Decoder::new().plain_header(input, expected).is_some();
+        assert!(fast(masked, SERVER) && fast(unmasked, CLIENT));
+        assert!(!fast(unmasked, SERVER) && !fast(masked, CLIENT), "the same rule on the fast path");
+    }
+
+    /// RFC 6455 section 5.2.
+    #[test]
+    fn a_header_is_read_over_any_cut() {
+        let bytes = b"\x82\xFF\x00\x00\x00\x00\x00\x01\x00\x00\x01\x02\x03\x04";
+        for cut in 1..bytes.len() {
+            let mut decoder = Decoder::new();
+            assert_eq!(decoder.receive_header(&bytes[..cut], SERVER), Ok((None, cut)));
+            assert_eq!(decoder.carried(), &bytes[..cut]);
+            let (header, len) = decoder.receive_header(&bytes[cut..], SERVER).expect("valid");
+            assert_eq!((header.expect("complete").payload_len, len), (65_536, bytes.len() - cut));
+            assert_eq!(decoder.carried(), b"");
+        }
+    }
+
+    #[test]
+    fn the_fast_path_reads_no_header_whose_first_bytes_are_carried() {
+        let mut decoder = Decoder::new();
+        decoder.receive_header(b"\x81", CLIENT).expect("valid so far");
+        assert!(decoder.plain_header(b"\x81\x00", CLIENT).is_none());
+    }
+
+    /// RFC 6455 section 5.3: octet i of the payload data is masked with octet i modulo 4 of the
+    /// key.
+    #[test]
+    fn the_masking_key_follows_the_payload_data_over_any_cut() {
+        let mut decoder = Decoder::new();
+        let header = header(b"\x82\x85\x01\x02\x03\x04", SERVER).expect("valid");
+        let frame = decoder.begin_payload(&header);
+        assert_eq!((frame.remaining, frame.take(3), frame.take(9)), (5, 3, 5));
+        assert!(!decoder.consume(3));
+        let frame = decoder.frame().expect("two bytes are missing");
+        assert_eq!((frame.mask, frame.remaining), (Some(MaskKey::from([4, 1, 2, 3])), 2));
+        assert!(decoder.consume(2) && decoder.frame().is_none());
+    }
+
+    /// RFC 6455 section 5.2, RFC 7692 section 6.1.
+    #[test]
+    fn rsv1_is_set_only_on_the_first_frame_of_a_message_and_only_if_negotiated() {
+        let negotiated = Expected { rsv1: true, ..CLIENT };
+        for first in [0xC1, 0xC2, 0x41, 0x42] {
+            assert_eq!(header(&[first, 0], CLIENT), Err(ProtocolError::ReservedBit));
+            assert!(header(&[first, 0], negotiated).is_ok());
+        }
+        for first in [0xC0, 0xC8, 0xC9, 0xCA] {
+            assert_eq!(header(&[first, 0], negotiated), Err(ProtocolError::ReservedBit));
+        }
     }
 }

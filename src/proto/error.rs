@@ -1,10 +1,14 @@
-//! What can go wrong in the protocol core, and whose fault it is.
+//! The errors of the protocol core.
 
-use super::close::{CloseCode, CloseFrame, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
+use super::{
+    close_code::{CloseCode, MAX_CLOSE_REASON},
+    opcode::MAX_CONTROL_PAYLOAD,
+};
 
-/// The peer broke the protocol or a limit: the connection has to be failed with [`close_code`](Self::close_code).
+/// A violation of the protocol or of a limit by the peer.
 ///
-/// RFC 6455 section 7.1.7. After such an error the receive path takes no more input.
+/// The connection has to be failed with [`close_code`](Self::close_code) (RFC 6455 section 7.1.7).
+/// The receive path ignores all further input.
 ///
 /// ```
 /// use fullduplex::{CloseCode, proto::ProtocolError};
@@ -21,13 +25,14 @@ pub enum ProtocolError {
     /// A server sent a masked frame (section 5.1).
     #[error("frame from a server is masked")]
     MaskedFrame,
-    /// A reserved bit is set that no negotiated extension gives a meaning to, or where none may stand (section 5.2).
+    /// A reserved bit is set without a negotiated extension that defines it, or in a frame that
+    /// must not have it (section 5.2).
     #[error("reserved bit set")]
     ReservedBit,
     /// An opcode that the RFC reserves (section 5.2).
     #[error("reserved opcode {0:#x}")]
     ReservedOpcode(u8),
-    /// A length that is not encoded in the fewest bytes (section 5.2).
+    /// A length that is not encoded in the minimal number of bytes (section 5.2).
     #[error("payload length not in its shortest form")]
     LengthNotMinimal,
     /// A 64-bit length with its highest bit set (section 5.2).
@@ -39,7 +44,7 @@ pub enum ProtocolError {
     /// A fragmented control frame (section 5.5).
     #[error("fragmented control frame")]
     FragmentedControlFrame,
-    /// A continuation frame where no message is open (section 5.4).
+    /// A continuation frame without an open message (section 5.4).
     #[error("continuation frame without a message to continue")]
     UnexpectedContinuation,
     /// A new data frame inside a fragmented message (section 5.4).
@@ -48,7 +53,8 @@ pub enum ProtocolError {
     /// A text message or close reason that is not UTF-8 (section 8.1).
     #[error("text is not valid UTF-8")]
     InvalidUtf8,
-    /// Compressed payload data that is not what a sender of whole messages leaves of DEFLATE blocks (RFC 7692 section 7.2.2).
+    /// Compressed payload data that is not a sequence of DEFLATE blocks as RFC 7692 section 7.2.2
+    /// requires.
     #[error("compressed message is not valid DEFLATE data")]
     InvalidDeflate,
     /// A Close with a payload of one byte (section 5.5.1).
@@ -57,14 +63,14 @@ pub enum ProtocolError {
     /// A Close with a code that must not be sent (section 7.4).
     #[error("close code {0} must not be sent")]
     InvalidCloseCode(CloseCode),
-    /// A frame beyond [`max_frame_size`](super::Config::max_frame_size).
+    /// A frame larger than [`max_frame_size`](super::Config::max_frame_size).
     #[error("frame larger than the limit of {limit} bytes")]
     FrameTooBig {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A message beyond [`max_message_size`](super::Config::max_message_size), or beyond the limit of who reads it in
-    /// parts.
+    /// A message larger than [`max_message_size`](super::Config::max_message_size), or than the
+    /// limit of the call that reads it in parts.
     #[error("message larger than the limit of {limit} bytes")]
     MessageTooBig {
         /// The limit, in bytes.
@@ -76,14 +82,14 @@ pub enum ProtocolError {
         /// The limit, in frames.
         limit: u32,
     },
-    /// The transport ended, and no Close had come (section 7.1.5: 1006, which is never sent).
+    /// The transport ended without a Close (section 7.1.5: 1006, which is never sent).
     #[error("transport ended without a close frame")]
     EofWithoutClose,
 }
 
 impl ProtocolError {
-    /// The code to fail the connection with; [`CloseCode::ABNORMAL`], which cannot be sent, where nobody is left to
-    /// tell.
+    /// Returns the code to fail the connection with; [`CloseCode::ABNORMAL`], which cannot be sent,
+    /// if the transport has ended.
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
@@ -94,9 +100,9 @@ impl ProtocolError {
         }
     }
 
-    /// The Close frame that tells the peer; `None` where nobody is left to tell.
-    pub fn close_frame(self) -> Option<CloseFrame> {
-        let reason = match self {
+    /// Returns the reason of the Close frame; `None` if the transport has ended.
+    pub(super) const fn close_reason(self) -> Option<&'static str> {
+        Some(match self {
             Self::UnmaskedFrame => "frame not masked",
             Self::MaskedFrame => "frame masked",
             Self::ReservedBit => "reserved bit set",
@@ -115,52 +121,51 @@ impl ProtocolError {
             Self::MessageTooBig { .. } => "message too big",
             Self::TooManyFragments { .. } => "too many fragments",
             Self::EofWithoutClose => return None,
-        };
-        Some(CloseFrame::from_static(self.close_code(), reason))
+        })
     }
 }
 
-/// A close code or reason that must not be sent: the caller's mistake.
+/// A close code or reason that must not be sent: an error of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidClose {
     /// RFC 6455 section 7.4 does not allow this code in a Close frame.
     #[error("close code {0} must not be sent")]
     Code(CloseCode),
-    /// The reason has this many bytes; a Close has room for 123.
+    /// The reason has this many bytes; the maximum is 123.
     #[error("close reason of {0} bytes, at most {MAX_CLOSE_REASON} fit")]
     ReasonTooLong(usize),
 }
 
-/// Why something was not queued for sending: the caller's mistake, or too late.
+/// The reason that something was not queued: an error of the caller, or the connection is closing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Our Close is queued or sent: nothing may follow it (RFC 6455 section 5.5.1).
+    /// Our Close is queued or sent; nothing may follow it (RFC 6455 section 5.5.1).
     #[error("closing: nothing can be sent after the close frame")]
     Closing,
-    /// The payload of a ping has this many bytes; a control frame has room for 125 (RFC 6455 section 5.5).
+    /// The payload of a ping has this many bytes; the maximum is 125 (RFC 6455 section 5.5).
     #[error("ping payload of {0} bytes, at most {MAX_CONTROL_PAYLOAD} fit")]
     PingTooLong(usize),
-    /// The payload of a pong has this many bytes; a control frame has room for 125 (RFC 6455 section 5.5).
+    /// The payload of a pong has this many bytes; the maximum is 125 (RFC 6455 section 5.5).
     #[error("pong payload of {0} bytes, at most {MAX_CONTROL_PAYLOAD} fit")]
     PongTooLong(usize),
-    /// A message that is sent in parts has begun and is not finished: no other may stand between its fragments (RFC 6455
-    /// section 5.4).
+    /// A message that is sent in parts is not finished; other messages must not be interleaved with
+    /// it (RFC 6455 section 5.4).
     #[error("a message sent in parts is not finished")]
     MessageOpen,
-    /// A part of a message, where none has begun.
-    #[error("no message sent in parts has begun")]
+    /// A part was sent, but no message has begun.
+    #[error("no message sent in parts is open")]
     NoMessageOpen,
-    /// What is to be sent as text is not UTF-8 (RFC 6455 section 8.1).
+    /// Text to send is not UTF-8 (RFC 6455 section 8.1).
     #[error("text is not valid UTF-8")]
     InvalidUtf8,
-    /// The message has more bytes than its permit was reserved for.
-    #[error("message of {len} bytes, room was reserved for {reserved}")]
+    /// The message is longer than its permit was reserved for.
+    #[error("message of {len} bytes exceeds the reserved {reserved} bytes")]
     BeyondPermit {
         /// The length of the message, in bytes.
         len: usize,
-        /// What was reserved, in bytes.
+        /// The reserved length, in bytes.
         reserved: usize,
     },
 }

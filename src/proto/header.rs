@@ -2,20 +2,19 @@
 
 use super::{
     error::ProtocolError,
-    mask::{MaskKey, append_start},
-    message::MessageKind,
-    opcode::Opcode,
+    opcode::{MAX_CONTROL_PAYLOAD, Opcode},
+    payload::{MaskKey, MessageKind, append_start},
 };
 
 /// The longest header, in bytes: two, eight of length, four of masking key.
 pub const MAX_HEADER: usize = 14;
 
-/// What stands before a frame's payload data.
+/// A frame header.
 ///
-/// RFC 6455 section 5.2. A `Header` that was parsed is well-formed by itself: its opcode is a defined one, its length
-/// was in the shortest form and below 2^63, a control frame is neither fragmented nor longer than 125 bytes, RSV2 and
-/// RSV3 were clear. What depends on the connection (masking, RSV1, the order of fragments, limits) is the
-/// [`ReceivePath`](super::ReceivePath)'s to judge.
+/// RFC 6455 section 5.2. A parsed `Header` is well-formed: its opcode is defined, its length was in
+/// the shortest form and is below 2^63, a control frame is neither fragmented nor longer than 125
+/// bytes, and RSV2 and RSV3 were clear. [`ReceivePath`](super::ReceivePath) checks what depends on
+/// the connection: masking, RSV1, the order of fragments, and limits.
 ///
 /// ```
 /// use fullduplex::proto::{Header, Opcode};
@@ -27,17 +26,17 @@ pub const MAX_HEADER: usize = 14;
 /// # Ok::<(), fullduplex::proto::ProtocolError>(())
 /// ```
 ///
-/// One to be sent is made by [`new`](Self::new), and then changed field by field.
+/// To send a frame, create a header with [`new`](Self::new) and set its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Header {
-    /// Whether this is the last, or only, frame of its message.
+    /// Whether this is the last or only frame of its message.
     pub fin: bool,
-    /// The first reserved bit, whose meaning an extension gives.
+    /// The first reserved bit, which an extension may define.
     pub rsv1: bool,
-    /// What the frame carries.
+    /// The kind of the frame.
     pub opcode: Opcode,
-    /// The masking key, where the frame is masked.
+    /// The masking key, if the frame is masked.
     pub mask: Option<MaskKey>,
     /// The length of the payload data, in bytes; below 2^63.
     pub payload_len: u64,
@@ -59,15 +58,26 @@ impl Header {
         Self { fin: true, rsv1: false, opcode, mask: None, payload_len }
     }
 
-    /// Reads a header from the start of `input`; gives it with its length in bytes, or `None` where more input is
-    /// needed. What is wrong is told as soon as the byte that is wrong has come.
+    /// Creates the header of an uncompressed message in one frame, or of a control frame. `mask` is
+    /// the key, if this end masks.
+    #[inline]
+    pub(super) fn of(opcode: Opcode, payload_len: usize, mask: Option<MaskKey>) -> Self {
+        debug_assert!(!opcode.is_control() || payload_len <= MAX_CONTROL_PAYLOAD);
+        Self { mask, ..Self::new(opcode, payload_len as u64) }
+    }
+
+    /// Parses a header at the start of `input`; returns it with its length in bytes, or `None` if
+    /// more input is needed.
+    ///
+    /// An error is returned as soon as the invalid byte is in the input.
     ///
     /// # Errors
-    /// The header is malformed, as the type's documentation lists it.
+    /// The header is malformed, as the documentation of the type lists it.
     #[inline]
     pub fn parse(input: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some(&first) = input.first() else { return Ok(None) };
-        // RFC 6455 section 5.2: reserved bits are 0 unless an extension defines them; none defines RSV2 or RSV3.
+        // RFC 6455 section 5.2: reserved bits are 0 unless an extension defines them; none defines
+        // RSV2 or RSV3.
         if first & 0x30 != 0 {
             return Err(ProtocolError::ReservedBit);
         }
@@ -82,7 +92,7 @@ impl Header {
         let Some(&second) = input.get(1) else { return Ok(None) };
         let len_code = second & 0x7F;
         // RFC 6455 section 5.5: control frames have at most 125 bytes.
-        if opcode.is_control() && len_code > 125 {
+        if opcode.is_control() && usize::from(len_code) > MAX_CONTROL_PAYLOAD {
             return Err(ProtocolError::ControlFrameTooLong);
         }
         let Some((payload_len, mut at)) = parse_len(len_code, input)? else { return Ok(None) };
@@ -95,7 +105,7 @@ impl Header {
         Ok(Some((Self { fin, rsv1, opcode, mask, payload_len }, at)))
     }
 
-    /// Writes the header, its length in the shortest form.
+    /// Encodes the header, with its length in the shortest form.
     #[inline]
     pub fn encode(&self) -> EncodedHeader {
         let (bits, len) = self.to_bits();
@@ -103,15 +113,15 @@ impl Header {
         EncodedHeader { bytes, len }
     }
 
-    /// Writes it to the end of a buffer.
+    /// Appends the header to a buffer.
     #[inline(always)]
     pub(super) fn append_to(&self, buffer: &mut Vec<u8>) {
         let (bits, len) = self.to_bits();
         append_start(bits.to_le_bytes(), usize::from(len), buffer);
     }
 
-    /// Its bytes as one number, the first the least significant, and how many there are: so they are made in registers, and
-    /// stored at once.
+    /// Returns the header's bytes as one number, the first byte least significant, and how many
+    /// there are. They are computed in registers and stored at once.
     #[inline(always)]
     fn to_bits(self) -> (u128, u8) {
         let first = u128::from(self.fin) << 7 | u128::from(self.rsv1) << 6 | u128::from(self.opcode.bits());
@@ -128,7 +138,7 @@ impl Header {
         (bits, len)
     }
 
-    /// How many bytes the header of a frame with this payload takes.
+    /// Returns the length of the header of a frame with this payload.
     #[inline]
     pub(crate) fn encoded_len(payload_len: usize, masked: bool) -> usize {
         let len = match payload_len {
@@ -140,7 +150,8 @@ impl Header {
     }
 }
 
-/// The header of a message in one frame of less than 64 KiB, as most are: read with few branches.
+/// The header of a message in one frame of less than 64 KiB, which most are. It is parsed with few
+/// branches.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlainHeader {
     pub(super) kind: MessageKind,
@@ -149,8 +160,10 @@ pub(super) struct PlainHeader {
 }
 
 impl PlainHeader {
-    /// Reads it from the start of `input`; gives it with its length in bytes. `None`: it is another header, or a wrong one,
-    /// or not all there: [`Header::parse`] tells which.
+    /// Parses it at the start of `input`; returns it with its length in bytes.
+    ///
+    /// `None`: it is a different header, or invalid, or incomplete. [`Header::parse`] distinguishes
+    /// these.
     #[inline]
     pub(super) fn parse(input: &[u8]) -> Option<(Self, usize)> {
         let &[first, second, ..] = input else { return None };
@@ -160,11 +173,13 @@ impl PlainHeader {
             _ => return None,
         };
         let (payload_len, at) = match second & 0x7F {
-            126 => match input.get(2..4)? {
-                // RFC 6455 section 5.2: the minimal number of bytes is used for the length.
-                &[high, low] if high > 0 || low > 125 => (usize::from(high) << 8 | usize::from(low), 4),
-                _ => return None,
-            },
+            126 => {
+                let len = u16::from_be_bytes(*input.get(2..)?.first_chunk()?);
+                if !is_shortest(u64::from(len), 126) {
+                    return None;
+                }
+                (usize::from(len), 4)
+            }
             127 => return None,
             short => (usize::from(short), 2),
         };
@@ -176,7 +191,14 @@ impl PlainHeader {
     }
 }
 
-/// The payload length and where it ends.
+/// Returns whether a length is in its shortest form; lengths below `least` have a shorter one.
+// RFC 6455 section 5.2: the minimal number of bytes is used for the length.
+#[inline(always)]
+const fn is_shortest(len: u64, least: u64) -> bool {
+    len >= least
+}
+
+/// Parses the payload length; returns it with the index at which it ends.
 #[inline]
 fn parse_len(len_code: u8, input: &[u8]) -> Result<Option<(u64, usize)>, ProtocolError> {
     let (len, at, least) = match len_code {
@@ -194,14 +216,13 @@ fn parse_len(len_code: u8, input: &[u8]) -> Result<Option<(u64, usize)>, Protoco
     if len >> 63 != 0 {
         return Err(ProtocolError::LengthTooLarge);
     }
-    // RFC 6455 section 5.2: the minimal number of bytes is used for the length.
-    if len < least {
+    if !is_shortest(len, least) {
         return Err(ProtocolError::LengthNotMinimal);
     }
     Ok(Some((len, at)))
 }
 
-/// A header as it goes over the wire: dereferences to its bytes.
+/// An encoded header. It dereferences to its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodedHeader {
     bytes: [u8; MAX_HEADER],
@@ -209,10 +230,10 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
-    /// No header.
+    /// An empty header.
     pub(super) const NONE: Self = Self { bytes: [0; MAX_HEADER], len: 0 };
 
-    /// Writes it at the end of a buffer.
+    /// Appends the header to a buffer.
     #[inline]
     pub(super) fn append_to(&self, buffer: &mut Vec<u8>) {
         buffer.extend_from_slice(self);
@@ -252,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_the_first_byte_that_is_wrong() {
+    fn a_header_is_refused_with_its_first_invalid_byte() {
         assert_eq!(error(&[0x83]), ProtocolError::ReservedOpcode(3));
         assert_eq!(error(&[0xA1]), ProtocolError::ReservedBit);
         assert_eq!(error(&[0x91]), ProtocolError::ReservedBit);
@@ -262,7 +283,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_parsed_back_and_no_prefix_of_it_is(
+        fn an_encoded_header_is_parsed_back_and_no_prefix_of_it_is(
             fin: bool, rsv1: bool, bits in 0_u8..16, key: Option<[u8; 4]>,
             payload_len in prop_oneof![0_u64..300, 65_000_u64..66_000, 0..=i64::MAX as u64],
         ) {

@@ -1,25 +1,26 @@
-//! The protocol core: RFC 6455 as a state machine. Bytes in, messages out; messages in, bytes out.
+//! The protocol core: RFC 6455 as a state machine.
 //!
-//! There is no I/O here, no clock, no source of randomness and no global state: a [`ReceivePath`] and a [`SendPath`] for
-//! each connection, which do not know each other. Whoever drives them hands what was [`Received`] to
-//! [`SendPath::answer`], and an error to [`SendPath::fail`]. [`WebSocket`](crate::WebSocket) drives them on tokio; a
-//! blocking program drives them as the example `blocking_echo` shows; so can a test, or another runtime.
+//! It has no I/O, no clock, no source of randomness and no global state. Each connection has a
+//! [`ReceivePath`] and a [`SendPath`], which are independent of each other. Their driver passes
+//! what was [`Received`] to [`SendPath::answer`], and an error to [`SendPath::fail`].
+//! [`WebSocket`](crate::WebSocket) is a driver on tokio; the example `blocking_echo` is one with
+//! blocking sockets.
 //!
 //! ```
 //! use bytes::Buf;
 //! use fullduplex::{Config, Message, Role};
-//! use fullduplex::proto::{Batch, Lent, MaskKey, ReceivePath, Received, SendPath};
+//! use fullduplex::proto::{Batch, Buffers, MaskKey, ReceivePath, Received, SendPath};
 //!
-//! let (config, mut lent, mut batch) = (Config::new(), Lent::new(), Batch::new());
+//! let (config, mut buffers, mut batch) = (Config::new(), Buffers::new(), Batch::new());
 //!
-//! // A client sends ...
+//! // A client sends a message.
 //! let mut client = SendPath::new(Role::Client, &config);
-//! client.send("Hello".into(), MaskKey::from([0x37, 0xFA, 0x21, 0x3D]), &mut lent)?;
-//! client.stage(&mut batch, &mut lent);
+//! client.send("Hello".into(), MaskKey::from([0x37, 0xFA, 0x21, 0x3D]), &mut buffers)?;
+//! client.stage(&mut batch, &mut buffers);
 //! let mut wire = batch.chunk().to_vec();
 //! assert_eq!(wire, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
 //!
-//! // ... and a server receives.
+//! // A server receives it.
 //! let mut server = ReceivePath::new(Role::Server, &config);
 //! let step = server.receive(&mut wire)?;
 //! assert_eq!((step.consumed, step.received), (11, Some(Received::Message(Message::from("Hello")))));
@@ -27,8 +28,9 @@
 //! ```
 
 mod assembler;
-mod batch;
+mod buffers;
 mod close;
+mod close_code;
 mod closing;
 mod config;
 mod decoder;
@@ -37,36 +39,39 @@ mod deflate;
 #[cfg(not(feature = "deflate"))]
 #[path = "no_deflate.rs"]
 mod deflate;
+mod encoded;
 mod error;
 mod header;
-mod lent;
-mod mask;
-mod message;
 mod opcode;
+mod outbox;
 mod outgoing;
+mod payload;
 mod prepared;
-mod queue;
 mod receive;
+mod received;
+mod role;
 mod send;
 mod utf8;
 
-pub use batch::Batch;
-pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
+pub use buffers::Buffers;
+pub use close::CloseFrame;
+pub use close_code::{CloseCode, MAX_CLOSE_REASON};
 pub use closing::Closing;
 pub use config::Config;
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, DeflateParams};
 pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
-pub use lent::Lent;
-pub use mask::{Backend, MaskKey, PayloadMut, Utf8Bytes};
-#[allow(unused_imports, reason = "for the upper floor, which may not be there")]
-pub(crate) use message::debug_payload;
-pub use message::{Message, MessageKind};
-pub use opcode::Opcode;
+pub use opcode::{MAX_CONTROL_PAYLOAD, Opcode};
+pub use outbox::Batch;
 pub use outgoing::Outgoing;
+#[allow(unused_imports, reason = "used by the upper floor, which is optional")]
+pub(crate) use payload::debug_payload;
+pub use payload::{Backend, MaskKey, Message, MessageKind, PayloadMut, Utf8Bytes};
 pub use prepared::PreparedMessage;
-pub use receive::{Part, ReceivePath, Received, Step, Want};
+pub use receive::{ReceivePath, Want};
+pub use received::{Part, Received, Step};
+pub use role::Role;
 pub use send::SendPath;
 pub use utf8::{InvalidUtf8, Utf8Validator};
 
@@ -75,21 +80,3 @@ pub(crate) use deflate::{
     CLIENT_MAX_WINDOW_BITS, CLIENT_NO_CONTEXT_TAKEOVER, MAX_WINDOW_BITS, NAME as DEFLATE,
     SERVER_MAX_WINDOW_BITS, SERVER_NO_CONTEXT_TAKEOVER,
 };
-
-/// Which end of the connection this is.
-///
-/// RFC 6455 section 5.1: a client masks, a server does not.
-///
-/// ```
-/// use fullduplex::{Config, Role, proto::ReceivePath};
-///
-/// let path = ReceivePath::new(Role::Server, &Config::new());
-/// # drop(path);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The end that asked for the connection.
-    Client,
-    /// The end that accepted it.
-    Server,
-}

@@ -1,8 +1,12 @@
-//! Opcodes: what a frame is.
+//! Opcodes.
 
-/// What a frame carries: the four low bits of its first byte.
+/// The longest payload of a control frame, in bytes (RFC 6455 section 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// The kind of a frame: the four low bits of its first byte.
 ///
-/// Only the six opcodes that RFC 6455 defines exist as values; the ten reserved ones never become an `Opcode`.
+/// Only the six opcodes that RFC 6455 defines are values of this type; the ten reserved ones are
+/// not.
 ///
 /// RFC 6455 sections 5.2 and 11.8.
 ///
@@ -16,22 +20,22 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
-    /// A further fragment of the message under way.
+    /// A further fragment of a message.
     Continuation = 0x0,
     /// The first, or only, frame of a text message.
     Text = 0x1,
     /// The first, or only, frame of a binary message.
     Binary = 0x2,
-    /// The closing handshake.
+    /// A Close, which starts or completes the closing handshake.
     Close = 0x8,
-    /// A ping, to be answered with a pong.
+    /// A ping, which is answered with a pong.
     Ping = 0x9,
-    /// The answer to a ping, or a sign of life that nobody asked for.
+    /// A pong: the answer to a ping, or unsolicited.
     Pong = 0xA,
 }
 
 impl Opcode {
-    /// The opcode of these four bits; `None` for a reserved one.
+    /// Returns the opcode with these four bits; `None` for a reserved one.
     #[inline]
     pub const fn from_bits(bits: u8) -> Option<Self> {
         match bits {
@@ -45,13 +49,14 @@ impl Opcode {
         }
     }
 
-    /// The opcode as it stands in the frame's first byte.
+    /// Returns the four bits of the opcode.
     #[inline]
     pub const fn bits(self) -> u8 {
         self as u8
     }
 
-    /// Whether this is a control frame's opcode (RFC 6455 section 5.5): Close, Ping or Pong.
+    /// Returns whether this is the opcode of a control frame (RFC 6455 section 5.5): Close, Ping or
+    /// Pong.
     #[inline]
     pub const fn is_control(self) -> bool {
         self.bits() & 0x8 != 0

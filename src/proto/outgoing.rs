@@ -1,26 +1,35 @@
-//! A message on its way out: owned, borrowed, or encoded already.
+//! Messages to send.
 
 use std::{borrow::Cow, fmt, mem};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    mask::Utf8Bytes,
-    message::{Message, MessageKind, debug_payload},
+    payload::{Message, MessageKind, Utf8Bytes, debug_payload},
     prepared::PreparedMessage,
-    queue::COPIED,
 };
 
-/// A message on its way out, with the choices that are made for it alone.
+/// The longest payload data that is copied behind its header. Longer data is sent from where it is.
+pub(super) const COPIED: usize = 4 << 10;
+
+/// Returns whether payload data of this length is copied behind its header.
+#[inline(always)]
+pub(super) const fn is_copied(len: usize) -> bool {
+    len <= COPIED
+}
+
+/// A message to send, with its own options.
 ///
-/// [`send`](crate::WebSocket::send) and its siblings take whatever turns into one: text as `&str`, `&String`, `String`,
-/// `Box<str>`, `Cow<str>` and [`Utf8Bytes`]; binary data as `&[u8]`, `&[u8; N]`, `&Vec<u8>`, `Vec<u8>`, `Box<[u8]>`,
-/// `Cow<[u8]>`, [`Bytes`] and [`BytesMut`]; a [`Message`] or a [`PreparedMessage`], or a reference to one.
+/// [`send`](crate::WebSocket::send) and similar calls accept everything that converts into it: text
+/// as `&str`, `&String`, `String`, `Box<str>`, `Cow<str>` and [`Utf8Bytes`]; binary data as
+/// `&[u8]`, `&[u8; N]`, `&Vec<u8>`, `Vec<u8>`, `Box<[u8]>`, `Cow<[u8]>`, [`Bytes`] and
+/// [`BytesMut`]; a [`Message`] or a [`PreparedMessage`], or a reference to one.
 ///
 /// # Copies
-/// A message of at most 4 KiB is copied into the write buffer when it is queued, wherever it comes from, which allocates
-/// nothing. A longer one that is owned, or a reference to something that is cheap to clone, is sent from where it is; one
-/// that is borrowed is copied once. A queue never borrows: it is the future of a sending call that does, until it is done.
+/// A message of at most 4 KiB is copied into the write buffer when it is queued, without an
+/// allocation. A longer message is not copied if it is owned, or a reference to a type that is
+/// cheap to clone; a borrowed one is copied once. Only the future of a sending call borrows the
+/// message; queues do not.
 ///
 /// ```
 /// use fullduplex::{Outgoing, PreparedMessage};
@@ -34,33 +43,33 @@ use super::{
 pub struct Outgoing<'a> {
     pub(super) kind: MessageKind,
     pub(super) compression: Compression,
-    pub(super) content: Content<'a>,
+    pub(super) payload: OutgoingPayload<'a>,
 }
 
-/// What is sent: UTF-8, if it is text.
+/// The payload data of a message to send. It is UTF-8 if the message is text.
 #[derive(Clone)]
-pub(super) enum Content<'a> {
+pub(super) enum OutgoingPayload<'a> {
     Bytes(Bytes),
     Prepared(PreparedMessage),
     Borrowed(&'a [u8]),
-    // These become `Bytes` only where they are not copied, for that may allocate.
+    // Converted to `Bytes` only if they are not copied, because that may allocate.
     Vec(Vec<u8>),
     Mut(BytesMut),
 }
 
 /// Whether a message is compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(not(feature = "deflate"), allow(dead_code, reason = "there is no choice"))]
+#[cfg_attr(not(feature = "deflate"), allow(dead_code, reason = "nothing is compressed"))]
 pub(super) enum Compression {
-    /// As the settings say.
+    /// If it is long enough for the threshold of the settings.
     #[default]
     Open,
     Wanted,
     Unwanted,
 }
 
-impl Content<'_> {
-    /// The payload data; `None` where it is encoded already.
+impl OutgoingPayload<'_> {
+    /// Returns the payload data; `None` if it is encoded already.
     pub(super) fn plain(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(data) => Some(data),
@@ -71,19 +80,19 @@ impl Content<'_> {
         }
     }
 
-    /// The same without borrowing.
-    fn into_owned(self) -> Content<'static> {
+    /// Converts it into one that borrows nothing.
+    fn into_owned(self) -> OutgoingPayload<'static> {
         match self {
-            Self::Bytes(data) => Content::Bytes(data),
-            Self::Prepared(prepared) => Content::Prepared(prepared),
-            Self::Borrowed(data) => Content::Vec(data.to_vec()),
-            Self::Vec(data) => Content::Vec(data),
-            Self::Mut(data) => Content::Mut(data),
+            Self::Bytes(data) => OutgoingPayload::Bytes(data),
+            Self::Prepared(prepared) => OutgoingPayload::Prepared(prepared),
+            Self::Borrowed(data) => OutgoingPayload::Vec(data.to_vec()),
+            Self::Vec(data) => OutgoingPayload::Vec(data),
+            Self::Mut(data) => OutgoingPayload::Mut(data),
         }
     }
 }
 
-impl PartialEq for Content<'_> {
+impl PartialEq for OutgoingPayload<'_> {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Prepared(ours), Self::Prepared(theirs)) => ours == theirs,
@@ -92,19 +101,19 @@ impl PartialEq for Content<'_> {
     }
 }
 
-impl Eq for Content<'_> {}
+impl Eq for OutgoingPayload<'_> {}
 
 impl<'a> Outgoing<'a> {
     #[inline]
-    fn of(kind: MessageKind, content: Content<'a>) -> Self {
-        Self { kind, compression: Compression::Open, content }
+    fn of(kind: MessageKind, payload: OutgoingPayload<'a>) -> Self {
+        Self { kind, compression: Compression::Open, payload }
     }
 
-    /// Says whether the message is to be compressed on a connection that agreed on that; where nothing is said, it is from
-    /// [`threshold`](crate::Deflate::threshold) on.
+    /// Sets whether the message is compressed on a connection that negotiated compression. By
+    /// default it is, if it reaches the [`threshold`](crate::Deflate::threshold).
     ///
-    /// A message that would not be shorter goes out uncompressed in any case, unless the messages of the connection refer to
-    /// one another ([`context_takeover`](crate::Deflate::context_takeover)).
+    /// A message that compression does not make shorter is sent uncompressed, unless the connection
+    /// uses [`context_takeover`](crate::Deflate::context_takeover).
     ///
     /// ```
     /// use fullduplex::Outgoing;
@@ -119,7 +128,7 @@ impl<'a> Outgoing<'a> {
         self
     }
 
-    /// Converts it into one that borrows nothing, to be kept. What is borrowed is copied.
+    /// Converts the message into one that borrows nothing. Borrowed data is copied.
     ///
     /// ```
     /// use fullduplex::Outgoing;
@@ -130,43 +139,43 @@ impl<'a> Outgoing<'a> {
     /// # keep("line", &mut Vec::new());
     /// ```
     pub fn into_owned(self) -> Outgoing<'static> {
-        Outgoing { kind: self.kind, compression: self.compression, content: self.content.into_owned() }
+        Outgoing { kind: self.kind, compression: self.compression, payload: self.payload.into_owned() }
     }
 
-    /// The length of the payload data, in bytes.
+    /// Returns the length of the payload data, in bytes.
     #[inline]
     pub fn len(&self) -> usize {
-        match &self.content {
-            Content::Bytes(data) => data.len(),
-            Content::Prepared(prepared) => prepared.len(),
-            Content::Borrowed(data) => data.len(),
-            Content::Vec(data) => data.len(),
-            Content::Mut(data) => data.len(),
+        match &self.payload {
+            OutgoingPayload::Bytes(data) => data.len(),
+            OutgoingPayload::Prepared(prepared) => prepared.len(),
+            OutgoingPayload::Borrowed(data) => data.len(),
+            OutgoingPayload::Vec(data) => data.len(),
+            OutgoingPayload::Mut(data) => data.len(),
         }
     }
 
-    /// Whether the message carries no payload data.
+    /// Returns whether the payload data is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Drops what is left of one that is queued.
-    // As it would be dropped anyway; but most are messages, and they are not told apart by a jump through a table.
+    /// Drops what is left of a queued message.
+    // The same as an ordinary drop, but the common kinds need no jump table.
     #[inline(always)]
     pub(crate) fn end(slot: &mut Option<Self>) {
         match slot {
-            Some(Self { content: Content::Bytes(data), .. }) => {
+            Some(Self { payload: OutgoingPayload::Bytes(data), .. }) => {
                 drop(mem::take(data));
                 mem::forget(slot.take());
             }
-            Some(Self { content: Content::Borrowed(_), .. }) | None => mem::forget(slot.take()),
+            Some(Self { payload: OutgoingPayload::Borrowed(_), .. }) | None => mem::forget(slot.take()),
             other => drop_other(other),
         }
     }
 
-    /// All of it; an empty message stays.
+    /// Takes the message, and leaves an empty one.
     pub(super) fn take(&mut self) -> Self {
-        mem::replace(self, Self::of(MessageKind::Binary, Content::Borrowed(&[])))
+        mem::replace(self, Self::of(MessageKind::Binary, OutgoingPayload::Borrowed(&[])))
     }
 }
 
@@ -184,53 +193,53 @@ impl fmt::Debug for Outgoing<'_> {
 impl<'a> From<&'a str> for Outgoing<'a> {
     #[inline]
     fn from(text: &'a str) -> Self {
-        Self::of(MessageKind::Text, Content::Borrowed(text.as_bytes()))
+        Self::of(MessageKind::Text, OutgoingPayload::Borrowed(text.as_bytes()))
     }
 }
 
 impl<'a> From<&'a [u8]> for Outgoing<'a> {
     #[inline]
     fn from(data: &'a [u8]) -> Self {
-        Self::of(MessageKind::Binary, Content::Borrowed(data))
+        Self::of(MessageKind::Binary, OutgoingPayload::Borrowed(data))
     }
 }
 
 impl From<String> for Outgoing<'_> {
     #[inline]
     fn from(text: String) -> Self {
-        Self::of(MessageKind::Text, Content::Vec(text.into_bytes()))
+        Self::of(MessageKind::Text, OutgoingPayload::Vec(text.into_bytes()))
     }
 }
 
 impl From<Vec<u8>> for Outgoing<'_> {
     #[inline]
     fn from(data: Vec<u8>) -> Self {
-        Self::of(MessageKind::Binary, Content::Vec(data))
+        Self::of(MessageKind::Binary, OutgoingPayload::Vec(data))
     }
 }
 
 impl From<BytesMut> for Outgoing<'_> {
     #[inline]
     fn from(data: BytesMut) -> Self {
-        Self::of(MessageKind::Binary, Content::Mut(data))
+        Self::of(MessageKind::Binary, OutgoingPayload::Mut(data))
     }
 }
 
 impl From<Message> for Outgoing<'_> {
     #[inline]
     fn from(message: Message) -> Self {
-        Self::of(message.kind(), Content::Bytes(message.into_bytes()))
+        Self::of(message.kind(), OutgoingPayload::Bytes(message.into_bytes()))
     }
 }
 
 impl From<PreparedMessage> for Outgoing<'_> {
     #[inline]
     fn from(prepared: PreparedMessage) -> Self {
-        Self::of(prepared.kind(), Content::Prepared(prepared))
+        Self::of(prepared.kind(), OutgoingPayload::Prepared(prepared))
     }
 }
 
-/// What is a [`Message`] first.
+/// Converts by way of [`Message`].
 macro_rules! outgoing_by_message {
     ($($from:ty,)*) => {$(
         impl From<$from> for Outgoing<'_> {
@@ -251,7 +260,7 @@ outgoing_by_message! {
 impl From<Bytes> for Outgoing<'_> {
     #[inline]
     fn from(data: Bytes) -> Self {
-        Self::of(MessageKind::Binary, Content::Bytes(data))
+        Self::of(MessageKind::Binary, OutgoingPayload::Bytes(data))
     }
 }
 
@@ -300,7 +309,7 @@ impl<'a> From<Cow<'a, [u8]>> for Outgoing<'a> {
     }
 }
 
-/// Borrowed where it will be copied, else cloned, which copies no payload data.
+/// Borrows a short message, which will be copied; clones a long one, which copies no payload data.
 impl<'a> From<&'a Message> for Outgoing<'a> {
     #[inline]
     fn from(message: &'a Message) -> Self {
@@ -311,19 +320,19 @@ impl<'a> From<&'a Message> for Outgoing<'a> {
     }
 }
 
-/// As of a `&Message`.
+/// Converts like a `&Message`.
 impl<'a> From<&'a Utf8Bytes> for Outgoing<'a> {
     #[inline]
     fn from(text: &'a Utf8Bytes) -> Self {
-        if text.len() <= COPIED { text.as_str().into() } else { text.clone().into() }
+        if is_copied(text.len()) { text.as_str().into() } else { text.clone().into() }
     }
 }
 
-/// As of a `&Message`.
+/// Converts like a `&Message`.
 impl<'a> From<&'a Bytes> for Outgoing<'a> {
     #[inline]
     fn from(data: &'a Bytes) -> Self {
-        if data.len() <= COPIED { data[..].into() } else { data.clone().into() }
+        if is_copied(data.len()) { data[..].into() } else { data.clone().into() }
     }
 }
 

@@ -1,81 +1,50 @@
-//! A message encoded once, to be sent many times.
+//! Messages that are encoded once and sent many times.
 
 use std::fmt;
 #[cfg(feature = "deflate")]
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 #[cfg(feature = "deflate")]
-use super::deflate::{Encodings, Pool, Shape};
+use super::deflate::{Codecs, Encodings, Shape};
 use super::{
-    header::Header,
-    message::{Message, MessageKind, debug_payload},
-    opcode::Opcode,
-    queue::header,
+    encoded::EncodedFrame,
+    payload::{Message, MessageKind, debug_payload},
 };
 
-/// A message encoded once, to be sent to any number of connections.
+/// A message that is encoded once and sent to any number of connections.
 ///
-/// A server sends the same bytes to all of them; beyond 256 bytes without copying them: cloning it and queueing it costs a
-/// reference count. A client has to mask each frame with a fresh key (RFC 6455 section 5.3), and so encodes it anew. For
-/// connections that agreed on compression it is compressed once for each set of parameters, by itself; where the messages of a
-/// connection refer to one another, those after it begin anew.
+/// A server sends the same bytes to all of them. Messages of more than 256 bytes are not copied:
+/// cloning and queueing one increments a reference count. A client has to mask each frame with a
+/// new key (RFC 6455 section 5.3), and therefore encodes it each time.
+///
+/// For connections that negotiated compression, the message is compressed once for each set of
+/// parameters, without reference to other messages. With context takeover, the messages that follow
+/// it do not refer to earlier ones.
 ///
 /// ```
 /// use fullduplex::{Config, PreparedMessage, Role};
-/// use fullduplex::proto::{Batch, Lent, MaskKey, SendPath};
+/// use fullduplex::proto::{Batch, Buffers, MaskKey, SendPath};
 /// use bytes::Buf;
 ///
 /// let prepared = PreparedMessage::new("to everybody");
-/// let (mut lent, mut batch) = (Lent::new(), Batch::new());
+/// let (mut buffers, mut batch) = (Buffers::new(), Batch::new());
 /// for _ in 0..3 {
 ///     let mut path = SendPath::new(Role::Server, &Config::new());
-///     path.send((&prepared).into(), MaskKey::default(), &mut lent)?;
-///     path.stage(&mut batch, &mut lent);
+///     path.send((&prepared).into(), MaskKey::default(), &mut buffers)?;
+///     path.stage(&mut batch, &mut buffers);
 ///     assert_eq!(batch.copy_to_bytes(batch.remaining()), &b"\x81\x0Cto everybody"[..]);
 /// }
 /// # Ok::<(), fullduplex::proto::SendError>(())
 /// ```
 #[derive(Clone)]
 pub struct PreparedMessage {
-    /// Uncompressed, until a connection that agreed on compression makes it the other one for itself.
+    /// Uncompressed; in the clone of a connection that compressed it, compressed.
     frame: EncodedFrame,
-    /// The compressed ones, for those who send it after this.
+    /// The compressed frames, for the connections that send it later.
     #[cfg(feature = "deflate")]
     encodings: Arc<Encodings>,
-}
-
-/// A whole message as one frame, unmasked.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct EncodedFrame(Bytes);
-
-impl EncodedFrame {
-    pub(super) fn new(kind: MessageKind, compressed: bool, payload: &[u8]) -> Self {
-        let header = Header { rsv1: compressed, ..header(kind.opcode(), payload.len(), None) }.encode();
-        let mut frame = BytesMut::with_capacity(header.len() + payload.len());
-        frame.extend_from_slice(&header);
-        frame.extend_from_slice(payload);
-        Self(frame.freeze())
-    }
-
-    fn kind(&self) -> MessageKind {
-        if self.0[0] & 0x0F == Opcode::Text.bits() { MessageKind::Text } else { MessageKind::Binary }
-    }
-
-    fn is_compressed(&self) -> bool {
-        self.0[0] & 0x40 != 0
-    }
-
-    /// Where the payload data begins.
-    #[inline]
-    fn header_len(&self) -> usize {
-        match self.0[1] {
-            126 => 4,
-            127 => 10,
-            _ => 2,
-        }
-    }
 }
 
 impl PreparedMessage {
@@ -89,22 +58,22 @@ impl PreparedMessage {
         }
     }
 
-    /// The same message, compressed if that makes it shorter: once for all who compress alike. `None` if it takes more than
-    /// the stride to compress it; the next call continues.
+    /// Returns the same message, compressed if that makes it shorter: once for all connections with
+    /// the same parameters. `None`: the stride is used up; the next call continues.
     #[cfg(feature = "deflate")]
-    pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, pool: &mut Pool) -> Option<Self> {
+    pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, codecs: &mut Codecs) -> Option<Self> {
         let (kind, payload) = (self.kind(), self.payload());
         let encode = |payload: &[u8]| EncodedFrame::new(kind, true, payload);
-        let encoded = self.encodings.advance(shape, payload, stride, pool, encode)?;
+        let encoded = self.encodings.advance(shape, payload, stride, codecs, encode)?;
         Some(Self { frame: encoded.unwrap_or_else(|| self.frame.clone()), encodings: self.encodings.clone() })
     }
 
-    /// The length of the payload data, in bytes.
+    /// Returns the length of the payload data, in bytes.
     pub fn len(&self) -> usize {
-        self.frame.0.len() - self.frame.header_len()
+        self.frame.payload_len()
     }
 
-    /// Whether the message carries no payload data.
+    /// Returns whether the payload data is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -117,20 +86,20 @@ impl PreparedMessage {
         self.frame.is_compressed()
     }
 
-    /// The payload data.
+    /// Returns the payload data.
     #[cfg(feature = "deflate")]
     pub(super) fn payload(&self) -> &[u8] {
-        &self.frame.0[self.frame.header_len()..]
+        self.frame.payload()
     }
 
-    /// The whole frame, as a server sends it.
+    /// Returns the whole frame, as a server sends it.
     pub(super) fn into_frame(self) -> Bytes {
-        self.frame.0
+        self.frame.into_bytes()
     }
 
-    /// The payload data, for a client to mask.
+    /// Returns the payload data, which a client masks.
     pub(super) fn into_payload(self) -> Bytes {
-        self.frame.0.slice(self.frame.header_len()..)
+        self.frame.into_payload()
     }
 }
 
@@ -157,6 +126,7 @@ impl<T: Into<Message>> From<T> for PreparedMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::{header::Header, opcode::Opcode};
 
     #[test]
     fn a_prepared_message_is_the_frame_a_server_sends() {

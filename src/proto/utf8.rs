@@ -1,10 +1,12 @@
-//! UTF-8, validated as it arrives.
+//! Incremental UTF-8 validation.
 
 use std::str;
 
-/// Validates text that comes in parts: it fails at the first byte that no continuation could make right.
+/// An incremental UTF-8 validator, which fails at the first byte that no continuation can make
+/// valid.
 ///
-/// RFC 6455 section 8.1; RFC 3629. A code point may be split over parts: at most three bytes of it are carried.
+/// RFC 6455 section 8.1; RFC 3629. A code point may be split over parts: at most three bytes of it
+/// are kept.
 ///
 /// ```
 /// use fullduplex::proto::Utf8Validator;
@@ -14,17 +16,17 @@ use std::str;
 /// assert!(!validator.is_complete());
 /// validator.push(b"\xBCezi")?;
 /// assert!(validator.is_complete());
-/// assert!(validator.push(b"\xED\xA0").is_err(), "no surrogate can come of this");
+/// assert!(validator.push(b"\xED\xA0").is_err(), "the beginning of a surrogate");
 /// # Ok::<(), fullduplex::proto::InvalidUtf8>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Utf8Validator {
-    /// The beginning of a code point that the next part has to finish.
+    /// The beginning of a code point that the next part has to complete.
     begun: [u8; 3],
     begun_len: u8,
 }
 
-/// The text is not UTF-8, whatever may follow.
+/// Text is not UTF-8, whatever follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("invalid UTF-8")]
 #[non_exhaustive]
@@ -34,10 +36,12 @@ impl Utf8Validator {
     /// Validates the next part.
     ///
     /// # Errors
-    /// The part holds a byte that cannot stand where it stands.
+    /// The part contains a byte that is invalid at its position.
     pub fn push(&mut self, part: &[u8]) -> Result<(), InvalidUtf8> {
         let rest = self.finish_begun(part)?;
         if let Err(error) = simdutf8::compat::from_utf8(rest) {
+            // RFC 6455 section 8.1: invalid text fails the connection. Without `error_len`, the
+            // part only ends inside a code point, which section 5.6 allows between fragments.
             if error.error_len().is_some() {
                 return Err(InvalidUtf8);
             }
@@ -48,22 +52,22 @@ impl Utf8Validator {
         Ok(())
     }
 
-    /// Notes that the next part is all ASCII, which the caller knows.
+    /// Validates a part that the caller knows to be all ASCII.
     ///
     /// # Errors
-    /// A code point had begun, and ASCII does not finish it.
+    /// A code point has begun, which ASCII does not complete.
     #[inline]
     pub fn push_ascii(&mut self, part: &[u8]) -> Result<(), InvalidUtf8> {
         if self.begun_len > 0 && !part.is_empty() { Err(InvalidUtf8) } else { Ok(()) }
     }
 
-    /// Whether the text so far ends with a whole code point.
+    /// Returns whether the text so far ends with a complete code point.
     #[inline]
     pub fn is_complete(&self) -> bool {
         self.begun_len == 0
     }
 
-    /// Finishes the code point that an earlier part began; gives what follows it.
+    /// Completes the code point that an earlier part began; returns what follows it.
     fn finish_begun<'a>(&mut self, part: &'a [u8]) -> Result<&'a [u8], InvalidUtf8> {
         if self.begun_len == 0 {
             return Ok(part);
@@ -80,7 +84,8 @@ impl Utf8Validator {
                     return Ok(&part[taken + 1..]);
                 }
                 Err(error) if error.error_len().is_some() => return Err(InvalidUtf8),
-                // Not whole yet: at most three bytes long, for four are whole or wrong.
+                // Incomplete, and at most three bytes long: four bytes are either complete or
+                // invalid.
                 Err(_) => {
                     self.begun[..len].copy_from_slice(&code_point[..len]);
                     self.begun_len = len as u8;
@@ -97,7 +102,8 @@ mod tests {
 
     use super::*;
 
-    /// How many bytes are taken before the validator fails, one byte at a time; `None` where it does not.
+    /// How many bytes are taken before the validator fails, one byte at a time; `None` where it
+    /// does not.
     fn fails_at(text: &[u8]) -> Option<usize> {
         let mut validator = Utf8Validator::default();
         text.iter().position(|byte| validator.push(&[*byte]).is_err())
@@ -126,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_cut_of_any_bytes_gives_the_same_verdict(
+        fn the_result_does_not_depend_on_the_cuts(
             bytes in prop_oneof![
                 proptest::collection::vec(any::<u8>(), 0..40),
                 any::<String>().prop_map(String::into_bytes),

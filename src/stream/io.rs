@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Error, Outgoing, Role,
     error::Timeout,
-    proto::{Lent, MaskKey, PayloadMut, Received, SendError, SendPath},
+    proto::{Buffers, MaskKey, PayloadMut, Received, SendError, SendPath},
 };
 
 /// The sending path and the stream, owned or shared.
@@ -28,7 +28,7 @@ use crate::{
 pub(super) trait Io {
     /// Calls a function with the sending path, a masking key and buffers of the pool, if the path
     /// may need any.
-    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T;
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T;
 
     /// Queues the answer to what was received, if one is due.
     fn answer(&mut self, received: &Received<'_>) {
@@ -94,7 +94,7 @@ impl WriteStatus {
         Self {
             over,
             transport,
-            pending: transport.stuck || send.queued() > 0,
+            pending: transport.stuck || send.queued_bytes() > 0,
             owes_pong: send.owes_pong(),
             close_sent: send.is_close_sent(),
         }
@@ -302,7 +302,7 @@ impl<S> OwnedIo<S> {
     }
 
     #[inline]
-    pub(super) fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+    pub(super) fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
         with_path(&mut self.send, call)
     }
 
@@ -343,7 +343,7 @@ impl<S> OwnedIo<S> {
     /// Returns `true` if nothing is queued or staged.
     #[inline]
     pub(super) fn is_clear(&self) -> bool {
-        self.send.is_clear() && self.transport.staged() == 0
+        self.send.can_send_direct() && self.transport.staged() == 0
     }
 
     /// Tries the fast path for a short message that is queued behind others. Returns `true` if it
@@ -351,18 +351,18 @@ impl<S> OwnedIo<S> {
     #[inline(always)]
     pub(super) fn send_plain(&mut self, outgoing: &Outgoing<'_>) -> bool {
         // Without a queue the fast path fails, and a masking key is expensive.
-        if !self.send.is_borrowing() || self.transport.is_write_ended() {
+        if !self.send.has_queue() || self.transport.is_write_ended() {
             return false;
         }
         let key = mask_key(self.send.role());
-        self.send.send_plain(outgoing, key, self.transport.staged())
+        self.send.send_short(outgoing, key, self.transport.staged())
     }
 
     /// Stages a message directly. Nothing may be queued or staged.
     #[inline]
     pub(super) fn send_staged(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), SendError> {
         let key = mask_key(self.send.role());
-        self.send.send_staged(outgoing, key, self.transport.batch())
+        self.send.send_direct(outgoing, key, self.transport.batch())
     }
 
     /// Frees the box if it is no longer needed.
@@ -437,7 +437,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
     #[inline]
-    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
         OwnedIo::with_send(self, call)
     }
 
@@ -494,11 +494,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io for OwnedIo<S> {
 #[inline]
 pub(super) fn with_path<T>(
     send: &mut SendPath,
-    call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T,
+    call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T,
 ) -> T {
     let key = mask_key(send.role());
-    if send.is_borrowing() {
-        call(send, key, &mut Lent::new())
+    if send.has_queue() {
+        call(send, key, &mut Buffers::new())
     } else {
         pool::with_lent(|lent| call(send, key, lent))
     }

@@ -141,9 +141,9 @@ impl<S> WebSocket<S> {
     /// Returns how many bytes are queued or staged, and not yet accepted by the stream.
     ///
     /// A message that has not been compressed yet counts with the length of its uncompressed frame.
-    pub fn queued(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         let io = &self.connection.io;
-        io.send.queued() + io.transport.staged()
+        io.send.queued_bytes() + io.transport.staged()
     }
 
     /// Returns the counters of the connection; `None` unless [`Config::stats`] is enabled.
@@ -153,10 +153,10 @@ impl<S> WebSocket<S> {
 
     /// Replaces the limits of the connection with those of `config`.
     ///
-    /// These are `max_message_size`, `max_frame_size`, `max_fragments` and `max_write_buffer`; the
-    /// other settings are ignored. The new limits apply from the next frame on, and at once to a
-    /// compressed message that is being received. A server can use this to be strict until a client
-    /// has logged in:
+    /// These are `max_message_size`, `max_frame_size`, `max_fragments` and `max_write_buffer_size`;
+    /// the other settings are ignored. The new limits apply from the next frame on, and at once to
+    /// a compressed message that is being received. A server can use this to be strict until a
+    /// client has logged in:
     ///
     /// ```
     /// # use fullduplex::{Config, Error, WebSocket};

@@ -16,7 +16,7 @@ use rand::{
 };
 use tokio::time::Instant;
 
-use crate::proto::{Batch, Lent, MaskKey};
+use crate::proto::{Batch, Buffers, MaskKey};
 
 /// The number of bytes that one read may bring.
 const NARROW: usize = 64 << 10;
@@ -43,7 +43,7 @@ const KEPT: usize = 8;
 thread_local! {
     static POOL: Pool = const {
         Pool {
-            lent: Cell::new(Lent::new()),
+            lent: Cell::new(Buffers::new()),
             scratch: Cell::new(None),
             wide: Cell::new(None),
             short: Cell::new(None),
@@ -63,7 +63,7 @@ thread_local! {
 /// The buffers of one thread. The first of each kind has a place of its own; most threads never
 /// need a second.
 struct Pool {
-    lent: Cell<Lent>,
+    lent: Cell<Buffers>,
     scratch: Cell<Option<Box<Scratch>>>,
     wide: Cell<Option<Box<Scratch>>>,
     short: Cell<Option<Box<Scratch>>>,
@@ -194,7 +194,7 @@ impl Scratch {
 /// They are taken out of the pool for the call: payload data of any type may be dropped meanwhile,
 /// which can run any code.
 #[inline]
-pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
+pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Buffers) -> T) -> T {
     let mut work = Some(use_it);
     let done = POOL.try_with(|pool| {
         let mut lent = pool.lent.take();
@@ -204,7 +204,7 @@ pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Lent) -> T) -> T {
     });
     match (done, work) {
         (Ok(Some(result)), _) => result,
-        (_, Some(use_it)) => use_it(&mut Lent::new()),
+        (_, Some(use_it)) => use_it(&mut Buffers::new()),
         (_, None) => unreachable!("it is used once"),
     }
 }

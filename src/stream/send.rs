@@ -57,7 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// [`recv`](Self::recv) has to wait.
     ///
     /// There is room if nothing is queued, or if what is queued and the new frame together do not
-    /// exceed [`max_write_buffer`](crate::Config::max_write_buffer).
+    /// exceed [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
     ///
     /// Nothing is received while this waits: two ends that both send and never receive block each
     /// other until [`write_timeout`](crate::Config::write_timeout). Programs that do both at once
@@ -273,7 +273,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[inline]
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
-        self.connection.io.with_send(|send, key, lent| send.send_from(outgoing, key, lent))?;
+        self.connection.io.with_send(|send, key, lent| send.send_mut(outgoing, key, lent))?;
         self.connection.io.count_sent(1);
         Ok(())
     }

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::pool::{self, Scratch};
-use crate::proto::{Batch, Lent, PayloadMut, SendPath};
+use crate::proto::{Batch, Buffers, PayloadMut, SendPath};
 
 /// The maximum number of slices of one vectored write.
 const MAX_SLICES: usize = 64;
@@ -41,7 +41,7 @@ impl Source for SendPath {
     #[inline]
     fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, _: &mut Context<'_>) -> Poll<bool> {
         debug_assert!(!self.has_uncompressed(), "that is for `InStrides`");
-        if self.queued() > 0 {
+        if self.queued_bytes() > 0 {
             let batch = batch.get_or_insert_with(pool::batch);
             pool::with_lent(|lent| SendPath::stage(self, batch, lent));
             return Poll::Ready(batch.has_remaining());
@@ -53,7 +53,7 @@ impl Source for SendPath {
     }
 
     fn clear(&mut self) -> bool {
-        let waited = self.queued_in_order() > 0;
+        let waited = self.queued_in_order_bytes() > 0;
         pool::with_lent(|lent| SendPath::clear(self, lent));
         waited
     }
@@ -65,7 +65,7 @@ pub(super) trait PathAccess {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T;
 
     /// Returns ready if another stride may be compressed; pending if other tasks are to run first.
@@ -130,7 +130,7 @@ impl PathAccess for InStrides<'_> {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T {
         pool::with_lent(|lent| call(self.path, batch, lent))
     }
@@ -150,16 +150,16 @@ pub(super) fn poll_compress(
 ) -> Poll<bool> {
     loop {
         // Stages what needs no compression, including pings that were queued meanwhile.
-        let Some(mut deflater) = path.with(batch, |send, batch, lent| send.begin_stage(batch, lent)) else {
+        let Some(mut deflater) = path.with(batch, |send, batch, lent| send.take_deflater(batch, lent)) else {
             return Poll::Ready(batch.has_remaining());
         };
         let proceed = path.poll_proceed(cx);
         let mut stride = STRIDE;
         let staged = match proceed {
-            Poll::Ready(()) => pool::with_lent(|lent| deflater.compress(batch, &mut stride, lent)),
+            Poll::Ready(()) => pool::with_lent(|lent| deflater.compress(batch, &mut stride, lent.codecs())),
             Poll::Pending => 0,
         };
-        path.with(batch, |send, _, lent| send.end_stage(deflater, staged, lent));
+        path.with(batch, |send, _, lent| send.return_deflater(deflater, staged, lent));
         if proceed.is_pending() {
             return if batch.has_remaining() { Poll::Ready(true) } else { Poll::Pending };
         }

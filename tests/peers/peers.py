@@ -43,7 +43,7 @@ def node(script, *arguments):
 
 
 class PeerServer:
-    """A peer server: where it listens, and what happens there."""
+    """A peer server: its URL and its events."""
 
     def __init__(self, url, next_line):
         self.url = url
@@ -105,7 +105,7 @@ def select(_, offered):
 
 
 def messages(connection, events):
-    """Receives, and tells of, messages."""
+    """Receives messages and reports them as events."""
     for message in connection:
         size = len(message.encode() if isinstance(message, str) else message)
         events.put({"event": "message", "binary": isinstance(message, bytes), "length": size})
@@ -155,7 +155,7 @@ def bomb(connection, events):
 SCENARIOS = {function.__name__: function for function in [echo, acknowledge, close, vanish, fragments, bomb]}
 
 
-# Bare sockets, for what a well-behaved peer does not do.
+# Plain sockets, for what a well-behaved peer does not do.
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -213,7 +213,7 @@ def read_all(connection):
 
 
 def wait_until(condition, program):
-    """Waits for what no line tells."""
+    """Waits until a condition holds that no line reports."""
     end = time.monotonic() + DEADLINE
     while not condition():
         if time.monotonic() > end:

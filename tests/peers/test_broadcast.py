@@ -1,4 +1,4 @@
-"""The chat: who hears what, and what becomes of those who do not keep the rules."""
+"""The chat: which member receives what, and how members that break the rules are handled."""
 
 import contextlib
 import http.client
@@ -71,7 +71,7 @@ def chat(start):
 
 @pytest.fixture
 def three(chat):
-    """Three members, who know of each other."""
+    """Three members that have seen each other join."""
     with chat.join("ann") as ann, chat.join("bob", 1) as bob, chat.join("cid", 2) as cid:
         expect(ann, "* bob joined")
         expect(ann, "* cid joined")
@@ -116,7 +116,7 @@ class NeverReads:
 
 
 def talk_until(speaker, listener, notice):
-    """Talks, each line heard before the next is said, until a listener hears a notice; it comes behind a line."""
+    """Sends lines, each after the last one was received, until a listener gets a notice after a line."""
     heard = None
     for number in range(100_000):
         line = f"{number} ".ljust(4000, "x")
@@ -131,13 +131,13 @@ def talk_until(speaker, listener, notice):
     raise AssertionError("a member that never reads is a member for ever")
 
 
-def test_line_goes_to_everybody_else_and_not_to_its_sender(three):
+def test_line_is_sent_to_all_others_and_not_to_its_sender(three):
     ann, bob, cid = three
     ann.send("hello, 世界")
     expect(bob, "ann: hello, 世界")
     expect(cid, "ann: hello, 世界")
     bob.send("hello ann")
-    # The first that ann hears is no line of her own.
+    # The first line that ann receives is not her own.
     expect(ann, "bob: hello ann")
     expect(cid, "bob: hello ann")
 
@@ -151,7 +151,7 @@ def test_lines_keep_their_order(three):
             expect(listener, f"ann: line {number}")
 
 
-def test_everybody_hears_the_lines_of_many_in_the_same_order(chat, three):
+def test_all_members_receive_lines_in_the_same_order(chat, three):
     ann, bob, _ = three
     with chat.join("dan", 3) as dan, chat.join("eve", 4) as eve:
         expect(dan, "* eve joined")
@@ -165,21 +165,21 @@ def test_everybody_hears_the_lines_of_many_in_the_same_order(chat, three):
             assert lines == [f"{speaker}: {number}" for number in range(200)]
 
 
-def test_who_leaves_is_told(three):
+def test_leaving_member_is_announced(three):
     ann, bob, cid = three
     bob.close()
     expect(ann, "* bob left")
     expect(cid, "* bob left")
 
 
-def test_who_vanishes_is_told(three):
+def test_lost_member_is_announced(three):
     ann, bob, cid = three
     bob.socket.shutdown(socket.SHUT_RDWR)
     expect(ann, "* bob left")
     expect(cid, "* bob left")
 
 
-def test_who_has_no_name_is_a_guest_with_a_number(chat):
+def test_member_without_a_name_is_a_numbered_guest(chat):
     with chat.join() as first, chat.join() as second:
         expect(first, "* you are guest-1, others here: 0")
         expect(second, "* you are guest-2, others here: 1")
@@ -222,7 +222,7 @@ def test_name_that_is_taken_makes_a_guest(chat):
 
 
 @pytest.mark.parametrize("name", ["", "x" * 25, "a b", "ann:", "*", "ännchen", "<b>"])
-def test_name_that_is_none_is_not_taken(chat, name):
+def test_invalid_name_is_refused(chat, name):
     with chat.join("ann") as ann:
         ann.send(f"/name {name}")
         assert "a name has" in ann.recv(timeout=DEADLINE)
@@ -258,7 +258,7 @@ def test_message_over_the_limit_is_closed_with_1009(start):
         expect(ann, "* bob left")
 
 
-def test_member_that_never_reads_is_dropped_and_the_others_go_on(start):
+def test_member_that_never_reads_is_dropped_and_others_continue(start):
     chat = start("--queue", "20000", "--max-connections", "3")
     with chat.join("ann") as ann, chat.join("bob", 1) as bob, NeverReads(chat.url, "sloth"):
         expect(ann, "* bob joined")
@@ -292,7 +292,7 @@ def joins_at_last(chat, name):
         yield member
 
 
-def test_member_that_reads_too_late_finds_close_1013(start):
+def test_member_that_reads_too_late_gets_close_1013(start):
     chat = start("--queue", "20000")
     with chat.join("ann") as ann, chat.join("bob", 1) as bob, NeverReads(chat.url, "sloth") as sloth:
         expect(bob, "* sloth joined")
@@ -314,7 +314,7 @@ def test_member_over_the_limit_is_refused_with_503(start):
         expect(ann, "bob: hello")
 
 
-def test_row_62_without_file_descriptors_it_goes_on_and_accepts_again(start):
+def test_row_62_server_without_file_descriptors_continues_and_accepts_again(start):
     chat = start(descriptors=24)
     with chat.join("ann") as ann:
         with contextlib.ExitStack() as stack:
@@ -332,7 +332,7 @@ def test_row_62_without_file_descriptors_it_goes_on_and_accepts_again(start):
     assert chat.program.errors().count("accept: ") < 1000, "it does not pause"
 
 
-def test_keep_alive_pings_are_sent_and_their_pongs_suffice(start):
+def test_keep_alive_pings_are_sent_and_pongs_keep_the_connection(start):
     chat = start("--ping-interval", "1")
     pings = []
     with chat.join("ann") as ann:
@@ -366,7 +366,7 @@ def test_page_is_served_under_a_policy(chat):
     assert nonce not in chat.get()[1].decode()
 
 
-def test_page_needs_nothing_from_elsewhere_and_shows_text_only(chat):
+def test_page_loads_nothing_from_elsewhere_and_shows_text_only(chat):
     text = chat.get()[1].decode()
     assert "://" not in text
     assert "textContent" in text
@@ -421,7 +421,7 @@ def test_signal_closes_with_1001_and_exits_with_0(start, signum):
         assert chat.program.exit_code() == 0, str(chat.program)
 
 
-def test_interrupt_does_not_wait_for_ever_for_a_member_that_never_reads(start):
+def test_interrupt_does_not_wait_for_a_member_that_never_reads(start):
     chat = start()
     with chat.join("ann") as ann, NeverReads(chat.url, "sloth"):
         expect(ann, "* sloth joined")

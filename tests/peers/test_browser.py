@@ -53,12 +53,12 @@ def installed(name):
 
 def start_browser(home):
     options = webdriver.ChromeOptions()
-    # Selenium would look for a browser, and download one, if it were not told both paths.
+    # Without both paths Selenium would look for a browser, and download one.
     options.binary_location = installed("chromium")
     for option in OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # What it leaves behind goes with its home.
+    # Files that it leaves are deleted with its home directory.
     service = Service(installed("chromedriver"), env={**os.environ, "HOME": home, "TMPDIR": home})
     driver = webdriver.Chrome(options=options, service=service)
     driver.set_page_load_timeout(DEADLINE)
@@ -102,7 +102,7 @@ class Window:
         self.input.send_keys(text, Keys.ENTER)
 
     def lines(self):
-        """What the lines read like to somebody who looks at the page."""
+        """Returns the visible text of the lines."""
         return self.script("return Array.from(document.querySelectorAll('#lines > li'), (line) => line.innerText)")
 
     def lines_of_kind(self, kind):
@@ -117,7 +117,7 @@ class Window:
         )
 
     def complaints(self):
-        """What the browser has put into its console since it was last asked."""
+        """Returns the console output since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def script(self, text):
@@ -200,11 +200,11 @@ def test_line_is_shown_in_both_windows(two):
     ann.expect("bob: hello, ann")
 
 
-def test_line_that_was_sent_makes_room_for_the_next(two):
+def test_input_is_cleared_after_a_line_was_sent(two):
     ann, bob = two
     ann.say("one")
     assert ann.input.get_property("value") == ""
-    # Wherever the mouse was: what is typed next goes into the line.
+    # The input has the focus, wherever the mouse was.
     ann.driver.switch_to.active_element.send_keys("two", Keys.ENTER)
     ann.expect("you: one", "you: two")
     bob.expect("ann: one", "ann: two")
@@ -241,7 +241,7 @@ def test_window_that_is_closed_has_left(two):
     ann.expect("* bob left")
 
 
-def test_window_that_goes_to_another_page_has_left(two):
+def test_window_that_opens_another_page_has_left(two):
     ann, bob = two
     bob.driver.get("about:blank")
     ann.expect("* bob left")
@@ -277,7 +277,7 @@ def test_text_beyond_ascii_survives(two, text):
     bob.expect(f"ann: {text}")
 
 
-def test_notice_cannot_be_forged(two):
+def test_notices_cannot_be_forged(two):
     ann, bob = two
     ann.say("* bob left")
     bob.expect("ann: * bob left")
@@ -295,7 +295,7 @@ def test_own_lines_differ_from_those_of_a_member_called_you(two):
     assert bob.lines_of_kind("mine") == ["you: from bob"]
 
 
-def test_server_that_stops_is_told_and_nothing_can_be_sent(two):
+def test_page_shows_that_the_server_stopped_and_sends_nothing(two):
     ann, bob = two
     assert ann.button.is_enabled()
     ann.chat.program.interrupt()
@@ -309,7 +309,7 @@ def test_server_that_stops_is_told_and_nothing_can_be_sent(two):
     assert ann.chat.program.exit_code() == 0, str(ann.chat.program)
 
 
-def test_connection_that_breaks_is_told(two):
+def test_page_shows_that_the_connection_broke(two):
     ann, bob = two
     ann.chat.program.kill()
     for window in (ann, bob):
@@ -317,7 +317,7 @@ def test_connection_that_breaks_is_told(two):
         assert not window.button.is_enabled()
 
 
-def test_window_without_a_seat_is_told(start, open_window):
+def test_page_shows_that_the_chat_is_full(start, open_window):
     chat = start("--max-connections", "1")
     open_window(chat, "/?name=ann").expect("* you are ann, others here: 0")
     bob = open_window(chat, "/?name=bob")
@@ -327,7 +327,7 @@ def test_window_without_a_seat_is_told(start, open_window):
     assert "503" in complaint
 
 
-def test_newest_line_stays_in_view(ann):
+def test_page_scrolls_to_the_newest_line(ann):
     with ann.chat.join("bob", 1) as bob:
         for number in range(100):
             bob.send(f"line {number}")
@@ -336,7 +336,7 @@ def test_newest_line_stays_in_view(ann):
         ann.wait_until(lambda: ann.is_in_view("last"), "the last line")
 
 
-def test_who_reads_earlier_lines_is_left_there_until_a_line_of_their_own(ann):
+def test_page_does_not_scroll_from_earlier_lines_until_an_own_line(ann):
     with ann.chat.join("bob", 1) as bob:
         for number in range(100):
             bob.send(f"line {number}")
@@ -352,7 +352,7 @@ def test_who_reads_earlier_lines_is_left_there_until_a_line_of_their_own(ann):
         assert ann.lines()[-1] == "you: my own"
 
 
-def test_oldest_lines_go(ann):
+def test_oldest_lines_are_removed(ann):
     with ann.chat.join("bob", 1) as bob:
         for number in range(MAX_LINES + 100):
             bob.send(f"line {number}")
@@ -381,7 +381,7 @@ def test_pictures_of_both_windows_are_saved(two):
     ann.save_picture("ann")
 
 
-def test_lines_pass_where_the_chat_compresses(start, open_window):
+def test_lines_are_exchanged_with_compression(start, open_window):
     chat = start(*WILLING)
     ann = open_window(chat, "/?name=ann")
     ann.expect("* you are ann, others here: 0")
@@ -413,10 +413,10 @@ socket.onclose = ({ code }) => done([socket.extensions, code, answers]);
     [["--deflate"], WILLING, [*WILLING, "--parts"], *[[*WILLING, "--window-bits", str(bits)] for bits in range(8, 16)]],
     ids=" ".join,
 )
-def test_browser_and_echo_compress_what_they_say(browsers, arguments):
+def test_browser_and_echo_server_compress_messages(browsers, arguments):
     texts = [words(size) for size in (0, 1, 100, 70_000, 1 << 20)] * 2
     with serving("echo", *arguments) as url, listen_in(url) as wire:
-        # A page of this machine, which a blank one is not: what refuses plain requests. The browser complains of that.
+        # A page of this origin, unlike a blank one: the response to a plain request, which the console reports.
         browsers[0].get(url.replace("ws:", "http:"))
         browsers[0].get_log("browser")
         extensions, code, answers = browsers[0].execute_async_script(CONVERSE, wire.url, texts)

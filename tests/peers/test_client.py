@@ -106,7 +106,7 @@ def test_fragments_and_pings_of_the_server(peer):
         assert server.event("close")["code"] == 1000
 
 
-def test_close_of_the_server_is_told(peer):
+def test_close_of_the_server_is_printed(peer):
     with peer("close") as server, client(server.url) as program:
         program.write(b"hello\n")
         program.rest()
@@ -147,7 +147,7 @@ def test_closed_port_is_an_error():
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "not a url", "ws://127.0.0.1:99999", "ws://127.0.0.1:1/#part"])
-def test_url_that_is_none_of_a_websocket_is_an_error(url):
+def test_url_that_is_not_a_websocket_url_is_an_error(url):
     fails(client(url))
 
 
@@ -191,7 +191,7 @@ def test_plain_http_server_is_an_error_with_its_status(status):
         ),
     ],
 )
-def test_answer_that_is_no_handshake_is_an_error(answer):
+def test_response_that_is_not_a_handshake_is_an_error(answer):
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve():
@@ -211,7 +211,7 @@ def test_answer_that_is_no_handshake_is_an_error(answer):
         thread.join()
 
 
-def test_interrupt_closes_in_order(peer):
+def test_interrupt_closes_cleanly(peer):
     with peer("echo") as server, client(server.url) as program:
         program.write(b"hello\n")
         assert program.line() == b"hello", str(program)
@@ -222,12 +222,12 @@ def test_interrupt_closes_in_order(peer):
 
 
 def interrupted(program):
-    """The first Ctrl-C, once the client has heard of it."""
+    """Sends Ctrl-C, and waits until the client has noticed it."""
     program.interrupt()
     wait_until(lambda: "Ctrl-C again" in program.errors(), program)
 
 
-def test_second_interrupt_ends_it_at_once():
+def test_second_interrupt_ends_the_client_at_once():
     with listener() as (listening, url), client(url) as program, accept(listening) as connection:
         connection.sendall(b"\x81\x05ready")
         assert program.line() == b"ready", str(program)
@@ -267,7 +267,7 @@ def test_second_interrupt_ends_a_client_whose_server_does_not_read():
         assert program.exit_code() == 130, str(program)
 
 
-def test_lines_that_waited_for_room_arrive_in_order():
+def test_lines_that_waited_to_be_sent_arrive_in_order():
     lines = [b"x" * (8 << 20), b"", b"y" * (8 << 20), b"z"]
     with listener() as (listening, url), client(url) as program, accept(listening) as connection:
         writer = program.write_lines(lines)

@@ -75,7 +75,7 @@ def assert_compressed(sent, messages, takeover):
 
 
 class Offer:
-    """What a client offers, in the terms of either peer."""
+    """Returns what a client offers, as parameters of either peer."""
 
     def __init__(self, deflate):
         self.deflate = deflate
@@ -102,7 +102,7 @@ class Offer:
 
 @pytest.fixture(params=["python", "node"])
 def converse(request):
-    """Sends messages to a server, each once the one before has come back; what went over the wire."""
+    """Sends messages to a server, each after the echo of the last. Returns what was transmitted."""
 
     def run(url, messages, deflate):
         with listen_in(url) as wire:
@@ -189,7 +189,7 @@ def assert_window(sent, bits):
 
 
 @pytest.mark.parametrize("deflate", WINDOWS, ids=lambda deflate: f"{deflate['server_max_window_bits']} bits")
-def test_server_with_windows_that_the_client_asks_for(server, converse, deflate):
+def test_server_with_windows_that_the_client_requests(server, converse, deflate):
     own, theirs = deflate["server_max_window_bits"], deflate["client_max_window_bits"]
     messages = [*repetitions(own), *repetitions(theirs), *MESSAGES]
     wire = converse(server, messages, deflate)
@@ -255,7 +255,7 @@ def test_fragments_of_a_compressed_message(server, converse, deflate):
         assert all(one.compressed and one.length < 5_000 for one in wire.messages(who)[:3:2])
 
 
-def test_client_that_does_not_offer_it_is_sent_nothing_compressed(server):
+def test_client_without_an_offer_gets_uncompressed_messages(server):
     with listen_in(server) as wire, python_client.opened(wire.url, compression=None) as client:
         for message in MESSAGES:
             client.send(message)
@@ -265,14 +265,14 @@ def test_client_that_does_not_offer_it_is_sent_nothing_compressed(server):
     assert [(one.compressed, one.length) for one in wire.messages("server")] == [(False, length) for length in lengths]
 
 
-def test_threshold_is_kept(converse):
+def test_threshold_is_respected(converse):
     messages = ["a" * 999, "a" * 1000]
     with serving("echo", "--deflate", "--threshold", "1000") as url:
         wire = converse(url, messages, {})
     assert [one.compressed for one in wire.messages("server")] == [False, True]
 
 
-def test_level_is_kept(converse):
+def test_level_is_respected(converse):
     sizes = {}
     for level in ("1", "9"):
         with serving("echo", "--deflate", "--level", level) as url:
@@ -308,7 +308,7 @@ def peer(request):
 
 
 def speak(server, lines, *arguments):
-    """Sends lines, each once the one before has come back; what went over the wire, and what the client has told."""
+    """Sends lines, each after the echo of the last. Returns what was transmitted, and the client's errors."""
     with listen_in(server.url) as wire, Program([example("client"), wire.url, *arguments]) as client:
         for line in lines:
             client.write(line + b"\n")
@@ -352,7 +352,7 @@ def test_client_sends_compressed_text(peer, deflate):
 
 
 @pytest.mark.parametrize("deflate", WINDOWS, ids=lambda deflate: f"{deflate['client_max_window_bits']} bits")
-def test_client_with_windows_that_the_server_asks_for(peer, deflate):
+def test_client_with_windows_that_the_server_requests(peer, deflate):
     own, theirs = deflate["client_max_window_bits"], deflate["server_max_window_bits"]
     with peer("echo", deflate) as server:
         wire, _ = speak(server, [*repetitions(own), *repetitions(theirs), *LINES], "--binary", *WILLING)
@@ -398,7 +398,7 @@ def test_python_server_declines_to_compress_with_8_bits():
 
 
 @pytest.mark.parametrize("deflate", TAKEOVER)
-def test_client_is_sent_fragments_of_a_compressed_message(peer, deflate):
+def test_client_receives_fragments_of_a_compressed_message(peer, deflate):
     with peer("fragments", deflate) as server, listen_in(server.url) as wire:
         with Program([example("client"), wire.url, "--deflate", "--context-takeover"]) as client:
             assert client.line() == b"one, zwei, drei", str(client)
@@ -430,7 +430,7 @@ def test_client_closes_a_bomb_with_1009(peer):
     [["--context-takeover"], ["--deflate", "--window-bits", "7"], ["--deflate", "--window-bits", "16"], ["--deflate", "--level", "0"]],
     ids=" ".join,
 )
-def test_option_that_makes_no_sense_is_an_error(name, arguments):
+def test_invalid_option_is_an_error(name, arguments):
     url = ["ws://127.0.0.1:1"] if name == "client" else []
     with Program([example(name), *url, *arguments]) as program:
         program.end_input()

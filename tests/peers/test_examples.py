@@ -1,4 +1,4 @@
-"""What holds for every example program."""
+"""Requirements of every example program."""
 
 import pytest
 from harness import ROOT, Program, example
@@ -12,7 +12,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_help_tells_the_usage(name):
+def test_help_prints_the_usage(name):
     with Program([example(name), "--help"]) as program:
         program.end_input()
         text = b"\n".join(program.rest())

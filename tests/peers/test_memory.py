@@ -1,4 +1,4 @@
-"""What an idle connection costs the servers among the examples, in resident memory."""
+"""Resident memory of an idle connection of the example servers."""
 
 import contextlib
 import resource
@@ -7,12 +7,12 @@ import pytest
 from harness import Program, example
 from peers import dial
 
-# Bytes for each: the library's share, a task, tokio's share, and what stopping in order takes.
+# Bytes per connection: the library, a task, tokio, and what a clean shutdown needs.
 MOST = 1400
-# Connections that are there before, so that what is made once is not counted, and those that are.
+# Connections that are opened first, so that one-time allocations are not counted, and the counted ones.
 FIRST, COUNTED = 1000, 4000
 
-# A masked text message, and how it comes back.
+# A masked text message and its echo.
 HELLO = b"\x81\x85\x00\x00\x00\x00hello"
 ECHOED = b"\x81\x05hello"
 

@@ -62,12 +62,12 @@ def ticks(client, count):
     return received
 
 
-def test_ticks_come_to_who_subscribed(client):
+def test_ticks_are_sent_to_subscribers(client):
     assert command(client, "subscribe a") == ({"subscribed": "a"}, [])
     assert ticks(client, 10) == [{"tick": "a", "n": n} for n in range(1, 11)]
 
 
-def test_tick_is_the_json_text_that_the_docs_show(client):
+def test_tick_is_the_json_text_of_the_docs(client):
     command(client, "subscribe a")
     assert client.recv(timeout=DEADLINE) == '{"tick":"a","n":1}'
 
@@ -84,7 +84,7 @@ def test_each_subscription_counts_its_own_ticks(client):
     assert seen["a"] == list(range(seen["a"][0], seen["a"][0] + len(seen["a"])))
 
 
-def test_no_ticks_come_after_unsubscribe(client):
+def test_no_ticks_are_sent_after_unsubscribe(client):
     command(client, "subscribe a")
     command(client, "subscribe b")
     ticks(client, 4)
@@ -92,7 +92,7 @@ def test_no_ticks_come_after_unsubscribe(client):
     assert {tick["tick"] for tick in ticks(client, 20)} == {"b"}
 
 
-def test_no_ticks_come_to_who_has_not_subscribed(start):
+def test_no_ticks_are_sent_without_a_subscription(start):
     _, url = start("--interval", "1")
     with opened(url) as subscriber, opened(url) as other:
         command(subscriber, "subscribe a")
@@ -111,7 +111,7 @@ def test_commands_are_answered_while_ticks_are_sent(client):
             assert tick == {"tick": "a", "n": last}
 
 
-def test_list_tells_the_subscriptions(quiet):
+def test_list_returns_the_subscriptions(quiet):
     assert command(quiet, "list")[0] == {"subscriptions": []}
     for name in ("b", "a", "c.1-x_Y"):
         assert command(quiet, f"subscribe {name}")[0] == {"subscribed": name}
@@ -144,7 +144,7 @@ def test_subscribing_twice_is_subscribing_once(client):
         b"list",
     ],
 )
-def test_what_is_no_command_is_told_and_the_connection_lives(quiet, line):
+def test_invalid_command_is_answered_with_an_error_and_the_connection_stays_open(quiet, line):
     assert list(command(quiet, line)[0]) == ["error"]
     assert command(quiet, "list")[0] == {"subscriptions": []}
 
@@ -161,11 +161,11 @@ def test_command_over_the_limit_is_closed_with_1009(quiet):
     assert closed_by_server(quiet) == 1009
 
 
-def test_slow_reader_misses_ticks_and_hears_the_later_ones(start):
+def test_slow_reader_misses_ticks_and_gets_later_ones(start):
     program, url = start("--interval", "1")
     with socket.socket() as slow, opened(url) as punctual:
         subscribe_without_reading(slow, url)
-        # What the kernel holds for the slow one is full by then: 4000 times 32 ticks are 6 MB.
+        # By then the kernel's buffers of the slow client are full: 4000 times 32 ticks are 6 MB.
         command(punctual, "subscribe clock")
         assert ticks(punctual, 4000)[-1] == {"tick": "clock", "n": 4000}
         before, after = first_gap(slow, program)
@@ -184,7 +184,7 @@ def subscribe_without_reading(client, url):
     )
     for number in range(32):
         line = b"subscribe " + b"%d" % number + b"x" * 30
-        # Masked with zeros: as it stands.
+        # Masked with zeros, and so unchanged.
         client.sendall(bytes([0x81, 0x80 | len(line), 0, 0, 0, 0]) + line)
 
 

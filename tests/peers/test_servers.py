@@ -51,7 +51,7 @@ def url(request):
 
 @pytest.fixture
 def server():
-    """A server of its own, started with the name and the arguments that the test gives."""
+    """Starts a server for this test, by name and arguments."""
     started = []
 
     def run(name, *arguments):
@@ -65,7 +65,7 @@ def server():
 
 @pytest.fixture
 def echo(server):
-    """An `echo` of its own, started with the arguments that the test gives."""
+    """Starts an `echo` for this test, with these arguments."""
     return lambda *arguments: server("echo", *arguments)
 
 
@@ -194,7 +194,7 @@ def test_connection_for_which_there_is_no_thread_is_dropped(server):
     with open(f"/proc/{process}/status") as status:
         size = int(re.search(r"VmSize:\s*(\d+) kB", status.read())[1]) << 10
     soft, hard = resource.prlimit(process, resource.RLIMIT_AS)
-    # A thread's stack is larger than what is left.
+    # A thread's stack does not fit into the remaining memory.
     resource.prlimit(process, resource.RLIMIT_AS, (size + (1 << 20), hard))
     with pytest.raises((OSError, EOFError, WebSocketException)):
         python_client.opened(url)

@@ -10,7 +10,7 @@ from harness import TARGET, Failed, Program
 from peers import python_server
 from test_compression import WILLING
 
-# Debug builds: what valgrind finds then has a line.
+# Debug builds, so that valgrind's findings have line numbers.
 EXAMPLES = Path(os.environ.get("FULLDUPLEX_DEBUG_EXAMPLES", TARGET / "debug" / "examples"))
 ERROR = 99
 

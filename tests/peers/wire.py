@@ -1,4 +1,4 @@
-"""A wire that is listened in on: a proxy that passes on what two ends say, and knows what that was."""
+"""A proxy between two ends that records what they transmit."""
 
 import contextlib
 import socket
@@ -22,7 +22,7 @@ class Sent:
 
 
 class Wire:
-    """One connection, to where a server listens. What was said is known once it has ended."""
+    """One connection to a server. The record is complete once the connection has ended."""
 
     def __init__(self, listening, server):
         self.url = f"ws://127.0.0.1:{listening.getsockname()[1]}"
@@ -56,7 +56,7 @@ class Wire:
         return head.decode(), frames
 
     def extensions(self, who):
-        """What the `client` has offered, or the `server` has accepted."""
+        """Returns what the `client` has offered, or the `server` has accepted."""
         head, _ = self._all(who)
         fields = [line.split(":", 1) for line in head.split("\r\n")[1:]]
         return ", ".join(value.strip() for name, value in fields if name.lower() == "sec-websocket-extensions")

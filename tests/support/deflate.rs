@@ -1,4 +1,5 @@
-//! Connections with compression, and a compressor and an inflater that stand beside the crate's own.
+//! Connections with compression, and a compressor and an inflater that are independent of the
+//! crate's.
 
 use bytes::Bytes;
 use fullduplex::{
@@ -15,10 +16,10 @@ use super::{
     script::{Script, Scripted, scripted},
 };
 
-/// The four bytes that a message goes without.
+/// The four bytes that are removed from the end of a message (RFC 7692 section 7.2.1).
 pub const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
-/// Without context takeover, and with it: in both directions.
+/// Without context takeover and with it, in both directions.
 pub fn takeovers() -> [Deflate; 2] {
     [false, true].map(|takeover| Deflate::new().context_takeover(takeover))
 }
@@ -32,14 +33,14 @@ pub fn agreed(settings: Deflate) -> Negotiated {
     Negotiated::default().with_deflate(DeflateParams::from(settings))
 }
 
-/// An end over a scripted stream whose peer wants these very settings.
+/// Opens an end over a scripted stream whose peer has the same settings.
 pub fn open(role: Role, config: &Config, settings: Deflate) -> (WebSocket<Scripted>, Script) {
     let (io, script) = scripted();
     let config = config.clone().deflate(settings);
     (WebSocket::from_raw(io, Bytes::new(), role, &config, agreed(settings)), script)
 }
 
-/// A client and a server, connected by a pipe with room for this many bytes in each direction.
+/// Connects a client and a server by a pipe with a buffer of this many bytes in each direction.
 pub fn pair(
     config: &Config,
     settings: Deflate,
@@ -48,11 +49,11 @@ pub fn pair(
     fullduplex::testing::pair_with_capacity(&config.clone().deflate(settings), room)
 }
 
-/// What an end receives of this, cut into reads in every way that is likely to matter, whole and in parts, which has to
-/// be the same. The end of the stream is left out.
+/// Returns what an end receives from this input, and asserts that it is the same whole, in parts,
+/// and however the input is split into reads. The end of the stream is left out.
 #[track_caller]
 pub fn received(role: Role, config: &Config, settings: Deflate, wire: &[u8]) -> Vec<Outcome> {
-    // In parts, only the limit of a whole message holds.
+    // In parts, only the limit of a whole message applies.
     let ways: [(&[usize], &[bool]); 8] = [
         (&[usize::MAX], &[false]),
         (&[1, 2, 3, 5, 70_000], &[false]),
@@ -91,7 +92,7 @@ impl Zip {
         Self { zlib: zlib_rs::Deflate::new_with_config(config), takeover }
     }
 
-    /// The payload data of a compressed message.
+    /// Returns the payload data of a compressed message.
     pub fn message(&mut self, data: impl AsRef<[u8]>) -> Vec<u8> {
         let mut payload = self.part(data);
         if payload.is_empty() {
@@ -104,7 +105,8 @@ impl Zip {
         payload
     }
 
-    /// The same of a part that is not the last: all of it comes out of this.
+    /// Returns the payload data of a part that is not the last. All of the part can be inflated
+    /// from it.
     pub fn part(&mut self, data: impl AsRef<[u8]>) -> Vec<u8> {
         let data = data.as_ref();
         if data.is_empty() {
@@ -119,12 +121,12 @@ impl Zip {
     }
 }
 
-/// The payload data of a compressed message that refers to no other.
+/// Returns the payload data of a compressed message that refers to no other.
 pub fn zip(data: impl AsRef<[u8]>) -> Vec<u8> {
     Zip::new(false).message(data)
 }
 
-/// The same, not compressed at all: in stored blocks of at most this length.
+/// Does the same in stored blocks of at most this length.
 pub fn stored(data: &[u8], block: u16) -> Vec<u8> {
     let mut payload = Vec::new();
     for block in data.chunks(block.into()) {
@@ -138,7 +140,7 @@ pub fn stored(data: &[u8], block: u16) -> Vec<u8> {
     payload
 }
 
-/// The same, in one block with the fixed code, and without looking for repetitions.
+/// Does the same in one block with the fixed code and without back-references.
 pub fn literal(data: &[u8]) -> Vec<u8> {
     let (mut payload, mut len) = (Vec::new(), 0);
     let mut bit = |bit: bool| {
@@ -156,7 +158,7 @@ pub fn literal(data: &[u8]) -> Vec<u8> {
         };
         (0..bits).rev().for_each(|at| bit(code >> at & 1 == 1));
     }
-    // The end of the block, and the beginning of an empty stored one.
+    // The end of the block, and the beginning of an empty stored block.
     (0..7 + 3).for_each(|_| bit(false));
     payload
 }
@@ -172,7 +174,7 @@ impl Unzip {
         Self::with_window(takeover, 15)
     }
 
-    /// One that knows no more of the past than this.
+    /// Creates an inflater with a window of this size.
     pub fn with_window(takeover: bool, bits: u8) -> Self {
         Self { zlib: Inflate::new(false, bits), takeover }
     }
@@ -186,7 +188,7 @@ impl Unzip {
         message
     }
 
-    /// All that can be known from this part.
+    /// Inflates as much as possible from this part.
     pub fn part(&mut self, mut payload: &[u8]) -> Vec<u8> {
         let (mut message, mut room) = (Vec::new(), vec![0; 64 << 10]);
         loop {
@@ -202,7 +204,7 @@ impl Unzip {
     }
 }
 
-/// The messages that these frames on the wire make, and for each whether it was compressed.
+/// Returns the messages in these frames, and for each whether it was compressed.
 pub fn sent(wire: &[u8], unzip: &mut Unzip) -> Vec<(bool, Vec<u8>)> {
     let (mut messages, mut open) = (Vec::new(), None::<(bool, Vec<u8>)>);
     for (first, payload) in frames::parse(wire) {
@@ -222,7 +224,7 @@ pub fn sent(wire: &[u8], unzip: &mut Unzip) -> Vec<(bool, Vec<u8>)> {
     messages
 }
 
-/// `len` bytes without any order.
+/// Returns `len` random bytes.
 pub fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let noise = std::iter::repeat_with(|| {
@@ -234,7 +236,7 @@ pub fn noise(len: usize) -> Vec<u8> {
     noise.take(len).collect()
 }
 
-/// `len` bytes of JSON, or one or two more.
+/// Returns `len` bytes of JSON, or one or two more.
 pub fn json(len: usize) -> String {
     let mut text = String::with_capacity(len + 60);
     for n in 0_u32.. {

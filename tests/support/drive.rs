@@ -1,12 +1,13 @@
-//! Drives a receive path over bytes that are cut into reads in any way, and tells all that came of it.
+//! Drives a receive path over bytes that are split into reads in any way, and records all that is
+//! received.
 
 use bytes::{BufMut, Bytes};
 use fullduplex::{
     CloseFrame, Config, Message, MessageKind, Role, Utf8Bytes,
-    proto::{Lent, Part, ProtocolError, ReceivePath, Received, Want},
+    proto::{Buffers, Part, ProtocolError, ReceivePath, Received, Want},
 };
 
-/// What came of the bytes, in order.
+/// What was received, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Message(Message),
@@ -18,13 +19,13 @@ pub enum Outcome {
 
 /// Receives `wire` in reads of these lengths (0 counts as 1), the last of them again and again.
 ///
-/// Reads go where the path wants them, so that large payloads take both ways in.
+/// Reads go where the path wants them, so that large payloads are received both ways.
 pub fn drive(role: Role, config: &Config, wire: &[u8], reads: &[usize]) -> Vec<Outcome> {
     drive_in_parts(role, config, wire, reads, &[false])
 }
 
-/// The same, where `parts` says from step to step, over and over, whether the message under way, or the next, is taken in
-/// parts, which are put together again here.
+/// Does the same. `parts` says for each step, repeatedly, whether the current or next message is
+/// received in parts, which are joined again here.
 pub fn drive_in_parts(
     role: Role,
     config: &Config,
@@ -35,7 +36,7 @@ pub fn drive_in_parts(
     drive_path(ReceivePath::new(role, config), config.max_message_size as u64, wire, reads, parts)
 }
 
-/// The same of any path, where what is taken in parts has this limit.
+/// Does the same with any path, and this limit for messages in parts.
 pub fn drive_path(
     mut path: ReceivePath,
     limit: u64,
@@ -44,7 +45,7 @@ pub fn drive_path(
     parts: &[bool],
 ) -> Vec<Outcome> {
     let mut choices = Choices { parts: parts.iter().cycle(), limit, joined: None };
-    let (mut outcomes, mut lent) = (Vec::new(), Lent::new());
+    let (mut outcomes, mut lent) = (Vec::new(), Buffers::new());
     let mut reads = reads.iter().copied();
     let mut read = usize::MAX;
     while !wire.is_empty() {
@@ -75,7 +76,7 @@ pub fn drive_path(
     outcomes
 }
 
-/// Which messages are taken in parts, and what has come of one.
+/// Which messages are received in parts, and what was received of the current one.
 struct Choices<'a> {
     parts: std::iter::Cycle<std::slice::Iter<'a, bool>>,
     limit: u64,
@@ -106,7 +107,7 @@ impl Choices<'_> {
         }
     }
 
-    /// The message, if that was the last of it.
+    /// Returns the message, if this was its last part.
     fn join(&mut self, part: Part<'_>) -> Option<Outcome> {
         let joined = self.joined.get_or_insert_default();
         joined.extend_from_slice(part.payload);
@@ -124,7 +125,7 @@ impl Choices<'_> {
 fn receive_all(
     path: &mut ReceivePath,
     mut unread: &mut [u8],
-    lent: &mut Lent,
+    lent: &mut Buffers,
     choices: &mut Choices<'_>,
     outcomes: &mut Vec<Outcome>,
 ) {
@@ -132,7 +133,7 @@ fn receive_all(
         if let Err(error) = choices.choose(path) {
             return outcomes.push(Outcome::Error(error));
         }
-        // What was gathered of a message may be wanted in parts from now on.
+        // From here on, what was gathered of a message may be requested in parts.
         if !inflate_all(path, lent, choices, outcomes) || unread.is_empty() {
             return;
         }
@@ -147,10 +148,10 @@ fn receive_all(
     }
 }
 
-/// Says whether nothing was wrong.
+/// Returns whether there was no error.
 fn inflate_all(
     path: &mut ReceivePath,
-    lent: &mut Lent,
+    lent: &mut Buffers,
     choices: &mut Choices<'_>,
     outcomes: &mut Vec<Outcome>,
 ) -> bool {

@@ -1,21 +1,22 @@
-//! Frames, built byte by byte and independently of the crate, so that wrong ones can be built too.
+//! Frames, built byte by byte and independently of the crate, so that invalid ones can be built
+//! too.
 
-/// A frame to be changed and then built.
+/// A builder of a frame.
 #[derive(Debug, Clone)]
 pub struct Frame {
     first: u8,
     payload: Vec<u8>,
     key: Option<[u8; 4]>,
-    /// How the length is written: 7, 16 or 64 bits.
+    /// The number of bits in which the length is encoded: 7, 16 or 64.
     length_bits: u8,
-    /// What the header says, where that is not the payload's length.
+    /// The length that the header declares, if that is not the payload's.
     declared: Option<u64>,
 }
 
 /// The key of [`Frame::masked`].
 pub const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// A final frame with this opcode, unmasked, its length in the shortest form.
+/// Creates a final, unmasked frame with this opcode and its length in the shortest form.
 pub fn frame(opcode: u8, payload: impl AsRef<[u8]>) -> Frame {
     let payload = payload.as_ref().to_vec();
     let length_bits = match payload.len() {
@@ -46,30 +47,30 @@ pub fn pong(payload: impl AsRef<[u8]>) -> Frame {
     frame(0xA, payload)
 }
 
-/// A Close with a code and a reason.
+/// Creates a Close with a code and a reason.
 pub fn close(code: u16, reason: &str) -> Frame {
     frame(0x8, [&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-/// A Close without a payload.
+/// Creates a Close without a payload.
 pub fn close_empty() -> Frame {
     frame(0x8, b"")
 }
 
 impl Frame {
-    /// Not the last fragment.
+    /// Makes it a fragment that is not the last.
     pub fn more(mut self) -> Self {
         self.first &= 0x7F;
         self
     }
 
-    /// With reserved bits: 4 is RSV1, 2 is RSV2, 1 is RSV3.
+    /// Sets reserved bits: 4 is RSV1, 2 is RSV2, 1 is RSV3.
     pub fn rsv(mut self, bits: u8) -> Self {
         self.first |= bits << 4;
         self
     }
 
-    /// Masked with [`KEY`], as a client does.
+    /// Masks it with [`KEY`], as a client does.
     pub fn masked(self) -> Self {
         self.masked_with(KEY)
     }
@@ -79,13 +80,13 @@ impl Frame {
         self
     }
 
-    /// The length written in 7, 16 or 64 bits, whether or not that is the shortest form.
+    /// Encodes the length in 7, 16 or 64 bits, even if that is not the shortest form.
     pub fn length_bits(mut self, bits: u8) -> Self {
         self.length_bits = bits;
         self
     }
 
-    /// A header that declares this many bytes (in 64 bits unless said otherwise), whatever follows.
+    /// Declares this many bytes (in 64 bits by default), whatever the payload.
     pub fn declaring(mut self, len: u64) -> Self {
         self.declared = Some(len);
         self.length_bits = 64;
@@ -116,12 +117,12 @@ impl Frame {
     }
 }
 
-/// Frames one behind the other.
+/// Returns the bytes of these frames in order.
 pub fn wire(frames: &[Frame]) -> Vec<u8> {
     frames.iter().flat_map(Frame::build).collect()
 }
 
-/// Frames as they were found on the wire: opcode with FIN and reserved bits, payload unmasked.
+/// Parses written frames: opcode with FIN and reserved bits, payload unmasked.
 pub fn parse(mut wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     while !wire.is_empty() {

@@ -23,15 +23,15 @@ pub(crate) const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade:
 /// What a [`Script`] does when it is read from.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// These bytes come, in one read if there is room for them.
+    /// Yields these bytes, in one read if the buffer has room.
     Bytes(Vec<u8>),
-    /// The read fails.
+    /// Fails.
     Fails(io::ErrorKind),
-    /// Nothing ever comes.
+    /// Is pending for ever.
     Hangs,
 }
 
-/// A transport whose reads are written down beforehand; after the last step it is at its end.
+/// A transport whose reads are scripted. After the last step it is at its end.
 #[derive(Debug)]
 pub(crate) struct Script {
     steps: VecDeque<Step>,
@@ -41,12 +41,12 @@ pub(crate) struct Script {
     paused: bool,
 }
 
-/// What was written to a [`Script`], and whether it is still there.
+/// What was written to a [`Script`], and whether the transport still exists.
 #[derive(Debug)]
 pub(crate) struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Script {
-    /// A transport that gives these steps one after the other.
+    /// Creates a transport that performs these steps in order.
     pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> (Self, Written) {
         let written = Arc::default();
         let steps = steps.into_iter().collect();
@@ -55,17 +55,17 @@ impl Script {
         (script, Written(written))
     }
 
-    /// Writes fail once so many bytes are written.
+    /// Makes writes fail once this many bytes are written.
     pub(crate) fn writes_fail_behind(self, len: usize, kind: io::ErrorKind) -> Self {
         Self { fails_behind: Some((len, kind)), ..self }
     }
 
-    /// A byte at a time in both directions, and every other call is pending first.
+    /// Reads and writes one byte per call, and makes every other call pending.
     pub(crate) fn drips(self) -> Self {
         Self { drips: true, ..self }
     }
 
-    /// Whether this call is to be pending, as every other one.
+    /// Returns whether this call is pending, as every other one.
     fn pauses(&mut self, cx: &Context<'_>) -> bool {
         self.paused = self.drips && !self.paused;
         if self.paused {
@@ -80,22 +80,22 @@ impl Script {
 }
 
 impl Written {
-    /// The bytes.
+    /// Returns the bytes as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
     }
 
-    /// The bytes of a response, its date left out.
+    /// Returns a response without its date.
     pub(crate) fn undated(&self) -> String {
         undated(&self.text())
     }
 
-    /// The bytes, where they are no text.
+    /// Returns the bytes.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.0.lock().expect("no panic").clone()
     }
 
-    /// Whether the transport was dropped.
+    /// Returns whether the transport was dropped.
     pub(crate) fn is_dropped(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
@@ -154,7 +154,7 @@ impl AsyncWrite for Script {
     }
 }
 
-/// Cuts bytes into the pieces between these places.
+/// Splits bytes at these places.
 pub(crate) fn cut(bytes: &[u8], places: &[usize]) -> Vec<Step> {
     let mut places: Vec<_> = places.iter().map(|place| place % (bytes.len() + 1)).collect();
     places.sort_unstable();
@@ -170,13 +170,14 @@ pub(crate) fn cut(bytes: &[u8], places: &[usize]) -> Vec<Step> {
     pieces
 }
 
-/// Polls a future once, with a waker that does nothing and outside of the task's budget.
+/// Polls a future once, with a waker that does nothing, and outside of the task's budget.
 pub(crate) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     pin!(tokio::task::coop::unconstrained(future)).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Asserts that whatever this makes of a transport that drips, dropped after any number of polls, has let go of the
-/// transport. What it gives in the end is returned, with what was written by then.
+/// Starts a future over a transport that yields one byte per call, and asserts that it releases the
+/// transport when it is dropped after any number of polls. Returns its output, and what was written
+/// by then.
 pub(crate) fn released_at_every_poll<F: Future>(
     input: &[u8],
     start: impl Fn(Script) -> F,
@@ -196,11 +197,12 @@ pub(crate) fn released_at_every_poll<F: Future>(
     unreachable!("it is done after some number of polls")
 }
 
-/// What a client is told where the application erred.
+/// The response after an error of the application.
 pub(crate) const SERVER_ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\n\
     Connection: close\r\nContent-Length: 22\r\n\r\ninternal server error\n";
 
-/// A response that has one date, in the format of RFC 9110 section 5.6.7: the rest of it.
+/// Asserts that a response has one date, in the format of RFC 9110 section 5.6.7. Returns the rest
+/// of it.
 pub(crate) fn undated(response: &str) -> String {
     let (front, rest) = response.split_once("\r\nDate: ").expect("a date");
     let (date, rest) = rest.split_once("\r\n").expect("a whole line");
@@ -216,7 +218,7 @@ pub(crate) fn undated(response: &str) -> String {
     format!("{front}\r\n{rest}")
 }
 
-/// The request with one line replaced, or left out, or with more behind it.
+/// Returns the request with a part of it replaced.
 pub(crate) fn request(old: &str, new: &str) -> Vec<u8> {
     assert!(REQUEST.contains(old), "{old}");
     REQUEST.replacen(old, new, 1).into_bytes()

@@ -1,4 +1,4 @@
-//! What the tests share: frames built byte by byte, a scripted stream, two connected ends.
+//! What tests share: frames built byte by byte, a scripted stream, two connected ends.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
 #[cfg(feature = "deflate")]
@@ -18,13 +18,13 @@ use std::{
 use fullduplex::{Config, WebSocket};
 use script::Scripted;
 
-/// Polls a future once, with a waker that does nothing, and without a part in the budget of the test's task: that it is
-/// pending is the future's own doing.
+/// Polls a future once, with a waker that does nothing, and outside of the budget of the test's
+/// task, so that only the future itself can be the reason if it is pending.
 pub fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     std::pin::pin!(tokio::task::coop::unconstrained(future)).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Polls a future once, which has to be pending: `why` says what it waits for.
+/// Polls a future once, and asserts that it is pending; `why` says what it waits for.
 #[track_caller]
 pub fn pending<F: Future<Output: std::fmt::Debug>>(future: std::pin::Pin<&mut F>, why: &str) {
     if let Poll::Ready(output) = poll_once(future) {
@@ -32,19 +32,19 @@ pub fn pending<F: Future<Output: std::fmt::Debug>>(future: std::pin::Pin<&mut F>
     }
 }
 
-/// No deadline at all.
+/// Returns a configuration without any deadline.
 pub fn without_deadlines() -> Config {
     let config = Config::new().close_timeout(None).write_timeout(None).idle_timeout(None);
     config.ping_interval(None).pong_timeout(None)
 }
 
-/// Polls `recv`, which has nothing to give.
+/// Polls `recv`, and asserts that nothing was received.
 #[track_caller]
 pub fn nothing_received(ws: &mut WebSocket<Scripted>) {
     pending(std::pin::pin!(ws.recv()), "nothing came");
 }
 
-/// Polls a future at most so many times, then drops it; `None`: it was not done.
+/// Polls a future at most this many times, then drops it. Returns `None` if it did not complete.
 pub fn polled<F: Future>(future: F, times: usize, mut before_each: impl FnMut()) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     for _ in 0..times {
@@ -56,12 +56,12 @@ pub fn polled<F: Future>(future: F, times: usize, mut before_each: impl FnMut())
     None
 }
 
-/// Polls a future until it is done.
+/// Polls a future until it completes.
 pub fn finished<F: Future>(future: F) -> F::Output {
     polled(future, 100_000, || {}).expect("nothing is in its way")
 }
 
-/// Lets other tasks run until they all wait.
+/// Lets other tasks run until all of them wait.
 pub async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Input that fails the connection, and what has to come of it.
+//! Input that fails the connection, and the required result.
 
 use std::pin::pin;
 
@@ -20,11 +20,11 @@ pub struct Offence {
     config: Config,
     input: Vec<u8>,
     before: Vec<Message>,
-    /// How much each read brings at most.
+    /// The maximum size of each read.
     reads: &'static [usize],
 }
 
-/// A connection of this role gets this input.
+/// Creates a connection of this role with this input.
 pub fn offence(role: Role, input: impl Into<Vec<u8>>) -> Offence {
     let reads = &[usize::MAX, 1];
     Offence { role, config: Config::new(), input: input.into(), before: Vec::new(), reads }
@@ -36,20 +36,21 @@ impl Offence {
         self
     }
 
-    /// What is received before it fails.
+    /// Sets what is received before the connection fails.
     pub fn after(mut self, messages: &[&str]) -> Self {
         self.before = messages.iter().map(|message| Message::from(*message)).collect();
         self
     }
 
-    /// Comes in one read, and not byte by byte too.
+    /// Tests the input in one read only, not byte by byte too.
     pub fn at_once(mut self) -> Self {
         self.reads = &[usize::MAX];
         self
     }
 
-    /// Whether the input comes in one read or byte by byte: the messages before it are received, the Close goes out at
-    /// once, the error is told once and after that, and what follows is not received.
+    /// Asserts, for input in one read and byte by byte, that the messages before the fault are
+    /// received, that the Close is written at once, that the error is returned once and afterwards,
+    /// and that further input is not received.
     pub async fn fails(self, error: ProtocolError, code: u16, reason: &str) {
         for &at_most in self.reads {
             let (mut ws, script) = script::open(self.role, &self.config);
@@ -76,7 +77,7 @@ impl Offence {
     }
 }
 
-/// The only thing on the wire is this Close, masked if it comes from a client.
+/// Asserts that only this Close was written, masked if it is from a client.
 pub fn assert_close(role: Role, written: &[u8], code: u16, reason: &str) {
     match role {
         Server => assert_eq!(written, close(code, reason).build()),
@@ -88,12 +89,12 @@ pub fn assert_close(role: Role, written: &[u8], code: u16, reason: &str) {
     }
 }
 
-/// The frame as the peer of this role sends it: masked to a server, not to a client.
+/// Returns the frame as the peer of this role sends it: masked to a server, unmasked to a client.
 pub fn sent_to(role: Role, frame: Frame) -> Frame {
     if role == Server { frame.masked() } else { frame }
 }
 
-/// Frames as the peer of this role sends them.
+/// Returns the bytes of frames as the peer of this role sends them.
 pub fn wire_to(role: Role, frames: &[Frame]) -> Vec<u8> {
     frames.iter().flat_map(|frame| sent_to(role, frame.clone()).build()).collect()
 }

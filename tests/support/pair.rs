@@ -3,7 +3,7 @@
 use fullduplex::{Config, WebSocket, testing};
 use tokio::io::DuplexStream;
 
-/// A client and a server, connected by a pipe with room for this many bytes in each direction.
+/// Connects a client and a server by a pipe with a buffer of this many bytes in each direction.
 pub fn pair(config: &Config, room: usize) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
     testing::pair_with_capacity(config, room)
 }

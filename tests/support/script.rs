@@ -1,4 +1,5 @@
-//! A stream whose other end is the test: it brings what it is told to, takes what it is allowed to, and counts.
+//! A stream whose other end is the test, which decides what it yields and how much it takes. It
+//! counts reads and writes.
 
 use std::{
     collections::VecDeque,
@@ -19,37 +20,38 @@ use tokio::{
 #[derive(Debug)]
 pub struct Scripted(Arc<Mutex<State>>);
 
-/// The test's end of it.
+/// The test's end of the stream.
 #[derive(Debug, Clone)]
 pub struct Script(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 enum Read {
     Data(Vec<u8>),
-    /// Pending once; the task is woken at once.
+    /// Is pending once; the task is woken at once.
     Pending,
     Error(io::ErrorKind),
     Eof,
-    /// These bytes, over and over.
+    /// Yields these bytes repeatedly.
     Endless(Vec<u8>),
 }
 
 #[derive(Debug)]
 struct State {
     reads: VecDeque<Read>,
-    /// How much one read brings at most.
+    /// The maximum size of a read.
     read_at_most: usize,
-    /// Whether reads take part in the task's budget, as those of tokio's own streams do.
+    /// Whether reads use the task's budget, as those of tokio's streams do.
     cooperative: bool,
-    /// How much one write takes at most.
+    /// The maximum size of a write.
     write_at_most: usize,
-    /// How much the writes take before they are pending; `None`: without end.
+    /// How much writes take before they are pending; `None` for no limit.
     write_room: Option<usize>,
     write_error: Option<io::ErrorKind>,
-    /// Every other write and flush is pending twice, as a connection that finds a write pending tries once more.
+    /// Whether every other write and flush is pending twice: a connection tries a pending write
+    /// once more.
     stutter: bool,
     stuttered: u8,
-    /// A flush is pending while this is set.
+    /// Whether a flush is pending.
     flush_blocked: bool,
     vectored: bool,
     written: Vec<u8>,
@@ -63,7 +65,7 @@ struct State {
     writer: Option<Waker>,
 }
 
-/// A stream that brings nothing yet and takes everything.
+/// Creates a stream that yields nothing yet and takes everything.
 pub fn scripted() -> (Scripted, Script) {
     let state = Arc::new(Mutex::new(State {
         reads: VecDeque::new(),
@@ -89,25 +91,25 @@ pub fn scripted() -> (Scripted, Script) {
     (Scripted(state.clone()), Script(state))
 }
 
-/// A connection over a scripted stream.
+/// Opens a connection over a scripted stream.
 pub fn open(role: Role, config: &Config) -> (WebSocket<Scripted>, Script) {
     let (io, script) = scripted();
     (WebSocket::from_raw(io, Bytes::new(), role, config, Negotiated::default()), script)
 }
 
-/// A server without keep-alive, over a scripted stream.
+/// Opens a server without keep-alive, over a scripted stream.
 pub fn server() -> (WebSocket<Scripted>, Script) {
     open(Role::Server, &Config::new().ping_interval(None))
 }
 
-/// The halves of a server over a scripted stream.
+/// Opens a split server over a scripted stream.
 pub fn split_server(config: Config) -> (Receiver<Scripted>, Sender, Script) {
     let (ws, script) = open(Role::Server, &config);
     let (receiver, sender) = ws.split();
     (receiver, sender, script)
 }
 
-/// A client without keep-alive, over a scripted stream.
+/// Opens a client without keep-alive, over a scripted stream.
 pub fn client() -> (WebSocket<Scripted>, Script) {
     open(Role::Client, &Config::new().ping_interval(None))
 }
@@ -123,23 +125,24 @@ impl Script {
         state.reader.take().map(Waker::wake).unwrap_or_default();
     }
 
-    /// Brings these bytes, in one read if the reader has room.
+    /// Yields these bytes, in one read if the buffer has room.
     pub fn bring(&self, bytes: impl Into<Vec<u8>>) {
         self.push(Read::Data(bytes.into()));
     }
 
-    /// Is pending once.
+    /// Makes the next read pending once.
     pub fn pause(&self) {
         self.push(Read::Pending);
     }
 
-    /// Brings these bytes over and over, one read each: it never has nothing, as a peer that is faster than we are.
+    /// Yields these bytes repeatedly, one read each, and is never pending, like a peer that is
+    /// faster than this end.
     pub fn bring_endlessly(&self, bytes: impl Into<Vec<u8>>) {
         self.cooperate();
         self.push(Read::Endless(bytes.into()));
     }
 
-    /// Reads take part in the task's budget, as those of tokio's own streams do.
+    /// Makes reads use the task's budget, as those of tokio's streams do.
     pub fn cooperate(&self) {
         self.state().cooperative = true;
     }
@@ -160,7 +163,7 @@ impl Script {
         self.state().write_at_most = len;
     }
 
-    /// Takes this many more bytes, then is pending; `None`: takes all.
+    /// Takes this many more bytes, then is pending; `None` for no limit.
     pub fn allow_writes(&self, room: impl Into<Option<usize>>) {
         let mut state = self.state();
         state.write_room = room.into();
@@ -188,27 +191,27 @@ impl Script {
         self.state().vectored = false;
     }
 
-    /// All that was written so far.
+    /// Returns everything that was written.
     pub fn written(&self) -> Vec<u8> {
         self.state().written.clone()
     }
 
-    /// All that was written since this was last asked.
+    /// Returns everything that was written since the last call.
     pub fn take_written(&self) -> Vec<u8> {
         std::mem::take(&mut self.state().written)
     }
 
-    /// How many reads brought something.
+    /// Returns the number of reads that yielded data.
     pub fn reads(&self) -> usize {
         self.state().reads_with_data
     }
 
-    /// How often a read was tried.
+    /// Returns the number of calls to read.
     pub fn read_polls(&self) -> usize {
         self.state().read_polls
     }
 
-    /// How many writes took something.
+    /// Returns the number of writes that took data.
     pub fn writes(&self) -> usize {
         self.state().writes
     }
@@ -221,7 +224,7 @@ impl Script {
         self.state().shut_down
     }
 
-    /// Whether the connection let go of its stream.
+    /// Returns whether the connection has dropped its stream.
     pub fn is_dropped(&self) -> bool {
         self.state().dropped
     }
@@ -240,7 +243,7 @@ impl Scripted {
 }
 
 impl State {
-    /// Whether this write or flush is to be pending, as every other one.
+    /// Returns whether this write or flush is pending, as every other one.
     fn stutters(&mut self, cx: &Context<'_>) -> bool {
         self.stuttered = if self.stutter { (self.stuttered + 1) % 3 } else { 0 };
         let stutters = self.stuttered > 0;

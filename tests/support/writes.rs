@@ -1,28 +1,28 @@
-//! A stream that keeps those waiting who write.
+//! A stream that delays writes.
 
 use fullduplex::Config;
 
 use super::script::Script;
 
-/// No keep-alive; `feed` has to wait for a queue that is as good as empty.
+/// No keep-alive; `max_write_buffer_size` is so small that `feed` waits for an almost empty queue.
 pub fn narrow() -> Config {
-    Config::new().ping_interval(None).max_write_buffer(16)
+    Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
-/// How the stream keeps those waiting who write.
+/// How the stream delays writes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Writes {
-    /// One byte for each poll.
+    /// Takes one byte per poll.
     Drip,
-    /// All at once, but every other call is pending first.
+    /// Takes everything at once, but every other call is pending.
     Stutter,
-    /// One byte for each call, and every other call is pending.
+    /// Takes one byte per call, and every other call is pending.
     DripAndStutter,
-    /// All at once, one slice for each call.
+    /// Takes one slice per call.
     NotVectored,
-    /// All at once; what was written is never flushed.
+    /// Takes everything at once, but a flush never completes.
     FlushBlocked,
-    /// Nothing.
+    /// Takes nothing.
     Blocked,
 }
 
@@ -49,7 +49,7 @@ impl Writes {
         }
     }
 
-    /// Before each poll.
+    /// Is called before each poll.
     pub fn step(self, script: &Script) {
         if self == Self::Drip {
             script.allow_writes(1);
@@ -61,7 +61,7 @@ impl Writes {
         script.block_flush(false);
     }
 
-    /// Whether what waits for it waits for ever.
+    /// Returns whether waiting for the stream never ends.
     pub fn is_blocked(self) -> bool {
         matches!(self, Self::FlushBlocked | Self::Blocked)
     }

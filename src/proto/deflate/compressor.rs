@@ -1,4 +1,4 @@
-//! Compressing the payload data of messages.
+//! Compression of payload data.
 
 use std::fmt;
 
@@ -6,27 +6,29 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
 use super::TAIL;
 
-/// The beginning of an empty stored block, without the tail: an empty message, and an empty end of one.
+/// The beginning of an empty stored block, without the tail: an empty message, or the empty last
+/// part of one.
 ///
 /// RFC 7692 section 7.2.3.6.
 const EMPTY: u8 = 0x00;
 
-/// How much room is made for compressed data at a time, at most.
+/// The maximum room for compressed data in one step.
 const STEP: usize = 16 * 1024;
 
-/// Room beyond the data for what does not compress: block headers, and a flush, which must find more than six bytes or
+/// Room beyond the data for block headers, and for a flush, which must find more than six bytes or
 /// is written twice.
 const SLACK: usize = 64;
 
-/// What a compressor is made of.
+/// The parameters of a compressor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// How hard it looks for repetitions, 1 to 9.
+    /// The effort to find repetitions, 1 to 9.
     pub(crate) level: u8,
-    /// How long a block may become, 1 to 9: at least `2^(memory_level + 6) - 1` bytes of a message.
+    /// The size of its tables, 1 to 9. A block has at least `2^(memory_level + 6) - 1` bytes of a
+    /// message.
     pub(crate) memory_level: u8,
-    /// Its window is of `2^window_bits` bytes, 9 to 15. One of 8 is beyond zlib: who has agreed to that sends messages
-    /// uncompressed.
+    /// The window has `2^window_bits` bytes, 9 to 15. zlib does not support 8; an end that agreed
+    /// to 8 sends messages uncompressed.
     pub(crate) window_bits: u8,
 }
 
@@ -35,9 +37,9 @@ pub(crate) struct Shape {
 pub(crate) enum End {
     /// Nothing: more data of the same part follows.
     Open,
-    /// A part of a message: whoever has all that came out so far can inflate it.
+    /// A part of a message: the receiver of the output so far can decompress it.
     Part,
-    /// The message: the next one may begin.
+    /// The message.
     Message,
 }
 
@@ -48,8 +50,10 @@ pub(crate) struct Compressor {
 }
 
 impl Compressor {
+    /// Creates a compressor.
+    ///
     /// # Panics
-    /// Something of the shape is out of its range.
+    /// Panics if a parameter is out of its range.
     pub(crate) fn new(shape: Shape) -> Self {
         assert!((1..=9).contains(&shape.level) && (1..=9).contains(&shape.memory_level));
         assert!((9..=15).contains(&shape.window_bits));
@@ -62,9 +66,10 @@ impl Compressor {
         Self { deflate: Deflate::new_with_config(config), shape }
     }
 
-    /// Compresses the next data of a message and appends the result to `out`.
+    /// Compresses the next data of a message, and appends the result to `out`.
     ///
-    /// At the [end](End) of a message or of a part, all of the data so far has come out. An empty part appends nothing.
+    /// At the [end](End) of a message or of a part, the result contains all data so far. An empty
+    /// part appends nothing.
     pub(crate) fn compress(&mut self, mut data: &[u8], end: End, out: &mut Vec<u8>) {
         if data.is_empty() {
             if end == End::Message {
@@ -80,31 +85,32 @@ impl Compressor {
                 break;
             }
         }
-        // RFC 7692 section 7.2.1: the message goes out without the end of the block that a flush ends with.
+        // RFC 7692 section 7.2.1: the sender removes the tail of the empty block that the flush
+        // ends with.
         if end == End::Message {
             debug_assert!(out.ends_with(&TAIL));
             out.truncate(out.len() - TAIL.len());
         }
     }
 
-    /// Forgets the window: what comes next refers to nothing that came before.
+    /// Clears the window: what follows refers to nothing before it.
     pub(crate) fn reset(&mut self) {
         self.deflate.reset();
     }
 
-    /// What it is made of.
+    /// Returns its parameters.
     pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// Compresses as much as goes into `room` bytes; says whether all of it that was taken came out.
+    /// Compresses as much as fits into `room` bytes; returns whether all output was written.
     fn step(&mut self, data: &mut &[u8], flush: DeflateFlush, room: usize, out: &mut Vec<u8>) -> bool {
         let (taken, put) = (self.deflate.total_in(), self.deflate.total_out());
         let begin = out.len();
         out.resize(begin + room, 0);
         self.deflate
             .compress(data, &mut out[begin..], flush)
-            .expect("fails only after a final block, and none is ever asked for");
+            .expect("fails only after a final block, which is never requested");
         *data = &data[(self.deflate.total_in() - taken) as usize..];
         let put = (self.deflate.total_out() - put) as usize;
         out.truncate(begin + put);
@@ -133,7 +139,7 @@ mod tests {
         out
     }
 
-    /// JSON as of a market feed, and bytes without any order.
+    /// JSON of a market feed, and random bytes.
     fn message() -> impl Strategy<Value = Vec<u8>> {
         let trade =
             (0..4_u8, 0..9999_u32).prop_map(|(s, p)| format!("{{\"s\":\"ABC{s}\",\"p\":\"{p}.5\"}},"));

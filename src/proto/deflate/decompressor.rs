@@ -1,4 +1,4 @@
-//! Inflating the payload data of messages.
+//! Decompression of payload data.
 
 use std::fmt;
 
@@ -6,53 +6,54 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::TAIL;
 
-/// The largest window of DEFLATE. No smaller one is kept: a sender that agreed to one keeps to it, or only fares as if
-/// it had not.
+/// The largest window of DEFLATE. It is used even if a smaller one was negotiated, which the sender
+/// keeps to.
 const WINDOW_BITS: u8 = 15;
 
-/// Inflates messages, as their payload data comes in and as far as there is room.
+/// Decompresses messages, as their payload data arrives and as far as there is room.
 ///
-/// Until [`finish`](Self::finish) has been called for one message, nothing of the next may come. After an error only
-/// [`reset`](Self::reset) helps.
+/// Call [`finish`](Self::finish) after each message. After an error, only [`reset`](Self::reset)
+/// may be called.
 ///
-/// RFC 7692 section 7.2.2. A reference to before everything that was inflated, or further back than 32 KiB, is invalid.
-/// One that goes beyond a smaller window that was agreed to is not noticed: it gives what stood there.
+/// RFC 7692 section 7.2.2. A reference to before all decompressed data, or further back than 32
+/// KiB, is invalid. A reference beyond a smaller negotiated window is not detected.
 ///
-/// RFC 7692 section 7.2.3.4: a block may be marked as final, anywhere in a message. As in RFC 1951, the data is over then:
-/// what follows begins anew, and refers to nothing that came before.
+/// RFC 7692 section 7.2.3.4: a block may be marked as final, anywhere in a message. As in RFC 1951,
+/// it ends the data: what follows refers to nothing before it.
 pub(crate) struct Decompressor {
     inflate: Inflate,
-    /// Whether a final block has ended, and nothing of this message came after it.
+    /// Whether a final block has ended, and nothing of this message followed.
     ended: bool,
 }
 
-/// What [`Decompressor::inflate`] did.
+/// The result of [`Decompressor::inflate`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// How much of the input was used.
+    /// The number of bytes of the input that were consumed.
     pub(crate) consumed: usize,
-    /// How much was put out.
+    /// The number of bytes that were written.
     pub(crate) produced: usize,
 }
 
-/// The data is not DEFLATE data, or no whole message of it.
+/// The data is not DEFLATE data, or not a whole message of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("invalid DEFLATE data")]
 pub(crate) struct InvalidDeflate;
 
 impl Decompressor {
-    /// Nothing came yet.
+    /// Creates a decompressor.
     pub(crate) fn new() -> Self {
         Self { inflate: Inflate::new(false, WINDOW_BITS), ended: false }
     }
 
-    /// Inflates `input` into `out`.
+    /// Decompresses `input` into `out`.
     ///
-    /// It stops when the input is used up, or the room. Where room is left, all that the input held has come out;
-    /// where none is, more may be held back, and comes with the next call, which may have no input.
+    /// Stops when the input or the room is used up. If room is left, everything that the input
+    /// contains was written; otherwise more may be held back, which the next call returns, even
+    /// without input.
     ///
     /// # Errors
-    /// The data is invalid, whatever may follow.
+    /// The data is invalid, whatever follows.
     pub(crate) fn inflate(&mut self, input: &[u8], out: &mut [u8]) -> Result<Progress, InvalidDeflate> {
         let mut done = Progress::default();
         loop {
@@ -66,19 +67,21 @@ impl Decompressor {
             if done.consumed == input.len() || done.produced == out.len() {
                 return Ok(done);
             }
-            // Neither the input nor the room is used up, which is how a final block is left, and input beyond 4 GiB.
+            // Neither the input nor the room is used up: after a final block, and for input beyond
+            // 4 GiB.
             if status != Status::StreamEnd && step == Progress::default() {
                 return Err(InvalidDeflate);
             }
         }
     }
 
-    /// Ends the message, all of which was inflated, with room left: the next one may begin.
+    /// Ends the message, all of which was decompressed with room left.
     ///
     /// # Errors
-    /// The message breaks off, or what it ends with is not what the sender of a whole message leaves.
+    /// The message is incomplete, or does not end as RFC 7692 section 7.2.1 requires.
     pub(crate) fn finish(&mut self) -> Result<(), InvalidDeflate> {
-        // RFC 7692 section 7.2.3.4 wants one more byte behind a final block. Without it too, nothing is missing.
+        // RFC 7692 section 7.2.3.4 requires one more byte after a final block. It is accepted
+        // without it as well.
         if !self.ended {
             self.take_tail()?;
         }
@@ -86,25 +89,27 @@ impl Decompressor {
         Ok(())
     }
 
-    /// Forgets everything: what comes next may refer to nothing that came before.
+    /// Clears all state: what follows refers to nothing before it.
     pub(crate) fn reset(&mut self) {
         // This also sets the window to 15 bits, as it was.
         self.inflate.reset(false);
         self.ended = false;
     }
 
-    /// Takes in the four bytes that the sender cut off.
+    /// Processes the four bytes that the sender removed.
     fn take_tail(&mut self) -> Result<(), InvalidDeflate> {
-        // RFC 7692 section 7.2.2: with them a block ends, an empty one. A fifth byte, which must be left over, and room,
-        // which must stay, tell that from a block that goes on, and swallows them. (Were they the length of a block
-        // that began too early, the fifth is no length's complement.)
+        // RFC 7692 section 7.2.2: with them a block ends, an empty one. A fifth byte, which must be
+        // left over, and room, which must stay, tell that from a block that goes on, and swallows
+        // them. (Were they the length of a block that began too early, the fifth is no length's
+        // complement.)
         let [a, b, c, d] = TAIL;
         let mut room = [0];
         let (step, _) = self.step(&[a, b, c, d, 0xFF], &mut room, InflateFlush::Block)?;
         if step != (Progress { consumed: TAIL.len(), produced: 0 }) {
             return Err(InvalidDeflate);
         }
-        // The empty block may have been marked as final: then this comes to the end, and else it does nothing.
+        // The empty block may have been marked as final: then this comes to the end, and else it
+        // does nothing.
         let (_, status) = self.step(&[], &mut room, InflateFlush::NoFlush)?;
         if status == Status::StreamEnd {
             self.begin_again();
@@ -112,7 +117,7 @@ impl Decompressor {
         Ok(())
     }
 
-    /// Goes on after a final block.
+    /// Continues after a final block.
     fn begin_again(&mut self) {
         self.reset();
         self.ended = true;
@@ -141,12 +146,12 @@ impl fmt::Debug for Decompressor {
 
 #[cfg(test)]
 impl Decompressor {
-    /// Inflates a whole message.
-    pub(super) fn message(&mut self, payload: &[u8]) -> Result<Vec<u8>, InvalidDeflate> {
+    /// Decompresses a whole message.
+    pub(in crate::proto) fn message(&mut self, payload: &[u8]) -> Result<Vec<u8>, InvalidDeflate> {
         self.message_in_steps(payload, usize::MAX, 1024)
     }
 
-    /// The same, with so much input and so much room at a time.
+    /// Decompresses a whole message, with this much input and room at a time.
     fn message_in_steps(
         &mut self,
         payload: &[u8],
@@ -350,7 +355,8 @@ mod tests {
         let mut inflated = 0_u64;
         let mut part = Vec::new();
         for index in 0..1024 {
-            // From the second one on, the parts are the same: what they refer to is in the window already.
+            // From the second one on, the parts are the same: what they refer to is in the window
+            // already.
             if index < 2 {
                 part.clear();
                 compressor.compress(&mebibyte, End::Part, &mut part);

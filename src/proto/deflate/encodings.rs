@@ -1,4 +1,4 @@
-//! A prepared message, compressed once for each set of parameters.
+//! Prepared messages, compressed once for each set of parameters.
 
 use std::{
     fmt,
@@ -6,42 +6,44 @@ use std::{
 };
 
 use super::{
+    codecs::Codecs,
     compressor::{End, Shape},
-    deflater::Work,
-    pool::Pool,
+    work::Work,
 };
-use crate::proto::prepared::EncodedFrame;
+use crate::proto::encoded::EncodedFrame;
 
-/// What comes of compressing one message, for those who compress alike.
+/// The compressed frames of one message, by the parameters of the compressor.
 #[derive(Default)]
 pub(in crate::proto) struct Encodings {
     known: Mutex<Vec<(Shape, Encoding)>>,
 }
 
 enum Encoding {
-    /// It is being compressed: whoever needs it next continues.
+    /// It is being compressed: the next connection that needs it continues.
     Begun(Work),
     /// `None`: it would not be shorter.
     Done(Option<EncodedFrame>),
 }
 
 impl Encodings {
-    /// Compresses about `stride` bytes of the message, unless that is done; once it is, returns what `encode` makes of the
-    /// result, or `None` where it would not be shorter.
+    /// Compresses about `stride` bytes of the message, unless that is complete; once it is, returns
+    /// the result of `encode`, or `Some(None)` if it would not be shorter.
     ///
-    /// Connections that need the same share the work: each continues where the last one stopped.
+    /// Connections with the same parameters share the work: each continues where the last one
+    /// stopped.
     pub(in crate::proto) fn advance(
         &self,
         shape: Shape,
         payload: &[u8],
         stride: &mut usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
         encode: impl FnOnce(&[u8]) -> EncodedFrame,
     ) -> Option<Option<EncodedFrame>> {
-        // Held for one stride, so that others who want the same wait for it and do not start over.
+        // Held for one stride, so that other connections wait for the result and do not begin
+        // again.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let at = known.iter().position(|(other, _)| *other == shape).unwrap_or_else(|| {
-            let work = Work::new(pool.compressor(shape, Some(payload.len())), pool);
+            let work = Work::new(codecs.compressor(shape, Some(payload.len())), codecs);
             known.push((shape, Encoding::Begun(work)));
             known.len() - 1
         });
@@ -55,7 +57,7 @@ impl Encodings {
         }
         let frame = (work.out().len() < payload.len()).then(|| encode(work.out()));
         if let Encoding::Begun(work) = std::mem::replace(encoding, Encoding::Done(frame.clone())) {
-            work.end(pool);
+            work.end(codecs);
         }
         Some(frame)
     }

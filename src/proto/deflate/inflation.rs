@@ -1,80 +1,83 @@
-//! Inflating what is received: most messages once they are whole, large ones as they arrive.
+//! Decompression of received messages: most of them once they are complete, large ones as they
+//! arrive.
 
 use std::fmt;
 
 use super::{
+    codecs::Codecs,
     decompressor::{Decompressor, InvalidDeflate},
     params::DeflateParams,
-    pool::Pool,
 };
-use crate::{
-    Role,
-    proto::{
-        error::ProtocolError,
-        mask::{MaskKey, Payload},
-        receive::Part,
-    },
+use crate::proto::{
+    error::ProtocolError,
+    payload::{MaskKey, Payload},
+    received::Part,
+    role::Role,
 };
 
-/// An incomplete message holds at most this many times what has been received of it.
+/// An incomplete message takes at most this many times the memory of what was received of it.
 const RATIO: usize = 16;
 
-/// What inflating takes beside the message: a decompressor, which is about 48 KB, and its boxes.
+/// What decompression takes in addition to the message: a decompressor, which has about 48 KB, and
+/// its boxes.
 const BESIDE: usize = 64 << 10;
 
-/// The least that is gathered before a message is inflated, and how much is gathered at a time from then on: less than a
-/// decompressor takes.
+/// The least compressed data that is buffered before a message is decompressed, and the amount from
+/// then on: less than the size of a decompressor.
 const LEAST_GATHERED: usize = 16 << 10;
 
-/// How much compressed payload data is gathered before inflating starts, for a message of at most `limit` bytes.
+/// Returns how much compressed payload data is buffered before decompression begins, for a message
+/// of at most `limit` bytes.
 ///
-/// The result of inflating is limited, but not by what the peer sends for it: DEFLATE data grows up to 1,032 times. What is
-/// gathered first is at least a sixteenth of all that inflating can take. A short message is gathered whole.
+/// DEFLATE data grows up to 1,032 times. The amount is at least a sixteenth of all that
+/// decompression can take. A short message is buffered as a whole.
 fn gathered_first(limit: usize) -> usize {
     most_compressed(limit).min((limit.saturating_add(BESIDE) / RATIO).max(LEAST_GATHERED))
 }
 
-/// Returns the maximum compressed length of a message of this length: what does not shrink grows, with the poorest of
-/// encoders by an eighth.
+/// Returns the maximum compressed length of a message of this length. Incompressible data grows,
+/// with the worst encoders by an eighth.
 pub(in crate::proto) fn most_compressed(len: usize) -> usize {
     len.saturating_add(len / 8 + 64)
 }
 
-/// How many compressed bytes one call takes in at most: there are blocks that cost time and produce nothing.
+/// The most compressed bytes that one call consumes: there are blocks that take time and produce
+/// nothing.
 const INPUT_STRIDE: usize = 16 << 10;
 
-/// What one call inflates at most, more or less: a bomb takes many calls, and between them others have their turn.
+/// About the most that one call decompresses. Other tasks run between the calls that a
+/// decompression bomb takes.
 const STRIDE: usize = 256 << 10;
 
-/// The least and the most room that is made at once for what comes out.
+/// The minimum and maximum room that is made at once for the output.
 const LEAST_ROOM: usize = 512;
 const MOST_ROOM: usize = 64 << 10;
 
-/// How the peer compresses, and with context takeover what it said last.
+/// How to decompress messages of the peer, and with context takeover the window.
 #[derive(Debug)]
 pub(in crate::proto) struct Inflation {
     takeover: bool,
-    /// With context takeover, from the first compressed message on.
+    /// With context takeover, `Some` from the first compressed message.
     own: Option<Box<Decompressor>>,
 }
 
-/// What has come of a compressed message and is not inflated yet.
+/// The data of a compressed message that is not decompressed yet.
 #[derive(Default)]
 pub(in crate::proto) struct Compressed {
     gathered: Vec<u8>,
-    /// How much of it is inflated.
+    /// The number of bytes of it that are decompressed.
     inflated: usize,
-    /// Whether inflating has started: from then on little is gathered at a time.
+    /// Whether decompression has begun: from then on, little is buffered at a time.
     started: bool,
-    /// Of a message that is too long to be gathered, without context takeover.
+    /// For a message that is too long to be buffered, without context takeover.
     decompressor: Option<Box<Decompressor>>,
-    /// Whether there may be more to come out of what is inflated already.
+    /// Whether the decompressor may hold back some output.
     held_back: bool,
-    /// Whether all of the message has come.
+    /// Whether all of the message was received.
     ended: bool,
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacted: prints only the length.
 impl fmt::Debug for Compressed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Compressed").field("gathered", &self.gathered.len()).finish_non_exhaustive()
@@ -88,7 +91,7 @@ impl From<InvalidDeflate> for ProtocolError {
 }
 
 impl Inflation {
-    /// How this end inflates what the other compresses as was agreed on.
+    /// Creates it from what was negotiated.
     pub(in crate::proto) fn new(role: Role, params: DeflateParams) -> Self {
         let no_takeover = match role {
             Role::Server => params.client_no_context_takeover(),
@@ -97,21 +100,21 @@ impl Inflation {
         Self { takeover: !no_takeover, own: None }
     }
 
-    /// A compressed message of which nothing has come.
+    /// Begins a compressed message.
     pub(in crate::proto) fn begin(&self) -> Compressed {
         Compressed::default()
     }
 
-    /// Inflates some more of a message to the end of its payload data, which gets no longer than `limit`; says whether that
-    /// was the last of it.
+    /// Decompresses more of a message, and appends it to its payload data, which does not exceed
+    /// `limit`; returns whether the message is complete.
     pub(in crate::proto) fn inflate(
         &mut self,
         compressed: &mut Compressed,
         payload: &mut Payload,
         limit: usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) -> Result<bool, ProtocolError> {
-        let mut decompressor = self.decompressor(compressed, pool);
+        let mut decompressor = self.decompressor(compressed, codecs);
         let stop = payload.len().saturating_add(STRIDE);
         let (mut whole, mut input) = (false, INPUT_STRIDE);
         while !whole && !compressed.is_drained() && payload.len() < stop && input > 0 {
@@ -119,7 +122,7 @@ impl Inflation {
             if payload.len() > limit {
                 return Err(ProtocolError::MessageTooBig { limit: limit as u64 });
             }
-            // One byte beyond the limit, to see whether there is one.
+            // One byte beyond the limit shows that the limit is exceeded.
             let most = limit.saturating_add(1);
             let left = payload.fill(compressed.room(), most, |out| {
                 compressed.inflate(&mut decompressor, out, &mut input)
@@ -132,20 +135,20 @@ impl Inflation {
                 whole = true;
             }
         }
-        self.put_back(decompressor, compressed, whole, pool);
+        self.put_back(decompressor, compressed, whole, codecs);
         Ok(whole)
     }
 
-    /// Inflates some more of a message into a buffer of the pool; gives that, and whether it was the last of it. `None`:
-    /// nothing came out.
+    /// Decompresses more of a message into a buffer of the pool; returns that part. `None` if there
+    /// is no output.
     pub(in crate::proto) fn inflate_part<'a>(
         &mut self,
         compressed: &mut Compressed,
         payload: &mut Payload,
-        pool: &'a mut Pool,
+        codecs: &'a mut Codecs,
     ) -> Result<Option<Part<'a>>, ProtocolError> {
-        let mut decompressor = self.decompressor(compressed, pool);
-        let mut buffer = pool.buffer();
+        let mut decompressor = self.decompressor(compressed, codecs);
+        let mut buffer = codecs.buffer();
         buffer.resize(compressed.room(), 0);
         let mut input = INPUT_STRIDE;
         let (produced, left) = compressed.inflate(&mut decompressor, &mut buffer, &mut input)?;
@@ -154,22 +157,22 @@ impl Inflation {
         if last {
             decompressor.finish()?;
         }
-        payload.pass(&mut buffer, None)?;
-        self.put_back(decompressor, compressed, last, pool);
-        let (kind, payload) = (payload.kind(), pool.lend(buffer));
+        payload.unmask_and_validate(&mut buffer, None)?;
+        self.put_back(decompressor, compressed, last, codecs);
+        let (kind, payload) = (payload.kind(), codecs.lend(buffer));
         Ok((produced > 0 || last).then_some(Part { kind, payload, last }))
     }
 
-    /// Forgets what the peer said: nothing more will come.
+    /// Drops the window: nothing more will be received.
     pub(in crate::proto) fn forget(&mut self) {
         self.own = None;
     }
 
-    fn decompressor(&mut self, compressed: &mut Compressed, pool: &mut Pool) -> Box<Decompressor> {
+    fn decompressor(&mut self, compressed: &mut Compressed, codecs: &mut Codecs) -> Box<Decompressor> {
         match (self.own.take().or_else(|| compressed.decompressor.take()), self.takeover) {
             (Some(own), _) => own,
             (None, true) => Box::new(Decompressor::new()),
-            (None, false) => pool.decompressor(),
+            (None, false) => codecs.decompressor(),
         }
     }
 
@@ -178,12 +181,12 @@ impl Inflation {
         decompressor: Box<Decompressor>,
         compressed: &mut Compressed,
         whole: bool,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) {
         if self.takeover {
             self.own = Some(decompressor);
         } else if whole {
-            pool.take_back_decompressor(decompressor);
+            codecs.take_back_decompressor(decompressor);
         } else {
             compressed.decompressor = Some(decompressor);
         }
@@ -191,14 +194,15 @@ impl Inflation {
 }
 
 impl Compressed {
-    /// Returns how much more may be gathered before it has to be inflated, for a message of at most `limit` bytes.
+    /// Returns how much more may be buffered before decompression, for a message of at most `limit`
+    /// bytes.
     ///
-    /// This depends on what has been received alone, not on how it was cut into reads.
+    /// This depends only on what has been received, not on how it was cut into reads.
     pub(in crate::proto) fn gatherable(&self, limit: usize, in_parts: bool) -> usize {
         self.gathers(limit, in_parts).saturating_sub(self.gathered.len())
     }
 
-    /// Takes over a part of the payload data, of what is [gatherable](Self::gatherable).
+    /// Appends a part of the payload data, at most what is [gatherable](Self::gatherable).
     pub(in crate::proto) fn gather(&mut self, part: &[u8], mask: Option<MaskKey>) {
         match mask {
             Some(key) => _ = key.append(part, &mut self.gathered),
@@ -206,23 +210,24 @@ impl Compressed {
         }
     }
 
-    /// Notes that all of it has come.
+    /// Records that all of the message was received.
     pub(in crate::proto) fn end(&mut self) {
         self.ended = true;
     }
 
-    /// Whether all of it has come.
+    /// Returns whether all of the message was received.
     pub(in crate::proto) fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether it is time to inflate: all of it has come, or as much as is gathered; or, `in_parts`, anything.
-    pub(in crate::proto) fn is_waiting(&self, limit: usize, in_parts: bool) -> bool {
+    /// Returns whether to decompress now: all of the message was received, or as much as is
+    /// buffered; in parts, anything.
+    pub(in crate::proto) fn is_ready(&self, limit: usize, in_parts: bool) -> bool {
         let least = if in_parts { 1 } else { self.gathers(limit, in_parts) };
         self.ended || self.held_back || self.inflated > 0 || self.gathered.len() >= least
     }
 
-    /// How much is gathered at most. In parts, nothing that comes out is kept, so nothing has to be gathered for it.
+    /// Returns how much is buffered at most. In parts, no output is kept, so little is buffered.
     fn gathers(&self, limit: usize, in_parts: bool) -> usize {
         if in_parts {
             LEAST_GATHERED
@@ -233,18 +238,18 @@ impl Compressed {
         }
     }
 
-    /// Whether nothing can come out before more comes in.
+    /// Returns whether more input is needed for more output.
     fn is_drained(&self) -> bool {
         !self.held_back && !self.ended && self.inflated == self.gathered.len()
     }
 
-    /// Returns whether all of the message has been received and taken in.
+    /// Returns whether all of the message was received and decompressed.
     fn is_exhausted(&self) -> bool {
         self.ended && self.inflated == self.gathered.len()
     }
 
-    /// Inflates at most `input` bytes, which it reduces, into `out`. Returns how many bytes were produced, and whether room is
-    /// left, so that nothing is held back.
+    /// Decompresses at most `input` bytes, which it subtracts, into `out`. Returns the length of
+    /// the output, and whether room is left, in which case nothing is held back.
     fn inflate(
         &mut self,
         decompressor: &mut Decompressor,
@@ -259,13 +264,14 @@ impl Compressed {
         let left = progress.produced < out.len();
         self.held_back = !left;
         if self.inflated == self.gathered.len() {
-            // Freed, for it may be long until more comes.
+            // Freed, because it may take long until more arrives.
             (self.gathered, self.inflated) = (Vec::new(), 0);
         }
         Ok((progress.produced, left))
     }
 
-    /// How much room to make: text shrinks to a quarter or so, and where that was too little, it was much too little.
+    /// Returns how much room to make. Text shrinks to about a quarter; if that was too little, it
+    /// was much too little.
     fn room(&self) -> usize {
         if self.held_back {
             return MOST_ROOM;

@@ -1,22 +1,23 @@
-//! permessage-deflate (RFC 7692): messages compressed one by one.
+//! permessage-deflate (RFC 7692): per-message compression.
 //!
-//! The payload data of a compressed message is a run of DEFLATE blocks (RFC 1951) that ends inside an empty stored block:
-//! the sender cuts off its last four bytes, and the receiver puts them back (RFC 7692 section 7.2).
+//! The payload data of a compressed message is a sequence of DEFLATE blocks (RFC 1951) that ends
+//! inside an empty stored block: the sender removes its last four bytes, and the receiver appends
+//! them again (RFC 7692 section 7.2).
 
+mod codecs;
 mod compressor;
 mod decompressor;
-mod deflater;
-mod deflation;
 mod encodings;
 mod inflation;
 mod params;
-mod pool;
 mod settings;
-mod waiting;
+mod work;
 
-pub(super) use compressor::Shape;
-pub(crate) use deflater::Deflater;
-pub(super) use deflation::Deflation;
+pub(crate) use codecs::Codecs;
+pub(super) use codecs::KEPT_BUFFER;
+pub(super) use compressor::{Compressor, End, Shape};
+#[cfg(test)]
+pub(super) use decompressor::Decompressor;
 pub(super) use encodings::Encodings;
 pub(super) use inflation::{Compressed, Inflation, most_compressed};
 pub use params::DeflateParams;
@@ -24,9 +25,8 @@ pub(crate) use params::{
     CLIENT_MAX_WINDOW_BITS, CLIENT_NO_CONTEXT_TAKEOVER, MAX_WINDOW_BITS, NAME, SERVER_MAX_WINDOW_BITS,
     SERVER_NO_CONTEXT_TAKEOVER,
 };
-pub(super) use pool::Pool;
 pub use settings::Deflate;
-pub(super) use waiting::Waiting;
+pub(super) use work::{LEAST_STRIDE, Work};
 
 /// The end of an empty stored block, which is not sent: its length, 0, and the complement of that.
 ///

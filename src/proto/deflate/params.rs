@@ -1,8 +1,6 @@
-//! What both ends agreed on.
+//! The negotiated parameters.
 
 use std::fmt;
-
-use super::settings::Deflate;
 
 /// The extension's registered name (RFC 7692 section 11.1).
 pub(crate) const NAME: &str = "permessage-deflate";
@@ -11,17 +9,17 @@ pub(crate) const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover"
 pub(crate) const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 pub(crate) const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 
-/// RFC 7692 section 7.1.2: from 256 bytes to 32 KiB; the latter where nothing is said.
+/// RFC 7692 section 7.1.2: from 256 bytes to 32 KiB, which is the default.
 pub(super) const MIN_WINDOW_BITS: u8 = 8;
 pub(crate) const MAX_WINDOW_BITS: u8 = 15;
 
-/// What both ends of a connection agreed on for permessage-deflate (RFC 7692 section 7.1).
+/// The parameters of permessage-deflate that both ends have negotiated (RFC 7692 section 7.1).
 ///
-/// The opening handshake finds it out of what each end wants. Made from one [`Deflate`], it is what two ends with these
-/// very settings agree on.
+/// The opening handshake derives them from the settings of both ends. Converted from one
+/// [`Deflate`](super::Deflate), they are what two ends with the same settings negotiate.
 ///
-/// Written with `Display`, it is the element of `Sec-WebSocket-Extensions` that says so; a window of 15 bits goes without
-/// saying.
+/// Display prints the element of `Sec-WebSocket-Extensions`, without a window of 15 bits, which is
+/// the default.
 ///
 /// ```
 /// use fullduplex::{Deflate, proto::DeflateParams};
@@ -35,41 +33,34 @@ pub(crate) const MAX_WINDOW_BITS: u8 = 15;
 pub struct DeflateParams {
     pub(crate) server_no_context_takeover: bool,
     pub(crate) client_no_context_takeover: bool,
-    /// From 8 to 15, as is the client's.
+    /// From 8 to 15, like that of the client.
     pub(crate) server_max_window_bits: u8,
     pub(crate) client_max_window_bits: u8,
 }
 
 impl DeflateParams {
-    /// Whether the server compresses each message by itself (RFC 7692 section 7.1.1.1).
+    /// Returns whether the server compresses messages without context takeover (RFC 7692 section
+    /// 7.1.1.1).
     pub fn server_no_context_takeover(&self) -> bool {
         self.server_no_context_takeover
     }
 
-    /// Whether the client compresses each message by itself (RFC 7692 section 7.1.1.2).
+    /// Returns whether the client compresses messages without context takeover (RFC 7692 section
+    /// 7.1.1.2).
     pub fn client_no_context_takeover(&self) -> bool {
         self.client_no_context_takeover
     }
 
-    /// The largest window of the server's compressor, 2 to the power of this in bytes: 8 to 15 (RFC 7692 section 7.1.2.1).
+    /// Returns the maximum window of the server's compressor, as a power of two in bytes: 8 to 15
+    /// (RFC 7692 section 7.1.2.1).
     pub fn server_max_window_bits(&self) -> u8 {
         self.server_max_window_bits
     }
 
-    /// The largest window of the client's compressor, likewise (RFC 7692 section 7.1.2.2).
+    /// Returns the maximum window of the client's compressor, as a power of two in bytes: 8 to 15
+    /// (RFC 7692 section 7.1.2.2).
     pub fn client_max_window_bits(&self) -> u8 {
         self.client_max_window_bits
-    }
-}
-
-impl From<Deflate> for DeflateParams {
-    fn from(settings: Deflate) -> Self {
-        Self {
-            server_no_context_takeover: settings.get_server_no_context_takeover(),
-            client_no_context_takeover: settings.get_client_no_context_takeover(),
-            server_max_window_bits: settings.get_server_max_window_bits(),
-            client_max_window_bits: settings.get_client_max_window_bits(),
-        }
     }
 }
 
@@ -98,7 +89,7 @@ impl fmt::Display for DeflateParams {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::settings::Deflate, *};
 
     #[test]
     fn only_what_differs_from_rfc_7692s_own_defaults_is_written() {

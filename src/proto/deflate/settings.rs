@@ -1,11 +1,12 @@
-//! How one end compresses, and what it asks of the other.
+//! Settings of permessage-deflate.
 
-use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+use super::params::{DeflateParams, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 
-/// How messages are compressed with permessage-deflate (RFC 7692), and what the opening handshake asks of the peer.
+/// How messages are compressed with permessage-deflate (RFC 7692), and what the opening handshake
+/// asks of the peer.
 ///
-/// Both ends have to want it: a client offers it, a server accepts the offer or declines it. What came out of that is
-/// [`Negotiated::deflate`](crate::handshake::Negotiated::deflate).
+/// Both ends have to want it: a client offers it, a server accepts the offer or declines it. What
+/// came out of that is [`Negotiated::deflate`](crate::handshake::Negotiated::deflate).
 ///
 /// | what | default |
 /// |---|---|
@@ -18,19 +19,22 @@ use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 /// | [`client_max_window_bits`](Self::client_max_window_bits) | 15 |
 ///
 /// # Memory
-/// Without context takeover each message is compressed by itself, by what a thread keeps for all its connections, so a
-/// connection that waits holds neither a compressor nor a window.
+/// Without context takeover, each message is compressed without reference to others, with a
+/// compressor that the connections of a thread share. An idle connection has neither a compressor
+/// nor a window.
 ///
-/// A message that is received grows up to 1,032 times when it is inflated: 65 KB become 64 MiB. So it is kept compressed until
-/// it is complete, or until a sixteenth of [`max_message_size`](crate::Config::max_message_size) has been received. An
-/// incomplete message, with its decompressor, therefore takes at most 16 times what the peer has sent of it. A complete one
-/// takes up to `max_message_size`, whatever it was sent in: set that to what the program expects, and to less than the memory
-/// of the machine divided by the number of connections.
+/// A received message grows up to 1,032 times when it is decompressed: 65 KB become 64 MiB. It is
+/// therefore kept compressed until it is complete, or until a sixteenth of
+/// [`max_message_size`](crate::Config::max_message_size) has been received. An incomplete message,
+/// with its decompressor, takes at most 16 times the memory of what the peer has sent of it. A
+/// complete message takes up to `max_message_size`. Set that to the size that the program expects,
+/// and to less than the memory of the machine divided by the number of connections.
 ///
-/// With [`context_takeover`](Self::context_takeover) a message may refer to those before it: small messages that are alike
-/// shrink far more. In exchange each connection holds, from the first compressed message in that direction to its end, a
-/// decompressor of 48 KB for what it receives, whatever the window, and a compressor for what it sends. Its size in KB, the
-/// same at each level:
+/// With [`context_takeover`](Self::context_takeover), a message may refer to earlier ones, and
+/// similar small messages become much smaller. Each connection then has, from the first compressed
+/// message in a direction to its end, a decompressor of 48 KB for received messages, whatever the
+/// window, and a compressor for sent messages. The size of a compressor in KB, which is the same at
+/// each level:
 ///
 /// | memory level | window bits: 9 | 10 | 11 | 12 | 13 | 14 | 15 |
 /// |---|---|---|---|---|---|---|---|
@@ -40,15 +44,17 @@ use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 /// | 9 | 366 | 368 | 372 | 380 | 396 | 429 | 495 |
 ///
 /// # Time
-/// At level 6, compressing takes about 20 ms for each MiB. Messages are compressed when they are written, in strides of a few KiB,
-/// for each of which a unit of the task's budget is taken, so that a large one does not keep other tasks waiting.
+/// At level 6, compression takes about 20 ms for each MiB. Messages are compressed when they are
+/// written, in strides of a few KiB. Each stride takes a unit of the budget of the task, so that a
+/// large message does not keep other tasks from running.
 ///
 /// # Security
-/// Where a secret and data that an attacker chose are compressed together, the length of the result tells about the secret:
-/// whoever observes the encrypted connection guesses it byte by byte. CRIME and BREACH are such attacks, on TLS and HTTP. With
-/// context takeover they reach from one message to others; without it, only what is in the same message. Send messages that
-/// contain tokens, passwords or the like with [`Outgoing::compress(false)`](crate::Outgoing::compress), or do not enable
-/// compression.
+/// If a secret and data that an attacker controls are compressed together, the length of the result
+/// reveals information about the secret: an observer of the encrypted connection can guess it byte
+/// by byte. CRIME and BREACH are such attacks, on TLS and HTTP. With context takeover they extend
+/// to other messages of the connection; without it, to the same message only. Send messages that
+/// contain tokens, passwords or other secrets with
+/// [`Outgoing::compress(false)`](crate::Outgoing::compress), or do not enable compression.
 ///
 /// ```
 /// use fullduplex::{Config, Deflate};
@@ -59,27 +65,28 @@ use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deflate {
-    /// How hard the compressor tries, from 1, the fastest, to 9, the smallest outcome.
+    /// The effort of the compressor, from 1, the fastest, to 9, the smallest result.
     level: u8,
-    /// How much memory the compressor takes while it works, from 1 to 9: each step doubles a part of its tables. Beyond 6 what
-    /// comes out is hardly any smaller, and a small message costs more, for the tables are cleared for each.
+    /// The memory of the compressor while it works, from 1 to 9: each step doubles a part of its
+    /// tables. Beyond 6, the result is hardly smaller, and a small message takes longer, because
+    /// the tables are cleared for each message.
     memory_level: u8,
-    /// A message with fewer bytes of payload data than this goes out uncompressed.
+    /// Messages with fewer bytes of payload data are sent uncompressed.
     threshold: usize,
-    /// Whether the server is to compress each message by itself (RFC 7692 section 7.1.1.1).
+    /// Whether the server compresses messages without context takeover (RFC 7692 section 7.1.1.1).
     server_no_context_takeover: bool,
-    /// Whether the client is to compress each message by itself (RFC 7692 section 7.1.1.2).
+    /// Whether the client compresses messages without context takeover (RFC 7692 section 7.1.1.2).
     client_no_context_takeover: bool,
-    /// The largest window of the server's compressor, 2 to the power of this in bytes, from 8 to 15 (RFC 7692 section
-    /// 7.1.2.1).
+    /// The maximum window of the server's compressor, as a power of two in bytes, from 8 to 15 (RFC
+    /// 7692 section 7.1.2.1).
     server_max_window_bits: u8,
-    /// The largest window of the client's compressor, likewise (RFC 7692 section 7.1.2.2). A server can limit it only for
-    /// clients that offer so.
+    /// The maximum window of the client's compressor, likewise (RFC 7692 section 7.1.2.2). A server
+    /// can limit it only for clients that offer this.
     client_max_window_bits: u8,
 }
 
 impl Deflate {
-    /// The defaults, as the table above lists them.
+    /// Creates the default settings, as the table above lists them.
     pub const fn new() -> Self {
         Self {
             level: 6,
@@ -92,54 +99,55 @@ impl Deflate {
         }
     }
 
-    /// Sets how hard the compressor tries: what is below 1 counts as 1, what is above 9 as 9.
+    /// Sets the effort of the compressor, clamped to 1 to 9.
     pub fn level(mut self, level: u8) -> Self {
         self.level = level.clamp(1, 9);
         self
     }
 
-    /// Sets how much memory the compressor takes: what is below 1 counts as 1, what is above 9 as 9.
+    /// Sets how much memory the compressor takes, clamped to 1 to 9.
     pub fn memory_level(mut self, level: u8) -> Self {
         self.memory_level = level.clamp(1, 9);
         self
     }
 
-    /// Sets from how many bytes of payload data on a message is compressed.
+    /// Sets the least number of bytes of payload data from which messages are compressed.
     pub fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;
         self
     }
 
-    /// Sets, for both ends, whether a message may refer to those before it: the opposite of both `no_context_takeover`.
+    /// Sets, for both ends, whether a message may refer to earlier ones: the opposite of both
+    /// `no_context_takeover` settings.
     pub fn context_takeover(self, wanted: bool) -> Self {
         self.server_no_context_takeover(!wanted).client_no_context_takeover(!wanted)
     }
 
-    /// Sets whether the server is to compress each message by itself.
+    /// Sets whether the server compresses messages without context takeover.
     pub fn server_no_context_takeover(mut self, wanted: bool) -> Self {
         self.server_no_context_takeover = wanted;
         self
     }
 
-    /// Sets whether the client is to compress each message by itself.
+    /// Sets whether the client compresses messages without context takeover.
     pub fn client_no_context_takeover(mut self, wanted: bool) -> Self {
         self.client_no_context_takeover = wanted;
         self
     }
 
-    /// Sets the largest window of the server's compressor: what is below 8 counts as 8, what is above 15 as 15.
+    /// Sets the maximum window of the server's compressor, clamped to 8 to 15.
     pub fn server_max_window_bits(mut self, bits: u8) -> Self {
         self.server_max_window_bits = bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
         self
     }
 
-    /// Sets the largest window of the client's compressor, likewise.
+    /// Sets the maximum window of the client's compressor, clamped to 8 to 15.
     pub fn client_max_window_bits(mut self, bits: u8) -> Self {
         self.client_max_window_bits = bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
         self
     }
 
-    /// Returns how hard the compressor tries, from 1 to 9.
+    /// Returns the effort of the compressor, from 1 to 9.
     pub const fn get_level(&self) -> u8 {
         self.level
     }
@@ -149,17 +157,17 @@ impl Deflate {
         self.memory_level
     }
 
-    /// Returns from how many bytes of payload data on a message is compressed.
+    /// Returns the least number of bytes of payload data from which messages are compressed.
     pub const fn get_threshold(&self) -> usize {
         self.threshold
     }
 
-    /// Returns whether the server is to compress each message by itself.
+    /// Returns whether the server compresses messages without context takeover.
     pub const fn get_server_no_context_takeover(&self) -> bool {
         self.server_no_context_takeover
     }
 
-    /// Returns whether the client is to compress each message by itself.
+    /// Returns whether the client compresses messages without context takeover.
     pub const fn get_client_no_context_takeover(&self) -> bool {
         self.client_no_context_takeover
     }
@@ -175,6 +183,17 @@ impl Deflate {
     }
 }
 
+impl From<Deflate> for DeflateParams {
+    fn from(settings: Deflate) -> Self {
+        Self {
+            server_no_context_takeover: settings.get_server_no_context_takeover(),
+            client_no_context_takeover: settings.get_client_no_context_takeover(),
+            server_max_window_bits: settings.get_server_max_window_bits(),
+            client_max_window_bits: settings.get_client_max_window_bits(),
+        }
+    }
+}
+
 impl Default for Deflate {
     fn default() -> Self {
         Self::new()
@@ -186,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_out_of_range_counts_as_the_nearest_that_is_not() {
+    fn values_out_of_range_are_clamped() {
         let all = |number| {
             let set = Deflate::new().level(number).memory_level(number);
             let set = set.server_max_window_bits(number).client_max_window_bits(number);

@@ -67,8 +67,8 @@ pub(super) struct Changes {
 
 impl Queued {
     pub(super) fn of(send: &SendPath) -> Self {
-        let in_order = send.queued_in_order();
-        Self { in_order, overtaking: send.queued() - in_order, message_open: send.is_message_open() }
+        let in_order = send.queued_in_order_bytes();
+        Self { in_order, overtaking: send.queued_bytes() - in_order, message_open: send.is_message_open() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use super::{shared::SendState, sync::Mutex};
 use crate::{
-    proto::{Batch, Lent, SendPath},
+    proto::{Batch, Buffers, SendPath},
     stream::{
         pool,
         transport::{PathAccess, Source, Strides, poll_compress},
@@ -46,7 +46,7 @@ impl PathAccess for Locked<'_> {
     fn with<T>(
         &mut self,
         batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Lent) -> T,
+        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T {
         let mut state = self.state.lock();
         let result = pool::with_lent(|lent| call(&mut state.send, batch, lent));

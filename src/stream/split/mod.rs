@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
 
     /// Replaces the limits on what is received, as [`WebSocket::set_limits`] does.
     ///
-    /// `max_write_buffer` keeps the value that it had when the connection was split.
+    /// `max_write_buffer_size` keeps the value that it had when the connection was split.
     pub fn set_limits(&mut self, config: &Config) {
         self.connection.inbound.receive.set_limits(config);
     }

@@ -68,7 +68,7 @@ impl Stream {
             .write_timeout(None)
             .close_timeout(None)
             .pong_timeout(None)
-            .max_write_buffer(8);
+            .max_write_buffer_size(8);
         let ws =
             WebSocket::from_raw(self.clone(), Bytes::new(), Role::Server, &config, Negotiated::default());
         ws.split()
@@ -134,7 +134,7 @@ fn what_two_threads_send_is_written_whole_and_both_flushes_end() {
         thread.join().expect("no panic");
         let written = stream.written();
         assert!(written == [A, B].concat() || written == [B, A].concat(), "{written:?}");
-        assert_eq!(sender.queued(), 0);
+        assert_eq!(sender.queued_bytes(), 0);
     });
 }
 
@@ -266,7 +266,7 @@ fn what_was_queued_before_the_halves_are_reunited_is_written_once_by_the_whole_c
         stream.unblock();
         block_on(ws.send("b")).expect("open");
         assert_eq!(stream.written(), [A, B].concat());
-        assert_eq!(ws.queued(), 0);
+        assert_eq!(ws.queued_bytes(), 0);
     });
 }
 
@@ -307,7 +307,7 @@ fn a_message_in_parts_and_another_threads_are_written_one_after_the_other() {
         thread.join().expect("no panic");
         let written = stream.written();
         assert!(written == [PARTS, B].concat() || written == [B, PARTS].concat(), "{written:?}");
-        assert_eq!(sender.queued(), 0);
+        assert_eq!(sender.queued_bytes(), 0);
     });
 }
 

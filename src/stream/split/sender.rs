@@ -74,7 +74,7 @@ impl Sender {
     /// that receives or flushes.
     ///
     /// There is room if nothing is queued, or if what is queued and the new frame together do not
-    /// exceed [`max_write_buffer`](crate::Config::max_write_buffer).
+    /// exceed [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
     ///
     /// # Errors
     /// Returns the same errors as [`send`](Self::send).
@@ -270,8 +270,8 @@ impl Sender {
     /// Returns how many bytes are queued or staged, and not yet accepted by the stream.
     ///
     /// A message that has not been compressed yet counts with the length of its uncompressed frame.
-    pub fn queued(&self) -> usize {
-        self.shared.queued()
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.queued_bytes()
     }
 
     /// Waits until another ping or pong may be queued. They overtake messages and take no room from
@@ -392,7 +392,7 @@ impl Sender {
             if send.is_message_open() {
                 return Err(SendError::MessageOpen);
             }
-            send.send_from(outgoing, key, lent)
+            send.send_mut(outgoing, key, lent)
         })?;
         self.shared.count_sent(1);
         // A message that is only fed takes room from senders that wait for it and expect it to be

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Error, Role,
     error::Timeout,
-    proto::{Batch, Closing, Lent, MaskKey, ReceivePath, SendError, SendPath},
+    proto::{Batch, Buffers, Closing, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
         io::{IoParts, Outcome, OwnedIo, with_path},
         stats::SendCounters,
@@ -131,7 +131,8 @@ impl<S> Shared<Slot<S>> {
     pub(super) fn new(io: OwnedIo<S>, timeouts: Timeouts) -> Self {
         let IoParts { transport, send, outcome, pings, sent } = io.into_parts();
         let wait_list = Arc::new(WaitList::default());
-        let capacity = u32::try_from(send.max_write_buffer()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
+        let capacity =
+            u32::try_from(send.max_write_buffer_size()).unwrap_or(u32::MAX).clamp(1, (1 << 29) - 1);
         let (queued, status) = (Queued::of(&send), transport.status());
         let ledger = Ledger::new(queued, status, transport.has_lost(), capacity as usize);
         let room = Semaphore::new(capacity as usize - ledger.held());
@@ -220,7 +221,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn with_send<R>(
         &self,
         room: usize,
-        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> R,
     ) -> R {
         self.with_state(self.state.lock(), room, call).0
     }
@@ -232,7 +233,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn with_open(
         &self,
         room: usize,
-        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> Result<(), SendError>,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> Result<(), SendError>,
     ) -> Result<u64, SendError> {
         let state = self.state.lock();
         if !state.is_open() {
@@ -255,7 +256,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         &self,
         mut state: Guard<'_, SendState>,
         room: usize,
-        call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> R,
+        call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> R,
     ) -> (R, u64) {
         let before = Queued::of(&state.send);
         let result = with_path(&mut state.send, call);
@@ -469,8 +470,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
         error.unwrap_or(Error::Closed)
     }
 
-    pub(super) fn queued(&self) -> usize {
+    pub(super) fn queued_bytes(&self) -> usize {
         let state = self.state.lock();
-        state.send.queued() + state.ledger.transport().staged
+        state.send.queued_bytes() + state.ledger.transport().staged
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Role,
-    proto::{Lent, MaskKey, PayloadMut, SendPath},
+    proto::{Buffers, MaskKey, PayloadMut, SendPath},
     stream::{
         io::{Io, IoParts, Outcome, WriteStatus},
         pool::Scratch,
@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
 
     #[inline(never)]
     fn deregister(&self) {
-        if self.shared.wait_list.deregister_receiver() && self.shared.queued() > 0 {
+        if self.shared.wait_list.deregister_receiver() && self.shared.queued_bytes() > 0 {
             self.shared.drive();
         }
     }
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
         self.shared.wait_list.register_receiver(cx.waker());
     }
 
-    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Lent) -> T) -> T {
+    fn with_send<T>(&mut self, call: impl FnOnce(&mut SendPath, MaskKey, &mut Buffers) -> T) -> T {
         self.shared.with_send(0, call)
     }
 
@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
 
     fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = self.shared.state.lock();
-        let idle = !state.ledger.transport().stuck && state.send.queued() == 0;
+        let idle = !state.ledger.transport().stuck && state.send.queued_bytes() == 0;
         drop(state);
         if idle {
             return Poll::Ready(Ok(()));

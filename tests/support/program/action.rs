@@ -1,4 +1,4 @@
-//! What the ends do: every operation as a future.
+//! The operations of the ends, each as a future.
 
 use std::{
     future::{Future, poll_fn},
@@ -16,7 +16,7 @@ use super::{
     writing,
 };
 
-/// What an operation is given.
+/// What an operation works on.
 #[derive(Debug)]
 pub enum Action {
     Feed(Outgoing<'static>),
@@ -32,9 +32,9 @@ pub enum Action {
     Closed,
     Recv,
     RecvEvent,
-    /// By `Stream`.
+    /// Through `Stream`.
     Next,
-    /// By `Sink`.
+    /// Through `Sink`.
     Sink {
         message: Message,
         pauses: u32,
@@ -50,7 +50,7 @@ pub enum Action {
     Write(fullduplex::MessageKind, writing::Plan),
 }
 
-/// What came of an operation.
+/// The result of an operation.
 #[derive(Debug)]
 pub enum Done {
     Ok,
@@ -70,7 +70,7 @@ impl Done {
     }
 }
 
-/// Senders and whole connections have the same methods, but on other kinds of borrows.
+/// Senders and whole connections have the same methods, with different kinds of borrows.
 macro_rules! sending {
     ($from:ident, $action:expr) => {
         match $action {
@@ -91,7 +91,7 @@ macro_rules! sending {
     };
 }
 
-/// Those who receive too.
+/// The operations of ends that receive too.
 macro_rules! receiving {
     ($from:ident, $action:expr) => {
         match $action {
@@ -155,7 +155,7 @@ pub async fn of_sender(sender: Sender, action: Action) -> Done {
     }
 }
 
-/// A sender that keeps what it was given as a sink.
+/// A sender that keeps the message it was given as a sink.
 pub async fn of_sink(mut sender: Lease<SenderSink>, action: Action) -> Done {
     sink(&mut *sender, action).await
 }
@@ -167,7 +167,7 @@ async fn sink(mut sink: impl Sink<Message, Error = Error> + Unpin, action: Actio
     if let Err(error) = poll_fn(|cx| Pin::new(&mut sink).poll_ready(cx)).await {
         return Done::Failed(error);
     }
-    // Others may take the room meanwhile.
+    // Others may take the write buffer space meanwhile.
     pause(pauses).await;
     if let Err(error) = sink.start_send_unpin(message) {
         return Done::Failed(error);
@@ -175,5 +175,5 @@ async fn sink(mut sink: impl Sink<Message, Error = Error> + Unpin, action: Actio
     if flushes { Done::of(sink.flush().await) } else { Done::Ok }
 }
 
-/// The future of an operation.
+/// Creates the future of an operation.
 pub type Work = Pin<Box<dyn Future<Output = Done>>>;

@@ -1,17 +1,17 @@
-//! What messages are made of.
+//! The content of messages.
 
 use std::sync::LazyLock;
 
 use fullduplex::{Message, MessageKind};
 use rand::{RngExt, rngs::SmallRng};
 
-/// How many characters say which message it is.
+/// The number of characters that identify a message.
 pub const NAME: usize = 8;
 
-/// The most that follows them.
+/// The maximum length after them.
 pub const LARGEST: usize = 200_000;
 
-/// No two places of it look the same for long.
+/// No two places of it are equal for long.
 static TEXT: LazyLock<String> = LazyLock::new(|| {
     let mut text = String::new();
     for nth in 0_u32.. {
@@ -23,7 +23,7 @@ static TEXT: LazyLock<String> = LazyLock::new(|| {
     text
 });
 
-/// The message of this number, of about this length.
+/// Returns the message with this number, of about this length.
 pub fn content(id: usize, kind: MessageKind, mut len: usize) -> Message {
     while !TEXT.is_char_boundary(len) {
         len -= 1;
@@ -38,14 +38,14 @@ pub fn of_kind(kind: MessageKind, text: String) -> Message {
     }
 }
 
-/// The number of a message that begins so, once that is there.
+/// Returns the number of a message that begins like this, once enough of it is there.
 pub fn number(bytes: &[u8]) -> Option<usize> {
     let name = bytes.get(..NAME)?;
     let name = std::str::from_utf8(name).expect("a message that nobody sent");
     Some(usize::from_str_radix(name, 16).expect("a message that nobody sent"))
 }
 
-/// Of a message in one piece.
+/// Returns a random length for a message in one piece.
 pub fn length(rng: &mut SmallRng) -> usize {
     match rng.random_range(0..1000) {
         0..800 => rng.random_range(0..200),
@@ -56,7 +56,7 @@ pub fn length(rng: &mut SmallRng) -> usize {
     }
 }
 
-/// Of a message that is written in parts.
+/// Returns a random length for a message that is written in parts.
 pub fn length_in_parts(rng: &mut SmallRng) -> usize {
     match rng.random_range(0..100) {
         0..60 => rng.random_range(0..300),

@@ -1,4 +1,4 @@
-//! Whether and how the two ends compress, and a look at what they send so.
+//! Whether and how the two ends compress, and what they send compressed.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use fullduplex::{Config, Deflate, Outgoing, Role, handshake::Negotiated, proto::
 use rand::{RngExt, rngs::SmallRng};
 use zlib_rs::{Inflate, InflateFlush};
 
-/// What both ends agreed on; none in seven of eight programs, for those that do take several times as long.
+/// What both ends have negotiated. Seven of eight programs do not compress, because the others take
+/// several times as long.
 pub fn agree(rng: &mut SmallRng) -> Option<Deflate> {
     let mut bits = || if rng.random() { 15 } else { rng.random_range(8..=15) };
     let settings = Deflate::new().server_max_window_bits(bits()).client_max_window_bits(bits());
@@ -18,14 +19,14 @@ pub fn agree(rng: &mut SmallRng) -> Option<Deflate> {
     rng.random_ratio(1, 8).then_some(settings)
 }
 
-/// The configuration of one end, and what the handshake agreed on.
+/// Returns the configuration of one end, and what was negotiated.
 pub fn configure(rng: &mut SmallRng, agreed: Option<Deflate>, config: &Config) -> (Config, Negotiated) {
     let Some(settings) = agreed else { return (config.clone(), Negotiated::default()) };
     let own = settings.threshold([0, 1, 64, 3000, usize::MAX][rng.random_range(0..5)]);
     (config.clone().deflate(own), Negotiated::default().with_deflate(DeflateParams::from(settings)))
 }
 
-/// Says of one message in a while whether it is to be compressed.
+/// Sets for some messages whether they are compressed.
 pub fn choose(rng: &mut SmallRng, outgoing: Outgoing<'static>) -> Outgoing<'static> {
     if rng.random_ratio(1, 4) { outgoing.compress(rng.random()) } else { outgoing }
 }
@@ -44,7 +45,7 @@ impl fmt::Debug for Unzip {
 }
 
 impl Unzip {
-    /// Of what an end of this role sends.
+    /// Creates an inflater for what an end of this role sends.
     pub fn new(role: Role, settings: Deflate) -> Self {
         let takeover = match role {
             Role::Server => !settings.get_server_no_context_takeover(),
@@ -53,7 +54,7 @@ impl Unzip {
         Self { inflate: Inflate::new(false, 15), takeover, room: vec![0; 16 << 10] }
     }
 
-    /// What can be known from this part of a message.
+    /// Inflates as much as possible from this part of a message.
     pub fn part(&mut self, mut payload: &[u8]) -> Vec<u8> {
         let mut message = Vec::new();
         loop {
@@ -69,7 +70,7 @@ impl Unzip {
         }
     }
 
-    /// Ends a message, all of which was inflated.
+    /// Ends a message that was inflated completely.
     pub fn end(&mut self) {
         assert!(self.part(&[0, 0, 0xFF, 0xFF]).is_empty(), "its end was held back");
         if !self.takeover {

@@ -1,4 +1,4 @@
-//! Where all rests, and where it ends.
+//! Checks when no task is woken any more, and at the end of a program.
 
 use std::task::Poll;
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 impl Program {
-    /// Lets all go on for as long as somebody is woken; then nobody may be left who could go on.
+    /// Runs as long as a task is woken. Then no task may be left that could make progress.
     pub(super) fn settle(&mut self) {
         self.pipe.unstall();
         self.run_woken();
@@ -20,7 +20,7 @@ impl Program {
             for task in 0..self.sides[end].tasks.len() {
                 self.poll_unwoken(end, task);
             }
-            // What was only fed may have moved by that, and the other side be woken.
+            // Fed messages may have moved by that, and have woken the other side.
             self.run_woken();
         }
     }
@@ -32,8 +32,8 @@ impl Program {
         }
     }
 
-    /// Polls one that nobody woke, and those of its side who are woken by that: if one is done, then it would have waited
-    /// for ever.
+    /// Polls a task that was not woken, and those of its side that are woken by that. If one
+    /// completes, it would have waited for ever.
     pub(super) fn poll_unwoken(&mut self, end: usize, task: usize) {
         self.step += 1;
         let op = self.sides[end].tasks[task].op;
@@ -70,7 +70,7 @@ impl Program {
         self.check();
     }
 
-    /// Both sides saw the end, and all arrived that had to.
+    /// Asserts that both sides saw the end, and that all due messages arrived.
     pub(super) fn check(&mut self) {
         for end in 0..2 {
             let side = &self.sides[end];
@@ -89,7 +89,7 @@ impl Program {
         }
     }
 
-    /// Receives on both sides until nothing comes any more.
+    /// Receives on both sides until nothing arrives any more.
     pub(super) fn receive_all(&mut self) {
         loop {
             self.settle();
@@ -115,7 +115,7 @@ impl Program {
         }
     }
 
-    /// Two who send and do not receive wait for each other for ever, as they may: one gives up.
+    /// Two ends that send and do not receive may wait for each other for ever: one gives up.
     pub(super) fn part_two_who_only_send(&mut self) -> bool {
         let stuck = |side: &Side| {
             side.tasks.iter().position(|task| task.op.actor == Actor::Whole && !task.op.may_wait())
@@ -128,7 +128,7 @@ impl Program {
         true
     }
 
-    /// One who can closes; where nobody can, a stream is dropped.
+    /// Closes by any task that can, or drops a stream if none can.
     pub(super) fn close_in_the_end(&mut self) {
         let first = self.rng.random_range(0..2);
         if self.may_end_abruptly && self.rng.random() {

@@ -1,4 +1,4 @@
-//! What has to come of what the ends do.
+//! The required results of operations.
 
 use bytes::Bytes;
 use fullduplex::{Error, Event, proto::ProtocolError};
@@ -61,24 +61,26 @@ impl Program {
         }
     }
 
-    /// A flush is done: all that was queued before it is on the other side, though more may be held back behind it.
+    /// After a flush, everything that was queued before it is on the other side; what follows may
+    /// be held back.
     pub(super) fn learn_flushed(&mut self, end: usize, op: Op) {
         let held = self.pipe.holds_back(end);
         assert!(!held || op.actor != Actor::Whole, "the stream was not flushed");
         let due = self.ledgers[end].flushed(op.started);
-        // A stream whose other end is gone may take what nobody is shown.
+        // A stream whose other end is gone may take data that is never shown.
         assert!(
             self.sides[1 - end].dropped || self.pipe.messages_shown(end) >= due,
             "a flush is done, and its messages are not out"
         );
     }
 
-    /// What was read of a message; where it was not all of it, the reader was dropped, or has failed.
+    /// Records what was read of a message. If that was not all of it, the reader was dropped or has
+    /// failed.
     pub(super) fn learn_read(&mut self, end: usize, error: Option<&Error>) {
         let Some(reading) = self.sides[end].reading.take() else { return };
         let mut reading = reading.borrow_mut();
         if reading.limit < content::LARGEST as u64 && !reading.ended {
-            // What is skipped of it may still pass the limit; then what comes is discarded.
+            // The skipped rest may still exceed the limit; then further input is discarded.
             self.sides[end].discards = true;
         }
         let ledger = &mut self.ledgers[1 - end];
@@ -96,14 +98,14 @@ impl Program {
         }
     }
 
-    /// How far a message is written that is written in parts.
+    /// Records how far a message in parts is written.
     pub(super) fn look_at_writing(&mut self, end: usize, op: Op, id: usize) {
         let Some(writing) = self.sides[end].writing(id) else { return };
         let writing = writing.borrow();
         if writing.may_be_whole {
             self.ledgers[end].may_be_queued(id);
         }
-        // Of one of which nothing was written there is nothing to be out.
+        // If nothing was written, nothing can have been sent.
         let Some(flushed) = writing.flushed.filter(|flushed| *flushed > 0) else { return };
         drop(writing);
         assert!(!self.pipe.holds_back(end) || op.actor != Actor::Whole, "the stream was not flushed");
@@ -114,7 +116,7 @@ impl Program {
         assert!(shown == flushed, "a flush is done, and {shown} bytes of {flushed} are out");
     }
 
-    /// A message was finished, or left unfinished.
+    /// Records that a message was finished, or left unfinished.
     pub(super) fn learn_written(&mut self, end: usize, op: Op, id: usize) {
         let writing = self.sides[end].writing(id).expect("it was under way").borrow();
         let finished = writing.may_be_whole;
@@ -129,7 +131,8 @@ impl Program {
         }
     }
 
-    /// A message was dropped before it was known to be finished: where it had begun, the connection closes.
+    /// Records that a message was dropped before it was known to be finished. If it had begun, the
+    /// connection closes.
     pub(super) fn learn_unfinished(&mut self, end: usize, id: usize) {
         let writing = self.sides[end].take_writing(id);
         let ledger = &mut self.ledgers[end];
@@ -145,7 +148,7 @@ impl Program {
         self.perhaps_closing |= writing.may_be_begun;
     }
 
-    /// A sink took a message, which was ready for it: all that it was given before is queued.
+    /// Records that a sink that was ready took a message: all messages before it are queued.
     pub(super) fn learn_sunk(&mut self, end: usize, op: Op, id: usize, flushes: bool) {
         self.resolve(end, op.actor, true);
         self.keep(end, op.actor, id, true);
@@ -192,7 +195,8 @@ impl Program {
         }
     }
 
-    /// Notes what a sender was given as a sink, `sure` or not, and perhaps keeps.
+    /// Records the message that a sender was given as a sink, certainly or not, and that it may
+    /// keep.
     pub(super) fn keep(&mut self, end: usize, actor: Actor, id: usize, sure: bool) {
         let Actor::Sender(sender) = actor else { panic!("{actor:?} keeps nothing") };
         let gone = !self.sides[end].has_sender(sender);
@@ -202,7 +206,7 @@ impl Program {
         }
     }
 
-    /// What a sender kept is queued, or may never be.
+    /// Records that the message kept by a sender is queued, or may never be.
     pub(super) fn resolve(&mut self, end: usize, actor: Actor, queued: bool) {
         let is_its = |kept: &Kept| actor == Actor::Sender(kept.sender);
         let (now, rest): (Vec<_>, Vec<_>) = self.sides[end].kept.drain(..).partition(is_its);

@@ -5,10 +5,10 @@ use rand::{RngExt, rngs::SmallRng};
 
 use super::{content, wire::Begun};
 
-/// What is known of whether a message was queued.
+/// Whether a message was queued, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It is being sent; whether it may be queued before that is done.
+    /// It is being sent; whether it may be queued before that completes.
     UnderWay {
         may_be_queued: bool,
     },
@@ -22,15 +22,15 @@ enum Fate {
 struct Sent {
     content: Message,
     fate: Fate,
-    /// It is written in parts: its beginning may be received, whatever becomes of the rest.
+    /// It is written in parts: its beginning may be received, whatever happens to the rest.
     in_parts: bool,
-    /// The step from which on it may have been queued.
+    /// The first step at which it may have been queued.
     started: u64,
-    /// The step by which it was, if ever.
+    /// The step by which it was queued.
     queued_by: u64,
-    /// Whether it was told to be out.
+    /// Whether a flush has reported it as written.
     flushed: bool,
-    /// It was received, whole or up to where its receiver gave it up.
+    /// Whether it was received, completely or up to where its receiver skipped the rest.
     received: bool,
 }
 
@@ -45,16 +45,17 @@ pub struct Beginning {
 #[derive(Debug, Default)]
 pub struct Ledger {
     sent: Vec<Sent>,
-    /// When the one that was received started that started last.
+    /// The latest first step of all received messages.
     latest_start: u64,
-    /// How many were received or given up.
+    /// The number of messages that were received or skipped.
     taken: usize,
-    /// Those of which too little was received to tell which they are, and the how manieth on the wire they were.
+    /// Messages of which too little was received to identify them, with their position in the
+    /// stream.
     unknown: Vec<(usize, Beginning)>,
 }
 
 impl Ledger {
-    /// Another message of any kind and size; gives its number.
+    /// Adds a message of any kind and size. Returns its number.
     pub fn compose(&mut self, rng: &mut SmallRng, may_be_queued: bool) -> (usize, Outgoing<'static>) {
         let len = content::length(rng);
         let id = self.enter(rng, len, may_be_queued, false);
@@ -64,7 +65,7 @@ impl Ledger {
         } else if rng.random() {
             Outgoing::from(content)
         } else {
-            // Its payload data is nobody else's, so that it may be masked in place.
+            // Its payload data is not shared, so that it may be masked in place.
             match &content {
                 Message::Text(text) => Outgoing::from(text.to_string()),
                 Message::Binary(data) => Outgoing::from(data.to_vec()),
@@ -75,7 +76,7 @@ impl Ledger {
         (id, outgoing)
     }
 
-    /// Another message, that will be written in parts.
+    /// Adds a message that will be written in parts.
     pub fn compose_in_parts(&mut self, rng: &mut SmallRng) -> usize {
         let len = content::length_in_parts(rng);
         self.enter(rng, len, false, true)
@@ -84,7 +85,7 @@ impl Ledger {
     fn enter(&mut self, rng: &mut SmallRng, len: usize, may_be_queued: bool, in_parts: bool) -> usize {
         let id = self.sent.len();
         let kind = if rng.random() { MessageKind::Text } else { MessageKind::Binary };
-        // An empty one has no name: there is never more than one that may still come.
+        // An empty message cannot be identified: never more than one may still arrive.
         let empty = rng.random_ratio(1, 20) && self.empty(kind).is_none();
         let content =
             if empty { content::of_kind(kind, String::new()) } else { content::content(id, kind, len) };
@@ -98,7 +99,7 @@ impl Ledger {
         self.sent[id].content.clone()
     }
 
-    /// Its future is polled for the first time.
+    /// Records that its future is polled for the first time.
     pub fn start(&mut self, id: usize, step: u64) {
         self.sent[id].started = step;
     }
@@ -108,7 +109,7 @@ impl Ledger {
         self.sent[id].queued_by = step;
     }
 
-    /// From here on it may be queued, though that is not known.
+    /// Records that it may be queued from here on.
     pub fn may_be_queued(&mut self, id: usize) {
         self.sent[id].fate = Fate::UnderWay { may_be_queued: true };
     }
@@ -119,7 +120,7 @@ impl Ledger {
         sent.fate = Fate::Never;
     }
 
-    /// Its future was dropped, or failed: it is queued by now, or never will be.
+    /// Records that its future was dropped or failed: it is queued by now, or never will be.
     pub fn given_up(&mut self, id: usize, step: u64) {
         match self.sent[id].fate {
             Fate::UnderWay { may_be_queued: true } if self.sent[id].started < u64::MAX => {
@@ -130,7 +131,8 @@ impl Ledger {
         }
     }
 
-    /// All is out that was queued before this step; says how many messages that are at least.
+    /// Records that everything queued before this step was written. Returns how many messages that
+    /// are at least.
     pub fn flushed(&mut self, before: u64) -> usize {
         let due = |sent: &&mut Sent| sent.fate == Fate::Queued && sent.queued_by < before;
         self.sent.iter_mut().filter(due).map(|sent| sent.flushed = true).count()
@@ -140,7 +142,7 @@ impl Ledger {
         self.sent[id].flushed = true;
     }
 
-    /// A message arrived: it has to be one of them, whole, once, and in order.
+    /// Asserts that a received message is one of them, complete, not a duplicate, and in order.
     pub fn receive(&mut self, message: &Message) {
         self.taken += 1;
         let id =
@@ -153,7 +155,7 @@ impl Ledger {
         self.mark(id);
     }
 
-    /// The beginning of a message arrived, and its receiver wanted no more of it.
+    /// Records the beginning of a message whose receiver skips the rest.
     pub fn receive_beginning(&mut self, beginning: Beginning) {
         match content::number(&beginning.bytes) {
             Some(id) => {
@@ -165,7 +167,8 @@ impl Ledger {
         self.taken += 1;
     }
 
-    /// The beginning of a message arrived, and the connection ended: if all of it had to come, it is lost.
+    /// Records the beginning of a message after which the connection ended: the message is lost if
+    /// it was due.
     pub fn receive_cut_short(&mut self, beginning: &Beginning) {
         self.taken += 1;
         if let Some(id) = content::number(&beginning.bytes) {
@@ -173,7 +176,7 @@ impl Ledger {
         }
     }
 
-    /// Whether it is longer than this limit, as far as can be told.
+    /// Returns whether it is longer than this limit, as far as is known.
     pub fn passes(&self, beginning: &Beginning, limit: u64) -> bool {
         content::number(&beginning.bytes).is_none_or(|id| self.sent[id].content.len() as u64 > limit)
     }
@@ -191,17 +194,17 @@ impl Ledger {
         assert!(may_come, "message {id} was not queued: {:?}", sent.fate);
     }
 
-    /// It arrived: for the first time, and behind those that were queued before it.
+    /// Asserts that it arrived for the first time, after those that were queued before it.
     fn mark(&mut self, id: usize) {
         let sent = &mut self.sent[id];
         assert!(!sent.received, "message {id} is doubled");
-        // One that was queued before another one's future was polled goes before it.
+        // A message that was queued before the future of another was polled goes first.
         assert!(sent.queued_by >= self.latest_start, "message {id} was overtaken");
         sent.received = true;
         self.latest_start = self.latest_start.max(sent.started);
     }
 
-    /// At the end: what had to arrive did. `wire`: what the reader was shown.
+    /// Asserts at the end that all due messages arrived. `wire` is what the reader was shown.
     pub fn check(&mut self, only_flushed: bool, wire: &[Begun]) {
         for (nth, beginning) in std::mem::take(&mut self.unknown) {
             let begun = wire.get(nth).expect("a message that was not on the wire");
@@ -209,7 +212,7 @@ impl Ledger {
                 None if begun.whole => self.empty(beginning.kind),
                 id => id,
             };
-            // One of which so little came is not due.
+            // A message of which so little arrived is not due.
             let Some(id) = id else { continue };
             self.check_beginning(id, &beginning);
             assert!(!self.sent[id].received, "message {id} is doubled");
@@ -225,7 +228,7 @@ impl Ledger {
         self.sent[id].content.len() == back.len()
     }
 
-    /// The empty message of this kind that may still come.
+    /// Returns the empty message of this kind that may still arrive.
     fn empty(&self, kind: MessageKind) -> Option<usize> {
         let may_come = |sent: &Sent| {
             sent.content.is_empty()

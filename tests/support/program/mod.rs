@@ -1,4 +1,4 @@
-//! A random program on two connected ends, and what has to come of it.
+//! A random program on two connected ends, and the required results.
 #![allow(unreachable_pub, reason = "as in the rest of what the tests share")]
 
 mod action;
@@ -31,7 +31,7 @@ use self::{
     side::{Actor, Side, What},
 };
 
-/// How many of the last steps are shown when one goes wrong.
+/// The number of last steps that a failure shows.
 const SHOWN: usize = 60;
 
 /// The program of one seed.
@@ -40,19 +40,19 @@ pub struct Program {
     rng: SmallRng,
     pipe: Pipe,
     sides: [Side; 2],
-    /// What each side sent.
+    /// The messages that each side sent.
     ledgers: [Ledger; 2],
-    /// Whether the other side saw each side's ping, and whether it saw the pong.
+    /// Whether the other side received each side's ping, and whether this side received the pong.
     pings: [Vec<(bool, bool)>; 2],
-    /// From this step on the sides may close.
+    /// The first step at which the sides may close.
     closes_in: u64,
-    /// A side has begun to close.
+    /// Whether a side has begun to close.
     closing: bool,
-    /// A message may have been given up that was begun, or was too long, which closes too.
+    /// Whether a message that had begun may have been dropped, or was too long, which closes too.
     perhaps_closing: bool,
-    /// A side began to close without a code.
+    /// Whether a side began to close without a code.
     without_code: bool,
-    /// Whether a stream may be dropped unclosed.
+    /// Whether a stream may be dropped without a Close.
     may_end_abruptly: bool,
     step: u64,
     log: VecDeque<String>,
@@ -72,7 +72,7 @@ impl Program {
         let mut rng = SmallRng::seed_from_u64(seed);
         let room = [0, 1, 16, 200, 5000, 1 << 20][rng.random_range(0..6)];
         let config = Config::new()
-            .max_write_buffer(room)
+            .max_write_buffer_size(room)
             .ping_interval(None)
             .close_timeout(None)
             .write_timeout(None)
@@ -111,10 +111,10 @@ impl Program {
         }
     }
 
-    /// Runs all of it; gives the number of steps.
+    /// Runs the program. Returns the number of steps.
     pub fn run(mut self) -> u64 {
         let steps = 1_u64 << self.rng.random_range(4..13);
-        // Few close at all while they run: most of what may go wrong is on an open connection.
+        // Few programs close while they run: most faults are possible on an open connection only.
         if self.rng.random_ratio(1, 3) {
             self.closes_in = self.rng.random_range(1..steps);
         }
@@ -162,7 +162,7 @@ impl Program {
         (count > 0).then(|| self.rng.random_range(0..count))
     }
 
-    /// Polls one that an executor would poll; says whether there was one.
+    /// Polls a task that an executor would poll. Returns whether there was one.
     fn poll_a_woken_one(&mut self) -> bool {
         let woken = |end: usize| {
             let tasks = self.sides[end].tasks.iter().enumerate();
@@ -202,7 +202,7 @@ impl Program {
         }
     }
 
-    /// Notes what the first poll of a future may bring about.
+    /// Records the possible effects of the first poll of a future.
     fn note_start(&mut self, end: usize, task: usize) {
         let under_way = &mut self.sides[end].tasks[task];
         if !under_way.was_polled() {
@@ -222,14 +222,15 @@ impl Program {
         }
     }
 
-    /// Whether it may be dropped now: a message that has begun, and is not finished, takes the connection along.
+    /// Returns whether it may be dropped now: dropping an unfinished message that has begun ends
+    /// the connection.
     fn may_give_up(&self, end: usize, task: usize) -> bool {
         let What::Write { id } = self.sides[end].tasks[task].op.what else { return true };
         let begun = self.sides[end].writing(id).is_some_and(|writing| writing.borrow().may_be_begun);
         !begun || self.may_close() || self.may_be_closed()
     }
 
-    /// Whether a side may close by now.
+    /// Returns whether a side may close already.
     fn may_close(&self) -> bool {
         self.step > self.closes_in
     }
@@ -256,7 +257,7 @@ impl Program {
     }
 }
 
-/// Without the payload data.
+/// Omits the payload data.
 fn brief(done: &Done) -> String {
     let mut text = format!("{done:?}");
     if text.len() > 200 {

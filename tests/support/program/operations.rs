@@ -1,4 +1,4 @@
-//! What the ends may begin.
+//! The operations that an end can begin.
 
 use fullduplex::{CloseCode, CloseFrame, TrySendError};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -132,7 +132,7 @@ impl Program {
         let takes_room =
             |what| matches!(what, What::Message { .. } | What::Sink { .. } | What::Write { .. } | What::Ping);
         let others = side.tasks.iter().any(|task| takes_room(task.op.what));
-        let must_fit = sender.queued() == 0 && !others;
+        let must_fit = sender.queued_bytes() == 0 && !others;
         let result = sender.try_send(outgoing);
         self.note(format_args!("side {end}: try_send of message {message}: {}", result.is_ok()));
         let back = match result {
@@ -153,7 +153,7 @@ impl Program {
         self.ledgers[end].never(message);
     }
 
-    /// Begins to close, by one who can.
+    /// Begins to close by any task that can.
     pub(super) fn begin_to_close(&mut self) {
         let end = self.rng.random_range(0..2);
         let actor = self.sides[end].idle().into_iter().find(|actor| *actor != Actor::Receiver);

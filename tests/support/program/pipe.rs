@@ -1,6 +1,6 @@
-//! An in-memory pipe whose room, chunks, stalls and flushes are decided by the program.
+//! An in-memory pipe whose buffer size, chunks, stalls and flushes are chosen by the program.
 //!
-//! It keeps one waker for each direction, the last one it saw, as a socket does.
+//! It keeps one waker for each direction, the last one it was polled with, as a socket does.
 
 use std::{
     collections::VecDeque,
@@ -15,18 +15,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire::{Begun, Frames};
 
-/// How a direction treats those who use it.
+/// How a direction behaves.
 #[derive(Debug)]
 struct Conditions {
-    /// How many bytes are under way at most.
+    /// The size of its buffer.
     capacity: usize,
     write_at_most: usize,
     read_at_most: usize,
-    /// Whether what was written reaches the reader only once it is flushed.
+    /// Whether written data reaches the reader only after a flush.
     holds: bool,
     writes_stalled: bool,
     reads_stalled: bool,
-    /// How many of 256 calls are pending, and woken at once.
+    /// How many of 256 calls are pending and woken at once.
     hiccups: u32,
     vectored: bool,
 }
@@ -46,7 +46,7 @@ impl Conditions {
     }
 }
 
-/// A size of any order of magnitude.
+/// Returns a size of any order of magnitude.
 fn size(rng: &mut SmallRng, most: usize) -> usize {
     let bits = rng.random_range(0..18);
     rng.random_range(1..=(2_usize << bits)).min(most)
@@ -56,16 +56,16 @@ fn size(rng: &mut SmallRng, most: usize) -> usize {
 #[derive(Debug)]
 struct Way {
     bytes: VecDeque<u8>,
-    /// How many of them, at the end, the reader does not see before a flush.
+    /// How many bytes at the end the reader does not see before a flush.
     held: usize,
-    /// What the reader has been shown.
+    /// What was shown to the reader.
     shown: Frames,
     conditions: Conditions,
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// The writer brings no more.
+    /// Whether the writer has shut down.
     ended: bool,
-    /// There is no reader.
+    /// Whether the reader was dropped.
     gone: bool,
     rng: SmallRng,
 }
@@ -93,7 +93,7 @@ impl Way {
         hiccup
     }
 
-    /// Shows the reader what was held back.
+    /// Shows held-back data to the reader.
     fn release(&mut self) -> Option<Waker> {
         self.shown.take(&self.bytes, self.bytes.len() - self.held);
         self.held = 0;
@@ -111,7 +111,8 @@ impl Way {
         let room = self.conditions.capacity.saturating_sub(self.bytes.len());
         if self.conditions.writes_stalled || room == 0 {
             self.writer = Some(cx.waker().clone());
-            // What fills the pipe is pushed out of it: else it would wait for a flush that waits for it.
+            // A full pipe flushes itself: otherwise a write would wait for a flush that waits for
+            // the write.
             return (Poll::Pending, if room == 0 { self.release() } else { None });
         }
         if self.hiccups(cx) {
@@ -165,12 +166,12 @@ impl Way {
     }
 }
 
-/// Both directions, as the program sees them.
+/// Both directions, as the program uses them.
 #[derive(Debug)]
 pub struct Pipe([Arc<Mutex<Way>>; 2]);
 
 impl Pipe {
-    /// A pipe, and its two ends.
+    /// Creates a pipe and its two ends.
     pub fn new(rng: &mut SmallRng) -> (Self, [End; 2]) {
         let ways = [(); 2].map(|()| Arc::new(Mutex::new(Way::new(rng))));
         let end = |out: usize| End { outgoing: ways[out].clone(), incoming: ways[1 - out].clone() };
@@ -178,20 +179,20 @@ impl Pipe {
         (Self(ways), ends)
     }
 
-    /// Treats those who use it otherwise from here on.
+    /// Changes the behaviour from here on.
     pub fn vary(&self, rng: &mut SmallRng) {
         let way = rng.random_range(0..2);
         self.treat(way, Conditions::new(rng));
     }
 
-    /// Nothing is in the way any more: it is only as narrow as it was.
+    /// Removes all stalls; the buffer keeps its size.
     pub fn unstall(&self) {
         for way in 0..2 {
             let old = lock(&self.0[way]);
             let Conditions { capacity, write_at_most, read_at_most, holds, vectored, .. } = old.conditions;
             drop(old);
             let (writes_stalled, reads_stalled, hiccups) = (false, false, 0);
-            // A byte at a time, the rest would take for ever.
+            // One byte at a time, the rest would take too long.
             let [capacity, write_at_most, read_at_most] =
                 [capacity, write_at_most, read_at_most].map(|most| most.max(1000));
             let conditions = Conditions {
@@ -208,34 +209,34 @@ impl Pipe {
         }
     }
 
-    /// Whether what this end wrote is kept from the other until it is flushed.
+    /// Returns whether data of this end is held back until it is flushed.
     pub fn holds_back(&self, end: usize) -> bool {
         let way = lock(&self.0[end]);
         way.held > 0 && !way.gone
     }
 
-    /// Has what this end sends inflated, before anybody looks at it.
+    /// Inflates what this end sends before it is examined.
     #[cfg(feature = "deflate")]
     pub fn inflate(&self, end: usize, unzip: super::deflate::Unzip) {
         lock(&self.0[end]).shown.unzip = Some(unzip);
     }
 
-    /// How many whole messages of this end the other has been shown.
+    /// Returns how many complete messages of this end were shown to the other.
     pub fn messages_shown(&self, end: usize) -> usize {
         lock(&self.0[end]).shown.messages()
     }
 
-    /// What this end has begun to show the other.
+    /// Returns the messages of this end whose beginning was shown to the other.
     pub fn begun(&self, end: usize) -> Vec<Begun> {
         lock(&self.0[end]).shown.begun().to_vec()
     }
 
-    /// The last of that.
+    /// Returns the last of these.
     pub fn last_begun(&self, end: usize) -> Option<Begun> {
         lock(&self.0[end]).shown.begun().last().cloned()
     }
 
-    /// As a socket: who waited is woken where it is worth a look.
+    /// Wakes, as a socket does, whoever waits and can make progress.
     fn treat(&self, way: usize, conditions: Conditions) {
         let mut way = lock(&self.0[way]);
         let writer = if conditions.writes_stalled { None } else { way.writer.take() };
@@ -246,7 +247,7 @@ impl Pipe {
     }
 }
 
-/// One end. Dropped, it ends both directions; what it wrote and did not flush is lost.
+/// One end. Dropping it ends both directions; unflushed data is lost.
 #[derive(Debug)]
 pub struct End {
     outgoing: Arc<Mutex<Way>>,
@@ -323,7 +324,7 @@ fn lock(way: &Mutex<Way>) -> MutexGuard<'_, Way> {
     way.lock().expect("no panic while it is held")
 }
 
-/// Never with a direction locked: a waker may do anything.
+/// Must not be called with a direction locked: a waker may run any code.
 fn wake(wakers: impl IntoIterator<Item = Option<Waker>>) {
     wakers.into_iter().flatten().for_each(Waker::wake);
 }

@@ -1,4 +1,4 @@
-//! Reads a message in parts, in any way and as far as it likes.
+//! Reads a message in parts, in random ways and up to a random length.
 
 use std::{cell::RefCell, pin::Pin, rc::Rc};
 
@@ -17,31 +17,31 @@ use super::{
 /// What was read of a message.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// There once it has begun.
+    /// Set once it has begun.
     pub kind: Option<MessageKind>,
     pub bytes: Vec<u8>,
-    /// It was read to its end.
+    /// Whether it was read to its end.
     pub ended: bool,
-    /// The reader failed, before its end.
+    /// Whether the reader failed before the end.
     pub failed: bool,
-    /// The most that it was to have.
+    /// The limit of the reader.
     pub limit: u64,
-    /// How often something came of a read.
+    /// The number of reads that made progress.
     pub moves: u64,
 }
 
 pub type Record = Rc<RefCell<Reading>>;
 
 impl Reading {
-    /// What was read, of a message that was not read to its end.
+    /// Returns what was read of an incomplete message.
     pub fn beginning(&mut self) -> Option<Beginning> {
         Some(Beginning { kind: self.kind?, bytes: std::mem::take(&mut self.bytes) })
     }
 
-    /// The whole message.
+    /// Returns the whole message.
     pub fn whole(&mut self) -> Option<Message> {
         let kind = self.kind.filter(|_| self.ended)?;
-        // What a dropped call had gathered may pass the limit, but the message then has no end.
+        // Data gathered by a dropped call may exceed the limit, but then the message has no end.
         assert!(self.bytes.len() as u64 <= self.limit, "a message over the limit was given");
         let text = String::from_utf8(std::mem::take(&mut self.bytes)).expect("all messages are made of text");
         Some(of_kind(kind, text))
@@ -56,7 +56,7 @@ impl Reading {
     }
 }
 
-/// What gives a message in parts, of whatever it is made.
+/// A reader of any kind of connection.
 pub trait InParts: AsyncBufRead + Unpin {
     fn kind(&self) -> MessageKind;
     fn recv_part(&mut self) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, Error>> + '_>>;
@@ -79,7 +79,7 @@ macro_rules! in_parts {
 in_parts!(WebSocket<End>);
 in_parts!(Receiver<End>);
 
-/// Reads until the message ends, or it has enough of it.
+/// Reads until the message ends, or enough of it was read.
 pub async fn read(mut reader: impl InParts, rng: &mut SmallRng, record: &Record) -> Result<(), Error> {
     record.borrow_mut().kind = Some(reader.kind());
     record.borrow_mut().moves += 1;
@@ -103,7 +103,8 @@ pub async fn read(mut reader: impl InParts, rng: &mut SmallRng, record: &Record)
     result
 }
 
-/// One read of any kind, which may be dropped before it is done; says whether the message has ended.
+/// Reads once in a random way, perhaps dropping the future early. Returns whether the message has
+/// ended.
 async fn read_on(reader: &mut impl InParts, rng: &mut SmallRng, record: &Record) -> Result<bool, Error> {
     let polls = rng.random_ratio(1, 4).then(|| rng.random_range(0..3));
     let ended = match rng.random_range(0..10) {
@@ -140,7 +141,7 @@ async fn read_on(reader: &mut impl InParts, rng: &mut SmallRng, record: &Record)
     Ok(ended)
 }
 
-/// The error of the crate that is inside.
+/// Returns the crate's error that is inside.
 pub fn inner(error: std::io::Error) -> Error {
     error.downcast().unwrap_or_else(Error::Transport)
 }

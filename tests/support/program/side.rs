@@ -1,4 +1,4 @@
-//! One end of the connection: whole, in halves or gone, and what is under way on it.
+//! One end of the connection: whole, split or dropped, and its pending operations.
 
 use fullduplex::{Receiver, Sender, SenderSink, WebSocket};
 
@@ -10,7 +10,7 @@ use super::{
     writing,
 };
 
-/// Who does it.
+/// The part that runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
     Whole,
@@ -18,7 +18,7 @@ pub enum Actor {
     Sender(usize),
 }
 
-/// What an operation is to the one who keeps the books.
+/// What the ledger has to know of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Message {
@@ -32,7 +32,7 @@ pub enum What {
     SinkClose,
     Closed,
     Receive,
-    /// Given to the sink: it may be kept by its sender, and queued later.
+    /// Given to the sink, which may keep it and queue it later.
     Sink {
         id: usize,
         flushes: bool,
@@ -52,7 +52,7 @@ pub struct Op {
 }
 
 impl Op {
-    /// Whether it may wait for the peer, or for a close, and not only for the stream.
+    /// Whether it may wait for the peer or for a close, not only for the stream.
     pub fn may_wait(&self) -> bool {
         match self.what {
             What::Receive | What::Read | What::Closed => true,
@@ -64,17 +64,17 @@ impl Op {
 
 pub enum Kind {
     Whole(Slot<WebSocket<End>>),
-    /// Without a receiver: it was dropped.
+    /// Split; without a receiver if that was dropped.
     Halves(Option<Slot<Receiver<End>>>, Vec<(usize, Slot<SenderSink>)>),
     Gone,
 }
 
-/// A message that a sender was given as a sink, and that it may not have queued yet.
+/// A message that a sender was given as a sink, and may not have queued yet.
 #[derive(Debug)]
 pub struct Kept {
     pub sender: usize,
     pub id: usize,
-    /// Whether it was given to it.
+    /// Whether it was certainly given.
     pub sure: bool,
 }
 
@@ -82,19 +82,19 @@ pub struct Kept {
 pub struct Side {
     pub kind: Kind,
     pub tasks: Vec<Task<Done, Op>>,
-    /// How many senders there ever were.
+    /// The number of senders so far.
     pub senders_made: usize,
-    /// How many errors were told, `Closed` aside.
+    /// The number of errors that were returned, except `Closed`.
     pub told: usize,
-    /// `Ok(None)` was received.
+    /// Whether `Ok(None)` was received.
     pub over: bool,
-    /// It was dropped before that.
+    /// Whether it was dropped before that.
     pub dropped: bool,
-    /// `close` was called, which discards what still comes.
+    /// Whether `close` was called, which discards further messages.
     pub discards: bool,
-    /// A reader was given a limit that messages may pass.
+    /// Whether a reader had a limit that messages may exceed.
     pub limited: bool,
-    /// What is being read and written in parts.
+    /// The messages that are being read and written in parts.
     pub reading: Option<reading::Record>,
     pub writings: Vec<writing::Record>,
     pub kept: Vec<Kept>,
@@ -117,7 +117,7 @@ impl Side {
         }
     }
 
-    /// Who may begin something.
+    /// Returns the parts that may begin an operation.
     pub fn idle(&self) -> Vec<Actor> {
         let is_busy =
             |actor| self.tasks.iter().any(|task| task.op.actor == actor && task.op.what != What::Closed);
@@ -133,12 +133,12 @@ impl Side {
         actors
     }
 
-    /// The sender of one who is idle.
+    /// Returns the sender of an idle part.
     pub fn sender(&self, id: usize) -> Option<Sender> {
         self.slot(id)?.look(|sink| sink.get_ref().clone())
     }
 
-    /// Whether it is there, and not only held by who uses it.
+    /// Returns whether it exists and is not in use.
     pub fn has_sender(&self, id: usize) -> bool {
         self.slot(id).is_some()
     }
@@ -148,7 +148,7 @@ impl Side {
         senders.iter().find(|(known, _)| *known == id).map(|(_, slot)| slot)
     }
 
-    /// Begins an operation of one who is idle.
+    /// Begins an operation of an idle part.
     pub fn begin(&mut self, actor: Actor, what: What, action: Action) {
         let future: Work = match (&self.kind, actor) {
             (Kind::Whole(slot), _) => Box::pin(of_whole(slot.lease().expect("idle"), action)),
@@ -165,12 +165,12 @@ impl Side {
         self.tasks.push(Task::new(Op { actor, what, started: u64::MAX }, future));
     }
 
-    /// Whether it is used as a sink, by who holds it until that is done.
+    /// Returns whether it is in use as a sink.
     pub fn is_sinking(&self, id: usize) -> bool {
         self.tasks.iter().any(|task| task.op.actor == Actor::Sender(id) && is_sink(task.op.what))
     }
 
-    /// How many handles of senders there are. Who uses one as a sink uses the one that is there.
+    /// Returns the number of sender handles. A sink uses an existing handle.
     fn handles(&self) -> usize {
         let holds = |op: &Op| match op.actor {
             Actor::Sender(id) => !is_sink(op.what) || !self.has_sender(id),
@@ -203,19 +203,20 @@ impl Side {
         }
     }
 
-    /// Gives the number of the sender that was dropped.
+    /// Returns the number of the sender that was dropped.
     pub fn drop_sender(&mut self, nth: usize) -> Option<usize> {
         let Kind::Halves(_, senders) = &mut self.kind else { return None };
         (nth < senders.len()).then(|| senders.swap_remove(nth).0)
     }
 
-    /// Puts the halves together, which has to work where there is one handle of a sender. Gives the number of the sender.
+    /// Reunites the halves, which must work if there is a single sender handle. Returns the number
+    /// of the sender.
     pub fn reunite(&mut self) -> Option<usize> {
         let only_one = self.handles() == 1;
         let Kind::Halves(Some(slot), senders) = &mut self.kind else { return None };
         let (id, sender) = senders.first()?;
         let id = *id;
-        // Either may be in use.
+        // Both may be in use.
         let clone = sender.look(|sink| sink.get_ref().clone())?;
         let receiver = slot.take()?;
         if !only_one {
@@ -230,7 +231,7 @@ impl Side {
         Some(id)
     }
 
-    /// Drops the stream, once nothing borrows it any more.
+    /// Drops the stream once nothing borrows it any more.
     pub fn drop_stream(&mut self) {
         match &mut self.kind {
             Kind::Halves(receiver, _) => *receiver = None,
@@ -243,7 +244,7 @@ impl Side {
         matches!(self.kind, Kind::Whole(_) | Kind::Halves(Some(_), _))
     }
 
-    /// What is known of a message that is being written in parts.
+    /// Returns what is known of a message that is being written in parts.
     pub fn writing(&self, id: usize) -> Option<&writing::Record> {
         self.writings.iter().find(|writing| writing.borrow().id == id)
     }
@@ -254,7 +255,7 @@ impl Side {
         self.writings.swap_remove(at.expect("it was under way")).take()
     }
 
-    /// How often something has come of what is done in parts.
+    /// Returns the number of reads and writes in parts that made progress.
     pub fn moves(&self, what: What) -> u64 {
         match what {
             What::Read => self.reading.as_ref().map_or(0, |reading| reading.borrow().moves),
@@ -263,23 +264,23 @@ impl Side {
         }
     }
 
-    /// It was told of an error.
+    /// Records that an error was returned.
     pub fn tell(&mut self) {
         self.told += 1;
         assert!(self.told == 1, "an error is told twice");
     }
 
-    /// Whether it was told that the connection has ended: nothing is queued after that.
+    /// Returns whether it knows that the connection has ended: nothing is queued after that.
     pub fn is_at_end(&self) -> bool {
         self.over || self.told > 0
     }
 
-    /// Whether all is over on it, as far as it can tell.
+    /// Returns whether the connection is over for it.
     pub fn is_over(&self) -> bool {
         self.over || !self.has_stream()
     }
 
-    /// Whether a Close with a code came.
+    /// Returns whether a Close with a code was received.
     pub fn got_close(&self) -> bool {
         match &self.kind {
             Kind::Whole(slot) => slot.lease().is_some_and(|ws| ws.close_frame().is_some()),
@@ -289,7 +290,7 @@ impl Side {
     }
 }
 
-/// Whether it is done by a sender itself, and not by a clone.
+/// Returns whether a sender itself runs it, not a clone.
 fn is_sink(what: What) -> bool {
     matches!(what, What::Sink { .. } | What::SinkClose)
 }

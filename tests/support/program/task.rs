@@ -23,11 +23,11 @@ impl Wake for Wakes {
     }
 }
 
-/// A future under way.
+/// A pending future.
 pub struct Task<T, Op> {
     pub op: Op,
     future: Pin<Box<dyn Future<Output = T>>>,
-    /// Of the last poll; `None`: it was not polled yet.
+    /// The wake-ups since the last poll; `None` before the first poll.
     wakes: Option<Arc<Wakes>>,
 }
 
@@ -36,7 +36,7 @@ impl<T, Op> Task<T, Op> {
         Self { op, future, wakes: None }
     }
 
-    /// Polls it; with a waker of its own, so that an earlier one that is woken in its place does not count.
+    /// Polls it with a new waker, so that waking an earlier one does not count.
     pub fn poll(&mut self, with_new_waker: bool) -> Poll<T> {
         let wakes = match self.wakes.take() {
             Some(wakes) if !with_new_waker => wakes,
@@ -52,13 +52,13 @@ impl<T, Op> Task<T, Op> {
         self.wakes.is_some()
     }
 
-    /// Whether an executor would poll it.
+    /// Returns whether an executor would poll it.
     pub fn is_woken(&self) -> bool {
         self.wakes.as_ref().is_none_or(|wakes| wakes.0.load(Ordering::Relaxed) > 0)
     }
 }
 
-/// Where something is that a future may borrow, and gives back when it is done or dropped.
+/// A value that a future may borrow, and returns when it completes or is dropped.
 #[derive(Debug)]
 pub struct Slot<T>(Rc<RefCell<Option<T>>>);
 
@@ -67,24 +67,24 @@ impl<T> Slot<T> {
         Self(Rc::new(RefCell::new(Some(value))))
     }
 
-    /// Borrows what is there; `None`: it is borrowed already.
+    /// Borrows the value. Returns `None` if it is borrowed already.
     pub fn lease(&self) -> Option<Lease<T>> {
         let value = self.0.borrow_mut().take()?;
         Some(Lease { slot: self.0.clone(), value: Some(value) })
     }
 
-    /// Looks at what is there; `None`: it is borrowed.
+    /// Returns the value, or `None` if it is borrowed.
     pub fn look<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
         self.0.borrow().as_ref().map(look)
     }
 
-    /// Takes what is there for good.
+    /// Removes the value.
     pub fn take(&self) -> Option<T> {
         self.0.borrow_mut().take()
     }
 }
 
-/// A loan.
+/// A borrowed value.
 #[derive(Debug)]
 pub struct Lease<T> {
     slot: Rc<RefCell<Option<T>>>,
@@ -111,7 +111,7 @@ impl<T> Drop for Lease<T> {
     }
 }
 
-/// Waits for so many polls, which it asks for itself.
+/// Waits for this many polls, and wakes itself for each.
 pub async fn pause(mut polls: u32) {
     poll_fn(|cx| {
         if polls == 0 {
@@ -124,8 +124,8 @@ pub async fn pause(mut polls: u32) {
     .await;
 }
 
-/// Polls a future so many times, without waiting for anything in between, and then drops it; `None` for that. Without a
-/// number, it is polled until it is done.
+/// Polls a future this many times, without waiting in between, then drops it and returns `None`.
+/// Without a number, polls it until it completes.
 pub async fn polled<F: Future>(future: F, polls: Option<u32>) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     let Some(mut left) = polls else { return Some(future.await) };

@@ -1,4 +1,4 @@
-//! Reads the frames of a direction as far as its reader was shown them.
+//! Parses the frames of a direction, as far as they were shown to its reader.
 
 use std::collections::VecDeque;
 
@@ -7,35 +7,35 @@ use super::content::NAME;
 /// A message that has begun.
 #[derive(Debug, Default, Clone)]
 pub struct Begun {
-    /// Its first bytes, which name it.
+    /// Its first bytes, which identify it.
     pub name: Vec<u8>,
     pub len: usize,
     pub whole: bool,
 }
 
-/// Reads frames as far as that takes.
+/// A parser of frames.
 #[derive(Debug, Default)]
 pub struct Frames {
     header: Vec<u8>,
-    /// What is left of the payload data.
+    /// The length of the remaining payload data.
     rest: usize,
     is_message: bool,
     fin: bool,
     /// Inflates the message that has begun, if it is compressed.
     compressed: bool,
-    /// Of compressed messages.
+    /// The inflater of compressed messages.
     #[cfg(feature = "deflate")]
     pub unzip: Option<super::deflate::Unzip>,
     key: [u8; 4],
-    /// How many bytes of the payload data came before.
+    /// The number of payload bytes that were parsed before.
     at: usize,
     begun: Vec<Begun>,
-    /// How many of them are whole.
+    /// The number of complete messages.
     messages: usize,
 }
 
 impl Frames {
-    /// Takes in what is there from this place on.
+    /// Parses input from this position on.
     pub fn take(&mut self, bytes: &VecDeque<u8>, mut at: usize) {
         while at < bytes.len() {
             if self.rest == 0 {
@@ -51,7 +51,7 @@ impl Frames {
             }
             self.rest -= part;
             at += part;
-            // A header that ends the bytes, and has payload data to come, ends no message.
+            // A header at the end of the input whose payload data is missing ends no message.
             if self.rest == 0 && self.is_message && self.fin {
                 self.end_message();
                 self.messages += 1;
@@ -112,7 +112,7 @@ impl Frames {
     }
 }
 
-/// The length of the payload data and the masking key, once the header is whole.
+/// Returns the length of the payload data and the masking key once the header is complete.
 fn payload(header: &[u8]) -> Option<(usize, [u8; 4])> {
     let second = usize::from(*header.get(1)?);
     let extended = match second & 127 {

@@ -1,4 +1,4 @@
-//! Writes a message in parts, in any way and as far as it likes.
+//! Writes a message in parts, in random ways and up to a random length.
 
 use std::{cell::RefCell, pin::Pin, rc::Rc};
 
@@ -13,14 +13,14 @@ use super::{
     task::{pause, polled},
 };
 
-/// How much a writer gathers before it queues a frame.
+/// The size up to which a writer gathers data before it queues a frame.
 const FRAME: usize = 64 << 10;
 
 /// How far a message is written.
 #[derive(Debug, Default)]
 pub struct Writing {
     pub id: usize,
-    /// How many of its bytes were taken over.
+    /// The number of bytes that the writer accepted.
     pub written: usize,
     /// Whether a frame of it may be queued, and whether one is.
     pub may_be_begun: bool,
@@ -28,14 +28,14 @@ pub struct Writing {
     /// Whether its last frame may be queued, and whether it is.
     pub may_be_whole: bool,
     pub is_whole: bool,
-    /// A flush was done, of so many bytes, and nothing was written since.
+    /// The number of bytes at the last flush, if nothing was written since.
     pub flushed: Option<usize>,
-    /// How often something came of an operation.
+    /// The number of operations that made progress.
     pub moves: u64,
 }
 
 impl Writing {
-    /// All that was written by then is out.
+    /// Records that everything written so far was sent.
     fn flushed(&mut self, written: usize) {
         self.is_begun |= written > 0;
         self.flushed = Some(written);
@@ -45,18 +45,18 @@ impl Writing {
 
 pub type Record = Rc<RefCell<Writing>>;
 
-/// What is written, and how.
+/// The message that is written, and how.
 #[derive(Debug)]
 pub struct Plan {
     pub content: Bytes,
-    /// Dropped unfinished, once so much is written.
+    /// The length after which the writer is dropped unfinished.
     pub leaves_at: Option<usize>,
     pub ping: String,
     pub rng: SmallRng,
     pub record: Record,
 }
 
-/// What takes a message in parts, of whatever it is made.
+/// A writer of any kind of connection.
 pub trait OutParts: AsyncWrite + Unpin {
     fn feed_part(&mut self, part: Bytes) -> Pin<Box<dyn Future<Output = Result<(), Error>> + '_>>;
     fn flush(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + '_>>;
@@ -84,7 +84,8 @@ macro_rules! out_parts {
 out_parts!(&mut WebSocket<End>);
 out_parts!(SenderTurn<'_>);
 
-/// Writes all of it and finishes it, or leaves it unfinished. `sender`: by whose turn it is written.
+/// Writes the whole message and finishes it, or leaves it unfinished. `sender` is the task that
+/// writes.
 pub async fn write(mut writer: impl OutParts, plan: &mut Plan, sender: Option<&Sender>) -> Result<(), Error> {
     let Plan { content, leaves_at, ping, rng, record } = plan;
     record.borrow_mut().moves += 1;
@@ -164,7 +165,7 @@ async fn flush(writer: &mut impl OutParts, rng: &mut SmallRng, record: &Record) 
     if let Some(result) = done {
         result?;
         record.borrow_mut().flushed(written);
-        // Whether it is out is looked at before anything else happens.
+        // Whether it was sent is checked before anything else happens.
         pause(1).await;
         record.borrow_mut().flushed = None;
     }
@@ -189,7 +190,7 @@ async fn finish(mut writer: impl OutParts, rng: &mut SmallRng, record: &Record) 
     writer.finish().await
 }
 
-/// What others do while a message is open: their messages wait, a ping passes.
+/// Uses other senders while a message is open: their messages wait, a ping overtakes.
 async fn beside(sender: &Sender, ping: String) -> Result<(), Error> {
     match sender.try_send("it finds no room") {
         Ok(()) => panic!("queued between the frames of another message"),
@@ -199,12 +200,12 @@ async fn beside(sender: &Sender, ping: String) -> Result<(), Error> {
     if ping.is_empty() { Ok(()) } else { sender.ping(ping).await }
 }
 
-/// After how many polls it is dropped.
+/// Returns the number of polls after which it is dropped.
 fn polls(rng: &mut SmallRng) -> Option<u32> {
     rng.random_ratio(1, 4).then(|| rng.random_range(0..3))
 }
 
-/// A size of any order of magnitude.
+/// Returns a size of any order of magnitude.
 fn size(rng: &mut SmallRng, most: usize) -> usize {
     let bits = rng.random_range(0..20);
     rng.random_range(0..=(1_usize << bits)).min(most)

@@ -1,37 +1,37 @@
-//! Compressing what waits, stride by stride.
+//! Compression of queued messages, in strides.
 
 use std::fmt;
 
 use bytes::Bytes;
 
 use super::{
-    compressor::{Compressor, End},
-    deflation::Terms,
-    pool::{KEPT_BUFFER, Pool},
-    waiting::{Form, Item, Run, frame_len},
+    super::{
+        batch::Batch,
+        frames::{Frames, push_long},
+    },
+    queue::{Form, Item, Run, frame_len},
+    terms::Terms,
 };
 use crate::proto::{
-    batch::Batch,
+    deflate::{Codecs, Compressor, End, KEPT_BUFFER, LEAST_STRIDE, Work},
     header::Header,
-    lent::Lent,
-    mask::MaskKey,
     opcode::Opcode,
+    outgoing::is_copied,
+    payload::MaskKey,
     prepared::PreparedMessage,
-    queue::{COPIED, Frames, push_content},
 };
 
-/// What compressing a message counts for at least: the tables of a compressor are cleared for each.
-const LEAST_STRIDE: usize = 256;
-
-/// The compressing part of the way out: it compresses what it is given and stages it, in strides.
+/// Compresses messages and stages them, in strides.
 ///
-/// It is handed out by [`SendPath::begin_stage`](crate::proto::SendPath::begin_stage), so that it can work while others use the
-/// `SendPath`, and returned by [`end_stage`](crate::proto::SendPath::end_stage).
+/// [`SendPath::take_deflater`](crate::proto::SendPath::take_deflater) takes it out of the path, so
+/// that others can use the `SendPath` while it works;
+/// [`return_deflater`](crate::proto::SendPath::return_deflater) returns it.
 pub(crate) struct Deflater {
     terms: Terms,
-    /// With context takeover, from the first compressed message on; without, while a message is sent in parts.
+    /// With context takeover, `Some` from the first compressed message; without, while a message is
+    /// sent in parts.
     own: Option<Box<Compressor>>,
-    /// What was given to it and is not staged.
+    /// The item that is loaded and not yet staged.
     current: Option<Current>,
 }
 
@@ -41,48 +41,13 @@ enum Current {
     Prepared(PreparedMessage, Option<MaskKey>),
 }
 
-/// A frame whose payload data takes several strides, perhaps.
+/// A frame whose payload data may take several strides.
 struct Frame {
     form: Form,
     header: Header,
     payload: Bytes,
-    /// There once it is begun.
+    /// `None` until compression begins.
     work: Option<Work>,
-}
-
-/// Payload data that is being compressed.
-pub(super) struct Work {
-    compressor: Box<Compressor>,
-    /// How much of it is compressed.
-    taken: usize,
-    out: Vec<u8>,
-}
-
-impl Work {
-    pub(super) fn new(compressor: Box<Compressor>, pool: &mut Pool) -> Self {
-        Self { compressor, taken: 0, out: pool.buffer() }
-    }
-
-    /// Compresses up to `stride` bytes more of the payload data; returns whether that was all of it.
-    pub(super) fn advance(&mut self, payload: &[u8], end: End, stride: &mut usize) -> bool {
-        let rest = &payload[self.taken..];
-        let (now, end) = if rest.len() > *stride { (&rest[..*stride], End::Open) } else { (rest, end) };
-        self.compressor.compress(now, end, &mut self.out);
-        self.taken += now.len();
-        *stride = stride.saturating_sub(now.len().max(LEAST_STRIDE));
-        end != End::Open
-    }
-
-    /// What has come out.
-    pub(super) fn out(&self) -> &[u8] {
-        &self.out
-    }
-
-    /// Gives all back to the pool.
-    pub(super) fn end(self, pool: &mut Pool) {
-        pool.take_back_compressor(self.compressor);
-        pool.take_back_buffer(self.out);
-    }
 }
 
 impl Deflater {
@@ -90,7 +55,8 @@ impl Deflater {
         Self { terms, own: None, current: None }
     }
 
-    /// Takes the next item, unless it still has one; returns how long its frame is, uncompressed.
+    /// Takes the next item, unless one is loaded; returns the length of its payload data,
+    /// uncompressed.
     pub(super) fn load(&mut self, next: impl FnOnce() -> Option<Item>) -> Option<usize> {
         let current = self.current.take().or_else(|| {
             next().map(|item| match item {
@@ -109,21 +75,20 @@ impl Deflater {
         })
     }
 
-    /// Whether nothing is lost with it.
+    /// Returns whether it has no state to keep.
     pub(super) fn is_idle(&self) -> bool {
         self.own.is_none() && self.current.is_none()
     }
 
-    /// Compresses about `stride` bytes of what it was given, which it notes there, and appends the frames that this completes
-    /// to the batch. Returns how long those are uncompressed.
-    pub(crate) fn compress(&mut self, batch: &mut Batch, stride: &mut usize, lent: &mut Lent) -> usize {
-        let pool = lent.deflate();
+    /// Compresses about `stride` bytes, which it subtracts, and appends the frames that this
+    /// completes to the batch. Returns the length of those frames, uncompressed.
+    pub(crate) fn compress(&mut self, batch: &mut Batch, stride: &mut usize, codecs: &mut Codecs) -> usize {
         match self.current.take() {
             None => 0,
-            Some(Current::Run(run)) => self.compress_run(run, batch, stride, pool),
-            Some(Current::Frame(frame)) => self.compress_frame(frame, batch, stride, pool),
+            Some(Current::Run(run)) => self.compress_run(run, batch, stride, codecs),
+            Some(Current::Frame(frame)) => self.compress_frame(frame, batch, stride, codecs),
             Some(Current::Prepared(prepared, mask)) => {
-                self.compress_prepared(prepared, mask, batch, stride, pool)
+                self.compress_prepared(prepared, mask, batch, stride, codecs)
             }
         }
     }
@@ -133,7 +98,7 @@ impl Deflater {
         mut run: Run,
         batch: &mut Batch,
         stride: &mut usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) -> usize {
         let mut staged = 0;
         while *stride > 0
@@ -144,15 +109,15 @@ impl Deflater {
                 batch.behind().push_copied(&header, payload);
                 continue;
             }
-            // It is short: it takes no more than one stride.
-            let (mut work, mut whole) = (self.begin(form, payload.len(), pool), usize::MAX);
+            // A short frame is compressed in one stride.
+            let (mut work, mut whole) = (self.begin(form, payload.len(), codecs), usize::MAX);
             work.advance(payload, end(form, &header), &mut whole);
             *stride = stride.saturating_sub(payload.len().max(LEAST_STRIDE));
             if self.is_in_vain(form, &work, payload) {
-                work.end(pool);
+                work.end(codecs);
                 batch.behind().push_copied(&header, payload);
             } else {
-                self.push(form, header, work, batch, pool);
+                self.push(form, header, work, batch, codecs);
             }
         }
         if !run.is_empty() {
@@ -166,20 +131,20 @@ impl Deflater {
         frame: Frame,
         batch: &mut Batch,
         stride: &mut usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) -> usize {
         let Frame { form, header, payload, work } = frame;
         if form == Form::Plain {
             batch.behind().push(header, payload);
             return frame_len(&header);
         }
-        let mut work = work.unwrap_or_else(|| self.begin(form, payload.len(), pool));
+        let mut work = work.unwrap_or_else(|| self.begin(form, payload.len(), codecs));
         let done = work.advance(&payload, end(form, &header), stride);
         if self.is_in_vain(form, &work, &payload) {
-            work.end(pool);
+            work.end(codecs);
             batch.behind().push(header, payload);
         } else if done {
-            self.push(form, header, work, batch, pool);
+            self.push(form, header, work, batch, codecs);
         } else {
             self.current = Some(Current::Frame(Frame { form, header, payload, work: Some(work) }));
             return 0;
@@ -193,76 +158,77 @@ impl Deflater {
         mask: Option<MaskKey>,
         batch: &mut Batch,
         stride: &mut usize,
-        pool: &mut Pool,
+        codecs: &mut Codecs,
     ) -> usize {
-        let Some(encoded) = prepared.compressed(self.terms.shape(), stride, pool) else {
+        let Some(encoded) = prepared.compressed(self.terms.shape(), stride, codecs) else {
             self.current = Some(Current::Prepared(prepared, mask));
             return 0;
         };
         let len = Header::encoded_len(prepared.len(), mask.is_some()) + prepared.len();
-        // It is compressed by itself, which a receiver that remembers more can inflate too. From then on the receiver
-        // remembers what our compressor does not know of: so that begins anew.
+        // It is compressed without context, which any receiver can decompress. Its data is then in
+        // the window of the receiver, but not in that of our compressor, which is therefore reset.
         if encoded.is_compressed()
             && let Some(compressor) = &mut self.own
         {
             compressor.reset();
         }
-        push_content(encoded.into(), mask, &mut batch.behind());
+        push_long(encoded.into(), mask, &mut batch.behind());
         len
     }
 
-    /// Starts compressing payload data of this length.
-    fn begin(&mut self, form: Form, len: usize, pool: &mut Pool) -> Work {
+    /// Begins to compress payload data of this length.
+    fn begin(&mut self, form: Form, len: usize, codecs: &mut Codecs) -> Work {
         let most = self.terms.shape();
         let compressor = match (self.own.take(), self.terms.takeover()) {
             (Some(own), _) => own,
             (None, true) => Box::new(Compressor::new(most)),
-            (None, false) => pool.compressor(most, (form == Form::Message).then_some(len)),
+            (None, false) => codecs.compressor(most, (form == Form::Message).then_some(len)),
         };
-        Work::new(compressor, pool)
+        Work::new(compressor, codecs)
     }
 
-    /// Whether the message is better sent as it is: it would not be shorter, and no other refers to it.
+    /// Returns whether to send the message uncompressed: it would not be shorter, and no other
+    /// message refers to it.
     fn is_in_vain(&self, form: Form, work: &Work, payload: &[u8]) -> bool {
         form == Form::Message && !self.terms.takeover() && work.out().len() >= payload.len()
     }
 
-    /// Stages what is compressed.
-    fn push(&mut self, form: Form, header: Header, work: Work, batch: &mut Batch, pool: &mut Pool) {
-        let Work { compressor, out, .. } = work;
+    /// Stages a compressed frame.
+    fn push(&mut self, form: Form, header: Header, work: Work, batch: &mut Batch, codecs: &mut Codecs) {
+        let (compressor, out) = work.into_parts();
         if self.terms.takeover() || (form == Form::Part && !header.fin) {
             self.own = Some(compressor);
         } else {
-            pool.take_back_compressor(compressor);
+            codecs.take_back_compressor(compressor);
         }
-        // RFC 7692 section 6: RSV1 stands on the first frame.
+        // RFC 7692 section 6: RSV1 is set on the first frame of a message.
         let rsv1 = header.opcode != Opcode::Continuation;
         let header = Header { rsv1, payload_len: out.len() as u64, ..header };
-        if out.len() > COPIED {
-            batch.behind().push(header, into_bytes(out, pool));
+        if !is_copied(out.len()) {
+            batch.behind().push(header, into_bytes(out, codecs));
         } else {
             batch.behind().push_copied(&header, &out);
-            pool.take_back_buffer(out);
+            codecs.take_back_buffer(out);
         }
     }
 }
 
-/// What follows the payload data of this frame.
+/// Returns what ends with the payload data of this frame.
 fn end(form: Form, header: &Header) -> End {
     if form == Form::Part && !header.fin { End::Part } else { End::Message }
 }
 
-/// The contents of a buffer that the pool may want back.
-fn into_bytes(out: Vec<u8>, pool: &mut Pool) -> Bytes {
+/// Converts a buffer into `Bytes`; a small one is copied, and returned to the pool.
+fn into_bytes(out: Vec<u8>, codecs: &mut Codecs) -> Bytes {
     if out.capacity() > KEPT_BUFFER {
         return out.into();
     }
     let bytes = Bytes::copy_from_slice(&out);
-    pool.take_back_buffer(out);
+    codecs.take_back_buffer(out);
     bytes
 }
 
-/// Payload data is nobody's business but the application's: nothing of it is shown.
+/// Redacted: prints no payload data.
 impl fmt::Debug for Deflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deflater").field("terms", &self.terms).finish_non_exhaustive()
@@ -273,8 +239,8 @@ impl fmt::Debug for Deflater {
 mod tests {
     use bytes::Buf;
 
-    use super::super::decompressor::Decompressor;
     use super::*;
+    use crate::proto::{buffers::Buffers, deflate::Decompressor};
     use crate::{
         Config, Deflate, MessageKind, Outgoing, PreparedMessage,
         Role::{self, Client, Server},
@@ -291,7 +257,7 @@ mod tests {
     struct Sending {
         path: SendPath,
         batch: Batch,
-        lent: Lent,
+        buffers: Buffers,
         takeover: bool,
         decompressor: Decompressor,
     }
@@ -307,16 +273,16 @@ mod tests {
             let settings = Deflate::new().context_takeover(takeover);
             let path = SendPath::new(role, &Config::new()).with_deflate(settings, settings.into());
             let decompressor = Decompressor::new();
-            Self { path, batch: Batch::new(), lent: Lent::new(), takeover, decompressor }
+            Self { path, batch: Batch::new(), buffers: Buffers::new(), takeover, decompressor }
         }
 
         fn send(&mut self, message: impl Into<Outgoing<'static>>) {
-            self.path.send(message.into(), MaskKey::from([1, 2, 3, 4]), &mut self.lent).expect("open");
+            self.path.send(message.into(), MaskKey::from([1, 2, 3, 4]), &mut self.buffers).expect("open");
         }
 
         /// Calls `stage` once, and writes the batch.
         fn staged(&mut self) -> Vec<(Opcode, Vec<u8>)> {
-            self.path.stage(&mut self.batch, &mut self.lent);
+            self.path.stage(&mut self.batch, &mut self.buffers);
             let mut wire = self.batch.copy_to_bytes(self.batch.remaining()).to_vec();
             let (mut rest, mut frames) = (&mut wire[..], Vec::new());
             while let Some((header, at)) = Header::parse(rest).expect("valid") {
@@ -352,19 +318,19 @@ mod tests {
                 }
                 end.send(Outgoing::from("plain").compress(false));
                 end.send(words(3000));
-                let queued = end.path.queued();
+                let queued = end.path.queued_bytes();
                 assert!(queued > (1 << 20) + 4000, "uncompressed");
                 assert_eq!(end.staged(), [(Opcode::Binary, words(1000))]);
-                assert!(end.path.queued() > (1 << 20) + 3000, "{}", end.path.queued());
+                assert!(end.path.queued_bytes() > (1 << 20) + 3000, "{}", end.path.queued_bytes());
                 for _ in 0..15 {
                     assert!(end.path.has_uncompressed());
-                    end.path.ping(b"?", MaskKey::default(), &mut end.lent).expect("open");
+                    end.path.ping(b"?", MaskKey::default(), &mut end.buffers).expect("open");
                     assert_eq!(end.staged(), [(Opcode::Ping, b"?".to_vec())]);
                     assert_eq!(end.staged(), [], "nothing of it is complete");
                 }
-                end.path.close(None, MaskKey::default(), &mut end.lent).expect("open");
+                end.path.close(None, MaskKey::default(), &mut end.buffers).expect("open");
                 let mut frames = Vec::new();
-                while end.path.queued() > 0 {
+                while end.path.queued_bytes() > 0 {
                     frames.extend(end.staged());
                 }
                 let expected = [
@@ -386,7 +352,7 @@ mod tests {
                 end.send(Outgoing::from(words(nth)).compress(nth % 3 > 0));
             }
             let (mut frames, mut calls) = (Vec::new(), 0);
-            while end.path.queued() > 0 {
+            while end.path.queued_bytes() > 0 {
                 frames.extend(end.staged());
                 calls += 1;
             }
@@ -400,8 +366,8 @@ mod tests {
         let mut end = Sending::new(Server, true);
         end.send(words(500));
         end.path.begin_message(MessageKind::Binary).expect("open");
-        end.path.send_part(Bytes::new(), false, MaskKey::default(), &mut end.lent).expect("open");
-        end.path.abandon_message(MaskKey::default(), &mut end.lent);
+        end.path.send_part(Bytes::new(), false, MaskKey::default(), &mut end.buffers).expect("open");
+        end.path.abandon_message(MaskKey::default(), &mut end.buffers);
         end.send(words(600));
         assert_eq!(end.staged(), [(Opcode::Binary, words(500)), (Opcode::Binary, words(600))]);
     }
@@ -412,7 +378,7 @@ mod tests {
         let mut ends: Vec<_> = (0..4).map(|_| Sending::new(Server, false)).collect();
         ends.iter_mut().for_each(|end| end.send(&prepared));
         let mut calls = 0;
-        while ends.iter().any(|end| end.path.queued() > 0) {
+        while ends.iter().any(|end| end.path.queued_bytes() > 0) {
             for end in &mut ends {
                 calls += 1;
                 let frames = end.staged();
@@ -431,7 +397,7 @@ mod tests {
         let mut end = Sending::new(Client, false);
         end.send(noise.clone());
         let mut frames = Vec::new();
-        while end.path.queued() > 0 {
+        while end.path.queued_bytes() > 0 {
             frames.extend(end.staged());
         }
         assert!(frames == [(Opcode::Binary, noise)]);

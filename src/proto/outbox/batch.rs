@@ -1,42 +1,41 @@
-//! What is being written.
+//! Frames that are being written.
 
 use std::{collections::VecDeque, fmt, io::IoSlice, iter, mem};
 
 use bytes::{Buf, Bytes};
 
 use super::{
-    header::{EncodedHeader, Header},
-    queue::{Frames, append_frame},
+    frames::{Frames, append_frame},
+    segment::{RUN, Segment},
 };
+use crate::proto::header::{EncodedHeader, Header};
 
-/// The most bytes that are staged at once, of more than one segment.
+/// The most bytes that are staged at once in more than one segment.
 const BATCH: usize = 256 << 10;
 
-/// The most bytes of small frames in one segment.
-pub(super) const RUN: usize = 64 << 10;
-
-/// How many segments an empty batch keeps room for.
+/// The number of segments that an empty batch has capacity for.
 const SEGMENTS: usize = 64;
 
-/// Whole frames on their way to the transport: staged by [`SendPath::stage`](super::SendPath::stage), written in any
-/// number of writes.
+/// Whole frames that are being written. [`SendPath::stage`](crate::proto::SendPath::stage) moves
+/// them here; they are written in any number of writes.
 ///
-/// A batch holds at most 256 KiB, or one frame that is larger, with what is coalesced in front of it. What is staged is
-/// no longer overtaken; pings and pongs queued meanwhile are the first of the next batch.
+/// A batch holds at most 256 KiB, or one larger frame with the short frames before it. Staged
+/// frames are not overtaken: pings and pongs that are queued meanwhile are the first of the next
+/// batch.
 ///
-/// It is a [`Buf`]: what [`chunk`](Buf::chunk) or [`chunks_vectored`](Buf::chunks_vectored) gives is to be written next,
-/// and [`advance`](Buf::advance) notes what was.
+/// It implements [`Buf`]: write what [`chunk`](Buf::chunk) or
+/// [`chunks_vectored`](Buf::chunks_vectored) returns, then call [`advance`](Buf::advance).
 ///
 /// ```
 /// use std::io::Write;
 /// use bytes::Buf;
 /// use fullduplex::{Config, Role};
-/// use fullduplex::proto::{Batch, Lent, MaskKey, SendPath};
+/// use fullduplex::proto::{Batch, Buffers, MaskKey, SendPath};
 ///
-/// let (mut lent, mut batch) = (Lent::new(), Batch::new());
+/// let (mut buffers, mut batch) = (Buffers::new(), Batch::new());
 /// let mut path = SendPath::new(Role::Server, &Config::new());
-/// path.send("Hello".into(), MaskKey::default(), &mut lent)?;
-/// path.stage(&mut batch, &mut lent);
+/// path.send("Hello".into(), MaskKey::default(), &mut buffers)?;
+/// path.stage(&mut batch, &mut buffers);
 ///
 /// let mut wire = Vec::new();
 /// while batch.has_remaining() {
@@ -48,65 +47,47 @@ const SEGMENTS: usize = 64;
 /// ```
 #[derive(Default)]
 pub struct Batch {
-    /// Small frames, which go first.
+    /// Short frames, which are written first.
     copied: Vec<u8>,
-    /// What goes behind them.
+    /// The frames that follow them.
     segments: VecDeque<Segment>,
-    /// How much is written of the small frames; once they are out, of what stands before the first segment's payload data.
+    /// The number of bytes written of the short frames; after those, of what precedes the payload
+    /// data of the first segment.
     written: usize,
     len: usize,
 }
 
-/// Whole frames: small ones, copied one behind the other, and perhaps a last one whose payload data goes out from where
-/// it is.
-pub(super) struct Segment {
-    pub(super) copied: Vec<u8>,
-    pub(super) header: EncodedHeader,
-    pub(super) uncopied: Bytes,
-}
-
-impl Segment {
-    pub(super) fn len(&self) -> usize {
-        self.copied.len() + self.header.len() + self.uncopied.len()
-    }
-
-    /// All of it, in order.
-    fn runs(&self) -> [&[u8]; 3] {
-        [&self.copied, &self.header, &self.uncopied]
-    }
-}
-
 impl Batch {
-    /// Nothing staged.
+    /// Creates an empty batch.
     pub const fn new() -> Self {
         Self { copied: Vec::new(), segments: VecDeque::new(), written: 0, len: 0 }
     }
 
-    /// Forgets what is staged.
+    /// Drops what is staged.
     pub(crate) fn clear(&mut self) {
         self.segments = VecDeque::new();
         self.end_copied();
         self.len = 0;
     }
 
-    /// How many slices [`chunks_vectored`](Buf::chunks_vectored) gives at most.
+    /// Returns the maximum number of slices that [`chunks_vectored`](Buf::chunks_vectored) returns.
     #[inline]
     pub(crate) fn chunks_at_most(&self) -> usize {
         1 + 3 * self.segments.len()
     }
 
-    pub(super) fn has_room(&self, len: usize) -> bool {
+    pub(in crate::proto) fn has_room(&self, len: usize) -> bool {
         self.len == 0 || self.len + len <= BATCH
     }
 
-    pub(super) fn push_segment(&mut self, segment: Segment) {
+    pub(in crate::proto) fn push_segment(&mut self, segment: Segment) {
         self.len += segment.len();
         self.segments.push_back(segment);
     }
 
     /// Takes the frames out of this buffer, and leaves an empty one.
     #[inline]
-    pub(super) fn take_copied(&mut self, frames: &mut Vec<u8>) {
+    pub(in crate::proto) fn take_copied(&mut self, frames: &mut Vec<u8>) {
         if self.len == 0 {
             self.len = frames.len();
             mem::swap(&mut self.copied, frames);
@@ -116,7 +97,7 @@ impl Batch {
         }
     }
 
-    /// The copied bytes that go first are out.
+    /// Drops the short frames, which are written.
     #[inline]
     fn end_copied(&mut self) {
         self.copied.clear();
@@ -126,7 +107,7 @@ impl Batch {
         }
     }
 
-    /// Notes that of the segments so much is written.
+    /// Records that this many bytes of the segments are written.
     fn advance_segments(&mut self, mut written: usize) {
         while let Some(first) = self.segments.front_mut() {
             let before = first.copied.len() + first.header.len();
@@ -148,7 +129,7 @@ impl Batch {
     }
 }
 
-/// Of a batch in which nothing is staged.
+/// For an empty batch.
 impl Frames for Batch {
     #[inline(always)]
     fn push_copied(&mut self, header: &Header, payload: &[u8]) {
@@ -161,14 +142,14 @@ impl Frames for Batch {
     }
 }
 
-/// Frames that go behind what is staged.
+/// Appends frames to a batch that is not empty.
 #[cfg(feature = "deflate")]
-pub(super) struct Behind<'a>(&'a mut Batch);
+pub(in crate::proto) struct Behind<'a>(&'a mut Batch);
 
 #[cfg(feature = "deflate")]
 impl Batch {
-    /// Where frames go that follow what is staged.
-    pub(super) fn behind(&mut self) -> Behind<'_> {
+    /// Returns where to push frames that follow what is staged.
+    pub(in crate::proto) fn behind(&mut self) -> Behind<'_> {
         Behind(self)
     }
 }
@@ -193,7 +174,7 @@ impl Frames for Behind<'_> {
     }
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacted: prints only the length.
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("remaining", &self.len).finish_non_exhaustive()
@@ -262,36 +243,37 @@ mod tests {
     use super::*;
     use crate::{
         Config, Role,
-        proto::{Lent, MaskKey, SendPath},
+        proto::{Buffers, MaskKey, SendPath},
     };
 
     /// A ping, small frames, one that goes out uncopied, a small one, one that is encoded already.
     fn staged() -> Batch {
-        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let (mut batch, mut buffers) = (Batch::new(), Buffers::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
         let key = MaskKey::default();
         for message in ["small", "frames"] {
-            path.send(message.into(), key, &mut lent).expect("open");
+            path.send(message.into(), key, &mut buffers).expect("open");
         }
-        path.send(vec![7; 5000].into(), key, &mut lent).expect("open");
-        path.send(vec![8; 5001].into(), key, &mut lent).expect("open");
-        path.send("behind".into(), key, &mut lent).expect("open");
-        path.send(crate::PreparedMessage::new("encoded ".repeat(50)).into(), key, &mut lent).expect("open");
-        path.send("last".into(), key, &mut lent).expect("open");
-        path.ping(b"ping", key, &mut lent).expect("open");
-        path.stage(&mut batch, &mut lent);
+        path.send(vec![7; 5000].into(), key, &mut buffers).expect("open");
+        path.send(vec![8; 5001].into(), key, &mut buffers).expect("open");
+        path.send("behind".into(), key, &mut buffers).expect("open");
+        path.send(crate::PreparedMessage::new("encoded ".repeat(50)).into(), key, &mut buffers)
+            .expect("open");
+        path.send("last".into(), key, &mut buffers).expect("open");
+        path.ping(b"ping", key, &mut buffers).expect("open");
+        path.stage(&mut batch, &mut buffers);
         batch
     }
 
     #[test]
-    fn an_empty_batch_keeps_room_for_few_segments() {
-        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+    fn an_empty_batch_keeps_capacity_for_few_segments() {
+        let (mut batch, mut buffers) = (Batch::new(), Buffers::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
         let prepared = crate::PreparedMessage::new("x".repeat(300));
         for _ in 0..1000 {
-            path.send((&prepared).into(), MaskKey::default(), &mut lent).expect("open");
+            path.send((&prepared).into(), MaskKey::default(), &mut buffers).expect("open");
         }
-        path.stage(&mut batch, &mut lent);
+        path.stage(&mut batch, &mut buffers);
         batch.advance(batch.remaining());
         assert!(batch.segments.capacity() <= SEGMENTS, "{}", batch.segments.capacity());
     }
@@ -323,15 +305,15 @@ mod tests {
 
     #[test]
     fn a_batch_holds_256_kib_of_frames_or_one_that_is_larger() {
-        let (mut batch, mut lent) = (Batch::new(), Lent::new());
+        let (mut batch, mut buffers) = (Batch::new(), Buffers::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
         for _ in 0..160 {
-            path.send(vec![1; 4000].into(), MaskKey::default(), &mut lent).expect("open");
+            path.send(vec![1; 4000].into(), MaskKey::default(), &mut buffers).expect("open");
         }
-        path.send(vec![2; 300_000].into(), MaskKey::default(), &mut lent).expect("open");
+        path.send(vec![2; 300_000].into(), MaskKey::default(), &mut buffers).expect("open");
         let mut lengths = Vec::new();
         loop {
-            path.stage(&mut batch, &mut lent);
+            path.stage(&mut batch, &mut buffers);
             let wire = batch.copy_to_bytes(batch.remaining());
             if wire.is_empty() {
                 break;
@@ -341,6 +323,6 @@ mod tests {
         assert_eq!(lengths.iter().sum::<usize>(), 160 * 4004 + 300_010);
         assert!(lengths.iter().all(|len| *len <= 256 << 10 || *len >= 300_010), "{lengths:?}");
         assert!(lengths.iter().any(|len| (64 << 10..300_000).contains(len)), "{lengths:?}");
-        assert_eq!(path.queued(), 0);
+        assert_eq!(path.queued_bytes(), 0);
     }
 }

@@ -1,30 +1,33 @@
-//! The payload data of a message, as it arrives.
+//! The payload data of a message that is being received.
 
 use std::fmt;
 
 use bytes::{BufMut, Bytes, buf::UninitSlice};
 
-use super::{MaskKey, Utf8Bytes};
-use crate::proto::{
+use super::{
+    mask::MaskKey,
     message::{Message, MessageKind},
-    utf8::{InvalidUtf8, Utf8Validator},
+    text::Utf8Bytes,
 };
+use crate::proto::utf8::{InvalidUtf8, Utf8Validator};
 
-/// The least that a buffer read into directly grows by, in bytes.
+/// The minimum growth of a buffer that is read into, in bytes.
 const GROWTH_STEP: usize = 16 << 10;
 
-/// The payload data of one message: unmasked once, and for text proven UTF-8 as it comes.
+/// The payload data of one message: unmasked once, and validated as it arrives if it is text.
 ///
-/// It owns the bytes and what is known of them, so that a [`Utf8Bytes`] can be made at the end without a second look.
+/// It owns both the bytes and their validation state, so that a [`Utf8Bytes`] needs no second
+/// validation.
 pub(crate) struct Payload {
     bytes: Vec<u8>,
-    /// How much of `bytes` has been unmasked and validated. What follows was read by way of [`PayloadMut`].
+    /// The number of bytes that are unmasked and validated. The rest was read into [`PayloadMut`].
     ready: usize,
     /// `None` for a binary message.
     utf8: Option<Utf8Validator>,
 }
 
-/// A whole message in one piece: copied out into an allocation of its own size, and unmasked on the way.
+/// Creates a message from a single frame: copies the data into an allocation of its size, and
+/// unmasks it in the same pass.
 #[inline(always)]
 pub(crate) fn whole_message(
     data: &[u8],
@@ -35,6 +38,7 @@ pub(crate) fn whole_message(
         Some(key) => key.copied(data),
         None => (data.into(), false),
     };
+    // RFC 6455 section 8.1: text that is not UTF-8 fails the connection.
     if kind == MessageKind::Text && !ascii && simdutf8::basic::from_utf8(&bytes).is_err() {
         return Err(InvalidUtf8);
     }
@@ -51,39 +55,43 @@ impl Payload {
         Self { bytes: Vec::new(), ready: 0, utf8: text.then(Utf8Validator::default) }
     }
 
-    /// Whose payload data it is.
+    /// Returns the kind of the message.
     pub(crate) fn kind(&self) -> MessageKind {
         if self.utf8.is_some() { MessageKind::Text } else { MessageKind::Binary }
     }
 
-    /// Takes in a part without keeping it: it is unmasked where it stands, and validated.
-    pub(crate) fn pass(&mut self, part: &mut [u8], mask: Option<MaskKey>) -> Result<(), InvalidUtf8> {
+    /// Unmasks and validates a part in place, without keeping it.
+    pub(crate) fn unmask_and_validate(
+        &mut self,
+        part: &mut [u8],
+        mask: Option<MaskKey>,
+    ) -> Result<(), InvalidUtf8> {
         let ascii = mask.is_some_and(|key| key.apply(part));
         push_text(&mut self.utf8, part, ascii)
     }
 
-    /// Hands out what was kept so far; what follows is validated as the continuation of it.
+    /// Takes the data that is kept. What follows is validated as its continuation.
     pub(crate) fn take(&mut self) -> Bytes {
         self.forget_pending();
         self.ready = 0;
         std::mem::take(&mut self.bytes).into()
     }
 
-    /// Takes over a part of the payload data.
+    /// Appends a copy of a part of the payload data, unmasked.
     pub(crate) fn push(
         &mut self,
         part: &[u8],
         mask: Option<MaskKey>,
-        outlook: Outlook,
+        hint: SizeHint,
     ) -> Result<(), InvalidUtf8> {
         self.forget_pending();
-        self.grow(part.len(), self.bytes.len() + part.len(), outlook);
+        self.grow(part.len(), self.bytes.len() + part.len(), hint);
         let ascii = append(part, mask, &mut self.bytes);
         self.validate(ascii)
     }
 
-    /// Makes room at the end, for no more than makes `most` in all, and has it filled: `fill` gives how much it wrote, and
-    /// something more.
+    /// Makes `room` bytes available at the end, up to a total of `most`, and calls `fill`, which
+    /// returns how many bytes it wrote, and another value, which is returned.
     #[cfg(feature = "deflate")]
     pub(crate) fn fill<T, E: From<InvalidUtf8>>(
         &mut self,
@@ -95,7 +103,7 @@ impl Payload {
         let filled = self.ready;
         let end = filled.saturating_add(room).min(most);
         if end > self.bytes.capacity() {
-            // What has come at most doubles.
+            // The buffer at most doubles.
             self.bytes.reserve_exact(end.max(filled.saturating_mul(2).min(most)) - filled);
         }
         self.bytes.resize(end, 0);
@@ -105,27 +113,27 @@ impl Payload {
         Ok(more)
     }
 
-    /// Room to read the rest of the frame into.
-    pub(crate) fn room(&mut self, outlook: Outlook) -> PayloadMut<'_> {
+    /// Returns room for the rest of the frame.
+    pub(crate) fn room(&mut self, hint: SizeHint) -> PayloadMut<'_> {
         self.forget_pending();
         if self.bytes.len() == self.bytes.capacity() {
-            self.grow(outlook.rest.min(GROWTH_STEP), self.bytes.len(), outlook);
+            self.grow(hint.rest.min(GROWTH_STEP), self.bytes.len(), hint);
         }
         let room = self.bytes.capacity() - self.bytes.len();
-        PayloadMut { bytes: &mut self.bytes, left: room.min(outlook.rest) }
+        PayloadMut { bytes: &mut self.bytes, left: room.min(hint.rest) }
     }
 
-    /// How much has come by way of [`room`](Self::room) and was not taken in yet.
+    /// Returns how many bytes were read into [`room`](Self::room) and not yet received.
     pub(crate) fn pending(&self) -> usize {
         self.bytes.len() - self.ready
     }
 
-    /// Lets go of what was read and never taken in: it is neither unmasked nor validated.
+    /// Drops what was read and never received: it is neither unmasked nor validated.
     fn forget_pending(&mut self) {
         self.bytes.truncate(self.ready);
     }
 
-    /// Unmasks and validates what has come.
+    /// Unmasks and validates what was read.
     pub(crate) fn receive(&mut self, mask: Option<MaskKey>) -> Result<(), InvalidUtf8> {
         let part = &mut self.bytes[self.ready..];
         let ascii = mask.is_some_and(|key| key.apply(part));
@@ -139,17 +147,18 @@ impl Payload {
         Ok(())
     }
 
-    /// The message, now that the last part is in.
+    /// Returns the message, after its last part.
     pub(crate) fn finish(mut self) -> Result<Message, InvalidUtf8> {
         debug_assert_eq!(self.pending(), 0);
         self.bytes.truncate(self.ready);
-        // A message pins at most about twice its own size.
+        // A message holds at most about twice its own size.
         if self.bytes.capacity() / 2 > self.bytes.len() {
             self.bytes.shrink_to_fit();
         }
         match self.utf8 {
             None => Ok(Message::Binary(self.bytes.into())),
-            // Every part went through the validator, the last one ends with a whole code point.
+            // RFC 6455 sections 5.6 and 8.1: the parts were validated as they arrived; the message
+            // as a whole has to end with a complete code point.
             Some(utf8) if utf8.is_complete() => {
                 Ok(Message::Text(Utf8Bytes::from_validated(self.bytes.into())))
             }
@@ -157,37 +166,38 @@ impl Payload {
         }
     }
 
-    /// Whether what has come ends with a whole code point, if it is text.
+    /// Returns whether the data ends with a complete code point, if it is text.
     pub(crate) fn is_complete(&self) -> bool {
         self.utf8.is_none_or(|utf8| utf8.is_complete())
     }
 
-    /// How many bytes are kept.
+    /// Returns how many bytes are kept.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Makes room for `more` bytes: what has `arrived` at most doubles, or grows by one step, or by both to where the frame
-    /// ends.
-    fn grow(&mut self, more: usize, arrived: usize, outlook: Outlook) {
+    /// Makes room for `more` bytes. The buffer at most doubles what has `arrived`, or grows by one
+    /// step, or by both up to the end of the frame.
+    fn grow(&mut self, more: usize, arrived: usize, hint: SizeHint) {
         let len = self.bytes.len();
         let needed = len + more;
         if needed <= self.bytes.capacity() {
             return;
         }
-        let frame_end = len + outlook.rest;
+        let frame_end = len + hint.rest;
         let double = arrived.saturating_mul(2);
-        // A frame that ends within a step is made room for at once, so as not to be moved for a few bytes.
+        // If the frame ends within a step, room is made for all of it, to avoid moving it for a few
+        // bytes.
         let least =
             if double.saturating_add(GROWTH_STEP) < frame_end { arrived + GROWTH_STEP } else { frame_end };
-        // Nothing is known of the fragments that may follow one that is not the last.
-        let end = if outlook.last { frame_end } else { outlook.limit };
+        // The size of the following fragments is unknown.
+        let end = if hint.last { frame_end } else { hint.limit };
         let target = double.max(least).min(end);
         self.bytes.reserve_exact(target.max(needed) - len);
     }
 }
 
-/// Copies data to the end of a buffer and unmasks it on the way; whether it is known to be all ASCII.
+/// Appends a copy of `data`, unmasked; returns whether it is known to be all ASCII.
 #[inline(always)]
 fn append(data: &[u8], mask: Option<MaskKey>, to: &mut Vec<u8>) -> bool {
     match mask {
@@ -199,8 +209,9 @@ fn append(data: &[u8], mask: Option<MaskKey>, to: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Validates a part, if it is of a text.
+/// Validates a part, if the message is text.
 fn push_text(utf8: &mut Option<Utf8Validator>, part: &[u8], ascii: bool) -> Result<(), InvalidUtf8> {
+    // RFC 6455 section 8.1: invalid text fails the connection as soon as it arrives.
     match utf8 {
         Some(utf8) if ascii => utf8.push_ascii(part),
         Some(utf8) => utf8.push(part),
@@ -208,36 +219,38 @@ fn push_text(utf8: &mut Option<Utf8Validator>, part: &[u8], ascii: bool) -> Resu
     }
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacted: prints only the length.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payload").field("len", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
-/// What is known of the payload data to come.
+/// What is known of the size of the payload data.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Outlook {
-    /// How many bytes of the frame are to come, with the part at hand.
+pub(crate) struct SizeHint {
+    /// The number of bytes of the frame that are missing, including the part at hand.
     pub(crate) rest: usize,
     /// Whether this is the last frame of the message.
     pub(crate) last: bool,
-    /// The most that the message may become.
+    /// The maximum size of the message.
     pub(crate) limit: usize,
 }
 
-/// Room in a message's own buffer, to read its payload data straight into: at most the rest of the frame, and not much
-/// more than has come before.
+/// Room in the buffer of a message, which its payload data is read into: at most the rest of the
+/// frame, and not much more than has been received before.
 ///
-/// After the read, [`ReceivePath::payload_received`](crate::proto::ReceivePath::payload_received) takes in what came.
+/// After the read, [`ReceivePath::payload_received`](crate::proto::ReceivePath::payload_received)
+/// processes the data.
 pub struct PayloadMut<'a> {
     bytes: &'a mut Vec<u8>,
     left: usize,
 }
 
-#[allow(unsafe_code, reason = "BufMut is an unsafe trait; this hands on to the one of Vec")]
-// SAFETY: `chunk_mut` gives a part of what Vec's own implementation gives; `advance_mut` is refused beyond `left`,
-// which never exceeds that part, and otherwise is Vec's own, whose contract the caller keeps.
+#[allow(unsafe_code, reason = "BufMut is an unsafe trait; this delegates to the implementation of Vec")]
+// SAFETY: `chunk_mut` returns a part of the chunk of Vec's implementation; `advance_mut` panics
+// beyond `left`, which never exceeds that part, and otherwise calls that of Vec, whose contract the
+// caller keeps.
 unsafe impl BufMut for PayloadMut<'_> {
     fn remaining_mut(&self) -> usize {
         self.left
@@ -256,7 +269,7 @@ unsafe impl BufMut for PayloadMut<'_> {
     unsafe fn advance_mut(&mut self, len: usize) {
         assert!(len <= self.left, "advanced beyond the room for the payload");
         self.left -= len;
-        // SAFETY: the caller has initialised `len` bytes of the chunk, which was Vec's own.
+        // SAFETY: the caller has initialized `len` bytes of the chunk, which is one of Vec.
         unsafe { self.bytes.advance_mut(len) }
     }
 }
@@ -273,8 +286,8 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn last(rest: usize) -> Outlook {
-        Outlook { rest, last: true, limit: MIB }
+    fn last(rest: usize) -> SizeHint {
+        SizeHint { rest, last: true, limit: MIB }
     }
 
     #[test]
@@ -283,7 +296,7 @@ mod tests {
         let declared = 1 << 30;
         let mut len = 0;
         while len < 4 * MIB {
-            let mut room = payload.room(Outlook { rest: declared - len, last: true, limit: declared });
+            let mut room = payload.room(SizeHint { rest: declared - len, last: true, limit: declared });
             let got = room.remaining_mut();
             assert!(got > 0 && got <= len.max(GROWTH_STEP), "{got} at {len}");
             room.put_bytes(0, got);
@@ -319,7 +332,7 @@ mod tests {
         let mut allocations = 0;
         for _ in 0..10_000 {
             let before = payload.bytes.capacity();
-            payload.push(b"x", None, Outlook { rest: 1, last: false, limit: MIB }).expect("binary");
+            payload.push(b"x", None, SizeHint { rest: 1, last: false, limit: MIB }).expect("binary");
             allocations += usize::from(payload.bytes.capacity() != before);
         }
         assert!(allocations <= 15, "{allocations}");
@@ -333,7 +346,7 @@ mod tests {
         for _ in 0..10_000 {
             for (part, rest) in [(&[0; 35][..], 64), (&[0; 29], 29)] {
                 let before = payload.bytes.capacity();
-                payload.push(part, None, Outlook { rest, last: false, limit: MIB }).expect("binary");
+                payload.push(part, None, SizeHint { rest, last: false, limit: MIB }).expect("binary");
                 allocations += usize::from(payload.bytes.capacity() != before);
             }
         }

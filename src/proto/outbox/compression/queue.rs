@@ -1,56 +1,56 @@
-//! Messages that wait to be compressed, and the frames that are queued behind them.
+//! Messages to compress, and the frames that are queued behind them.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::super::{frames::into_frame, segment::RUN};
 use crate::proto::{
-    batch::RUN,
     header::Header,
-    mask::MaskKey,
-    outgoing::{Content, Outgoing},
+    outgoing::{Outgoing, OutgoingPayload, is_copied},
+    payload::MaskKey,
     prepared::PreparedMessage,
-    queue::{COPIED, header, into_frame},
 };
 
-/// Prepared messages with at most this much payload data are copied.
+/// The longest payload data of a prepared message that is copied.
 const COPIED_PREPARED: usize = 48;
 
-/// How many items are kept room for when nothing waits.
+/// The number of items that an empty queue has capacity for.
 const KEPT: usize = 16;
 
-/// What waits to be compressed, and what is queued behind that, in order.
+/// Messages to compress, and the frames behind them, in order.
 ///
-/// All of it counts with the length that its frames have uncompressed, until the compressed frame is staged.
+/// They count with the length of their uncompressed frames, until the compressed frame is staged.
 #[derive(Default)]
-pub(in crate::proto) struct Waiting {
+pub(in crate::proto) struct CompressionQueue {
     items: VecDeque<Item>,
-    /// How many bytes wait, those that are being compressed included.
+    /// The number of bytes queued, including those that are being compressed.
     len: usize,
 }
 
-/// The next that waits.
+/// The next item of the queue.
 pub(super) enum Item {
-    /// Short frames, one behind the other.
+    /// Short frames, one after the other.
     Run(Run),
     /// A frame whose payload data is too long to be copied.
     Frame(Form, Header, Bytes),
-    /// A prepared message, which is compressed once for all connections with the same parameters.
+    /// A prepared message, compressed once for all connections with the same parameters.
     Prepared(PreparedMessage, Option<MaskKey>),
 }
 
-/// What is done with a frame when it is staged.
+/// What to do with a frame when it is staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// It stays as it is.
+    /// Send it unchanged.
     Plain = 0,
-    /// It is a whole message to be compressed.
+    /// Compress it: it is a whole message.
     Message = 1,
-    /// It is a part of a message that is compressed as one.
+    /// Compress it: it is a part of a message.
     Part = 2,
 }
 
-/// Short frames, one behind the other, copied: each is what is done with it, its header, its payload data, unmasked.
+/// Short frames, copied one after the other: each is its form, its header, and its payload data,
+/// not masked.
 #[derive(Default)]
 pub(super) struct Run {
     bytes: Vec<u8>,
@@ -82,57 +82,61 @@ impl Run {
         self.start == self.bytes.len()
     }
 
-    /// How many bytes are left, about.
+    /// Returns about how many bytes are left.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 }
 
-impl Waiting {
-    /// Queues a message to be compressed.
+impl CompressionQueue {
+    /// Queues a message to compress.
     pub(super) fn push_message(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>) {
         if self.push_if_short(Form::Message, outgoing, mask) {
             return;
         }
-        let Outgoing { kind, content, .. } = outgoing.take();
-        match content {
-            Content::Prepared(prepared) => {
-                self.len += frame_len(&header(kind.opcode(), prepared.len(), mask));
+        let Outgoing { kind, payload, .. } = outgoing.take();
+        match payload {
+            OutgoingPayload::Prepared(prepared) => {
+                self.len += frame_len(&Header::of(kind.opcode(), prepared.len(), mask));
                 self.items.push_back(Item::Prepared(prepared, mask));
             }
-            content => {
-                let (header, payload) = into_frame(kind, content, mask);
+            payload => {
+                let (header, payload) = into_frame(kind, payload, mask);
                 self.push(Form::Message, header, payload);
             }
         }
     }
 
-    /// Queues a message as it is, behind what waits.
+    /// Queues a message that is sent uncompressed, behind the others.
     pub(in crate::proto) fn push_plain(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>) {
         if !self.push_if_short(Form::Plain, outgoing, mask) {
-            let Outgoing { kind, content, .. } = outgoing.take();
-            let (header, payload) = into_frame(kind, content, mask);
+            let Outgoing { kind, payload, .. } = outgoing.take();
+            let (header, payload) = into_frame(kind, payload, mask);
             self.push(Form::Plain, header, payload);
         }
     }
 
-    /// Queues a copy of a message, if it is short; returns whether it is. A prepared message is not compressed once for all
-    /// connections then, so only a very short one is copied, which would take more room as an item.
+    /// Queues a copy of a message, if it is short; returns whether it is.
+    ///
+    /// A prepared message that is copied is not compressed once for all connections. So only a very
+    /// short one is, which would take more memory as an item.
     fn push_if_short(&mut self, form: Form, outgoing: &Outgoing<'_>, mask: Option<MaskKey>) -> bool {
-        let (payload, copied) = match &outgoing.content {
-            Content::Prepared(prepared) => (prepared.payload(), COPIED_PREPARED),
-            content => (content.plain().unwrap_or_default(), COPIED),
+        let (payload, short) = match &outgoing.payload {
+            OutgoingPayload::Prepared(prepared) => (prepared.payload(), prepared.len() <= COPIED_PREPARED),
+            payload => {
+                let Some(payload) = payload.plain() else { return false };
+                (payload, is_copied(payload.len()))
+            }
         };
-        let short = payload.len() <= copied;
         if short {
-            self.push_copied(form, &header(outgoing.kind.opcode(), payload.len(), mask), payload);
+            self.push_copied(form, &Header::of(outgoing.kind.opcode(), payload.len(), mask), payload);
         }
         short
     }
 
-    /// Queues a frame behind what waits.
+    /// Queues a frame.
     pub(super) fn push(&mut self, form: Form, header: Header, payload: Bytes) {
-        if payload.len() <= COPIED {
+        if is_copied(payload.len()) {
             return self.push_copied(form, &header, &payload);
         }
         self.len += frame_len(&header);
@@ -151,7 +155,8 @@ impl Waiting {
         }
     }
 
-    /// Queues a frame as it is, if something waits; returns its payload data if nothing does.
+    /// Queues a frame that is sent uncompressed, unless the queue is empty; then returns its
+    /// payload data.
     pub(in crate::proto) fn push_behind(&mut self, header: Header, payload: Bytes) -> Option<Bytes> {
         if self.len == 0 {
             return Some(payload);
@@ -160,19 +165,19 @@ impl Waiting {
         None
     }
 
-    /// Takes the next item, which goes on to count until it is [staged](Self::staged).
+    /// Takes the next item, which still counts until it is [staged](Self::staged).
     pub(super) fn next(&mut self) -> Option<Item> {
         self.items.pop_front()
     }
 
-    /// Notes that frames of this length, uncompressed, are staged.
+    /// Records that frames of this length, uncompressed, are staged.
     pub(in crate::proto) fn staged(&mut self, len: usize) {
         self.len -= len;
     }
 
     #[inline]
     pub(in crate::proto) fn clear(&mut self) {
-        // Most often nothing waited.
+        // Usually it was never used.
         if self.items.capacity() > 0 {
             self.items.clear();
             self.items.shrink_to(KEPT);
@@ -180,18 +185,18 @@ impl Waiting {
         self.len = 0;
     }
 
-    /// Gives all room back.
+    /// Frees all capacity.
     pub(in crate::proto) fn drop_buffers(&mut self) {
         self.items = VecDeque::new();
     }
 
-    /// How many bytes wait, those that are being compressed included.
+    /// Returns how many bytes are queued, including those that are being compressed.
     pub(in crate::proto) fn len(&self) -> usize {
         self.len
     }
 }
 
-/// The length of a frame with this header.
+/// Returns the length of a frame with this header.
 pub(super) fn frame_len(header: &Header) -> usize {
     let payload_len = header.payload_len as usize;
     Header::encoded_len(payload_len, header.mask.is_some()) + payload_len
@@ -203,35 +208,37 @@ mod tests {
     use crate::PreparedMessage;
 
     #[test]
-    fn what_waits_counts_as_its_uncompressed_frames_until_it_is_staged() {
-        let mut waiting = Waiting::default();
+    fn messages_count_as_their_uncompressed_frames_until_they_are_staged() {
+        let mut uncompressed = CompressionQueue::default();
         let key = Some(MaskKey::from([1, 2, 3, 4]));
         for (mut outgoing, len) in [
             (Outgoing::from("a".repeat(100)), 106),
             (Outgoing::from(vec![0; 5000]), 5008),
             (Outgoing::from(PreparedMessage::new("b".repeat(200))), 208),
         ] {
-            let before = waiting.len();
-            waiting.push_message(&mut outgoing, key);
-            assert_eq!(waiting.len() - before, len);
+            let before = uncompressed.len();
+            uncompressed.push_message(&mut outgoing, key);
+            assert_eq!(uncompressed.len() - before, len);
             assert!(outgoing.is_empty() || outgoing.len() == 100, "it is moved, unless it is short");
         }
-        while waiting.next().is_some() {}
-        assert_eq!(waiting.len(), 106 + 5008 + 208);
-        waiting.staged(106 + 5008 + 208);
-        assert!(waiting.push_behind(header(crate::proto::Opcode::Close, 0, key), Bytes::new()).is_some());
+        while uncompressed.next().is_some() {}
+        assert_eq!(uncompressed.len(), 106 + 5008 + 208);
+        uncompressed.staged(106 + 5008 + 208);
+        assert!(
+            uncompressed.push_behind(Header::of(crate::proto::Opcode::Close, 0, key), Bytes::new()).is_some()
+        );
     }
 
     #[test]
     fn short_frames_are_copied_one_behind_the_other() {
-        let mut waiting = Waiting::default();
+        let mut uncompressed = CompressionQueue::default();
         for nth in 0..1000_usize {
-            let header = header(crate::proto::Opcode::Binary, nth % 5, None);
+            let header = Header::of(crate::proto::Opcode::Binary, nth % 5, None);
             let form = [Form::Plain, Form::Message, Form::Part][nth % 3];
-            waiting.push(form, header, vec![nth as u8; nth % 5].into());
+            uncompressed.push(form, header, vec![nth as u8; nth % 5].into());
         }
-        assert_eq!(waiting.items.len(), 1);
-        let Some(Item::Run(mut run)) = waiting.next() else { panic!("a run") };
+        assert_eq!(uncompressed.items.len(), 1);
+        let Some(Item::Run(mut run)) = uncompressed.next() else { panic!("a run") };
         for nth in 0..1000_usize {
             let (form, header, payload) = run.next().expect("another");
             assert_eq!(form, [Form::Plain, Form::Message, Form::Part][nth % 3]);

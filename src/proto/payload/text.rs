@@ -1,13 +1,13 @@
-//! Bytes that are known to be UTF-8.
+//! Validated text.
 
 use std::{borrow::Borrow, fmt, hash, ops::Deref, str};
 
 use bytes::Bytes;
 
-/// A string that is cheap to clone: [`Bytes`] that are known to be UTF-8.
+/// A string that is cheap to clone: [`Bytes`] that are valid UTF-8.
 ///
-/// It dereferences to [`str`](prim@str), and turns into [`Bytes`] and from [`String`] without a copy. Display writes the
-/// string, Debug only its length.
+/// It dereferences to [`str`](prim@str), and converts into [`Bytes`] and from [`String`] without a
+/// copy. Display prints the string, Debug only its length.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -20,31 +20,32 @@ use bytes::Bytes;
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Utf8Bytes(
-    /// Always UTF-8: every constructor in this module has checked it, or took it from a `str`.
+    /// Always UTF-8: every constructor in this module validates it, or takes it from a `str`.
     Bytes,
 );
 
 impl Utf8Bytes {
-    /// An empty string.
+    /// Creates an empty string.
     pub const fn new() -> Self {
         Self(Bytes::new())
     }
 
-    /// A static string, uncopied.
+    /// Creates a string from a static one, uncopied.
     pub const fn from_static(text: &'static str) -> Self {
         Self(Bytes::from_static(text.as_bytes()))
     }
 
-    /// Wraps what this module's sibling has validated.
+    /// Wraps bytes that the `buffer` module has validated.
     ///
-    /// It is visible in `proto::mask` alone, whose `payload` module owns both the bytes and what is known of them.
+    /// Visible only in `proto::payload`, where `buffer` owns both the bytes and their validation
+    /// state.
     #[inline]
     pub(super) fn from_validated(bytes: Bytes) -> Self {
         debug_assert!(str::from_utf8(&bytes).is_ok());
         Self(bytes)
     }
 
-    /// The string.
+    /// Returns the string.
     #[inline]
     pub fn as_str(&self) -> &str {
         // SAFETY: `self.0` is UTF-8, see the field.
@@ -54,7 +55,7 @@ impl Utf8Bytes {
         }
     }
 
-    /// The string's bytes, in their own right.
+    /// Returns the bytes of the string, which can be cloned without a copy.
     #[inline]
     pub fn as_inner(&self) -> &Bytes {
         &self.0
@@ -130,7 +131,7 @@ impl From<Utf8Bytes> for String {
     }
 }
 
-/// Validates; the error tells where the text is not UTF-8.
+/// Validates the bytes; the error contains the position of the first invalid one.
 impl TryFrom<Bytes> for Utf8Bytes {
     type Error = str::Utf8Error;
 
@@ -148,7 +149,7 @@ impl fmt::Display for Utf8Bytes {
     }
 }
 
-/// Payload data is nobody's business but the application's: only its length is shown.
+/// Redacted: prints only the length.
 impl fmt::Debug for Utf8Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Utf8Bytes({} bytes)", self.len())
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_tells_where_the_text_breaks() {
+    fn the_error_contains_the_position_of_the_invalid_byte() {
         let error = Utf8Bytes::try_from(Bytes::from_static(b"ab\xED\xA0\x80")).expect_err("a surrogate");
         assert_eq!(error.valid_up_to(), 2);
     }

@@ -1,26 +1,14 @@
-//! Payload data on its way in and out: masked, unmasked, proven to be text.
-//!
-//! This is the crate's only room with `unsafe` in it, and it holds four kinds: calls of the masking pass compiled for
-//! instruction sets found at run time ([`Backend`]), copies made straight into memory that holds nothing yet
-//! ([`MaskKey`]), the reading of validated bytes as a `str` ([`Utf8Bytes`]), and a buffer that is read into before it is
-//! initialised ([`PayloadMut`]).
-
-mod payload;
-mod utf8_bytes;
+//! Masking.
 
 use std::mem::MaybeUninit;
 
-pub use payload::PayloadMut;
-pub(crate) use payload::{Outlook, Payload, whole_message};
-pub use utf8_bytes::Utf8Bytes;
-
-/// The high bits of eight bytes: those of bytes beyond ASCII.
+/// The high bits of eight bytes, which are set in bytes beyond ASCII.
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// The four bytes a client masks a frame's payload data with.
+/// The four-byte masking key of a frame.
 ///
-/// RFC 6455 section 5.3: a fresh one for each frame, from a source that cannot be predicted. The protocol core has no
-/// such source; whoever calls it brings the key.
+/// RFC 6455 section 5.3: a client uses a new key for each frame, from an unpredictable source. The
+/// protocol core has no such source; its caller provides the key.
 ///
 /// ```
 /// use fullduplex::proto::MaskKey;
@@ -35,17 +23,18 @@ const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 pub struct MaskKey([u8; 4]);
 
 impl MaskKey {
-    /// Masks or unmasks `data` in place, from the key's first byte on, and tells whether the result is all ASCII.
+    /// Masks or unmasks `data` in place; returns whether the result is all ASCII.
     #[inline]
     pub fn apply(self, data: &mut [u8]) -> bool {
-        // Below this length the pass itself costs less than the choice of a backend.
-        if data.len() < 64 { pass(data, self.0) } else { Backend::best().apply(data, self) }
+        // Below this length, the XOR itself costs less than selecting a backend.
+        if data.len() < 64 { xor_in_place(data, self.0) } else { Backend::best().apply(data, self) }
     }
 
-    /// Masks or unmasks a copy of `data` at the end of `to`, and tells whether it is all ASCII.
+    /// Appends a masked or unmasked copy of `data` to `to`; returns whether the result is all
+    /// ASCII.
     #[inline(always)]
-    #[allow(unsafe_code, reason = "the copy is written straight into memory that holds nothing yet")]
-    pub(super) fn append(self, data: &[u8], to: &mut Vec<u8>) -> bool {
+    #[allow(unsafe_code, reason = "the copy is written into uninitialized memory")]
+    pub(in crate::proto) fn append(self, data: &[u8], to: &mut Vec<u8>) -> bool {
         to.reserve(data.len());
         let ascii = self.copy(data, &mut to.spare_capacity_mut()[..data.len()]);
         // SAFETY: `copy` has written each of the `data.len()` bytes behind the length.
@@ -53,13 +42,14 @@ impl MaskKey {
         ascii
     }
 
-    /// Masks or unmasks a copy of `data` into `room`, which is as long, and tells whether it is all ASCII.
-    // Always: out of line, short data has cost twice as many instructions.
+    /// Writes a masked or unmasked copy of `data` into `room`, which has the same length; returns
+    /// whether the result is all ASCII.
+    // Always inlined: out of line, short data takes twice as many instructions.
     #[inline(always)]
     fn copy(self, data: &[u8], room: &mut [MaybeUninit<u8>]) -> bool {
         assert_eq!(data.len(), room.len());
         match data.len() {
-            0..4 => pass_into(data, room, self.0),
+            0..4 => xor_into(data, room, self.0),
             4..8 => blocks_into::<4>(data, room, self),
             8..16 => blocks_into::<8>(data, room, self),
             16..128 => blocks_into::<16>(data, room, self),
@@ -67,23 +57,23 @@ impl MaskKey {
         }
     }
 
-    /// A copy of `data`, masked or unmasked, and whether it is all ASCII.
+    /// Returns a masked or unmasked copy of `data`, and whether it is all ASCII.
     #[inline(always)]
-    #[allow(unsafe_code, reason = "the copy is written straight into memory that holds nothing yet")]
-    fn copied(self, data: &[u8]) -> (Box<[u8]>, bool) {
+    #[allow(unsafe_code, reason = "the copy is written into uninitialized memory")]
+    pub(super) fn copied(self, data: &[u8]) -> (Box<[u8]>, bool) {
         let mut copy = Box::new_uninit_slice(data.len());
         let ascii = self.copy(data, &mut copy);
         // SAFETY: `copy` has written all of it.
         (unsafe { copy.assume_init() }, ascii)
     }
 
-    /// The key for the data that follows `len` bytes already masked or unmasked.
+    /// Returns the key for the data that follows `len` bytes.
     #[inline]
     pub fn after(self, len: usize) -> Self {
         Self(u32::from_le_bytes(self.0).rotate_right(8 * (len as u32 % 4)).to_le_bytes())
     }
 
-    /// The key's bytes, in the order they stand in the header.
+    /// Returns the bytes of the key, in the order of the header.
     #[inline]
     pub const fn to_bytes(self) -> [u8; 4] {
         self.0
@@ -97,13 +87,14 @@ impl From<[u8; 4]> for MaskKey {
     }
 }
 
-/// The instruction sets that the masking pass is compiled for.
+/// The instruction sets that masking is compiled for.
 ///
-/// [`MaskKey::apply`] uses the best that the machine has; this type is for tests and benches that compare them.
+/// [`MaskKey::apply`] uses the best one that the machine supports; this type is for tests and
+/// benchmarks that compare them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// What the target has at the least: SSE2 on x86-64, NEON on AArch64.
+    /// The baseline of the target: SSE2 on x86-64, NEON on AArch64.
     Portable,
     /// 256-bit registers of x86-64.
     Avx2,
@@ -112,10 +103,10 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// All of them, the least first.
+    /// All backends, the slowest first.
     pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
 
-    /// The best backend that this machine has.
+    /// Returns the best backend that the machine supports.
     #[inline]
     pub fn best() -> Self {
         if Self::Avx512.is_available() {
@@ -127,7 +118,7 @@ impl Backend {
         }
     }
 
-    /// Whether this machine has it.
+    /// Returns whether the machine supports it.
     #[inline]
     pub fn is_available(self) -> bool {
         match self {
@@ -141,81 +132,84 @@ impl Backend {
         }
     }
 
-    /// Masks or unmasks `data` in place and tells whether the result is all ASCII; by the portable backend where this
-    /// one is not available.
+    /// Masks or unmasks `data` in place; returns whether the result is all ASCII. If the backend is
+    /// not available, the portable one is used.
     #[inline]
-    #[allow(unsafe_code, reason = "calls of functions for instruction sets that were found at run time")]
+    #[allow(unsafe_code, reason = "calls of functions for instruction sets that are detected at run time")]
     pub fn apply(self, data: &mut [u8], key: MaskKey) -> bool {
         #[cfg(target_arch = "x86_64")]
         match self {
             // SAFETY: the machine has AVX-512 F and BW.
-            Self::Avx512 if self.is_available() => return unsafe { pass_avx512(data, key.0) },
+            Self::Avx512 if self.is_available() => return unsafe { xor_avx512(data, key.0) },
             // SAFETY: the machine has AVX2.
-            Self::Avx2 if self.is_available() => return unsafe { pass_avx2(data, key.0) },
+            Self::Avx2 if self.is_available() => return unsafe { xor_avx2(data, key.0) },
             _ => {}
         }
-        pass_portable(data, key.0)
+        xor_portable(data, key.0)
     }
 
-    /// As [`apply`](Self::apply), on the way to another place; it writes each byte of `to`, which is as long as `from`.
+    /// Writes the masked or unmasked bytes of `from` into `to`, which has the same length; returns
+    /// whether the result is all ASCII.
     #[inline]
-    #[allow(unsafe_code, reason = "calls of functions for instruction sets that were found at run time")]
+    #[allow(unsafe_code, reason = "calls of functions for instruction sets that are detected at run time")]
     fn copy(self, from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
         #[cfg(target_arch = "x86_64")]
         match self {
             // SAFETY: the machine has AVX-512 F and BW.
-            Self::Avx512 if self.is_available() => return unsafe { pass_into_avx512(from, to, key.0) },
+            Self::Avx512 if self.is_available() => return unsafe { xor_into_avx512(from, to, key.0) },
             // SAFETY: the machine has AVX2.
-            Self::Avx2 if self.is_available() => return unsafe { pass_into_avx2(from, to, key.0) },
+            Self::Avx2 if self.is_available() => return unsafe { xor_into_avx2(from, to, key.0) },
             _ => {}
         }
-        pass_into(from, to, key.0)
+        xor_into(from, to, key.0)
     }
 }
 
-/// Appends the first `len` of these bytes. All sixteen are stored, which takes neither a loop nor a call.
+/// Appends the first `len` of these bytes. All sixteen are stored, which needs neither a loop nor a
+/// call.
 #[inline(always)]
-#[allow(unsafe_code, reason = "they are written straight into memory that holds nothing yet")]
-pub(super) fn append_start(bytes: [u8; 16], len: usize, to: &mut Vec<u8>) {
+#[allow(unsafe_code, reason = "the bytes are written into uninitialized memory")]
+pub(in crate::proto) fn append_start(bytes: [u8; 16], len: usize, to: &mut Vec<u8>) {
     assert!(len <= 16);
     to.reserve(16);
     if let Some(room) = to.spare_capacity_mut().first_chunk_mut() {
         *room = bytes.map(MaybeUninit::new);
-        // SAFETY: sixteen bytes behind the length have been written, and `len` is no more than that.
+        // SAFETY: sixteen bytes behind the length have been written, and `len` is no more than
+        // that.
         unsafe { to.set_len(to.len() + len) };
     }
 }
 
-/// [`Backend::copy`] by the best, kept out of the callers.
+/// Calls [`Backend::copy`] of the best backend. Not inlined into the callers.
 #[inline(never)]
 fn copy_long(from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
     Backend::best().copy(from, to, key)
 }
 
-/// [`pass`] for what the target has at the least, kept out of the callers.
+/// Compiles [`xor_in_place`] for the baseline of the target. Not inlined into the callers.
 #[inline(never)]
-fn pass_portable(data: &mut [u8], key: [u8; 4]) -> bool {
-    pass(data, key)
+fn xor_portable(data: &mut [u8], key: [u8; 4]) -> bool {
+    xor_in_place(data, key)
 }
 
-/// [`pass`] for 256-bit registers.
+/// Compiles [`xor_in_place`] for 256-bit registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn pass_avx2(data: &mut [u8], key: [u8; 4]) -> bool {
-    pass(data, key)
+fn xor_avx2(data: &mut [u8], key: [u8; 4]) -> bool {
+    xor_in_place(data, key)
 }
 
-/// [`pass`] for 512-bit registers.
+/// Compiles [`xor_in_place`] for 512-bit registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn pass_avx512(data: &mut [u8], key: [u8; 4]) -> bool {
-    pass(data, key)
+fn xor_avx512(data: &mut [u8], key: [u8; 4]) -> bool {
+    xor_in_place(data, key)
 }
 
-/// The algorithm, written once and plainly, so that the compiler makes vectors of it: XOR with the repeated key, and the
-/// OR of everything that came out, whose high bits tell of bytes beyond ASCII.
+/// Masks `data` by XOR with the repeated key; returns whether the result is all ASCII, which the OR
+/// of all bytes shows. A plain loop, which the compiler vectorizes.
 #[inline(always)]
-fn pass(data: &mut [u8], key: [u8; 4]) -> bool {
+fn xor_in_place(data: &mut [u8], key: [u8; 4]) -> bool {
     let [a, b, c, d] = key;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut seen = 0;
@@ -232,8 +226,8 @@ fn pass(data: &mut [u8], key: [u8; 4]) -> bool {
     seen & HIGH_BITS == 0
 }
 
-/// [`pass_into`] in blocks of `N` bytes, of which the last may overlap the one before: without a loop for the rest. `from`
-/// has `N` bytes at the least, and `N` is a multiple of four.
+/// Masks like [`xor_into`] in blocks of `N` bytes. The last block may overlap the one before it,
+/// which avoids a loop for the rest. `from` has at least `N` bytes, and `N` is a multiple of four.
 #[inline(always)]
 fn blocks_into<const N: usize>(from: &[u8], to: &mut [MaybeUninit<u8>], key: MaskKey) -> bool {
     let mut seen = 0;
@@ -258,23 +252,24 @@ fn block_into<const N: usize>(from: &[u8; N], to: &mut [MaybeUninit<u8>; N], key
     seen
 }
 
-/// [`pass_into`] for 256-bit registers.
+/// Compiles [`xor_into`] for 256-bit registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn pass_into_avx2(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
-    pass_into(from, to, key)
+fn xor_into_avx2(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
+    xor_into(from, to, key)
 }
 
-/// [`pass_into`] for 512-bit registers.
+/// Compiles [`xor_into`] for 512-bit registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn pass_into_avx512(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
-    pass_into(from, to, key)
+fn xor_into_avx512(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
+    xor_into(from, to, key)
 }
 
-/// [`pass`] from one place to another: it writes each byte of `to`, which is as long as `from`.
+/// Masks like [`xor_in_place`], from `from` to `to`, which has the same length. It writes each byte
+/// of `to`.
 #[inline(always)]
-fn pass_into(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
+fn xor_into(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) -> bool {
     let [a, b, c, d] = key;
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut seen = 0;
@@ -324,14 +319,13 @@ mod tests {
         }
     }
 
-    /// What comes of a copy made by the backend, whatever the length.
+    /// Returns a copy made by the backend, whatever the length.
     fn copied(backend: Backend, data: &[u8], key: [u8; 4]) -> (Vec<u8>, bool) {
         let mut copy = vec![MaybeUninit::new(0xAA); data.len()];
         let ascii = backend.copy(data, &mut copy, MaskKey(key));
         let written = copy.iter().map(|byte| {
-            // They all hold something, if only what was there before.
-            #[allow(unsafe_code, reason = "initialised above")]
-            // SAFETY: it was made by `MaybeUninit::new`, and at most written over.
+            #[allow(unsafe_code, reason = "initialized above")]
+            // SAFETY: all bytes were initialized by `MaybeUninit::new`.
             unsafe {
                 byte.assume_init()
             }
@@ -339,7 +333,7 @@ mod tests {
         (written.collect(), ascii)
     }
 
-    /// What comes of a copy at the end of something else.
+    /// Returns a copy that was appended to a buffer.
     fn appended(data: &[u8], key: [u8; 4]) -> (Vec<u8>, bool) {
         let mut to = b"before".to_vec();
         let ascii = MaskKey(key).append(data, &mut to);
@@ -372,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_beyond_ascii_is_seen_in_a_copy_wherever_it_stands() {
+    fn one_byte_beyond_ascii_is_detected_in_a_copy_at_any_position() {
         for len in 1..=200 {
             for at in 0..len {
                 let mut data = vec![b'a'; len];
@@ -387,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_beyond_ascii_is_seen_wherever_it_stands() {
+    fn one_byte_beyond_ascii_is_detected_at_any_position() {
         for backend in Backend::ALL {
             for len in 1..=200 {
                 for at in 0..len {
@@ -400,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_goes_on_where_the_last_part_ended() {
+    fn a_key_continues_at_the_end_of_the_last_part() {
         let data: Vec<u8> = (0..100).collect();
         let key = MaskKey::from([9, 8, 7, 6]);
         for cut in 0..data.len() {

@@ -1,122 +1,51 @@
-//! The way in: bytes to frames to messages.
+//! The receive path.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::control::Control;
 #[cfg(feature = "deflate")]
-use super::deflate::{DeflateParams, Inflation};
-use super::{
-    Config, Role,
+use crate::proto::deflate::{DeflateParams, Inflation};
+use crate::proto::{
     assembler::{Assembler, Inflated},
-    close::{CloseFrame, MAX_CONTROL_PAYLOAD},
+    buffers::Buffers,
+    close::CloseFrame,
+    config::Config,
     decoder::{Decoder, Expected, Frame},
     error::ProtocolError,
-    lent::Lent,
-    mask::{MaskKey, PayloadMut, whole_message},
-    message::{Message, MessageKind, debug_payload},
     opcode::Opcode,
+    payload::{MaskKey, Message, MessageKind, PayloadMut, whole_message},
+    received::{Part, Received, Step},
+    role::Role,
 };
 
-/// From this many missing bytes of a frame on, they are better read straight into the message's own buffer.
+/// The number of missing bytes of a frame from which they are read into the buffer of the message.
 const READ_DIRECTLY: u64 = 32 << 10;
 
-/// What one call took in.
-#[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Step<'a> {
-    /// How many bytes of the input are done with.
-    pub consumed: usize,
-    /// What they made whole, if anything.
-    pub received: Option<Received<'a>>,
-}
-
-/// What was received: a message, or a control frame with its payload data.
-///
-/// A ping and a Close are owed an answer: [`SendPath::answer`](super::SendPath::answer).
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Received<'a> {
-    /// A whole message.
-    Message(Message),
-    /// A part of a message: [`ReceivePath::receive_parts`].
-    Part(Part<'a>),
-    /// RFC 6455 section 5.5.2.
-    Ping(&'a [u8]),
-    /// RFC 6455 section 5.5.3.
-    Pong(&'a [u8]),
-    /// RFC 6455 section 5.5.1. `None`: the peer gave no code.
-    Close(Option<CloseFrame>),
-}
-
-/// A part of a message, as it came: any number of bytes, that may end inside a code point.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Part<'a> {
-    /// What the message is.
-    pub kind: MessageKind,
-    /// The next of its payload data, unmasked; proven UTF-8 so far if it is text. It may be empty.
-    pub payload: &'a [u8],
-    /// Whether the message ends with it.
-    pub last: bool,
-}
-
-/// Payload data is nobody's business but the application's: only its length is shown.
-impl fmt::Debug for Received<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Message(message) => f.debug_tuple("Message").field(message).finish(),
-            Self::Part(part) => part.fmt(f),
-            Self::Ping(payload) => debug_payload(f, &"Ping", payload.len()),
-            Self::Pong(payload) => debug_payload(f, &"Pong", payload.len()),
-            Self::Close(frame) => f.debug_tuple("Close").field(frame).finish(),
-        }
-    }
-}
-
-/// Payload data is nobody's business but the application's: only its length is shown.
-impl fmt::Debug for Part<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part")
-            .field("kind", &self.kind)
-            .field("payload", &format_args!("{} bytes", self.payload.len()))
-            .field("last", &self.last)
-            .finish()
-    }
-}
-
-impl Received<'_> {
-    /// The message, if it is one.
-    #[inline]
-    pub fn into_message(self) -> Option<Message> {
-        match self {
-            Self::Message(message) => Some(message),
-            _ => None,
-        }
-    }
-}
-
-/// Where the next bytes from the transport are wanted. Of variants that it does not know, a driver does as of
+/// Where to read the next bytes from the transport to. A driver handles unknown variants like
 /// [`Scratch`](Self::Scratch).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Want<'a> {
-    /// In any buffer, for [`ReceivePath::receive`].
+    /// Into any buffer, for [`ReceivePath::receive`].
     Scratch,
-    /// Best in the message's own buffer, for [`ReceivePath::payload_received`].
+    /// Preferably into the buffer of the message, for [`ReceivePath::payload_received`].
     Payload(PayloadMut<'a>),
 }
 
-/// The way in: takes bytes as the transport brings them, gives messages and control frames.
+/// The receive path: takes bytes from the transport, returns messages and control frames.
 ///
-/// It does no I/O. The order of calls: [`receive`](Self::receive) until all input is consumed, handling what each
-/// [`Step`] brings; where compression was agreed on, [`inflate`](Self::inflate) after each of them while
-/// [`has_compressed`](Self::has_compressed); before the next read [`want`](Self::want), whose `Payload` is read into and then taken in by
-/// [`payload_received`](Self::payload_received); [`receive_eof`](Self::receive_eof) when the transport ends. After an
-/// error the connection has to be failed ([`SendPath::fail`](super::SendPath::fail)). After a Close and after an error
-/// all further input is consumed and ignored.
+/// It does no I/O. The order of calls: [`receive`](Self::receive) until all input is consumed,
+/// handling each [`Step`]; if compression was negotiated, [`inflate`](Self::inflate) after each of
+/// them while [`has_compressed`](Self::has_compressed) returns true; before the next read
+/// [`want`](Self::want), whose `Payload` is read into and then processed by
+/// [`payload_received`](Self::payload_received); [`receive_eof`](Self::receive_eof) when the
+/// transport ends. After an error the connection has to be failed
+/// ([`SendPath::fail`](crate::proto::SendPath::fail)). After a Close and after an error, all
+/// further input is consumed and ignored.
 ///
-/// However the input is cut into calls, what is received is the same.
+/// The result does not depend on how the input is cut into calls.
 ///
 /// ```
 /// use fullduplex::{Config, Message, Role};
@@ -135,65 +64,35 @@ pub struct ReceivePath {
     decoder: Decoder,
     expected: Expected,
     assembler: Assembler,
-    /// A control frame that comes, or has just come, in more than one part.
+    /// A control frame that arrives, or has just arrived, in more than one part.
     control: Option<Box<Control>>,
     close_received: bool,
     failed: bool,
     eof: bool,
 }
 
-/// The payload data of a control frame that comes in more than one part.
-struct Control {
-    payload: [u8; MAX_CONTROL_PAYLOAD],
-    len: usize,
-}
-
-/// Payload data is nobody's business but the application's: only its length is shown.
-impl fmt::Debug for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Control").field("len", &self.len).finish_non_exhaustive()
-    }
-}
-
-impl Control {
-    /// Takes over a part, unmasked.
-    fn push(&mut self, part: &[u8], mask: Option<MaskKey>) {
-        let end = self.len + part.len();
-        let room = &mut self.payload[self.len..end];
-        room.copy_from_slice(part);
-        if let Some(key) = mask {
-            key.apply(room);
-        }
-        self.len = end;
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.payload[..self.len]
-    }
-}
-
-/// What the input made whole, before anything of it is lent out.
+/// What the input completed. Borrows nothing yet.
 enum Whole {
     Message(Message),
-    /// The last bytes of the input that is done with.
+    /// The last `len` bytes of the consumed input.
     Part {
         kind: MessageKind,
         len: usize,
         last: bool,
     },
-    Ping(At),
-    Pong(At),
+    Ping(ControlPayload),
+    Pong(ControlPayload),
     Close(Option<CloseFrame>),
 }
 
-/// Where the payload data of a control frame stands.
-enum At {
+/// Where the payload data of a control frame is.
+enum ControlPayload {
     Input(Range<usize>),
-    Carried,
+    Buffered,
 }
 
 impl ReceivePath {
-    /// The way in of one end of an open connection, without extensions.
+    /// Creates the receive path of one end of an open connection, without extensions.
     pub fn new(role: Role, config: &Config) -> Self {
         Self {
             decoder: Decoder::new(),
@@ -206,14 +105,15 @@ impl ReceivePath {
         }
     }
 
-    /// The same, of a connection whose ends agreed on permessage-deflate: the peer's messages may come compressed.
+    /// Enables permessage-deflate, which the ends have negotiated: messages of the peer may be
+    /// compressed.
     ///
-    /// After each call of [`receive`](Self::receive) and [`receive_parts`](Self::receive_parts) it has to be asked whether there
-    /// is something to [`inflate`](Self::inflate).
+    /// After each call of [`receive`](Self::receive) and [`receive_parts`](Self::receive_parts),
+    /// call [`inflate`](Self::inflate) while [`has_compressed`](Self::has_compressed) returns true.
     ///
     /// ```
     /// use fullduplex::{Config, Deflate, Message, Role};
-    /// use fullduplex::proto::{DeflateParams, Lent, ReceivePath, Received};
+    /// use fullduplex::proto::{DeflateParams, Buffers, ReceivePath, Received};
     ///
     /// let params = DeflateParams::from(Deflate::new());
     /// let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(params);
@@ -221,8 +121,8 @@ impl ReceivePath {
     /// let step = path.receive(&mut input)?;
     /// assert_eq!((step.consumed, step.received), (9, None));
     /// assert!(path.has_compressed());
-    /// let mut lent = Lent::new();
-    /// assert_eq!(path.inflate(&mut lent)?, Some(Received::Message(Message::from("Hello"))));
+    /// let mut buffers = Buffers::new();
+    /// assert_eq!(path.inflate(&mut buffers)?, Some(Received::Message(Message::from("Hello"))));
     /// # Ok::<(), fullduplex::proto::ProtocolError>(())
     /// ```
     #[cfg(feature = "deflate")]
@@ -233,21 +133,22 @@ impl ReceivePath {
         self
     }
 
-    /// Takes in the start of `input`, up to the end of the first frame at most; what of its payload data is lent is
-    /// unmasked there, in place.
+    /// Consumes the start of `input`, at most to the end of the first frame. Payload data that is
+    /// returned borrowed is unmasked in place.
     ///
     /// # Errors
-    /// The peer broke the protocol or a limit. What follows is ignored.
+    /// The peer violated the protocol or a limit. All further input is ignored.
     #[inline]
     pub fn receive<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
         match self.receive_plain(input) {
             Some((consumed, message)) => Ok(Step { consumed, received: Some(Received::Message(message)) }),
-            None => self.receive_any(input),
+            None => self.receive_general(input),
         }
     }
 
-    /// Takes a message in one frame that is all there, if that is what the input starts with, and it is in order: as most
-    /// input is. Anything else is for [`receive_any`](Self::receive_any), which tells what is wrong.
+    /// Receives a valid message that is complete in one frame at the start of `input`: the
+    /// single-frame fast path. If it returns `None`, [`receive_general`](Self::receive_general)
+    /// handles the input, and reports errors.
     #[inline(always)]
     pub(crate) fn receive_plain(&self, input: &[u8]) -> Option<(usize, Message)> {
         let (header, at) = self.decoder.plain_header(input, self.expected)?;
@@ -259,8 +160,9 @@ impl ReceivePath {
         Some((end, whole_message(payload, header.mask, header.kind).ok()?))
     }
 
+    /// Receives like [`receive`](Self::receive), without the fast path.
     #[inline(never)]
-    fn receive_any<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
+    pub(crate) fn receive_general<'a>(&'a mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
         let (consumed, whole) = match self.take_in(input) {
             Ok(taken) => taken,
             Err(error) => return Err(self.fail(error)),
@@ -271,15 +173,16 @@ impl ReceivePath {
             Some(Whole::Part { kind, len, last }) => {
                 Some(Received::Part(Part { kind, payload: &input[consumed - len..consumed], last }))
             }
-            Some(Whole::Ping(at)) => Some(Received::Ping(self.lend(at, input))),
-            Some(Whole::Pong(at)) => Some(Received::Pong(self.lend(at, input))),
+            Some(Whole::Ping(at)) => Some(Received::Ping(self.borrow_payload(at, input))),
+            Some(Whole::Pong(at)) => Some(Received::Pong(self.borrow_payload(at, input))),
             Some(Whole::Close(frame)) => Some(Received::Close(frame)),
         };
         Ok(Step { consumed, received })
     }
 
-    /// Where the next bytes from the transport are wanted. What was read into an earlier [`Want::Payload`], and not taken in
-    /// by [`payload_received`](Self::payload_received), is lost.
+    /// Returns where to read the next bytes from the transport to. Data that was read into an
+    /// earlier [`Want::Payload`], and not processed by
+    /// [`payload_received`](Self::payload_received), is lost.
     pub fn want(&mut self) -> Want<'_> {
         let frame = self.decoder.frame();
         if frame.is_none_or(|frame| !frame.opcode.is_control()) {
@@ -292,33 +195,37 @@ impl ReceivePath {
         self.assembler.room(&frame).map_or(Want::Scratch, Want::Payload)
     }
 
-    /// Takes in what was read into [`Want::Payload`]: unmasks it, validates it if it is text, and gives the message if
-    /// that was the last of it.
+    /// Processes the data that was read into [`Want::Payload`]: unmasks it, validates it if it is
+    /// text, and returns the message if it is complete.
     ///
     /// # Errors
-    /// The text is not UTF-8. What follows is ignored.
+    /// The text is not UTF-8. All further input is ignored.
     pub fn payload_received(&mut self) -> Result<Option<Message>, ProtocolError> {
         let Some(frame) = self.decoder.frame() else { return Ok(None) };
         let received = self.assembler.read_into_room(&frame).and_then(|len| self.end_part(&frame, len));
         received.map_err(|error| self.fail(error))
     }
 
-    /// Whether something compressed is to be [inflated](Self::inflate): nothing more is taken in before. Never, where no
-    /// compression was agreed on.
+    /// Returns whether [`inflate`](Self::inflate) has to be called before more input is consumed.
+    /// Always false if compression was not negotiated.
     #[inline]
     pub fn has_compressed(&self) -> bool {
         self.assembler.has_compressed()
     }
 
-    /// Inflates some of what is compressed, and gives what that makes whole: a message, or a part of one. To be called
-    /// while [`has_compressed`](Self::has_compressed) says so; one call returns no more than about 256 KiB.
+    /// Decompresses some of the received data; returns the message, or the part of one, that this
+    /// completes.
+    ///
+    /// Call it while [`has_compressed`](Self::has_compressed) returns true. One call returns at
+    /// most about 256 KiB.
     ///
     /// RFC 7692 section 7.2.2.
     ///
     /// # Errors
-    /// The data is no DEFLATE data, or more comes out than is allowed, or not UTF-8. What follows is ignored.
-    pub fn inflate<'a>(&mut self, lent: &'a mut Lent) -> Result<Option<Received<'a>>, ProtocolError> {
-        match self.assembler.inflate(lent.deflate()) {
+    /// The data is not valid DEFLATE data, exceeds the limit, or is not UTF-8. All further input is
+    /// ignored.
+    pub fn inflate<'a>(&mut self, buffers: &'a mut Buffers) -> Result<Option<Received<'a>>, ProtocolError> {
+        match self.assembler.inflate(buffers.codecs()) {
             Ok(None) => Ok(None),
             Ok(Some(Inflated::Message(message))) => Ok(Some(Received::Message(message))),
             Ok(Some(Inflated::Part(part))) => Ok(Some(Received::Part(part))),
@@ -326,14 +233,14 @@ impl ReceivePath {
         }
     }
 
-    /// From here on gives the message under way, or the next one where none is, in parts, as they come: a
-    /// [`Received::Part`] each, and none is kept. What was kept of a message under way is handed out.
+    /// Receives the current message, or the next one, in parts: each is returned as a
+    /// [`Received::Part`], and none is kept. Returns what was kept of the current message.
     ///
-    /// Of the limits only this one applies to it: `limit` bytes of payload data in all.
+    /// Of all limits only this one applies to the message: `limit` bytes of payload data in total.
     ///
     /// # Errors
-    /// [`ProtocolError::MessageTooBig`] where what has come of a message under way, or what its frame announces, is beyond
-    /// `limit`. What follows is ignored.
+    /// [`ProtocolError::MessageTooBig`] if what was received of the current message, with what its
+    /// frame announces, exceeds `limit`. All further input is ignored.
     ///
     /// ```
     /// use fullduplex::{Config, Role, MessageKind};
@@ -354,7 +261,8 @@ impl ReceivePath {
         self.assembler.begin_parts(limit, self.decoder.frame()).map_err(|error| self.fail(error))
     }
 
-    /// Gives the next message whole again. One that is given in parts, and has begun, goes on so to its end.
+    /// Receives the next message as a whole again. A message that is being received in parts
+    /// continues in parts.
     #[inline]
     pub fn receive_whole(&mut self) {
         if self.assembler.gives_parts() {
@@ -362,52 +270,56 @@ impl ReceivePath {
         }
     }
 
-    /// Whether a message that is given in parts has begun to be given, and its last part has not come.
+    /// Returns whether some, but not all, of a message was received in parts.
     pub fn is_inside_parts(&self) -> bool {
         self.assembler.is_inside_parts()
     }
 
-    /// Replaces the limits on messages, frames and fragments by those of this configuration. They hold from the next frame on; for a compressed message that is being received, at once.
+    /// Replaces the limits on messages, frames and fragments by those of `config`: from the next
+    /// frame on, and for a compressed message that is being received at once.
     pub fn set_limits(&mut self, config: &Config) {
         self.assembler.set_limits(config);
     }
 
-    /// Notes that the transport has ended.
+    /// Records that the transport has ended.
     ///
     /// # Errors
-    /// [`ProtocolError::EofWithoutClose`], once, where neither a Close nor an error came before.
+    /// [`ProtocolError::EofWithoutClose`], once, if neither a Close nor an error came before.
     pub fn receive_eof(&mut self) -> Result<(), ProtocolError> {
         let first = !self.is_done();
         self.eof = true;
         if first { Err(self.fail(ProtocolError::EofWithoutClose)) } else { Ok(()) }
     }
 
-    /// Gives up: what has come of a message is dropped, all further input is ignored.
+    /// Stops receiving: drops an incomplete message, and ignores all further input.
     pub(crate) fn abandon(&mut self) {
         self.failed = true;
         self.assembler.clear();
         self.control = None;
     }
 
-    /// Whether a Close has come.
+    /// Returns whether a Close has been received.
     pub fn is_close_received(&self) -> bool {
         self.close_received
     }
 
-    /// Whether the transport has ended.
+    /// Returns whether the transport has ended.
     pub fn is_eof(&self) -> bool {
         self.eof
     }
 
-    /// Whether nothing more will be received: after a Close, an error, the end of the transport.
+    /// Returns whether nothing more will be received: after a Close, an error, or the end of the
+    /// transport.
     #[inline]
     pub fn is_done(&self) -> bool {
         self.close_received || self.failed || self.eof
     }
 
-    /// Whether a message is being received: a data frame has begun, be it with a part of its header, and the last byte of the
-    /// message has not been received. A message that is received in parts counts too; one that is complete and still to be
-    /// [inflated](Self::inflate) does not.
+    /// Returns whether a message is being received: a data frame has begun, if only with a part of
+    /// its header, and the last byte of the message has not been received.
+    ///
+    /// A message that is received in parts counts too. One that is complete, and still to be
+    /// [decompressed](Self::inflate), does not.
     ///
     /// ```
     /// use fullduplex::{Config, Role, proto::ReceivePath};
@@ -422,26 +334,33 @@ impl ReceivePath {
     /// # Ok::<(), fullduplex::proto::ProtocolError>(())
     /// ```
     pub fn is_inside_message(&self) -> bool {
-        // A data frame has a zero there (RFC 6455 section 5.2: control frames have the most significant bit of the opcode set).
+        // RFC 6455 section 5.5: the opcodes of control frames have the most significant bit set.
         let begins = self.decoder.carried().first().is_some_and(|first| first & 0x08 == 0);
         let inside = self.decoder.frame().is_some_and(|frame| !frame.opcode.is_control());
         !self.is_done() && (begins || inside || self.assembler.is_inside_message())
     }
 
-    /// The first bytes of a header whose rest has not come: at most thirteen.
+    /// Returns the first bytes of an incomplete header: at most thirteen.
     pub fn carried_header(&self) -> &[u8] {
         self.decoder.carried()
     }
 
+    /// Processes the start of the input: a header, and as much of its payload data as there is, or
+    /// more of a frame.
     #[inline]
     fn take_in(&mut self, input: &mut [u8]) -> Result<(usize, Option<Whole>), ProtocolError> {
-        // RFC 6455 section 1.4: data received after a Close is discarded; 7.1.7: so is what follows an error.
+        // First, because it ends all processing: RFC 6455 section 1.4: data received after a Close
+        // is discarded; section 7.1.7: so is data received after an error.
         if self.is_done() {
             return Ok((input.len(), None));
         }
+        // RFC 7692 section 7.2.2: compressed data is decompressed in order, so nothing overtakes
+        // it.
         if self.assembler.has_compressed() {
             return Ok((0, None));
         }
+        // Inside a frame, before a header is looked for: RFC 6455 section 5.2: the payload data
+        // follows its header.
         if let Some(frame) = self.decoder.frame() {
             return self.take_in_part(&frame, input);
         }
@@ -449,10 +368,15 @@ impl ReceivePath {
             (Some(header), at) => (header, at),
             (None, consumed) => return Ok((consumed, None)),
         };
+        // RFC 6455 sections 5.4 and 5.5: control frames may be injected between the fragments of a
+        // message, and do not take part in it. All checks of a data frame's header precede its
+        // payload data, so that nothing is allocated for a frame that will be refused.
         let control = header.opcode.is_control();
         if !control {
             self.assembler.begin_frame(&header)?;
         }
+        // RFC 7692: a long compressed message is decompressed before all of it is received, so less
+        // of it is taken.
         let rest = &mut input[at..];
         let at_once = if control { usize::MAX } else { self.assembler.takes_at_once() };
         if header.payload_len > rest.len().min(at_once) as u64 {
@@ -464,19 +388,21 @@ impl ReceivePath {
         let len = header.payload_len as usize;
         let payload = &mut rest[..len];
         let whole = if control {
+            // RFC 6455 section 5.3: all payload data of a masked frame is unmasked, control frames'
+            // too.
             if let Some(key) = header.mask {
                 key.apply(payload);
             }
-            Some(self.whole_control(header.opcode, payload, At::Input(at..at + len))?)
-        } else if self.assembler.passes() {
-            Some(self.pass(payload, header.mask, header.fin)?)
+            Some(self.whole_control(header.opcode, payload, ControlPayload::Input(at..at + len))?)
+        } else if self.assembler.is_streamed() {
+            Some(self.stream_part(payload, header.mask, header.fin)?)
         } else {
             self.assembler.whole_frame(&header, payload)?.map(Whole::Message)
         };
         Ok((at + len, whole))
     }
 
-    /// Takes in a part of a frame's payload data.
+    /// Processes a part of the payload data of a frame.
     #[cold]
     fn take_in_part(
         &mut self,
@@ -488,9 +414,9 @@ impl ReceivePath {
         let part = &mut input[..len];
         let whole = if frame.opcode.is_control() {
             self.part_of_control(frame, part)?
-        } else if self.assembler.passes() {
+        } else if self.assembler.is_streamed() {
             let ends = self.decoder.consume(len);
-            Some(self.pass(part, frame.mask, ends && frame.fin)?)
+            Some(self.stream_part(part, frame.mask, ends && frame.fin)?)
         } else {
             self.assembler.part_of_frame(frame, part)?;
             self.end_part(frame, len)?.map(Whole::Message)
@@ -498,25 +424,28 @@ impl ReceivePath {
         Ok((len, whole))
     }
 
-    /// Notes that `len` bytes of a data frame are in; gives the message if they were the last of it.
+    /// Records that `len` bytes of a data frame were received; returns the message if that
+    /// completed it.
     fn end_part(&mut self, frame: &Frame, len: usize) -> Result<Option<Message>, ProtocolError> {
         if self.decoder.consume(len) && frame.fin { self.assembler.finish() } else { Ok(None) }
     }
 
     #[inline(never)]
-    fn pass(&mut self, part: &mut [u8], mask: Option<MaskKey>, last: bool) -> Result<Whole, ProtocolError> {
-        let kind = self.assembler.pass(part, mask, last)?;
+    fn stream_part(
+        &mut self,
+        part: &mut [u8],
+        mask: Option<MaskKey>,
+        last: bool,
+    ) -> Result<Whole, ProtocolError> {
+        let kind = self.assembler.stream_part(part, mask, last)?;
         Ok(Whole::Part { kind, len: part.len(), last })
     }
 
     fn part_of_control(&mut self, frame: &Frame, part: &[u8]) -> Result<Option<Whole>, ProtocolError> {
-        let mut control = self
-            .control
-            .take()
-            .unwrap_or_else(|| Box::new(Control { payload: [0; MAX_CONTROL_PAYLOAD], len: 0 }));
+        let mut control = self.control.take().unwrap_or_else(|| Box::new(Control::new()));
         control.push(part, frame.mask);
         let whole = if self.decoder.consume(part.len()) {
-            Some(self.whole_control(frame.opcode, control.payload(), At::Carried)?)
+            Some(self.whole_control(frame.opcode, control.payload(), ControlPayload::Buffered)?)
         } else {
             None
         };
@@ -524,12 +453,19 @@ impl ReceivePath {
         Ok(whole)
     }
 
-    fn whole_control(&mut self, opcode: Opcode, payload: &[u8], at: At) -> Result<Whole, ProtocolError> {
+    fn whole_control(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        at: ControlPayload,
+    ) -> Result<Whole, ProtocolError> {
         match opcode {
             Opcode::Ping => Ok(Whole::Ping(at)),
             Opcode::Pong => Ok(Whole::Pong(at)),
             _ => {
                 let frame = CloseFrame::parse(payload)?;
+                // RFC 6455 section 5.5.1: no data frames follow a Close, so an open message stays
+                // incomplete.
                 self.close_received = true;
                 self.assembler.clear();
                 Ok(Whole::Close(frame))
@@ -537,10 +473,10 @@ impl ReceivePath {
         }
     }
 
-    fn lend<'a>(&'a self, at: At, input: &'a [u8]) -> &'a [u8] {
+    fn borrow_payload<'a>(&'a self, at: ControlPayload, input: &'a [u8]) -> &'a [u8] {
         match at {
-            At::Input(range) => &input[range],
-            At::Carried => self.control.as_ref().map_or(&[], |control| control.payload()),
+            ControlPayload::Input(range) => &input[range],
+            ControlPayload::Buffered => self.control.as_ref().map_or(&[], |control| control.payload()),
         }
     }
 
@@ -555,7 +491,7 @@ impl ReceivePath {
 mod tests {
     use super::*;
 
-    /// What comes of one unmasked frame where RSV1 has a meaning, or has none.
+    /// Receives one unmasked frame, with RSV1 negotiated or not.
     fn receive(rsv1: bool, mut frame: Vec<u8>) -> Result<usize, ProtocolError> {
         let mut path = ReceivePath::new(Role::Client, &Config::new());
         path.expected.rsv1 = rsv1;
@@ -563,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn rsv1_is_allowed_where_it_was_negotiated_on_the_first_frame_of_a_message_alone() {
+    fn rsv1_is_allowed_if_negotiated_on_the_first_frame_of_a_message() {
         for first in [0xC1, 0xC2, 0x41, 0x42] {
             assert_eq!(receive(false, vec![first, 0]), Err(ProtocolError::ReservedBit));
             assert_eq!(receive(true, vec![first, 0]), Ok(2));
@@ -575,7 +511,7 @@ mod tests {
 
     #[cfg(feature = "deflate")]
     #[test]
-    fn compressed_payload_data_is_never_wanted_in_the_message_itself() {
+    fn compressed_payload_data_is_not_read_into_the_message() {
         use bytes::Buf;
 
         use crate::{
@@ -584,11 +520,11 @@ mod tests {
         };
         let noise: Vec<u8> = (0..300_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
         let settings = Deflate::new().context_takeover(true);
-        let (mut lent, mut batch) = (Lent::new(), Batch::new());
+        let (mut buffers, mut batch) = (Buffers::new(), Batch::new());
         let mut send = SendPath::new(Role::Server, &Config::new()).with_deflate(settings, settings.into());
-        send.send(noise.clone().into(), MaskKey::default(), &mut lent).expect("open");
-        while send.queued() > 0 {
-            send.stage(&mut batch, &mut lent);
+        send.send(noise.clone().into(), MaskKey::default(), &mut buffers).expect("open");
+        while send.queued_bytes() > 0 {
+            send.stage(&mut batch, &mut buffers);
         }
         let mut wire = batch.copy_to_bytes(batch.remaining()).to_vec();
         let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(settings.into());
@@ -598,14 +534,14 @@ mod tests {
             at += path.receive(&mut wire[at..end]).expect("valid").consumed;
             assert!(matches!(path.want(), Want::Scratch));
             while path.has_compressed() && message.is_none() {
-                message = path.inflate(&mut lent).expect("valid").and_then(Received::into_message);
+                message = path.inflate(&mut buffers).expect("valid").and_then(Received::into_message);
             }
         }
         assert_eq!((at, message), (wire.len(), Some(noise.into())));
     }
 
     #[test]
-    fn control_frames_in_parts_are_put_together_one_after_the_other() {
+    fn control_frames_in_parts_are_assembled_one_after_the_other() {
         let mut path = ReceivePath::new(Role::Client, &Config::new());
         for part in [&b"\x89\x03a"[..], b"b"] {
             assert_eq!(path.receive(&mut part.to_vec()).expect("valid").received, None);
@@ -617,7 +553,7 @@ mod tests {
         assert_eq!(path.receive(&mut next).expect("valid").received, Some(Received::Pong(b"de")));
     }
 
-    /// Whether a message is being received, after each of these pieces.
+    /// Returns whether a message is being received, after each of these pieces.
     fn inside(path: &mut ReceivePath, pieces: &[&[u8]]) -> Vec<bool> {
         let inside = pieces.iter().map(|piece| {
             let mut piece = piece.to_vec();
@@ -666,7 +602,7 @@ mod tests {
 
     #[cfg(feature = "deflate")]
     #[test]
-    fn a_complete_message_that_is_still_to_be_inflated_is_not_being_received() {
+    fn a_complete_message_that_is_still_compressed_is_not_being_received() {
         let params = crate::Deflate::new().into();
         let mut path = ReceivePath::new(Role::Client, &Config::new()).with_deflate(params);
         let pieces = [&b"\xC1"[..], b"\x07", b"\xF2\x48\xCD\xC9\xC9\x07", b"\x00"];
@@ -675,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_transport_is_told_once() {
+    fn the_end_of_the_transport_is_reported_once() {
         let mut path = ReceivePath::new(Role::Client, &Config::new());
         assert_eq!(path.receive_eof(), Err(ProtocolError::EofWithoutClose));
         assert_eq!(path.receive_eof(), Ok(()));

@@ -1,24 +1,26 @@
-//! What connections without context takeover share.
+//! Compressors and decompressors that connections without context takeover share.
 
 use super::{
     compressor::{Compressor, Shape},
     decompressor::Decompressor,
 };
 
-/// How many compressors are kept, of one shape and of all: messages are compressed one after another, and only one that
-/// is sent in parts holds its compressor for longer.
+/// The number of compressors that are kept, of one shape and of all. Messages are compressed one
+/// after the other; only one that is sent in parts holds its compressor longer.
 const KEPT_OF_A_SHAPE: usize = 4;
 const KEPT_COMPRESSORS: usize = 12;
 
-/// How many decompressors are kept: a message that comes in parts holds its own until it is whole.
+/// The number of decompressors that are kept. A message that arrives in parts holds one until it is
+/// complete.
 const KEPT_DECOMPRESSORS: usize = 4;
 
 /// The largest buffer that is kept.
-pub(super) const KEPT_BUFFER: usize = 64 * 1024;
+pub(in crate::proto) const KEPT_BUFFER: usize = 64 * 1024;
 
-/// The largest messages for which less is enough, and what that is: a message of no more bytes than a block holds, all
-/// of which the window reaches back over, comes out the same as from the largest tables. Those are cleared in part between
-/// messages, and take room in the caches, and a short message would pay for that more than for its own bytes.
+/// The largest messages for which less is enough, and what that is: a message of no more bytes than
+/// a block holds, all of which the window reaches back over, comes out the same as from the largest
+/// tables. Those are cleared in part between messages, and take room in the caches, and a short
+/// message would pay for that more than for its own bytes.
 const SMALL: usize = (1 << 8) - 1;
 const SMALL_SHAPE: (u8, u8) = (2, 10);
 const MEDIUM: usize = (1 << 11) - 1;
@@ -26,27 +28,27 @@ const MEDIUM_SHAPE: (u8, u8) = (5, 12);
 
 /// Compressors, decompressors and a buffer for the messages of one thread's connections.
 #[derive(Debug, Default)]
-pub(in crate::proto) struct Pool {
-    #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
+pub(crate) struct Codecs {
+    #[allow(clippy::vec_box, reason = "a connection holds the box")]
     compressors: Vec<Box<Compressor>>,
-    #[allow(clippy::vec_box, reason = "what a connection holds is the box")]
+    #[allow(clippy::vec_box, reason = "a connection holds the box")]
     decompressors: Vec<Box<Decompressor>>,
     buffer: Vec<u8>,
 }
 
-impl Pool {
-    /// A compressor for one message of `len` bytes, or of unknown length, that remembers nothing and uses no more than
-    /// `most` allows.
+impl Codecs {
+    /// Takes a compressor with an empty window for one message of `len` bytes, or of unknown
+    /// length, with at most the parameters `most`.
     pub(in crate::proto) fn compressor(&mut self, most: Shape, len: Option<usize>) -> Box<Compressor> {
         let shape = shape_for(most, len);
-        // The last one that was given back: the caches may still hold it.
+        // The last one that was returned may still be in the caches.
         match self.compressors.iter().rposition(|kept| kept.shape() == shape) {
             Some(index) => self.compressors.remove(index),
             None => Box::new(Compressor::new(shape)),
         }
     }
 
-    /// Takes a compressor back, after a whole message or in the middle of one.
+    /// Returns a compressor to the pool, in any state.
     pub(in crate::proto) fn take_back_compressor(&mut self, mut compressor: Box<Compressor>) {
         let shape = compressor.shape();
         if self.compressors.iter().filter(|kept| kept.shape() == shape).count() == KEPT_OF_A_SHAPE {
@@ -59,12 +61,12 @@ impl Pool {
         self.compressors.push(compressor);
     }
 
-    /// A decompressor that remembers nothing.
+    /// Takes a decompressor with an empty window.
     pub(in crate::proto) fn decompressor(&mut self) -> Box<Decompressor> {
         self.decompressors.pop().unwrap_or_else(|| Box::new(Decompressor::new()))
     }
 
-    /// Takes a decompressor back, whatever state it is in.
+    /// Returns a decompressor to the pool, in any state.
     pub(in crate::proto) fn take_back_decompressor(&mut self, mut decompressor: Box<Decompressor>) {
         if self.decompressors.len() < KEPT_DECOMPRESSORS {
             decompressor.reset();
@@ -72,20 +74,20 @@ impl Pool {
         }
     }
 
-    /// An empty buffer.
+    /// Takes an empty buffer.
     pub(in crate::proto) fn buffer(&mut self) -> Vec<u8> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         buffer
     }
 
-    /// Takes a buffer back, and lends what is in it.
+    /// Returns a buffer to the pool, and borrows its content.
     pub(super) fn lend(&mut self, buffer: Vec<u8>) -> &[u8] {
         self.buffer = buffer;
         &self.buffer
     }
 
-    /// Takes a buffer back.
+    /// Returns a buffer to the pool.
     pub(in crate::proto) fn take_back_buffer(&mut self, mut buffer: Vec<u8>) {
         if (self.buffer.capacity()..=KEPT_BUFFER).contains(&buffer.capacity()) {
             buffer.clear();
@@ -94,7 +96,7 @@ impl Pool {
     }
 }
 
-/// The least that compresses a message of `len` bytes as well as `most` does.
+/// Returns the smallest parameters that compress a message of `len` bytes as well as `most` does.
 fn shape_for(most: Shape, len: Option<usize>) -> Shape {
     let (memory_level, window_bits) = match len {
         Some(0..=SMALL) => SMALL_SHAPE,
@@ -114,11 +116,11 @@ mod tests {
 
     const FULL: Shape = Shape { level: 6, memory_level: 8, window_bits: 15 };
 
-    fn compress(pool: &mut Pool, most: Shape, message: &[u8]) -> Vec<u8> {
+    fn compress(codecs: &mut Codecs, most: Shape, message: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut compressor = pool.compressor(most, Some(message.len()));
+        let mut compressor = codecs.compressor(most, Some(message.len()));
         compressor.compress(message, End::Message, &mut out);
-        pool.take_back_compressor(compressor);
+        codecs.take_back_compressor(compressor);
         out
     }
 
@@ -131,19 +133,19 @@ mod tests {
 
     #[test]
     fn a_short_message_comes_out_the_same_as_from_the_largest_tables() {
-        let mut pool = Pool::default();
+        let mut codecs = Codecs::default();
         for len in [1, 100, SMALL, SMALL + 1, 1000, MEDIUM, MEDIUM + 1, 9000] {
             for level in [1, 6, 9] {
                 let most = Shape { level, ..FULL };
                 let mut whole = Vec::new();
                 Compressor::new(most).compress(&json(len), End::Message, &mut whole);
-                assert_eq!(compress(&mut pool, most, &json(len)), whole, "{len} bytes at level {level}");
+                assert_eq!(compress(&mut codecs, most, &json(len)), whole, "{len} bytes at level {level}");
             }
         }
     }
 
     #[test]
-    fn no_more_is_used_than_was_agreed_to() {
+    fn no_more_is_used_than_was_negotiated() {
         let most = Shape { level: 1, memory_level: 1, window_bits: 9 };
         for len in [None, Some(0), Some(SMALL), Some(MEDIUM), Some(usize::MAX)] {
             assert_eq!(shape_for(most, len), most);
@@ -151,52 +153,52 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lent_remembers_nothing() {
-        let mut pool = Pool::default();
-        let first = compress(&mut pool, FULL, b"Hello");
-        assert_eq!(compress(&mut pool, FULL, b"Hello"), first);
-        assert_eq!(pool.compressors.len(), 1);
+    fn what_is_taken_from_the_pool_has_an_empty_window() {
+        let mut codecs = Codecs::default();
+        let first = compress(&mut codecs, FULL, b"Hello");
+        assert_eq!(compress(&mut codecs, FULL, b"Hello"), first);
+        assert_eq!(codecs.compressors.len(), 1);
 
-        let mut decompressor = pool.decompressor();
+        let mut decompressor = codecs.decompressor();
         assert_eq!(decompressor.message(&first).as_deref(), Ok(&b"Hello"[..]));
-        pool.take_back_decompressor(decompressor);
-        assert!(pool.decompressor().message(b"\xF2\x00\x11\x00\x00").is_err());
+        codecs.take_back_decompressor(decompressor);
+        assert!(codecs.decompressor().message(b"\xF2\x00\x11\x00\x00").is_err());
     }
 
     #[test]
     fn a_compressor_may_come_back_in_the_middle_of_a_message() {
-        let mut pool = Pool::default();
-        let mut compressor = pool.compressor(FULL, None);
+        let mut codecs = Codecs::default();
+        let mut compressor = codecs.compressor(FULL, None);
         compressor.compress(b"Hello", End::Part, &mut Vec::new());
-        pool.take_back_compressor(compressor);
+        codecs.take_back_compressor(compressor);
         let mut out = Vec::new();
-        pool.compressor(FULL, None).compress(b"Hello", End::Message, &mut out);
+        codecs.compressor(FULL, None).compress(b"Hello", End::Message, &mut out);
         assert_eq!(out, b"\xF2\x48\xCD\xC9\xC9\x07\x00");
     }
 
     #[test]
-    fn as_many_are_kept_as_are_named_and_the_latest_ones() {
-        let mut pool = Pool::default();
+    fn the_latest_are_kept_up_to_the_maximum() {
+        let mut codecs = Codecs::default();
         for level in 1..=9 {
-            let lent: Vec<_> = (0..6).map(|_| pool.compressor(Shape { level, ..FULL }, None)).collect();
-            lent.into_iter().for_each(|compressor| pool.take_back_compressor(compressor));
+            let buffers: Vec<_> = (0..6).map(|_| codecs.compressor(Shape { level, ..FULL }, None)).collect();
+            buffers.into_iter().for_each(|compressor| codecs.take_back_compressor(compressor));
         }
-        let kept: Vec<_> = pool.compressors.iter().map(|kept| kept.shape().level).collect();
+        let kept: Vec<_> = codecs.compressors.iter().map(|kept| kept.shape().level).collect();
         assert_eq!(kept, [7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9]);
 
-        let lent: Vec<_> = (0..6).map(|_| pool.decompressor()).collect();
-        lent.into_iter().for_each(|decompressor| pool.take_back_decompressor(decompressor));
-        assert_eq!(pool.decompressors.len(), KEPT_DECOMPRESSORS);
+        let buffers: Vec<_> = (0..6).map(|_| codecs.decompressor()).collect();
+        buffers.into_iter().for_each(|decompressor| codecs.take_back_decompressor(decompressor));
+        assert_eq!(codecs.decompressors.len(), KEPT_DECOMPRESSORS);
     }
 
     #[test]
     fn the_largest_buffer_that_may_be_kept_is_kept_empty() {
-        let mut pool = Pool::default();
-        pool.take_back_buffer(vec![1; 1000]);
-        pool.take_back_buffer(vec![1; 10]);
-        pool.take_back_buffer(vec![1; KEPT_BUFFER + 1]);
-        let buffer = pool.buffer();
+        let mut codecs = Codecs::default();
+        codecs.take_back_buffer(vec![1; 1000]);
+        codecs.take_back_buffer(vec![1; 10]);
+        codecs.take_back_buffer(vec![1; KEPT_BUFFER + 1]);
+        let buffer = codecs.buffer();
         assert_eq!((buffer.len(), buffer.capacity()), (0, 1000));
-        assert_eq!(pool.buffer().capacity(), 0);
+        assert_eq!(codecs.buffer().capacity(), 0);
     }
 }

@@ -1,17 +1,19 @@
-//! Messages: what a program receives, and what it sends.
+//! Messages.
 
 use std::{borrow::Cow, fmt};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{mask::Utf8Bytes, opcode::Opcode};
+use super::text::Utf8Bytes;
+use crate::proto::opcode::Opcode;
 
-/// A whole message, put together from its fragments.
+/// A whole message, assembled from its fragments.
 ///
-/// RFC 6455 section 5.6. It takes at most 40 bytes, and pins no more memory than about twice its payload.
+/// RFC 6455 section 5.6. It takes at most 40 bytes, and holds at most about twice the memory of its
+/// payload.
 ///
-/// Display writes the text, or `<5 bytes>` for a binary message. Debug shows the kind and the length only: payload data
-/// does not end up in logs by accident.
+/// Display prints the text, or `<5 bytes>` for a binary message. Debug prints only the kind and the
+/// length, so that payload data does not appear in logs.
 ///
 /// ```
 /// use fullduplex::Message;
@@ -23,13 +25,13 @@ use super::{mask::Utf8Bytes, opcode::Opcode};
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub enum Message {
-    /// Text: its payload data is valid UTF-8.
+    /// A text message: its payload data is valid UTF-8.
     Text(Utf8Bytes),
-    /// Binary: its payload data is whatever the application makes of it.
+    /// A binary message.
     Binary(Bytes),
 }
 
-/// Whether a message is text or binary: the opcode of its first frame (RFC 6455 section 5.6).
+/// The kind of a message: the opcode of its first frame (RFC 6455 section 5.6).
 ///
 /// ```
 /// use fullduplex::{Message, MessageKind};
@@ -40,37 +42,37 @@ pub enum Message {
 pub enum MessageKind {
     /// Text, in UTF-8.
     Text,
-    /// Any bytes.
+    /// Arbitrary bytes.
     Binary,
 }
 
 impl MessageKind {
-    /// The opcode of the first frame of such a message.
-    pub(super) fn opcode(self) -> Opcode {
+    /// Returns the opcode of the first frame of such a message.
+    pub(in crate::proto) fn opcode(self) -> Opcode {
         match self {
             Self::Text => Opcode::Text,
             Self::Binary => Opcode::Binary,
         }
     }
 
-    /// The kind of message that begins with a data frame of this opcode.
-    pub(super) fn of(opcode: Opcode) -> Self {
+    /// Returns the kind of the message that begins with a data frame of this opcode.
+    pub(in crate::proto) fn of(opcode: Opcode) -> Self {
         if opcode == Opcode::Text { Self::Text } else { Self::Binary }
     }
 }
 
 impl Message {
-    /// A text message, from anything that is a string already.
+    /// Creates a text message.
     pub fn text(text: impl Into<Utf8Bytes>) -> Self {
         Self::Text(text.into())
     }
 
-    /// A binary message.
+    /// Creates a binary message.
     pub fn binary(data: impl Into<Bytes>) -> Self {
         Self::Binary(data.into())
     }
 
-    /// The text; `None` for a binary message.
+    /// Returns the text; `None` for a binary message.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -78,7 +80,7 @@ impl Message {
         }
     }
 
-    /// The text, by value; `None` for a binary message.
+    /// Converts into the text; `None` for a binary message.
     pub fn into_text(self) -> Option<Utf8Bytes> {
         match self {
             Self::Text(text) => Some(text),
@@ -86,7 +88,7 @@ impl Message {
         }
     }
 
-    /// The payload data of either kind.
+    /// Returns the payload data of either kind.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
@@ -94,7 +96,7 @@ impl Message {
         }
     }
 
-    /// The payload data of either kind, uncopied.
+    /// Converts into the payload data of either kind, uncopied.
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Text(text) => text.into(),
@@ -102,7 +104,7 @@ impl Message {
         }
     }
 
-    /// Whether it is text or binary.
+    /// Returns whether it is text or binary.
     pub fn kind(&self) -> MessageKind {
         match self {
             Self::Text(_) => MessageKind::Text,
@@ -110,22 +112,22 @@ impl Message {
         }
     }
 
-    /// The length of the payload data, in bytes.
+    /// Returns the length of the payload data, in bytes.
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Whether the message carries no payload data.
+    /// Returns whether the payload data is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether this is a text message.
+    /// Returns whether this is a text message.
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))
     }
 
-    /// Whether this is a binary message.
+    /// Returns whether this is a binary message.
     pub fn is_binary(&self) -> bool {
         matches!(self, Self::Binary(_))
     }
@@ -146,7 +148,7 @@ impl fmt::Debug for Message {
     }
 }
 
-/// Formats what carries payload data: payload data is nobody's business but the application's, so only its length is shown.
+/// Formats a type that contains payload data. Redacted: prints only the length.
 pub(crate) fn debug_payload(f: &mut fmt::Formatter<'_>, name: &dyn fmt::Display, len: usize) -> fmt::Result {
     write!(f, "{name}({len} bytes)")
 }

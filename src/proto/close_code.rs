@@ -1,0 +1,94 @@
+//! Close codes.
+
+use std::fmt;
+
+use super::opcode::MAX_CONTROL_PAYLOAD;
+
+/// The longest close reason, in bytes: the payload of a control frame minus two bytes for the code.
+pub const MAX_CLOSE_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
+
+/// The reason for closing a connection: RFC 6455 section 7.4, and the IANA registry of close codes.
+///
+/// The type holds any number; [`is_sendable`](Self::is_sendable) returns whether a Close frame may
+/// contain it.
+///
+/// ```
+/// use fullduplex::CloseCode;
+///
+/// assert_eq!(CloseCode::NORMAL.get(), 1000);
+/// assert!(CloseCode::from(4001).is_sendable());
+/// assert!(!CloseCode::ABNORMAL.is_sendable());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: the purpose of the connection has been fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: the server is shutting down, or the page was left.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// 1002: the peer violated the protocol.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// 1003: this endpoint does not accept that kind of data.
+    pub const UNSUPPORTED_DATA: Self = Self(1003);
+    /// 1005: never sent; represents a Close without a code.
+    pub const NO_STATUS: Self = Self(1005);
+    /// 1006: never sent; represents a connection that ended without a Close.
+    pub const ABNORMAL: Self = Self(1006);
+    /// 1007: a text message is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// 1008: a message violates the policy of this endpoint.
+    pub const POLICY_VIOLATION: Self = Self(1008);
+    /// 1009: a message is too big to process.
+    pub const MESSAGE_TOO_BIG: Self = Self(1009);
+    /// 1010: the server did not agree to an extension that the client requires.
+    pub const MANDATORY_EXTENSION: Self = Self(1010);
+    /// 1011: an unexpected condition prevents this endpoint from continuing.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1012: the service restarts.
+    pub const SERVICE_RESTART: Self = Self(1012);
+    /// 1013: the client should try again later.
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// 1014: a gateway received an invalid response from the server behind it.
+    pub const BAD_GATEWAY: Self = Self(1014);
+    /// 1015: never sent; represents a failed TLS handshake.
+    pub const TLS_HANDSHAKE: Self = Self(1015);
+
+    /// Returns the number.
+    #[inline]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// Returns whether a Close frame may contain this code: 1000 to 1003, 1007 to 1014, 3000 to
+    /// 4999.
+    ///
+    /// RFC 6455 sections 7.4.1 and 7.4.2.
+    pub const fn is_sendable(self) -> bool {
+        matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+}
+
+impl From<u16> for CloseCode {
+    fn from(code: u16) -> Self {
+        Self(code)
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CloseCode({})", self.0)
+    }
+}

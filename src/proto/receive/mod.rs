@@ -1,0 +1,6 @@
+//! The receive path: bytes to frames to messages.
+
+mod control;
+mod path;
+
+pub use path::{ReceivePath, Want};
