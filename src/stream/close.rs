@@ -18,7 +18,7 @@ impl<S> WebSocket<S> {
         if io.transport.is_write_ended() {
             return Err(Error::Closed);
         }
-        io.with_send(|send, key, lent| send.close(frame.as_ref(), key, lent))?;
+        io.with_send(|send, key, buffers| send.close(frame.as_ref(), key, buffers))?;
         // `close_timeout` starts now, and the task that receives has to check it.
         io.wake_receiver();
         Ok(())

@@ -298,8 +298,8 @@ impl<I: Io> Connection<I> {
         let (receive, io) = (&mut self.inbound.receive, &mut self.io);
         let (timers, rare) =
             (self.inbound.timers.as_mut().map(Pin::as_mut), self.inbound.rare.as_deref_mut());
-        let inflated = pool::with_lent(|lent| {
-            let received = receive.inflate(lent)?;
+        let inflated = pool::with_buffers(|buffers| {
+            let received = receive.inflate(buffers)?;
             Ok(received.and_then(|received| {
                 record_received(timers, rare, io, &received);
                 pick(received)
@@ -381,7 +381,7 @@ impl<I: Io> Connection<I> {
     /// written and the stream has ended, or `close_timeout` has passed.
     #[cold]
     fn fail(&mut self, error: ProtocolError) {
-        self.io.with_send(|send, key, lent| send.fail(error, key, lent));
+        self.io.with_send(|send, key, buffers| send.fail(error, key, buffers));
         self.record(Error::Protocol(error));
     }
 
@@ -407,7 +407,7 @@ impl<I: Io> Connection<I> {
     #[cold]
     fn keep_alive(&mut self, payload: [u8; 4]) {
         // Fails only while the connection is closing, and then no keep-alive is needed.
-        let _closing = self.io.with_send(|send, key, lent| send.ping(&payload, key, lent));
+        let _closing = self.io.with_send(|send, key, buffers| send.ping(&payload, key, buffers));
     }
 
     /// Ends the connection after a deadline has passed, without waiting for the peer.
@@ -422,7 +422,7 @@ impl<I: Io> Connection<I> {
             _ => None,
         };
         if let Some(frame) = reason
-            && self.io.with_send(|send, key, lent| send.close(Some(&frame), key, lent)).is_ok()
+            && self.io.with_send(|send, key, buffers| send.close(Some(&frame), key, buffers)).is_ok()
         {
             // Attempted once: the error is the same whether or not the peer receives the Close.
             let _sent = self.io.poll_transmit(cx);

@@ -117,8 +117,8 @@ impl Inbound {
         }
     }
 
-    /// Returns the scratch to the pool. A short unread rest is moved to a box of its size, because the
-    /// program may hold a message for long, and the scratch is large.
+    /// Returns the scratch to the pool. A short unread rest is moved to a box of its size, because
+    /// the program may hold a message for long, and the scratch is large.
     fn release_scratch(&mut self) {
         let Some(scratch) = self.scratch.take() else { return };
         if !scratch.unread().is_empty() {

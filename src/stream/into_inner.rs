@@ -63,7 +63,7 @@ impl<S> WebSocket<S> {
                 unsent.extend_from_slice(chunk);
                 batch.advance(len);
             }
-            pool::with_lent(|lent| send.stage(&mut batch, lent));
+            pool::with_buffers(|buffers| send.stage(&mut batch, buffers));
             if !batch.has_remaining() && !send.has_uncompressed() {
                 return Parts { io, unread: unread.into(), unsent: unsent.into() };
             }

@@ -39,7 +39,7 @@ pub(super) trait Io {
         {
             self.outcome(Outcome::ignore_write_errors);
         }
-        self.with_send(|send, key, lent| send.answer(received, key, lent));
+        self.with_send(|send, key, buffers| send.answer(received, key, buffers));
     }
 
     /// Registers the task that receives, which may have to wait, for a wake-up.
@@ -500,7 +500,7 @@ pub(super) fn with_path<T>(
     if send.has_queue() {
         call(send, key, &mut Buffers::new())
     } else {
-        pool::with_lent(|lent| call(send, key, lent))
+        pool::with_buffers(|buffers| call(send, key, buffers))
     }
 }
 

@@ -153,10 +153,10 @@ impl<S> WebSocket<S> {
 
     /// Replaces the limits of the connection with those of `config`.
     ///
-    /// These are `max_message_size`, `max_frame_size`, `max_fragments` and `max_write_buffer_size`; the
-    /// other settings are ignored. The new limits apply from the next frame on, and at once to a
-    /// compressed message that is being received. A server can use this to be strict until a client
-    /// has logged in:
+    /// These are `max_message_size`, `max_frame_size`, `max_fragments` and `max_write_buffer_size`;
+    /// the other settings are ignored. The new limits apply from the next frame on, and at once to
+    /// a compressed message that is being received. A server can use this to be strict until a
+    /// client has logged in:
     ///
     /// ```
     /// # use fullduplex::{Config, Error, WebSocket};

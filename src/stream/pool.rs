@@ -43,7 +43,7 @@ const KEPT: usize = 8;
 thread_local! {
     static POOL: Pool = const {
         Pool {
-            lent: Cell::new(Buffers::new()),
+            buffers: Cell::new(Buffers::new()),
             scratch: Cell::new(None),
             wide: Cell::new(None),
             short: Cell::new(None),
@@ -63,7 +63,7 @@ thread_local! {
 /// The buffers of one thread. The first of each kind has a place of its own; most threads never
 /// need a second.
 struct Pool {
-    lent: Cell<Buffers>,
+    buffers: Cell<Buffers>,
     scratch: Cell<Option<Box<Scratch>>>,
     wide: Cell<Option<Box<Scratch>>>,
     short: Cell<Option<Box<Scratch>>>,
@@ -194,12 +194,12 @@ impl Scratch {
 /// They are taken out of the pool for the call: payload data of any type may be dropped meanwhile,
 /// which can run any code.
 #[inline]
-pub(super) fn with_lent<T>(use_it: impl FnOnce(&mut Buffers) -> T) -> T {
+pub(super) fn with_buffers<T>(use_it: impl FnOnce(&mut Buffers) -> T) -> T {
     let mut work = Some(use_it);
     let done = POOL.try_with(|pool| {
-        let mut lent = pool.lent.take();
-        let result = work.take().map(|use_it| use_it(&mut lent));
-        pool.lent.set(lent);
+        let mut buffers = pool.buffers.take();
+        let result = work.take().map(|use_it| use_it(&mut buffers));
+        pool.buffers.set(buffers);
         result
     });
     match (done, work) {

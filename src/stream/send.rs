@@ -129,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
         let io = &mut self.connection.io;
-        io.with_send(|send, key, lent| send.ping(payload, key, lent))?;
+        io.with_send(|send, key, buffers| send.ping(payload, key, buffers))?;
         io.pinged(payload);
         self.flush().await
     }
@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             return Err(Error::Send(SendError::PongTooLong(payload.len())));
         }
         poll_fn(|cx| self.poll_ready_to_ping(cx)).await?;
-        self.connection.io.with_send(|send, key, lent| send.pong(payload, key, lent))?;
+        self.connection.io.with_send(|send, key, buffers| send.pong(payload, key, buffers))?;
         self.flush().await
     }
 
@@ -273,7 +273,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[inline]
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
-        self.connection.io.with_send(|send, key, lent| send.send_mut(outgoing, key, lent))?;
+        self.connection.io.with_send(|send, key, buffers| send.send_mut(outgoing, key, buffers))?;
         self.connection.io.count_sent(1);
         Ok(())
     }

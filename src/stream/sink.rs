@@ -23,9 +23,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
 
 /// Sends messages as [`feed`](WebSocket::feed) and [`flush`](WebSocket::flush) do.
 ///
-/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is queued; the
-/// next message may exceed that limit. Closing the sink queues our Close and flushes it; the stream
-/// waits for the peer's Close.
+/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is
+/// queued; the next message may exceed that limit. Closing the sink queues our Close and flushes
+/// it; the stream waits for the peer's Close.
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     type Error = Error;
 

@@ -43,7 +43,7 @@ impl Source for SendPath {
         debug_assert!(!self.has_uncompressed(), "that is for `InStrides`");
         if self.queued_bytes() > 0 {
             let batch = batch.get_or_insert_with(pool::batch);
-            pool::with_lent(|lent| SendPath::stage(self, batch, lent));
+            pool::with_buffers(|buffers| SendPath::stage(self, batch, buffers));
             return Poll::Ready(batch.has_remaining());
         }
         if let Some(batch) = batch.take() {
@@ -54,7 +54,7 @@ impl Source for SendPath {
 
     fn clear(&mut self) -> bool {
         let waited = self.queued_in_order_bytes() > 0;
-        pool::with_lent(|lent| SendPath::clear(self, lent));
+        pool::with_buffers(|buffers| SendPath::clear(self, buffers));
         waited
     }
 }
@@ -132,7 +132,7 @@ impl PathAccess for InStrides<'_> {
         batch: &mut Batch,
         call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T {
-        pool::with_lent(|lent| call(self.path, batch, lent))
+        pool::with_buffers(|buffers| call(self.path, batch, buffers))
     }
 
     fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -150,16 +150,19 @@ pub(super) fn poll_compress(
 ) -> Poll<bool> {
     loop {
         // Stages what needs no compression, including pings that were queued meanwhile.
-        let Some(mut deflater) = path.with(batch, |send, batch, lent| send.take_deflater(batch, lent)) else {
+        let Some(mut deflater) = path.with(batch, |send, batch, buffers| send.take_deflater(batch, buffers))
+        else {
             return Poll::Ready(batch.has_remaining());
         };
         let proceed = path.poll_proceed(cx);
         let mut stride = STRIDE;
         let staged = match proceed {
-            Poll::Ready(()) => pool::with_lent(|lent| deflater.compress(batch, &mut stride, lent.codecs())),
+            Poll::Ready(()) => {
+                pool::with_buffers(|buffers| deflater.compress(batch, &mut stride, buffers.codecs()))
+            }
             Poll::Pending => 0,
         };
-        path.with(batch, |send, _, lent| send.return_deflater(deflater, staged, lent));
+        path.with(batch, |send, _, buffers| send.return_deflater(deflater, staged, buffers));
         if proceed.is_pending() {
             return if batch.has_remaining() { Poll::Ready(true) } else { Poll::Pending };
         }

@@ -299,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
         self.check_open()?;
         let io = &mut self.connection.io;
-        io.with_send(|send, key, lent| send.send_part(part, last, key, lent))?;
+        io.with_send(|send, key, buffers| send.send_part(part, last, key, buffers))?;
         io.count_sent(u64::from(last));
         Ok(())
     }
@@ -312,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PartSink for &mut WebSocket<S> {
         let io = &mut self.connection.io;
         // After the end of the connection no Close can be sent.
         if !io.transport.is_write_ended() {
-            io.with_send(|send, key, lent| send.abandon_message(key, lent));
+            io.with_send(|send, key, buffers| send.abandon_message(key, buffers));
         }
     }
 

@@ -49,7 +49,7 @@ impl PathAccess for Locked<'_> {
         call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T {
         let mut state = self.state.lock();
-        let result = pool::with_lent(|lent| call(&mut state.send, batch, lent));
+        let result = pool::with_buffers(|buffers| call(&mut state.send, batch, buffers));
         state.staged(Some(batch));
         result
     }

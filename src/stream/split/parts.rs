@@ -117,7 +117,7 @@ impl PartSink for SenderTurn<'_> {
 
     fn send_part(&mut self, part: Bytes, last: bool) -> Result<(), Error> {
         let shared = &self.sender.shared;
-        let queued = shared.with_open(0, |send, key, lent| send.send_part(part, last, key, lent));
+        let queued = shared.with_open(0, |send, key, buffers| send.send_part(part, last, key, buffers));
         self.through = queued.map_err(|error| shared.error(error))?;
         shared.count_sent(u64::from(last));
         shared.wait_list.wake_waiting_receiver();
@@ -135,8 +135,8 @@ impl PartSink for SenderTurn<'_> {
     fn abandon(&mut self) {
         let shared = &self.sender.shared;
         // After the end of the connection no Close can be sent.
-        let _ended = shared.with_open(0, |send, key, lent| {
-            send.abandon_message(key, lent);
+        let _ended = shared.with_open(0, |send, key, buffers| {
+            send.abandon_message(key, buffers);
             Ok(())
         });
         shared.release();

@@ -170,7 +170,7 @@ impl Sender {
         self.room_for_control().await?;
         // Recorded before it is queued, because its pong may be received at once.
         self.shared.pinged(payload.as_ref());
-        self.shared.with_send(0, |send, key, lent| send.ping(payload.as_ref(), key, lent))?;
+        self.shared.with_send(0, |send, key, buffers| send.ping(payload.as_ref(), key, buffers))?;
         self.shared.drive();
         Ok(())
     }
@@ -192,7 +192,7 @@ impl Sender {
             return Err(Error::Send(SendError::PongTooLong(len)));
         }
         self.room_for_control().await?;
-        self.shared.with_send(0, |send, key, lent| send.pong(payload.as_ref(), key, lent))?;
+        self.shared.with_send(0, |send, key, buffers| send.pong(payload.as_ref(), key, buffers))?;
         self.shared.drive();
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Sender {
         if self.is_closed() {
             return Err(self.shared.why_closed());
         }
-        Ok(self.shared.with_send(0, |send, key, lent| send.close(frame.as_ref(), key, lent))?)
+        Ok(self.shared.with_send(0, |send, key, buffers| send.close(frame.as_ref(), key, buffers))?)
     }
 
     /// Ends the connection at once.
@@ -386,13 +386,13 @@ impl Sender {
         outgoing: &mut Outgoing<'_>,
         room: SemaphorePermit<'_>,
     ) -> Result<u64, SendError> {
-        let target = self.shared.with_open(room.num_permits(), |send, key, lent| {
+        let target = self.shared.with_open(room.num_permits(), |send, key, buffers| {
             // The room is released when the message has been written.
             room.forget();
             if send.is_message_open() {
                 return Err(SendError::MessageOpen);
             }
-            send.send_mut(outgoing, key, lent)
+            send.send_mut(outgoing, key, buffers)
         })?;
         self.shared.count_sent(1);
         // A message that is only fed takes room from senders that wait for it and expect it to be

@@ -17,11 +17,11 @@ use crate::{Error, Message, Outgoing, stream::watchdog::Watchdog};
 
 /// A [`Sink`] that sends over a split connection, returned by [`Sender::sink`].
 ///
-/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is queued; the
-/// next message may exceed that limit. It does not queue for room: it takes the room that senders
-/// waiting in [`feed`](Sender::feed) leave. If others take the room after the sink was ready, the
-/// message waits inside the sink until that is flushed. Until then, calls of the sender's methods
-/// overtake the message, and [`Sender::close`] or dropping the sink loses it.
+/// It is ready while less than [`max_write_buffer_size`](crate::Config::max_write_buffer_size) is
+/// queued; the next message may exceed that limit. It does not queue for room: it takes the room
+/// that senders waiting in [`feed`](Sender::feed) leave. If others take the room after the sink was
+/// ready, the message waits inside the sink until that is flushed. Until then, calls of the
+/// sender's methods overtake the message, and [`Sender::close`] or dropping the sink loses it.
 ///
 /// Flushing waits for the messages of this sink, not for those that others queue meanwhile. Closing
 /// the sink queues our Close and flushes it; the [`Receiver`](crate::Receiver) waits for the peer's
