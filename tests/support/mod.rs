@@ -7,6 +7,7 @@ pub mod drive;
 pub mod frames;
 pub mod offence;
 pub mod pair;
+pub mod replay;
 pub mod script;
 pub mod writes;
 
