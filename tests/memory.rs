@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     future::Future,
-    io,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -14,16 +13,13 @@ use bytes::Bytes;
 use fullduplex::{
     Config, Error, Message, PreparedMessage, Role, Sender, WebSocket, handshake::Negotiated, proto::Closing,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 
 mod support;
 
 use support::{
     frames::{binary, continuation, frame, ping, text, wire},
-    replay::{Replay, quiet, receive_all, server},
+    replay::{Replay, Stuck, quiet, receive_all, server},
 };
 
 /// What a connection that has received this input, and echoed its messages, still holds, and what it allocated on the way;
@@ -343,30 +339,6 @@ fn a_long_message_that_is_borrowed_is_copied_once() {
         let allocated = sending(role, true);
         assert_eq!(allocated.count_total, 6, "one for each message");
         assert!(allocated.bytes_total < 6 * 10_100, "{}", allocated.bytes_total);
-    }
-}
-
-/// A stream that neither brings nor takes anything.
-#[derive(Debug)]
-struct Stuck;
-
-impl AsyncRead for Stuck {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for Stuck {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Pending
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
     }
 }
 

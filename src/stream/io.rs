@@ -427,6 +427,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
     /// Checks the deadline of a sending task that waits for the stream. Returns the deadline that
     /// has passed.
     pub(super) fn poll_watchdog(&mut self, timeouts: &Timeouts, cx: &mut Context<'_>) -> Poll<Timeout> {
+        if self.transport.is_compressing() {
+            return Poll::Pending;
+        }
         let closing = self.send.is_close_sent();
         let Some((limit, timeout)) = timeouts.of_sender(closing) else { return Poll::Pending };
         let moves = self.transport.moves();

@@ -79,7 +79,7 @@ impl Timeouts {
     /// Returns `true` if any deadline is running.
     pub(super) fn watch(&self, activity: Activity) -> bool {
         self.watch_peer()
-            || (activity.write.is_stuck() && self.write.is_some())
+            || (activity.write.is_stuck() && !activity.write.transport.compressing && self.write.is_some())
             || (activity.closing && self.close.is_some())
             || activity.message_timeout.is_some()
     }

@@ -178,6 +178,8 @@ pub(super) struct Transport<S> {
     /// Whether the stream may hold back bytes that it has accepted. Also set if a message is not
     /// compressed yet because the task's budget was used up.
     needs_flush: bool,
+    /// Whether compression was interrupted; the task is woken to continue.
+    compressing: bool,
     /// Whether the write side has ended.
     end: WriteEnd,
     /// The number of flushes, and of times that compression was interrupted; it wraps around.
@@ -193,6 +195,8 @@ pub(super) struct TransportStatus {
     pub(super) staged: usize,
     /// Whether something staged waits for the stream, or is not compressed yet.
     pub(super) stuck: bool,
+    /// Whether compression was interrupted, and nothing waits for the stream.
+    pub(super) compressing: bool,
     /// A number that changes whenever the stream accepts bytes or is flushed.
     pub(super) moves: u64,
     /// The number of bytes that the stream has accepted; it wraps around.
@@ -213,7 +217,15 @@ enum WriteEnd {
 
 impl<S> Transport<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, batch: None, needs_flush: false, end: WriteEnd::Open, moves: 0, written: 0 }
+        Self {
+            stream,
+            batch: None,
+            needs_flush: false,
+            compressing: false,
+            end: WriteEnd::Open,
+            moves: 0,
+            written: 0,
+        }
     }
 
     pub(super) fn get_ref(&self) -> &S {
@@ -242,12 +254,18 @@ impl<S> Transport<S> {
         self.end == WriteEnd::Open && (self.needs_flush || self.staged() > 0)
     }
 
+    /// Returns `true` if compression was interrupted, and nothing waits for the stream.
+    pub(super) fn is_compressing(&self) -> bool {
+        self.end == WriteEnd::Open && self.compressing
+    }
+
     /// Returns the status of the write side.
     #[inline]
     pub(super) fn status(&self) -> TransportStatus {
         TransportStatus {
             staged: self.staged(),
             stuck: self.is_stuck(),
+            compressing: self.is_compressing(),
             moves: self.moves(),
             written: self.written,
             ended: self.is_write_ended(),
@@ -376,6 +394,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     #[inline]
     fn poll_stage<Q: Source + ?Sized>(&mut self, source: &mut Q, cx: &mut Context<'_>) -> Poll<bool> {
         let staged = source.poll_stage(&mut self.batch, cx);
+        self.compressing = staged.is_pending();
         if staged.is_pending() {
             // Compressing counts as progress: the write deadline runs only once the stream is given
             // bytes.

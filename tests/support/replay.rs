@@ -67,3 +67,27 @@ pub fn server<'a>(config: &Config, input: &'a [u8], chunk: usize) -> WebSocket<R
 pub fn quiet() -> Config {
     Config::new().ping_interval(None)
 }
+
+/// A stream that neither brings nor takes anything.
+#[derive(Debug)]
+pub struct Stuck;
+
+impl AsyncRead for Stuck {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Stuck {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}

@@ -32,7 +32,7 @@ pub(super) struct Ledger {
     /// The number of bytes of room that are occupied.
     held: usize,
     /// The number of bytes of pings and pongs that were queued when the transport was last used.
-    overtaking: usize,
+    overtaking: u32,
     /// The number of times that the stream has accepted bytes or has become stuck; it wraps around.
     moves: u32,
     /// The transport's status when it was last used.
@@ -45,7 +45,7 @@ pub(super) struct Queued {
     /// The bytes of messages and a Close, which keep their order.
     in_order: usize,
     /// The bytes of pings and pongs.
-    overtaking: usize,
+    overtaking: u32,
     /// Whether a message in parts is open: its writer keeps all the room that it has acquired.
     message_open: bool,
 }
@@ -68,7 +68,9 @@ pub(super) struct Changes {
 impl Queued {
     pub(super) fn of(send: &SendPath) -> Self {
         let in_order = send.queued_in_order_bytes();
-        Self { in_order, overtaking: send.queued_bytes() - in_order, message_open: send.is_message_open() }
+        // A few KiB at most.
+        let overtaking = (send.queued_bytes() - in_order) as u32;
+        Self { in_order, overtaking, message_open: send.is_message_open() }
     }
 }
 
@@ -179,7 +181,7 @@ mod tests {
     use super::*;
 
     const IDLE: TransportStatus =
-        TransportStatus { staged: 0, stuck: false, moves: 0, written: 0, ended: false };
+        TransportStatus { staged: 0, stuck: false, compressing: false, moves: 0, written: 0, ended: false };
 
     const NOTHING: Changes =
         Changes { released: 0, flushed: false, control: false, stopped: false, ended: false };

@@ -117,8 +117,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
     }
 
     fn status(&self) -> TransportStatus {
-        const GONE: TransportStatus =
-            TransportStatus { staged: 0, stuck: false, moves: 0, written: 0, ended: true };
+        const GONE: TransportStatus = TransportStatus {
+            staged: 0,
+            stuck: false,
+            compressing: false,
+            moves: 0,
+            written: 0,
+            ended: true,
+        };
         self.0.as_ref().map_or(GONE, Transport::status)
     }
 
