@@ -76,7 +76,7 @@ circles() { python3 tests/circles.py; }
 
 # The documentation of public functions begins with a verb, with this many exceptions. The number may
 # only fall.
-first_lines() { python3 tests/first_lines.py --at-most 123; }
+first_lines() { python3 tests/first_lines.py --at-most 0; }
 
 lines() {
   # shellcheck disable=SC2016 # awk's own

@@ -117,7 +117,7 @@ impl Deflate {
         self
     }
 
-    /// Sets, for both ends, whether a message may refer to earlier ones: the opposite of both
+    /// Sets whether messages may refer to earlier ones, for both ends: the opposite of both
     /// `no_context_takeover` settings.
     pub fn context_takeover(self, wanted: bool) -> Self {
         self.server_no_context_takeover(!wanted).client_no_context_takeover(!wanted)
