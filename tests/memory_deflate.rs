@@ -51,7 +51,9 @@ fn after(
     mut handle: impl FnMut(&mut WebSocket<Replay<'_>>, Message),
 ) -> AllocationInfo {
     for _ in 0..4 {
-        receive_all(&mut server(config, settings, input, chunk), &mut handle);
+        let mut ws = server(config, settings, input, chunk);
+        receive_all(&mut ws, &mut handle);
+        write_all(&mut ws);
     }
     let mut kept = None;
     let held = measure(|| {
