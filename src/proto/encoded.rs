@@ -31,6 +31,7 @@ impl EncodedFrame {
     }
 
     /// Returns the payload data.
+    #[cfg(feature = "deflate")]
     pub(super) fn payload(&self) -> &[u8] {
         &self.0[self.header_len()..]
     }
