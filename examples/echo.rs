@@ -135,11 +135,13 @@ fn whole_connection(
     stopped: Stopped,
 ) -> impl Future<Output = Result<(), Error>> {
     async move {
+        // Boxed, because it would be the largest part of the task after the connection.
+        let stops = Box::pin(stopped.cancelled_owned());
         tokio::select! {
             result = echo(&mut ws) => return result,
-            () = stopped.cancelled() => {}
+            () = stops => {}
         }
-        ws.close(CloseCode::GOING_AWAY, STOPS).await
+        Box::pin(ws.close(CloseCode::GOING_AWAY, STOPS)).await
     }
 }
 
