@@ -81,8 +81,9 @@ pub struct Config {
     /// that arrives meanwhile proves that the peer is alive and restarts it.
     pub pong_timeout: Option<Duration>,
     /// The time after which the connection fails if the peer sends neither a message nor a pong
-    /// that answers a ping of ours. If the deadline is noticed more than a second late, because the
-    /// connection was not polled, it restarts once.
+    /// that answers a ping of ours. A message counts once it is complete: if a single message may
+    /// take longer to arrive, enable keep-alive pings too, or choose a longer time. If the deadline
+    /// is noticed more than a second late, because the connection was not polled, it restarts once.
     pub idle_timeout: Option<Duration>,
     /// The maximum time from the first byte of a received message to its last, over all frames. A
     /// longer time fails the connection with 1008.

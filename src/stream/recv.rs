@@ -38,6 +38,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// a socket that has unread data resets it, which can destroy the Close before the peer reads
     /// it.
     ///
+    /// # Panics
+    /// Panics if a deadline is running and this is polled outside of a tokio runtime, or in one
+    /// whose timers are not enabled.
+    ///
     /// # Cancel safety
     /// Dropping the future loses nothing: all state is kept in the connection.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {

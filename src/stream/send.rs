@@ -35,6 +35,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Returns [`Error::Closed`] if nothing more can be sent, and otherwise the error that ended
     /// the connection.
     ///
+    /// # Panics
+    /// Panics if this has to wait while a deadline is running, in a tokio runtime whose timers are
+    /// not enabled. Outside of a runtime it checks no deadline.
+    ///
     /// # Cancel safety
     /// If the future is dropped, the message is either queued as a whole or not at all; it is never
     /// truncated or sent twice. Use [`reserve`](Self::reserve) to know which of the two has

@@ -36,7 +36,8 @@ use crate::{
 /// [`write_timeout`](crate::Config::write_timeout), or once our Close is queued for
 /// [`close_timeout`](crate::Config::close_timeout). Both are checked while the receiver is polled
 /// or a sender waits. Outside of a tokio runtime, a sender uses the timers of the runtime in which
-/// the connection was split.
+/// the connection was split, and checks no deadline if it was not split in one. A sender that waits
+/// in a runtime whose timers are not enabled panics.
 ///
 /// # Errors
 /// Once the connection is closing or the receiver has been dropped, every call fails with
