@@ -641,7 +641,7 @@ async fn row_61_an_idle_deadline_that_is_noticed_late_is_restarted_once() {
 // --- messages that take too long
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_takes_longer_than_message_timeout_ends_the_connection_with_1008() {
+async fn row_58_a_message_that_takes_longer_than_message_timeout_ends_the_connection_with_1008() {
     let (mut ws, script) = script::open(Role::Server, &quiet().message_timeout(10 * SECOND));
     nothing_received(&mut ws);
     advance(100 * SECOND).await;
