@@ -4,7 +4,7 @@ mod support;
 
 use std::{
     future::Future,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -19,7 +19,7 @@ use fullduplex::{
 };
 use futures_util::{SinkExt, StreamExt};
 use support::{
-    finished,
+    Counted, finished,
     frames::{binary, close_empty, pong, text, wire},
     pending, poll_once,
     script::{self, Script, Scripted},
@@ -43,18 +43,6 @@ struct Wakes(AtomicUsize);
 impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Relaxed);
-    }
-}
-
-/// A future that counts its polls.
-struct Counted<F>(Pin<Box<F>>, Arc<AtomicUsize>);
-
-impl<F: Future> Future for Counted<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.1.fetch_add(1, Relaxed);
-        self.0.as_mut().poll(cx)
     }
 }
 

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use fullduplex::{CloseCode, Config, Error, Message, MessageKind, Role, Timeout, WebSocket};
 use futures_util::SinkExt;
 use support::{
+    Counted,
     frames::{self, close, close_empty, ping, pong, text},
     nothing_received, pending, script, settle, without_deadlines,
 };
@@ -206,18 +207,6 @@ async fn message_timeout_that_is_noticed_late_is_restarted_once() {
 }
 
 // --- senders
-
-/// A future that counts its polls.
-struct Counted<F>(Pin<Box<F>>, Arc<AtomicUsize>);
-
-impl<F: Future> Future for Counted<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.1.fetch_add(1, Relaxed);
-        self.0.as_mut().poll(cx)
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn row_65_pongs_that_leave_wake_none_of_those_who_wait_to_send() {

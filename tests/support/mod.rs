@@ -13,6 +13,11 @@ pub mod writes;
 
 use std::{
     future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -21,13 +26,13 @@ use script::Scripted;
 
 /// Polls a future once, with a waker that does nothing, and outside of the budget of the test's
 /// task, so that only the future itself can be the reason if it is pending.
-pub fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+pub fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     std::pin::pin!(tokio::task::coop::unconstrained(future)).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Polls a future once, and asserts that it is pending; `why` says what it waits for.
 #[track_caller]
-pub fn pending<F: Future<Output: std::fmt::Debug>>(future: std::pin::Pin<&mut F>, why: &str) {
+pub fn pending<F: Future<Output: std::fmt::Debug>>(future: Pin<&mut F>, why: &str) {
     if let Poll::Ready(output) = poll_once(future) {
         panic!("ready with {output:?}, though {why}");
     }
@@ -43,6 +48,18 @@ pub fn without_deadlines() -> Config {
 #[track_caller]
 pub fn nothing_received(ws: &mut WebSocket<Scripted>) {
     pending(std::pin::pin!(ws.recv()), "nothing came");
+}
+
+/// A future that counts its polls.
+pub struct Counted<F>(pub Pin<Box<F>>, pub Arc<AtomicUsize>);
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.1.fetch_add(1, Relaxed);
+        self.0.as_mut().poll(cx)
+    }
 }
 
 /// Polls a future at most this many times, then drops it. Returns `None` if it did not complete.
