@@ -49,10 +49,12 @@ fn in_fragments(count: usize, len: usize) -> WebSocket<Replay> {
     server(count, fragments(text(ASCII, len).as_bytes()))
 }
 
+/// Each read brings a ping and a message. With more in one read, the time would decide how many
+/// pongs are written at once.
 fn with_pings(count: usize, len: usize) -> WebSocket<Replay> {
     let mut frames = masked(Opcode::Ping, b"is there");
     frames.extend(masked(Opcode::Text, text(ASCII, len).as_bytes()));
-    server(count, frames)
+    warm(Replay::in_chunks(frames.repeat(count), frames.len()), Role::Server)
 }
 
 /// Frames end anywhere in a read.
@@ -70,7 +72,7 @@ fn cut(count: usize, len: usize) -> WebSocket<Replay> {
 #[bench::binary_128k(binary(4, 128 << 10))]
 #[bench::client_128(client(256, 128))]
 #[bench::fragments_4x64(in_fragments(64, 256))]
-#[bench::ping_between_128(with_pings(128, 128))]
+#[bench::ping_in_each_read_128(with_pings(128, 128))]
 #[bench::cut_128(cut(256, 128))]
 fn recv(mut ws: WebSocket<Replay>) -> WebSocket<Replay> {
     receive_burst(&mut ws);
