@@ -1,4 +1,5 @@
-//! permessage-deflate (RFC 7692): JSON messages compressed on the way out, and inflated on the way in.
+//! permessage-deflate (RFC 7692): JSON messages are compressed by the sending path and inflated by
+//! the receiving path.
 
 #[path = "support/feed.rs"]
 mod feed;
@@ -18,7 +19,8 @@ const SIZES: [usize; 3] = [100, 1 << 10, 64 << 10];
 const LEVELS: [u8; 3] = [1, 6, 9];
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// All the messages that one benchmark has, in bytes: more than a window, so that none is found in what was sent before.
+/// The total length of the messages of one benchmark, in bytes: more than a window, so that no
+/// message refers to its previous transmission.
 const VARIETY: usize = 128 << 10;
 
 const MODES: [(&str, bool); 2] = [("no_takeover", false), ("takeover", true)];
@@ -61,7 +63,8 @@ fn inflate(c: &mut Criterion) {
             for message in &messages {
                 receiver.receive(&sender.frame(message));
             }
-            // What the second time around refers to is there ever after, so that it can be received over and over.
+            // The second transmission refers only to data that stays in the window, so that it can
+            // be received repeatedly.
             let frames: Vec<_> = messages.iter().map(|message| sender.frame(message)).collect();
             let mut next = frames.iter().cycle();
             group.throughput(Throughput::Bytes(size as u64));
@@ -72,7 +75,7 @@ fn inflate(c: &mut Criterion) {
     }
 }
 
-/// As a connection sends: queued, staged and written.
+/// Sends as a connection does: messages are queued, staged and written.
 struct Sender {
     path: SendPath,
     buffers: Buffers,
@@ -104,7 +107,7 @@ impl Sender {
     }
 }
 
-/// As a connection receives: read into one reused buffer, taken in, and inflated.
+/// Receives as a connection does: frames are read into one reused buffer, received and inflated.
 struct Receiver {
     path: ReceivePath,
     buffers: Buffers,

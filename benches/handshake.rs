@@ -1,4 +1,4 @@
-//! The opening handshake: its pure functions, and both ends of it over a pipe.
+//! The opening handshake: its pure functions, and both ends over a stream in memory.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use fullduplex::{
     handshake::{HeadScanner, encode_response, parse_extensions, parse_request, respond},
 };
 
-/// What a browser sends, with the cookies of a login.
+/// Returns the request of a browser, with a session cookie.
 fn browser_request() -> String {
     format!(
         "GET /chat?room=1 HTTP/1.1\r\nHost: server.example.com\r\nConnection: Upgrade\r\nPragma: no-cache\r\n\

@@ -1,4 +1,4 @@
-//! The way in, piece by piece and whole: header, unmasking, UTF-8, frames to messages.
+//! The receiving path, as parts and as a whole: headers, unmasking, UTF-8, frames to messages.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use fullduplex::{
 const SIZES: [usize; 9] = [0, 16, 128, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 1 << 20];
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// What one read brings at most, unless much has come.
+/// The size of a read, unless the reads are wide.
 const READ: usize = 64 << 10;
 
 fn header_parse(c: &mut Criterion) {
@@ -52,7 +52,7 @@ fn utf8(c: &mut Criterion) {
     }
 }
 
-/// Masked frames in, whole validated messages out.
+/// Measures the conversion of masked frames to whole validated messages.
 fn receive(c: &mut Criterion) {
     let mut group = c.benchmark_group("receive");
     for (name, opcode, pattern) in [
@@ -75,7 +75,8 @@ fn receive(c: &mut Criterion) {
     }
 }
 
-/// Reads as a connection does: into one reused buffer, or straight into a large message's own.
+/// Reads as a connection does: into one reused buffer, or directly into the buffer of a large
+/// message.
 fn drive(path: &mut ReceivePath, mut wire: &[u8]) -> u64 {
     thread_local! {
         static SCRATCH: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; READ]);
@@ -105,7 +106,7 @@ fn drive(path: &mut ReceivePath, mut wire: &[u8]) -> u64 {
     messages
 }
 
-/// About 256 KiB of frames with this payload, at least one.
+/// Returns about 256 KiB of frames with this payload, at least one.
 fn frames_of(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut header = Header::new(opcode, payload.len() as u64);
     header.mask = Some(MaskKey::from(KEY));
@@ -121,7 +122,7 @@ fn frame_len(wire: &[u8]) -> usize {
     len + header.payload_len as usize
 }
 
-/// The pattern, repeated up to this many bytes, with a whole code point at the end.
+/// Returns the pattern, repeated up to this many bytes, with a whole code point at the end.
 fn text_of(pattern: &str, size: usize) -> String {
     let mut text = pattern.repeat(size / pattern.len() + 1);
     let end = (0..=size).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The way out: messages to frames to a batch that is written.
+//! The sending path: messages to frames to a batch that is written.
 
 use std::hint::black_box;
 
@@ -23,7 +23,7 @@ fn header_encode(c: &mut Criterion) {
     }
 }
 
-/// One message queued, staged and written.
+/// Measures one message that is queued, staged and written.
 fn send(c: &mut Criterion) {
     let mut group = c.benchmark_group("send");
     for role in [Role::Server, Role::Client] {

@@ -1,5 +1,5 @@
-//! The client under test for the Autobahn test suite: runs every case of a fuzzing server (`wstest`),
-//! then requests the report.
+//! The client under test for the Autobahn test suite: runs every case of a fuzzing server
+//! (`wstest`), then requests the report.
 //!
 //! ```text
 //! cargo run --release --example autobahn_client -- --url ws://127.0.0.1:9001 --agent fullduplex
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> Result<u32, Box<dyn std::error::Error>> {
     let mut ws = connect(args, "/getCaseCount").await?;
-    let count = ws.recv().await?.ok_or("the server closed before it told how many cases there are")?;
+    let count = ws.recv().await?.ok_or("the server closed before it sent the number of cases")?;
     let cases = count.as_text().ok_or("the number of cases is not text")?.parse()?;
     ws.close(CloseCode::NORMAL, "").await?;
     for case in 1..=cases {

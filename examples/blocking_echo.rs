@@ -31,7 +31,7 @@ use fullduplex::{
     proto::{Batch, Buffers, Closing, MaskKey, ProtocolError, ReceivePath, Received, SendPath, Want},
 };
 
-/// The most bytes that one read returns.
+/// The maximum number of bytes that one read returns.
 const READ: usize = 64 << 10;
 
 /// How long peers have to complete the closing handshake once the server stops.
@@ -133,7 +133,7 @@ fn serve_one(tcp: Arc<TcpStream>, peer: SocketAddr, server: Server, open: Arc<Co
         }
         open.streams().remove(&peer);
     });
-    // The closure owned the connection, which is therefore closed. Other connections continue.
+    // The closure owned the connection, so it is closed now. Other connections continue.
     if let Err(error) = spawned {
         known.streams().remove(&peer);
         eprintln!("{peer}: refused, no thread for it: {error}");
@@ -353,11 +353,11 @@ impl Echo<'_> {
 
 /// Shuts down the write side, then reads to the end of the stream: dropping a socket with unread
 /// data resets it, which can destroy what was written last.
-fn end(tcp: &TcpStream, patience: Option<Duration>) -> io::Result<()> {
+fn end(tcp: &TcpStream, timeout: Option<Duration>) -> io::Result<()> {
     if tcp.shutdown(Shutdown::Write).is_err() {
         return Ok(());
     }
-    let deadline = patience.map(|patience| Instant::now() + patience);
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let mut scratch = Vec::new();
     // An error ends the stream as well.
     while receive_more(tcp, &mut scratch, deadline).is_ok() {

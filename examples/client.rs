@@ -64,7 +64,7 @@ async fn main() {
     match result {
         Ok(()) => std::process::exit(0),
         Err(error) => {
-            tell(&format!("client: {error:#}"));
+            report(&format!("client: {error:#}"));
             std::process::exit(1)
         }
     }
@@ -117,7 +117,7 @@ enum Turn {
     Received(Result<Option<Event>, Error>),
     /// There is room for the waiting message.
     Room,
-    /// There will be no room any more.
+    /// There will never be room again.
     NeverRoom(Error),
 }
 
@@ -171,7 +171,7 @@ fn read_lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
     receiver
 }
 
-/// Notifies of the first Ctrl-C, and ends the program at the second.
+/// Notifies of the first Ctrl-C and exits at the second.
 fn watch_for_interrupts() -> io::Result<Arc<Notify>> {
     #[cfg(unix)]
     let mut interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
@@ -188,7 +188,7 @@ fn watch_for_interrupts() -> io::Result<Arc<Notify>> {
     Ok(interrupted)
 }
 
-/// Makes a message of a line; invalid UTF-8 in text is replaced.
+/// Converts a line to a message; invalid UTF-8 in text is replaced.
 fn message(line: Vec<u8>, binary: bool) -> Message {
     if binary {
         return Message::binary(line);
@@ -213,15 +213,15 @@ fn show(stdout: &mut io::StdoutLock<'_>, event: &Event) -> io::Result<()> {
             stdout.write_all(b"\n")?;
             stdout.flush()?;
         }
-        Event::Close(Some(frame)) => tell(&format!("closed: {frame}")),
-        Event::Close(None) => tell("closed without a code"),
+        Event::Close(Some(frame)) => report(&format!("closed: {frame}")),
+        Event::Close(None) => report("closed without a code"),
         _ => {}
     }
     Ok(())
 }
 
-/// Prints to standard error what may contain text of the server.
-fn tell(what: &str) {
+/// Prints to standard error a text that may contain input from the server.
+fn report(what: &str) {
     let what = printable(what.as_bytes(), io::stderr().is_terminal());
     eprintln!("{}", String::from_utf8_lossy(&what));
 }

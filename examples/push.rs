@@ -35,16 +35,16 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
-/// The largest command, in bytes.
+/// The maximum length of a command, in bytes.
 const MAX_COMMAND: usize = 1 << 10;
 
 /// The size of the write buffer, in bytes. It is small, because old ticks are of no use.
 const QUEUE: usize = 4 << 10;
 
-/// The most subscriptions of one connection.
+/// The maximum number of subscriptions of one connection.
 const MAX_SUBSCRIPTIONS: usize = 32;
 
-/// The longest name, in bytes.
+/// The maximum length of a name, in bytes.
 const MAX_NAME: usize = 32;
 
 /// A WebSocket server that sends ticks to subscribers and receives commands.
@@ -154,11 +154,11 @@ impl Subscriptions {
         message
             .as_text()
             .ok_or("a command is a text message")
-            .and_then(|command| self.obey(command))
+            .and_then(|command| self.execute(command))
             .unwrap_or_else(|error| format!(r#"{{"error":"{error}"}}"#))
     }
 
-    fn obey(&mut self, command: &str) -> Result<String, &'static str> {
+    fn execute(&mut self, command: &str) -> Result<String, &'static str> {
         let words: Vec<&str> = command.split_whitespace().take(3).collect();
         match words[..] {
             ["subscribe", name] => self.subscribe(Name::parse(name)?),

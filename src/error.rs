@@ -298,12 +298,12 @@ mod tests {
         assert!(size_of::<Error>() <= 24);
     }
 
-    /// The texts of an error and of its sources, as programs print chains.
+    /// Returns the texts of an error and of its sources, as programs print them.
     fn chain(error: &dyn std::error::Error) -> Vec<String> {
         std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
     }
 
-    /// One of each kind, with the texts of its chain.
+    /// Returns one error of each kind, with the texts of its chain.
     fn examples() -> Vec<(Error, Vec<&'static str>)> {
         let reset = io::Error::new(io::ErrorKind::ConnectionReset, "the line is cut");
         let rejection = Rejection::server_error();

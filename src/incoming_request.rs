@@ -187,7 +187,7 @@ mod tests {
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
     #[tokio::test]
-    async fn row_14_bytes_right_behind_the_request_are_kept_in_order() {
+    async fn row_14_bytes_directly_after_the_request_are_kept_in_order() {
         for filler in [0, 100, 5000] {
             let behind = [&b"\x81\x85abcdhello"[..], &vec![b'x'; filler], REQUEST].concat();
             let (mut near, io) = duplex(1 << 16);

@@ -236,8 +236,9 @@ mod tests {
         assert!(deadline.run(async { Ok(()) }).await.is_ok());
     }
 
+    /// RFC 9110 section 6.6.1.
     #[test]
-    fn section_6_6_1_of_http_a_date_is_written_if_the_clock_is_plausible() {
+    fn a_date_is_written_if_the_clock_is_plausible() {
         let at = |seconds| date(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(784_111_777).expect("a date"), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(at(253_402_300_799).expect("a date"), "Fri, 31 Dec 9999 23:59:59 GMT");
@@ -245,8 +246,9 @@ mod tests {
         assert_eq!(date(UNIX_EPOCH - Duration::from_secs(1)), None);
     }
 
+    /// RFC 9110 section 6.6.1.
     #[test]
-    fn section_6_6_1_of_http_a_date_of_the_application_is_kept() {
+    fn a_date_of_the_application_is_kept() {
         let response = Response::builder().header("date", "then").body(Bytes::new()).expect("valid");
         let text = String::from_utf8(encode_last(response, ContentMode::Sent)).expect("text");
         assert!(text.contains("\r\nDate: then\r\n") && text.matches("Date").count() == 1, "{text}");

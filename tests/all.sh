@@ -3,14 +3,15 @@
 #
 #   tests/all.sh              all steps of a plain run, as CI does
 #   tests/all.sh quick        what to run before each commit, in under two minutes if all is built
-#   tests/all.sh long         what takes longer than a plain run has time for
+#   tests/all.sh long         the steps that take longer than a plain run
 #   tests/all.sh STEP...      only these; their names are in the lists at the bottom
 #
 # A step is skipped if the machine lacks what it needs. All other steps run. Then the run fails, and
 # prints what is missing.
 #
 # FUZZ_SECONDS is how long each fuzz target runs: 20 by default, 600 in `fuzz_long`. PROGRAM_STEPS
-# and PROGRAM_FROM are for `program_long`. The last line of the output counts the tests of all runners.
+# and PROGRAM_FROM are for `program_long`. The last line of the output counts the tests of all
+# runners.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -42,14 +43,14 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features --features deflate -- -D warnings
-  # The comparison with the peers is built, not run: its figures are neither right nor wrong.
+  # The comparison with the peers is built but not run: it has no result that could fail.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings
 }
 
 docs() { RUSTDOCFLAGS=-Dwarnings cargo doc "${locked[@]}" --no-deps --all-features; }
 
-# The protocol core and the opening handshake build without the floors above them, and without tokio.
+# The protocol core and the opening handshake build without the floors above them and without tokio.
 floors() {
   cargo check "${locked[@]}" --no-default-features --features deflate
   local tree
@@ -71,11 +72,11 @@ unsafe_code() {
     grep -v '^src/proto/payload' < <(code '\bunsafe\b' src)
 }
 
-# No modules of the protocol core import each other, except those that are listed in tests/circles.txt.
+# No modules of the protocol core import each other, except those listed in tests/circles.txt.
 circles() { python3 tests/circles.py; }
 
-# The documentation of public functions begins with a verb, with this many exceptions. The number may
-# only fall.
+# The documentation of public functions begins with a verb, with this many exceptions. The number
+# may only fall.
 first_lines() { python3 tests/first_lines.py --at-most 0; }
 
 lines() {
@@ -152,10 +153,12 @@ bench() {
   grep -q '^Success' $logs/benches.log || fail "no benchmark ran"
 }
 
-# Instructions per path, counted by callgrind: at most 2 % more than in the parent commit, unless the commit message accepts it.
+# Instructions per path, counted by callgrind: at most 2 % more than in the parent commit, unless the
+# commit message accepts it.
 counts() { python3 benches/counts/compare.py; }
 
-# The package is complete: the library, and the examples, tests and benchmarks in it, build from the package alone.
+# The package is complete: the library, and the examples, tests and benchmarks in it, build from the
+# package alone.
 package() {
   rm -rf target/package
   cargo package "${locked[@]}" --allow-dirty --all-features
@@ -167,7 +170,7 @@ release() {
   cargo build "${locked[@]}" --examples --all-features --release
 }
 
-# Ends early: if nothing works, each test would wait for its deadline.
+# Stops early: if nothing works, each test would wait for its deadline.
 peers() { pytest --maxfail=25 tests/peers; }
 
 autobahn() { pytest tests/autobahn; }
@@ -178,7 +181,7 @@ autobahn_long() {
   AUTOBAHN=all pytest tests/autobahn
 }
 
-# Random programs that a plain run does not reach, for about ten minutes in a release build.
+# Random programs beyond those of a plain run, for about ten minutes in a release build.
 program_long() {
   PROGRAM_STEPS=${PROGRAM_STEPS:-300000000} PROGRAM_FROM=${PROGRAM_FROM:-1000000} \
     timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --release --test program -- --nocapture
@@ -197,7 +200,7 @@ fail() {
 none() {
   local what=$1 found
   shift
-  # 1: grep found nothing; more is an error of its own.
+  # grep returns 1 if it finds nothing, and more on an error.
   found=$("$@") || [ $? = 1 ] || fail "could not look for: $what"
   [ -z "$found" ] || fail "$what:"$'\n'"$found"
 }
@@ -212,7 +215,7 @@ code() {
 passed=0
 failed=0
 
-# Adds the tests that the runners counted in a log to the totals, and sets `counted` to their number.
+# Adds the tests counted by the runners in a log to the totals, and sets `counted` to their number.
 count() {
   local p f
   read -r p f < <(
@@ -276,8 +279,8 @@ step() {
   fi
 }
 
-# The steps with their kinds and the parts of tests/setup.sh that they need, in the order in which they
-# find faults fastest: first those that take seconds, last those that take long and rarely fail.
+# The steps with their kinds and the parts of tests/setup.sh that they need, in the order in which
+# they find faults fastest: first those that take seconds, last those that take long and rarely fail.
 readonly steps=(
   "setup check"
   "fmt check"

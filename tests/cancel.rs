@@ -1,4 +1,5 @@
-//! Row 52 of `HOSTILE.md`: a future dropped at any await loses, tears and duplicates nothing.
+//! Row 52 of `HOSTILE.md`: a future that is dropped at any await loses, corrupts and duplicates
+//! nothing.
 //!
 //! Each future is polled n times and dropped, for every n up to the number at which it completes.
 
@@ -24,7 +25,7 @@ use support::{
 };
 use tokio::io::DuplexStream;
 
-/// Runs a case for both roles, each way of writing and each number of polls, until `case` returns
+/// Runs a case for both roles, each way of writing and each number of polls, until `case` reports
 /// that the future completed.
 async fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     for role in [Server, Client] {
@@ -35,10 +36,10 @@ async fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
                 if writes.is_blocked() && times > 5 {
                     break;
                 }
-                assert!(times < 1000, "{role:?} {writes:?}: it is never done");
+                assert!(times < 1000, "{role:?} {writes:?}: the future never completes");
             }
             let waits = matches!(writes, Writes::Drip | Writes::Stutter | Writes::DripAndStutter);
-            assert!(times > usize::from(waits), "{role:?} {writes:?}: it had nothing to wait for");
+            assert!(times > usize::from(waits), "{role:?} {writes:?}: the future never waits");
         }
     }
 }
@@ -51,9 +52,9 @@ fn with_a_message_queued(role: Role, writes: Writes) -> (WebSocket<Scripted>, Sc
     (ws, script)
 }
 
-/// Lets the stream take everything, and sends another message. Returns what was written before that
-/// message.
-fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
+/// Lets the stream accept everything, sends another message, and returns the frames that were
+/// written before it.
+fn drain(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     Writes::unblock(script);
     finished(ws.send("the last one")).expect("open");
     assert_eq!(ws.queued_bytes(), 0);
@@ -62,8 +63,8 @@ fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
-/// Returns these frames as they are written.
-fn of(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
+/// Returns the first bytes and payloads of these frames.
+fn parsed(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&frames::wire(frames))
 }
 
@@ -74,11 +75,11 @@ async fn dropped_feed_has_queued_nothing_and_completed_feed_has_queued_its_messa
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.feed("the second one"), times, || writes.step(&script));
-        let frames = go_on(ws, &script);
+        let frames = drain(ws, &script);
         let is_done = done.is_some();
         match done {
-            None => assert_eq!(frames, of(&[text("the first one")])),
-            Some(Ok(())) => assert_eq!(frames, of(&[text("the first one"), text("the second one")])),
+            None => assert_eq!(frames, parsed(&[text("the first one")])),
+            Some(Ok(())) => assert_eq!(frames, parsed(&[text("the first one"), text("the second one")])),
             Some(Err(error)) => panic!("{error}"),
         }
         is_done
@@ -91,12 +92,12 @@ async fn dropped_send_has_queued_its_whole_message_or_nothing() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.send(vec![7; 30]), times, || writes.step(&script));
-        let frames = go_on(ws, &script);
+        let frames = drain(ws, &script);
         let (first, second) = (text("the first one"), binary([7; 30]));
         if done.is_some() || frames.len() == 2 {
-            assert_eq!(frames, of(&[first, second]));
+            assert_eq!(frames, parsed(&[first, second]));
         } else {
-            assert_eq!(frames, of(&[first]));
+            assert_eq!(frames, parsed(&[first]));
         }
         done.is_some()
     })
@@ -109,11 +110,11 @@ async fn dropped_flush_loses_nothing_and_completed_flush_has_written_and_flushed
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.flush(), times, || writes.step(&script));
         if let Some(result) = &done {
-            result.as_ref().expect("the stream takes all");
-            assert_eq!(frames::parse(&script.written()), of(&[text("the first one")]));
+            result.as_ref().expect("the stream accepts everything");
+            assert_eq!(frames::parse(&script.written()), parsed(&[text("the first one")]));
             assert_eq!((ws.queued_bytes(), script.flushes()), (0, 1));
         }
-        assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
+        assert_eq!(drain(ws, &script), parsed(&[text("the first one")]));
         done.is_some()
     })
     .await;
@@ -130,11 +131,11 @@ async fn dropped_reserve_queues_nothing_and_a_permit_queues_at_most_one_message(
             if let (Some(permit), true) = (permit, uses) {
                 permit.expect("room").feed("the second one").expect("within the permit");
             }
-            let mut expected = of(&[text("the first one")]);
+            let mut expected = parsed(&[text("the first one")]);
             if done && uses {
-                expected.extend(of(&[text("the second one")]));
+                expected.extend(parsed(&[text("the second one")]));
             }
-            assert_eq!(go_on(ws, &script), expected);
+            assert_eq!(drain(ws, &script), expected);
             done
         })
         .await;
@@ -146,20 +147,20 @@ async fn dropped_ping_has_queued_its_whole_ping_or_nothing() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let done = polled(ws.ping("a ping of 20 bytes.."), times, || writes.step(&script));
-        let mut frames = go_on(ws, &script);
-        let ping = of(&[ping("a ping of 20 bytes..")]).remove(0);
+        let mut frames = drain(ws, &script);
+        let ping = parsed(&[ping("a ping of 20 bytes..")]).remove(0);
         let before = frames.len();
         frames.retain(|frame| *frame != ping);
-        assert!(before - frames.len() <= 1, "doubled");
+        assert!(before - frames.len() <= 1, "duplicated");
         assert!(done.is_none() || before - frames.len() == 1, "lost");
-        assert_eq!(frames, of(&[text("the first one")]));
+        assert_eq!(frames, parsed(&[text("the first one")]));
         done.is_some()
     })
     .await;
 }
 
 #[tokio::test]
-async fn pending_writes_that_are_dropped_repeatedly_tear_no_frame() {
+async fn pending_writes_that_are_dropped_repeatedly_corrupt_no_frame() {
     for role in [Server, Client] {
         for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter, Writes::NotVectored] {
             let (mut ws, script) = script::open(role, &narrow());
@@ -183,7 +184,7 @@ async fn pending_writes_that_are_dropped_repeatedly_tear_no_frame() {
 // --- closing
 
 #[tokio::test(start_paused = true)]
-async fn dropped_close_leaves_the_closing_handshake_to_recv() {
+async fn recv_completes_the_closing_handshake_of_a_dropped_close() {
     for reply_at in [0, 3, 50] {
         at_every_await(|role, writes, times| {
             let (mut ws, script) = with_a_message_queued(role, writes);
@@ -200,8 +201,8 @@ async fn dropped_close_leaves_the_closing_handshake_to_recv() {
                 polls += 1;
             });
             if times == 0 {
-                // Without a poll, it has done nothing.
-                assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
+                // A future that is never polled does nothing.
+                assert_eq!(drain(ws, &script), parsed(&[text("the first one")]));
                 return false;
             }
             Writes::unblock(&script);
@@ -213,10 +214,10 @@ async fn dropped_close_leaves_the_closing_handshake_to_recv() {
                 result.as_ref().expect("closed cleanly");
             }
             assert_eq!(finished(ws.recv()).expect("closed cleanly"), None);
-            assert_eq!(ws.close_frame().expect("it had a code").reason(), "of the peer");
+            assert_eq!(ws.close_frame().expect("a Close with a code").reason(), "of the peer");
             assert_eq!(
                 frames::parse(&script.written()),
-                of(&[text("the first one"), close(1000, "bye")]),
+                parsed(&[text("the first one"), close(1000, "bye")]),
                 "{role:?} {writes:?} {times}"
             );
             assert!(script.is_shut_down());
@@ -228,7 +229,7 @@ async fn dropped_close_leaves_the_closing_handshake_to_recv() {
 
 // --- receiving
 
-/// Frames of every kind, each message with the control frames between its fragments.
+/// Returns frames of every kind, with control frames between the fragments of messages.
 fn all_kinds() -> Vec<Frame> {
     vec![
         text("one"),
@@ -248,7 +249,7 @@ fn all_kinds() -> Vec<Frame> {
     ]
 }
 
-/// Returns what is received of these frames.
+/// Returns the events that are received from these frames.
 fn all_events() -> Vec<Event> {
     let large = [vec![8; 40_000], vec![9; 40_000]].concat();
     vec![
@@ -262,14 +263,15 @@ fn all_events() -> Vec<Event> {
         Event::Ping(Bytes::from(vec![b'x'; 125])),
         Event::Message(Message::binary(large)),
         Event::Message("last".into()),
-        Event::Close(Some(fullduplex::CloseFrame::new(CloseCode::NORMAL, "bye").expect("it can be sent"))),
+        Event::Close(Some(fullduplex::CloseFrame::new(CloseCode::NORMAL, "bye").expect("valid"))),
     ]
 }
 
-/// Makes these frames readable in reads of this many bytes, pending once after each.
-fn bring_in_pieces(script: &Script, role: Role, len: usize) {
-    for piece in wire_to(role, &all_kinds()).chunks(len) {
-        script.bring(piece);
+/// Makes the frames of [`all_kinds`] readable in chunks of this many bytes, with a read that is
+/// pending once after each.
+fn bring_in_chunks(script: &Script, role: Role, len: usize) {
+    for chunk in wire_to(role, &all_kinds()).chunks(len) {
+        script.bring(chunk);
         script.pause();
     }
     script.end();
@@ -282,7 +284,7 @@ async fn recv_event_dropped_at_every_await_loses_and_duplicates_nothing() {
             for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter, Writes::NotVectored] {
                 let (mut ws, script) = script::open(role, &narrow());
                 writes.set_up(&script);
-                bring_in_pieces(&script, role, len);
+                bring_in_chunks(&script, role, len);
                 let mut events = Vec::new();
                 loop {
                     match polled(ws.recv_event(), times, || writes.step(&script)) {
@@ -294,7 +296,11 @@ async fn recv_event_dropped_at_every_await_loses_and_duplicates_nothing() {
                 }
                 assert!(events == all_events(), "{role:?} {len} {times} {writes:?}");
                 let pongs = [pong("1"), pong("2"), pong([b'x'; 125]), close(1000, "bye")];
-                assert_eq!(frames::parse(&script.written()), of(&pongs), "{role:?} {len} {times} {writes:?}");
+                assert_eq!(
+                    frames::parse(&script.written()),
+                    parsed(&pongs),
+                    "{role:?} {len} {times} {writes:?}"
+                );
             }
         }
     }
@@ -312,12 +318,12 @@ async fn recv_dropped_once_at_any_await_loses_and_duplicates_nothing() {
     for times in 0..400 {
         let (mut ws, script) = script::open(Server, &narrow());
         script.stutter();
-        bring_in_pieces(&script, Server, 301);
+        bring_in_chunks(&script, Server, 301);
         let mut left = times;
         let mut received = Vec::new();
         loop {
-            // One future after the other, until that many polls are used; the one that uses the
-            // last is dropped.
+            // Futures run one after the other until that many polls are used; the future that uses
+            // the last one is dropped.
             let done = polled(ws.recv(), left.max(1), || left = left.saturating_sub(1));
             let result = match done {
                 Some(result) => result,
@@ -330,17 +336,17 @@ async fn recv_dropped_once_at_any_await_loses_and_duplicates_nothing() {
         }
         assert!(received == messages, "{times}");
         let pongs = [pong("1"), pong("2"), pong([b'x'; 125]), close(1000, "bye")];
-        assert_eq!(frames::parse(&script.written()), of(&pongs), "{times}");
+        assert_eq!(frames::parse(&script.written()), parsed(&pongs), "{times}");
     }
 }
 
 #[tokio::test]
-async fn recv_dropped_while_queued_frames_are_written_tears_and_duplicates_nothing() {
+async fn recv_dropped_while_queued_frames_are_written_corrupts_and_duplicates_nothing() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
-        assert!(polled(ws.recv(), times, || writes.step(&script)).is_none(), "nothing came");
+        assert!(polled(ws.recv(), times, || writes.step(&script)).is_none(), "nothing was received");
         let out = times > 0 && ws.queued_bytes() == 0;
-        assert_eq!(go_on(ws, &script), of(&[text("the first one")]));
+        assert_eq!(drain(ws, &script), parsed(&[text("the first one")]));
         out
     })
     .await;
@@ -348,16 +354,16 @@ async fn recv_dropped_while_queued_frames_are_written_tears_and_duplicates_nothi
 
 // --- random programs
 
-/// An operation of one end, and how often it is polled before it is dropped.
+/// An operation of one end, and how often its future is polled before it is dropped.
 #[derive(Debug, Clone)]
 struct Action {
     client: bool,
-    does: Does,
+    operation: Operation,
     polls: usize,
 }
 
 #[derive(Debug, Clone)]
-enum Does {
+enum Operation {
     Feed(usize),
     Send(usize),
     Reserve(usize, bool),
@@ -368,26 +374,31 @@ enum Does {
     StartClose,
 }
 
+/// Generates an action.
 fn action() -> impl Strategy<Value = Action> {
     let len = || prop_oneof![8 => 0_usize..40, 2 => 100_usize..200, 1 => 4000_usize..9000];
-    let does = prop_oneof![
-        6 => len().prop_map(Does::Feed),
-        6 => len().prop_map(Does::Send),
-        4 => (len(), any::<bool>()).prop_map(|(len, uses)| Does::Reserve(len, uses)),
-        2 => Just(Does::Ping),
-        4 => Just(Does::Flush),
-        6 => Just(Does::Recv),
-        6 => Just(Does::RecvEvent),
-        1 => Just(Does::StartClose),
+    let operation = prop_oneof![
+        6 => len().prop_map(Operation::Feed),
+        6 => len().prop_map(Operation::Send),
+        4 => (len(), any::<bool>()).prop_map(|(len, uses)| Operation::Reserve(len, uses)),
+        2 => Just(Operation::Ping),
+        4 => Just(Operation::Flush),
+        6 => Just(Operation::Recv),
+        6 => Just(Operation::RecvEvent),
+        1 => Just(Operation::StartClose),
     ];
     let polls = prop_oneof![6 => 0_usize..4, 1 => 4_usize..40];
-    (any::<bool>(), does, polls).prop_map(|(client, does, polls)| Action { client, does, polls })
+    (any::<bool>(), operation, polls).prop_map(|(client, operation, polls)| Action {
+        client,
+        operation,
+        polls,
+    })
 }
 
-/// One end, with what it has sent and received.
+/// One end, with the messages that it has sent and received.
 struct End {
     ws: WebSocket<DuplexStream>,
-    /// What it sent, in order; `false` if it may not have been sent.
+    /// The messages sent, in order; `false` marks one that may not have been sent.
     sent: Vec<(Message, bool)>,
     received: Vec<Message>,
     over: bool,
@@ -398,57 +409,59 @@ impl End {
         Self { ws, sent: Vec::new(), received: Vec::new(), over: false }
     }
 
-    fn act(&mut self, does: &Does, polls: usize, nth: usize) {
+    /// Polls this operation at most this many times, and records its result.
+    fn run(&mut self, operation: &Operation, polls: usize, nth: usize) {
         let message = |len: usize| Message::binary([&nth.to_be_bytes()[..], &vec![nth as u8; len]].concat());
-        match does {
-            Does::Feed(len) => match polled(self.ws.feed(message(*len)), polls, || {}) {
+        match operation {
+            Operation::Feed(len) => match polled(self.ws.feed(message(*len)), polls, || {}) {
                 None | Some(Err(Error::Closed)) => {}
                 Some(result) => {
-                    result.expect("nothing but a Close is in the way");
+                    result.expect("it fails only after a Close");
                     self.sent.push((message(*len), true));
                 }
             },
-            Does::Send(len) => match polled(self.ws.send(message(*len)), polls, || {}) {
+            Operation::Send(len) => match polled(self.ws.send(message(*len)), polls, || {}) {
                 None => self.sent.push((message(*len), false)),
                 Some(Err(Error::Closed)) => {}
                 Some(result) => {
-                    result.expect("nothing but a Close is in the way");
+                    result.expect("it fails only after a Close");
                     self.sent.push((message(*len), true));
                 }
             },
-            Does::Reserve(len, uses) => match polled(self.ws.reserve(len + 8), polls, || {}) {
+            Operation::Reserve(len, uses) => match polled(self.ws.reserve(len + 8), polls, || {}) {
                 None | Some(Err(Error::Closed)) => {}
                 Some(permit) => {
-                    let permit = permit.expect("nothing but a Close is in the way");
+                    let permit = permit.expect("it fails only after a Close");
                     if *uses {
                         permit.feed(message(*len)).expect("within the permit");
                         self.sent.push((message(*len), true));
                     }
                 }
             },
-            Does::Ping => {
+            Operation::Ping => {
                 let _either = polled(self.ws.ping(nth.to_be_bytes()), polls, || {});
             }
-            Does::Flush => {
+            Operation::Flush => {
                 if let Some(result) = polled(self.ws.flush(), polls, || {}) {
-                    result.expect("nothing is in the way");
+                    result.expect("the connection has not failed");
                 }
             }
-            Does::Recv => {
+            Operation::Recv => {
                 let done = polled(self.ws.recv(), polls, || {});
-                self.note(done.map(|result| result.expect("nothing goes wrong").map(Event::Message)));
+                self.record(done.map(|result| result.expect("no error").map(Event::Message)));
             }
-            Does::RecvEvent => {
+            Operation::RecvEvent => {
                 let done = polled(self.ws.recv_event(), polls, || {});
-                self.note(done.map(|result| result.expect("nothing goes wrong")));
+                self.record(done.map(|result| result.expect("no error")));
             }
-            Does::StartClose => {
+            Operation::StartClose => {
                 let _already = self.ws.start_close(None);
             }
         }
     }
 
-    fn note(&mut self, event: Option<Option<Event>>) {
+    /// Records a received message, or the end of the connection.
+    fn record(&mut self, event: Option<Option<Event>>) {
         match event {
             Some(Some(Event::Message(message))) => self.received.push(message),
             Some(None) => self.over = true,
@@ -456,9 +469,9 @@ impl End {
         }
     }
 
-    /// Returns whether this is what the other end sent, in order and without duplicates. What may
-    /// not have been sent may be missing.
-    fn has_received_what(&self, other: &Self) -> bool {
+    /// Returns whether this end has received the messages that the other end sent, in order and
+    /// without duplicates. Messages that may not have been sent may be missing.
+    fn has_received_messages_of(&self, other: &Self) -> bool {
         let mut received = self.received.iter().peekable();
         let all = other.sent.iter().all(|(message, sure)| received.next_if_eq(&message).is_some() || !sure);
         all && received.next().is_none()
@@ -469,7 +482,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn each_message_arrives_once_and_in_order_whatever_is_dropped(
+    fn each_message_arrives_once_and_in_order_whichever_futures_are_dropped(
         actions in proptest::collection::vec(action(), 0..60),
         room in prop_oneof![1_usize..10, 10_usize..5000],
         max_write_buffer_size in 0_usize..300,
@@ -482,17 +495,17 @@ proptest! {
         let (mut client, mut server) = (End::new(client), End::new(server));
         for (nth, action) in actions.iter().enumerate() {
             let end = if action.client { &mut client } else { &mut server };
-            end.act(&action.does, action.polls, nth);
+            end.run(&action.operation, action.polls, nth);
         }
         let _already = client.ws.start_close(None);
-        let mut turns = 0;
+        let mut rounds = 0;
         while !(client.over && server.over) {
-            client.act(&Does::Recv, 1, 0);
-            server.act(&Does::Recv, 1, 0);
-            turns += 1;
-            prop_assert!(turns < 1_000_000, "it hangs");
+            client.run(&Operation::Recv, 1, 0);
+            server.run(&Operation::Recv, 1, 0);
+            rounds += 1;
+            prop_assert!(rounds < 1_000_000, "no progress");
         }
-        prop_assert!(server.has_received_what(&client), "{:?} of {:?}", server.received, client.sent);
-        prop_assert!(client.has_received_what(&server), "{:?} of {:?}", client.received, server.sent);
+        prop_assert!(server.has_received_messages_of(&client), "{:?} of {:?}", server.received, client.sent);
+        prop_assert!(client.has_received_messages_of(&server), "{:?} of {:?}", client.received, server.sent);
     }
 }

@@ -1,9 +1,9 @@
-"""Finds circles among the modules of src/proto: files that import each other, directly or not.
+"""Finds circles among the modules of src/proto: files that import each other, directly or through others.
 
 A `use` or a path is an import of the file that defines the name, however many `mod.rs` re-export it.
 A re-export is an import only if the file uses the name as well. Unit tests may import anything.
 
-`circles.txt` lists the circles that still exist, a line of modules each. All others fail the check.
+`circles.txt` lists the known circles, each as a line of modules. All others fail the check.
 `-v` prints the imports of the known ones too.
 """
 
@@ -70,7 +70,7 @@ def absolute(path, module):
 
 
 def uses(module):
-    """Yields the uses of a module: whether it is a re-export, and its path below src/proto."""
+    """Yields the imports of a module: whether each is a re-export, and its path below src/proto."""
     for use in USE.finditer(MODULES[module]):
         for leaf in leaves(use["tree"]):
             if (path := absolute(leaf, module)) is not None:

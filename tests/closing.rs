@@ -21,41 +21,43 @@ use tokio::time::{Duration, Instant, advance};
 
 const BOTH: [Role; 2] = [Role::Server, Role::Client];
 
+/// Returns the Close frame that most of these tests send.
 fn bye() -> Option<CloseFrame> {
-    Some(CloseFrame::new(CloseCode::NORMAL, "bye").expect("it can be sent"))
+    Some(CloseFrame::new(CloseCode::NORMAL, "bye").expect("valid"))
 }
 
-/// Returns the opcodes and payloads of what was written.
+/// Returns the first bytes and payloads of the frames that were written.
 fn written(script: &Script) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&script.written())
 }
 
-/// Returns the opcodes and payloads of these frames.
-fn of(frames: &[frames::Frame]) -> Vec<(u8, Vec<u8>)> {
+/// Returns the first bytes and payloads of these frames.
+fn parsed(frames: &[frames::Frame]) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&wire(frames))
 }
 
-/// Asserts that the connection is over, and that its end was returned before.
-async fn is_over(ws: &mut WebSocket<Scripted>) {
+/// Asserts that the connection has ended, and that its error, if any, was returned before.
+async fn assert_ended(ws: &mut WebSocket<Scripted>) {
     for _ in 0..3 {
-        assert_eq!(ws.recv().await.expect("the end was told"), None);
+        assert_eq!(ws.recv().await.expect("the error was returned before"), None);
         assert!(matches!(ws.feed("too late").await, Err(Error::Closed)));
     }
 }
 
+/// Asserts that the result is this protocol error.
 #[track_caller]
-fn told(result: Result<Option<Message>, Error>, expected: ProtocolError) {
+fn assert_protocol_error(result: Result<Option<Message>, Error>, expected: ProtocolError) {
     match result {
         Err(Error::Protocol(error)) => assert_eq!(error, expected),
-        other => panic!("{expected:?} was to be told, not {other:?}"),
+        other => panic!("expected {expected:?}, not {other:?}"),
     }
 }
 
-// --- RFC 6455 sections 5.5.1 and 7.1.2: the closing handshake, begun by the peer
+// --- RFC 6455 sections 5.5.1 and 7.1.2: the closing handshake, started by the peer
 
 // RFC 6455 section 7.1.1: the server closes the TCP connection first.
 #[tokio::test]
-async fn a_server_answers_then_shuts_the_stream_down_first_and_reads_to_its_end() {
+async fn a_server_answers_a_close_then_shuts_down_and_reads_to_the_end_of_the_stream() {
     let (mut ws, script) = script::server();
     script.bring(close(1000, "bye").masked().build());
     pending(pin!(ws.recv()), "the client has not ended the stream");
@@ -66,27 +68,27 @@ async fn a_server_answers_then_shuts_the_stream_down_first_and_reads_to_its_end(
     assert_eq!(script.reads(), 2, "unread data would make the system reset the connection");
     script.end();
     assert_eq!(ws.recv().await.expect("closed cleanly"), None);
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
     assert_eq!(script.written(), close(1000, "bye").build());
 }
 
 // RFC 6455 section 7.1.1: a client waits for the server to close the TCP connection.
 #[tokio::test]
-async fn a_client_answers_and_waits_for_the_server_to_end_the_stream() {
+async fn a_client_answers_a_close_and_waits_for_the_server_to_end_the_stream() {
     let (mut ws, script) = script::client();
     script.bring(close(1000, "bye").build());
     pending(pin!(ws.recv()), "the server has not ended the stream");
-    assert_eq!(written(&script), of(&[close(1000, "bye")]));
-    assert!(!script.is_shut_down(), "the server ends it first");
+    assert_eq!(written(&script), parsed(&[close(1000, "bye")]));
+    assert!(!script.is_shut_down(), "the server shuts down first");
     script.end();
     assert_eq!(ws.recv().await.expect("closed cleanly"), None);
     assert!(script.is_shut_down());
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }
 
 // RFC 6455 section 5.5.1: the answer typically echoes the status code.
 #[tokio::test]
-async fn a_close_is_echoed_with_its_code_and_reason_or_without_a_code_if_it_had_none() {
+async fn a_close_is_answered_with_its_code_and_reason_or_without_a_code() {
     let longest = "r".repeat(123);
     for role in BOTH {
         for frame in [close(1000, ""), close(1001, "bye"), close(4999, &longest), close_empty()] {
@@ -94,7 +96,7 @@ async fn a_close_is_echoed_with_its_code_and_reason_or_without_a_code_if_it_had_
             script.bring(wire_to(role, std::slice::from_ref(&frame)));
             script.end();
             assert_eq!(ws.recv().await.expect("closed cleanly"), None);
-            assert_eq!(written(&script), of(&[frame]));
+            assert_eq!(written(&script), parsed(&[frame]));
         }
     }
 }
@@ -102,12 +104,12 @@ async fn a_close_is_echoed_with_its_code_and_reason_or_without_a_code_if_it_had_
 #[tokio::test]
 async fn close_frame_returns_code_and_reason_of_the_peers_close() {
     let (mut ws, script) = script::server();
-    assert_eq!(ws.close_frame(), None, "none has come");
+    assert_eq!(ws.close_frame(), None, "no Close was received");
     ws.start_close(bye()).expect("open");
     script.bring(close(4000, "of the peer").masked().build());
     script.end();
     assert_eq!(ws.recv().await.expect("closed cleanly"), None);
-    let frame = ws.close_frame().expect("it had a code");
+    let frame = ws.close_frame().expect("a Close with a code");
     assert_eq!((frame.code().get(), frame.reason()), (4000, "of the peer"));
 
     let (mut ws, script) = script::server();
@@ -118,7 +120,7 @@ async fn close_frame_returns_code_and_reason_of_the_peers_close() {
 }
 
 #[tokio::test]
-async fn the_answering_close_follows_queued_frames_and_pongs_go_first() {
+async fn the_answering_close_follows_queued_messages_and_pongs_precede_them() {
     let (mut ws, script) = script::server();
     script.bring(wire_to(Role::Server, &[text("x"), ping("!"), close(1000, "")]));
     script.end();
@@ -129,7 +131,7 @@ async fn the_answering_close_follows_queued_frames_and_pongs_go_first() {
     assert_eq!(script.written(), wire(&[pong("!"), text("one"), text("two"), close(1000, "")]));
 }
 
-// --- RFC 6455 sections 5.5.1 and 7.1.2: the closing handshake, begun by this end
+// --- RFC 6455 sections 5.5.1 and 7.1.2: the closing handshake, started by this end
 
 // RFC 6455 section 5.5.1: no data frame follows a Close.
 #[tokio::test]
@@ -147,8 +149,11 @@ async fn our_close_follows_queued_frames_and_nothing_is_queued_after_it() {
         assert!(matches!(ws.start_send("late"), Err(Error::Closed)));
         assert!(matches!(ws.start_close(bye()), Err(Error::Closed)));
         assert_eq!(ws.queued_bytes(), queued);
-        ws.flush().await.expect("the stream takes all");
-        assert_eq!(written(&script), of(&[text("one"), frames::binary(vec![7; 10_000]), close(1000, "bye")]));
+        ws.flush().await.expect("the stream accepts everything");
+        assert_eq!(
+            written(&script),
+            parsed(&[text("one"), frames::binary(vec![7; 10_000]), close(1000, "bye")])
+        );
     }
 }
 
@@ -156,9 +161,9 @@ async fn our_close_follows_queued_frames_and_nothing_is_queued_after_it() {
 async fn our_close_waits_for_the_frame_that_is_being_written() {
     let (mut ws, script) = script::server();
     script.allow_writes(3);
-    pending(pin!(ws.send("being written")), "the stream takes three bytes");
+    pending(pin!(ws.send("being written")), "the stream accepts three bytes");
     ws.start_close(bye()).expect("open");
-    pending(pin!(ws.recv()), "the stream takes three bytes");
+    pending(pin!(ws.recv()), "the stream accepts three bytes");
     assert_eq!(script.written().len(), 3);
     script.allow_writes(None);
     pending(pin!(ws.recv()), "the peer has not answered");
@@ -170,13 +175,13 @@ async fn our_close_waits_for_the_frame_that_is_being_written() {
 async fn a_close_without_a_code_can_be_sent() {
     let (mut ws, script) = script::server();
     ws.start_close(None).expect("open");
-    ws.flush().await.expect("the stream takes all");
+    ws.flush().await.expect("the stream accepts everything");
     assert_eq!(script.written(), close_empty().build());
 }
 
 // RFC 6455 section 5.5.2: a ping is answered unless a Close was received.
 #[tokio::test]
-async fn row_68_pings_that_come_after_our_close_are_answered_before_the_peers() {
+async fn row_68_pings_received_between_our_close_and_the_peers_are_answered() {
     let (mut ws, script) = script::server();
     ws.start_close(bye()).expect("open");
     script.bring(wire(&[ping("late").masked(), close(1000, "bye").masked()]));
@@ -187,10 +192,10 @@ async fn row_68_pings_that_come_after_our_close_are_answered_before_the_peers() 
 }
 
 #[tokio::test]
-async fn row_68_pings_are_answered_after_our_close_was_written_up_to_a_limit() {
+async fn row_68_at_most_64_pings_are_answered_after_our_close() {
     let (mut ws, script) = script::server();
     ws.start_close(bye()).expect("open");
-    ws.flush().await.expect("the stream takes all");
+    ws.flush().await.expect("the stream accepts everything");
     for n in 0..100_u8 {
         script.bring(ping([n]).masked().build());
         support::nothing_received(&mut ws);
@@ -219,13 +224,13 @@ async fn messages_between_our_close_and_the_peers_are_discarded_by_close() {
     script.bring(wire_to(Role::Server, &[text("one"), text("two"), close(1001, "gone")]));
     script.end();
     ws.close(CloseCode::NORMAL, "bye").await.expect("closed cleanly");
-    assert_eq!(ws.recv().await.expect("it is over"), None);
-    assert_eq!(ws.close_frame().expect("it had a code").reason(), "gone");
+    assert_eq!(ws.recv().await.expect("the connection has ended"), None);
+    assert_eq!(ws.close_frame().expect("a Close with a code").reason(), "gone");
     assert_eq!(script.written(), close(1000, "bye").build());
 }
 
 #[tokio::test]
-async fn the_initiator_shuts_the_stream_down_only_after_the_peers_close_and_a_client_after_end_of_stream() {
+async fn an_initiating_server_shuts_down_after_the_peers_close_and_a_client_after_end_of_stream() {
     for role in BOTH {
         let (mut ws, script) = script::open(role, &Config::new());
         ws.start_close(bye()).expect("open");
@@ -251,8 +256,8 @@ async fn simultaneous_closes_answer_each_other() {
         script.bring(wire_to(role, &[close(4001, "of the peer")]));
         script.end();
         assert_eq!(ws.recv().await.expect("closed cleanly"), None);
-        assert_eq!(written(&script), of(&[close(1000, "bye")]));
-        assert_eq!(ws.close_frame().expect("it had a code").code().get(), 4001);
+        assert_eq!(written(&script), parsed(&[close(1000, "bye")]));
+        assert_eq!(ws.close_frame().expect("a Close with a code").code().get(), 4001);
     }
     let (mut client, mut server) = pair(&Config::new(), 8);
     let (at_client, at_server) = tokio::join!(
@@ -261,12 +266,12 @@ async fn simultaneous_closes_answer_each_other() {
     );
     at_client.expect("closed cleanly");
     at_server.expect("closed cleanly");
-    assert_eq!(client.close_frame().expect("it had a code").reason(), "server");
-    assert_eq!(server.close_frame().expect("it had a code").reason(), "client");
+    assert_eq!(client.close_frame().expect("a Close with a code").reason(), "server");
+    assert_eq!(server.close_frame().expect("a Close with a code").reason(), "client");
 }
 
 #[tokio::test]
-async fn closing_again_is_no_error_and_sends_nothing() {
+async fn closing_again_succeeds_and_sends_nothing() {
     let (mut ws, script) = script::server();
     script.bring(close(1000, "bye").masked().build());
     script.end();
@@ -275,7 +280,7 @@ async fn closing_again_is_no_error_and_sends_nothing() {
     assert!(matches!(ws.start_close(None), Err(Error::Closed)));
     ws.flush().await.expect("nothing is queued");
     assert_eq!(script.written(), close(1000, "bye").build());
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test]
@@ -289,27 +294,27 @@ async fn closing_after_the_peers_close_completes_the_closing_handshake() {
 }
 
 #[tokio::test]
-async fn a_reset_or_unexpected_end_after_both_closes_is_clean() {
+async fn a_reset_or_unexpected_eof_after_both_closes_is_a_clean_end() {
     for role in BOTH {
         for kind in [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof, ErrorKind::BrokenPipe] {
             for ours_first in [true, false] {
                 let (mut ws, script) = script::open(role, &Config::new());
                 if ours_first {
                     ws.start_close(bye()).expect("open");
-                    ws.flush().await.expect("the stream takes all");
+                    ws.flush().await.expect("the stream accepts everything");
                 }
                 script.bring(wire_to(role, &[close(1000, "bye")]));
                 script.fail_reads(kind);
                 assert_eq!(ws.recv().await.expect("closed cleanly"), None);
-                assert_eq!(written(&script), of(&[close(1000, "bye")]));
-                is_over(&mut ws).await;
+                assert_eq!(written(&script), parsed(&[close(1000, "bye")]));
+                assert_ended(&mut ws).await;
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_dropped_connection_releases_its_stream_and_sends_nothing() {
+async fn dropping_a_connection_drops_its_stream_and_sends_nothing() {
     let (mut ws, script) = script::server();
     ws.feed("never sent").await.expect("room");
     drop(ws);
@@ -319,9 +324,9 @@ async fn a_dropped_connection_releases_its_stream_and_sends_nothing() {
 
 // --- RFC 6455 sections 7.1.5 and 7.1.7: ends without a closing handshake
 
-// RFC 6455 section 7.1.5: code 1006.
+// RFC 6455 section 7.1.5: the close code is 1006.
 #[tokio::test]
-async fn an_end_without_a_close_is_returned_once_and_then_the_connection_is_over() {
+async fn an_end_of_stream_without_a_close_is_an_error_that_is_returned_once() {
     for role in BOTH {
         for ours in [true, false] {
             let (mut ws, script) = script::open(role, &Config::new());
@@ -331,17 +336,17 @@ async fn an_end_without_a_close_is_returned_once_and_then_the_connection_is_over
             script.bring(wire_to(role, &[text("before")]));
             script.end();
             assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("before")));
-            let error = ws.recv().await.expect_err("no Close came");
-            assert_eq!(error.close_code(), None, "nobody is left to tell");
-            told(Err(error), ProtocolError::EofWithoutClose);
-            is_over(&mut ws).await;
-            ws.close(CloseCode::NORMAL, "").await.expect("it is over");
+            let error = ws.recv().await.expect_err("there was no Close");
+            assert_eq!(error.close_code(), None, "no Close can be sent");
+            assert_protocol_error(Err(error), ProtocolError::EofWithoutClose);
+            assert_ended(&mut ws).await;
+            ws.close(CloseCode::NORMAL, "").await.expect("the connection has ended");
         }
     }
 }
 
 #[tokio::test]
-async fn an_end_without_a_close_that_flush_returned_is_not_returned_again() {
+async fn recv_returns_no_error_at_the_end_of_the_stream_after_flush_failed() {
     let (mut ws, script) = script::server();
     script.allow_writes(0);
     ws.feed("lost").await.expect("room");
@@ -350,19 +355,19 @@ async fn an_end_without_a_close_that_flush_returned_is_not_returned_again() {
     script.fail_writes(ErrorKind::BrokenPipe);
     assert!(matches!(ws.flush().await, Err(Error::Transport(_))));
     script.end();
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test]
-async fn a_pending_error_is_returned_once_whichever_call_finds_the_end_first() {
+async fn a_pending_protocol_error_is_not_returned_by_recv_after_flush_failed() {
     let (mut ws, script) = script::server();
     script.allow_writes(0);
     script.bring(frame(0x3, "").masked().build());
-    pending(pin!(ws.recv()), "the Close cannot leave");
+    pending(pin!(ws.recv()), "the Close cannot be written");
     script.fail_writes(ErrorKind::BrokenPipe);
     ws.flush().await.expect_err("the stream has failed");
     script.end();
-    assert_eq!(ws.recv().await.expect("an end was told"), None);
+    assert_eq!(ws.recv().await.expect("the error was returned before"), None);
 }
 
 #[tokio::test]
@@ -373,14 +378,14 @@ async fn a_protocol_error_is_returned_only_after_the_close_was_written() {
     script.bring(frame(0x3, "").masked().build());
     script.end();
     for allowed in 0..wire(&[text("queued before"), close(1002, "reserved opcode")]).len() {
-        pending(pin!(ws.recv()), "the Close is not out");
+        pending(pin!(ws.recv()), "the Close is not written");
         assert_eq!(script.written().len(), allowed);
         script.allow_writes(1);
     }
-    told(ws.recv().await, ProtocolError::ReservedOpcode(3));
+    assert_protocol_error(ws.recv().await, ProtocolError::ReservedOpcode(3));
     assert_eq!(script.written(), wire(&[text("queued before"), close(1002, "reserved opcode")]));
     assert!(script.is_shut_down());
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test]
@@ -388,14 +393,14 @@ async fn after_a_protocol_error_nothing_can_be_sent_while_the_close_is_queued() 
     let (mut ws, script) = script::server();
     script.allow_writes(0);
     script.bring(frame(0x3, "").masked().build());
-    pending(pin!(ws.recv()), "the Close cannot leave");
+    pending(pin!(ws.recv()), "the Close cannot be written");
     assert_eq!(ws.closing(), Closing::Failed);
     for _ in 0..2 {
         assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
     }
     script.allow_writes(None);
     script.end();
-    told(ws.recv().await, ProtocolError::ReservedOpcode(3));
+    assert_protocol_error(ws.recv().await, ProtocolError::ReservedOpcode(3));
     assert_eq!(script.written(), close(1002, "reserved opcode").build());
 }
 
@@ -404,25 +409,25 @@ async fn a_protocol_error_that_feed_returned_after_the_close_is_not_returned_by_
     let (mut ws, script) = script::server();
     script.bring(frame(0x3, "").masked().build());
     pending(pin!(ws.recv()), "the stream has not ended");
-    told(ws.feed("late").await.map(|()| None), ProtocolError::ReservedOpcode(3));
+    assert_protocol_error(ws.feed("late").await.map(|()| None), ProtocolError::ReservedOpcode(3));
     script.end();
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_protocol_error_is_returned_after_the_close_timeout_if_the_peer_does_not_end_the_stream() {
-    for takes in [None, Some(1)] {
+    for accepted in [None, Some(1)] {
         let (mut ws, script) = script::server();
-        script.allow_writes(takes);
+        script.allow_writes(accepted);
         script.bring(frame(0x3, "").masked().build());
         let started = Instant::now();
-        told(ws.recv().await, ProtocolError::ReservedOpcode(3));
+        assert_protocol_error(ws.recv().await, ProtocolError::ReservedOpcode(3));
         assert_eq!(started.elapsed(), Duration::from_secs(5));
-        is_over(&mut ws).await;
+        assert_ended(&mut ws).await;
     }
 }
 
-// --- writes that fail
+// --- failed writes
 
 #[tokio::test]
 async fn a_failed_write_hides_no_message_and_is_returned_once() {
@@ -432,16 +437,16 @@ async fn a_failed_write_hides_no_message_and_is_returned_once() {
     script.fail_reads(ErrorKind::ConnectionReset);
     script.fail_writes(ErrorKind::BrokenPipe);
     for message in ["one", "two", "three"] {
-        assert_eq!(ws.recv().await.expect("it came"), Some(Message::from(message)));
+        assert_eq!(ws.recv().await.expect("a message"), Some(Message::from(message)));
         if message == "two" {
             ws.feed("lost").await.expect("nothing was written yet");
         }
     }
     match ws.recv().await {
-        Err(Error::Transport(error)) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "what failed first"),
-        other => panic!("the transport's error was to be told, not {other:?}"),
+        Err(Error::Transport(error)) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "the first failure"),
+        other => panic!("expected a transport error, not {other:?}"),
     }
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test]
@@ -451,46 +456,46 @@ async fn a_failed_write_does_not_hide_a_close_that_was_received_before() {
     script.bring(wire_to(Role::Server, &[text("two"), close(4000, "why")]));
     script.end();
     script.fail_writes(ErrorKind::BrokenPipe);
-    assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("one")));
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("one")));
     ws.feed("an answer").await.expect("room");
-    assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("two")));
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("two")));
     assert!(matches!(ws.recv().await, Err(Error::Transport(_))), "the answer is lost");
-    assert_eq!(ws.close_frame().expect("it had a code").reason(), "why");
-    is_over(&mut ws).await;
+    assert_eq!(ws.close_frame().expect("a Close with a code").reason(), "why");
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test]
-async fn losing_only_our_answering_close_is_a_clean_end() {
+async fn a_failed_write_of_only_the_answering_close_is_a_clean_end() {
     let (mut ws, script) = script::server();
     script.bring(close(4000, "why").masked().build());
     script.end();
     script.fail_writes(ErrorKind::BrokenPipe);
-    assert_eq!(ws.recv().await.expect("the peer closed"), None);
-    assert_eq!(ws.close_frame().expect("it had a code").reason(), "why");
+    assert_eq!(ws.recv().await.expect("closed cleanly"), None);
+    assert_eq!(ws.close_frame().expect("a Close with a code").reason(), "why");
 }
 
 #[tokio::test(start_paused = true)]
 async fn input_that_arrived_while_the_program_was_busy_is_received_before_the_close_timeout_fires() {
     let (mut ws, script) = script::server();
     ws.start_close(bye()).expect("open");
-    pending(pin!(ws.recv()), "nothing came");
+    pending(pin!(ws.recv()), "nothing was received");
     script.bring(wire_to(Role::Server, &[text("a"), text("b"), close(1000, "bye")]));
     script.end();
     advance(Duration::from_secs(6)).await;
-    assert_eq!(ws.recv().await.expect("it came in time"), Some(Message::from("a")));
-    assert_eq!(ws.recv().await.expect("it came in time"), Some(Message::from("b")));
-    assert_eq!(ws.recv().await.expect("it came in time"), None);
-    assert_eq!(ws.close_frame().expect("it came in time").reason(), "bye");
+    assert_eq!(ws.recv().await.expect("received before the deadline"), Some(Message::from("a")));
+    assert_eq!(ws.recv().await.expect("received before the deadline"), Some(Message::from("b")));
+    assert_eq!(ws.recv().await.expect("received before the deadline"), None);
+    assert_eq!(ws.close_frame().expect("received before the deadline").reason(), "bye");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_close_timeout_does_not_cut_a_transfer_in_progress() {
+async fn the_close_timeout_does_not_expire_while_the_stream_accepts_queued_messages() {
     let (mut ws, script) = script::server();
     ws.feed(vec![7; 1000]).await.expect("room");
     script.allow_writes(0);
     ws.start_close(None).expect("open");
     for _ in 0..11 {
-        pending(pin!(ws.recv()), "the peer takes its time");
+        pending(pin!(ws.recv()), "the peer reads slowly");
         advance(Duration::from_secs(4)).await;
         script.allow_writes(100);
     }
@@ -498,11 +503,11 @@ async fn the_close_timeout_does_not_cut_a_transfer_in_progress() {
     assert_eq!(script.written(), wire(&[binary(vec![7; 1000]), close_empty()]));
     script.bring(close_empty().masked().build());
     script.end();
-    assert_eq!(ws.recv().await.expect("a clean close"), None);
+    assert_eq!(ws.recv().await.expect("closed cleanly"), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_timeout_the_connection_has_failed_and_nothing_can_be_sent() {
+async fn after_a_timeout_the_connection_has_failed_and_is_closed() {
     let (mut ws, script) = script::open(Role::Server, &Config::new().idle_timeout(Duration::from_secs(1)));
     script.bring(&binary([7; 1000]).masked().build()[..500]);
     assert!(matches!(ws.recv().await, Err(Error::Timeout(Timeout::Idle))));
@@ -511,11 +516,11 @@ async fn after_a_timeout_the_connection_has_failed_and_nothing_can_be_sent() {
 }
 
 #[tokio::test]
-async fn tls_eof_without_close_notify_is_an_end_without_a_close() {
+async fn tls_eof_without_close_notify_is_an_end_of_stream_without_a_close() {
     let (mut ws, script) = script::server();
     script.fail_reads(ErrorKind::UnexpectedEof);
-    told(ws.recv().await, ProtocolError::EofWithoutClose);
-    is_over(&mut ws).await;
+    assert_protocol_error(ws.recv().await, ProtocolError::EofWithoutClose);
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test]
@@ -528,7 +533,7 @@ async fn flush_fails_if_queued_data_was_lost() {
     assert!(matches!(ws.recv().await, Err(Error::Transport(_))));
     assert_eq!(script.written(), b"");
     assert!(matches!(ws.flush().await, Err(Error::Closed)));
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test]
@@ -539,31 +544,31 @@ async fn a_failed_write_that_send_returned_is_not_returned_by_recv() {
     assert!(matches!(ws.send("lost").await, Err(Error::Transport(_))));
     assert!(matches!(ws.send("late").await, Err(Error::Closed)));
     assert!(matches!(ws.flush().await, Err(Error::Closed)));
-    assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("one")));
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("one")));
     script.fail_reads(ErrorKind::ConnectionReset);
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test]
-async fn after_a_failed_write_nothing_can_be_fed_although_a_pong_is_owed() {
+async fn after_a_failed_write_sending_fails_even_if_a_ping_was_received() {
     let (mut ws, script) = script::server();
     script.fail_writes(ErrorKind::BrokenPipe);
     assert!(matches!(ws.send("lost").await, Err(Error::Transport(_))));
     script.bring(wire_to(Role::Server, &[ping("p"), text("one")]));
-    assert_eq!(ws.recv().await.expect("it came"), Some(Message::from("one")));
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("one")));
     assert!(matches!(ws.feed("late").await, Err(Error::Closed)));
     assert!(matches!(ws.send("late").await, Err(Error::Closed)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failed_write_an_endless_peer_is_dropped_at_the_close_timeout() {
+async fn after_a_failed_write_recv_returns_at_the_close_timeout_if_the_stream_does_not_end() {
     let (mut ws, script) = script::server();
     script.fail_writes(ErrorKind::BrokenPipe);
     ws.feed("lost").await.expect("room");
     let started = Instant::now();
     assert!(matches!(ws.recv().await, Err(Error::Transport(_))));
     assert_eq!(started.elapsed(), Duration::from_secs(5));
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -574,7 +579,7 @@ async fn a_close_timeout_in_flush_hides_no_message_that_was_received_before() {
     script.allow_writes(0);
     ws.start_close(bye()).expect("open");
     assert!(matches!(ws.flush().await, Err(Error::Timeout(Timeout::Close))));
-    assert_eq!(ws.recv().await.expect("it came before"), Some(Message::from("two")));
+    assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("two")));
     script.end();
-    is_over(&mut ws).await;
+    assert_ended(&mut ws).await;
 }

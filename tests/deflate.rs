@@ -47,28 +47,35 @@ fn fragments(opcode: u8, payload: &[u8], len: usize, between: &[Frame]) -> Vec<F
     frames
 }
 
-/// Asserts what these frames yield, for both roles, with and without context takeover.
+/// Asserts the outcomes of these frames, for both roles, with and without context takeover.
 #[track_caller]
-fn bring(config: &Config, frames: &[Frame], outcomes: &[Outcome]) {
+fn assert_outcomes(config: &Config, frames: &[Frame], outcomes: &[Outcome]) {
     for settings in takeovers() {
         for role in [Server, Client] {
-            bring_to(role, settings, config, frames, outcomes);
+            assert_outcomes_for(role, settings, config, frames, outcomes);
         }
     }
 }
 
+/// Asserts the outcomes of these frames for one role and these settings.
 #[track_caller]
-fn bring_to(role: Role, settings: Deflate, config: &Config, frames: &[Frame], outcomes: &[Outcome]) {
+fn assert_outcomes_for(
+    role: Role,
+    settings: Deflate,
+    config: &Config,
+    frames: &[Frame],
+    outcomes: &[Outcome],
+) {
     let received = received(role, config, settings, &wire_to(role, frames));
     assert!(received == outcomes, "{role:?} {settings:?}: {received:?}");
 }
 
-/// Asserts that these frames yield this error only, that the Close is written at once, and that
-/// further input is ignored.
+/// Asserts that the only outcome of these frames is this error, that the Close is written at once,
+/// and that further input is ignored.
 #[track_caller]
-fn fail(config: &Config, frames: &[Frame], error: ProtocolError) {
-    bring(config, frames, &[Outcome::Error(error)]);
-    let close = error.close_frame().expect("the peer is told");
+fn assert_fails(config: &Config, frames: &[Frame], error: ProtocolError) {
+    assert_outcomes(config, frames, &[Outcome::Error(error)]);
+    let close = error.close_frame().expect("the error has a close code");
     for settings in takeovers() {
         for role in [Server, Client] {
             for at_most in [usize::MAX, 3] {
@@ -78,12 +85,15 @@ fn fail(config: &Config, frames: &[Frame], error: ProtocolError) {
                 script.bring(wire_to(role, frames));
                 assert!(support::polled(ws.recv(), 1000, || {}).is_none(), "the stream has not ended");
                 assert_close(role, &script.take_written(), close.code().into(), close.reason());
-                assert!(script.is_shut_down(), "who fails the connection ends the stream first");
+                assert!(script.is_shut_down(), "the endpoint that fails the connection shuts down first");
                 script.bring(wire_to(role, &[compressed(1, HELLO), text("too late")]));
                 script.end();
-                let told = finished(ws.recv());
-                assert!(matches!(told, Err(Error::Protocol(told)) if told == error), "{told:?}");
-                assert_eq!(finished(ws.recv()).expect("the error was told"), None);
+                let returned = finished(ws.recv());
+                assert!(
+                    matches!(returned, Err(Error::Protocol(returned)) if returned == error),
+                    "{returned:?}"
+                );
+                assert_eq!(finished(ws.recv()).expect("the error was returned"), None);
                 assert_eq!(script.written(), b"", "nothing follows the Close");
             }
         }
@@ -102,12 +112,12 @@ fn a_message_of_any_length_arrives_however_it_is_split_into_reads() {
         let (words, bytes) = (json(len), noise(len));
         let frames = [compressed(1, zip(&words)), compressed(2, zip(&bytes)), compressed(1, zip(&words))];
         let words = message(words);
-        bring(&quiet(), &frames, &[words.clone(), message(bytes), words]);
+        assert_outcomes(&quiet(), &frames, &[words.clone(), message(bytes), words]);
     }
 }
 
 #[test]
-fn a_large_message_arrives_however_well_it_is_compressed() {
+fn a_large_message_arrives_at_any_compression_ratio() {
     let (words, bytes) = (json(5 << 20), noise(3 << 20));
     for settings in takeovers() {
         for (role, at_most) in [(Server, usize::MAX), (Client, 50_000)] {
@@ -122,31 +132,35 @@ fn a_large_message_arrives_however_well_it_is_compressed() {
 }
 
 #[test]
-fn a_message_arrives_in_fragments_and_pings_between_them() {
+fn a_fragmented_message_arrives_with_pings_between_its_fragments() {
     for (len, fragment) in [(1000, 1), (3000, 7), (200_000, 10_000), (200_000, 40_000)] {
         let words = json(len);
         let frames = fragments(1, &zip(&words), fragment, &[ping("?")]);
         let pings = frames.len() / 2;
         let mut outcomes = vec![Outcome::Ping(b"?".to_vec()); pings];
         outcomes.push(message(words));
-        bring(&quiet().max_fragments(5000), &frames, &outcomes);
+        assert_outcomes(&quiet().max_fragments(5000), &frames, &outcomes);
     }
 }
 
 /// RFC 7692 section 6.1: RSV1 is set on the first fragment, even if that is empty.
 #[test]
-fn a_fragment_may_be_empty_the_first_one_too() {
+fn any_fragment_may_be_empty_including_the_first() {
     let mut frames = vec![compressed(1, "").more()];
     frames.extend([&b""[..], HELLO, b"", b""].map(|part| continuation(part).more()));
     frames.push(continuation(""));
-    bring(&quiet(), &frames, &[message("Hello")]);
+    assert_outcomes(&quiet(), &frames, &[message("Hello")]);
 }
 
 /// RFC 7692 section 7.2.3.6, and other empty blocks.
 #[test]
 fn an_empty_message_arrives() {
     for payload in [&b"\x00"[..], b"\x02\x00", b"\x01\x00\x00\xFF\xFF\x00", b"\x03\x00"] {
-        bring(&quiet(), &[compressed(1, payload), compressed(2, payload)], &[message(""), message([])]);
+        assert_outcomes(
+            &quiet(),
+            &[compressed(1, payload), compressed(2, payload)],
+            &[message(""), message([])],
+        );
     }
 }
 
@@ -185,7 +199,7 @@ fn with_context_takeover_messages_may_refer_to_earlier_ones() {
         let frames: Vec<_> = words.iter().map(|words| compressed(1, zip.message(words))).collect();
         let outcomes: Vec<_> = words.into_iter().map(message).collect();
         for role in [Server, Client] {
-            bring_to(role, settings, &quiet(), &frames, &outcomes);
+            assert_outcomes_for(role, settings, &quiet(), &frames, &outcomes);
         }
     }
 }
@@ -193,7 +207,7 @@ fn with_context_takeover_messages_may_refer_to_earlier_ones() {
 // --- row 25: RFC 7692 section 6, RSV1
 
 #[tokio::test]
-async fn row_25_rsv1_is_refused_without_negotiation() {
+async fn row_25_rsv1_fails_the_connection_without_negotiation() {
     for role in [Server, Client] {
         for opcode in [1, 2] {
             let wire = wire_to(role, &[text("before"), compressed(opcode, HELLO)]);
@@ -205,16 +219,16 @@ async fn row_25_rsv1_is_refused_without_negotiation() {
 
 /// RFC 7692 section 6.1: RSV1 is set on the first fragment of a message only.
 #[test]
-fn row_25_rsv1_is_refused_on_a_continuation_and_on_control_frames() {
+fn row_25_rsv1_fails_the_connection_on_a_continuation_and_on_control_frames() {
     for first in [compressed(1, &HELLO[..3]).more(), text("H").more()] {
         let frames = [first, continuation(&HELLO[3..]).rsv(RSV1)];
-        fail(&quiet(), &frames, ProtocolError::ReservedBit);
+        assert_fails(&quiet(), &frames, ProtocolError::ReservedBit);
     }
     for control in [ping(""), pong(""), close(1000, "")] {
-        fail(&quiet(), &[control.rsv(RSV1)], ProtocolError::ReservedBit);
+        assert_fails(&quiet(), &[control.rsv(RSV1)], ProtocolError::ReservedBit);
     }
     for bits in [1, 2, 5, 6, 7] {
-        fail(&quiet(), &[frame(1, HELLO).rsv(bits)], ProtocolError::ReservedBit);
+        assert_fails(&quiet(), &[frame(1, HELLO).rsv(bits)], ProtocolError::ReservedBit);
     }
 }
 
@@ -223,23 +237,27 @@ fn row_25_rsv1_is_refused_on_a_continuation_and_on_control_frames() {
 #[test]
 fn text_is_validated_after_inflating() {
     let long = format!("x{}", "\u{20ac}".repeat(100_000));
-    bring(&quiet(), &[compressed(1, zip(&long))], &[message(long.as_str())]);
+    assert_outcomes(&quiet(), &[compressed(1, zip(&long))], &[message(long.as_str())]);
     for (words, bad) in
         [("", &b"\xFF"[..]), ("abc", b"\xE2\x82"), (&long, b"\xE2\x82"), (&long, b"\xED\xA0\x80")]
     {
         let payload = zip([words.as_bytes(), bad].concat());
-        fail(&quiet(), &[compressed(1, &payload)], ProtocolError::InvalidUtf8);
-        fail(&quiet(), &fragments(1, &payload, 1 + payload.len() / 3, &[]), ProtocolError::InvalidUtf8);
+        assert_fails(&quiet(), &[compressed(1, &payload)], ProtocolError::InvalidUtf8);
+        assert_fails(
+            &quiet(),
+            &fragments(1, &payload, 1 + payload.len() / 3, &[]),
+            ProtocolError::InvalidUtf8,
+        );
         let bytes = [words.as_bytes(), bad].concat();
-        bring(&quiet(), &[compressed(2, payload)], &[message(bytes)]);
+        assert_outcomes(&quiet(), &[compressed(2, payload)], &[message(bytes)]);
     }
 }
 
 #[test]
-fn invalid_text_fails_before_its_message_is_complete() {
+fn invalid_text_fails_the_connection_before_its_message_is_complete() {
     let payload = zip([b"\xFF", &noise(40_000)[..]].concat());
     let config = quiet().max_message_size(100_000);
-    fail(&config, &[compressed(1, &payload).more()], ProtocolError::InvalidUtf8);
+    assert_fails(&config, &[compressed(1, &payload).more()], ProtocolError::InvalidUtf8);
 }
 
 #[test]
@@ -258,15 +276,15 @@ fn row_43_invalid_deflate_data_fails_the_connection() {
         &[HELLO, b"\x00\x00\xFE"].concat(),
     ];
     for payload in broken.iter().map(|payload| payload.to_vec()).chain(truncated) {
-        fail(&quiet(), &[compressed(2, payload)], ProtocolError::InvalidDeflate);
+        assert_fails(&quiet(), &[compressed(2, payload)], ProtocolError::InvalidDeflate);
     }
 }
 
 #[test]
-fn row_43_data_that_is_invalid_early_fails_before_its_message_is_complete() {
+fn row_43_invalid_data_fails_the_connection_before_its_message_is_complete() {
     let payload = [b"\x06", &noise(40_000)[..]].concat();
     let config = quiet().max_message_size(100_000);
-    fail(&config, &[compressed(2, &payload).more()], ProtocolError::InvalidDeflate);
+    assert_fails(&config, &[compressed(2, &payload).more()], ProtocolError::InvalidDeflate);
 }
 
 #[test]
@@ -300,12 +318,12 @@ fn messages_inflated_in_strides_arrive_however_they_are_split_into_reads() {
     let mut outcomes = vec![message(words), message(bytes.as_slice())];
     outcomes.extend(vec![Outcome::Ping(b"?".to_vec()); (frames.len() - 3) / 2]);
     outcomes.push(message(bytes));
-    bring(&config, &frames, &outcomes);
+    assert_outcomes(&config, &frames, &outcomes);
 }
 
 /// RFC 7692 section 7.2.3.4: blocks with BFINAL set are allowed.
 #[test]
-fn row_43_a_final_block_passes_at_any_position() {
+fn row_43_a_final_block_is_accepted_at_any_position() {
     let hello = |payloads: &[&[u8]]| compressed(1, payloads.concat());
     for (frame, words) in [
         (hello(&[FINAL_HELLO, b"\x00"]), "Hello"),
@@ -315,7 +333,7 @@ fn row_43_a_final_block_passes_at_any_position() {
     ] {
         let frames = [frame, compressed(1, HELLO), text("plain"), compressed(1, HELLO)];
         let outcomes = [words, "Hello", "plain", "Hello"].map(message);
-        bring(&quiet(), &frames, &outcomes);
+        assert_outcomes(&quiet(), &frames, &outcomes);
     }
 }
 
@@ -326,17 +344,17 @@ fn row_44_without_context_takeover_no_message_may_refer_to_another() {
     let [alone, takeover] = takeovers();
     let outcomes = [message("Hello"), Outcome::Error(ProtocolError::InvalidDeflate)];
     for role in [Server, Client] {
-        bring_to(role, alone, &quiet(), &frames, &outcomes);
-        bring_to(role, takeover, &quiet(), &frames, &[message("Hello"), message("Hello")]);
+        assert_outcomes_for(role, alone, &quiet(), &frames, &outcomes);
+        assert_outcomes_for(role, takeover, &quiet(), &frames, &[message("Hello"), message("Hello")]);
     }
     // Context takeover of the other direction does not matter here.
     let mixed = takeover.client_no_context_takeover(true);
-    bring_to(Server, mixed, &quiet(), &frames, &outcomes);
-    bring_to(Client, mixed, &quiet(), &frames, &[message("Hello"), message("Hello")]);
+    assert_outcomes_for(Server, mixed, &quiet(), &frames, &outcomes);
+    assert_outcomes_for(Client, mixed, &quiet(), &frames, &[message("Hello"), message("Hello")]);
 }
 
 #[test]
-fn a_message_of_final_blocks_only_ends() {
+fn a_message_that_ends_with_many_final_blocks_is_received() {
     let mut payload = zip(noise(32 << 10));
     payload.extend(TAIL);
     payload.extend(b"\x03\x00".repeat(1 << 19));
@@ -353,15 +371,15 @@ fn a_message_of_final_blocks_only_ends() {
 // --- limits
 
 #[test]
-fn a_message_at_the_size_limit_passes_however_poorly_it_is_compressed() {
+fn a_message_at_the_size_limit_is_accepted_however_poorly_it_is_compressed() {
     for limit in [1, 1000, 80_000] {
         let high: Vec<u8> = noise(limit + 1).into_iter().map(|byte| byte | 0xC0).collect();
         let config = quiet().max_message_size(limit).max_frame_size(limit);
         let encoders: [Encoder; 4] =
             [|data| zip(data), literal, |data| stored(data, 65_535), |data| stored(data, 1000)];
         for encode in encoders {
-            bring(&config, &[compressed(2, encode(&high[..limit]))], &[message(&high[..limit])]);
-            fail(
+            assert_outcomes(&config, &[compressed(2, encode(&high[..limit]))], &[message(&high[..limit])]);
+            assert_fails(
                 &config,
                 &[compressed(2, encode(&high))],
                 ProtocolError::MessageTooBig { limit: limit as u64 },
@@ -370,19 +388,19 @@ fn a_message_at_the_size_limit_passes_however_poorly_it_is_compressed() {
         // Stored blocks make the data larger; the fragments are small enough.
         let payload = stored(&high[..limit], 1);
         let frames = fragments(2, &payload, limit + 64, &[]);
-        bring(&config, &frames, &[message(&high[..limit])]);
+        assert_outcomes(&config, &frames, &[message(&high[..limit])]);
     }
 }
 
 #[test]
-fn a_message_over_the_limit_fails_whole_in_fragments_and_highly_compressed() {
+fn a_message_over_the_size_limit_fails_the_connection_however_well_it_is_compressed() {
     let (limit, config) = (100_000, quiet().max_message_size(100_000));
     let error = ProtocolError::MessageTooBig { limit };
     for data in [noise(100_001), vec![0; 100_001], vec![0; 10 << 20]] {
-        fail(&config, &fragments(2, &zip(data), 50_000, &[]), error);
+        assert_fails(&config, &fragments(2, &zip(data), 50_000, &[]), error);
     }
     let zeros = vec![0; 100_000];
-    bring(&config, &fragments(2, &zip(&zeros), 10, &[]), &[message(zeros)]);
+    assert_outcomes(&config, &fragments(2, &zip(&zeros), 10, &[]), &[message(zeros)]);
 }
 
 #[test]
@@ -399,7 +417,7 @@ fn a_compressed_frame_may_be_an_eighth_larger_than_an_uncompressed_one() {
 }
 
 #[test]
-fn endless_empty_fragments_exceed_the_limit() {
+fn too_many_empty_fragments_fail_the_connection() {
     let config = quiet().max_fragments(100).close_timeout(None);
     let mut frames = vec![continuation("").more(); 200];
     frames[0] = compressed(1, "").more();
@@ -410,10 +428,10 @@ fn endless_empty_fragments_exceed_the_limit() {
         assert!(!ws.is_closed());
         script.bring(wire_to(role, &frames[100..]));
         script.end();
-        let told = finished(ws.recv());
+        let returned = finished(ws.recv());
         assert!(
-            matches!(told, Err(Error::Protocol(ProtocolError::TooManyFragments { limit: 100 }))),
-            "{told:?}"
+            matches!(returned, Err(Error::Protocol(ProtocolError::TooManyFragments { limit: 100 }))),
+            "{returned:?}"
         );
         assert_close(role, &script.written(), 1008, "too many fragments");
     }

@@ -1,4 +1,4 @@
-//! Futures dropped at any await while messages are inflated and compressed.
+//! Futures that are dropped at any await while messages are inflated and compressed.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -24,7 +24,7 @@ use support::{
     writes::{Writes, narrow},
 };
 
-/// Messages of every kind, as the peer sends them.
+/// Returns messages of every kind, which the peer sends.
 fn messages() -> Vec<Message> {
     vec![
         json(300).into(),
@@ -70,7 +70,7 @@ fn recv_dropped_at_every_await_while_inflating_loses_nothing() {
                             let once = tokio::task::coop::cooperative(recv.as_mut());
                             let mut cx = Context::from_waker(Waker::noop());
                             if let Poll::Ready(message) = pin!(once).poll(&mut cx) {
-                                received.push(message.expect("valid").expect("it came before the Close"));
+                                received.push(message.expect("valid").expect("it was sent before the Close"));
                                 break;
                             }
                         }
@@ -82,7 +82,8 @@ fn recv_dropped_at_every_await_while_inflating_loses_nothing() {
     }
 }
 
-/// What is sent, in turns.
+/// Returns the message with this number and its text. In turn, messages are owned, prepared and
+/// uncompressed.
 fn outgoing(nth: usize) -> (Outgoing<'static>, String) {
     let words = format!("{nth} {}", json(200 + nth * 10));
     let outgoing = match nth % 3 {
@@ -94,7 +95,7 @@ fn outgoing(nth: usize) -> (Outgoing<'static>, String) {
 }
 
 #[test]
-fn sends_and_feeds_dropped_at_every_await_tear_and_duplicate_nothing() {
+fn sends_and_feeds_dropped_at_every_await_neither_corrupt_nor_duplicate_messages() {
     for settings in takeovers() {
         for role in [Server, Client] {
             for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter] {
@@ -140,14 +141,14 @@ fn open(role: Role, settings: Deflate) -> (WebSocket<Scripted>, Script) {
     deflate::open(role, &narrow().write_timeout(None).close_timeout(None), settings)
 }
 
-/// Messages that were sent, and messages that may have been sent.
+/// The messages that were sent, and those that may have been sent.
 #[derive(Default)]
 struct Fate {
     sure: Vec<String>,
     perhaps: Vec<String>,
 }
 
-/// Sends messages by futures that are dropped after this many polls.
+/// Sends messages with futures that are dropped after up to six polls.
 fn drop_sends(feeds: bool, mut send: impl FnMut(Outgoing, usize) -> Option<Result<(), Error>>) -> Fate {
     let mut fate = Fate::default();
     for nth in 0..60 {
@@ -165,7 +166,8 @@ fn drop_sends(feeds: bool, mut send: impl FnMut(Outgoing, usize) -> Option<Resul
 }
 
 impl Fate {
-    /// Asserts that complete messages were written in order, and all that were certainly sent.
+    /// Asserts that only complete messages were written, in order, and that these include all that
+    /// were certainly sent.
     fn check(mut self, script: &Script, settings: Deflate) {
         let unzip = &mut Unzip::new(!settings.get_server_no_context_takeover());
         let mut next = 0;

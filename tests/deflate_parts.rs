@@ -1,4 +1,4 @@
-//! Compressed messages as streams of bytes, read and written.
+//! Compressed messages that are read and written as streams of bytes.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ANY: u64 = u64::MAX;
 
-/// Both roles, with and without context takeover.
+/// Runs a test case for both roles, with and without context takeover.
 fn at_either_end(mut case: impl FnMut(Role, Deflate, bool)) {
     for settings in takeovers() {
         for role in [Server, Client] {
@@ -52,7 +52,7 @@ fn a_compressed_message_is_read_as_it_arrives() {
         let mut reader = finished(ws.reader(ANY)).expect("valid").expect("a message");
         assert_eq!(reader.kind(), MessageKind::Text);
         assert_eq!(finished(reader.recv_part()).expect("valid").as_deref(), Some(&b"gr"[..]));
-        pending(pin!(reader.recv_part()), "the rest has not come");
+        pending(pin!(reader.recv_part()), "the rest has not been received");
         script.bring(wire_to(
             role,
             &[continuation(&parts[1][..3]).more(), continuation(&parts[1][3..]).more()],
@@ -67,7 +67,7 @@ fn a_compressed_message_is_read_as_it_arrives() {
         assert_eq!(rest, "i");
         assert_eq!(finished(reader.recv_part()).expect("valid"), None);
         drop(reader);
-        pending(pin!(ws.recv()), "nothing more has come");
+        pending(pin!(ws.recv()), "nothing more was received");
         let pongs = frames::parse(&script.written());
         assert_eq!(pongs, [(0x8A, b"?".to_vec()), (0x8A, b"!".to_vec())]);
     });
@@ -121,7 +121,7 @@ fn the_rest_of_a_compressed_message_is_skipped_once_its_reader_is_dropped() {
                 finished(reader.read_exact(&mut bytes)).expect("valid");
                 assert_eq!(bytes, words.as_bytes()[..read]);
                 drop(reader);
-                pending(pin!(ws.recv()), "the rest has not come");
+                pending(pin!(ws.recv()), "the rest has not been received");
                 script
                     .bring(wire_to(role, &[continuation(second), compressed(1, zip.message(&words[..300]))]));
                 assert_eq!(finished(ws.recv()).expect("valid"), Some(Message::from(&words[..300])));
@@ -138,7 +138,7 @@ fn a_reader_call_dropped_before_anything_can_be_read_loses_nothing() {
             for again in [false, true] {
                 let (mut ws, script) = open(role, settings);
                 script.bring(wire_to(role, &[compressed(1, &payload[..known]).more()]));
-                pending(pin!(ws.reader(ANY)), "nothing can be known of it yet");
+                pending(pin!(ws.reader(ANY)), "nothing can be inflated yet");
                 script.bring(wire_to(role, &[continuation(&payload[known..])]));
                 if again {
                     let mut reader = finished(ws.reader(5)).expect("valid").expect("a message");
@@ -154,7 +154,7 @@ fn a_reader_call_dropped_before_anything_can_be_read_loses_nothing() {
 }
 
 #[test]
-fn a_message_that_recv_began_can_be_read_on_in_parts() {
+fn a_reader_continues_a_message_that_recv_began() {
     at_either_end(|role, settings, takeover| {
         for len in [100, 300_000] {
             let (mut ws, script) = open(role, settings);
@@ -162,7 +162,7 @@ fn a_message_that_recv_began_can_be_read_on_in_parts() {
             let payload = zip.message(&words);
             let (first, second) = payload.split_at(payload.len() / 2);
             script.bring(wire_to(role, &[compressed(1, first).more()]));
-            pending(pin!(ws.recv()), "the rest has not come");
+            pending(pin!(ws.recv()), "the rest has not been received");
             let mut reader = finished(ws.reader(words.len() as u64)).expect("valid").expect("a message");
             script.bring(wire_to(role, &[continuation(second), compressed(1, zip.message(&words))]));
             let mut read = String::new();
@@ -175,7 +175,7 @@ fn a_message_that_recv_began_can_be_read_on_in_parts() {
 }
 
 #[test]
-fn a_reader_limits_the_inflated_size_by_its_own_limit() {
+fn a_reader_applies_its_own_limit_to_the_inflated_size() {
     at_either_end(|role, settings, _| {
         for (limit, passes) in [(100_000, true), (99_999, false)] {
             let config = quiet().close_timeout(None).max_message_size(10).max_frame_size(10).max_fragments(1);
@@ -188,7 +188,7 @@ fn a_reader_limits_the_inflated_size_by_its_own_limit() {
             match finished(reader.read_to_end(&mut read)) {
                 Ok(len) => assert!(passes && len == 100_000),
                 Err(error) => {
-                    let error = error.downcast::<Error>().expect("one of the crate's");
+                    let error = error.downcast::<Error>().expect("an error of the crate");
                     let too_big =
                         matches!(error, Error::Protocol(ProtocolError::MessageTooBig { limit: 99_999 }));
                     assert!(too_big && !passes, "{error:?}");
@@ -211,20 +211,20 @@ fn errors_in_a_compressed_message_are_returned_to_its_reader() {
             let (mut ws, script) = open(role, settings);
             script.bring(wire_to(role, &[compressed(1, "").more(), continuation(payload)]));
             script.end();
-            let told = match finished(ws.reader(ANY)) {
+            let returned = match finished(ws.reader(ANY)) {
                 Ok(reader) => {
                     let mut reader = reader.expect("a message");
                     loop {
                         match finished(reader.recv_part()) {
                             Ok(Some(_)) => {}
-                            Ok(None) => panic!("{payload:?} is whole"),
-                            Err(told) => break told,
+                            Ok(None) => panic!("{payload:?} was accepted"),
+                            Err(returned) => break returned,
                         }
                     }
                 }
-                Err(told) => told,
+                Err(returned) => returned,
             };
-            assert!(matches!(told, Error::Protocol(told) if told == error), "{told:?}");
+            assert!(matches!(returned, Error::Protocol(returned) if returned == error), "{returned:?}");
             assert_close(role, &script.written(), code, reason);
         }
     });
@@ -233,7 +233,7 @@ fn errors_in_a_compressed_message_are_returned_to_its_reader() {
 // --- writing
 
 #[test]
-fn a_message_is_compressed_as_it_is_written_and_flushed_data_can_be_read() {
+fn a_message_is_compressed_as_it_is_written_and_flushed_data_can_be_inflated() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);
         let mut unzip = Unzip::new(takeover);
@@ -244,13 +244,13 @@ fn a_message_is_compressed_as_it_is_written_and_flushed_data_can_be_read() {
                 finished(writer.write_all(part.as_bytes())).expect("open");
                 finished(AsyncWriteExt::flush(&mut writer)).expect("open");
                 let wire = frames::parse(&script.take_written());
-                assert_eq!(wire.len(), usize::from(!part.is_empty()), "an empty part is no frame");
+                assert_eq!(wire.len(), usize::from(!part.is_empty()), "an empty part is not sent");
                 for (bits, payload) in wire {
                     assert_eq!(bits, if first { 0x41 } else { 0x00 });
                     first = false;
                     inflated.extend(unzip.part(&payload));
                 }
-                assert!(inflated.ends_with(part.as_bytes()), "all of it can be known");
+                assert!(inflated.ends_with(part.as_bytes()), "all of it can be inflated");
             }
             finished(writer.finish()).expect("open");
             let (last, payload) = frames::parse(&script.take_written()).pop().expect("the last frame");
@@ -268,17 +268,17 @@ fn an_empty_message_is_written_and_text_may_be_split_anywhere() {
         finished(ws.writer(MessageKind::Text).expect("open").finish()).expect("open");
         let mut writer = ws.writer(MessageKind::Text).expect("open");
         for byte in "\u{1f600}\u{20ac}".bytes() {
-            finished(writer.feed_part(vec![byte])).expect("text so far");
+            finished(writer.feed_part(vec![byte])).expect("valid text so far");
         }
-        finished(writer.finish()).expect("whole text");
+        finished(writer.finish()).expect("complete text");
         let wire = script.take_written();
         assert_eq!(frames::parse(&wire)[0], (0xC1, vec![0]));
         let messages = sent(&wire, &mut Unzip::new(takeover));
         assert_eq!(messages, [(true, Vec::new()), (true, "\u{1f600}\u{20ac}".into())]);
 
         let mut writer = ws.writer(MessageKind::Text).expect("open");
-        let told = finished(writer.feed_part(&b"\xFF"[..]));
-        assert!(matches!(told, Err(Error::Send(SendError::InvalidUtf8))), "{told:?}");
+        let returned = finished(writer.feed_part(&b"\xFF"[..]));
+        assert!(matches!(returned, Err(Error::Send(SendError::InvalidUtf8))), "{returned:?}");
         drop(writer);
         assert!(!ws.is_closed(), "nothing of it was queued");
     });
@@ -296,7 +296,7 @@ fn a_writer_can_disable_compression_before_anything_is_sent() {
             }
             finished(writer.feed_part(&b""[..])).expect("open");
             finished(writer.feed_part(&b"part"[..])).expect("open");
-            // Too late.
+            // This has no effect any more.
             writer = if uncompressed { writer } else { writer.uncompressed() };
             finished(writer.write_all(b", part")).expect("open");
             finished(writer.finish()).expect("open");
@@ -339,8 +339,6 @@ fn a_writer_dropped_unfinished_fails_the_connection() {
     });
 }
 
-/// Incompressible data in frames as large as the write buffer, and data that compresses to almost
-/// nothing.
 #[test]
 fn highly_compressed_messages_are_read_in_few_parts() {
     at_either_end(|role, settings, _| {
@@ -356,6 +354,8 @@ fn highly_compressed_messages_are_read_in_few_parts() {
     });
 }
 
+/// The data is incompressible, in frames as large as the write buffer; then it compresses to almost
+/// nothing.
 #[tokio::test]
 async fn large_messages_are_written_and_read_through_a_narrow_pipe() {
     for settings in takeovers() {

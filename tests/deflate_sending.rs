@@ -22,7 +22,7 @@ use support::{
 };
 use tokio::task::JoinSet;
 
-/// Both roles, with and without context takeover.
+/// Runs a test case for both roles, with and without context takeover.
 fn at_either_end(mut case: impl FnMut(Role, Deflate, bool)) {
     for settings in takeovers() {
         for role in [Server, Client] {
@@ -43,8 +43,8 @@ fn a_message_is_compressed_from_the_threshold_on() {
             let mut unzip = Unzip::new(takeover);
             for len in [0, 1, 19, 20, 63, 64, 65] {
                 finished(ws.send("a".repeat(len))).expect("open");
-                // One byte cannot become shorter: it is sent uncompressed unless context takeover
-                // is used.
+                // A message of one byte cannot become shorter: it is sent uncompressed unless
+                // context takeover is used.
                 let compressed = len >= threshold && (takeover || len > 4);
                 let messages = sent(&script.take_written(), &mut unzip);
                 assert_eq!(messages, [(compressed, vec![b'a'; len])], "{threshold}");
@@ -84,7 +84,7 @@ fn compressed_frames_match_the_examples_of_the_rfc() {
     for (settings, second) in
         [(alone, &b"\xF2\x48\xCD\xC9\xC9\x07\x00"[..]), (takeover, b"\xF2\x00\x11\x00\x00")]
     {
-        // It would become shorter only by a back-reference.
+        // Without context takeover, it becomes shorter only by a back-reference.
         let words = if settings == alone { "HelloHelloHello" } else { "Hello" };
         let (mut ws, script) = open(Server, settings.threshold(0));
         for _ in 0..2 {
@@ -151,11 +151,11 @@ fn compressed_messages_are_received_with_a_window_too_small_to_compress() {
 
 /// Returns the frame that a server writes, in its original memory.
 fn frame_of(settings: Deflate, message: &PreparedMessage) -> Bytes {
-    let (mut lent, mut batch) = (Buffers::new(), Batch::new());
+    let (mut buffers, mut batch) = (Buffers::new(), Batch::new());
     let mut path = SendPath::new(Server, &Config::new()).with_deflate(settings, settings.into());
-    path.send(message.into(), MaskKey::default(), &mut lent).expect("open");
+    path.send(message.into(), MaskKey::default(), &mut buffers).expect("open");
     while path.queued_bytes() > 0 {
-        path.stage(&mut batch, &mut lent);
+        path.stage(&mut batch, &mut buffers);
     }
     batch.copy_to_bytes(batch.remaining())
 }
@@ -174,9 +174,9 @@ fn a_prepared_message_is_compressed_for_each_set_of_parameters() {
         assert!(messages == [(true, words.clone().into_bytes())]);
         seen.push(wire);
     }
-    assert_eq!(seen[0], seen[4], "what is compressed alone, is");
+    assert_eq!(seen[0], seen[4], "a prepared message is the same with and without context takeover");
     assert!(seen[1] != seen[0] && seen[2] != seen[0] && seen[3] != seen[0]);
-    assert_eq!(message, PreparedMessage::new(words), "it is what it was");
+    assert_eq!(message, PreparedMessage::new(words), "the message is unchanged");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn prepared_messages_can_be_mixed_with_messages_that_share_a_window() {
 // --- split
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_senders_lose_tear_duplicate_and_reorder_nothing() {
+async fn messages_of_many_senders_arrive_complete_once_and_in_order() {
     const SENDERS: usize = 6;
     const EACH: usize = 300;
     for settings in takeovers() {
@@ -225,11 +225,11 @@ async fn many_senders_lose_tear_duplicate_and_reorder_nothing() {
         for end in [client, server] {
             let (mut receiver, sender) = end.split();
             let shared = PreparedMessage::new(json(700));
-            for who in 0..SENDERS {
+            for id in 0..SENDERS {
                 let (sender, shared) = (sender.clone(), shared.clone());
                 all.spawn(async move {
                     for nth in 0..EACH {
-                        let message = format!("{who} {nth} {}", json(nth % 90 * 3));
+                        let message = format!("{id} {nth} {}", json(nth % 90 * 3));
                         match nth % 5 {
                             0 => sender.send(message).await.expect("open"),
                             1 => sender
@@ -265,7 +265,7 @@ async fn many_senders_lose_tear_duplicate_and_reorder_nothing() {
             all.spawn(async move {
                 let (mut next, mut prepared) = ([0; SENDERS], 0);
                 while next.iter().sum::<usize>() + prepared < SENDERS * (EACH + EACH / 5) {
-                    let message = receiver.recv().await.expect("valid").expect("more to come");
+                    let message = receiver.recv().await.expect("valid").expect("more messages follow");
                     let message = message.as_text().expect("text");
                     if message == json(700) {
                         prepared += 1;
@@ -274,17 +274,17 @@ async fn many_senders_lose_tear_duplicate_and_reorder_nothing() {
                     let mut words = message.splitn(3, ' ');
                     let mut number =
                         || words.next().and_then(|word| word.parse::<usize>().ok()).expect("a number");
-                    let (who, nth) = (number(), number());
-                    assert_eq!(nth, next[who], "from {who}");
+                    let (id, nth) = (number(), number());
+                    assert_eq!(nth, next[id], "from {id}");
                     assert_eq!(words.next(), Some(&*json(nth % 90 * 3)));
-                    next[who] += 1;
+                    next[id] += 1;
                 }
                 // The peer may still send.
                 std::future::pending::<()>().await;
             });
         }
         for _ in 0..2 * SENDERS {
-            all.join_next().await.expect("senders").expect("no panic");
+            all.join_next().await.expect("a sender").expect("no panic");
         }
         all.abort_all();
         while let Some(ended) = all.join_next().await {
@@ -304,14 +304,16 @@ fn try_send_returns_the_message_unchanged() {
         let messages = [Outgoing::from(json(5000)), PreparedMessage::new(json(5000)).into()];
         let mut back = Vec::new();
         for message in &messages {
-            let Err(TrySendError::Full(full)) = sender.try_send(message.clone()) else { panic!("no room") };
+            let Err(TrySendError::Full(full)) = sender.try_send(message.clone()) else {
+                panic!("the queue is full")
+            };
             assert_eq!(full, *message);
             back.push(full);
         }
         drop(receiver);
         for message in &messages {
             let Err(TrySendError::Closed(closed)) = sender.try_send(message.clone()) else {
-                panic!("closed")
+                panic!("the connection is closed")
             };
             assert_eq!(closed, *message);
             back.push(closed);
@@ -349,7 +351,7 @@ fn a_close_follows_compressed_messages_and_data_after_the_peers_close_is_ignored
             ],
         ));
         script.end();
-        pending(pin!(ws.recv()), "our own messages wait");
+        pending(pin!(ws.recv()), "our own messages are not written yet");
         script.allow_writes(None);
         assert_eq!(finished(ws.recv()).expect("closed cleanly"), None);
         let wire = script.written();

@@ -1,4 +1,4 @@
-//! Large messages that are compressed in strides: other tasks get their turns, pings overtake,
+//! Large messages that are compressed in strides: other tasks run meanwhile, pings overtake, and
 //! nothing is compressed that is not sent. Row 70 of `HOSTILE.md`.
 #![cfg(feature = "deflate")]
 
@@ -30,7 +30,7 @@ use support::{
 };
 use tokio::task::{LocalSet, yield_now};
 
-/// A message that takes more than a thousand strides.
+/// Returns a message of this length, in whole mebibytes, which takes many strides.
 fn large(len: usize) -> String {
     json(1 << 20).repeat(len >> 20)
 }
@@ -39,8 +39,8 @@ fn open(settings: Deflate) -> (fullduplex::WebSocket<Scripted>, Script) {
     deflate::open(Server, &quiet().write_timeout(None).close_timeout(None), settings.level(1))
 }
 
-/// Counts the turns of another task until everything is written.
-async fn turns_beside(send: impl Future<Output = ()>) -> usize {
+/// Returns how often another task is polled until `send` completes.
+async fn polls_of_another_task_during(send: impl Future<Output = ()>) -> usize {
     let (local, turns) = (LocalSet::new(), Rc::new(Cell::new(0)));
     let counted = turns.clone();
     local.spawn_local(async move {
@@ -54,7 +54,7 @@ async fn turns_beside(send: impl Future<Output = ()>) -> usize {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn row_70_a_message_of_64_mib_is_compressed_beside_another_task() {
+async fn row_70_another_task_runs_while_a_message_of_64_mib_is_compressed() {
     let words = large(64 << 20);
     for settings in takeovers() {
         for prepared in [false, true] {
@@ -63,7 +63,7 @@ async fn row_70_a_message_of_64_mib_is_compressed_beside_another_task() {
                 false => Outgoing::from(words.as_str()),
                 true => PreparedMessage::new(words.as_str()).into(),
             };
-            let turns = turns_beside(async { ws.send(message).await.expect("open") }).await;
+            let turns = polls_of_another_task_during(async { ws.send(message).await.expect("open") }).await;
             assert!(turns >= 100, "{turns}");
             let messages = sent(&script.written(), &mut Unzip::new(true));
             assert!(messages.len() == 1 && messages[0] == (true, words.clone().into_bytes()));
@@ -72,7 +72,7 @@ async fn row_70_a_message_of_64_mib_is_compressed_beside_another_task() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn row_70_in_a_split_connection_others_send_and_receive_meanwhile() {
+async fn row_70_a_split_connection_receives_and_sends_pongs_while_it_compresses() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (mut receiver, sender) = ws.split();
@@ -113,7 +113,7 @@ async fn row_70_in_a_split_connection_others_send_and_receive_meanwhile() {
         assert!(received.get() >= 30, "{}", received.get());
         let wire = script.written();
         let pongs = frames::parse(&wire).iter().take_while(|(bits, _)| *bits == 0x8A).count();
-        assert_eq!(pongs, 10, "before the message that was queued before them");
+        assert_eq!(pongs, 10, "pongs overtake the message that was queued before them");
         let messages = sent(&wire, &mut Unzip::new(true));
         assert!(messages == [(true, words.into_bytes()), (false, b"then".to_vec())]);
     }
@@ -143,7 +143,7 @@ async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
 }
 
 #[test]
-fn try_send_compresses_a_little_and_leaves_the_rest() {
+fn try_send_compresses_only_a_part_of_a_large_message() {
     for settings in takeovers() {
         let (ws, script) = open(settings);
         let (_receiver, sender) = ws.split();
@@ -197,11 +197,11 @@ proptest! {
     ) {
         let settings = Deflate::new().context_takeover(takeover).level(1);
         let (role, key) = (if client { Client } else { Server }, MaskKey::from([7, 5, 3, 1]));
-        let (mut lent, mut batch) = (Buffers::new(), Batch::new());
+        let (mut buffers, mut batch) = (Buffers::new(), Batch::new());
         let mut path = SendPath::new(role, &Config::new()).with_deflate(settings, settings.into());
         let (mut wire, mut expected, mut pings) = (Vec::new(), Vec::new(), 0);
-        let stage = |path: &mut SendPath, batch: &mut Batch, lent: &mut Buffers, wire: &mut Vec<u8>| {
-            path.stage(batch, lent);
+        let stage = |path: &mut SendPath, batch: &mut Batch, buffers: &mut Buffers, wire: &mut Vec<u8>| {
+            path.stage(batch, buffers);
             while batch.has_remaining() {
                 let len = batch.chunk().len().div_ceil(2);
                 wire.extend_from_slice(&batch.chunk()[..len]);
@@ -229,7 +229,7 @@ proptest! {
                         Some(compress) => outgoing.compress(compress),
                         None => outgoing,
                     };
-                    path.send(outgoing, key, &mut lent).expect("open");
+                    path.send(outgoing, key, &mut buffers).expect("open");
                     prop_assert_eq!(path.queued_bytes() - queued, frame);
                 }
                 Step::Parts { lens, compress } => {
@@ -241,25 +241,25 @@ proptest! {
                     for (nth, len) in lens.into_iter().enumerate() {
                         whole.extend(data(len, nth % 2 == 0));
                         let part = data(len, nth % 2 == 0);
-                        path.send_part(part.into(), nth == last, key, &mut lent).expect("open");
+                        path.send_part(part.into(), nth == last, key, &mut buffers).expect("open");
                     }
                     expected.push(whole);
                 }
                 Step::Ping => {
-                    path.ping(b"?", key, &mut lent).expect("open");
+                    path.ping(b"?", key, &mut buffers).expect("open");
                     pings += 1;
                     let before = wire.len();
-                    stage(&mut path, &mut batch, &mut lent, &mut wire);
-                    prop_assert_eq!(wire[before], 0x89, "it overtakes all that is queued");
+                    stage(&mut path, &mut batch, &mut buffers, &mut wire);
+                    prop_assert_eq!(wire[before], 0x89, "a ping overtakes everything that is queued");
                 }
                 Step::Stage(times) => {
-                    (0..times).for_each(|_| stage(&mut path, &mut batch, &mut lent, &mut wire));
+                    (0..times).for_each(|_| stage(&mut path, &mut batch, &mut buffers, &mut wire));
                 }
             }
         }
-        path.close(None, key, &mut lent).expect("open");
+        path.close(None, key, &mut buffers).expect("open");
         while path.queued_bytes() > 0 {
-            stage(&mut path, &mut batch, &mut lent, &mut wire);
+            stage(&mut path, &mut batch, &mut buffers, &mut wire);
         }
         let frames = frames::parse(&wire);
         prop_assert_eq!(frames.iter().filter(|(bits, _)| *bits == 0x89).count(), pings);
@@ -331,7 +331,7 @@ fn a_reunited_connection_finishes_a_message_that_is_being_compressed() {
         let (receiver, sender) = ws.split();
         let words = large(2 << 20);
         sender.try_send(words.as_str()).expect("room");
-        let mut ws = receiver.reunite(sender).expect("they belong together");
+        let mut ws = receiver.reunite(sender).expect("halves of one connection");
         finished(ws.send("then")).expect("open");
         let messages = sent(&script.written(), &mut Unzip::new(true));
         assert!(messages == [(true, words.into_bytes()), (false, b"then".to_vec())]);
@@ -355,18 +355,18 @@ fn the_write_buffer_space_of_a_compressed_message_is_freed_once_it_is_written() 
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn row_70_a_connection_in_one_hand_receives_while_it_compresses() {
+async fn row_70_a_whole_connection_receives_while_it_compresses() {
     for settings in takeovers() {
         let (mut ws, script) = open(settings);
         ws.feed(large(8 << 20)).await.expect("the queue is empty");
-        // All of it takes thousands of strides; the ping is there from the start.
+        // The message takes thousands of strides; the ping can be read from the start.
         script.bring(ping("there?").masked().build());
         let mut receiving = pin!(ws.recv());
         let pong = frames::pong("there?").build();
         for turn in 0.. {
             assert!(support::poll_once(receiving.as_mut()).is_pending());
             if !script.written().is_empty() {
-                assert!(script.written().starts_with(&pong), "the pong is ahead of the message");
+                assert!(script.written().starts_with(&pong), "the pong is written before the message");
                 assert!(turn < 10, "the ping was read after {turn} turns");
                 break;
             }
@@ -375,20 +375,20 @@ async fn row_70_a_connection_in_one_hand_receives_while_it_compresses() {
 }
 
 #[test]
-fn row_43_compressed_data_that_produces_nothing_is_taken_in_by_strides() {
-    // Final blocks without content, each of which ends the data and starts anew.
+fn row_43_compressed_data_that_produces_no_output_is_inflated_in_strides() {
+    // Empty final blocks, each of which ends the DEFLATE data; what follows is inflated again.
     let blocks = [0x03, 0x00].repeat(1 << 20);
     let mut wire = frames::frame(2, blocks).rsv(4).build();
     let params = fullduplex::proto::DeflateParams::from(Deflate::new());
     let mut path = fullduplex::proto::ReceivePath::new(Client, &Config::new()).with_deflate(params);
-    let (mut lent, mut calls) = (Buffers::new(), 0);
+    let (mut buffers, mut calls) = (Buffers::new(), 0);
     let mut input = &mut wire[..];
     while !input.is_empty() {
         let consumed = path.receive(input).expect("valid").consumed;
         input = &mut input[consumed..];
         while path.has_compressed() {
             calls += 1;
-            if let Some(received) = path.inflate(&mut lent).expect("valid") {
+            if let Some(received) = path.inflate(&mut buffers).expect("valid") {
                 assert!(received.into_message().expect("a message").is_empty());
             }
         }
@@ -402,7 +402,7 @@ fn a_limit_that_is_lowered_inside_a_compressed_message_fails_the_connection() {
     let params = fullduplex::proto::DeflateParams::from(Deflate::new());
     let config = Config::new().max_message_size(1 << 20);
     let mut path = fullduplex::proto::ReceivePath::new(Client, &config).with_deflate(params);
-    let (mut lent, mut told) = (Buffers::new(), None);
+    let (mut buffers, mut first_error) = (Buffers::new(), None);
     for (nth, mut frame) in wire.into_iter().enumerate() {
         if nth == 1 {
             path.set_limits(&Config::new().max_message_size(1000));
@@ -415,16 +415,16 @@ fn a_limit_that_is_lowered_inside_a_compressed_message_fails_the_connection() {
                     input = &mut input[consumed..];
                 }
                 Err(error) => {
-                    told.get_or_insert(error);
+                    first_error.get_or_insert(error);
                     break;
                 }
             }
             while path.has_compressed() {
-                if let Err(error) = path.inflate(&mut lent) {
-                    told.get_or_insert(error);
+                if let Err(error) = path.inflate(&mut buffers) {
+                    first_error.get_or_insert(error);
                 }
             }
         }
     }
-    assert_eq!(told, Some(fullduplex::proto::ProtocolError::MessageTooBig { limit: 1000 }));
+    assert_eq!(first_error, Some(fullduplex::proto::ProtocolError::MessageTooBig { limit: 1000 }));
 }

@@ -26,7 +26,7 @@ use tokio::{
 
 const TARGET: &str = "ws://example.com/chat";
 
-/// What the peer does once its response is written.
+/// What the peer does after it has written its response.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Then {
     Ends,
@@ -35,7 +35,7 @@ enum Then {
 
 type Opened = Result<(WebSocket<DuplexStream>, Response<()>), Error>;
 
-/// Reads a whole request. Returns it with the Sec-WebSocket-Accept that answers it.
+/// Reads a whole request. Returns it with the Sec-WebSocket-Accept for its key.
 async fn read_request(near: &mut DuplexStream) -> (String, String) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -47,11 +47,13 @@ async fn read_request(near: &mut DuplexStream) -> (String, String) {
     (request, accept)
 }
 
-/// Connects to a peer that sends this response; `{}` stands for the right Sec-WebSocket-Accept.
+/// Connects to a peer that sends this response; `{}` is replaced by the correct
+/// Sec-WebSocket-Accept.
 async fn answered(client: &Client, response: &str, then: Then) -> Opened {
     answered_in_pieces(client, response, then, usize::MAX).await
 }
 
+/// Does the same as [`answered`], with the response written in pieces of this size.
 async fn answered_in_pieces(client: &Client, response: &str, then: Then, piece: usize) -> Opened {
     let (mut near, io) = duplex(1 << 16);
     let peer = async {
@@ -75,7 +77,7 @@ async fn answered_in_pieces(client: &Client, response: &str, then: Then, piece: 
     }
 }
 
-/// Returns the right response with this line replaced.
+/// Returns the correct response with this text replaced.
 fn switching(old: &str, new: &str) -> String {
     let right = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: {}\r\n\r\n";
@@ -97,9 +99,9 @@ fn refusal(result: Opened) -> Response<Bytes> {
     }
 }
 
-// RFC 6455 section 4.1, requirements of the request 1 to 12.
+/// RFC 6455 section 4.1, requirements of the request 1 to 12.
 #[tokio::test(start_paused = true)]
-async fn a_request_goes_out_byte_for_byte_with_a_fresh_nonce() {
+async fn a_request_has_the_exact_bytes_and_a_new_nonce() {
     let mut nonces = Vec::new();
     for _ in 0..2 {
         let (mut near, io) = duplex(1 << 16);
@@ -141,7 +143,7 @@ async fn row_01_one_deadline_covers_the_whole_response() {
     let result = Client::default().handshake(TARGET, io).await;
     assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
     assert_eq!(start.elapsed().as_secs(), 10);
-    slow.await.expect("the transport is gone, so writing ends");
+    slow.await.expect("writing ends when the transport is dropped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +168,7 @@ async fn row_04_ten_thousand_headers_are_too_many() {
     assert!(matches!(error, ResponseError::Head(HeadError::TooManyFields { limit: 64 })), "{error:?}");
 }
 
-// RFC 6455 section 4.1, checks of the response 2 and 3.
+/// RFC 6455 section 4.1, checks of the response 2 and 3.
 #[tokio::test(start_paused = true)]
 async fn row_06_upgrade_and_connection_are_required() {
     let client = Client::default();
@@ -184,7 +186,7 @@ async fn row_06_upgrade_and_connection_are_required() {
     assert!(answered(&client, &lists, Then::Hangs).await.is_ok());
 }
 
-// RFC 9112 sections 2.2 and 5.1.
+/// RFC 9112 sections 2.2 and 5.1.
 #[tokio::test(start_paused = true)]
 async fn row_10_ambiguous_input_is_refused() {
     for (old, new) in [
@@ -238,7 +240,7 @@ async fn row_12_invalid_request_parts_fail_before_any_byte_is_written() {
 
 #[tokio::test]
 async fn row_12_invalid_settings_fail_before_dialing() {
-    // This name cannot be resolved, so dialing would be another error.
+    // This name cannot be resolved, so dialing would return another error.
     let invalid = |result: Result<_, Error>| match result.map(drop) {
         Err(Error::InvalidHandshake(error)) => *error,
         other => panic!("{other:?}"),
@@ -272,9 +274,9 @@ async fn row_14_frames_in_the_same_read_as_the_101_are_received_in_order() {
     assert_eq!(ws.recv().await.expect("open"), Some("bye".into()));
 }
 
-// RFC 6455 section 4.1, check of the response 4.
+/// RFC 6455 section 4.1, check of the response 4.
 #[tokio::test(start_paused = true)]
-async fn row_15_accept_must_match_our_key_and_occur_once() {
+async fn row_15_accept_must_match_the_key_and_occur_once() {
     const ACCEPT: &str = "Sec-WebSocket-Accept: {}\r\n";
     for (new, fault) in [
         ("", Fault::Missing),
@@ -288,9 +290,9 @@ async fn row_15_accept_must_match_our_key_and_occur_once() {
     }
 }
 
-// RFC 6455 section 4.1, checks of the response 5 and 6.
+/// RFC 6455 section 4.1, checks of the response 5 and 6.
 #[tokio::test(start_paused = true)]
-async fn row_16_nothing_is_negotiated_that_was_not_offered() {
+async fn row_16_a_response_cannot_select_what_was_not_offered() {
     let plain = Client::default();
     let offering = Client::default().subprotocol("a").subprotocol("b");
     for (client, field, fault) in [
@@ -315,7 +317,7 @@ async fn row_16_nothing_is_negotiated_that_was_not_offered() {
     }
     let response = switching("Upgrade:", "Sec-WebSocket-Protocol: b\r\nUpgrade:");
     assert!(answered(&offering, &response, Then::Hangs).await.is_ok());
-    assert!(answered(&offering, &switching("", ""), Then::Hangs).await.is_ok(), "none chosen is fine");
+    assert!(answered(&offering, &switching("", ""), Then::Hangs).await.is_ok(), "choosing none is allowed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,7 +336,7 @@ async fn row_17_a_refusal_is_returned_with_status_headers_and_body() {
         let start = Instant::now();
         let refused = refusal(answered(&Client::default(), response, Then::Hangs).await);
         assert_eq!((refused.status().as_u16(), &refused.body()[..]), (status, body.as_bytes()));
-        assert!(start.elapsed() < Duration::from_secs(1), "nobody waits behind the end of the body");
+        assert!(start.elapsed() < Duration::from_secs(1), "reading stops at the end of the body");
         if status == 302 {
             assert_eq!(refused.headers()["location"], "wss://evil.example/");
         }
@@ -354,7 +356,7 @@ async fn row_17_a_body_without_end_is_limited_in_bytes_and_in_time() {
     assert_eq!(start.elapsed().as_secs(), 10);
 }
 
-// RFC 9110 section 15.2.
+/// RFC 9110 section 15.2.
 #[tokio::test(start_paused = true)]
 async fn row_17_interim_responses_are_skipped_up_to_a_limit() {
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
@@ -368,7 +370,7 @@ async fn row_17_interim_responses_are_skipped_up_to_a_limit() {
 async fn row_17_the_response_of_a_refusal_is_in_the_error() {
     let refused = "HTTP/1.1 401 Who\r\nWWW-Authenticate: Basic\r\nContent-Length: 4\r\n\r\nwho?";
     let error = answered(&Client::default(), refused, Then::Hangs).await.expect_err("refused");
-    let response = error.response().expect("it has answered");
+    let response = error.response().expect("a response");
     assert_eq!((response.status().as_u16(), &response.body()[..]), (401, &b"who?"[..]));
     assert_eq!(response.headers()["www-authenticate"], "Basic");
     let wrong = switching("{}", "wrong");
@@ -384,20 +386,20 @@ async fn row_66_server_input_is_escaped_in_errors_and_its_secrets_are_hidden() {
     let shown = format!("{error:?}");
     assert!(shown.contains("shown") && shown.contains("bytes]"), "{shown}");
     for text in
-        [shown, format!("{error:#}"), format!("{:?}", error.response().expect("it has answered").headers())]
+        [shown, format!("{error:#}"), format!("{:?}", error.response().expect("a response").headers())]
     {
         assert!(!text.contains("secret"), "{text}");
         assert!(!text.contains(char::is_control), "{text}");
     }
-    assert_eq!(error.response().expect("it has answered").headers()["set-cookie"], "id=secret");
+    assert_eq!(error.response().expect("a response").headers()["set-cookie"], "id=secret");
     // Control bytes make a response head invalid.
     let error =
-        answered(&Client::default(), "HTTP/1.1 403 \u{1b}[2J\r\n", Then::Hangs).await.expect_err("none");
+        answered(&Client::default(), "HTTP/1.1 403 \u{1b}[2J\r\n", Then::Hangs).await.expect_err("invalid");
     assert_eq!(format!("{error:#}"), "invalid response: control byte");
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_67_input_that_cannot_be_a_response_is_refused_at_the_line_that_shows_it() {
+async fn row_67_input_that_cannot_be_a_response_fails_without_waiting_for_more() {
     for (input, expected) in [
         ("SSH-2.0-OpenSSH_9.6\r\n", HeadError::NotHttp),
         ("220 mail.example.com ESMTP\r\n", HeadError::NotHttp),
@@ -416,7 +418,7 @@ async fn row_67_input_that_cannot_be_a_response_is_refused_at_the_line_that_show
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_51_the_end_of_the_transport_inside_the_response_releases_it() {
+async fn row_51_the_transport_is_dropped_if_it_ends_inside_the_response() {
     let response = switching("", "");
     for end in 0..response.len() {
         for kind in [None, Some(io::ErrorKind::ConnectionReset)] {
@@ -435,7 +437,7 @@ async fn row_51_the_end_of_the_transport_inside_the_response_releases_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_51_a_write_that_fails_inside_the_request_releases_the_transport() {
+async fn row_51_the_transport_is_dropped_if_writing_the_request_fails() {
     for end in [0, 1, 50, 100] {
         let (io, written) = Script::new([Step::Hangs]);
         let io = io.writes_fail_behind(end, io::ErrorKind::BrokenPipe);
@@ -449,7 +451,7 @@ async fn row_51_a_write_that_fails_inside_the_request_releases_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
+async fn row_52_dropping_the_future_at_any_poll_drops_the_transport() {
     let client = Client::default();
     let refused = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\nbody";
     let (result, _) = released_at_every_poll(refused, |io| client.handshake(TARGET, io));
@@ -465,7 +467,7 @@ async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_52_dropping_either_end_at_any_poll_is_noticed_by_the_other() {
+async fn row_52_dropping_one_end_at_any_poll_fails_the_other() {
     for dropped in ["client", "server"] {
         for polls in 0.. {
             // A byte at a time in each direction.
@@ -481,7 +483,7 @@ async fn row_52_dropping_either_end_at_any_poll_is_noticed_by_the_other() {
                 }
             }
             if done {
-                assert!(polls > 100, "{polls} polls: it was no byte at a time");
+                assert!(polls > 100, "{polls} polls: too few for single bytes");
                 break;
             }
             let result = match dropped {
@@ -500,7 +502,7 @@ async fn row_52_dropping_either_end_at_any_poll_is_noticed_by_the_other() {
 }
 
 #[tokio::test]
-async fn row_52_connecting_dropped_at_any_poll_closes_the_socket() {
+async fn row_52_dropping_connect_at_any_poll_closes_the_socket() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let target = format!("ws://{}/", listener.local_addr().expect("bound"));
     let mut sockets = 0;
@@ -508,7 +510,7 @@ async fn row_52_connecting_dropped_at_any_poll_closes_the_socket() {
         let client = Client::default();
         let mut connect = Box::pin(client.connect(&target));
         for _ in 0..polls {
-            assert!(poll_once(connect.as_mut()).is_pending(), "nobody answers");
+            assert!(poll_once(connect.as_mut()).is_pending(), "no response is sent");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         drop(connect);
@@ -519,7 +521,7 @@ async fn row_52_connecting_dropped_at_any_poll_closes_the_socket() {
             sockets += 1;
         }
     }
-    assert!(sockets > 0, "never dialed");
+    assert!(sockets > 0, "no connection was made");
 }
 
 #[tokio::test(start_paused = true)]
@@ -547,7 +549,7 @@ async fn a_client_connects_to_a_server_over_tcp() {
 }
 
 #[tokio::test]
-async fn user_and_password_of_the_uri_are_sent_as_authorization_unless_the_program_sets_its_own() {
+async fn user_and_password_of_the_uri_are_sent_unless_the_program_sets_authorization() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let target = format!("ws://ann:p%40ss@{}/room", listener.local_addr().expect("bound"));
     for (client, sent) in [
@@ -598,7 +600,7 @@ async fn a_client_dials_from_the_address_that_is_set() {
 // Linux does not answer a connection attempt while the listener's backlog is full.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn dialing_has_a_deadline_of_its_own() {
+async fn dialing_has_its_own_deadline() {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("valid")).expect("bound");
     let listener = socket.listen(1).expect("listens");
@@ -612,7 +614,7 @@ async fn dialing_has_a_deadline_of_its_own() {
 }
 
 #[test]
-fn connecting_costs_the_task_little_more_than_the_connection() {
+fn the_future_of_connect_is_little_larger_than_the_connection() {
     let client = Client::default();
     let (_, io) = duplex(1);
     let over = client.handshake(TARGET, io);

@@ -8,13 +8,13 @@ use fullduplex::{
 use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-/// The default settings, with context takeover, so that an answer names no parameter of its own.
+/// The default settings, with context takeover, so that an answer adds no parameters.
 fn config() -> Config {
     let takeover = Deflate::new().server_no_context_takeover(false).client_no_context_takeover(false);
     Config::new().deflate(takeover)
 }
 
-/// Returns the extensions that a server accepts of these offers.
+/// Returns the extensions that a server accepts from these offers.
 fn accepted(offers: &str) -> Option<String> {
     let request = Request::get("/")
         .header("Host", "example.com")
@@ -32,7 +32,7 @@ fn accepted(offers: &str) -> Option<String> {
     accepted.map(str::to_owned)
 }
 
-/// Returns what a client makes of a response with these extensions.
+/// Returns the result of a client for a response with these extensions.
 async fn answered(config: Config, extensions: &str) -> Result<(), Fault> {
     let (mut near, io) = duplex(1 << 21);
     let peer = async {
@@ -74,8 +74,8 @@ const INVALID: [&str; 9] = [
     "unknown",
 ];
 
-// RFC 7692 section 7.1: a server declines an offer that has an invalid, unknown or duplicate
-// parameter.
+/// RFC 7692 section 7.1: a server declines an offer that has an invalid, unknown or duplicate
+/// parameter.
 #[test]
 fn row_21_a_server_declines_an_offer_with_an_invalid_parameter() {
     for parameters in INVALID {
@@ -86,7 +86,7 @@ fn row_21_a_server_declines_an_offer_with_an_invalid_parameter() {
     assert_eq!(quoted.as_deref(), Some("permessage-deflate; server_max_window_bits=8"));
 }
 
-// RFC 7692 section 7.1: a client fails the connection.
+/// RFC 7692 section 7.1: a client fails the connection.
 #[tokio::test]
 async fn row_21_a_client_fails_on_a_response_with_an_invalid_parameter() {
     for parameters in INVALID {
@@ -106,7 +106,7 @@ fn row_21_long_lists_of_parameters_and_offers_are_parsed_to_their_end() {
     }
 }
 
-// RFC 7692 section 5: offers are in order of preference.
+/// RFC 7692 section 5: offers are in order of preference.
 #[test]
 fn row_22_the_first_acceptable_offer_is_chosen() {
     let offers = "permessage-deflate; x, permessage-deflate; server_max_window_bits=9, permessage-deflate";
@@ -114,15 +114,15 @@ fn row_22_the_first_acceptable_offer_is_chosen() {
     assert_eq!(answer.as_deref(), Some("permessage-deflate; server_max_window_bits=9"));
 }
 
-// RFC 7692 section 7.1.2.2: a server must not answer with `client_max_window_bits` if the offer has
-// none; section 5.1: a response without an offer fails the connection.
+/// RFC 7692 section 7.1.2.2: a server must not answer with `client_max_window_bits` if the offer
+/// has none; section 5.1: a response without an offer fails the connection.
 #[tokio::test]
-async fn row_22_a_client_fails_on_a_response_to_what_it_did_not_offer() {
+async fn row_22_a_client_fails_on_a_response_that_it_did_not_offer() {
     let window = "permessage-deflate; client_max_window_bits=9";
     assert_eq!(answered(Config::new(), window).await, Err(Fault::Wrong));
     assert_eq!(answered(Config::new(), "permessage-deflate").await, Err(Fault::Wrong));
     assert!(answered(config(), "permessage-deflate, permessage-deflate; x").await.is_err());
-    // This client always offers `client_max_window_bits`, and so accepts any window in the
-    // response.
+    // This client always offers `client_max_window_bits`, and therefore accepts any window in
+    // the response.
     assert_eq!(answered(config(), window).await, Ok(()));
 }

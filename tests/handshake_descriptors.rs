@@ -12,10 +12,10 @@ use std::{
 
 use tokio::net::TcpListener;
 
-/// The variable that makes this program the server.
+/// The environment variable that makes this program the server.
 const SERVER: &str = "FULLDUPLEX_TEST_SERVER";
 
-/// The limit of the server's file descriptors, and the number of connections that are opened.
+/// The limit on the server's file descriptors, and the number of connections that are opened.
 const DESCRIPTORS: usize = 24;
 const CONNECTIONS: usize = 40;
 
@@ -32,10 +32,10 @@ fn row_62_a_server_without_file_descriptors_continues_and_accepts_again() {
     let connect = || TcpStream::connect(&server.address).expect("the backlog has room");
     let connections = (0..CONNECTIONS).map(|_| connect()).collect::<Vec<_>>();
     let mut lines = BufReader::new(server.child.stderr.take().expect("piped")).lines();
-    let mut complaints = 0;
-    while complaints < 3 {
-        let line = lines.next().expect("it goes on").expect("text");
-        complaints += usize::from(line.starts_with("accept: "));
+    let mut errors = 0;
+    while errors < 3 {
+        let line = lines.next().expect("a line").expect("text");
+        errors += usize::from(line.starts_with("accept: "));
     }
     let rest = thread::spawn(move || {
         lines.map_while(Result::ok).filter(|line| line.starts_with("accept: ")).count()
@@ -46,15 +46,15 @@ fn row_62_a_server_without_file_descriptors_continues_and_accepts_again() {
     connection.set_read_timeout(Some(Duration::from_secs(60))).expect("open");
     connection.write_all(REQUEST).expect("open");
     let mut answer = [0; 12];
-    connection.read_exact(&mut answer).expect("it accepts again");
+    connection.read_exact(&mut answer).expect("a response");
     assert_eq!(&answer, b"HTTP/1.1 101");
 
     drop(server);
-    let complaints = complaints + rest.join().expect("no panic");
-    assert!(complaints < 1000, "it does not pause: {complaints} attempts");
+    let errors = errors + rest.join().expect("no panic");
+    assert!(errors < 1000, "no pause between attempts: {errors}");
 }
 
-/// The server in its own process, killed when dropped.
+/// The server in a process of its own, which is killed when this is dropped.
 struct Server {
     child: Child,
     address: String,
@@ -77,7 +77,7 @@ impl Server {
         let address = lines
             .map_while(Result::ok)
             .find_map(|line| Some(line.split_once("listening on ")?.1.to_owned()))
-            .expect("it tells where it listens");
+            .expect("a line with the address");
         Self { child, address }
     }
 }
@@ -89,7 +89,7 @@ impl Drop for Server {
     }
 }
 
-/// The loop of the README.
+/// Serves connections with the loop of the README.
 async fn serve() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     println!("listening on {}", listener.local_addr().expect("bound"));

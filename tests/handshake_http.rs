@@ -19,10 +19,10 @@ use tokio::{
     time::Instant,
 };
 
-/// What a server makes of these bytes, of which nothing more comes.
+/// Returns what a server reads from these bytes, after which the stream ends.
 async fn receive(input: &[u8]) -> (AnyRequest<Script>, Written) {
     let (io, written) = Script::new([Step::Bytes(input.to_vec())]);
-    (Server::default().read_any_request(io).await.expect("a whole head, or none"), written)
+    (Server::default().read_any_request(io).await.expect("a whole head or a rejection"), written)
 }
 
 async fn http(input: &[u8]) -> (HttpRequest<Script>, Written) {
@@ -40,7 +40,7 @@ async fn rejected(input: &[u8]) -> (RejectedRequest<Script>, Written) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_well_formed_request_for_no_websocket_is_returned_whole() {
+async fn a_plain_http_request_is_returned_with_all_its_bytes() {
     for (head, body) in [
         ("GET /health HTTP/1.1\r\nHost: a\r\n\r\n", ""),
         ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", ""),
@@ -76,7 +76,7 @@ async fn a_well_formed_request_for_no_websocket_is_returned_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_is_written_byte_for_byte_and_ends_the_connection() {
+async fn a_response_is_written_exactly_and_ends_the_connection() {
     let (request, written) = http(b"POST /a?b HTTP/1.1\r\nHost: c\r\nContent-Length: 1\r\n\r\nx").await;
     assert_eq!((request.request().method(), request.request().uri().path()), (&Method::POST, "/a"));
     let response = Response::builder().status(201).header("X-Y", "z").body("made\n").expect("valid");
@@ -88,8 +88,9 @@ async fn a_response_is_written_byte_for_byte_and_ends_the_connection() {
     assert!(written.is_dropped());
 }
 
+/// RFC 9110 section 9.3.2.
 #[tokio::test(start_paused = true)]
-async fn section_9_3_2_of_http_a_head_gets_no_content_but_its_length() {
+async fn a_response_to_head_has_no_content_but_its_length() {
     let (request, written) = http(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     request.respond(Response::new("a page")).await.expect("written");
     assert_eq!(written.undated(), "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\n");
@@ -99,13 +100,13 @@ async fn section_9_3_2_of_http_a_head_gets_no_content_but_its_length() {
     assert_eq!(written.undated(), "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\n");
 }
 
-/// A request for a WebSocket connection by another method.
+/// Returns a request for a WebSocket connection with another method.
 fn request_of(method: Method) -> Vec<u8> {
     request("GET", method.as_str())
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invalid_response_of_the_application_is_answered_500_and_returned() {
+async fn an_invalid_response_of_the_application_sends_500_and_returns_the_error() {
     for status in [100, 101, 600] {
         let own = || Response::builder().status(status).body("").expect("valid");
         let (request, first) = http(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -125,7 +126,7 @@ async fn an_invalid_response_of_the_application_is_answered_500_and_returned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_requests_get_the_same_response_from_both_ways_of_reading() {
+async fn both_read_functions_refuse_a_request_with_the_same_response() {
     for input in [
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
         b"POST / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
@@ -162,14 +163,14 @@ async fn refused_requests_get_the_same_response_from_both_ways_of_reading() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invalid_websocket_request_is_rejected_and_can_be_answered_otherwise() {
+async fn an_invalid_websocket_request_is_rejected_or_answered_by_the_application() {
     let input = request("Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8");
     let (first, _) = rejected(&input).await;
     assert_eq!(first.rejection().status(), StatusCode::UPGRADE_REQUIRED);
-    assert_eq!(first.request().expect("it was parsed").uri().path(), "/chat");
+    assert_eq!(first.request().expect("a parsed request").uri().path(), "/chat");
     let parts = first.into_parts();
     assert_eq!((&parts.received[..], parts.rejection.status().as_u16()), (&input[..], 426));
-    assert_eq!(parts.request.expect("it was parsed").headers()["sec-websocket-version"], "8");
+    assert_eq!(parts.request.expect("a parsed request").headers()["sec-websocket-version"], "8");
 
     let (second, written) = rejected(&input).await;
     second.respond(Response::new("use another client\n")).await.expect("written");
@@ -177,12 +178,12 @@ async fn an_invalid_websocket_request_is_rejected_and_can_be_answered_otherwise(
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_67_bytes_that_are_not_a_request_are_rejected_without_one() {
+async fn row_67_bytes_that_are_not_a_request_are_rejected() {
     for input in ["HELO x\r\n", "\x16\x03\x01\x02", "GET /\r\n", "GET / HTTP/1.1\r\nnocolon\r\n"] {
         // The peer sends nothing more and does not shut down its side.
         let (io, written) = Script::new([Step::Bytes(input.into()), Step::Hangs]);
         let start = Instant::now();
-        let incoming = Server::default().read_any_request(io).await.expect("an answer is due");
+        let incoming = Server::default().read_any_request(io).await.expect("a head or a rejection");
         let AnyRequest::Rejected(rejected) = incoming else { panic!("{input}: {incoming:?}") };
         assert_eq!((rejected.rejection().status().as_u16(), start.elapsed()), (400, Duration::ZERO));
         let parts = rejected.into_parts();
@@ -192,7 +193,7 @@ async fn row_67_bytes_that_are_not_a_request_are_rejected_without_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_for_a_websocket_is_pending_and_can_be_taken_apart() {
+async fn a_websocket_request_can_be_accepted_or_taken_apart() {
     let input = [REQUEST.as_bytes(), b"\x81\x80abcd"].concat();
     let (incoming, _) = receive(&input).await;
     let AnyRequest::WebSocket(pending) = incoming else { panic!("{incoming:?}") };
@@ -216,7 +217,7 @@ async fn a_replay_yields_all_bytes_that_were_read_before() {
         for places in [&[][..], &[3, 30], &[40, 41]] {
             let steps = cut(&input, places).into_iter().chain([Step::Bytes(b"more".to_vec())]);
             let (io, written) = Script::new(steps);
-            let incoming = Server::default().read_any_request(io).await.expect("an answer is due");
+            let incoming = Server::default().read_any_request(io).await.expect("a head or a rejection");
             let mut replay: Replay<Script> = match incoming {
                 AnyRequest::WebSocket(pending) => pending.into_replay(),
                 AnyRequest::Http(request) => request.into_replay(),
@@ -225,7 +226,7 @@ async fn a_replay_yields_all_bytes_that_were_read_before() {
             };
             replay.write_all(b"an answer").await.expect("written");
             let mut first = [0; 2];
-            replay.read_exact(&mut first).await.expect("there");
+            replay.read_exact(&mut first).await.expect("two bytes");
             let mut read = first.to_vec();
             replay.read_to_end(&mut read).await.expect("the rest");
             assert_eq!(read, [&input[..], b"more"].concat());
@@ -237,7 +238,7 @@ async fn a_replay_yields_all_bytes_that_were_read_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_01_reading_has_a_deadline_and_answering_one_of_its_own() {
+async fn row_01_reading_and_responding_have_separate_deadlines() {
     let (mut near, io) = duplex(64);
     near.write_all(b"GET / HTTP/1.1\r\n").await.expect("fits");
     let start = Instant::now();
@@ -266,7 +267,7 @@ async fn row_11_a_server_with_invalid_settings_reads_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
+async fn row_52_dropping_the_future_at_any_poll_drops_the_transport() {
     let server = Server::default();
     let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let (result, written) = released_at_every_poll(get, |io| server.read_any_request(io));
@@ -280,7 +281,7 @@ async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_66_credentials_do_not_show_in_debug_output() {
+async fn row_66_credentials_are_hidden_in_debug_output() {
     let secret = "Cookie: secret\r\nAuthorization: secret\r\nOrigin";
     for input in [
         request("Origin", secret),
@@ -313,7 +314,7 @@ async fn row_66_credentials_do_not_show_in_debug_output() {
 }
 
 #[test]
-fn receiving_costs_the_task_little_more_than_the_transport() {
+fn the_future_of_read_any_request_is_small() {
     let (_, io) = duplex(1);
     let server = Server::default();
     let future = server.read_any_request(io);

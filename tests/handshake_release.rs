@@ -1,5 +1,5 @@
-//! The opening handshake of a server that ends early, by its transport or by a dropped future:
-//! nothing leaks.
+//! A server's opening handshake that ends early, because the transport ends or the future is
+//! dropped: nothing is leaked.
 
 #[path = "support/handshake.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
@@ -15,7 +15,7 @@ use support::{
 use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
-async fn row_51_the_end_of_the_transport_inside_the_request_releases_it() {
+async fn row_51_the_transport_is_dropped_if_it_ends_inside_the_request() {
     for end in 0..REQUEST.len() {
         let (io, written) = Script::new(cut(&REQUEST.as_bytes()[..end], &[]));
         let result = Server::default().read_request(io).await;
@@ -37,7 +37,7 @@ async fn row_51_the_end_of_the_transport_inside_the_request_releases_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_51_a_write_that_fails_inside_the_101_releases_the_transport() {
+async fn row_51_the_transport_is_dropped_if_writing_the_101_fails() {
     for end in 0..SWITCHING.len() {
         let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
         let result = fullduplex::accept(io.writes_fail_behind(end, io::ErrorKind::BrokenPipe)).await;
@@ -50,7 +50,7 @@ async fn row_51_a_write_that_fails_inside_the_101_releases_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_51_a_write_that_fails_inside_a_rejection_keeps_the_rejection_and_releases_the_transport() {
+async fn row_51_a_rejection_is_returned_and_the_transport_dropped_if_its_write_fails() {
     for end in [0, 1, 50, 100] {
         let over = |input: Vec<u8>| {
             let (io, written) = Script::new([Step::Bytes(input), Step::Hangs]);
@@ -81,7 +81,7 @@ async fn row_51_a_write_that_fails_inside_a_rejection_keeps_the_rejection_and_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_51_the_end_of_the_transport_after_a_rejection_ends_the_wait() {
+async fn row_51_draining_after_a_rejection_stops_when_the_transport_ends() {
     for end in [None, Some(Step::Fails(io::ErrorKind::ConnectionReset))] {
         let start = Instant::now();
         let behind = Step::Bytes(b"in vain".to_vec());
@@ -95,7 +95,7 @@ async fn row_51_the_end_of_the_transport_after_a_rejection_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
+async fn row_52_dropping_the_future_at_any_poll_drops_the_transport() {
     let (result, written) = released_at_every_poll(REQUEST.as_bytes(), fullduplex::accept);
     assert_eq!((result.is_ok(), &*written), (true, SWITCHING));
 
@@ -125,7 +125,7 @@ async fn row_52_a_future_dropped_at_any_poll_releases_the_transport() {
 #[tokio::test(start_paused = true)]
 async fn row_52_dropping_the_future_drops_the_transport() {
     let (io, written) = Script::new([Step::Bytes(REQUEST[..100].into()), Step::Hangs]);
-    let patience = Duration::from_secs(1);
-    assert!(tokio::time::timeout(patience, fullduplex::accept(io)).await.is_err());
+    let limit = Duration::from_secs(1);
+    assert!(tokio::time::timeout(limit, fullduplex::accept(io)).await.is_err());
     assert!(written.is_dropped());
 }

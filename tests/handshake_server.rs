@@ -21,6 +21,7 @@ async fn exchange(server: &Server, input: &[u8]) -> (Result<(), Error>, String) 
     exchange_over(duplex(1 << 20), server, input).await
 }
 
+/// Does the same as [`exchange`], over this pair of streams.
 async fn exchange_over(
     (near, io): (DuplexStream, DuplexStream),
     server: &Server,
@@ -37,8 +38,8 @@ async fn exchange_over(
     tokio::join!(serve, peer)
 }
 
-/// Asserts that a request is rejected, that both ends get this status, and that the connection
-/// ends.
+/// Asserts that a request is rejected, that both ends receive this status, and that the
+/// connection ends. Returns the response.
 async fn assert_rejected(server: &Server, input: &[u8], status: u16) -> String {
     let (result, response) = exchange(server, input).await;
     let shown = String::from_utf8_lossy(&input[..input.len().min(400)]).into_owned();
@@ -56,9 +57,9 @@ async fn assert_rejected(server: &Server, input: &[u8], status: u16) -> String {
     response
 }
 
-// RFC 6455 section 4.2.2, step 5.
+/// RFC 6455 section 4.2.2, step 5.
 #[tokio::test(start_paused = true)]
-async fn a_request_is_answered_byte_for_byte() {
+async fn a_valid_request_is_answered_with_the_exact_response() {
     let (result, response) = exchange(&Server::default(), REQUEST.as_bytes()).await;
     assert!(result.is_ok());
     assert_eq!(response, SWITCHING);
@@ -79,7 +80,7 @@ async fn row_01_one_deadline_covers_the_whole_request() {
     let result = Server::default().read_request(io).await;
     assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
     assert_eq!(start.elapsed().as_secs(), 10);
-    slow.await.expect("the transport is gone, so writing ends");
+    slow.await.expect("writing ends when the transport is dropped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,9 +156,9 @@ async fn row_04_ten_thousand_headers_are_too_many() {
     assert_rejected(&Server::new(roomy.max_headers(usize::MAX)), input.as_bytes(), 431).await;
 }
 
-// RFC 6455 section 4.2.1, requirement 1.
+/// RFC 6455 section 4.2.1, requirement 1.
 #[tokio::test(start_paused = true)]
-async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
+async fn row_05_other_methods_other_versions_and_bodies_are_rejected() {
     let server = Server::default();
     for (old, new, status) in [
         ("GET", "POST", 405),
@@ -178,7 +179,7 @@ async fn row_05_not_get_http_1_0_or_a_body_never_gets_101() {
     assert_eq!(empty, SWITCHING);
 }
 
-// RFC 9110 section 9.3.2.
+/// RFC 9110 section 9.3.2.
 #[tokio::test(start_paused = true)]
 async fn row_05_a_head_request_is_refused_without_content() {
     for (input, status) in [
@@ -194,7 +195,7 @@ async fn row_05_a_head_request_is_refused_without_content() {
     }
 }
 
-// RFC 6455 section 4.2.1, requirements 3 and 4.
+/// RFC 6455 section 4.2.1, requirements 3 and 4.
 #[tokio::test(start_paused = true)]
 async fn row_06_upgrade_and_connection_are_lists_in_any_case() {
     let server = Server::default();
@@ -224,7 +225,7 @@ async fn row_06_upgrade_and_connection_are_lists_in_any_case() {
     );
 }
 
-// RFC 6455 section 4.2.1, requirement 5.
+/// RFC 6455 section 4.2.1, requirement 5.
 #[tokio::test(start_paused = true)]
 async fn row_07_the_key_is_base64_of_sixteen_bytes_and_occurs_once() {
     const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -241,7 +242,7 @@ async fn row_07_the_key_is_base64_of_sixteen_bytes_and_occurs_once() {
     }
 }
 
-// RFC 6455 sections 4.2.1, requirement 6, and 4.4.
+/// RFC 6455 sections 4.2.1, requirement 6, and 4.4.
 #[tokio::test(start_paused = true)]
 async fn row_08_another_version_is_answered_with_the_supported_one() {
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
@@ -257,7 +258,7 @@ async fn row_08_another_version_is_answered_with_the_supported_one() {
     }
 }
 
-// RFC 9110 section 5.3, RFC 9112 sections 3.2 and 6.3.
+/// RFC 9110 section 5.3, RFC 9112 sections 3.2 and 6.3.
 #[tokio::test(start_paused = true)]
 async fn row_09_duplicate_fields_and_two_framings_are_refused() {
     for (old, new) in [
@@ -276,7 +277,7 @@ async fn row_09_duplicate_fields_and_two_framings_are_refused() {
     }
 }
 
-// RFC 9112 sections 2.2, 5.1 and 5.2.
+/// RFC 9112 sections 2.2, 5.1 and 5.2.
 #[tokio::test(start_paused = true)]
 async fn row_10_ambiguous_input_is_refused() {
     for (old, new) in [
@@ -306,7 +307,7 @@ async fn row_10_ambiguous_input_is_refused() {
     }
 }
 
-// RFC 6455 sections 4.2.2, step 4, and 10.2.
+/// RFC 6455 sections 4.2.2, step 4, and 10.2.
 #[tokio::test(start_paused = true)]
 async fn row_11_a_cross_site_origin_is_rejected() {
     let server = Server::default().allow_origins(["https://example.com"]);
@@ -350,8 +351,8 @@ async fn row_11_a_list_that_allows_no_origin_fails_before_anything_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
-    assert!(Response::builder().header("x", "a\r\nb: c").body(()).is_err(), "http types refuse it");
+async fn row_12_the_applications_response_cannot_inject_or_replace_fields() {
+    assert!(Response::builder().header("x", "a\r\nb: c").body(()).is_err(), "the http crate rejects it");
     for (name, value) in
         [("sec-websocket-accept", "x"), ("connection", "close"), ("sec-websocket-protocol", "chat")]
     {
@@ -365,7 +366,7 @@ async fn row_12_the_applications_response_cannot_break_out_of_its_field() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_12_an_invalid_rejection_of_the_application_is_answered_500_and_returned() {
+async fn row_12_an_invalid_rejection_of_the_application_sends_500_and_returns_the_error() {
     for status in [100, 101, 600] {
         let (io, written) = Script::new([Step::Bytes(REQUEST.into()), Step::Hangs]);
         let pending = Server::default().read_request(io).await.expect("a valid request");
@@ -395,7 +396,7 @@ async fn row_13_h2c_is_not_upgraded_and_a_second_request_gets_no_response() {
 async fn row_13_a_second_request_after_the_first_is_read_as_frames() {
     let (io, written) = Script::new([Step::Bytes(REQUEST.repeat(2).into()), Step::Hangs]);
     let mut ws = fullduplex::accept(io).await.expect("accepted");
-    let error = ws.recv().await.expect_err("G is a reserved bit and no FIN");
+    let error = ws.recv().await.expect_err("'G' sets a reserved bit");
     assert_eq!(error.close_code(), Some(CloseCode::PROTOCOL_ERROR), "{error:?}");
     assert!(matches!(ws.recv().await, Ok(None)));
     let written = written.bytes();
@@ -421,7 +422,7 @@ async fn row_14_frames_in_the_same_read_as_the_request_are_received_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_67_input_that_cannot_be_a_request_is_refused_at_the_line_that_shows_it() {
+async fn row_67_input_that_cannot_be_a_request_is_rejected_without_waiting_for_more() {
     for (input, status, reason) in [
         ("HELO x\r\n", 400, "not an HTTP/1.1 request line"),
         ("SSH-2.0-OpenSSH_9.6\r\n", 400, "not an HTTP/1.1 request line"),
@@ -436,7 +437,7 @@ async fn row_67_input_that_cannot_be_a_request_is_refused_at_the_line_that_shows
         let start = Instant::now();
         let response = assert_rejected(&Server::default(), input.as_bytes(), status).await;
         assert!(response.trim_end().contains(reason), "{response}");
-        assert_eq!(start.elapsed(), Duration::from_secs(1), "nothing but the wait for the peer to close");
+        assert_eq!(start.elapsed(), Duration::from_secs(1), "only the wait for the peer to close");
     }
 }
 
@@ -449,7 +450,7 @@ async fn an_empty_list_of_subprotocols_is_refused() {
     }
 }
 
-// RFC 6455 section 4.2.2, step 4.
+/// RFC 6455 section 4.2.2, step 4.
 #[tokio::test(start_paused = true)]
 async fn a_subprotocol_is_chosen_by_the_servers_preference() {
     let input = request("Origin", "Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: c\r\nOrigin");
@@ -472,7 +473,7 @@ async fn a_server_can_inspect_the_request_and_choose_its_response() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_of_the_application_is_written_completely_before_the_transport_ends() {
+async fn a_rejection_of_the_application_is_written_completely_before_the_transport_is_dropped() {
     let (mut near, io) = duplex(1 << 16);
     near.write_all(REQUEST.as_bytes()).await.expect("fits");
     near.write_all(b"never read").await.expect("fits");
@@ -481,7 +482,7 @@ async fn a_rejection_of_the_application_is_written_completely_before_the_transpo
     let own =
         Response::builder().status(401).header("WWW-Authenticate", "Basic").body("who?").expect("valid");
     pending.reject(own).await.expect("written");
-    assert_eq!(start.elapsed().as_secs(), 1, "a peer that does not close is waited for, but briefly");
+    assert_eq!(start.elapsed().as_secs(), 1, "the wait for the peer to close is brief");
     let mut response = String::new();
     near.read_to_string(&mut response).await.expect("text");
     assert_eq!(
@@ -502,7 +503,7 @@ async fn a_peer_that_reads_no_response_is_dropped_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_peer_is_drained_up_to_a_limit() {
+async fn the_input_of_a_refused_peer_is_drained_up_to_a_limit() {
     let (near, io) = duplex(1024);
     let (mut read, mut write) = split(near);
     let flood = tokio::spawn(async move { while write.write_all(&[b'x'; 512]).await.is_ok() {} });
@@ -517,7 +518,7 @@ async fn an_endless_peer_is_drained_up_to_a_limit() {
 }
 
 #[tokio::test]
-async fn a_rejection_arrives_although_the_client_has_sent_more() {
+async fn a_rejection_is_received_although_the_client_has_sent_more() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let mut client =
         tokio::net::TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
@@ -532,7 +533,7 @@ async fn a_rejection_arrives_although_the_client_has_sent_more() {
 }
 
 #[test]
-fn accepting_costs_the_task_little_more_than_the_connection() {
+fn the_future_of_accept_is_little_larger_than_the_connection() {
     let (_, io) = duplex(1);
     let future = fullduplex::accept(io);
     let size = size_of_val(&future);

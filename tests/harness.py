@@ -1,7 +1,7 @@
-"""Starts the programs under test, and their peers, and reads what they print.
+"""Starts the programs under test and their peers, and reads what they print.
 
-Nothing here sleeps or measures time: it waits for a line, for an end, or for a port, and gives up at one generous
-deadline.
+Nothing here measures time: it waits for a line, for the end of a program, or for a port, and fails
+at one generous deadline.
 """
 
 import os
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "target"
 # Where the built examples are.
 EXAMPLES = Path(os.environ.get("FULLDUPLEX_EXAMPLES", TARGET / "release" / "examples"))
-# Seconds until anything that is waited for counts as never coming.
+# Seconds after which waiting for anything fails.
 DEADLINE = 60
 
 LISTENING = re.compile(rb"listening on (ws://\S+)")
@@ -30,7 +30,7 @@ class Failed(AssertionError):
 
 
 def example(name):
-    """The path of an example that has been built."""
+    """Returns the path of an example that has been built."""
     path = EXAMPLES / name
     if not path.exists():
         raise Failed(f"no {path}: build it with `cargo build --release --examples`")
@@ -41,7 +41,7 @@ class Program:
     """A running program. Its standard output is read as lines, its standard error is kept."""
 
     def __init__(self, command, deadline=DEADLINE, **kwargs):
-        # Seconds until the next line counts as never coming.
+        # Seconds after which waiting for the next line fails.
         self._deadline = deadline
         self.command = [str(part) for part in command]
         self._stderr = tempfile.TemporaryFile()
@@ -64,7 +64,10 @@ class Program:
         self._lines.put(None)
 
     def line(self):
-        """The next line of the standard output, without its end; `None` at the end of the output."""
+        """Returns the next line of the standard output, without its line ending.
+
+        Returns `None` at the end of the output.
+        """
         try:
             line = self._lines.get(timeout=self._deadline)
         except queue.Empty:
@@ -74,7 +77,7 @@ class Program:
         return line
 
     def rest(self):
-        """All lines up to the end of the output."""
+        """Returns all lines up to the end of the output."""
         lines = []
         while (line := self.line()) is not None:
             lines.append(line)
@@ -108,7 +111,7 @@ class Program:
         self._process.send_signal(signal.SIGINT)
 
     def exit_code(self):
-        """Waits for the end of the program."""
+        """Waits for the end of the program. Returns its exit code."""
         try:
             return self._process.wait(timeout=DEADLINE)
         except subprocess.TimeoutExpired:
@@ -118,19 +121,19 @@ class Program:
         return self._process.poll() is None
 
     def resident(self):
-        """How much of its memory is resident, in bytes. Counted exactly, as /proc/PID/statm is not."""
+        """Returns the resident memory in bytes, counted exactly, unlike in /proc/PID/statm."""
         with open(f"/proc/{self._process.pid}/smaps_rollup") as rollup:
             [size] = [line.split()[1] for line in rollup if line.startswith("Rss:")]
         return int(size) * 1024
 
     def errors(self):
-        """Returns what it has printed to its standard error."""
-        # pread: the program goes on writing at the shared offset.
+        """Returns what the program has printed to its standard error."""
+        # pread: the program continues to write at the shared offset.
         size = os.fstat(self._stderr.fileno()).st_size
         return os.pread(self._stderr.fileno(), size, 0).decode(errors="replace")
 
     def listening(self):
-        """Waits for the line that has the address, and returns the address."""
+        """Waits for the line that contains the address. Returns the address."""
         while (line := self.line()) is not None:
             if found := LISTENING.search(line):
                 return found[1].decode()
@@ -146,7 +149,7 @@ class Program:
 
 
 def address(url):
-    """The host and the port of a `ws://` URL."""
+    """Returns the host and the port of a `ws://` URL."""
     host, port = url.removeprefix("ws://").rstrip("/").rsplit(":", 1)
     return host, int(port)
 
@@ -159,7 +162,7 @@ def free_port():
 
 
 def wait_for_port(port, program):
-    """Waits until a program that prints no such line listens."""
+    """Waits until a program listens on a port, for programs that do not print their address."""
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
         if not program.is_running():

@@ -1,5 +1,5 @@
-//! Hostile frames, rows 23 to 41 of `HOSTILE.md`: what the peer must not send, the Close that
-//! answers it, and the error that the application gets.
+//! Hostile frames, rows 23 to 41 of `HOSTILE.md`: what a peer must not send, the Close that
+//! answers it, and the error that the application receives.
 //!
 //! RFC 6455 sections 5 (framing), 7 (closing) and 8 (UTF-8).
 
@@ -74,7 +74,7 @@ async fn row_25_a_reserved_bit_on_a_continuation_fails_with_1002() {
 }
 
 #[tokio::test]
-async fn row_26_reserved_opcodes_with_a_huge_length_fail_from_the_header() {
+async fn row_26_a_reserved_opcode_with_a_huge_length_fails_with_1002_at_its_header() {
     for role in BOTH {
         for opcode in (0x3..=0x7).chain(0xB..=0xF) {
             for frame in [frame(opcode, "").declaring((1 << 63) - 1), frame(opcode, "")] {
@@ -88,7 +88,7 @@ async fn row_26_reserved_opcodes_with_a_huge_length_fail_from_the_header() {
 }
 
 #[tokio::test]
-async fn row_26_a_reserved_opcode_fails_with_its_first_byte() {
+async fn row_26_a_reserved_opcode_fails_with_1002_at_its_first_byte() {
     offence(Server, [0x83]).fails(ProtocolError::ReservedOpcode(3), 1002, "reserved opcode").await;
 }
 
@@ -107,7 +107,7 @@ async fn row_27_a_length_that_is_not_in_its_shortest_form_fails_with_1002() {
 }
 
 #[tokio::test]
-async fn row_27_every_length_at_the_edge_of_a_form_is_received_in_its_shortest_form() {
+async fn row_27_lengths_at_the_bounds_of_each_form_are_received_in_their_shortest_form() {
     for role in BOTH {
         let (mut ws, script) = script::open(role, &Config::new());
         for len in [0, 1, 125, 126, 127, 0xFFFE, 0xFFFF, 0x1_0000, 0x1_0001] {
@@ -148,7 +148,7 @@ async fn row_28_the_greatest_legal_length_exceeds_the_limit_even_after_other_fra
 }
 
 #[tokio::test]
-async fn row_29_a_header_beyond_the_limit_fails_with_1009_before_any_payload() {
+async fn row_29_a_declared_length_beyond_the_limit_fails_with_1009_before_any_payload_data() {
     let error = ProtocolError::FrameTooBig { limit: 64 << 20 };
     for role in BOTH {
         let input = sent_to(role, binary("").declaring(1 << 30)).build();
@@ -159,7 +159,7 @@ async fn row_29_a_header_beyond_the_limit_fails_with_1009_before_any_payload() {
 // --- RFC 6455 section 5.5: control frames
 
 #[tokio::test]
-async fn row_30_a_control_frame_of_more_than_125_bytes_fails_with_1002_from_its_header() {
+async fn row_30_a_control_frame_of_more_than_125_bytes_fails_with_1002_at_its_header() {
     for role in BOTH {
         for opcode in [0x8, 0x9, 0xA] {
             for len in [126, 0xFFFF, 0x1_0000] {
@@ -181,7 +181,7 @@ async fn row_30_a_ping_of_125_bytes_is_answered() {
         let (mut ws, script) = script::server();
         script.read_at_most(at_most);
         script.bring(ping([b'x'; 125]).masked().build());
-        pending(pin!(ws.recv()), "no message came");
+        pending(pin!(ws.recv()), "no message was received");
         assert_eq!(script.written(), pong([b'x'; 125]).build());
     }
 }
@@ -202,7 +202,7 @@ async fn row_31_a_fragmented_control_frame_fails_with_1002() {
 // --- RFC 6455 section 5.4: fragmentation
 
 #[tokio::test]
-async fn row_32_a_continuation_with_nothing_open_fails_with_1002() {
+async fn row_32_a_continuation_outside_of_a_message_fails_with_1002() {
     for role in BOTH {
         for orphan in [continuation("x"), continuation(""), continuation("x").more()] {
             for start in [vec![text("before")], vec![text("bef").more(), continuation("ore")]] {
@@ -232,7 +232,7 @@ async fn row_32_a_new_data_frame_inside_a_fragmented_message_fails_with_1002() {
 }
 
 #[tokio::test]
-async fn row_33_fragments_up_to_the_message_limit_pass_and_one_byte_more_fails_with_1009() {
+async fn row_33_fragments_up_to_max_message_size_are_received_and_one_byte_more_fails_with_1009() {
     let config = Config::new().max_message_size(10);
     for role in BOTH {
         let (mut ws, script) = script::open(role, &config);
@@ -245,7 +245,7 @@ async fn row_33_fragments_up_to_the_message_limit_pass_and_one_byte_more_fails_w
         let ten = [text("01234").more(), continuation("56789").more()];
         let input = [wire_to(role, &ten), sent_to(role, continuation("!")).build()].concat();
         offence(role, &input[..]).with(config.clone()).fails(error, 1009, "message too big").await;
-        // As soon as the header is there, without its payload data.
+        // The header suffices, without its payload data.
         offence(role, &input[..input.len() - 1])
             .with(config.clone())
             .fails(error, 1009, "message too big")
@@ -254,7 +254,7 @@ async fn row_33_fragments_up_to_the_message_limit_pass_and_one_byte_more_fails_w
 }
 
 #[tokio::test]
-async fn row_33_a_frame_up_to_the_frame_limit_passes_and_one_byte_more_fails_with_1009() {
+async fn row_33_a_frame_up_to_max_frame_size_is_received_and_one_byte_more_fails_with_1009() {
     let config = Config::new().max_message_size(20).max_frame_size(10);
     for role in BOTH {
         let (mut ws, script) = script::open(role, &config);
@@ -268,7 +268,7 @@ async fn row_33_a_frame_up_to_the_frame_limit_passes_and_one_byte_more_fails_wit
 }
 
 #[tokio::test]
-async fn row_33_control_frames_do_not_count_towards_the_message_limit() {
+async fn row_33_control_frames_do_not_count_towards_the_message_limits() {
     let (mut ws, script) = script::open(Server, &Config::new().max_message_size(2).max_fragments(2));
     let long = ping([b'x'; 125]);
     script
@@ -277,7 +277,7 @@ async fn row_33_control_frames_do_not_count_towards_the_message_limit() {
 }
 
 #[tokio::test]
-async fn row_34_empty_fragments_up_to_the_limit_pass_and_one_more_fails_with_1008() {
+async fn row_34_empty_fragments_up_to_the_limit_are_received_and_one_more_fails_with_1008() {
     let config = Config::new().max_fragments(4);
     for role in BOTH {
         let mut frames = vec![text("").more(), continuation("").more(), continuation("").more()];
@@ -309,7 +309,7 @@ async fn row_34_the_default_limit_is_65536_fragments() {
     let mut input = text("").more().masked().build();
     input.extend(continuation("").more().masked().build().repeat(65_534));
     script.bring(input);
-    pending(pin!(ws.recv()), "the message is open");
+    pending(pin!(ws.recv()), "the message is incomplete");
     script.bring(continuation("").masked().build());
     assert_eq!(ws.recv().await.expect("65,536 fragments"), Some(Message::from("")));
 }
@@ -326,8 +326,12 @@ async fn row_36_control_frames_between_fragments_are_handled_at_once_and_the_mes
             ));
             assert_eq!(ws.recv_event().await.expect("a ping"), Some(Event::Ping("1".into())));
             assert_eq!(ws.recv_event().await.expect("a pong"), Some(Event::Pong("2".into())));
-            pending(pin!(ws.recv_event()), "the message is open");
-            assert_eq!(frames::parse(&script.written()), [(0x8A, b"1".to_vec())], "answered already");
+            pending(pin!(ws.recv_event()), "the message is incomplete");
+            assert_eq!(
+                frames::parse(&script.written()),
+                [(0x8A, b"1".to_vec())],
+                "the ping is answered at once"
+            );
             script.bring(wire_to(role, &[continuation("lo")]));
             assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("H\u{20AC}llo")));
         }
@@ -367,7 +371,7 @@ const NOT_UTF8: &[&[u8]] = &[
     b"\xF0\x9F\x98(",                                 //
     b"\xF0\x9F\xC3",                                  // a code point that another interrupts
     b"\xE2\xE2",                                      //
-    b"gr\xC3\xBCezi \xF0\x9F\x98\x80 \xED\xB0",       // a low surrogate behind good text
+    b"gr\xC3\xBCezi \xF0\x9F\x98\x80 \xED\xB0",       // a low surrogate after valid text
     b"0123456789012345678901234567890123456789\xFF",  // beyond one vector
     b"\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC\xE2\x82:", //
 ];
@@ -381,8 +385,8 @@ async fn row_37_text_fails_with_1007_at_its_first_invalid_byte_and_not_before() 
             let good = whole.len() - b"and the rest".len() - 1;
             let (mut ws, script) = script::open(role, &Config::new());
             script.bring(&whole[..good]);
-            pending(pin!(ws.recv()), "good so far");
-            assert_eq!(script.written(), b"", "{bad:x?} is good but for its last byte");
+            pending(pin!(ws.recv()), "the text is valid so far");
+            assert_eq!(script.written(), b"", "{bad:x?} is valid up to its last byte");
             script.bring(&whole[good..=good]);
             pending(pin!(ws.recv()), "the stream has not ended");
             assert_close(role, &script.written(), 1007, "invalid UTF-8");
@@ -427,7 +431,7 @@ async fn row_37_text_that_ends_inside_a_code_point_fails_with_1007() {
 }
 
 #[tokio::test]
-async fn row_37_a_code_point_may_be_split_over_fragments_and_binary_may_be_anything() {
+async fn row_37_a_code_point_may_be_split_over_fragments_and_binary_data_is_not_validated() {
     for at_most in [usize::MAX, 1] {
         let (mut ws, script) = script::server();
         script.read_at_most(at_most);
@@ -449,7 +453,7 @@ async fn row_37_a_large_text_read_into_its_own_buffer_fails_before_its_end() {
     let first = &whole[..100_000];
     let (mut ws, script) = script::server();
     script.bring(first);
-    pending(pin!(ws.recv()), "good so far");
+    pending(pin!(ws.recv()), "the text is valid so far");
     assert_eq!(script.written(), b"");
     script.bring(&whole[100_000..151_000]);
     pending(pin!(ws.recv()), "the stream has not ended");
@@ -478,19 +482,19 @@ async fn row_39_codes_that_must_not_be_sent_fail_with_1002_and_all_others_are_ec
         script.end();
         match ws.recv().await {
             Ok(None) if allowed => assert_eq!(script.written(), close(code, "why").build()),
-            Err(Error::Protocol(ProtocolError::InvalidCloseCode(told))) if !allowed => {
-                assert_eq!(told.get(), code);
+            Err(Error::Protocol(ProtocolError::InvalidCloseCode(invalid))) if !allowed => {
+                assert_eq!(invalid.get(), code);
                 assert_eq!(script.written(), close(1002, "invalid close code").build());
                 assert_eq!(ws.close_frame(), None);
             }
             other => panic!("{code}: {other:?}"),
         }
-        assert_eq!(ws.recv().await.expect("it is over"), None);
+        assert_eq!(ws.recv().await.expect("the connection has ended"), None);
     }
 }
 
 #[tokio::test]
-async fn row_39_the_bounds_of_each_range_of_codes_fail_for_both_roles_and_byte_by_byte() {
+async fn row_39_codes_outside_each_allowed_range_fail_with_1002_for_both_roles() {
     for role in BOTH {
         for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 0xFFFF] {
             let error = ProtocolError::InvalidCloseCode(code.into());
@@ -510,7 +514,7 @@ async fn row_40_a_close_reason_that_is_not_utf8_fails_with_1007() {
 }
 
 #[tokio::test]
-async fn row_41_data_after_a_close_is_ignored_and_never_delivered() {
+async fn row_41_data_after_a_close_is_ignored() {
     for role in BOTH {
         for at_most in [usize::MAX, 1] {
             let (mut ws, script) = script::open(role, &Config::new());
@@ -519,7 +523,7 @@ async fn row_41_data_after_a_close_is_ignored_and_never_delivered() {
             script.bring(b"\xFF\xFF no frames at all");
             script.bring(wire_to(role, &[close(1000, "again"), binary("after")]));
             script.end();
-            assert_eq!(ws.recv().await.expect("before the Close"), Some(Message::from("before")));
+            assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("before")));
             for _ in 0..3 {
                 assert_eq!(ws.recv().await.expect("closed cleanly"), None);
             }
@@ -530,7 +534,7 @@ async fn row_41_data_after_a_close_is_ignored_and_never_delivered() {
 }
 
 #[tokio::test]
-async fn row_41_recv_event_returns_nothing_after_the_close_either() {
+async fn row_41_recv_event_returns_none_after_the_close() {
     let (mut ws, script) = script::server();
     script.bring(wire_to(Server, &[close_empty(), ping("after"), text("after")]));
     script.end();

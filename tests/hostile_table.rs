@@ -47,7 +47,7 @@ fn every_row_has_a_test_and_every_numbered_test_has_a_row() {
     }
 }
 
-/// Returns what is wrong, a line each.
+/// Returns a line for each fault.
 fn faults(rows: &BTreeMap<u32, Vec<&str>>, tests: &Tests, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let mut faults = Vec::new();
     for (row, waits_for) in rows {
@@ -118,8 +118,8 @@ fn find_files(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the tests of a file that are named after a row. A function in Rust has to have the
-/// attribute of a test.
+/// Returns the tests of a file that are named after a row. In Rust, only functions with the
+/// attribute of a test count.
 fn numbered(source: &str) -> Vec<(u32, &str)> {
     let mut found = Vec::new();
     let mut is_test = false;
@@ -129,7 +129,7 @@ fn numbered(source: &str) -> Vec<(u32, &str)> {
             None => (false, line.trim_start_matches("async ").strip_prefix("fn ").unwrap_or("")),
         };
         if definition.starts_with("row_") && (python || is_test) {
-            let name = definition.split(['(', '<']).next().expect("a first part");
+            let name = definition.split(['(', '<']).next().expect("a name");
             let number = name[4..].split('_').next().and_then(|digits| digits.parse().ok());
             found.push((number.unwrap_or_else(|| panic!("no number: {name}")), name));
         }
@@ -145,11 +145,11 @@ fn numbered(source: &str) -> Vec<(u32, &str)> {
 fn list(tests: &Tests) -> String {
     let mut list = String::new();
     for (row, files) in tests {
-        write!(list, "\n### Row {row}\n\n").expect("a string takes everything");
+        write!(list, "\n### Row {row}\n\n").expect("writing to a string cannot fail");
         for (file, names) in files {
-            writeln!(list, "- `{file}`").expect("a string takes everything");
+            writeln!(list, "- `{file}`").expect("writing to a string cannot fail");
             for name in names {
-                writeln!(list, "  - `{name}`").expect("a string takes everything");
+                writeln!(list, "  - `{name}`").expect("writing to a string cannot fail");
             }
         }
     }
@@ -157,7 +157,7 @@ fn list(tests: &Tests) -> String {
 }
 
 #[test]
-fn a_row_without_a_test_is_reported_and_a_test_without_a_row_too() {
+fn rows_without_tests_and_tests_without_rows_are_reported() {
     let table = "| # | input | required | waits for |\n|---|---|---|---|\n| 1 | a | b | |\n| 2 | a | b | `x` |\n| 3 | a | b | |";
     let tests_of = |source: &str| -> Tests {
         let names = numbered(source).into_iter();
@@ -167,7 +167,7 @@ fn a_row_without_a_test_is_reported_and_a_test_without_a_row_too() {
     let (rows, nothing) = (rows(table), |_: &str| false);
     let complete = tests_of(&(rust(1) + "def test_row_03_b():"));
     assert_eq!(faults(&rows, &complete, nothing), Vec::<String>::new());
-    // A function that is no test, a row that is not in the table, a feature that has been built.
+    // A function that is not a test, a row that is not in the table, a feature that exists.
     for (source, exists, fault) in [
         (rust(1) + "fn row_03_b() {}", false, "row 3 has no test"),
         (rust(1) + &rust(3) + &rust(4), false, "row 4 is not in the table"),

@@ -12,10 +12,10 @@ use tokio::{
 
 const LEN: u64 = if cfg!(debug_assertions) { 32 << 20 } else { 10 << 30 };
 
-/// The limit of what both ends together may hold at once.
+/// The maximum number of bytes that both ends together may hold at once.
 const HELD: u64 = 4 << 20;
 
-/// Text that is repeated; parts of other lengths split it at any place.
+/// Text that is repeated; parts of other lengths split it at any position.
 const PATTERN: &str = "gr\u{fc}ezi \u{20ac} \u{1f600} ";
 
 fn runtime() -> Runtime {
@@ -36,7 +36,7 @@ fn open(tcp: TcpStream, role: Role) -> WebSocket<TcpStream> {
 
 /// Compares received data with the repeated pattern.
 struct Check {
-    /// Long enough for any part at any place of the pattern.
+    /// The pattern, repeated so that any part at any position fits.
     expected: Vec<u8>,
     seen: u64,
 }
@@ -46,9 +46,10 @@ impl Check {
         Self { expected: pattern.repeat((128 << 10) / pattern.len()), seen: 0 }
     }
 
+    /// Asserts that this part continues the pattern.
     fn part(&mut self, pattern: &[u8], part: &[u8]) {
         let at = (self.seen % pattern.len() as u64) as usize;
-        assert!(self.expected[at..at + part.len()] == *part, "changed after {} bytes", self.seen);
+        assert!(self.expected[at..at + part.len()] == *part, "the data differs after {} bytes", self.seen);
         self.seen += part.len() as u64;
     }
 }

@@ -1,4 +1,4 @@
-//! What connections hold and allocate, counted by the allocator.
+//! The memory that connections hold and allocate, counted by the allocator.
 
 use std::{
     borrow::Cow,
@@ -22,8 +22,8 @@ use support::{
     replay::{Replay, Stuck, quiet, receive_all, server},
 };
 
-/// What a connection that has received this input, and echoed its messages, still holds, and what it allocated on the way;
-/// earlier connections have warmed the thread's pool.
+/// Returns what a connection holds after it has received this input and echoed its messages, and
+/// what it allocated meanwhile. Earlier connections have filled the buffer pool of the thread.
 fn after_echoing(config: &Config, input: &[u8], chunk: usize) -> AllocationInfo {
     let echo = |ws: &mut WebSocket<_>, message| ws.start_send(message).expect("open");
     for _ in 0..4 {
@@ -39,23 +39,23 @@ fn after_echoing(config: &Config, input: &[u8], chunk: usize) -> AllocationInfo 
 }
 
 #[test]
-fn a_connection_is_at_most_192_bytes_beyond_its_stream() {
+fn a_connection_is_at_most_192_bytes_larger_than_its_stream() {
     assert!(size_of::<WebSocket<TcpStream>>() - size_of::<TcpStream>() <= 192);
     assert!(size_of::<WebSocket<u64>>() - size_of::<u64>() <= 192);
 }
 
 #[test]
-fn an_idle_connection_holds_no_heap() {
+fn an_idle_connection_holds_no_heap_memory() {
     assert_eq!(after_echoing(&quiet(), &[], usize::MAX).bytes_current, 0);
 }
 
 #[test]
-fn an_idle_connection_holds_no_heap_after_a_small_message() {
+fn an_idle_connection_holds_no_heap_memory_after_a_small_message() {
     assert_eq!(after_echoing(&quiet(), &text("hello").masked().build(), usize::MAX).bytes_current, 0);
 }
 
 #[test]
-fn an_idle_connection_holds_no_heap_after_a_message_of_1_mib() {
+fn an_idle_connection_holds_no_heap_memory_after_a_message_of_1_mib() {
     let input = binary(vec![1; 1 << 20]).masked().build();
     for chunk in [usize::MAX, 1000] {
         assert_eq!(after_echoing(&quiet(), &input, chunk).bytes_current, 0);
@@ -63,7 +63,7 @@ fn an_idle_connection_holds_no_heap_after_a_message_of_1_mib() {
 }
 
 #[test]
-fn an_idle_connection_holds_no_heap_after_a_ping_however_it_was_cut() {
+fn an_idle_connection_holds_no_heap_memory_after_a_ping_in_any_number_of_reads() {
     let input = ping("are you there?").masked().build();
     for chunk in [usize::MAX, 1, 5] {
         assert_eq!(after_echoing(&quiet(), &input, chunk).bytes_current, 0);
@@ -71,7 +71,7 @@ fn an_idle_connection_holds_no_heap_after_a_ping_however_it_was_cut() {
 }
 
 #[test]
-fn an_idle_connection_holds_no_heap_after_fragments() {
+fn an_idle_connection_holds_no_heap_memory_after_fragments() {
     let input = wire(&[text("a").more().masked(), ping("").masked(), continuation("b").masked()]);
     for chunk in [usize::MAX, 1] {
         assert_eq!(after_echoing(&quiet(), &input, chunk).bytes_current, 0);
@@ -87,7 +87,7 @@ async fn keep_alive_holds_one_box_of_at_most_320_bytes() {
 }
 
 #[test]
-fn a_kept_message_of_20_bytes_pins_no_read_buffer() {
+fn a_stored_message_of_20_bytes_retains_no_read_buffer() {
     let input = wire(&[text("x".repeat(20)).masked(), text("y".repeat(3000)).masked()]);
     for chunk in [usize::MAX, 7] {
         receive_all(&mut server(&quiet(), &input, chunk), |_, _| ());
@@ -102,7 +102,7 @@ fn a_kept_message_of_20_bytes_pins_no_read_buffer() {
 }
 
 #[test]
-fn a_kept_large_message_pins_at_most_twice_its_size() {
+fn a_stored_large_message_retains_at_most_twice_its_size() {
     for input in [
         binary(vec![1; 300_000]).masked().build(),
         wire(&[binary(vec![1; 1000]).more().masked(), continuation(vec![1; 65]).masked()]),
@@ -120,17 +120,20 @@ fn a_kept_large_message_pins_at_most_twice_its_size() {
             let mut ws = server(&quiet(), &input, 5000);
             receive_all(&mut ws, |_, message| kept = Some(message));
         });
-        let len = kept.expect("a message came").len() as i64;
+        let len = kept.expect("a message was received").len() as i64;
         assert!(held.bytes_current <= 2 * len + 64, "{} for {len}", held.bytes_current);
     }
 }
 
 #[test]
-fn row_26_a_reserved_opcode_with_a_huge_length_allocates_nothing_for_it() {
+fn row_26_a_reserved_opcode_with_a_huge_length_allocates_no_payload_buffer() {
     let input = frame(0x3, "").declaring((1 << 63) - 1).masked().build();
     let fail = || {
         let mut ws = server(&quiet().close_timeout(None), &input, usize::MAX);
-        assert!(ws.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending(), "the stream goes on");
+        assert!(
+            ws.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending(),
+            "the stream has not ended"
+        );
         assert_eq!(ws.closing(), Closing::Failed);
     };
     (0..4).for_each(|_| fail());
@@ -149,7 +152,7 @@ fn row_29_a_header_that_declares_1_gib_allocates_nothing() {
 }
 
 #[test]
-fn row_29_what_is_allocated_for_a_large_frame_follows_what_has_arrived() {
+fn row_29_the_buffer_of_a_large_frame_grows_with_the_data_received() {
     let config = quiet().max_message_size(2 << 30);
     let mut input = binary("").declaring(1 << 30).masked().build();
     input.resize(input.len() + 100_000, 0);
@@ -158,7 +161,7 @@ fn row_29_what_is_allocated_for_a_large_frame_follows_what_has_arrived() {
 }
 
 #[test]
-fn row_35_a_large_message_in_fragments_of_one_byte_takes_few_allocations_and_twice_its_size() {
+fn row_35_a_large_message_in_fragments_of_one_byte_takes_few_allocations_and_at_most_4_times_its_size() {
     let count = 60_000;
     let mut frames = vec![continuation("x").more().masked(); count];
     frames[0] = binary("x").more().masked();
@@ -168,7 +171,7 @@ fn row_35_a_large_message_in_fragments_of_one_byte_takes_few_allocations_and_twi
     assert!(allocated.bytes_max <= 4 * count as u64, "{}", allocated.bytes_max);
 }
 
-// On a clock that stands still: what is queued for a while is written in between, by other buffers.
+// The clock is paused, because what is queued for longer is written in between, with other buffers.
 #[tokio::test(start_paused = true)]
 async fn echoing_a_small_message_allocates_once_and_a_ping_never() {
     let echoed = tokio::task::coop::unconstrained(async {
@@ -182,7 +185,7 @@ async fn echoing_a_small_message_allocates_once_and_a_ping_never() {
 }
 
 #[test]
-fn row_63_a_byte_beyond_a_message_pins_no_read_buffer() {
+fn row_63_a_byte_after_a_message_retains_no_read_buffer() {
     const CONNECTIONS: usize = 1000;
     for rest in [1, 7, 4096] {
         // A message, and a part of the next one.
@@ -193,14 +196,14 @@ fn row_63_a_byte_beyond_a_message_pins_no_read_buffer() {
             for _ in 0..CONNECTIONS {
                 let mut ws = server(&quiet(), &input, usize::MAX);
                 let mut cx = Context::from_waker(Waker::noop());
-                let Poll::Ready(message) = ws.poll_recv(&mut cx) else { panic!("a message came") };
-                drop(message.expect("valid").expect("no Close came"));
+                let Poll::Ready(message) = ws.poll_recv(&mut cx) else { panic!("no message was received") };
+                drop(message.expect("valid").expect("no Close was received"));
                 kept.push(ws);
             }
         });
         let each = (held.bytes_current as usize).saturating_sub(100 << 10) / CONNECTIONS;
         assert!(each <= rest + 256, "{each} bytes each for a rest of {rest}");
-        // And nothing of it is lost.
+        // None of it is lost.
         for ws in kept {
             assert_eq!(ws.into_inner().unread, next[..rest]);
         }
@@ -208,7 +211,7 @@ fn row_63_a_byte_beyond_a_message_pins_no_read_buffer() {
 }
 
 #[test]
-fn row_63_a_byte_beyond_the_last_of_several_messages_pins_no_read_buffer() {
+fn row_63_a_byte_after_the_last_of_several_messages_retains_no_read_buffer() {
     let messages = wire(&[text("a").masked(), binary(vec![7; 5000]).masked(), text("c").masked()]);
     let input = &messages[..messages.len() - 6];
     let mut kept = Vec::with_capacity(1000);
@@ -217,8 +220,8 @@ fn row_63_a_byte_beyond_the_last_of_several_messages_pins_no_read_buffer() {
             let mut ws = server(&quiet(), input, usize::MAX);
             let mut cx = Context::from_waker(Waker::noop());
             for _ in 0..2 {
-                let Poll::Ready(message) = ws.poll_recv(&mut cx) else { panic!("a message came") };
-                drop(message.expect("valid").expect("no Close came"));
+                let Poll::Ready(message) = ws.poll_recv(&mut cx) else { panic!("no message was received") };
+                drop(message.expect("valid").expect("no Close was received"));
             }
             kept.push(ws);
         }
@@ -233,8 +236,8 @@ fn an_idle_split_connection_holds_one_allocation_for_what_its_halves_share_and_t
     let echo_split = |keep: bool| {
         let (mut receiver, sender) = server(&quiet(), HELLO, usize::MAX).split();
         let mut cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(message) = receiver.poll_recv(&mut cx) else { panic!("a message came") };
-        sender.try_send(message.expect("valid").expect("no Close came")).expect("room");
+        let Poll::Ready(message) = receiver.poll_recv(&mut cx) else { panic!("no message was received") };
+        sender.try_send(message.expect("valid").expect("no Close was received")).expect("room");
         assert!(receiver.poll_recv(&mut cx).is_pending());
         assert_eq!(sender.queued_bytes(), 0);
         keep.then_some((receiver, sender))
@@ -271,15 +274,15 @@ fn sending_a_prepared_message_to_a_split_connection_allocates_nothing() {
     }
     let mut queued = 0;
     let allocated = measure(|| queued = broadcast());
-    assert_eq!(queued, 1000 * 3 * 14, "the receivers write it");
+    assert_eq!(queued, 1000 * 3 * 14, "the receivers write the messages");
     assert_eq!(allocated.count_total, 0);
 }
 
-/// Sends each of these once, by hand.
+/// Sends a message once in each way, and polls each future by hand.
 fn send_all(ws: &mut WebSocket<Replay<'_>>, sender: &Sender, vec: &mut Vec<u8>, long: bool) {
     let now = |future: Pin<&mut dyn Future<Output = Result<(), Error>>>| {
         let sent = future.poll(&mut Context::from_waker(Waker::noop()));
-        assert!(matches!(sent, Poll::Ready(Ok(()))), "nothing is in its way");
+        assert!(matches!(sent, Poll::Ready(Ok(()))), "the stream accepts everything");
     };
     let text = if long { LONG } else { "some words" };
     now(pin!(ws.send(text)));
@@ -292,7 +295,7 @@ fn send_all(ws: &mut WebSocket<Replay<'_>>, sender: &Sender, vec: &mut Vec<u8>, 
     now(pin!(sender.flush()));
     sender.try_send(text.as_bytes()).expect("room");
     if !long {
-        // It has more room than it needs, as what was written to has.
+        // Its capacity exceeds its length, as that of a buffer that was written to does.
         now(pin!(ws.send(std::mem::take(vec))));
     }
 }
@@ -305,7 +308,7 @@ static LONG: &str = {
     }
 };
 
-/// What sending borrowed messages allocates, once the pool is warm.
+/// Returns what sending borrowed messages allocates, once the buffer pool is filled.
 fn sending(role: Role, long: bool) -> AllocationInfo {
     let open = || {
         let io = Replay { input: &[], chunk: usize::MAX };
@@ -327,14 +330,14 @@ fn sending(role: Role, long: bool) -> AllocationInfo {
 }
 
 #[test]
-fn to_send_a_short_message_that_is_borrowed_allocates_nothing() {
+fn sending_a_short_borrowed_message_allocates_nothing() {
     for role in [Role::Client, Role::Server] {
         assert_eq!(sending(role, false).count_total, 0);
     }
 }
 
 #[test]
-fn a_long_message_that_is_borrowed_is_copied_once() {
+fn a_long_borrowed_message_is_copied_once() {
     for role in [Role::Client, Role::Server] {
         let allocated = sending(role, true);
         assert_eq!(allocated.count_total, 6, "one for each message");
@@ -343,7 +346,7 @@ fn a_long_message_that_is_borrowed_is_copied_once() {
 }
 
 #[test]
-fn row_64_small_prepared_messages_take_at_most_4_times_max_write_buffer() {
+fn row_64_small_prepared_messages_occupy_at_most_4_times_max_write_buffer_size() {
     const ROOM: usize = 1 << 20;
     let config = quiet().max_write_buffer_size(ROOM).write_timeout(None);
     for lens in [[0, 0], [2, 2], [20, 20], [125, 126], [256, 256], [257, 257], [2, 257], [5000, 1]] {
@@ -365,7 +368,7 @@ fn row_64_small_prepared_messages_take_at_most_4_times_max_write_buffer() {
 }
 
 #[test]
-fn the_future_of_the_handshake_adds_little_to_the_task() {
+fn the_future_of_accept_is_at_most_64_bytes() {
     let accept = pin!(fullduplex::accept(tokio::io::empty()));
     fn size_of_future<F: Future>(_: &F) -> usize {
         size_of::<F>()

@@ -1,4 +1,4 @@
-//! What connections with compression hold and allocate, counted by the allocator.
+//! The memory that connections with compression hold and allocate, counted by the allocator.
 #![cfg(feature = "deflate")]
 
 use std::{
@@ -21,17 +21,18 @@ use support::{
     replay::{Replay, Stuck, quiet, receive_all},
 };
 
+/// Returns the bytes of a compressed binary message.
 fn compressed(payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame(2, payload).rsv(4).masked().build()
 }
 
-/// A server that agreed to what it wants.
+/// Opens a server that has negotiated these settings, and that receives this input.
 fn server<'a>(config: &Config, settings: Deflate, input: &'a [u8], chunk: usize) -> WebSocket<Replay<'a>> {
     let config = config.clone().deflate(settings);
     WebSocket::from_raw(Replay { input, chunk }, Bytes::new(), Role::Server, &config, agreed(settings))
 }
 
-/// Polls until everything is compressed and written; compression yields after each turn.
+/// Polls until everything is compressed and written; compression yields repeatedly.
 fn write_all(ws: &mut WebSocket<Replay<'_>>) {
     for _ in 0..1000 {
         assert!(ws.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -42,7 +43,8 @@ fn write_all(ws: &mut WebSocket<Replay<'_>>) {
     panic!("{} bytes are queued", ws.queued_bytes());
 }
 
-/// As for an uncompressed one, with `handle` for each message in place of an echo.
+/// Returns what a connection holds after it has received this input, and what it allocated
+/// meanwhile. `handle` is called with each message.
 fn after(
     config: &Config,
     settings: Deflate,
@@ -63,19 +65,20 @@ fn after(
         kept = Some(ws);
     });
     let freed = measure(|| drop(kept));
-    assert_eq!(freed.bytes_current, -held.bytes_current, "dropped, it frees all");
+    assert_eq!(freed.bytes_current, -held.bytes_current, "dropping it frees everything");
     held
 }
 
+/// Sends a message back.
 fn echo(ws: &mut WebSocket<Replay<'_>>, message: Message) {
     ws.start_send(message).expect("open");
 }
 
-/// What was agreed on, and how it sends and receives.
+/// The maximum number of bytes for what was negotiated, and for the state of both directions.
 const AGREED: i64 = 192;
 
 #[test]
-fn a_connection_that_waits_holds_no_compressor_and_no_window_without_takeover() {
+fn a_waiting_connection_without_takeover_holds_no_compressor_and_no_window() {
     let large = json(300_000);
     let mut traffic = Vec::new();
     for message in [json(100), large.clone(), String::new(), json(3000)] {
@@ -117,7 +120,7 @@ fn with_takeover_a_connection_holds_a_compressor_and_a_decompressor_once_each_is
 }
 
 #[test]
-fn a_message_that_has_come_in_part_holds_what_has_come_of_it_and_no_window() {
+fn an_incomplete_message_holds_the_received_data_and_no_window() {
     let payload = zip(noise(10 << 10));
     let mut input = compressed(&payload);
     input.truncate(input.len() - 100);
@@ -139,14 +142,14 @@ fn a_message_that_has_come_in_part_holds_what_has_come_of_it_and_no_window() {
 #[test]
 fn row_58_an_incomplete_message_holds_at_most_16_times_what_has_been_received() {
     const LIMIT: usize = 1 << 20;
-    // Most that inflating starts with does not shrink; then zeros follow, up to the limit.
+    // The beginning cannot be compressed; then zeros follow, up to the limit.
     let noise = noise(60_000);
     let zeros = vec![0; LIMIT - noise.len()];
     let payload = zip([&noise[..], &zeros].concat());
-    // Nothing but zeros, up to the default limit.
+    // Only zeros, up to the default limit.
     let bomb = zip(vec![0; 64 << 20]);
     let held = |config: &Config, settings, input: &[u8]| {
-        after(config, settings, input, 30_000, |_, _| panic!("it is not complete")).bytes_current
+        after(config, settings, input, 30_000, |_, _| panic!("the message is not complete")).bytes_current
     };
     for settings in takeovers() {
         for (config, payload) in [(quiet().max_message_size(LIMIT), &payload), (quiet(), &bomb)] {
@@ -163,7 +166,7 @@ fn row_58_an_incomplete_message_holds_at_most_16_times_what_has_been_received() 
     }
 }
 
-/// A mebibyte that inflates to a gibibyte.
+/// Returns a compressed message of about a mebibyte that inflates to a gibibyte.
 fn bomb() -> Vec<u8> {
     let mebibyte = vec![0; 1 << 20];
     let mut zip = Zip::new(true);
@@ -173,12 +176,12 @@ fn bomb() -> Vec<u8> {
 }
 
 const LIMIT: usize = 4 << 20;
-/// A window, a read, and a step of room.
-const BESIDE: u64 = 300 << 10;
+/// The size of a window, a read buffer, and a step by which a buffer grows.
+const OVERHEAD: u64 = 300 << 10;
 
 #[test]
-fn row_42_a_bomb_ends_at_the_limit_with_little_more_memory_than_that() {
-    // The halves of a connection own their stream.
+fn row_42_a_bomb_fails_at_the_size_limit_with_bounded_memory() {
+    // Static, because the halves of a connection own their stream.
     static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| compressed(bomb()));
     let bomb: &'static [u8] = &BOMB;
     let config = quiet().max_message_size(LIMIT).close_timeout(None);
@@ -199,7 +202,7 @@ fn row_42_a_bomb_ends_at_the_limit_with_little_more_memory_than_that() {
                 let mut reader = ws.reader(LIMIT as u64).await.expect("valid").expect("a message");
                 while reader.recv_part().await.expect("valid").is_some() {}
             }));
-            assert!(reading.as_mut().poll(&mut cx).is_pending(), "the peer is to end the stream");
+            assert!(reading.as_mut().poll(&mut cx).is_pending(), "the peer has not ended the stream");
         } else {
             let mut ws = ws;
             while !ws.is_closed() {
@@ -213,13 +216,13 @@ fn row_42_a_bomb_ends_at_the_limit_with_little_more_memory_than_that() {
         (0..2).for_each(|_| fail(in_parts, split));
         let allocated = measure(|| fail(in_parts, split));
         let most = if in_parts { 0 } else { 2 * LIMIT as u64 };
-        assert!(allocated.bytes_max <= most + BESIDE, "{}", allocated.bytes_max);
+        assert!(allocated.bytes_max <= most + OVERHEAD, "{}", allocated.bytes_max);
         assert_eq!(allocated.bytes_current, 0);
     }
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn row_42_a_gibibyte_of_zeros_is_read_in_constant_memory_and_leaves_others_their_turns() {
+async fn row_42_a_gibibyte_of_zeros_is_read_in_constant_memory_while_other_tasks_run() {
     let input = compressed(bomb());
     let turns = std::rc::Rc::new(std::cell::Cell::new(0));
     let local = tokio::task::LocalSet::new();
@@ -252,16 +255,16 @@ async fn row_42_a_gibibyte_of_zeros_is_read_in_constant_memory_and_leaves_others
         }));
         assert!(matches!(reading.as_mut().poll(&mut cx), Poll::Ready(())));
     });
-    assert!(allocated.bytes_max <= BESIDE, "{}", allocated.bytes_max);
+    assert!(allocated.bytes_max <= OVERHEAD, "{}", allocated.bytes_max);
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn row_42_a_bomb_leaves_others_their_turns() {
+async fn row_42_other_tasks_run_while_a_bomb_is_inflated() {
     let input = compressed(bomb());
     let config = quiet().max_message_size(128 << 20).close_timeout(None);
     let mut ws = server(&config, Deflate::new(), &input, usize::MAX);
     let (mut cx, mut turns) = (Context::from_waker(Waker::noop()), 0);
-    // Polled by hand, within what a task is allowed in one turn.
+    // Polled by hand, within the budget of a task.
     while !ws.is_closed() {
         let mut once = pin!(tokio::task::coop::cooperative(std::future::poll_fn(|cx| ws.poll_recv(cx))));
         assert!(once.as_mut().poll(&mut cx).is_pending());
@@ -286,7 +289,7 @@ fn a_hundred_mebibytes_are_written_in_constant_memory() {
                 }
                 writer.finish().await.expect("open");
             }));
-            // Compression yields after each turn.
+            // Compression yields repeatedly.
             let turns = (0..100_000).take_while(|_| writing.as_mut().poll(&mut cx).is_pending()).count();
             assert!((1..100_000).contains(&turns), "{turns}");
         };
@@ -296,7 +299,7 @@ fn a_hundred_mebibytes_are_written_in_constant_memory() {
 }
 
 #[test]
-fn a_prepared_message_is_compressed_once_for_all_who_compress_alike() {
+fn a_prepared_message_is_compressed_once_for_all_connections_with_the_same_parameters() {
     let message = PreparedMessage::new(json(500_000));
     let send = |settings| {
         let mut ws = server(&quiet(), settings, b"", usize::MAX);
@@ -312,7 +315,7 @@ fn a_prepared_message_is_compressed_once_for_all_who_compress_alike() {
 }
 
 #[test]
-fn a_client_masks_in_place_what_is_not_to_be_compressed() {
+fn a_client_masks_an_uncompressed_message_in_place() {
     let send = |message: &mut Option<Outgoing>| {
         let negotiated = Negotiated::default().with_deflate(Deflate::new().into());
         let io = Replay { input: b"", chunk: usize::MAX };
@@ -329,7 +332,7 @@ fn a_client_masks_in_place_what_is_not_to_be_compressed() {
 }
 
 #[test]
-fn empty_fragments_and_empty_blocks_take_few_allocations() {
+fn empty_fragments_and_empty_blocks_require_few_allocations() {
     let count = 50_000;
     let mut fragments = vec![continuation("").more().masked(); count];
     fragments[0] = frame(2, "").rsv(4).more().masked();
@@ -344,15 +347,15 @@ fn empty_fragments_and_empty_blocks_take_few_allocations() {
             received += 1;
         });
         assert_eq!(received, 5);
-        // What has been received is gathered, in a buffer that doubles.
+        // Received data is collected in a buffer that doubles.
         let gathered = 2 * wire(&frames).len() as u64;
-        assert!(allocated.bytes_max <= BESIDE + gathered, "{}", allocated.bytes_max);
+        assert!(allocated.bytes_max <= OVERHEAD + gathered, "{}", allocated.bytes_max);
         assert!(allocated.count_total <= 2000, "{}", allocated.count_total);
     }
 }
 
 #[test]
-fn row_63_a_byte_beyond_a_compressed_message_pins_no_read_buffer() {
+fn row_63_a_byte_after_a_compressed_message_retains_no_read_buffer() {
     let next = binary(vec![7; 10_000]).masked().build();
     let input = [compressed(zip(json(1000))), next[..1].to_vec()].concat();
     let mut kept = Vec::with_capacity(1000);
@@ -360,8 +363,8 @@ fn row_63_a_byte_beyond_a_compressed_message_pins_no_read_buffer() {
         let io = Replay { input: &input, chunk: usize::MAX };
         let mut ws = WebSocket::from_raw(io, Bytes::new(), Role::Server, &quiet(), agreed(Deflate::new()));
         let mut cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(message) = ws.poll_recv(&mut cx) else { panic!("a message came") };
-        drop(message.expect("valid").expect("no Close came"));
+        let Poll::Ready(message) = ws.poll_recv(&mut cx) else { panic!("no message was received") };
+        drop(message.expect("valid").expect("no Close was received"));
         kept.push(ws);
     };
     receive(&mut kept);
@@ -371,7 +374,7 @@ fn row_63_a_byte_beyond_a_compressed_message_pins_no_read_buffer() {
 }
 
 #[test]
-fn row_64_small_prepared_messages_to_be_compressed_take_at_most_4_times_max_write_buffer() {
+fn row_64_small_prepared_messages_to_be_compressed_occupy_at_most_4_times_max_write_buffer_size() {
     const ROOM: usize = 1 << 20;
     let settings = Deflate::new();
     let config = quiet().max_write_buffer_size(ROOM).write_timeout(None);

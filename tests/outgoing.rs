@@ -1,4 +1,4 @@
-//! Everything that converts into an `Outgoing`, owned or borrowed.
+//! All types that convert into an `Outgoing`, owned or borrowed.
 
 mod support;
 
@@ -14,10 +14,10 @@ use support::{
     without_deadlines,
 };
 
-/// Lengths around those at which the header changes, or the way of sending.
+/// Lengths around those at which the form of the header or the way of sending changes.
 const LENGTHS: [usize; 8] = [0, 5, 125, 126, 256, 4096, 4097, 70_000];
 
-/// Returns a text as each type that can be sent.
+/// A text as each type that can be sent.
 struct Texts {
     string: String,
     utf8: Utf8Bytes,
@@ -55,7 +55,7 @@ impl Texts {
     }
 }
 
-/// Returns binary data as each type that can be sent.
+/// Binary data as each type that can be sent.
 struct Data {
     vec: Vec<u8>,
     bytes: Bytes,
@@ -95,9 +95,9 @@ impl Data {
     }
 }
 
-/// Sends each on a new connection, first and after another message, and asserts that the frame is
-/// this one.
-fn each_is(
+/// Sends each on a new connection, before and after another message, and asserts that it is written
+/// as this frame.
+fn assert_each_sent_as(
     outgoing: Vec<Outgoing<'_>>,
     frame: (u8, Vec<u8>),
     mut send: impl FnMut(WebSocket<Scripted>, Vec<Outgoing<'_>>),
@@ -117,22 +117,22 @@ fn each_is(
     }
 }
 
-/// Checks all types by this way of sending.
-fn all_are_sent(mut send: impl FnMut(WebSocket<Scripted>, Vec<Outgoing<'_>>)) {
+/// Asserts that all types are written as the same frame by this way of sending.
+fn assert_all_sent(mut send: impl FnMut(WebSocket<Scripted>, Vec<Outgoing<'_>>)) {
     for len in LENGTHS {
-        each_is(Texts::new(len).outgoing(), (0x81, vec![b't'; len]), &mut send);
-        each_is(Data::new(len).outgoing(), (0x82, vec![0xFE; len]), &mut send);
+        assert_each_sent_as(Texts::new(len).outgoing(), (0x81, vec![b't'; len]), &mut send);
+        assert_each_sent_as(Data::new(len).outgoing(), (0x82, vec![0xFE; len]), &mut send);
     }
 }
 
 #[test]
 fn every_message_type_is_sent_as_the_same_frame() {
-    all_are_sent(|mut ws, all| all.into_iter().for_each(|each| finished(ws.send(each)).expect("open")));
+    assert_all_sent(|mut ws, all| all.into_iter().for_each(|each| finished(ws.send(each)).expect("open")));
 }
 
 #[test]
 fn every_message_type_is_fed_as_the_same_frame() {
-    all_are_sent(|mut ws, all| {
+    assert_all_sent(|mut ws, all| {
         all.into_iter().for_each(|each| finished(ws.feed(each)).expect("room"));
         finished(ws.flush()).expect("open");
     });
@@ -140,7 +140,7 @@ fn every_message_type_is_fed_as_the_same_frame() {
 
 #[test]
 fn every_message_type_is_fed_by_a_permit_as_the_same_frame() {
-    all_are_sent(|mut ws, all| {
+    assert_all_sent(|mut ws, all| {
         for each in all {
             finished(ws.reserve(each.len())).expect("room").feed(each).expect("open");
         }
@@ -150,7 +150,7 @@ fn every_message_type_is_fed_by_a_permit_as_the_same_frame() {
 
 #[test]
 fn every_message_type_is_sent_by_a_sender_as_the_same_frame() {
-    all_are_sent(|ws, all| {
+    assert_all_sent(|ws, all| {
         let (_receiver, sender) = ws.split();
         let [first, second, third] = all.try_into().expect("three");
         finished(sender.send(first)).expect("open");
@@ -188,8 +188,8 @@ fn every_message_type_is_compressed_to_the_same_frame() {
     }
 }
 
-/// Generic code as applications write it.
-async fn literals(ws: &mut WebSocket<Scripted>, sender: &Sender) -> Result<(), Error> {
+/// Sends expressions as applications write them.
+async fn send_expressions(ws: &mut WebSocket<Scripted>, sender: &Sender) -> Result<(), Error> {
     let (text, data, message) = (String::from("text"), vec![1, 2, 3], Message::from("message"));
     ws.send("text").await?;
     ws.send(&text).await?;
@@ -215,7 +215,7 @@ fn a_future_that_sends_borrowed_data_is_send() {
     }
     let (mut ws, _) = script::server();
     let (_receiver, sender) = script::server().0.split();
-    finished(is_send(literals(&mut ws, &sender))).expect("open");
+    finished(is_send(send_expressions(&mut ws, &sender))).expect("open");
     let text = String::from("text");
     finished(is_send(sender.send(&text))).expect("open");
     finished(is_send(sender.feed(text.as_bytes()))).expect("open");
@@ -273,12 +273,12 @@ fn try_send_returns_borrowed_data_that_can_be_kept() {
     drop(receiver);
     assert_eq!(sender.try_send(&text), Err(TrySendError::Closed(Outgoing::from(&text))));
     drop(text);
-    let kept = kept.downcast::<TrySendError<'static>>().expect("what it was");
+    let kept = kept.downcast::<TrySendError<'static>>().expect("the same error type");
     assert_eq!(kept.into_outgoing(), Outgoing::from("x".repeat(50)));
 }
 
 #[test]
-fn outgoing_messages_are_equal_if_kind_and_payload_data_are() {
+fn outgoing_messages_are_equal_if_their_kind_and_payload_data_are_equal() {
     assert_eq!(Outgoing::from("a"), Outgoing::from(String::from("a")));
     assert_eq!(Outgoing::from(b"a"), Outgoing::from(BytesMut::from(&b"a"[..])));
     assert_ne!(Outgoing::from("a"), Outgoing::from(b"a"));

@@ -19,6 +19,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 const ANY: u64 = u64::MAX;
 
+/// Opens a split server without keep-alive, over a scripted stream.
 fn split_server(config: &Config) -> (Receiver<Scripted>, Sender, Script) {
     script::split_server(config.clone().ping_interval(None))
 }
@@ -39,7 +40,7 @@ async fn a_message_is_read_as_it_arrives_across_fragments_and_control_frames() {
     let mut reader = ws.reader(ANY).await.expect("valid").expect("a message");
     assert_eq!(reader.kind(), MessageKind::Text);
     assert_eq!(reader.recv_part().await.expect("valid").as_deref(), Some(&b"gr"[..]));
-    pending(pin!(reader.recv_part()), "the rest has not come");
+    pending(pin!(reader.recv_part()), "the rest has not arrived");
     script.bring(wire(&fragments[2..]));
     let mut rest = String::new();
     reader.read_to_string(&mut rest).await.expect("valid");
@@ -50,7 +51,7 @@ async fn a_message_is_read_as_it_arrives_across_fragments_and_control_frames() {
 }
 
 #[tokio::test]
-async fn messages_are_read_one_after_the_other_whole_and_in_parts() {
+async fn messages_are_read_in_sequence_whole_and_in_parts() {
     let (mut ws, script) = script::server();
     script.bring(wire(&[
         text("one").masked(),
@@ -88,7 +89,7 @@ async fn a_dropped_reader_skips_its_message_and_no_other() {
         let mut reader = ws.reader(ANY).await.expect("valid").expect("a message");
         assert_eq!(reader.read_u8().await.expect("valid"), 7);
         drop(reader);
-        pending(pin!(ws.recv()), "what comes is of the message that was given up");
+        pending(pin!(ws.recv()), "only the abandoned message was received");
         script.bring(wire(&[continuation("rest").masked(), text("next").masked()]));
         if receive_whole {
             assert_eq!(ws.recv().await.expect("valid"), Some(Message::from("next")));
@@ -100,19 +101,19 @@ async fn a_dropped_reader_skips_its_message_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_dropped_reader_call_loses_nothing() {
+async fn dropped_reader_and_recv_futures_lose_nothing() {
     let (mut ws, script) = script::server();
-    pending(pin!(ws.reader(ANY)), "nothing came");
+    pending(pin!(ws.reader(ANY)), "nothing was received");
     script.bring(wire(&[frame(1, "wh").more().masked()]));
-    pending(pin!(ws.recv()), "the message is not whole");
-    pending(pin!(ws.recv()), "the message is not whole");
+    pending(pin!(ws.recv()), "the message is incomplete");
+    pending(pin!(ws.recv()), "the message is incomplete");
     script.bring(wire(&[continuation("ole").masked(), text("next").masked()]));
     assert_eq!(ws.recv().await.expect("valid"), Some(Message::from("whole")));
     assert_eq!(ws.recv().await.expect("valid"), Some(Message::from("next")));
 }
 
 #[tokio::test]
-async fn data_gathered_by_a_dropped_recv_is_read_first() {
+async fn data_assembled_by_a_dropped_recv_is_read_first() {
     for cut in 0..40 {
         let (mut ws, script) = script::server();
         let message = wire(&[frame(1, "gr\u{fc}").more().masked(), continuation("ezi \u{20ac}").masked()]);
@@ -133,7 +134,7 @@ async fn data_gathered_by_a_dropped_recv_is_read_first() {
 }
 
 #[tokio::test]
-async fn a_reader_has_its_own_limit_and_the_others_do_not_apply() {
+async fn a_reader_has_its_own_limit_and_the_configured_limits_do_not_apply() {
     let config = Config::new().ping_interval(None).max_message_size(10).max_fragments(2);
     let (mut ws, script) = script::open(Role::Server, &config);
     let fragments = [frame(2, [0; 100]).more().masked(), continuation([0; 100]).more().masked()];
@@ -150,26 +151,26 @@ async fn a_reader_has_its_own_limit_and_the_others_do_not_apply() {
     }
     let error = reader.recv_part().await.expect_err("one byte too many");
     assert!(matches!(error, Error::Protocol(ProtocolError::MessageTooBig { limit: 300 })), "{error}");
-    assert!(matches!(reader.recv_part().await, Err(Error::Closed)), "it has no end");
+    assert!(matches!(reader.recv_part().await, Err(Error::Closed)), "the message is incomplete");
     drop(reader);
-    assert!(ws.reader(300).await.expect("it was told").is_none());
+    assert!(ws.reader(300).await.expect("the error was returned before").is_none());
     assert_eq!(script.written()[2..4], 1009_u16.to_be_bytes());
 }
 
 #[tokio::test]
-async fn a_limit_that_is_exceeded_by_gathered_data_fails_the_connection() {
+async fn assembled_data_that_exceeds_the_limit_of_a_reader_fails_the_connection() {
     // A complete fragment, and a part of a longer frame.
     let frame = frame(2, [0; 100]).masked();
     for input in [frame.clone().more().build(), frame.build()[..50].to_vec()] {
         for limit in [10, 99, 100] {
             let (mut ws, script) = script::server();
             script.bring(&input[..]);
-            pending(pin!(ws.recv()), "the message is not whole");
+            pending(pin!(ws.recv()), "the message is incomplete");
             script.end();
             match ws.reader(limit).await {
                 Ok(Some(_)) => assert_eq!(limit, 100),
-                Err(Error::Protocol(ProtocolError::MessageTooBig { limit: told })) => {
-                    assert!(told == limit && limit < 100);
+                Err(Error::Protocol(ProtocolError::MessageTooBig { limit: reported })) => {
+                    assert!(reported == limit && limit < 100);
                     assert_eq!(script.written()[2..4], 1009_u16.to_be_bytes());
                 }
                 other => panic!("{other:?}"),
@@ -187,29 +188,30 @@ async fn invalid_utf_8_fails_the_connection_when_the_invalid_byte_arrives() {
     assert_eq!(reader.recv_part().await.expect("valid so far").as_deref(), Some(&b"a\xE2\x82"[..]));
     script.bring(wire(&[continuation("x").more().masked()]));
     script.end();
-    let error = reader.read_u8().await.expect_err("no code point");
+    let error = reader.read_u8().await.expect_err("invalid UTF-8");
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-    let error = error.downcast::<Error>().expect("what is inside");
+    let error = error.downcast::<Error>().expect("an error of the crate");
     assert!(matches!(error, Error::Protocol(ProtocolError::InvalidUtf8)), "{error}");
 }
 
+// RFC 6455 section 8.1.
 #[tokio::test]
 async fn text_that_ends_inside_a_code_point_fails_its_reader() {
     let (mut ws, script) = script::server();
     script.bring(wire(&[frame(1, b"a\xE2").more().masked(), continuation(b"\x82").masked()]));
     script.end();
     let mut reader = ws.reader(ANY).await.expect("valid").expect("a message");
-    let error = reader.read_to_end(&mut Vec::new()).await.expect_err("no code point");
+    let error = reader.read_to_end(&mut Vec::new()).await.expect_err("invalid UTF-8");
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
 }
 
 #[tokio::test]
-async fn a_message_cut_short_by_a_close_or_the_end_of_stream_is_an_error() {
+async fn a_close_or_end_of_stream_inside_a_message_is_an_error() {
     let (mut ws, script) = script::server();
     script.bring(wire(&[frame(2, "part").more().masked(), close(1001, "").masked()]));
     script.end();
     let mut reader = ws.reader(ANY).await.expect("valid").expect("a message");
-    let error = reader.read_to_end(&mut Vec::new()).await.expect_err("it has no end");
+    let error = reader.read_to_end(&mut Vec::new()).await.expect_err("the message is incomplete");
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     assert!(matches!(reader.recv_part().await, Err(Error::Closed)));
 
@@ -217,13 +219,13 @@ async fn a_message_cut_short_by_a_close_or_the_end_of_stream_is_an_error() {
     script.bring(wire(&[frame(2, "part").more().masked()]));
     script.end();
     let mut reader = ws.reader(ANY).await.expect("valid").expect("a message");
-    assert!(reader.recv_part().await.expect("it came").is_some());
-    let error = reader.recv_part().await.expect_err("it has no end");
+    assert!(reader.recv_part().await.expect("valid").is_some());
+    let error = reader.recv_part().await.expect_err("the message is incomplete");
     assert!(matches!(error, Error::Protocol(ProtocolError::EofWithoutClose)), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_message_is_not_idle() {
+async fn parts_of_a_message_postpone_the_idle_timeout() {
     let second = Duration::from_secs(1);
     let config = Config::new().ping_interval(None).idle_timeout(10 * second);
     let (mut ws, script) = script::open(Role::Server, &config);
@@ -231,17 +233,17 @@ async fn a_slow_message_is_not_idle() {
     let mut reader = ws.reader(ANY).await.expect("valid").expect("a message");
     assert_eq!(reader.read_u8().await.expect("valid"), b'x');
     for _ in 0..5 {
-        tokio::time::timeout(8 * second, reader.read_u8()).await.expect_err("nothing came");
+        tokio::time::timeout(8 * second, reader.read_u8()).await.expect_err("nothing to read");
         script.bring(wire(&[continuation("x").more().masked()]));
         assert_eq!(reader.read_u8().await.expect("valid"), b'x');
     }
-    let error = reader.recv_part().await.expect_err("nothing came for ten seconds");
+    let error = reader.recv_part().await.expect_err("idle for ten seconds");
     assert!(matches!(error, Error::Timeout(Timeout::Idle)), "{error}");
 }
 
 // --- errors through `AsyncRead` and `AsyncWrite`
 
-/// Returns the error of a program that copies, converted by `?`.
+/// Copies all data and shuts down the writer, with errors converted by `?`.
 async fn copy(
     from: &mut (impl tokio::io::AsyncRead + Unpin),
     to: &mut (impl tokio::io::AsyncWrite + Unpin),
@@ -251,14 +253,14 @@ async fn copy(
     Ok(copied)
 }
 
-/// Returns the error of a reader of this input, which begins a text message, and the close code
-/// that the peer gets.
+/// Reads this input, which begins a text message, and returns the error of the reader, with its
+/// close code.
 async fn copied(input: Vec<u8>, then: impl FnOnce(&Script)) -> (Error, Option<CloseCode>) {
     let (mut ws, script) = script::server();
     script.bring(input);
     then(&script);
     let mut reader = ws.reader(100).await.expect("valid").expect("a message");
-    let error = copy(&mut reader, &mut tokio::io::sink()).await.expect_err("the message has no end");
+    let error = copy(&mut reader, &mut tokio::io::sink()).await.expect_err("the message is incomplete");
     let code = error.close_code();
     (error, code)
 }
@@ -296,7 +298,7 @@ async fn a_timeout_while_copying_from_a_message_keeps_its_kind() {
     writer.feed_part("a part").await.expect("room");
     writer.flush().await.expect("open");
     let mut reader = server.reader(ANY).await.expect("valid").expect("a message");
-    let error = copy(&mut reader, &mut tokio::io::sink()).await.expect_err("no more comes");
+    let error = copy(&mut reader, &mut tokio::io::sink()).await.expect_err("the rest does not arrive");
     assert!(matches!(error, Error::Timeout(Timeout::Idle)), "{error:#}");
     assert_eq!(error.close_code(), Some(CloseCode::GOING_AWAY));
 }
@@ -305,27 +307,27 @@ async fn a_timeout_while_copying_from_a_message_keeps_its_kind() {
 async fn an_error_while_copying_to_a_message_keeps_its_kind() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Text).expect("open");
-    let error = copy(&mut &b"\xFF"[..], &mut writer).await.expect_err("no text");
+    let error = copy(&mut &b"\xFF"[..], &mut writer).await.expect_err("invalid UTF-8");
     assert!(matches!(error, Error::Send(fullduplex::proto::SendError::InvalidUtf8)), "{error:#}");
     drop(writer);
 
     script.allow_writes(10);
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
-    let error = copy(&mut &[0; 200_000][..], &mut writer).await.expect_err("the peer takes nothing");
+    let error = copy(&mut &[0; 200_000][..], &mut writer).await.expect_err("the stream accepts no more");
     assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:#}");
     drop(writer);
 
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     script.fail_writes(io::ErrorKind::BrokenPipe);
-    let error = copy(&mut &[0; 200_000][..], &mut writer).await.expect_err("the peer is gone");
+    let error = copy(&mut &[0; 200_000][..], &mut writer).await.expect_err("the stream has failed");
     assert!(matches!(&error, Error::Transport(_)) && error.is_disconnect(), "{error:#}");
     drop(writer);
 
     let (receiver, sender, _script) = split_server(&Config::new());
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
     drop(receiver);
-    let error = copy(&mut &[0; 10][..], &mut writer).await.expect_err("the connection is gone");
+    let error = copy(&mut &[0; 10][..], &mut writer).await.expect_err("the connection is dropped");
     assert!(matches!(error, Error::Closed), "{error:#}");
 }
 
@@ -333,7 +335,7 @@ async fn an_error_while_copying_to_a_message_keeps_its_kind() {
 
 // RFC 6455 section 5.4.
 #[tokio::test]
-async fn small_writes_are_gathered_into_frames() {
+async fn small_writes_are_combined_into_frames_of_64_kib() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     let data: Vec<u8> = (0..150_000_u32).map(|i| i as u8).collect();
@@ -365,13 +367,16 @@ async fn a_flush_sends_written_data_and_each_part_is_its_own_frame() {
     writer.write_all("gr\u{fc}".as_bytes()).await.expect("open");
     writer.flush().await.expect("open");
     writer.write_all(b"\xE2").await.expect("open");
-    writer.feed_part(&b"\x82"[..]).await.expect("text so far");
-    writer.feed_part("").await.expect("nothing");
+    writer.feed_part(&b"\x82"[..]).await.expect("valid so far");
+    writer.feed_part("").await.expect("an empty part");
     writer.write_all(b"\xAC").await.expect("open");
     writer.shutdown().await.expect("open");
-    writer.shutdown().await.expect("it is finished");
-    writer.flush().await.expect("it is finished");
-    assert_eq!(writer.write_all(b"late").await.expect_err("finished").kind(), io::ErrorKind::InvalidInput);
+    writer.shutdown().await.expect("the message is finished");
+    writer.flush().await.expect("the message is finished");
+    assert_eq!(
+        writer.write_all(b"late").await.expect_err("the message is finished").kind(),
+        io::ErrorKind::InvalidInput
+    );
     drop(writer);
     ws.send("next").await.expect("open");
     let expected = [
@@ -397,9 +402,10 @@ async fn a_client_masks_each_frame_with_its_own_key() {
     let sent = frames::parse(&written);
     assert_eq!(sent, [(0x02, part.to_vec()), (0x00, part.to_vec()), (0x80, Vec::new())]);
     assert_ne!(written[4..8], written[5008 + 4..5008 + 8]);
-    assert!(part.iter().all(|byte| *byte == 7), "what others hold is not touched");
+    assert!(part.iter().all(|byte| *byte == 7), "shared data is not masked");
 }
 
+// RFC 6455 section 7.4.1.
 #[tokio::test]
 async fn a_writer_dropped_unfinished_fails_the_connection_with_1011() {
     let (mut ws, script) = script::server();
@@ -431,10 +437,10 @@ async fn invalid_utf_8_is_not_sent_and_abandons_the_message() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Text).expect("open");
     writer.write_all(b"good").await.expect("open");
-    writer.flush().await.expect("text");
-    writer.write_all(b"\xFF").await.expect("it is looked at later");
+    writer.flush().await.expect("valid");
+    writer.write_all(b"\xFF").await.expect("it is validated later");
     assert!(matches!(writer.flush().await, Err(Error::Send(_))));
-    assert!(matches!(writer.flush().await, Err(Error::Send(_))), "it would not be the whole message");
+    assert!(matches!(writer.flush().await, Err(Error::Send(_))), "the message is abandoned");
     assert!(matches!(writer.finish().await, Err(Error::Send(_))));
     ws.flush().await.expect("open");
     let expected = wire(&[frame(1, "good").more(), close(1011, "message not finished")]);
@@ -442,31 +448,32 @@ async fn invalid_utf_8_is_not_sent_and_abandons_the_message() {
 
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Text).expect("open");
-    writer.write_all(b"\xE2\x82").await.expect("it is looked at later");
+    writer.write_all(b"\xE2\x82").await.expect("it is validated later");
     assert!(matches!(writer.finish().await, Err(Error::Send(_))), "it ends inside a code point");
-    ws.send("next").await.expect("nothing of it was sent");
+    ws.send("next").await.expect("open");
     assert_eq!(script.written(), text("next").build());
 }
 
 #[tokio::test]
-async fn a_write_waits_for_write_buffer_space_and_a_dropped_one_loses_nothing() {
+async fn a_write_waits_for_write_buffer_space_and_loses_nothing_when_it_is_dropped() {
     let (mut ws, script) =
         script::open(Role::Server, &Config::new().ping_interval(None).max_write_buffer_size(10));
     script.allow_writes(0);
     let mut writer = ws.writer(MessageKind::Binary).expect("open");
     writer.feed_part("0123456789").await.expect("the queue is empty");
     pending(pin!(writer.feed_part("never")), "there is no room");
-    writer.write_all(b"next").await.expect("it is gathered");
+    writer.write_all(b"next").await.expect("it is buffered");
     pending(pin!(writer.flush()), "there is no room");
     script.allow_writes(None);
     writer.finish().await.expect("open");
     assert_eq!(script.written(), wire(&[frame(2, "0123456789").more(), continuation("next")]));
 }
 
-// --- over split halves
+// --- split connections
 
+// RFC 6455 section 5.4: only control frames may be sent between the fragments of a message.
 #[tokio::test]
-async fn other_messages_wait_for_an_open_writer_and_pings_overtake() {
+async fn messages_wait_for_an_open_writer_and_control_frames_do_not() {
     let (mut receiver, sender, script) = split_server(&Config::new());
     tokio::spawn(async move { receiver.recv().await });
     let mut writer = sender.writer(MessageKind::Text).await.expect("open");
@@ -476,7 +483,7 @@ async fn other_messages_wait_for_an_open_writer_and_pings_overtake() {
     settle().await;
     assert!(!waiting.is_finished());
     assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))));
-    sender.ping("ours").await.expect("it passes");
+    sender.ping("ours").await.expect("pings need no room");
     script.bring(ping("theirs").masked().build());
     settle().await;
     writer.write_all(b"done").await.expect("open");
@@ -491,28 +498,28 @@ async fn other_messages_wait_for_an_open_writer_and_pings_overtake() {
 }
 
 #[tokio::test]
-async fn a_writer_waits_for_queued_messages_and_returns_the_write_buffer_space() {
+async fn a_writer_waits_for_queued_messages_and_releases_the_write_buffer_space() {
     let (_receiver, sender, script) = split_server(&Config::new().max_write_buffer_size(20));
     script.allow_writes(0);
     sender.feed("0123456789").await.expect("the queue is empty");
-    let mut turn = pin!(sender.writer(MessageKind::Binary));
-    assert!(support::poll_once(turn.as_mut()).is_pending());
+    let mut waiting = pin!(sender.writer(MessageKind::Binary));
+    assert!(support::poll_once(waiting.as_mut()).is_pending());
     script.allow_writes(None);
     sender.flush().await.expect("open");
-    let mut writer = turn.await.expect("open");
+    let mut writer = waiting.await.expect("open");
     writer.write_all(b"taken back").await.expect("open");
     drop(writer);
-    sender.try_send("0123456789").expect("all the room is there again");
+    sender.try_send("0123456789").expect("the whole buffer is free");
     let writer = sender.writer(MessageKind::Binary).await.expect("open");
     writer.finish().await.expect("open");
-    let permit = sender.reserve(18).await.expect("all the room is there again");
+    let permit = sender.reserve(18).await.expect("the whole buffer is free");
     assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))));
     drop(permit);
     assert_eq!(script.written(), wire(&[text("0123456789"), text("0123456789"), binary("")]));
 }
 
 #[tokio::test]
-async fn a_writer_dropped_unfinished_closes_for_all_senders() {
+async fn a_writer_dropped_unfinished_closes_the_connection_for_all_senders() {
     let (mut receiver, sender, script) = split_server(&Config::new());
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
     writer.feed_part("part").await.expect("open");
@@ -529,7 +536,7 @@ async fn a_writer_dropped_unfinished_closes_for_all_senders() {
 }
 
 #[tokio::test]
-async fn a_close_from_the_peer_ends_the_writer() {
+async fn a_writer_fails_after_a_close_from_the_peer() {
     let (mut receiver, sender, script) = split_server(&Config::new());
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
     writer.feed_part("part").await.expect("open");
@@ -554,7 +561,7 @@ async fn a_writer_enforces_the_write_timeout_if_the_receiver_is_busy() {
 }
 
 #[tokio::test]
-async fn a_reader_over_the_halves_lets_senders_write() {
+async fn a_reader_of_a_receiver_writes_what_senders_have_queued() {
     let (mut receiver, sender, script) = split_server(&Config::new());
     script.bring(wire(&[frame(2, "part").more().masked()]));
     let mut reader = receiver.reader(ANY).await.expect("valid").expect("a message");
@@ -573,7 +580,7 @@ async fn a_reader_over_the_halves_lets_senders_write() {
 }
 
 #[tokio::test]
-async fn split_halves_echo_a_large_message_in_parts_in_little_memory() {
+async fn split_halves_echo_a_message_in_parts_that_is_larger_than_max_message_size() {
     const LEN: usize = 3_000_000;
     let config = Config::new().max_message_size(1000);
     let (client, server) = pair(&config, 10_000);
@@ -598,7 +605,7 @@ async fn split_halves_echo_a_large_message_in_parts_in_little_memory() {
     let mut back = String::new();
     let mut reader = receiver.reader(LEN as u64).await.expect("valid").expect("a message");
     reader.read_to_string(&mut back).await.expect("valid");
-    assert!(back == text, "it came back changed");
+    assert!(back == text, "the echo differs");
     drop(reader);
     let sender = sending.await.expect("no panic").expect("open");
     sender.close(CloseCode::NORMAL, "").await.expect("open");
@@ -607,7 +614,7 @@ async fn split_halves_echo_a_large_message_in_parts_in_little_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_waiting_for_an_idle_writer_causes_no_write_timeout_when_the_stream_stalls_briefly() {
+async fn a_sender_waiting_for_an_idle_writer_does_not_shorten_the_write_timeout() {
     let second = Duration::from_secs(1);
     let (_receiver, sender, script) = split_server(&Config::new().write_timeout(30 * second));
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
@@ -623,13 +630,13 @@ async fn a_sender_waiting_for_an_idle_writer_causes_no_write_timeout_when_the_st
         script.allow_writes(None);
     };
     let (flushed, ()) = tokio::join!(writer.flush(), release);
-    flushed.expect("stuck for two seconds of thirty");
+    flushed.expect("stalled for 2 s of 30 s");
     writer.finish().await.expect("open");
     other.await.expect("no panic").expect("open");
 }
 
 #[tokio::test]
-async fn a_writer_dropped_after_the_end_queues_nothing() {
+async fn a_writer_dropped_after_a_failed_write_queues_nothing() {
     for split in [false, true] {
         let (mut ws, script) = script::server();
         if split {
@@ -652,7 +659,7 @@ async fn a_writer_dropped_after_the_end_queues_nothing() {
 }
 
 #[tokio::test]
-async fn a_writer_dropped_after_the_end_leaves_the_error_to_the_receiver() {
+async fn a_failed_write_is_returned_by_recv_after_the_writer_was_dropped() {
     let (mut receiver, sender, script) = split_server(&Config::new());
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
     writer.feed_part("part").await.expect("open");

@@ -1,5 +1,5 @@
-//! A future that reads or writes a message in parts, dropped at any await, loses, tears and
-//! duplicates nothing: row 52 of `HOSTILE.md`.
+//! Row 52 of `HOSTILE.md`: a future that reads or writes a message in parts, and is dropped at any
+//! await, loses, corrupts and duplicates nothing.
 //!
 //! Each future is polled n times and dropped, for every n up to the number at which it completes.
 
@@ -31,11 +31,11 @@ fn narrow() -> Config {
 /// How the stream delays writes.
 #[derive(Debug, Clone, Copy)]
 enum Writes {
-    /// One byte per poll.
+    /// Accepts one byte per poll.
     Drip,
-    /// Everything at once, but every other call is pending.
+    /// Accepts everything at once, but every other call is pending.
     Stutter,
-    /// One byte per call, and every other call is pending.
+    /// Accepts one byte per call, and every other call is pending.
     DripAndStutter,
 }
 
@@ -53,7 +53,7 @@ impl Writes {
         }
     }
 
-    /// Is called before each poll.
+    /// Prepares the stream for the next poll.
     fn step(self, script: &Script) {
         if matches!(self, Self::Drip) {
             script.allow_writes(1);
@@ -61,7 +61,7 @@ impl Writes {
     }
 }
 
-/// Runs a case for both roles, each way of writing and each number of polls, until `case` returns
+/// Runs a case for both roles, each way of writing and each number of polls, until `case` reports
 /// that the future completed.
 fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
     for role in [Server, Client] {
@@ -69,9 +69,9 @@ fn at_every_await(case: impl Fn(Role, Writes, usize) -> bool) {
             let mut times = 0;
             while !case(role, writes, times) {
                 times += 1;
-                assert!(times < 1000, "{role:?} {writes:?}: it is never done");
+                assert!(times < 1000, "{role:?} {writes:?}: the future never completes");
             }
-            assert!(times > 1, "{role:?} {writes:?}: it had nothing to wait for");
+            assert!(times > 1, "{role:?} {writes:?}: the future never waits");
         }
     }
 }
@@ -91,15 +91,15 @@ fn halves_with_a_message_queued(role: Role, writes: Writes) -> (Receiver<Scripte
     (receiver, sender, script)
 }
 
-/// Returns these frames as they are written.
-fn of(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
+/// Returns the first bytes and payloads of these frames.
+fn parsed(frames: &[Frame]) -> Vec<(u8, Vec<u8>)> {
     frames::parse(&frames::wire(frames))
 }
 
 // --- reading
 
-/// Messages of every kind, with control frames between their fragments.
-fn frames_of_all_shapes() -> Vec<Frame> {
+/// Returns messages of every kind, with control frames between their fragments.
+fn all_frames() -> Vec<Frame> {
     vec![
         text("one"),
         frame(1, "tw").more(),
@@ -119,7 +119,8 @@ fn frames_of_all_shapes() -> Vec<Frame> {
     ]
 }
 
-fn messages_of_all_shapes() -> Vec<Message> {
+/// Returns the messages that are received from [`all_frames`].
+fn all_messages() -> Vec<Message> {
     vec![
         "one".into(),
         "two \u{20ac}".into(),
@@ -139,7 +140,7 @@ enum By {
     Buffers,
 }
 
-/// Reads a whole message by futures that are dropped after this many polls.
+/// Reads a whole message with futures that are dropped after this many polls.
 macro_rules! read_whole {
     ($reader:expr, $by:expr, $times:expr, $step:expr) => {{
         let (mut reader, mut read): (MessageReader<_>, Vec<u8>) = ($reader, Vec::new());
@@ -177,13 +178,13 @@ macro_rules! read_whole {
             }
         }
         match reader.kind() {
-            MessageKind::Text => Message::text(String::from_utf8(read).expect("it is text")),
+            MessageKind::Text => Message::text(String::from_utf8(read).expect("valid UTF-8")),
             MessageKind::Binary => Message::binary(read),
         }
     }};
 }
 
-/// Reads all messages by futures that are dropped after this many polls.
+/// Reads all messages with futures that are dropped after this many polls.
 macro_rules! read_all {
     ($from:expr, $by:expr, $times:expr, $step:expr) => {{
         let mut messages = Vec::new();
@@ -199,20 +200,20 @@ macro_rules! read_all {
 }
 
 #[tokio::test]
-async fn readers_and_their_reads_dropped_at_every_await_lose_and_duplicate_nothing() {
+async fn reader_and_read_futures_dropped_at_every_await_lose_and_duplicate_nothing() {
     let pongs = [pong("1"), pong([b'x'; 125]), close(1000, "bye")];
     for role in [Server, Client] {
         for (len, times) in [(1, 7), (3, 1), (13, 2), (500, 1), (33_000, 1), (100_000, 1)] {
             for by in [By::Parts, By::Reads(7), By::Buffers] {
                 for split in [false, true] {
-                    // One byte at a time takes long, and roles and halves do not differ here.
+                    // Reads of few bytes are slow, and roles and halves do not differ here.
                     if len < 10 && (role == Client) != split {
                         continue;
                     }
                     let (ws, script) = script::open(role, &narrow());
                     script.stutter();
-                    for piece in wire_to(role, &frames_of_all_shapes()).chunks(len) {
-                        script.bring(piece);
+                    for chunk in wire_to(role, &all_frames()).chunks(len) {
+                        script.bring(chunk);
                         script.pause();
                     }
                     script.end();
@@ -224,8 +225,8 @@ async fn readers_and_their_reads_dropped_at_every_await_lose_and_duplicate_nothi
                         read_all!(ws, by, times, || {})
                     };
                     let case = format!("{role:?} {len} {times} {by:?} split: {split}");
-                    assert!(messages == messages_of_all_shapes(), "{case}");
-                    assert_eq!(frames::parse(&script.written()), of(&pongs), "{case}");
+                    assert!(messages == all_messages(), "{case}");
+                    assert_eq!(frames::parse(&script.written()), parsed(&pongs), "{case}");
                 }
             }
         }
@@ -244,8 +245,8 @@ async fn the_next_message_is_complete_wherever_a_reader_is_dropped() {
     for (len, by) in [(1, By::Parts), (100, By::Reads(7)), (1000, By::Parts), (50_000, By::Reads(100))] {
         for polls in (0..20).chain([50, 100, 300, 1000, 40_500]) {
             let (mut ws, script) = script::server();
-            for piece in wire_to(Server, &frames).chunks(len) {
-                script.bring(piece);
+            for chunk in wire_to(Server, &frames).chunks(len) {
+                script.bring(chunk);
                 script.pause();
             }
             let mut reader = finished(ws.reader(ANY)).expect("valid").expect("a message");
@@ -260,7 +261,7 @@ async fn the_next_message_is_complete_wherever_a_reader_is_dropped() {
                 }
             }
             drop(reader);
-            // Calls that skip the rest are dropped too.
+            // Futures that skip the rest of the message are dropped, too.
             let next = loop {
                 if let Some(next) = polled(ws.recv(), 1, || {}) {
                     break next;
@@ -278,13 +279,13 @@ async fn the_next_message_is_complete_wherever_a_reader_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_dropped_recv_part_is_not_relied_on_to_write() {
+async fn try_send_writes_at_once_if_a_recv_part_future_was_dropped() {
     let (ws, script) = script::server();
     let (mut receiver, sender) = ws.split();
     script.bring(frame(2, "part").more().masked().build());
     let mut reader = finished(receiver.reader(ANY)).expect("valid").expect("a message");
     assert!(finished(reader.recv_part()).expect("valid").is_some());
-    assert!(polled(reader.recv_part(), 1, || {}).is_none(), "the rest has not come");
+    assert!(polled(reader.recv_part(), 1, || {}).is_none(), "the rest has not arrived");
     sender.try_send("nobody waits").expect("room");
     assert_eq!(script.written(), text("nobody waits").build());
     drop(reader);
@@ -292,9 +293,9 @@ async fn a_dropped_recv_part_is_not_relied_on_to_write() {
 
 // --- writing
 
-/// Lets the stream take everything, and sends another message. Returns what was written before that
-/// message.
-fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
+/// Lets the stream accept everything, sends another message, and returns the frames that were
+/// written before it.
+fn drain(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     script.allow_writes(None);
     finished(ws.send("the last one")).expect("open");
     let mut frames = frames::parse(&script.written());
@@ -302,22 +303,11 @@ fn go_on(mut ws: WebSocket<Scripted>, script: &Script) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
-/// Does the same as `go_on` on split halves.
-fn halves_go_on(receiver: Receiver<Scripted>, sender: Sender, script: &Script) -> Vec<(u8, Vec<u8>)> {
+/// Asserts that the whole write buffer becomes free, and continues like [`drain`].
+fn drain_halves(receiver: Receiver<Scripted>, sender: Sender, script: &Script) -> Vec<(u8, Vec<u8>)> {
     script.allow_writes(None);
-    sender.reserve(1000).now_ready();
-    go_on(receiver.reunite(sender).expect("the only sender"), script)
-}
-
-/// Asserts that no write buffer space is taken once everything is written.
-trait NowReady {
-    fn now_ready(self);
-}
-
-impl<F: Future> NowReady for F {
-    fn now_ready(self) {
-        drop(finished(self));
-    }
+    drop(finished(sender.reserve(1000)).expect("room"));
+    drain(receiver.reunite(sender).expect("the only sender"), script)
 }
 
 #[tokio::test]
@@ -327,23 +317,23 @@ async fn dropped_feed_part_has_queued_nothing_and_completed_feed_part_has_queued
             let first = text("the first one");
             let (done, frames) = if split {
                 let (receiver, sender, script) = halves_with_a_message_queued(role, writes);
-                let mut writer = finished(step_each(sender.writer(MessageKind::Text), writes, &script))
-                    .expect("the stream takes all");
-                finished(writer.write(b"a")).expect("there is room");
-                finished(step_each(writer.feed_part("more than there is room for"), writes, &script))
+                let mut writer = finished(poll_with_steps(sender.writer(MessageKind::Text), writes, &script))
+                    .expect("the stream accepts everything");
+                finished(writer.write(b"a")).expect("room");
+                finished(poll_with_steps(writer.feed_part("more than there is room for"), writes, &script))
                     .expect("open");
                 let done = polled(writer.feed_part("a part"), times, || writes.step(&script));
-                finished(step_each(writer.finish(), writes, &script)).expect("open");
-                (done, halves_go_on(receiver, sender, &script))
+                finished(poll_with_steps(writer.finish(), writes, &script)).expect("open");
+                (done, drain_halves(receiver, sender, &script))
             } else {
                 let (mut ws, script) = with_a_message_queued(role, writes);
                 let mut writer = ws.writer(MessageKind::Text).expect("open");
-                finished(writer.write(b"a")).expect("there is room");
-                finished(step_each(writer.feed_part("more than there is room for"), writes, &script))
+                finished(writer.write(b"a")).expect("room");
+                finished(poll_with_steps(writer.feed_part("more than there is room for"), writes, &script))
                     .expect("open");
                 let done = polled(writer.feed_part("a part"), times, || writes.step(&script));
-                finished(step_each(writer.finish(), writes, &script)).expect("open");
-                (done, go_on(ws, &script))
+                finished(poll_with_steps(writer.finish(), writes, &script)).expect("open");
+                (done, drain(ws, &script))
             };
             let mut expected =
                 vec![first, frame(1, "a").more(), continuation("more than there is room for").more()];
@@ -352,14 +342,14 @@ async fn dropped_feed_part_has_queued_nothing_and_completed_feed_part_has_queued
                 expected.push(continuation("a part").more());
             }
             expected.push(continuation(""));
-            assert_eq!(frames, of(&expected), "{role:?} {writes:?} {times}");
+            assert_eq!(frames, parsed(&expected), "{role:?} {writes:?} {times}");
             done.is_some()
         });
     }
 }
 
-/// Polls the same future; before each poll the stream takes something.
-async fn step_each<F: Future>(future: F, writes: Writes, script: &Script) -> F::Output {
+/// Polls a future until it completes, and lets the stream accept more before each poll.
+async fn poll_with_steps<F: Future>(future: F, writes: Writes, script: &Script) -> F::Output {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         writes.step(script);
@@ -373,10 +363,10 @@ async fn dropped_write_and_flush_lose_and_duplicate_nothing() {
     let full = vec![7; 64 << 10];
     for flushes in [true, false] {
         for len in [3, 64 << 10] {
-            at_every_await_of(if flushes { &WRITES } else { &WRITES[..2] }, |role, writes, times| {
+            at_every_await_or_at_once(if flushes { &WRITES } else { &WRITES[..2] }, |role, writes, times| {
                 let (mut ws, script) = with_a_message_queued(role, writes);
                 let mut writer = ws.writer(MessageKind::Binary).expect("open");
-                finished(writer.write_all(&full[..len])).expect("it is gathered");
+                finished(writer.write_all(&full[..len])).expect("it is buffered");
                 let done = if flushes {
                     polled(writer.flush(), times, || writes.step(&script)).map(|result| {
                         result.expect("open");
@@ -392,8 +382,8 @@ async fn dropped_write_and_flush_lose_and_duplicate_nothing() {
                 script.write_at_most(usize::MAX);
                 finished(writer.write_all(&b"next"[done.unwrap_or(0)..])).expect("open");
                 finished(writer.finish()).expect("open");
-                let frames = go_on(ws, &script);
-                assert_eq!(frames[0], of(&[text("the first one")])[0]);
+                let frames = drain(ws, &script);
+                assert_eq!(frames[0], parsed(&[text("the first one")])[0]);
                 let sent: Vec<u8> = frames[1..].iter().flat_map(|(_, payload)| payload.clone()).collect();
                 assert!(sent == [&full[..len], b"next"].concat(), "{role:?} {writes:?} {times}");
                 let firsts: Vec<_> = frames[1..].iter().map(|(first, _)| *first).collect();
@@ -404,15 +394,16 @@ async fn dropped_write_and_flush_lose_and_duplicate_nothing() {
     }
 }
 
-/// Does the same as `at_every_await` for futures that may complete at once.
-fn at_every_await_of(all: &[Writes], case: impl Fn(Role, Writes, usize) -> bool) {
+/// Runs a case like [`at_every_await`], but for these ways of writing, and for futures that may
+/// complete without waiting.
+fn at_every_await_or_at_once(all: &[Writes], case: impl Fn(Role, Writes, usize) -> bool) {
     for role in [Server, Client] {
         for writes in all {
-            // A stream that takes one byte at a time has too many awaits to drop a future at each.
+            // A stream that accepts single bytes has too many awaits to drop a future at each.
             let mut times = 0;
             while !case(role, *writes, times) {
                 times = if times < 40 { times + 1 } else { times * 3 };
-                assert!(times < 1_000_000, "{role:?} {writes:?}: it is never done");
+                assert!(times < 1_000_000, "{role:?} {writes:?}: the future never completes");
             }
         }
     }
@@ -423,12 +414,12 @@ async fn dropped_shutdown_can_be_called_again_and_finishes_once() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);
         let mut writer = ws.writer(MessageKind::Text).expect("open");
-        finished(writer.write_all(b"a message")).expect("it is gathered");
+        finished(writer.write_all(b"a message")).expect("it is buffered");
         let done = polled(writer.shutdown(), times, || writes.step(&script));
-        finished(step_each(writer.shutdown(), writes, &script)).expect("open");
-        assert_eq!(frames::parse(&script.written()), of(&[text("the first one"), text("a message")]));
+        finished(poll_with_steps(writer.shutdown(), writes, &script)).expect("open");
+        assert_eq!(frames::parse(&script.written()), parsed(&[text("the first one"), text("a message")]));
         drop(writer);
-        assert_eq!(go_on(ws, &script), of(&[text("the first one"), text("a message")]));
+        assert_eq!(drain(ws, &script), parsed(&[text("the first one"), text("a message")]));
         done.is_some()
     });
 }
@@ -439,23 +430,23 @@ async fn dropped_finish_has_finished_the_message_or_sent_nothing_of_it() {
         at_every_await(|role, writes, times| {
             let (done, frames) = if split {
                 let (receiver, sender, script) = halves_with_a_message_queued(role, writes);
-                let mut writer =
-                    finished(step_each(sender.writer(MessageKind::Text), writes, &script)).expect("open");
-                finished(writer.write_all(b"a message")).expect("it is gathered");
+                let mut writer = finished(poll_with_steps(sender.writer(MessageKind::Text), writes, &script))
+                    .expect("open");
+                finished(writer.write_all(b"a message")).expect("it is buffered");
                 let done = polled(writer.finish(), times, || writes.step(&script));
-                (done, halves_go_on(receiver, sender, &script))
+                (done, drain_halves(receiver, sender, &script))
             } else {
                 let (mut ws, script) = with_a_message_queued(role, writes);
                 let mut writer = ws.writer(MessageKind::Text).expect("open");
-                finished(writer.write_all(b"a message")).expect("it is gathered");
+                finished(writer.write_all(b"a message")).expect("it is buffered");
                 let done = polled(writer.finish(), times, || writes.step(&script));
-                (done, go_on(ws, &script))
+                (done, drain(ws, &script))
             };
             let (first, second) = (text("the first one"), text("a message"));
             if done.is_some() || frames.len() == 2 {
-                assert_eq!(frames, of(&[first, second]), "{role:?} {writes:?} {times}");
+                assert_eq!(frames, parsed(&[first, second]), "{role:?} {writes:?} {times}");
             } else {
-                assert_eq!(frames, of(&[first]), "{role:?} {writes:?} {times}");
+                assert_eq!(frames, parsed(&[first]), "{role:?} {writes:?} {times}");
             }
             done.is_some()
         });
@@ -469,30 +460,30 @@ async fn dropped_finish_after_a_part_has_finished_the_message_or_failed_the_conn
         writes.set_up(&script);
         let mut writer = ws.writer(MessageKind::Text).expect("open");
         finished(writer.feed_part("more than there is room for")).expect("the queue is empty");
-        finished(writer.write_all(b"a message")).expect("it is gathered");
+        finished(writer.write_all(b"a message")).expect("it is buffered");
         let done = polled(writer.finish(), times, || writes.step(&script));
         script.allow_writes(None);
-        finished(ws.flush()).expect("the stream takes all");
+        finished(ws.flush()).expect("the stream accepts everything");
         let part = frame(1, "more than there is room for").more();
         let end =
             if ws.is_closed() { close(1011, "message not finished") } else { continuation("a message") };
-        assert_eq!(frames::parse(&script.written()), of(&[part, end]), "{role:?} {writes:?} {times}");
+        assert_eq!(frames::parse(&script.written()), parsed(&[part, end]), "{role:?} {writes:?} {times}");
         assert!(done.is_none() || !ws.is_closed());
         done.is_some()
     });
 }
 
 #[tokio::test]
-async fn dropped_writer_call_begins_no_message_and_takes_no_write_buffer_space() {
+async fn dropped_writer_future_begins_no_message_and_occupies_no_write_buffer_space() {
     at_every_await(|role, writes, times| {
         let (receiver, sender, script) = halves_with_a_message_queued(role, writes);
         let done = polled(sender.writer(MessageKind::Text), times, || writes.step(&script)).map(drop);
         script.allow_writes(None);
         finished(sender.flush()).expect("open");
-        sender.try_send("all the room").expect("it is there");
+        sender.try_send("all the room").expect("room");
         assert_eq!(
-            halves_go_on(receiver, sender, &script),
-            of(&[text("the first one"), text("all the room")])
+            drain_halves(receiver, sender, &script),
+            parsed(&[text("the first one"), text("all the room")])
         );
         done.is_some()
     });

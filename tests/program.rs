@@ -1,6 +1,6 @@
-//! Random programs on two connected ends: whatever is sent, dropped, split, stalled and closed in
+//! Random programs on two connected ends: whatever is sent, dropped, split, stalled and closed, in
 //! any order, each message arrives once, complete and in order, no task waits for a lost wake-up,
-//! and both ends see the end. A message whose reader is dropped is skipped; a writer that is
+//! and both ends reach the end. A message whose reader is dropped is skipped; a writer that is
 //! dropped unfinished ends the connection, if anything of its message was queued. With the feature
 //! `deflate`, one connection in eight is compressed, with random settings.
 //!

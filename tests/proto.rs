@@ -13,7 +13,7 @@ use support::{
     frames::{Frame, binary, close, close_empty, continuation, frame, ping, pong, text},
 };
 
-/// Frames that are mostly valid.
+/// Generates frames that are mostly valid.
 fn any_frame() -> impl Strategy<Value = Frame> {
     let payload = prop_oneof![
         8 => proptest::collection::vec(any::<u8>(), 0..140),
@@ -61,7 +61,7 @@ proptest! {
         parts in proptest::collection::vec(any::<bool>(), 1..20),
     ) {
         let wire: Vec<u8> = frames.iter().flat_map(Frame::build).collect();
-        // A reader has the limit of the whole message only.
+        // Only the limit of the whole message applies to a reader.
         let config = Config::new().max_message_size(100_000).max_frame_size(usize::MAX).max_fragments(u32::MAX);
         let whole = drive(Role::Server, &config, &wire, &[usize::MAX]);
         prop_assert_eq!(&whole, &drive_in_parts(Role::Server, &config, &wire, &cut, &[true]));
@@ -69,6 +69,7 @@ proptest! {
     }
 }
 
+/// Returns what a client receives from these frames.
 fn received(frames: &[Frame]) -> Vec<Outcome> {
     drive(Role::Client, &Config::new(), &support::frames::wire(frames), &[usize::MAX])
 }
@@ -118,9 +119,9 @@ fn the_end_of_the_input_without_a_close_is_an_error() {
     assert_eq!(received(&[]), [Outcome::Error(ProtocolError::EofWithoutClose)]);
 }
 
-/// Begins a masked message of 100,000 bytes, of which four have arrived. Returns the rest of its
-/// payload data too.
-fn begun(message: impl Fn(Vec<u8>) -> Frame) -> (ReceivePath, Vec<u8>) {
+/// Receives the header and four bytes of a masked message of 100,000 bytes. Returns the rest of its
+/// payload data, too.
+fn begin_message(message: impl Fn(Vec<u8>) -> Frame) -> (ReceivePath, Vec<u8>) {
     let mut path = ReceivePath::new(Role::Server, &Config::new().max_message_size(100_000));
     let mut rest = message(vec![b'a'; 100_000]).masked().build();
     let mut start: Vec<u8> = rest.drain(..18).collect();
@@ -129,18 +130,18 @@ fn begun(message: impl Fn(Vec<u8>) -> Frame) -> (ReceivePath, Vec<u8>) {
 }
 
 #[test]
-fn bytes_that_were_read_but_never_confirmed_are_not_part_of_the_text() {
-    let (mut path, mut rest) = begun(text);
-    let Want::Payload(mut room) = path.want() else { panic!("it is large") };
+fn payload_data_without_a_call_of_payload_received_is_discarded() {
+    let (mut path, mut rest) = begin_message(text);
+    let Want::Payload(mut room) = path.want() else { panic!("a large frame is read into its own buffer") };
     room.put_slice(b"\xFF\xFF\xFF\xFF");
     let step = path.receive(&mut rest).expect("valid");
-    let Some(Received::Message(message)) = step.received else { panic!("it is whole") };
+    let Some(Received::Message(message)) = step.received else { panic!("the message is complete") };
     assert_eq!(message, Message::from("a".repeat(100_000)));
 }
 
 #[test]
-fn the_room_for_a_frame_ends_with_the_frame_however_often_it_is_requested() {
-    let (mut path, _) = begun(binary);
+fn the_room_for_payload_data_ends_with_the_frame_however_often_it_is_requested() {
+    let (mut path, _) = begin_message(binary);
     let mut len = 4;
     while len < 100_000 {
         for _ in 0..3 {
@@ -155,4 +156,5 @@ fn the_room_for_a_frame_ends_with_the_frame_however_often_it_is_requested() {
         assert!(len <= 100_000, "{len}");
         assert!(path.payload_received().is_ok_and(|whole| whole.is_none_or(|whole| whole.len() == 100_000)));
     }
+    assert_eq!(len, 100_000);
 }

@@ -1,5 +1,5 @@
-//! Write buffer space of a split connection: whoever waits for it gets it, or fails once the
-//! connection is over.
+//! Write buffer space of a split connection: each waiting call receives it, or fails once the
+//! connection has ended.
 
 mod support;
 
@@ -22,28 +22,30 @@ use support::{
 };
 use tokio::io::AsyncWriteExt;
 
-/// No keep-alive; `max_write_buffer_size` is so small that a message waits for an almost empty queue.
+/// No keep-alive; `max_write_buffer_size` is so small that a message waits for an almost empty
+/// queue.
 fn narrow() -> Config {
     Config::new().ping_interval(None).max_write_buffer_size(16)
 }
 
-/// Returns whether the sink is ready for a message; otherwise it has registered the waker.
-fn ready_for(sink: &mut SenderSink, waker: &Waker) -> bool {
+/// Returns whether the sink is ready for a message; if it is not, it has registered the waker.
+fn is_ready_for_message(sink: &mut SenderSink, waker: &Waker) -> bool {
     Pin::new(sink).poll_ready(&mut Context::from_waker(waker)).is_ready()
 }
 
-/// Creates a waker that records whether it was woken.
-fn counting() -> (Waker, std::sync::Arc<Woken>) {
+/// Creates a waker, and the flag that it sets.
+fn recording_waker() -> (Waker, std::sync::Arc<Woken>) {
     let woken = std::sync::Arc::new(Woken::default());
     (woken.clone().into(), woken)
 }
 
+/// A flag that is set when a task is woken.
 #[derive(Debug, Default)]
 struct Woken(std::sync::atomic::AtomicBool);
 
 impl Woken {
-    /// Returns whether it was woken since the last call.
-    fn was(&self) -> bool {
+    /// Returns whether the task was woken since the last call.
+    fn take(&self) -> bool {
         self.0.swap(false, std::sync::atomic::Ordering::Relaxed)
     }
 }
@@ -55,31 +57,31 @@ impl std::task::Wake for Woken {
 }
 
 #[tokio::test]
-async fn a_waiting_sink_is_woken_when_a_permit_is_returned_unused() {
+async fn a_waiting_sink_is_woken_when_unused_write_buffer_space_is_released() {
     let (ws, _script) = script::open(Server, &narrow());
     let (_receiver, sender) = ws.split();
     let mut sink = sender.sink();
-    let (waker, woken) = counting();
+    let (waker, woken) = recording_waker();
 
     let permit = finished(sender.reserve(14)).expect("open");
-    assert!(!ready_for(&mut sink, &waker));
+    assert!(!is_ready_for_message(&mut sink, &waker));
     drop(permit);
-    assert!(woken.was() && ready_for(&mut sink, &waker), "a permit was dropped");
+    assert!(woken.take() && is_ready_for_message(&mut sink, &waker), "a permit was dropped");
 
     let permit = finished(sender.reserve(10)).expect("open");
     {
         let mut waiting = pin!(sender.reserve(14));
         assert!(poll_once(waiting.as_mut()).is_pending());
-        assert!(!ready_for(&mut sink, &waker), "who waits has the rest");
-        woken.was();
+        assert!(!is_ready_for_message(&mut sink, &waker), "the waiting reserve precedes the sink");
+        woken.take();
     }
-    assert!(woken.was() && ready_for(&mut sink, &waker), "who waited was dropped");
+    assert!(woken.take() && is_ready_for_message(&mut sink, &waker), "the waiting reserve was dropped");
     drop(permit);
 
     let writer = finished(sender.writer(MessageKind::Text)).expect("open");
-    assert!(!ready_for(&mut sink, &waker));
+    assert!(!is_ready_for_message(&mut sink, &waker));
     drop(writer);
-    assert!(woken.was() && ready_for(&mut sink, &waker), "a writer was dropped");
+    assert!(woken.take() && is_ready_for_message(&mut sink, &waker), "a writer was dropped");
 }
 
 #[tokio::test]
@@ -87,12 +89,12 @@ async fn a_waiting_sink_is_woken_when_part_of_the_write_buffer_is_written() {
     let (ws, script) = script::open(Server, &Config::new().ping_interval(None).max_write_buffer_size(32));
     let (_receiver, sender) = ws.split();
     let mut sink = sender.sink();
-    let (waker, woken) = counting();
+    let (waker, woken) = recording_waker();
     let permit = finished(sender.reserve(30)).expect("open");
-    assert!(!ready_for(&mut sink, &waker));
+    assert!(!is_ready_for_message(&mut sink, &waker));
     script.allow_writes(20);
     permit.feed(vec![7; 30]).expect("within the permit");
-    assert!(woken.was() && ready_for(&mut sink, &waker), "there are twenty bytes of room");
+    assert!(woken.take() && is_ready_for_message(&mut sink, &waker), "there are twenty bytes of room");
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,9 +112,9 @@ async fn a_waiting_sink_enforces_the_write_timeout_if_the_receiver_is_busy() {
                 SinkExt::feed(&mut sink, Message::from("x")).await
             }
         };
-        let told = tokio::time::timeout(Duration::from_secs(61), waited).await.expect("it is ended");
+        let result = tokio::time::timeout(Duration::from_secs(61), waited).await.expect("the call returns");
         let expected = if closes { Timeout::Close } else { Timeout::Write };
-        assert!(matches!(told, Err(Error::Timeout(timeout)) if timeout == expected), "{told:?}");
+        assert!(matches!(result, Err(Error::Timeout(timeout)) if timeout == expected), "{result:?}");
     }
 }
 
@@ -128,30 +130,30 @@ async fn a_permit_queues_nothing_after_the_connection_ended() {
 }
 
 #[tokio::test]
-async fn invalid_utf_8_returns_the_write_buffer_space_of_its_message() {
+async fn invalid_utf_8_releases_the_write_buffer_space_of_its_message() {
     let (ws, script) = script::open(Server, &narrow());
     let (_receiver, sender) = ws.split();
     let mut writer = finished(sender.writer(MessageKind::Text)).expect("open");
-    finished(writer.write_all(b"\xFF")).expect("it is looked at later");
+    finished(writer.write_all(b"\xFF")).expect("it is validated later");
     assert!(matches!(finished(writer.flush()), Err(Error::Send(_))));
-    sender.try_send("all the room").expect("it is there");
+    sender.try_send("all the room").expect("room");
     drop(writer);
     assert_eq!(script.written(), text("all the room").build());
 }
 
 #[tokio::test]
-async fn a_sender_waiting_for_a_dropped_writer_is_woken_at_once_and_not_by_the_receiver() {
+async fn dropping_a_writer_wakes_a_waiting_sender_without_a_poll_of_the_receiver() {
     let (ws, _script) = script::open(Server, &narrow());
     let (mut receiver, sender) = ws.split();
     let mut receiving = pin!(receiver.recv());
-    assert!(poll_once(receiving.as_mut()).is_pending(), "nothing came");
+    assert!(poll_once(receiving.as_mut()).is_pending(), "nothing was received");
     let writer = finished(sender.writer(MessageKind::Text)).expect("open");
-    let (waker, woken) = counting();
+    let (waker, woken) = recording_waker();
     let mut waiting = pin!(sender.feed("next"));
     assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "a message is open");
-    woken.was();
+    woken.take();
     drop(writer);
-    assert!(woken.was() && poll_once(waiting).is_ready());
+    assert!(woken.take() && poll_once(waiting).is_ready());
 }
 
 #[tokio::test]
@@ -160,24 +162,24 @@ async fn finish_does_not_wait_for_messages_queued_after_it() {
     let (_receiver, sender) = ws.split();
     script.block_flush(true);
     let mut writer = finished(sender.writer(MessageKind::Text)).expect("open");
-    finished(writer.write_all(b"a message")).expect("it is gathered");
+    finished(writer.write_all(b"a message")).expect("it is buffered");
     let mut finish = pin!(writer.finish());
     assert!(poll_once(finish.as_mut()).is_pending(), "the stream is not flushed");
-    sender.try_send(Message::binary(vec![7; 100])).expect("the message holds no room any more");
+    sender.try_send(Message::binary(vec![7; 100])).expect("the message occupies no room");
     script.allow_writes(0);
     script.block_flush(false);
-    assert!(poll_once(finish).is_ready(), "all of it is out, and flushed");
+    assert!(poll_once(finish).is_ready(), "the message is written and flushed");
 }
 
 #[tokio::test]
-async fn a_message_kept_by_a_sink_is_queued_by_its_next_flush_or_close() {
+async fn a_message_held_by_a_sink_is_queued_by_its_next_flush_or_close() {
     for closes in [false, true] {
         let (ws, script) = script::open(Server, &narrow());
         let (_receiver, sender) = ws.split();
         let mut sink = sender.sink();
-        assert!(ready_for(&mut sink, Waker::noop()));
+        assert!(is_ready_for_message(&mut sink, Waker::noop()));
         script.allow_writes(0);
-        sender.try_send(Bytes::from(vec![7; 14])).expect("there is room");
+        sender.try_send(Bytes::from(vec![7; 14])).expect("room");
         sink.start_send_unpin("kept".into()).expect("open");
         assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))));
         script.allow_writes(None);
@@ -193,14 +195,14 @@ async fn a_message_kept_by_a_sink_is_queued_by_its_next_flush_or_close() {
 }
 
 #[tokio::test]
-async fn the_flush_of_a_sink_ends_with_its_own_messages() {
+async fn the_flush_of_a_sink_waits_only_for_its_own_messages() {
     let (ws, script) = script::server();
     let (_receiver, sender) = ws.split();
     let mut sink = sender.sink();
     finished(SinkExt::feed(&mut sink, Message::from("its own"))).expect("open");
     finished(SinkExt::<Message>::flush(&mut sink)).expect("open");
     script.allow_writes(0);
-    sender.try_send("of another").expect("there is room");
-    finished(SinkExt::<Message>::flush(&mut sink)).expect("nothing of its own is left");
+    sender.try_send("of another").expect("room");
+    finished(SinkExt::<Message>::flush(&mut sink)).expect("its own messages are written");
     assert_eq!(script.written(), text("its own").build());
 }

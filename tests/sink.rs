@@ -17,7 +17,7 @@ async fn a_stream_ends_when_the_connection_ends() {
     let (ws, script) = script::server();
     script.bring(wire(&[text("one").masked(), text("two").masked(), close(1000, "").masked()]));
     script.end();
-    let received: Vec<_> = ws.map(|message| message.expect("nothing is wrong")).collect().await;
+    let received: Vec<_> = ws.map(|message| message.expect("no error")).collect().await;
     assert_eq!(received, [Message::from("one"), Message::from("two")]);
 }
 
@@ -32,10 +32,10 @@ async fn a_stream_yields_an_error_once_and_ends() {
 }
 
 #[tokio::test]
-async fn a_stream_is_forwarded_to_a_sink_and_the_sink_closed_with_a_close_without_a_code() {
+async fn forwarding_to_a_sink_writes_all_messages_and_then_a_close_without_a_code() {
     let (mut ws, script) = script::server();
     let messages = stream::iter((0..100).map(|i| Ok(Message::from(format!("message {i}")))));
-    messages.forward(&mut ws).await.expect("the stream takes all");
+    messages.forward(&mut ws).await.expect("the stream accepts everything");
     let mut expected: Vec<_> = (0..100).map(|i| text(format!("message {i}"))).collect();
     expected.push(close_empty());
     assert_eq!(script.written(), wire(&expected));
@@ -43,7 +43,7 @@ async fn a_stream_is_forwarded_to_a_sink_and_the_sink_closed_with_a_close_withou
 }
 
 #[tokio::test]
-async fn the_halves_of_a_futures_split_echo_to_each_other() {
+async fn the_halves_of_stream_ext_split_echo_messages() {
     let (mut client, server) = pair(&Config::new(), 100);
     let (sink, stream) = StreamExt::split(server);
     let echo = tokio::spawn(stream.forward(sink));
@@ -80,24 +80,24 @@ async fn a_sink_waits_while_max_write_buffer_is_queued() {
 }
 
 #[tokio::test]
-async fn prepared_messages_are_written_uncopied_in_one_write() {
+async fn queued_prepared_messages_are_written_in_one_write() {
     let (mut ws, script) = script::server();
     let prepared: Vec<_> = (0..32).map(|i| PreparedMessage::new(format!("tick {i}"))).collect();
     for message in &prepared {
         ws.feed(message).await.expect("room");
     }
-    ws.flush().await.expect("the stream takes all");
+    ws.flush().await.expect("the stream accepts everything");
     assert_eq!(script.writes(), 1);
     assert_eq!(script.written(), wire(&(0..32).map(|i| text(format!("tick {i}"))).collect::<Vec<_>>()));
 }
 
 // RFC 6455 section 5.3.
 #[tokio::test]
-async fn a_client_masks_a_prepared_message_with_a_fresh_key_each_time() {
+async fn a_client_masks_a_prepared_message_with_a_new_key_each_time() {
     let (mut ws, script) = script::client();
     let prepared = PreparedMessage::new("the same");
-    ws.send(&prepared).await.expect("the stream takes all");
-    ws.send(&prepared).await.expect("the stream takes all");
+    ws.send(&prepared).await.expect("the stream accepts everything");
+    ws.send(&prepared).await.expect("the stream accepts everything");
     let written = script.written();
     assert_eq!(frames::parse(&written), vec![(0x81, b"the same".to_vec()); 2]);
     let (first, second) = written.split_at(written.len() / 2);

@@ -1,4 +1,4 @@
-//! A connection in two halves.
+//! A connection that is split into a receiver and senders.
 
 mod support;
 
@@ -30,7 +30,7 @@ fn server_with_room(room: usize) -> (Receiver<Scripted>, Sender, Script) {
 }
 
 #[tokio::test]
-async fn the_plain_echo_loop_echoes() {
+async fn an_echo_loop_over_split_halves_returns_every_message() {
     let (mut client, server) = pair(&Config::new(), 1000);
     let (mut receiver, sender) = server.split();
     let echo = tokio::spawn(async move {
@@ -48,7 +48,7 @@ async fn the_plain_echo_loop_echoes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn eight_threads_lose_tear_duplicate_and_reorder_nothing() {
+async fn messages_of_eight_tasks_arrive_once_intact_and_in_order() {
     const SENDERS: usize = 8;
     const EACH: usize = 2000;
     let config = Config::new().max_write_buffer_size(4000);
@@ -56,16 +56,16 @@ async fn eight_threads_lose_tear_duplicate_and_reorder_nothing() {
     let (mut receiver, sender) = client.split();
     let receiving = tokio::spawn(async move { receiver.recv().await });
     let mut senders = JoinSet::new();
-    for who in 0..SENDERS {
+    for index in 0..SENDERS {
         let sender = sender.clone();
         senders.spawn(async move {
             for nth in 0..EACH {
-                let message = format!("{who} {nth} {}", "x".repeat(nth % 90));
+                let message = format!("{index} {nth} {}", "x".repeat(nth % 90));
                 match nth % 4 {
                     0 => sender.send(message).await.expect("open"),
                     1 => sender.reserve(message.len()).await.expect("open").feed(message).expect("open"),
                     2 => sender.feed(message).await.expect("open"),
-                    _ => try_until_sent(&sender, message).await,
+                    _ => retry_try_send(&sender, message).await,
                 }
             }
             sender.flush().await.expect("open");
@@ -73,13 +73,13 @@ async fn eight_threads_lose_tear_duplicate_and_reorder_nothing() {
     }
     let mut next = [0; SENDERS];
     for _ in 0..SENDERS * EACH {
-        let message = server.recv().await.expect("valid").expect("more to come");
+        let message = server.recv().await.expect("valid").expect("another message");
         let mut words = message.as_text().expect("text").split(' ');
         let mut number = || words.next().and_then(|word| word.parse::<usize>().ok()).expect("a number");
-        let (who, nth) = (number(), number());
-        assert_eq!(nth, next[who], "from {who}");
+        let (index, nth) = (number(), number());
+        assert_eq!(nth, next[index], "sender {index}");
         assert_eq!(words.next().expect("the rest").len(), nth % 90);
-        next[who] += 1;
+        next[index] += 1;
     }
     while let Some(sent) = senders.join_next().await {
         sent.expect("no panic");
@@ -89,17 +89,18 @@ async fn eight_threads_lose_tear_duplicate_and_reorder_nothing() {
     assert_eq!(receiving.await.expect("no panic").expect("closed cleanly"), None);
 }
 
-async fn try_until_sent(sender: &Sender, message: String) {
+/// Retries `try_send` until there is room for the message.
+async fn retry_try_send(sender: &Sender, message: String) {
     let mut message = message.into();
     while let Err(error) = sender.try_send(message) {
-        let TrySendError::Full(back) = error else { panic!("{error}") };
-        message = back;
+        let TrySendError::Full(returned) = error else { panic!("{error}") };
+        message = returned;
         yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn messages_queued_in_one_turn_are_written_at_once_by_the_waiting_receiver() {
+async fn messages_queued_between_two_polls_are_written_in_one_write_by_the_waiting_receiver() {
     let (mut receiver, sender, script) = server();
     tokio::spawn(async move { receiver.recv().await });
     settle().await;
@@ -119,7 +120,7 @@ async fn a_burst_over_max_write_buffer_is_written_before_try_send_returns_full()
     tokio::spawn(async move { receiver.recv().await });
     settle().await;
     for _ in 0..10 {
-        sender.try_send("0123456789").expect("the peer reads");
+        sender.try_send("0123456789").expect("the stream accepts everything");
     }
     settle().await;
     assert_eq!(script.written(), wire(&vec![text("0123456789"); 10]));
@@ -140,7 +141,7 @@ async fn try_send_writes_at_once_while_the_receiver_is_busy() {
 #[tokio::test]
 async fn try_send_writes_at_once_if_the_receivers_future_was_dropped() {
     let (mut receiver, sender, script) = server();
-    pending(pin!(receiver.recv()), "nothing came");
+    pending(pin!(receiver.recv()), "nothing was received");
     sender.try_send("now").expect("room");
     assert_eq!(script.written(), text("now").build());
 }
@@ -168,7 +169,7 @@ async fn a_ping_is_answered_while_the_receiver_waits() {
 }
 
 #[tokio::test]
-async fn with_the_last_sender_dropped_receiving_and_pongs_go_on() {
+async fn the_receiver_receives_and_answers_pings_after_the_last_sender_is_dropped() {
     let (mut receiver, sender, script) = server();
     drop(sender);
     script.bring(wire(&[ping("there?").masked(), text("still").masked()]));
@@ -180,7 +181,7 @@ async fn with_the_last_sender_dropped_receiving_and_pongs_go_on() {
 }
 
 #[tokio::test]
-async fn with_the_receiver_dropped_the_stream_is_released_and_every_sender_fails() {
+async fn dropping_the_receiver_drops_the_stream_and_every_sender_fails() {
     let (receiver, sender, script) = server_with_room(10);
     script.allow_writes(0);
     sender.feed("0123456789").await.expect("the queue is empty");
@@ -202,11 +203,11 @@ async fn with_the_receiver_dropped_the_stream_is_released_and_every_sender_fails
 }
 
 #[tokio::test]
-async fn a_send_cancelled_while_the_receiver_waits_has_sent_everything_or_nothing() {
+async fn a_send_dropped_while_the_receiver_waits_has_queued_its_whole_message_or_nothing() {
     let (mut receiver, sender, script) = server_with_room(10);
     let receiving = tokio::spawn(async move { receiver.recv().await });
     script.allow_writes(3);
-    pending(pin!(sender.send("0123456789")), "the peer takes three bytes");
+    pending(pin!(sender.send("0123456789")), "the stream accepts three bytes");
     pending(pin!(sender.send("never queued")), "there is no room");
     script.allow_writes(None);
     sender.send("last").await.expect("open");
@@ -223,11 +224,11 @@ async fn waiting_senders_are_served_in_order_and_try_send_does_not_overtake_them
     let mut small = pin!(sender.feed("small"));
     assert!(support::poll_once(large.as_mut()).is_pending());
     assert!(support::poll_once(small.as_mut()).is_pending());
-    assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))), "others wait");
+    assert!(matches!(sender.try_send("x"), Err(TrySendError::Full(_))), "other senders wait");
     script.allow_writes(None);
     sender.flush().await.expect("open");
     large.await.expect("open");
-    pending(small.as_mut(), "the large one takes the room");
+    pending(small.as_mut(), "the large message occupies the room");
     sender.flush().await.expect("open");
     small.await.expect("open");
     sender.flush().await.expect("open");
@@ -262,9 +263,9 @@ async fn the_receiver_enforces_the_write_timeout_of_a_stuck_sender() {
     settle().await;
     let sent = sender.send("stuck").await;
     let received = receiving.await.expect("no panic").0;
-    let told = [sent.err(), received.err()].into_iter().flatten();
-    let timeouts = told.filter(|error| matches!(error, Error::Timeout(Timeout::Write))).count();
-    assert_eq!(timeouts, 1, "it is told once");
+    let errors = [sent.err(), received.err()].into_iter().flatten();
+    let timeouts = errors.filter(|error| matches!(error, Error::Timeout(Timeout::Write))).count();
+    assert_eq!(timeouts, 1, "the timeout is returned once");
     assert!(sender.is_closed());
 }
 
@@ -280,13 +281,14 @@ async fn a_sender_enforces_the_write_timeout_if_the_receiver_is_busy() {
         }
     });
     let started = tokio::time::Instant::now();
-    let told = [sender.send("0123456789").await, late.await.expect("no panic")];
+    let results = [sender.send("0123456789").await, late.await.expect("no panic")];
     assert!(started.elapsed() <= 60 * SECOND);
-    let timeouts = told.iter().filter(|told| matches!(told, Err(Error::Timeout(Timeout::Write)))).count();
-    assert_eq!(timeouts, 1, "it is told once: {told:?}");
+    let timeouts =
+        results.iter().filter(|result| matches!(result, Err(Error::Timeout(Timeout::Write)))).count();
+    assert_eq!(timeouts, 1, "the timeout is returned once: {results:?}");
     assert!(matches!(sender.feed("late").await, Err(Error::Closed)));
     script.end();
-    assert_eq!(receiver.recv().await.expect("it was told"), None);
+    assert_eq!(receiver.recv().await.expect("the error was returned before"), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,11 +301,11 @@ async fn a_peer_that_reads_slowly_causes_no_write_timeout() {
         tokio::time::advance(20 * SECOND).await;
         script.allow_writes(10);
     }
-    sending.await.expect("no panic").expect("it took its time");
+    sending.await.expect("no panic").expect("open");
 }
 
 #[tokio::test(start_paused = true)]
-async fn keep_alive_and_its_timeout_work_without_the_application() {
+async fn recv_sends_keep_alive_pings_and_enforces_the_pong_timeout() {
     let (ws, script) = script::open(Role::Server, &Config::new().ping_interval(SECOND).pong_timeout(SECOND));
     let (mut receiver, sender) = ws.split();
     assert!(matches!(receiver.recv().await, Err(Error::Timeout(Timeout::Pong))));
@@ -320,7 +322,7 @@ async fn a_failed_write_is_returned_once() {
     script.bring(text("it came").masked().build());
     script.end();
     assert_eq!(receiver.recv().await.expect("valid"), Some(Message::from("it came")));
-    assert_eq!(receiver.recv().await.expect("it was told"), None);
+    assert_eq!(receiver.recv().await.expect("the error was returned before"), None);
 }
 
 // RFC 6455 section 7.1.2.
@@ -336,7 +338,7 @@ async fn a_sender_closes_and_the_receiver_completes_the_closing_handshake() {
     script.end();
     assert_eq!(receiver.recv().await.expect("valid"), Some(Message::from("on its way")));
     assert_eq!(receiver.recv().await.expect("closed cleanly"), None);
-    assert_eq!(receiver.close_frame().expect("it had a code").reason(), "bye");
+    assert_eq!(receiver.close_frame().expect("a Close with a code").reason(), "bye");
 }
 
 #[tokio::test]
@@ -368,7 +370,7 @@ async fn reunited_halves_are_the_original_connection() {
     let (mut receiver, sender, script) = server();
     script.allow_writes(3);
     sender.feed("half").await.expect("room");
-    pending(pin!(sender.flush()), "the peer takes three bytes");
+    pending(pin!(sender.flush()), "the stream accepts three bytes");
     sender.feed("queued").await.expect("room");
     script.bring([text("one").masked().build(), text("two").masked().build()].concat());
     assert_eq!(receiver.recv().await.expect("valid"), Some(Message::from("one")));
@@ -402,7 +404,7 @@ async fn messages_queued_before_the_split_are_written_and_counted() {
 }
 
 #[test]
-fn halves_can_be_sent_to_other_threads_and_senders_are_shared() {
+fn halves_are_send_and_a_sender_is_sync() {
     fn is_send<T: Send>(_: &T) {}
     fn is_sync<T: Sync>(_: &T) {}
     let (receiver, sender, _script) = server();
@@ -428,12 +430,12 @@ async fn a_sender_waiting_for_a_permit_does_not_shorten_the_write_timeout() {
     });
     tokio::time::sleep(2 * SECOND).await;
     script.allow_writes(None);
-    flush.await.expect("no panic").expect("stuck for two seconds of thirty");
+    flush.await.expect("no panic").expect("stalled for 2 s of 30 s");
     other.await.expect("no panic").expect("open");
 }
 
 #[tokio::test]
-async fn a_stream_that_writes_one_slice_gets_a_large_message_in_one_write_after_small_ones() {
+async fn a_small_and_a_large_message_take_two_writes_without_vectored_writes() {
     let (mut ws, script) = script::server();
     script.no_vectored_writes();
     ws.feed("small").await.expect("room");

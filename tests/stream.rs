@@ -53,33 +53,33 @@ async fn fragments_with_a_ping_between_them_are_one_message_and_the_ping_is_answ
     assert_eq!(ws.recv_event().await.expect("a ping"), Some(Event::Ping("now".into())));
     assert_eq!(ws.recv().await.expect("a message"), Some(Message::from("Hello")));
     assert_eq!(ws.recv().await.expect("a message"), Some(Message::binary(vec![1, 2, 3])));
-    ws.flush().await.expect("the stream takes all");
+    ws.flush().await.expect("the stream accepts everything");
     assert_eq!(script.written(), pong("now").build());
 }
 
 #[tokio::test]
-async fn a_large_message_is_sent_uncopied_in_one_vectored_write() {
+async fn a_large_message_is_sent_in_one_vectored_write() {
     let (mut ws, script) = script::server();
     let payload = vec![7; 100_000];
-    ws.send(payload.clone()).await.expect("the stream takes all");
+    ws.send(payload.clone()).await.expect("the stream accepts everything");
     assert_eq!(script.writes(), 1);
     assert_eq!(script.written(), binary(&payload).build());
 }
 
 // RFC 6455 section 5.4: control frames may be injected between frames.
 #[tokio::test]
-async fn a_ping_overtakes_queued_messages_at_a_frame_boundary() {
+async fn a_pong_overtakes_queued_messages_at_a_frame_boundary() {
     let (mut ws, script) = script::server();
     script.allow_writes(1);
     ws.feed("first").await.expect("room");
     let flush = tokio::time::timeout(std::time::Duration::from_millis(10), ws.flush()).await;
-    assert!(flush.is_err(), "the stream takes one byte");
+    assert!(flush.is_err(), "the stream accepts one byte");
     ws.feed("second").await.expect("room");
     script.bring(ping("!").masked().build());
     let recv = tokio::time::timeout(std::time::Duration::from_millis(10), ws.recv()).await;
-    assert!(recv.is_err(), "nothing but a ping came");
+    assert!(recv.is_err(), "only a ping was received");
     script.allow_writes(None);
-    ws.flush().await.expect("the stream takes all");
+    ws.flush().await.expect("the stream accepts everything");
     assert_eq!(script.written(), wire(&[text("first"), pong("!"), text("second")]));
 }
 
@@ -105,27 +105,27 @@ async fn messages_of_every_size_are_exchanged() {
 #[tokio::test]
 async fn a_client_masks_what_it_sends() {
     let (mut ws, script) = script::client();
-    ws.send("masked").await.expect("the stream takes all");
+    ws.send("masked").await.expect("the stream accepts everything");
     let written = script.written();
     assert_eq!(written[1], 0x80 | 6);
     assert_eq!(frames::parse(&written), [(0x81, b"masked".to_vec())]);
     assert_eq!(ws.role(), Role::Client);
 }
 
-/// A stream that yields this much in each read, and records the size of each request.
-struct Asked {
+/// A stream that yields one chunk of its input per read, and records the size of each read buffer.
+struct RecordingStream {
     input: VecDeque<Vec<u8>>,
-    asked: Arc<Mutex<Vec<usize>>>,
+    requested: Arc<Mutex<Vec<usize>>>,
 }
 
-impl AsyncRead for Asked {
+impl AsyncRead for RecordingStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Some(mut next) = self.input.pop_front() else { return Poll::Pending };
-        self.asked.lock().expect("no panic").push(room.remaining());
+        self.requested.lock().expect("no panic").push(room.remaining());
         let rest = next.split_off(next.len().min(room.remaining()));
         if !rest.is_empty() {
             self.input.push_front(rest);
@@ -135,7 +135,7 @@ impl AsyncRead for Asked {
     }
 }
 
-impl AsyncWrite for Asked {
+impl AsyncWrite for RecordingStream {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(data.len()))
     }
@@ -149,39 +149,39 @@ impl AsyncWrite for Asked {
     }
 }
 
-/// Returns the size of each read that is requested for this input, and how many messages are
-/// received.
-fn asked_for(input: impl IntoIterator<Item = Vec<u8>>) -> (Vec<usize>, usize) {
-    let (asked, mut received) = (Arc::default(), 0);
-    let io = Asked { input: input.into_iter().collect(), asked: Arc::clone(&asked) };
+/// Returns the size of each read that is requested for this input, and the number of messages that
+/// are received.
+fn requested_reads(input: impl IntoIterator<Item = Vec<u8>>) -> (Vec<usize>, usize) {
+    let (requested, mut received) = (Arc::default(), 0);
+    let io = RecordingStream { input: input.into_iter().collect(), requested: Arc::clone(&requested) };
     let config = Config::new().ping_interval(None);
     let mut ws = WebSocket::from_raw(io, Bytes::new(), Role::Server, &config, Negotiated::default());
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(message) = ws.poll_recv(&mut cx) {
         received += usize::from(message.expect("valid").is_some());
     }
-    let asked = asked.lock().expect("no panic").clone();
-    (asked, received)
+    let requested = requested.lock().expect("no panic").clone();
+    (requested, received)
 }
 
 const KIB: usize = 1 << 10;
 
 #[test]
-fn reads_are_large_for_a_while_after_a_full_read() {
+fn the_next_six_reads_are_wide_after_a_read_that_filled_the_buffer() {
     let one = text("one").masked().build();
     let many = vec![binary(vec![7; 16 * KIB]).masked(); 30];
     let input = [one.clone(), wire(&many)].into_iter().chain((0..5).map(|_| one.clone()));
-    let (asked, received) = asked_for(input);
+    let (requested, received) = requested_reads(input);
     let (narrow, wide) = (64 * KIB, 256 * KIB);
-    assert_eq!(asked, [narrow, narrow, wide, wide, wide, wide, wide, wide, narrow]);
+    assert_eq!(requested, [narrow, narrow, wide, wide, wide, wide, wide, wide, narrow]);
     assert_eq!(received, 36);
 }
 
 #[test]
-fn reads_are_small_after_a_large_message_that_was_read_into_its_own_buffer() {
+fn reads_are_narrow_after_a_message_was_read_into_its_own_buffer() {
     let large = binary(vec![7; 300 * KIB]).masked().build();
-    let (asked, received) = asked_for([large, text("one").masked().build()]);
-    let (first, last) = (asked[0], asked[asked.len() - 1]);
+    let (requested, received) = requested_reads([large, text("one").masked().build()]);
+    let (first, last) = (requested[0], requested[requested.len() - 1]);
     assert_eq!((first, last, received), (64 * KIB, 64 * KIB, 2));
-    assert_eq!(asked[1], 64 * KIB - 14, "what has come is doubled");
+    assert_eq!(requested[1], 64 * KIB - 14, "the buffer at most doubles");
 }

@@ -49,7 +49,7 @@ impl Wake for Wakes {
 // --- row 73: the halves of `StreamExt::split` in two tasks
 
 #[tokio::test(start_paused = true)]
-async fn row_73_a_stuck_writer_is_woken_though_the_reader_has_polled_the_stream_since() {
+async fn row_73_a_stuck_writer_is_woken_after_the_reader_has_polled_the_stream() {
     let (ws, script) = script::open(Role::Server, &without_deadlines());
     let (mut sink, mut stream) = StreamExt::split(ws);
     script.allow_writes(3);
@@ -65,7 +65,7 @@ async fn row_73_a_stuck_writer_is_woken_though_the_reader_has_polled_the_stream_
     assert!(!writer.is_finished());
     script.allow_writes(None);
     settle().await;
-    assert!(writer.is_finished(), "nobody woke the writer");
+    assert!(writer.is_finished(), "the writer was not woken");
     writer.await.expect("no panic").expect("open");
     assert_eq!(script.written(), text("stuck").build());
     reader.abort();
@@ -88,21 +88,22 @@ async fn row_73_two_tasks_over_tcp_echo_more_than_the_socket_holds() {
         });
         let mut stream = stream;
         while let Some(message) = stream.next().await {
-            queue.send(message.expect("valid")).expect("the writer is there");
+            queue.send(message.expect("valid")).expect("the writer is running");
         }
         writer.abort();
     });
     let (ws, _) = fullduplex::connect(format!("ws://{address}")).await.expect("a server");
     let (mut receiver, sender) = ws.split();
-    // Sent before anything is received: the server's writer gets stuck while messages still come.
+    // Everything is sent before anything is received, so that the server's writer is stuck while
+    // messages still arrive.
     const MESSAGES: usize = 400;
     for _ in 0..MESSAGES {
         sender.send(vec![7; 50_000]).await.expect("open");
     }
     for nth in 0..MESSAGES {
         let received = timeout(30 * SECOND, receiver.recv()).await;
-        let received = received.unwrap_or_else(|_| panic!("message {nth} never comes"));
-        assert_eq!(received.expect("valid").expect("more to come").len(), 50_000);
+        let received = received.unwrap_or_else(|_| panic!("message {nth} was not received"));
+        assert_eq!(received.expect("valid").expect("more messages follow").len(), 50_000);
     }
     sender.close(CloseCode::NORMAL, "").await.expect("open");
     assert_eq!(receiver.recv().await.expect("closed cleanly"), None);
@@ -110,7 +111,7 @@ async fn row_73_two_tasks_over_tcp_echo_more_than_the_socket_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_73_a_stuck_writer_times_out_by_itself_and_leaves_the_readers_timer_alone() {
+async fn row_73_a_stuck_writer_times_out_without_affecting_the_readers_timer() {
     let deadlines = without_deadlines().write_timeout(30 * SECOND).close_timeout(5 * SECOND);
     let config = deadlines.ping_interval(20 * SECOND);
     let (ws, script) = script::open(Role::Server, &config);
@@ -123,13 +124,13 @@ async fn row_73_a_stuck_writer_times_out_by_itself_and_leaves_the_readers_timer_
     assert!(matches!(sent, Err(Error::Timeout(Timeout::Write))), "{sent:?}");
     assert_eq!(started.elapsed(), 30 * SECOND);
     drop(sink);
-    let read = timeout(60 * SECOND, reader).await.expect("the reader hears of the end").expect("no panic");
+    let read = timeout(60 * SECOND, reader).await.expect("the reader is woken").expect("no panic");
     assert!(read.is_none(), "{read:?}");
-    assert_eq!(started.elapsed(), 30 * SECOND, "the connection is over");
+    assert_eq!(started.elapsed(), 30 * SECOND, "the connection has ended");
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_73_keep_alive_goes_on_while_a_writer_waits_and_after_it_is_dropped() {
+async fn row_73_keep_alive_continues_while_a_writer_waits_and_after_it_is_dropped() {
     let config = without_deadlines().ping_interval(20 * SECOND).pong_timeout(20 * SECOND);
     let (ws, script) = script::open(Role::Server, &config);
     let (mut sink, mut stream) = StreamExt::split(ws);
@@ -143,8 +144,8 @@ async fn row_73_keep_alive_goes_on_while_a_writer_waits_and_after_it_is_dropped(
         assert!(poll_once(sending.as_mut()).is_pending());
     }
     let started = Instant::now();
-    let told = reader.await.expect("no panic");
-    assert!(matches!(told, Some(Err(Error::Timeout(Timeout::Pong)))), "{told:?}");
+    let returned = reader.await.expect("no panic");
+    assert!(matches!(returned, Some(Err(Error::Timeout(Timeout::Pong)))), "{returned:?}");
     assert_eq!(started.elapsed(), 39 * SECOND);
 }
 
@@ -190,7 +191,7 @@ async fn row_69_close_timeout_counts_from_the_close_of_a_sink_while_the_other_ha
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_69_a_writer_that_is_dropped_unfinished_starts_close_timeout() {
+async fn row_69_dropping_an_unfinished_writer_starts_close_timeout() {
     let (mut receiver, sender, _script) = split_server(without_deadlines().close_timeout(5 * SECOND));
     let receiving = tokio::spawn(async move { receiver.recv().await });
     settle().await;
@@ -221,7 +222,7 @@ async fn row_69_a_close_over_a_stuck_stream_without_other_deadlines_ends_at_clos
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_69_a_flush_that_waits_without_a_deadline_ends_when_another_sender_closes() {
+async fn row_69_a_flush_without_a_deadline_ends_at_close_timeout_once_another_sender_closes() {
     let (_receiver, sender, script) = split_server(without_deadlines().close_timeout(5 * SECOND));
     script.allow_writes(0);
     let other = sender.clone();
@@ -235,7 +236,7 @@ async fn row_69_a_flush_that_waits_without_a_deadline_ends_when_another_sender_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_waits_hears_that_a_senders_write_has_failed() {
+async fn a_waiting_receiver_is_woken_when_a_senders_write_fails() {
     let (mut receiver, sender, script) = split_server(without_deadlines().close_timeout(5 * SECOND));
     let receiving = tokio::spawn(async move { receiver.recv().await });
     settle().await;
@@ -246,10 +247,10 @@ async fn a_receiver_that_waits_hears_that_a_senders_write_has_failed() {
     assert_eq!(started.elapsed(), 5 * SECOND);
 }
 
-// --- feeding beside a receiver that waits
+// --- feeding while the receiver waits
 
 #[tokio::test]
-async fn a_burst_of_feeds_beside_a_receiver_that_waits_leaves_in_one_write() {
+async fn a_waiting_receiver_writes_a_burst_of_fed_messages_in_one_write() {
     let (mut receiver, sender, script) = split_server(without_deadlines());
     let receiving = tokio::spawn(async move { receiver.recv().await });
     settle().await;
@@ -259,7 +260,7 @@ async fn a_burst_of_feeds_beside_a_receiver_that_waits_leaves_in_one_write() {
     sender.reserve(10).await.expect("room").feed("by permit").expect("open");
     assert_eq!(script.writes(), 0);
     settle().await;
-    assert_eq!(script.writes(), 1, "the receiver wakes once, and writes all");
+    assert_eq!(script.writes(), 1, "the receiver is woken once, and writes everything");
     let mut expected: Vec<_> = (0..20).map(|nth| text(format!("tick {nth}"))).collect();
     expected.push(text("by permit"));
     assert_eq!(script.written(), wire(&expected));
@@ -267,7 +268,7 @@ async fn a_burst_of_feeds_beside_a_receiver_that_waits_leaves_in_one_write() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_fed_beside_a_receiver_that_waits_leaves() {
+async fn a_waiting_receiver_writes_a_part_that_is_fed() {
     let (mut receiver, sender, script) = split_server(without_deadlines());
     let receiving = tokio::spawn(async move { receiver.recv().await });
     settle().await;
@@ -280,21 +281,21 @@ async fn a_part_that_is_fed_beside_a_receiver_that_waits_leaves() {
 }
 
 #[tokio::test]
-async fn what_is_fed_while_the_receiver_is_busy_leaves_with_its_next_call() {
+async fn messages_fed_while_the_receiver_is_busy_are_written_by_its_next_call() {
     let (mut receiver, sender, script) = split_server(without_deadlines());
     script.bring(text("work").masked().build());
     receiver.recv().await.expect("valid").expect("a message");
     sender.feed("answer").await.expect("room");
     settle().await;
     assert_eq!(script.written(), b"");
-    pending(pin!(receiver.recv()), "nothing came");
+    pending(pin!(receiver.recv()), "nothing was received");
     assert_eq!(script.written(), text("answer").build());
 }
 
-// --- row 65: those who wait for something else are left alone
+// --- row 65: tasks that wait for something else are not woken
 
 #[tokio::test]
-async fn row_65_small_messages_wake_none_of_those_who_wait_for_the_end_or_to_send() {
+async fn row_65_small_messages_do_not_wake_tasks_that_wait_for_the_end_or_to_send() {
     const WAITERS: usize = 1000;
     let (mut receiver, sender, script) = split_server(without_deadlines().max_write_buffer_size(100));
     script.allow_writes(0);
@@ -329,7 +330,7 @@ async fn row_65_small_messages_wake_none_of_those_who_wait_for_the_end_or_to_sen
         settle().await;
         assert_eq!(received.load(Relaxed), nth);
     }
-    assert_eq!(polls.load(Relaxed), before, "of {WAITERS} who wait for something else");
+    assert_eq!(polls.load(Relaxed), before, "polls of {WAITERS} tasks that wait for something else");
     script.allow_writes(None);
     sender.close(CloseCode::NORMAL, "").await.expect("open");
     while let Some(waited) = tasks.join_next().await {
@@ -339,7 +340,7 @@ async fn row_65_small_messages_wake_none_of_those_who_wait_for_the_end_or_to_sen
 }
 
 #[tokio::test]
-async fn row_65_a_future_that_is_dropped_takes_its_waker_along() {
+async fn row_65_a_dropped_future_drops_its_waker() {
     let (_receiver, sender, script) = split_server(without_deadlines().max_write_buffer_size(16));
     script.allow_writes(0);
     sender.feed(vec![7; 14]).await.expect("the queue is empty");
@@ -355,7 +356,7 @@ async fn row_65_a_future_that_is_dropped_takes_its_waker_along() {
         assert!(pin!(SinkExt::<Message>::flush(&mut sink)).poll(&mut cx).is_ready(), "it has queued nothing");
         assert!(pin!(SinkExt::feed(&mut sink, Message::from("x"))).poll(&mut cx).is_pending());
     }
-    // The test's own, and its `Waker`.
+    // One reference of the test, and one of its `Waker`.
     assert_eq!(Arc::strong_count(&wakes), 2);
     script.allow_writes(None);
     sender.close(CloseCode::NORMAL, "").await.expect("open");
@@ -365,13 +366,13 @@ async fn row_65_a_future_that_is_dropped_takes_its_waker_along() {
 // --- row 71: wakers that use the connection
 
 /// Uses the connection when it is dropped.
-struct Meddler(Mutex<Option<Sender>>);
+struct UseOnDrop(Mutex<Option<Sender>>);
 
-impl Wake for Meddler {
+impl Wake for UseOnDrop {
     fn wake(self: Arc<Self>) {}
 }
 
-impl Drop for Meddler {
+impl Drop for UseOnDrop {
     fn drop(&mut self) {
         let sender = self.0.lock().expect("no panic").take().expect("dropped once");
         let _ = sender.try_send("from a waker");
@@ -381,59 +382,59 @@ impl Drop for Meddler {
 }
 
 #[test]
-fn row_71_a_waker_whose_drop_uses_the_connection_does_not_lock_up() {
+fn row_71_a_waker_whose_drop_uses_the_connection_does_not_deadlock() {
     let (done, finished) = std::sync::mpsc::channel();
     thread::spawn(move || {
         let (mut receiver, sender, script) = split_server(without_deadlines().max_write_buffer_size(64));
-        let meddler = || Waker::from(Arc::new(Meddler(Mutex::new(Some(sender.clone())))));
+        let new_waker = || Waker::from(Arc::new(UseOnDrop(Mutex::new(Some(sender.clone())))));
         for _ in 0..3 {
             script.allow_writes(0);
-            assert!(receiver.poll_recv(&mut Context::from_waker(&meddler())).is_pending());
-            assert!(receiver.poll_recv(&mut Context::from_waker(&meddler())).is_pending());
+            assert!(receiver.poll_recv(&mut Context::from_waker(&new_waker())).is_pending());
+            assert!(receiver.poll_recv(&mut Context::from_waker(&new_waker())).is_pending());
             sender.try_send("x").unwrap_or_default();
-            assert!(receiver.poll_recv(&mut Context::from_waker(&meddler())).is_pending());
+            assert!(receiver.poll_recv(&mut Context::from_waker(&new_waker())).is_pending());
             for _ in 0..2 {
                 let (mut flushing, mut feeding) = (pin!(sender.flush()), pin!(sender.feed(vec![7; 64])));
                 for _ in 0..2 {
-                    assert!(flushing.as_mut().poll(&mut Context::from_waker(&meddler())).is_pending());
-                    assert!(feeding.as_mut().poll(&mut Context::from_waker(&meddler())).is_pending());
+                    assert!(flushing.as_mut().poll(&mut Context::from_waker(&new_waker())).is_pending());
+                    assert!(feeding.as_mut().poll(&mut Context::from_waker(&new_waker())).is_pending());
                 }
             }
-            pending(pin!(receiver.recv()), "nothing came");
+            pending(pin!(receiver.recv()), "nothing was received");
             script.allow_writes(None);
-            pending(pin!(receiver.recv()), "nothing came");
+            pending(pin!(receiver.recv()), "nothing was received");
         }
         done.send(()).expect("the test waits");
     });
-    finished.recv_timeout(60 * SECOND).expect("it locks up");
+    finished.recv_timeout(60 * SECOND).expect("no deadlock");
 }
 
 // --- outside of a runtime
 
 #[test]
-fn a_sender_works_outside_of_a_runtime_over_a_slow_stream_too() {
+fn a_sender_works_outside_of_a_runtime_even_if_the_stream_is_slow() {
     let (receiver, sender, script) = split_server(Config::new());
     script.allow_writes(0);
-    pending(pin!(sender.send("slow")), "the stream takes nothing");
-    pending(pin!(sender.close(CloseCode::NORMAL, "")), "the stream takes nothing");
+    pending(pin!(sender.send("slow")), "the stream accepts nothing");
+    pending(pin!(sender.close(CloseCode::NORMAL, "")), "the stream accepts nothing");
     script.allow_writes(None);
     finished(sender.flush()).expect("open");
     drop(receiver);
 
     let (mut ws, script) = script::server();
     script.allow_writes(0);
-    pending(pin!(ws.send("slow")), "the stream takes nothing");
+    pending(pin!(ws.send("slow")), "the stream accepts nothing");
     script.allow_writes(None);
     finished(ws.flush()).expect("open");
     assert_eq!(script.written(), text("slow").build());
 }
 
 #[tokio::test]
-async fn a_sender_outside_of_a_runtime_is_timed_by_the_one_in_which_the_connection_was_split() {
+async fn a_sender_outside_of_a_runtime_uses_a_timer_of_the_runtime_that_split_the_connection() {
     let config = without_deadlines().write_timeout(Duration::from_millis(50));
     let (_receiver, sender, script) = split_server(config);
     script.allow_writes(0);
-    let (told, tell) = tokio::sync::oneshot::channel();
+    let (result_tx, result_rx) = tokio::sync::oneshot::channel();
     thread::spawn(move || {
         let parker = Arc::new(Unpark(thread::current()));
         let (waker, mut sending) = (Waker::from(parker), pin!(sender.send("stuck")));
@@ -443,12 +444,13 @@ async fn a_sender_outside_of_a_runtime_is_timed_by_the_one_in_which_the_connecti
                 Poll::Pending => thread::park(),
             }
         };
-        told.send(sent).expect("the test waits");
+        result_tx.send(sent).expect("the test waits");
     });
-    let sent = timeout(60 * SECOND, tell).await.expect("it is woken").expect("no panic");
+    let sent = timeout(60 * SECOND, result_rx).await.expect("it is woken").expect("no panic");
     assert!(matches!(sent, Err(Error::Timeout(Timeout::Write))), "{sent:?}");
 }
 
+/// Unparks a thread.
 struct Unpark(thread::Thread);
 
 impl Wake for Unpark {
@@ -457,10 +459,10 @@ impl Wake for Unpark {
     }
 }
 
-// --- ending, and what the halves tell
+// --- ending a connection, options and counters
 
 #[tokio::test]
-async fn abort_drops_the_stream_at_once_and_is_no_error_to_the_receiver() {
+async fn abort_drops_the_stream_at_once_and_is_not_an_error_for_the_receiver() {
     let (mut receiver, sender, script) = split_server(without_deadlines());
     let receiving = tokio::spawn(async move { (receiver.recv().await, receiver.with_ref(|_| ())) });
     settle().await;
@@ -481,7 +483,7 @@ async fn abort_drops_the_stream_at_once_and_is_no_error_to_the_receiver() {
 }
 
 #[tokio::test]
-async fn a_close_without_a_code_goes_out_of_either_half_and_of_the_whole() {
+async fn a_close_without_a_code_is_sent_by_a_sender_and_by_a_whole_connection() {
     let (mut receiver, sender, script) = split_server(without_deadlines());
     assert_eq!((receiver.role(), receiver.is_closed()), (Role::Server, false));
     assert_eq!(receiver.closing(), fullduplex::proto::Closing::Open);
@@ -502,13 +504,13 @@ async fn a_close_without_a_code_goes_out_of_either_half_and_of_the_whole() {
 }
 
 #[tokio::test]
-async fn a_proxy_passes_pings_on_and_sends_the_pongs_itself() {
+async fn the_program_sends_the_pongs_if_automatic_pongs_are_disabled() {
     for split in [false, true] {
         let (mut ws, script) = script::open(Role::Server, &without_deadlines().automatic_pongs(false));
         script.bring(wire(&[support::frames::ping("there?").masked(), binary([1]).masked()]));
         assert_eq!(ws.recv().await.expect("valid"), Some(Message::binary(vec![1])));
         ws.flush().await.expect("open");
-        assert_eq!(script.written(), b"", "nobody answered");
+        assert_eq!(script.written(), b"", "no pong was sent");
         if split {
             let (_receiver, sender) = ws.split();
             sender.pong("there?").await.expect("open");
@@ -522,7 +524,7 @@ async fn a_proxy_passes_pings_on_and_sends_the_pongs_itself() {
 }
 
 #[tokio::test]
-async fn limits_that_are_changed_hold_from_the_next_frame_on() {
+async fn changed_limits_apply_from_the_next_frame_on() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines().max_message_size(4));
     script.bring(text("four").masked().build());
     assert_eq!(ws.recv().await.expect("within the limit"), Some(Message::from("four")));
@@ -537,22 +539,22 @@ async fn limits_that_are_changed_hold_from_the_next_frame_on() {
     script.bring(text("and four").masked().build());
     script.end();
     script.allow_writes(None);
-    let told = receiver.recv().await.expect_err("beyond the limit");
-    assert_eq!(told.close_code(), Some(CloseCode::MESSAGE_TOO_BIG));
+    let returned = receiver.recv().await.expect_err("beyond the limit");
+    assert_eq!(returned.close_code(), Some(CloseCode::MESSAGE_TOO_BIG));
 }
 
 #[tokio::test]
-async fn a_stream_can_be_looked_at_while_the_connection_is_split() {
+async fn the_stream_can_be_inspected_while_the_connection_is_split() {
     let (a, b) = tokio::io::duplex(100);
     drop(b);
     let ws = WebSocket::from_raw(a, Default::default(), Role::Client, &Config::new(), Default::default());
     let (receiver, _sender) = ws.split();
-    assert!(receiver.with_ref(|io| format!("{io:?}").contains("Duplex")).expect("it is there"));
+    assert!(receiver.with_ref(|io| format!("{io:?}").contains("Duplex")).expect("the stream exists"));
     let _: fn(Receiver<TcpStream>) = drop;
 }
 
 #[tokio::test(start_paused = true)]
-async fn stats_count_messages_and_bytes_both_ways_and_time_the_last_ping() {
+async fn stats_count_messages_and_bytes_in_both_directions_and_measure_the_last_round_trip() {
     let config = without_deadlines().stats(true);
     let (mut ws, script) = script::open(Role::Server, &config);
     let input = [
@@ -566,7 +568,7 @@ async fn stats_count_messages_and_bytes_both_ways_and_time_the_last_ping() {
     for _ in 0..2 {
         ws.recv().await.expect("valid").expect("a message");
     }
-    pending(pin!(ws.recv()), "nothing came");
+    pending(pin!(ws.recv()), "nothing was received");
     ws.feed("queued").await.expect("room");
     ws.feed("behind").await.expect("room");
     ws.send(vec![7; 70_000]).await.expect("open");
@@ -574,7 +576,7 @@ async fn stats_count_messages_and_bytes_both_ways_and_time_the_last_ping() {
     let mut writer = ws.writer(MessageKind::Text).expect("open");
     writer.feed_part("part").await.expect("room");
     writer.finish().await.expect("open");
-    let stats = ws.stats().expect("it was asked for");
+    let stats = ws.stats().expect("stats are enabled");
     assert_eq!((stats.messages_received, stats.messages_sent), (2, 5));
     assert_eq!(stats.bytes_received, input.len() as u64);
     assert_eq!(stats.bytes_sent, script.written().len() as u64);
@@ -583,8 +585,8 @@ async fn stats_count_messages_and_bytes_both_ways_and_time_the_last_ping() {
     ws.ping("of the program").await.expect("open");
     advance(SECOND).await;
     script.bring(pong("of the program").masked().build());
-    pending(pin!(ws.recv()), "nothing came");
-    assert_eq!(ws.stats().expect("it was asked for").round_trip, Some(SECOND));
+    pending(pin!(ws.recv()), "nothing was received");
+    assert_eq!(ws.stats().expect("stats are enabled").round_trip, Some(SECOND));
 
     let (mut receiver, sender) = ws.split();
     sender.send("split").await.expect("open");
@@ -594,8 +596,8 @@ async fn stats_count_messages_and_bytes_both_ways_and_time_the_last_ping() {
     writer.finish().await.expect("open");
     advance(2 * SECOND).await;
     script.bring(pong("again").masked().build());
-    pending(pin!(receiver.recv()), "nothing came");
-    let stats = receiver.stats().expect("it was asked for");
+    pending(pin!(receiver.recv()), "nothing was received");
+    let stats = receiver.stats().expect("stats are enabled");
     assert_eq!((stats.messages_sent, stats.round_trip), (7, Some(2 * SECOND)));
     assert_eq!(stats.bytes_sent, script.written().len() as u64);
     let ws = receiver.reunite(sender).expect("the only sender");
@@ -604,27 +606,27 @@ async fn stats_count_messages_and_bytes_both_ways_and_time_the_last_ping() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stats_time_keep_alive_pings() {
+async fn stats_measure_the_round_trip_of_keep_alive_pings() {
     let config = without_deadlines().ping_interval(20 * SECOND).stats(true);
     let (mut ws, script) = script::open(Role::Server, &config);
-    pending(pin!(ws.recv()), "nothing came");
+    pending(pin!(ws.recv()), "nothing was received");
     advance(20 * SECOND).await;
-    pending(pin!(ws.recv()), "nothing came");
+    pending(pin!(ws.recv()), "nothing was received");
     let (_, payload) = support::frames::parse(&script.take_written()).remove(0);
     advance(3 * SECOND).await;
     script.bring(pong(payload).masked().build());
-    pending(pin!(ws.recv()), "nothing came");
-    assert_eq!(ws.stats().expect("it was asked for").round_trip, Some(3 * SECOND));
+    pending(pin!(ws.recv()), "nothing was received");
+    assert_eq!(ws.stats().expect("stats are enabled").round_trip, Some(3 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
-async fn stats_count_what_came_behind_the_handshake_and_what_is_discarded() {
+async fn stats_include_bytes_read_with_the_handshake_and_discarded_bytes() {
     let (a, _b) = tokio::io::duplex(100);
     let unread = text("early").build().into();
     let config = without_deadlines().stats(true);
     let mut ws = WebSocket::from_raw(a, unread, Role::Client, &config, Default::default());
     ws.recv().await.expect("valid").expect("a message");
-    let stats = ws.stats().expect("it was asked for");
+    let stats = ws.stats().expect("stats are enabled");
     assert_eq!((stats.messages_received, stats.bytes_received), (1, 7));
 
     let (mut ws, script) = script::open(Role::Server, &config);
@@ -633,5 +635,5 @@ async fn stats_count_what_came_behind_the_handshake_and_what_is_discarded() {
     input.into_iter().for_each(|bytes| script.bring(bytes));
     script.end();
     assert_eq!(ws.recv().await.expect("closed cleanly"), None);
-    assert_eq!(ws.stats().expect("it was asked for").bytes_received, len as u64);
+    assert_eq!(ws.stats().expect("stats are enabled").bytes_received, len as u64);
 }

@@ -1,4 +1,5 @@
-//! Deadlines and wake-ups of tasks that wait: what counts from when, and who is left alone.
+//! Deadlines and wake-ups of waiting tasks: from when each deadline is counted, and which tasks are
+//! not woken.
 
 mod support;
 
@@ -50,7 +51,7 @@ async fn close_timeout_counts_from_when_our_close_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_timeout_of_a_sender_counts_from_its_close_and_not_from_when_the_stream_got_stuck() {
+async fn close_timeout_of_a_sender_counts_from_its_close_and_not_from_when_the_stream_stalled() {
     for waits in [false, true] {
         let config = without_deadlines().write_timeout(30 * SECOND).close_timeout(5 * SECOND);
         let (mut receiver, sender, script) = script::split_server(config);
@@ -72,7 +73,7 @@ async fn close_timeout_of_a_sender_counts_from_its_close_and_not_from_when_the_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_timeout_of_a_sink_counts_from_its_close_and_not_from_when_the_stream_got_stuck() {
+async fn close_timeout_of_a_sink_counts_from_its_close_and_not_from_when_the_stream_stalled() {
     let config = without_deadlines().write_timeout(30 * SECOND).close_timeout(5 * SECOND);
     let (mut ws, script) = script::open(Role::Server, &config);
     script.allow_writes(0);
@@ -83,7 +84,7 @@ async fn close_timeout_of_a_sink_counts_from_its_close_and_not_from_when_the_str
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_of_the_peer_leaves_a_sender_that_is_stuck_close_timeout() {
+async fn close_timeout_of_a_stuck_sender_counts_from_the_close_of_the_peer() {
     let config = without_deadlines().write_timeout(30 * SECOND).close_timeout(5 * SECOND);
     let (mut receiver, sender, script) = script::split_server(config);
     script.allow_writes(0);
@@ -98,7 +99,7 @@ async fn a_close_of_the_peer_leaves_a_sender_that_is_stuck_close_timeout() {
     settle().await;
     assert_eq!(script.written(), [text("slow").build(), close(1000, "bye").build()].concat());
     script.end();
-    sending.await.expect("no panic").expect("it is written");
+    sending.await.expect("no panic").expect("the message is written");
     assert!(matches!(receiving.await.expect("no panic").0, Ok(None)));
 }
 
@@ -119,7 +120,7 @@ async fn pings_after_our_close_do_not_extend_close_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_pong_that_is_stuck_is_no_error_of_closing() {
+async fn a_pong_that_cannot_be_written_after_our_close_is_not_an_error() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines().close_timeout(5 * SECOND));
     ws.start_close(None).expect("open");
     nothing_received(&mut ws);
@@ -132,15 +133,15 @@ async fn a_late_pong_that_is_stuck_is_no_error_of_closing() {
 // --- keep-alive
 
 #[tokio::test(start_paused = true)]
-async fn keep_alive_pings_that_nobody_answers_do_not_pile_up() {
+async fn unanswered_keep_alive_pings_do_not_accumulate() {
     let (mut ws, _script) = script::open(Role::Server, &without_deadlines().ping_interval(SECOND));
     assert!(timeout(1000 * SECOND, ws.recv()).await.is_err());
     let kept = format!("{ws:?}").matches("Instant").count();
-    assert!(kept < 100, "{kept} instants are kept");
+    assert!(kept < 100, "{kept} instants are stored");
 }
 
 #[tokio::test(start_paused = true)]
-async fn row_59_a_peer_that_answers_only_the_newest_of_pings_with_one_payload_is_alive() {
+async fn row_59_a_pong_to_the_newest_of_several_pings_with_equal_payloads_prevents_the_timeout() {
     let config = without_deadlines().ping_interval(20 * SECOND).pong_timeout(20 * SECOND);
     let (mut ws, script) = script::open(Role::Server, &config);
     nothing_received(&mut ws);
@@ -149,7 +150,7 @@ async fn row_59_a_peer_that_answers_only_the_newest_of_pings_with_one_payload_is
     script.bring(pong("").masked().build());
     nothing_received(&mut ws);
     advance(20 * SECOND).await;
-    // The keep-alive ping goes out, and another of the application.
+    // The keep-alive ping is sent, and then another ping of the application.
     nothing_received(&mut ws);
     ws.ping("").await.expect("open");
     script.bring(pong("").masked().build());
@@ -158,7 +159,7 @@ async fn row_59_a_peer_that_answers_only_the_newest_of_pings_with_one_payload_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_round_trip_is_that_of_the_newest_ping_with_this_payload() {
+async fn the_round_trip_time_counts_from_the_newest_ping_with_the_same_payload() {
     let (mut ws, script) = script::open(Role::Server, &without_deadlines().stats(true));
     ws.ping("").await.expect("open");
     ws.ping("").await.expect("open");
@@ -169,13 +170,13 @@ async fn the_round_trip_is_that_of_the_newest_ping_with_this_payload() {
     advance(SECOND).await;
     script.bring(pong("").masked().build());
     nothing_received(&mut ws);
-    assert_eq!(ws.stats().expect("it was asked for").round_trip, Some(SECOND));
+    assert_eq!(ws.stats().expect("stats are enabled").round_trip, Some(SECOND));
 }
 
 // --- messages
 
 #[tokio::test]
-async fn message_timeout_is_judged_beside_a_flood_of_pings() {
+async fn message_timeout_is_checked_during_a_flood_of_pings() {
     let config = without_deadlines().message_timeout(Duration::from_millis(50));
     let (mut ws, script) = script::open(Role::Server, &config);
     script.bring(text("be").more().masked().build());
@@ -189,7 +190,7 @@ async fn message_timeout_is_judged_beside_a_flood_of_pings() {
         })
         .await
     });
-    let received = received.await.expect("the deadline is judged");
+    let received = received.await.expect("the deadline is checked");
     assert!(matches!(received, Err(Error::Timeout(Timeout::Message))), "{received:?}");
 }
 
@@ -200,7 +201,7 @@ async fn message_timeout_that_is_noticed_late_is_restarted_once() {
     assert!(ws.recv().await.expect("valid").is_some());
     nothing_received(&mut ws);
     advance(60 * SECOND).await;
-    // The peer was blocked while nobody read.
+    // The peer could not send while the connection was not polled.
     nothing_received(&mut ws);
     script.bring(frames::continuation("gun").masked().build());
     assert_eq!(ws.recv().await.expect("in time"), Some(Message::from("begun")));
@@ -209,10 +210,10 @@ async fn message_timeout_that_is_noticed_late_is_restarted_once() {
 // --- senders
 
 #[tokio::test(start_paused = true)]
-async fn row_65_pongs_that_leave_wake_none_of_those_who_wait_to_send() {
+async fn row_65_written_pongs_do_not_wake_tasks_that_wait_to_send() {
     let (mut receiver, sender, script) = script::split_server(without_deadlines());
     let polls = Arc::new(AtomicUsize::new(0));
-    // One sends a message in parts; the others wait for their turn.
+    // One sender writes a message in parts; the others wait until it is finished.
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
     writer.feed_part("part").await.expect("open");
     for _ in 0..100 {
@@ -227,12 +228,12 @@ async fn row_65_pongs_that_leave_wake_none_of_those_who_wait_to_send() {
         script.bring(ping("p").masked().build());
         settle().await;
     }
-    assert_eq!(polls.load(Relaxed), before, "100 pongs have left");
+    assert_eq!(polls.load(Relaxed), before, "waiting tasks were polled for 100 pongs");
     receiving.abort();
 }
 
 #[tokio::test]
-async fn what_a_sink_is_fed_leaves_when_it_is_dropped_beside_a_receiver_that_waits() {
+async fn a_message_fed_to_a_sink_is_written_by_a_waiting_receiver_once_the_sink_is_dropped() {
     let (mut receiver, sender, script) = script::split_server(without_deadlines());
     let receiving = tokio::spawn(async move { receiver.recv().await.is_ok() });
     settle().await;
@@ -245,7 +246,7 @@ async fn what_a_sink_is_fed_leaves_when_it_is_dropped_beside_a_receiver_that_wai
 }
 
 #[tokio::test]
-async fn who_waits_for_a_flush_behind_our_close_hears_that_the_stream_has_failed() {
+async fn a_pending_send_returns_an_error_if_the_stream_fails_after_our_close_is_queued() {
     let (_receiver, sender, script) = script::split_server(without_deadlines());
     script.allow_writes(0);
     let other = sender.clone();
@@ -259,21 +260,21 @@ async fn who_waits_for_a_flush_behind_our_close_hears_that_the_stream_has_failed
 
 #[test]
 fn a_sender_outlives_the_runtime_in_which_the_connection_was_split() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it starts");
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let first = runtime();
     let (_receiver, sender, script) = first.block_on(async { script::split_server(Config::new()) });
     script.allow_writes(0);
     let mut sending = pin!(sender.send("slow"));
-    pending(sending.as_mut(), "the stream takes nothing");
+    pending(sending.as_mut(), "the stream accepts nothing");
     drop(first);
-    pending(sending.as_mut(), "the stream takes nothing");
-    pending(pin!(sender.send("slow")), "the stream takes nothing");
+    pending(sending.as_mut(), "the stream accepts nothing");
+    pending(pin!(sender.send("slow")), "the stream accepts nothing");
     script.allow_writes(None);
     support::finished(sender.flush()).expect("open");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_a_senders_deadline_has_ended_is_over_for_the_receiver_at_once() {
+async fn a_connection_ended_by_a_senders_deadline_ends_for_the_receiver_at_once() {
     for split in [false, true] {
         let config = without_deadlines().write_timeout(30 * SECOND);
         let (mut ws, script) = script::open(Role::Server, &config);
@@ -293,13 +294,13 @@ async fn a_connection_that_a_senders_deadline_has_ended_is_over_for_the_receiver
             end = timeout(60 * SECOND, ws.recv()).await;
         }
         assert!(matches!(sent, Err(Error::Timeout(Timeout::Write))), "{sent:?}");
-        assert_eq!(last.expect("it came before"), Some(Message::from("came before")));
+        assert_eq!(last.expect("received before the timeout"), Some(Message::from("came before")));
         assert!(matches!(end, Ok(Ok(None))), "{end:?}");
     }
 }
 
 #[tokio::test]
-async fn a_receiver_makes_a_sender_when_all_others_were_dropped() {
+async fn a_receiver_creates_a_sender_after_all_senders_were_dropped() {
     let (receiver, sender, script) = script::split_server(without_deadlines());
     drop(sender);
     receiver.sender().close(CloseCode::NORMAL, "").await.expect("open");
@@ -307,7 +308,7 @@ async fn a_receiver_makes_a_sender_when_all_others_were_dropped() {
 }
 
 #[tokio::test]
-async fn a_writer_whose_connection_has_closed_says_so_again_and_again() {
+async fn a_writer_of_a_closed_connection_returns_closed_on_every_call() {
     let (mut receiver, sender, script) = script::split_server(without_deadlines());
     let mut writer = sender.writer(MessageKind::Binary).await.expect("open");
     writer.feed_part("a").await.expect("open");
@@ -320,7 +321,8 @@ async fn a_writer_whose_connection_has_closed_says_so_again_and_again() {
     assert!(matches!(writer.finish().await, Err(Error::Closed)));
 }
 
-/// Helpers as a program writes them: the message borrows from somewhere else than the connection.
+/// Helpers as a program would write them: the message borrows from something other than the
+/// connection.
 mod helpers {
     use super::*;
     use fullduplex::{Outgoing, Sender};
@@ -346,7 +348,7 @@ mod helpers {
 }
 
 #[tokio::test]
-async fn generic_helpers_send_what_is_borrowed_from_elsewhere() {
+async fn generic_helpers_send_borrowed_messages() {
     let (mut ws, script) = script::server();
     let local = String::from("one");
     helpers::by_connection(&mut ws, &local).await.expect("open");
@@ -356,17 +358,18 @@ async fn generic_helpers_send_what_is_borrowed_from_elsewhere() {
     assert_eq!(script.written(), text("one").build().repeat(3));
 }
 
-// --- a write that is under way at the deadline
+// --- a write in progress at the deadline
 
+/// Whether a [`Slow`] stream accepts writes, and the task that waits for it.
 #[derive(Debug, Default)]
-struct Door {
+struct Gate {
     open: bool,
     writer: Option<Waker>,
 }
 
-/// A stream that takes nothing until it is open, and then takes its time.
+/// A stream that accepts nothing until it is open, and whose writes then block for 150 ms.
 #[derive(Debug, Clone, Default)]
-struct Slow(Arc<Mutex<Door>>);
+struct Slow(Arc<Mutex<Gate>>);
 
 impl AsyncRead for Slow {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -376,12 +379,12 @@ impl AsyncRead for Slow {
 
 impl AsyncWrite for Slow {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut door = self.0.lock().expect("no panic");
-        if !door.open {
-            door.writer = Some(cx.waker().clone());
+        let mut gate = self.0.lock().expect("no panic");
+        if !gate.open {
+            gate.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        drop(door);
+        drop(gate);
         thread::sleep(Duration::from_millis(150));
         Poll::Ready(Ok(bytes.len()))
     }
@@ -396,7 +399,7 @@ impl AsyncWrite for Slow {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_write_that_is_under_way_when_the_deadline_passes_counts() {
+async fn a_write_in_progress_when_the_deadline_passes_prevents_the_timeout() {
     let config = without_deadlines().write_timeout(Duration::from_millis(200));
     let slow = Slow::default();
     let ws = WebSocket::from_raw(slow.clone(), Bytes::new(), Role::Server, &config, Default::default());
@@ -407,13 +410,13 @@ async fn a_write_that_is_under_way_when_the_deadline_passes_counts() {
     slow.0.lock().expect("no panic").open = true;
     // The receiver finds the stream open before the deadline, and writes until after it.
     let receiving = thread::spawn(move || {
-        pending(pin!(receiver.recv()), "nothing comes");
+        pending(pin!(receiver.recv()), "nothing is received");
         receiver
     });
     let sent = flushing.await.expect("no panic");
     let _receiver = receiving.join().expect("no panic");
     if sent.is_ok() {
-        sender.send("again").await.expect("what was written in time ends no connection");
+        sender.send("again").await.expect("a write that began in time does not end the connection");
     } else {
         // The machine was too busy to open the stream before the deadline.
         assert!(matches!(sent, Err(Error::Timeout(Timeout::Write))), "{sent:?}");

@@ -2,15 +2,15 @@
 """Counts the instructions of each path, here and in the parent commit, and compares them.
 
     benches/counts/compare.py               with HEAD^, the parent commit
-    COUNTS_BASE=HEAD benches/counts/compare.py   with another commit: here, what is not committed with what is
+    COUNTS_BASE=HEAD benches/counts/compare.py   with another commit; here, uncommitted changes
 
-Fails if a path takes more than 2 % more instructions than in the parent. A commit that is meant to do so says it in its
-message, on a line of its own for each path (or pattern of paths):
+Fails if a path takes more than 2 % more instructions than in the parent. A commit that does so on
+purpose states it in its message, on a line of its own for each path (or pattern of paths):
 
     Counts: recv/text_128 +5 % because each message now reads the clock
 
-Paths that only one side has are listed. Without a parent that has counts, and that builds, those from here are printed, and
-nothing is compared.
+Paths that only one side has are listed. Without a parent that has counts and builds, the counts from
+here are printed, and nothing is compared.
 """
 
 import fnmatch
@@ -22,17 +22,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# Of a checkout: the package of the paths.
+# The package of the paths, in a checkout.
 PACKAGE = Path("benches/counts")
 BUILT = ROOT / "target/counts"
 PARENT = BUILT / "parent"
-# In percent.
+# The allowed growth, in percent.
 BOUND = 2.0
 ALLOWANCE = re.compile(r"^Counts: (\S+) \+(\d+(?:\.\d+)?) ?% because \S.*$")
 
 
 class Failed(Exception):
-    """Something did not work; the message says what."""
+    """An error, with a message for the user."""
 
 
 def main():
@@ -51,7 +51,7 @@ def main():
 
 
 def find_base():
-    """The commit to compare with."""
+    """Returns the commit to compare with."""
     name = os.environ.get("COUNTS_BASE") or "HEAD^"
     found = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if found.returncode != 0:
@@ -60,13 +60,13 @@ def find_base():
 
 
 def check_out(base):
-    """Checks the parent out, where what was built of it before is used again."""
+    """Checks out the parent, in a directory where earlier builds are reused."""
     if git("cat-file", "-e", f"{base}:{PACKAGE}/Cargo.lock").returncode != 0:
         raise Failed("the parent has no counts")
     if (PARENT / ".git").exists():
         done = git("-C", PARENT, "checkout", "--quiet", "--force", "--detach", base)
     else:
-        # Forced, for it may be known to git, and removed.
+        # Forced, because git may know the worktree although it was removed.
         done = git("worktree", "add", "--quiet", "--force", "--force", "--detach", PARENT, base)
     if done.returncode != 0:
         raise Failed(f"cannot check {base} out: {done.stderr.strip()}")
@@ -77,7 +77,7 @@ def git(*arguments):
 
 
 def count(checkout, built):
-    """Builds and runs the paths of a checkout; the instructions of each."""
+    """Builds and runs the paths of a checkout. Returns the instructions of each."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GUNGRAUN_")}
     environment |= {"GUNGRAUN_RUNNER": str(runner(checkout)), "GUNGRAUN_HOME": str(built / "gungraun")}
     locked = ["--locked"] if os.environ.get("CI") == "true" else []
@@ -89,7 +89,7 @@ def count(checkout, built):
 
 
 def runner(checkout):
-    """The program that runs the paths under callgrind: of the same version as the library."""
+    """Returns the program that runs the paths under callgrind, in the version of the library."""
     locked = (checkout / PACKAGE / "Cargo.lock").read_text()
     version = re.search(r'^name = "gungraun-runner"\nversion = "(.*)"$', locked, re.MULTILINE)[1]
     path = ROOT / f"target/gungraun-{version}/bin/gungraun-runner"
@@ -99,14 +99,14 @@ def runner(checkout):
 
 
 def instructions(line):
-    """The name of a path, and its count, from what the runner tells of it."""
+    """Returns the name of a path and its count, from a line of the runner's output."""
     summary = json.loads(line)
     values = summary["profiles"][0]["data"]["total"]["metrics"]["Ir"]["values"]
     return f"{summary['function_name']}/{summary['id']}", values["new"]
 
 
 def allowances(base, paths):
-    """By how many percent paths may have grown, as the commits since say."""
+    """Returns by how many percent paths may grow, according to the messages of the commits since."""
     allowed = {}
     for line in git("log", "--format=%B", f"{base}..HEAD").stdout.splitlines():
         if not line.startswith("Counts:"):
@@ -121,7 +121,7 @@ def allowances(base, paths):
 
 
 def show(here, parent, allowed):
-    """Prints all counts side by side; those that have grown beyond what they may."""
+    """Prints all counts side by side. Returns the paths that have grown by more than allowed."""
     grown = []
     print(f"{'path':32} {'parent':>12} {'here':>12} {'ratio':>7}")
     for name in sorted(here.keys() | parent.keys()):

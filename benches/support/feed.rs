@@ -1,8 +1,8 @@
-//! Messages of a market feed, as JSON: each one different, and all the same in every run.
+//! Messages of a market feed, as JSON: all different from each other, and the same in every run.
 
 use std::fmt::Write;
 
-/// Symbols, and what they cost at first, in hundredths.
+/// Symbols and their initial prices, in hundredths.
 const SYMBOLS: [(&str, u64); 8] = [
     ("BTCUSDT", 6_431_251),
     ("ETHUSDT", 312_004),
@@ -14,17 +14,17 @@ const SYMBOLS: [(&str, u64); 8] = [
     ("LTCUSDT", 8_415),
 ];
 
-/// Up to this length a message is one event, beyond it many.
+/// The maximum length of a message with a single event; longer ones have many.
 const ONE_EVENT: usize = 200;
 
-/// No event of many is longer, and no price level.
+/// The maximum lengths of a trade and of a price level in a message with many events.
 const LONGEST_TRADE: usize = 80;
 const LONGEST_LEVEL: usize = 26;
 
-/// What every message ends with, but for the digits of the identifier: as many as are missing.
+/// The end of every message, without the digits of the identifier, which fill it to its length.
 const END: &str = "\"i\":\"\"}";
 
-/// A feed, and where it is: prices go up and down, time goes on.
+/// The state of a feed: prices rise and fall, time advances.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
     random: u64,
@@ -33,13 +33,13 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// From its beginning.
+    /// Creates a feed at its beginning.
     pub(crate) fn new() -> Self {
         let prices = SYMBOLS.map(|(_, price)| price);
         Self { random: 0x9E37_79B9_7F4A_7C15, milliseconds: 1_718_600_000_000, prices }
     }
 
-    /// The next message, of exactly `len` bytes, 100 at least.
+    /// Returns the next message, of exactly `len` bytes, which must be at least 100.
     pub(crate) fn message(&mut self, len: usize) -> String {
         let mut out = String::with_capacity(len);
         self.milliseconds += 1 + self.below(40);
@@ -48,7 +48,7 @@ impl Feed {
         } else {
             self.put_batch(&mut out, len);
         }
-        // The room between the last two characters is the identifier's.
+        // The identifier is between the last two characters.
         out.push_str(&END[..END.len() - 2]);
         while out.len() < len - 2 {
             let digit = self.below(16) as u32;
@@ -59,7 +59,7 @@ impl Feed {
         out
     }
 
-    /// A trade or a quote, up to the identifier.
+    /// Appends a trade or a quote, up to the identifier.
     fn put_event(&mut self, out: &mut String) {
         let symbol = self.symbol();
         let (name, time) = (SYMBOLS[symbol].0, self.milliseconds);
@@ -73,7 +73,8 @@ impl Feed {
         };
     }
 
-    /// The changes of an order book, every other time with trades before them, up to the identifier.
+    /// Appends the changes of an order book, half of the time with trades before them, up to the
+    /// identifier.
     fn put_batch(&mut self, out: &mut String, len: usize) {
         let symbol = self.symbol();
         let (name, time, update) = (SYMBOLS[symbol].0, self.milliseconds, self.below(1 << 30));
@@ -103,7 +104,7 @@ impl Feed {
         self.below(SYMBOLS.len() as u64) as usize
     }
 
-    /// The symbol's price, which has just changed, in quotes.
+    /// Changes the price of a symbol, and returns it in quotes.
     fn price(&mut self, symbol: usize) -> String {
         let change = self.below(41);
         let price = &mut self.prices[symbol];
@@ -111,14 +112,14 @@ impl Feed {
         format!("\"{}.{:02}\"", *price / 100, *price % 100)
     }
 
-    /// A quantity, small ones more often, in quotes.
+    /// Returns a quantity in quotes; small ones are more frequent.
     fn quantity(&mut self) -> String {
         let most = 10_u64.pow(2 + self.below(4) as u32);
         let quantity = 1 + self.below(most);
         format!("\"{}.{:04}\"", quantity / 10_000, quantity % 10_000)
     }
 
-    /// A number from 0 on.
+    /// Returns a number from 0 up to, but not including, `end`.
     fn below(&mut self, end: u64) -> u64 {
         // xorshift64*
         self.random ^= self.random >> 12;
@@ -128,7 +129,7 @@ impl Feed {
     }
 }
 
-/// Ends an array, behind whose last element there is a comma.
+/// Ends an array, and removes the comma after its last element.
 fn close(out: &mut String) {
     if out.ends_with(',') {
         out.pop();

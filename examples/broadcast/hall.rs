@@ -9,7 +9,7 @@ use std::{
 use fullduplex::{PreparedMessage, Sender, TrySendError};
 use tokio::sync::Notify;
 
-/// The longest name, in characters.
+/// The maximum length of a name, in characters.
 const MAX_NAME: usize = 24;
 
 /// All members of the chat.
@@ -70,10 +70,10 @@ impl Hall {
         let (expelled, count) = (Arc::new(Notify::new()), members.by_id.len());
         members.by_id.insert(id, Member { name: name.clone(), sender, expelled: expelled.clone() });
         if let Some(error) = trouble {
-            members.tell(To::Only(id), format!("* {error}"));
+            members.send(To::Only(id), format!("* {error}"));
         }
-        members.tell(To::Only(id), format!("* you are {name}, others here: {count}"));
-        members.tell(To::Others(id), format!("* {name} joined"));
+        members.send(To::Only(id), format!("* you are {name}, others here: {count}"));
+        members.send(To::Others(id), format!("* {name} joined"));
         Membership { hall: self, id, expelled }
     }
 
@@ -102,7 +102,7 @@ impl Membership<'_> {
         let mut members = self.hall.lock();
         if let Some(member) = members.by_id.get(&self.id) {
             let line = format!("{}: {}", member.name, without_controls(line));
-            members.tell(To::Others(self.id), line);
+            members.send(To::Others(self.id), line);
         }
     }
 
@@ -111,12 +111,12 @@ impl Membership<'_> {
         let mut members = self.hall.lock();
         let name = match members.available(wanted, Some(self.id)) {
             Ok(name) => name,
-            Err(error) => return members.tell(To::Only(self.id), format!("* {error}")),
+            Err(error) => return members.send(To::Only(self.id), format!("* {error}")),
         };
         let Some(member) = members.by_id.get_mut(&self.id) else { return };
         let before = std::mem::replace(&mut member.name, name.clone());
-        members.tell(To::Only(self.id), format!("* you are {name}"));
-        members.tell(To::Others(self.id), format!("* {before} is now {name}"));
+        members.send(To::Only(self.id), format!("* you are {name}"));
+        members.send(To::Others(self.id), format!("* {before} is now {name}"));
     }
 
     /// Waits until this member is expelled for reading too slowly.
@@ -129,19 +129,19 @@ impl Drop for Membership<'_> {
     fn drop(&mut self) {
         let mut members = self.hall.lock();
         if let Some(member) = members.by_id.remove(&self.id) {
-            members.tell(To::All, format!("* {} left", member.name));
+            members.send(To::All, format!("* {} left", member.name));
         }
     }
 }
 
 impl Members {
     /// Sends a line. Members without room for it are expelled, with a notice to the others.
-    fn tell(&mut self, to: To, line: String) {
-        let mut news = VecDeque::from([(to, line)]);
-        while let Some((to, line)) = news.pop_front() {
+    fn send(&mut self, to: To, line: String) {
+        let mut pending = VecDeque::from([(to, line)]);
+        while let Some((to, line)) = pending.pop_front() {
             for slow in self.deliver(to, line) {
                 slow.expelled.notify_one();
-                news.push_back((To::All, format!("* {} left: too slow", slow.name)));
+                pending.push_back((To::All, format!("* {} left: too slow", slow.name)));
             }
         }
     }

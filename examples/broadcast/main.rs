@@ -31,8 +31,8 @@ use tokio::{net::TcpStream, sync::Semaphore};
 
 use self::hall::Hall;
 
-/// The most connections beside those of members: they receive the page, or 503 if there are too
-/// many members.
+/// The maximum number of connections in addition to those of members: they receive the page, or 503
+/// if there are too many members.
 const VISITORS: usize = 64;
 
 /// A chat over WebSocket: sends each line of text to all other members.

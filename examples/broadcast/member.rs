@@ -19,7 +19,7 @@ struct Newcomer {
 }
 
 /// The code and the reason of the server's Close.
-type Farewell = (CloseCode, &'static str);
+type CloseReason = (CloseCode, &'static str);
 
 /// Serves one connection until it ends or the server stops.
 pub(crate) async fn serve(chat: &Chat, tcp: TcpStream, stopped: Stopped) -> Result<(), Error> {
@@ -93,15 +93,15 @@ async fn converse(chat: &Chat, newcomer: Newcomer, stopped: Stopped) -> Result<(
     let Newcomer { ws, name, _seat } = newcomer;
     let (mut receiver, sender) = ws.split();
     let member = chat.hall.join(sender.clone(), name.as_deref());
-    let farewell = tokio::select! {
+    let close_reason = tokio::select! {
         biased;
         () = stopped.cancelled() => Some((CloseCode::GOING_AWAY, "the server stops")),
         () = member.expelled() => Some((CloseCode::TRY_AGAIN_LATER, "you read too slowly")),
         ended = listen(&mut receiver, &member) => ended?,
     };
     drop(member);
-    match farewell {
-        Some(farewell) => close(receiver, &sender, farewell).await,
+    match close_reason {
+        Some(close_reason) => close(receiver, &sender, close_reason).await,
         None => Ok(()),
     }
 }
@@ -110,7 +110,7 @@ async fn converse(chat: &Chat, newcomer: Newcomer, stopped: Stopped) -> Result<(
 async fn listen(
     receiver: &mut Receiver<TcpStream>,
     member: &Membership<'_>,
-) -> Result<Option<Farewell>, Error> {
+) -> Result<Option<CloseReason>, Error> {
     while let Some(message) = receiver.recv().await? {
         let Some(line) = message.as_text() else {
             return Ok(Some((CloseCode::UNSUPPORTED_DATA, "lines of text only")));
@@ -119,7 +119,8 @@ async fn listen(
             Some(name) if name.is_empty() || name.starts_with(' ') => member.rename(name.trim()),
             _ => member.say(line),
         }
-        // One line per turn, so that other tasks can write the queues before a burst fills them.
+        // Yields after each line, so that other tasks can write the queues before a burst fills
+        // them.
         task::yield_now().await;
     }
     Ok(None)
@@ -129,16 +130,16 @@ async fn listen(
 async fn close(
     mut receiver: Receiver<TcpStream>,
     sender: &Sender,
-    (code, reason): Farewell,
+    (code, reason): CloseReason,
 ) -> Result<(), Error> {
     // Concurrently, because the receiver completes the closing handshake.
-    let in_order = async {
+    let closing = async {
         tokio::join!(sender.close(code, reason), async {
             while receiver.recv().await?.is_some() {}
             Ok(())
         })
     };
-    match timeout(CLOSE_GRACE, in_order).await {
+    match timeout(CLOSE_GRACE, closing).await {
         // The peer may have closed first.
         Ok((Ok(()) | Err(Error::Closed), received)) => received,
         Ok((Err(error), _)) => Err(error),

@@ -1,4 +1,5 @@
-//! However the same bytes are cut into reads, and whether messages are taken whole or in parts, the same comes of them.
+//! Bytes divided into reads in any way, and messages received whole or in parts: the results are
+//! the same.
 
 #![no_main]
 
@@ -9,7 +10,7 @@ use fullduplex::{Config, Role};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/support/drive.rs"]
-#[allow(dead_code, reason = "others drive it in other ways")]
+#[allow(dead_code, reason = "shared with other targets")]
 mod drive;
 
 use drive::{drive, drive_in_parts};
@@ -17,7 +18,7 @@ use drive::{drive, drive_in_parts};
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
     server: bool,
-    /// Repeats the payload of the last frame, so that small inputs make large frames.
+    /// How often the second half of the input is repeated, so that small inputs make large frames.
     repeat: u8,
     reads: [u16; 4],
     wire: &'a [u8],
@@ -36,7 +37,7 @@ fuzz_target!(|input: Input<'_>| {
     let reads = input.reads.map(usize::from);
     assert_eq!(whole, drive(role, &config, &wire, &reads));
 
-    // In parts: of the limits, those have that of the whole message alone.
+    // Of a message in parts, only the total length is limited.
     let config = config.max_frame_size(usize::MAX).max_fragments(u32::MAX);
     let whole = drive(role, &config, &wire, &[usize::MAX]);
     let parts: [bool; 8] = array::from_fn(|bit| input.repeat >> bit & 1 == 1);

@@ -1,5 +1,6 @@
-//! The negotiation of permessage-deflate: whatever stands in `Sec-WebSocket-Extensions` of a request or a response, what
-//! is agreed on is in range, can be read again, and is the same on both ends.
+//! The negotiation of permessage-deflate, with any `Sec-WebSocket-Extensions` in a request or a
+//! response: the agreed parameters are in range, can be parsed again, and are the same on both
+//! ends.
 
 #![no_main]
 
@@ -13,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 
 const NONCE: [u8; 16] = *b"the sample nonce";
 
-// The first four bytes are what a client and a server want; the rest is lines of the field.
+// The first four bytes are the settings of a client and a server; the rest is lines of the field.
 fuzz_target!(|input: &[u8]| {
     let Some(([client, bits, server, more_bits], lines)) = input.split_first_chunk() else { return };
     let (client, server) = (settings(*client, *bits), settings(*server, *more_bits));
@@ -28,9 +29,9 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS), !text.is_empty());
         if let Some(params) = agreed.deflate() {
             check(&params);
-            // A client that asks for nothing reads the same in the answer.
+            // A client that requests nothing parses the same parameters from the answer.
             let asking = Client::new(Config::new().deflate(Deflate::new().context_takeover(true)));
-            let read = asking.verify(&response, NONCE).expect("the answer is one");
+            let read = asking.verify(&response, NONCE).expect("a valid answer");
             assert_eq!(read.deflate(), Some(params));
             assert_eq!(text.strip_suffix("; server_max_window_bits=15").unwrap_or(text), params.to_string());
         } else {
@@ -50,12 +51,13 @@ fuzz_target!(|input: &[u8]| {
 
     // A client's own offer is accepted, and both ends agree on the same.
     let (response, agreed) = answer(&client, &[], server).expect("a valid request");
-    let read = client.verify(&response, NONCE).expect("the answer is one");
+    let read = client.verify(&response, NONCE).expect("a valid answer");
     assert!(agreed.deflate().is_some());
     assert_eq!(read.deflate(), agreed.deflate());
 });
 
-/// What the server answers to the client's request with these lines added; `None` where it refuses.
+/// Returns the server's answer to the client's request with these lines added; `None` if it is
+/// rejected.
 fn answer(client: &Client, lines: &[HeaderValue], server: Deflate) -> Option<(Response<()>, Negotiated)> {
     let request = client.request(&"ws://a".parse().expect("a target"), NONCE).expect("a request");
     let (mut request, ()) = parse_request(&request, &Config::new()).expect("well-formed").into_parts();

@@ -1,5 +1,6 @@
-//! Any bytes as the payload data of compressed messages, cut into frames and reads in any way, whole or in parts: nothing
-//! panics, it ends, the limit holds, and the same comes of it however it is cut.
+//! Any bytes as the payload data of compressed messages, divided into frames and reads in any way,
+//! whole or in parts: nothing panics, it terminates, the limit holds, and the result does not
+//! depend on the division.
 
 #![no_main]
 
@@ -11,10 +12,10 @@ use fullduplex::{
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/support/drive.rs"]
-#[allow(dead_code, reason = "others drive it in other ways")]
+#[allow(dead_code, reason = "shared with other targets")]
 mod drive;
 #[path = "../../tests/support/frames.rs"]
-#[allow(dead_code, reason = "others build other frames")]
+#[allow(dead_code, reason = "shared with other targets")]
 mod frames;
 
 use drive::{Outcome, drive_path};
@@ -29,7 +30,7 @@ struct Input<'a> {
     reads: [u16; 4],
     frames: [u16; 3],
     parts: u8,
-    /// How often the payload data comes in a message.
+    /// How often the payload data is repeated in a message.
     repeat: u8,
     /// Where the second message begins.
     second: u16,
@@ -57,7 +58,7 @@ fuzz_target!(|input: Input<'_>| {
             .collect();
         assert!(messages.iter().all(|message| message.len() <= MAX_MESSAGE));
         let Outcome::Error(error) = last else { panic!("{last:?} at the end") };
-        // Which of the two errors of one message is told depends on what came with what.
+        // Which of the two errors of one message is returned depends on the division.
         (messages, *error != ProtocolError::EofWithoutClose)
     };
     let whole = receive(&[], &[usize::MAX], &[false]);
@@ -68,7 +69,7 @@ fuzz_target!(|input: Input<'_>| {
     assert_eq!(whole, receive(&input.frames, &reads, &parts));
 });
 
-/// A compressed message in frames of these lengths, the last of which has the rest.
+/// Returns a compressed message in frames of these lengths, followed by one with the rest.
 fn fragments(opcode: u8, mut payload: &[u8], cuts: &[u16]) -> Vec<Frame> {
     let Some((first, cuts)) = cuts.split_first() else { return vec![frame(opcode, payload).rsv(4)] };
     let mut next = |len: u16| {

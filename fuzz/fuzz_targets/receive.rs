@@ -1,4 +1,5 @@
-//! Any bytes, received in both roles: nothing panics, the limits hold, and what is wrong is told once, at the end.
+//! Any bytes, received in both roles: nothing panics, the limits hold, and an error is returned
+//! once, at the end.
 
 #![no_main]
 
@@ -6,7 +7,7 @@ use fullduplex::{Config, Role};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/support/drive.rs"]
-#[allow(dead_code, reason = "others drive it in other ways")]
+#[allow(dead_code, reason = "shared with other targets")]
 mod drive;
 
 use drive::{Outcome, drive};

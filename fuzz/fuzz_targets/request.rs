@@ -1,5 +1,5 @@
-//! A server's side of the opening handshake: whatever the bytes, and however they are cut, the outcome is the same, and
-//! what is answered is well-formed.
+//! A server's side of the opening handshake, with any bytes divided in any way: the outcome is the
+//! same, and the response is well-formed.
 
 #![no_main]
 
@@ -36,5 +36,5 @@ fuzz_target!(|input: &[u8]| {
         }
     };
     let head = bytes.strip_suffix(&body[..]).expect("the body is last");
-    parse_response(head, &config).expect("what is answered can be read");
+    parse_response(head, &config).expect("a well-formed response");
 });

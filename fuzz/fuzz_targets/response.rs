@@ -1,5 +1,5 @@
-//! A client's side of the opening handshake: whatever the bytes, and however they are cut, the outcome is the same, and a
-//! refusal's body stays within its limit.
+//! A client's side of the opening handshake, with any bytes divided in any way: the outcome is the
+//! same, and the body of a refusal does not exceed its limit.
 
 #![no_main]
 
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(negotiated.subprotocol().is_none_or(|name| name == "chat"));
     }
     let (parts, ()) = response.into_parts();
-    // The body, if reads bring `step` bytes each, and whether it is complete.
+    // Whether the body is complete after reads of `step` bytes, and the body.
     let body = |step: usize| {
         let mut reader = BodyReader::new(&parts);
         rest.chunks(step).for_each(|piece| reader.receive(piece));

@@ -1,5 +1,5 @@
-//! What one end sends, the other receives: the same messages, in their order, whatever they are and however the bytes are
-//! cut.
+//! Any messages sent by one end, with the bytes divided in any way: the other end receives the same
+//! messages in the same order.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use fullduplex::{
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/support/drive.rs"]
-#[allow(dead_code, reason = "others drive it in other ways")]
+#[allow(dead_code, reason = "shared with other targets")]
 mod drive;
 
 use drive::{Outcome, drive_path};
@@ -35,7 +35,7 @@ struct Compressed {
     memory_level: u8,
     window_bits: u8,
     threshold: u8,
-    /// For each message in turn, over and over.
+    /// One for each message, repeated cyclically.
     choices: [Option<bool>; 4],
 }
 
@@ -56,10 +56,10 @@ impl Compressed {
 enum Sent {
     Text(String),
     Binary(Vec<u8>),
-    /// Large enough to go out uncopied.
+    /// Large enough to be written without being copied.
     Large(u8, u32),
     Prepared(Vec<u8>),
-    /// Cut in the middle.
+    /// Divided in the middle.
     InParts(String),
     /// Overtakes what is queued.
     Ping(Vec<u8>),

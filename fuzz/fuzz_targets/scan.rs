@@ -1,11 +1,11 @@
-//! What the targets of both sides share.
+//! Shared by the targets of both sides.
 
 use fullduplex::{
     Config,
     handshake::{HeadError, HeadScanner},
 };
 
-/// Where the head ends, if reads bring `step` bytes each.
+/// Returns where the head ends, for reads of `step` bytes.
 pub(crate) fn scan(
     mut scanner: HeadScanner,
     config: &Config,

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_do_not_show_in_debug_output() {
+    fn credentials_are_hidden_in_debug_output() {
         let client = Client::default().header("Authorization", "Bearer secret").header("cookie", "id=secret");
         assert!(!format!("{client:?}").contains("secret"));
         assert!(request(&client, "ws://a").contains("authorization: Bearer secret\r\ncookie: id=secret\r\n"));
@@ -415,8 +415,9 @@ mod tests {
         client.verify(&response, NONCE)
     }
 
+    /// RFC 6455 section 4.1.
     #[test]
-    fn section_4_1_upgrade_and_connection_are_compared_case_insensitively() {
+    fn upgrade_and_connection_are_compared_case_insensitively() {
         let client = Client::default();
         assert!(verify(&client, &[("upgrade", "WebSocket"), ("connection", "keep-alive, UPGRADE")]).is_ok());
         for value in ["-", "websocket, h2c", "h2c", ""] {
@@ -428,14 +429,15 @@ mod tests {
         }
     }
 
+    /// RFC 6455 section 4.1.
     #[test]
-    fn section_4_1_the_subprotocol_must_have_been_offered() {
+    fn the_subprotocol_must_have_been_offered() {
         let client = Client::default().subprotocol("a").subprotocol("b");
         let chosen = |fields: &[(&'static str, &'static str)]| {
             verify(&client, fields).map(|negotiated| negotiated.subprotocol().map(str::to_owned))
         };
         assert_eq!(chosen(&[("sec-websocket-protocol", "b")]).expect("offered"), Some("b".into()));
-        assert_eq!(chosen(&[]).expect("none is fine"), None);
+        assert_eq!(chosen(&[]).expect("choosing none is allowed"), None);
         for value in ["c", "B", "a, b", ""] {
             let result = chosen(&[("sec-websocket-protocol", value)]);
             assert!(matches!(result, Err(ResponseError::Subprotocol(Fault::Wrong))), "{value}");

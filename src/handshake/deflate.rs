@@ -194,7 +194,7 @@ mod tests {
         handshake::{ResponseError, encode_response, extend_response, parse_extensions, respond},
     };
 
-    /// Settings without any parameter.
+    /// Returns settings without any parameter.
     fn plain() -> Deflate {
         Deflate::new().context_takeover(true)
     }
@@ -208,11 +208,12 @@ mod tests {
     fn verified(answer: &str, settings: Deflate) -> Result<DeflateParams, Fault> {
         let answer = parse_extensions(answer).expect("well-formed");
         verify_answer(&answer, &Config::new().deflate(settings))
-            .map(|negotiated| negotiated.deflate().expect("an answer that is no error agrees to it"))
+            .map(|negotiated| negotiated.deflate().expect("a valid answer agrees to compression"))
     }
 
+    /// RFC 7692 section 7.1.
     #[test]
-    fn section_7_1_an_offer_is_accepted_with_its_parameters() {
+    fn an_offer_is_accepted_with_its_parameters() {
         for (offer, answer) in [
             ("permessage-deflate", "permessage-deflate"),
             ("Permessage-Deflate; Client_Max_Window_Bits", "permessage-deflate"),
@@ -236,8 +237,9 @@ mod tests {
         }
     }
 
+    /// RFC 7692 section 7.1.
     #[test]
-    fn section_7_1_a_server_adds_the_parameters_of_its_settings() {
+    fn a_server_adds_the_parameters_of_its_settings() {
         let wishes = Deflate::new().server_max_window_bits(11).client_max_window_bits(12);
         let both = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
         for (offer, rest) in [
@@ -288,8 +290,9 @@ mod tests {
         ("client_max_window_bits=9; server_max_window_bits=9; client_max_window_bits=8", Fault::Duplicate),
     ];
 
+    /// RFC 7692 section 7.1.
     #[test]
-    fn section_7_1_a_server_declines_an_offer_with_an_invalid_parameter() {
+    fn a_server_declines_an_offer_with_an_invalid_parameter() {
         for (params, _) in INVALID {
             for offer in [
                 format!("permessage-deflate; {params}"),
@@ -305,15 +308,17 @@ mod tests {
         );
     }
 
+    /// RFC 7692 section 7.1.
     #[test]
-    fn section_7_1_a_client_fails_an_answer_with_an_invalid_parameter() {
+    fn a_client_fails_an_answer_with_an_invalid_parameter() {
         for (params, fault) in INVALID {
             assert_eq!(verified(&format!("permessage-deflate; {params}"), plain()), Err(fault), "{params}");
         }
     }
 
+    /// RFC 7692 section 5.
     #[test]
-    fn section_5_the_first_acceptable_offer_is_accepted() {
+    fn the_first_acceptable_offer_is_accepted() {
         let nine = Some("permessage-deflate; server_max_window_bits=9".to_owned());
         for offers in [
             "x-frob, permessage-deflate; server_max_window_bits=9, permessage-deflate",
@@ -330,8 +335,9 @@ mod tests {
         }
     }
 
+    /// RFC 7692 section 7.1.
     #[test]
-    fn section_7_1_a_client_offers_the_parameters_of_its_settings() {
+    fn a_client_offers_the_parameters_of_its_settings() {
         for (settings, offer) in [
             (plain(), "permessage-deflate; client_max_window_bits"),
             (
@@ -351,8 +357,9 @@ mod tests {
         }
     }
 
+    /// RFC 7692 section 7.1.
     #[test]
-    fn section_7_1_a_client_fails_an_answer_that_does_not_match_its_offer() {
+    fn a_client_fails_an_answer_that_does_not_match_its_offer() {
         let ten = plain().server_max_window_bits(10).client_max_window_bits(10);
         for (answer, settings, fault) in [
             ("permessage-deflate", plain().server_no_context_takeover(true), Fault::Wrong),
@@ -369,8 +376,9 @@ mod tests {
         }
     }
 
+    /// RFC 7692 section 7.1.
     #[test]
-    fn section_7_1_a_client_applies_the_answer_and_its_own_offer() {
+    fn a_client_applies_the_answer_and_its_own_offer() {
         let limited = plain().client_no_context_takeover(true).client_max_window_bits(10);
         for (answer, settings, agreed) in [
             ("permessage-deflate", plain(), plain()),
@@ -486,7 +494,7 @@ mod tests {
     fn a_client_validates_all_lines_of_the_answer() {
         let negotiated = verify(&[b"permessage-deflate"], plain()).expect("offered");
         assert_eq!((negotiated.subprotocol(), negotiated.deflate()), (Some("b"), Some(plain().into())));
-        assert_eq!(verify(&[], Deflate::new()).expect("declining is no error").deflate(), None);
+        assert_eq!(verify(&[], Deflate::new()).expect("an offer may be declined").deflate(), None);
         for (lines, fault) in [
             (&[&b"permessage-deflate"[..], b"permessage-deflate"][..], Fault::Duplicate),
             (&[b"permessage-deflate", b""], Fault::Malformed),
@@ -524,7 +532,7 @@ mod tests {
             let offer = write_offer(client);
             let (response, accepted) = exchange(&[offer.as_bytes()], Some(server)).expect("accepted");
             let answer = response.headers()["sec-websocket-extensions"].as_bytes();
-            let agreed = verify(&[answer], client).expect("it answers the offer").deflate();
+            let agreed = verify(&[answer], client).expect("a valid answer").deflate();
             prop_assert!(agreed.is_some());
             prop_assert_eq!(agreed, accepted.deflate());
         }

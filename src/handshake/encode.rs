@@ -291,8 +291,9 @@ mod tests {
         );
     }
 
+    /// RFC 9110 section 8.6.
     #[test]
-    fn section_8_6_of_http_the_response_to_a_head_has_the_length_of_the_omitted_body() {
+    fn the_response_to_a_head_has_the_length_of_the_omitted_body() {
         let encoded = |own: Option<u32>, body: &'static str| {
             let mut response = Response::new(Bytes::from_static(body.as_bytes()));
             own.map(|own| response.headers_mut().insert("content-length", own.into()));

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn it_has_the_size_of_a_pointer() {
+    fn negotiated_has_the_size_of_a_pointer() {
         assert_eq!(size_of::<Negotiated>(), size_of::<usize>());
     }
 }

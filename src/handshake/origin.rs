@@ -76,8 +76,9 @@ fn parse_port(text: &str) -> Option<Option<u16>> {
 mod tests {
     use super::*;
 
+    /// RFC 6454 section 6.2.
     #[test]
-    fn section_6_2_an_entry_is_normalized_as_browsers_send_it() {
+    fn an_entry_is_normalized_as_browsers_send_it() {
         for (entry, sent) in [
             ("https://example.com", "https://example.com"),
             ("HTTPS://Example.COM", "https://example.com"),
@@ -99,8 +100,9 @@ mod tests {
         }
     }
 
+    /// RFC 6454 section 6.2.
     #[test]
-    fn section_6_2_an_entry_that_no_browser_sends_is_refused() {
+    fn an_entry_that_no_browser_sends_is_refused() {
         for entry in [
             "",
             "*",

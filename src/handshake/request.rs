@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_do_not_show_in_debug_output() {
+    fn credentials_are_hidden_in_debug_output() {
         let head = b"GET / HTTP/1.1\r\nCookie: secret\r\nAuthorization: secret\r\n\
             Proxy-Authorization: secret\r\nX: shown\r\n\r\n";
         let request = parse_request(head, &Config::default()).expect("well-formed");

@@ -287,15 +287,17 @@ mod tests {
         }
     }
 
+    /// RFC 6455 section 1.3.
     #[test]
-    fn section_1_3_the_example_is_answered_as_in_the_rfc() {
+    fn the_example_is_answered_as_in_the_rfc() {
         let (response, negotiated) = respond(&request(), &Server::default()).expect("accepted");
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert!(negotiated.is_empty());
     }
 
+    /// RFC 6455 section 4.2.1.
     #[test]
-    fn section_4_2_1_host_occurs_once_and_is_valid() {
+    fn host_occurs_once_and_is_valid() {
         for (values, expected) in [
             (&["a"][..], 101),
             (&["[::1]:80"], 101),
@@ -314,8 +316,9 @@ mod tests {
         }
     }
 
+    /// RFC 6455 section 4.2.1.
     #[test]
-    fn section_4_2_1_the_key_is_base64_of_sixteen_bytes() {
+    fn the_key_is_base64_of_sixteen_bytes() {
         for (key, expected) in [
             ("AAAAAAAAAAAAAAAAAAAAAA==", 101),
             ("AQIDBAUGBwgJCgsMDQ4PEC==", 101), // the example of section 4.1
@@ -334,8 +337,9 @@ mod tests {
         }
     }
 
+    /// RFC 6455 section 4.2.1.
     #[test]
-    fn section_4_2_1_the_target_is_a_path_or_an_absolute_uri() {
+    fn the_target_is_a_path_or_an_absolute_uri() {
         for (uri, expected) in [
             ("/", 101),
             ("/?a", 101),
@@ -351,8 +355,9 @@ mod tests {
         }
     }
 
+    /// RFC 9112 section 3.2.2.
     #[test]
-    fn section_3_2_2_of_http_an_absolute_uri_must_match_host() {
+    fn an_absolute_uri_must_match_host() {
         for (uri, host, expected) in [
             ("http://a/", "a", 101),
             ("http://A/", "a:80", 101),
@@ -377,14 +382,15 @@ mod tests {
     }
 
     #[test]
-    fn a_server_with_invalid_settings_answers_500() {
+    fn a_server_with_invalid_settings_responds_with_500() {
         for server in [Server::default().allow_origins(["*"]), Server::default().subprotocols(["a b"])] {
             assert_eq!(status(&request(), &server), 500);
         }
     }
 
+    /// RFC 9110 section 9.3.2.
     #[test]
-    fn section_9_3_2_of_http_a_head_request_is_answered_without_content() {
+    fn a_head_request_is_answered_without_content() {
         let mut request = request();
         for (method, body, length) in [(Method::HEAD, "", 0), (Method::PUT, "GET\n", 1)] {
             request.method = method;
@@ -398,8 +404,9 @@ mod tests {
         }
     }
 
+    /// RFC 6455 section 4.2.2.
     #[test]
-    fn section_4_2_2_origins_are_compared_as_a_whole() {
+    fn origins_are_compared_in_full() {
         let server = Server::default().allow_origins(["https://example.com", "HTTPS://Other.example:8443/"]);
         for (origin, expected) in [
             (Some("https://example.com"), 101),
@@ -420,8 +427,9 @@ mod tests {
         }
     }
 
+    /// RFC 6455 section 9.1.
     #[test]
-    fn section_9_1_unknown_offers_are_declined_and_malformed_ones_rejected() {
+    fn unknown_offers_are_declined_and_malformed_ones_rejected() {
         let name = header::SEC_WEBSOCKET_EXTENSIONS;
         assert_eq!(status_with(name.clone(), &["permessage-deflate; client_max_window_bits", "x"]), 101);
         assert_eq!(status_with(name, &["x;"]), 400);

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_of_origins_accepts_none() {
+    fn an_empty_list_of_origins_allows_none() {
         let server = Server::default().allow_origins([""; 0]);
         assert_eq!((server.check(), server.allows_origin(b"null")), (Ok(()), false));
     }

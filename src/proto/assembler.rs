@@ -444,7 +444,7 @@ mod tests {
 
     /// RFC 6455 section 5.4.
     #[test]
-    fn a_continuation_needs_a_message_and_an_open_message_needs_a_continuation() {
+    fn a_continuation_requires_an_open_message_and_an_open_message_a_continuation() {
         let mut assembler = assembler(Config::new());
         let unexpected = frame(&mut assembler, true, Opcode::Continuation, b"x");
         assert_eq!(unexpected, Err(ProtocolError::UnexpectedContinuation));

@@ -146,6 +146,7 @@ mod tests {
         CloseFrame::parse(&code.to_be_bytes())
     }
 
+    /// RFC 6455 section 7.4.
     #[test]
     fn only_codes_that_may_be_sent_are_accepted() {
         for code in 0..=u16::MAX {
@@ -155,14 +156,15 @@ mod tests {
         }
     }
 
+    /// RFC 6455 section 5.5.1.
     #[test]
-    fn an_empty_payload_says_nothing_and_one_byte_is_too_short() {
+    fn an_empty_payload_has_no_code_and_one_byte_is_too_short() {
         assert_eq!(CloseFrame::parse(b""), Ok(None));
         assert_eq!(CloseFrame::parse(b"\x03"), Err(ProtocolError::CloseTooShort));
     }
 
     #[test]
-    fn a_reason_may_have_123_bytes_and_no_more() {
+    fn a_reason_may_have_at_most_123_bytes() {
         let frame = CloseFrame::new(CloseCode::NORMAL, "x".repeat(123)).expect("123 bytes fit");
         let (payload, len) = CloseFrame::encode(Some(&frame));
         assert_eq!(len, 125);

@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_limit_stays_whichever_limit_is_set_first() {
+    fn the_frame_limit_does_not_depend_on_the_order_of_setters() {
         let limits = |config: Config| (config.max_message_size, config.effective_max_frame_size());
         assert_eq!(limits(Config::new()), (64 << 20, 64 << 20));
         assert_eq!(limits(Config::new().max_message_size(20)), (20, 20));

@@ -215,12 +215,12 @@ mod tests {
         assert!(header(masked, SERVER).is_ok() && header(unmasked, CLIENT).is_ok());
         let fast = |input: &[u8], expected| Decoder::new().plain_header(input, expected).is_some();
         assert!(fast(masked, SERVER) && fast(unmasked, CLIENT));
-        assert!(!fast(unmasked, SERVER) && !fast(masked, CLIENT), "the same rule on the fast path");
+        assert!(!fast(unmasked, SERVER) && !fast(masked, CLIENT), "the fast path enforces the same rule");
     }
 
     /// RFC 6455 section 5.2.
     #[test]
-    fn a_header_is_read_over_any_cut() {
+    fn a_header_may_be_divided_anywhere() {
         let bytes = b"\x82\xFF\x00\x00\x00\x00\x00\x01\x00\x00\x01\x02\x03\x04";
         for cut in 1..bytes.len() {
             let mut decoder = Decoder::new();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_path_reads_no_header_whose_first_bytes_are_carried() {
+    fn the_fast_path_skips_a_header_whose_first_bytes_are_carried() {
         let mut decoder = Decoder::new();
         decoder.receive_header(b"\x81", CLIENT).expect("valid so far");
         assert!(decoder.plain_header(b"\x81\x00", CLIENT).is_none());
@@ -242,7 +242,7 @@ mod tests {
     /// RFC 6455 section 5.3: octet i of the payload data is masked with octet i modulo 4 of the
     /// key.
     #[test]
-    fn the_masking_key_follows_the_payload_data_over_any_cut() {
+    fn the_masking_key_follows_payload_data_that_is_divided() {
         let mut decoder = Decoder::new();
         let header = header(b"\x82\x85\x01\x02\x03\x04", SERVER).expect("valid");
         let frame = decoder.begin_payload(&header);

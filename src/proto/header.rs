@@ -259,6 +259,7 @@ mod tests {
         Header::parse(input).expect_err("malformed")
     }
 
+    /// RFC 6455 section 5.2.
     #[test]
     fn lengths_are_in_their_shortest_form() {
         assert_eq!(error(&[0x82, 126, 0, 125]), ProtocolError::LengthNotMinimal);
@@ -272,8 +273,9 @@ mod tests {
         }
     }
 
+    /// RFC 6455 sections 5.2 and 5.5.
     #[test]
-    fn a_header_is_refused_with_its_first_invalid_byte() {
+    fn a_header_fails_at_its_first_invalid_byte() {
         assert_eq!(error(&[0x83]), ProtocolError::ReservedOpcode(3));
         assert_eq!(error(&[0xA1]), ProtocolError::ReservedBit);
         assert_eq!(error(&[0x91]), ProtocolError::ReservedBit);
@@ -283,7 +285,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_encoded_header_is_parsed_back_and_no_prefix_of_it_is(
+        fn an_encoded_header_is_parsed_and_its_prefixes_are_incomplete(
             fin: bool, rsv1: bool, bits in 0_u8..16, key: Option<[u8; 4]>,
             payload_len in prop_oneof![0_u64..300, 65_000_u64..66_000, 0..=i64::MAX as u64],
         ) {

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_defined_opcode_survives_its_bits_and_every_reserved_one_has_none() {
+    fn defined_opcodes_round_trip_and_reserved_ones_are_rejected() {
         for bits in 0..=0xFF {
             match Opcode::from_bits(bits) {
                 Some(opcode) => assert_eq!(opcode.bits(), bits),

@@ -102,15 +102,15 @@ mod tests {
 
     use super::*;
 
-    /// How many bytes are taken before the validator fails, one byte at a time; `None` where it
-    /// does not.
+    /// Returns how many bytes the validator accepts one by one before it fails; `None` if it does
+    /// not fail.
     fn fails_at(text: &[u8]) -> Option<usize> {
         let mut validator = Utf8Validator::default();
         text.iter().position(|byte| validator.push(&[*byte]).is_err())
     }
 
     #[test]
-    fn it_fails_at_the_first_byte_that_cannot_be_right() {
+    fn validation_fails_at_the_first_invalid_byte() {
         assert_eq!(fails_at(b"ab\xFF"), Some(2));
         assert_eq!(fails_at(b"\xC0\x80"), Some(0), "overlong, two bytes");
         assert_eq!(fails_at(b"\xE0\x80\x80"), Some(1), "overlong, three bytes");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn text_cut_inside_a_code_point_is_valid_so_far_and_not_complete() {
+    fn text_divided_inside_a_code_point_is_valid_but_incomplete() {
         let mut validator = Utf8Validator::default();
         assert_eq!(validator.push(b"\xF0\x9F\x98"), Ok(()));
         assert!(!validator.is_complete());
@@ -132,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_result_does_not_depend_on_the_cuts(
+        fn the_result_does_not_depend_on_the_division(
             bytes in prop_oneof![
                 proptest::collection::vec(any::<u8>(), 0..40),
                 any::<String>().prop_map(String::into_bytes),

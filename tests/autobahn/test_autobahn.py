@@ -1,12 +1,14 @@
-"""The Autobahn test suite: each of its cases is a test, for the server (a connection whole, split, and with messages in
-parts), the blocking server, and the client.
+"""The Autobahn test suite: each of its cases is a test, for the server (a connection whole, split, and with
+messages in parts), the blocking server, and the client.
 
-The cases on compression (12.* and 13.*) take most of the time. The server and the client run all of
-them; the others run those of two kinds of content, text and a picture, and all with AUTOBAHN=all.
+The cases on compression (12.* and 13.*) take most of the time. The server and the client run
+all of them; the others run those of two kinds of content, text and a picture, or all with
+AUTOBAHN=all.
 
-A case passes if the suite's verdicts, on what happened and on how the connection was closed, are those of
-`baseline.json`: OK, or INFORMATIONAL for the three cases in which the suite has no other verdict. NON-STRICT fails, and so
-does UNIMPLEMENTED, which is the suite's word where compression was not agreed on.
+A case passes if the suite's verdicts, on what happened and on how the connection was closed, are
+those of `baseline.json`: OK, or INFORMATIONAL for the three cases in which the suite has no other
+verdict. NON-STRICT fails, and so does UNIMPLEMENTED, which the suite reports if compression was not
+agreed on.
 """
 
 import functools
@@ -30,14 +32,14 @@ EVERYTHING_ELSE = [f"{number}.*" for number in range(1, 11)]
 WSTEST = TARGET / "autobahn-venv" / "bin" / "wstest"
 # The largest message of the suite has 16 MiB.
 MAX_MESSAGE = str(64 << 20)
-# With these the suite's parameters are accepted as they are, and all is compressed, small messages too.
+# With these options, the suite's parameters are accepted unchanged, and all messages are compressed.
 DEFLATE = ["--deflate", "--context-takeover", "--threshold", "0"]
-# Seconds until a whole run counts as hanging: the suite ends each case that takes too long.
+# Seconds after which a whole run fails: the suite itself ends each case that takes too long.
 DEADLINE = 3000
 
 
 def wstest(role, mode, cases, spec):
-    """Starts the suite in a mode, with what it is to do, and where its report goes."""
+    """Starts the suite in a mode, with these cases. Returns the program and the path of its report."""
     out = TARGET / "autobahn" / role / ("compression" if cases[0].startswith("12") else "rest")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -82,7 +84,7 @@ def run_against_client(role, cases):
     return report
 
 
-# What is run, the longest first.
+# The runs, the longest first.
 RUNS = [
     (run_against_server, "server", ALL_COMPRESSION),
     (run_against_client, "client", ALL_COMPRESSION),
@@ -94,14 +96,14 @@ ROLES = [*SERVERS, "client"]
 
 
 def expected(role):
-    """The cases that are to be run in a role."""
+    """Returns the cases that are to be run in a role."""
     patterns = [pattern for _, run, cases in RUNS if run == role for pattern in cases]
     return [case for case in BASELINE if any(fnmatch(case, pattern) for pattern in patterns)]
 
 
 @pytest.fixture(scope="session")
 def reports(request):
-    """Runs the suite in all the roles that are asked for, two at a time: it makes use of one processor."""
+    """Runs the suite in all selected roles, two at a time: each run uses one processor."""
     roles = {item.callspec.params["role"] for item in request.session.items if hasattr(item, "callspec")}
     pool = ThreadPoolExecutor(2)
     yield [(role, pool.submit(run, role, cases)) for run, role, cases in RUNS if role in roles]
@@ -110,7 +112,7 @@ def reports(request):
 
 @pytest.fixture(scope="session")
 def results(reports):
-    """What the suite says of each case that was run in a role, and where the details are."""
+    """Returns a function that loads the result of each case of a role, and the directory of its details."""
 
     @functools.cache
     def load(role):
@@ -149,7 +151,7 @@ def test_case(results, role, case):
 
 
 def explain(path):
-    """What the suite says of a case."""
+    """Returns the suite's details of a case."""
     try:
         detail = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -1,16 +1,17 @@
 """The peers: Python's `websockets` in this process, and Node's `ws` in another.
 
-A peer server plays one scenario with each connection, and tells what happens as events (dictionaries, the same from
-both peers):
+A peer server runs one scenario with each connection, and reports what happens as events
+(dictionaries, the same from both peers):
 
-- `echo`: sends back each message as it came
-- `acknowledge`: answers each message with its kind and its length
-- `close`: answers the first message with Close 4001
-- `vanish`: answers the first message by ending the TCP connection, with no Close
-- `fragments`: sends a message in three fragments, with a Ping between them, and goes on when the Pong has come
+- `echo`: sends back each message unchanged
+- `acknowledge`: replies to each message with its kind and its length
+- `close`: replies to the first message with Close 4001
+- `vanish`: ends the TCP connection after the first message, without a Close
+- `fragments`: sends a message in three fragments, with a Ping between them, and continues once the
+  Pong is received
 - `bomb`: sends 65 MiB of zeros, which compress to almost nothing
 
-Both accept permessage-deflate; `deflate` are the parameters of RFC 7692 that they ask for.
+Both accept permessage-deflate; `deflate` are the parameters of RFC 7692 that they request.
 """
 
 import base64
@@ -30,7 +31,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.sync.server import serve
 
 NODE_DIRECTORY = Path(__file__).parent / "node"
-# One MiB more than the programs receive.
+# One MiB more than the programs accept.
 BOMB = bytes(65 << 20)
 
 
@@ -50,15 +51,15 @@ class PeerServer:
         self._next = next_line
 
     def event(self, kind):
-        """The next event of a kind; others are skipped."""
+        """Returns the next event of a kind; others are skipped."""
         while (event := self._next()) is not None:
             if event["event"] == kind:
                 return event
-        raise Failed(f"the peer ended before it told of: {kind}")
+        raise Failed(f"the peer ended before the event: {kind}")
 
 
 def node_options(deflate):
-    """Parameters of permessage-deflate, as `ws` wants them; every message is compressed."""
+    """Returns parameters of permessage-deflate as options of `ws`; every message is compressed."""
     words = {name: name.split("_") for name in deflate}
     camel = {name: first + "".join(word.capitalize() for word in rest) for name, (first, *rest) in words.items()}
     return {"threshold": 0, **{camel[name]: value for name, value in deflate.items()}}
@@ -162,14 +163,14 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 @contextlib.contextmanager
 def listener():
-    """A socket that listens, and its URL."""
+    """Yields a listening socket and its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(DEADLINE)
         yield listening, f"ws://127.0.0.1:{listening.getsockname()[1]}"
 
 
 def accept(listening):
-    """Accepts a connection and its opening handshake, and does no more."""
+    """Accepts a connection, completes its opening handshake, and does nothing more."""
     connection, _ = listening.accept()
     connection.settimeout(DEADLINE)
     request = read_head(connection)
@@ -183,7 +184,7 @@ def accept(listening):
 
 
 def dial(url):
-    """Connects and does the opening handshake, and does no more."""
+    """Connects, completes the opening handshake, and does nothing more."""
     host, port = address(url)
     connection = socket.create_connection((host, port), timeout=DEADLINE)
     connection.sendall(
@@ -195,17 +196,17 @@ def dial(url):
 
 
 def read_head(connection):
-    """Reads a head of HTTP, and not a byte beyond."""
+    """Reads the head of an HTTP message, and no byte after it."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = connection.recv(1)
-        assert byte, f"it ended inside its head: {head!r}"
+        assert byte, f"the stream ended inside the head: {head!r}"
         head += byte
     return head
 
 
 def read_all(connection):
-    """Reads up to the end of the stream."""
+    """Reads to the end of the stream."""
     data = b""
     while more := connection.recv(65536):
         data += more
@@ -213,9 +214,9 @@ def read_all(connection):
 
 
 def wait_until(condition, program):
-    """Waits until a condition holds that no line reports."""
+    """Waits for a condition that no line of output reports."""
     end = time.monotonic() + DEADLINE
     while not condition():
         if time.monotonic() > end:
-            raise Failed(f"did not come to that: {program}")
+            raise Failed(f"the condition did not become true: {program}")
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The scenarios of `node/client.cjs`, played by Python's `websockets`: each a function of the URL of the server."""
+"""The scenarios of `node/client.cjs` for Python's `websockets`: functions of the server's URL."""
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
@@ -17,7 +17,7 @@ def opened(url, **kwargs):
 def expect(client, expected):
     received = client.recv(timeout=DEADLINE)
     assert type(received) is type(expected)
-    # Compared apart: a difference of 5 MiB is not to be printed.
+    # Compared in two steps, so that a difference of 5 MiB is not printed.
     assert len(received) == len(expected)
     assert (received == expected) is True
 
@@ -31,7 +31,7 @@ def echoes(url, *messages):
 
 
 def close(client, code, reason):
-    """Closes; the Close that came back."""
+    """Closes the connection. Returns the Close that was received."""
     client.close(code, reason)
     return client.protocol.close_rcvd
 
@@ -140,7 +140,7 @@ def too_big(url):
 
 
 def closed_by_server(client):
-    """Waits until the server closes the connection; the code it gave."""
+    """Waits until the server closes the connection. Returns the code of its Close."""
     try:
         message = client.recv(timeout=DEADLINE)
     except ConnectionClosed as closed:

@@ -28,19 +28,19 @@ class Chat:
         self.program = Program(command)
         line = self.program.line()
         if line is None or not (found := LISTENING.fullmatch(line)):
-            raise Failed(f"does not tell where it listens: {self.program}")
+            raise Failed(f"no line with the address: {self.program}")
         self.url = f"ws://{found[1].decode()}"
 
     @contextlib.contextmanager
     def join(self, name=None, others=0):
-        """A member, once it is one."""
+        """Yields a member that has joined."""
         with opened(self.url if name is None else f"{self.url}/?name={name}") as member:
             if name is not None:
                 expect(member, f"* you are {name}, others here: {others}")
             yield member
 
     def get(self, path="/", method="GET", headers={}):
-        """The response to a plain request, and its content."""
+        """Returns the response to a plain request, and its content."""
         connection = http.client.HTTPConnection(*address(self.url), timeout=DEADLINE)
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
@@ -71,7 +71,7 @@ def chat(start):
 
 @pytest.fixture
 def three(chat):
-    """Three members that have seen each other join."""
+    """Yields three members that have seen each other join."""
     with chat.join("ann") as ann, chat.join("bob", 1) as bob, chat.join("cid", 2) as cid:
         expect(ann, "* bob joined")
         expect(ann, "* cid joined")
@@ -80,11 +80,11 @@ def three(chat):
 
 
 class NeverReads:
-    """A member that does the opening handshake and then reads nothing, until it is asked to."""
+    """A member that completes the opening handshake and reads nothing more until `close_code` is called."""
 
     def __init__(self, url, name):
         self.socket = socket.socket()
-        # Little room, and known before the connection is there.
+        # A small receive buffer, which has to be set before connecting.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.settimeout(DEADLINE)
         self.socket.connect(address(url))
@@ -102,7 +102,7 @@ class NeverReads:
         self.socket.close()
 
     def close_code(self):
-        """Reads everything up to the Close."""
+        """Reads up to the Close. Returns its code."""
         while self.stream.readline() not in (b"\r\n", b""):
             pass
         while head := self.stream.read(2):
@@ -116,7 +116,7 @@ class NeverReads:
 
 
 def talk_until(speaker, listener, notice):
-    """Sends lines, each after the last one was received, until a listener gets a notice after a line."""
+    """Sends lines, each after the last one was received, until the listener receives the notice."""
     heard = None
     for number in range(100_000):
         line = f"{number} ".ljust(4000, "x")
@@ -128,7 +128,7 @@ def talk_until(speaker, listener, notice):
         assert heard.endswith(f": {line}")
         if number is None:
             return
-    raise AssertionError("a member that never reads is a member for ever")
+    raise AssertionError("a member that never reads is not dropped")
 
 
 def test_line_is_sent_to_all_others_and_not_to_its_sender(three):
@@ -188,7 +188,7 @@ def test_member_without_a_name_is_a_numbered_guest(chat):
         expect(first, "guest-2: hello")
 
 
-def test_name_of_a_guest_is_never_one_that_is_taken(chat):
+def test_guest_gets_a_name_that_is_not_taken(chat):
     with chat.join("Guest-1"), chat.join() as guest:
         expect(guest, "* you are guest-2, others here: 1")
 
@@ -215,7 +215,7 @@ def test_name_may_be_taken_once_it_is_free(three):
     expect(bob, "* you are Ann")
 
 
-def test_name_that_is_taken_makes_a_guest(chat):
+def test_member_whose_name_is_taken_becomes_a_guest(chat):
     with chat.join("ann"), opened(f"{chat.url}/?name=ANN") as second:
         expect(second, "* the name ANN is taken")
         expect(second, "* you are guest-1, others here: 1")
@@ -228,13 +228,13 @@ def test_invalid_name_is_refused(chat, name):
         assert "a name has" in ann.recv(timeout=DEADLINE)
 
 
-def test_malformed_name_in_the_query_makes_a_guest(chat):
+def test_member_with_a_malformed_name_in_the_query_becomes_a_guest(chat):
     with opened(f"{chat.url}/?name=a%20b") as guest:
         assert "a name has" in guest.recv(timeout=DEADLINE)
         expect(guest, "* you are guest-1, others here: 0")
 
 
-def test_line_cannot_forge_another(three):
+def test_control_characters_in_a_line_are_replaced(three):
     ann, bob, _ = three
     ann.send("hello\n* bob left\x1b[2J")
     expect(bob, "ann: hello * bob left [2J")
@@ -268,16 +268,16 @@ def test_member_that_never_reads_is_dropped_and_others_continue(start):
         expect(ann, "* sloth left: too slow")
         ann.send("still here")
         expect(bob, "ann: still here")
-        # Its Close gets nowhere; in the end its seat is free.
-        with joins_at_last(chat, "cid") as cid:
+        # Its Close cannot be written; its seat is free after a deadline.
+        with join_once_free(chat, "cid") as cid:
             cid.send("hello")
             expect(ann, "* cid joined")
             expect(ann, "cid: hello")
 
 
 @contextlib.contextmanager
-def joins_at_last(chat, name):
-    """A member, once there is a seat."""
+def join_once_free(chat, name):
+    """Yields a member, once there is a free seat."""
     end = time.monotonic() + DEADLINE
     with contextlib.ExitStack() as stack:
         member = None
@@ -307,7 +307,7 @@ def test_member_over_the_limit_is_refused_with_503(start):
             pass
         assert refused.value.response.status_code == 503
         assert refused.value.response.headers["Retry-After"] == "10"
-        # The page is served all the same.
+        # The page is still served.
         assert chat.get()[0].status == 200
         expect(ann, "* bob joined")
         bob.send("hello")
@@ -329,7 +329,7 @@ def test_row_62_server_without_file_descriptors_continues_and_accepts_again(star
             expect(ann, "* bob joined")
             bob.send("hello")
             expect(ann, "bob: hello")
-    assert chat.program.errors().count("accept: ") < 1000, "it does not pause"
+    assert chat.program.errors().count("accept: ") < 1000, "no pause between attempts"
 
 
 def test_keep_alive_pings_are_sent_and_pongs_keep_the_connection(start):
@@ -351,7 +351,7 @@ def test_keep_alive_pings_are_sent_and_pongs_keep_the_connection(start):
             expect(ann, "* bob joined")
 
 
-def test_page_is_served_under_a_policy(chat):
+def test_page_has_a_content_security_policy(chat):
     response, content = chat.get()
     assert response.status == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -415,7 +415,7 @@ def test_signal_closes_with_1001_and_exits_with_0(start, signum):
     with chat.join("ann") as ann, chat.join("bob", 1) as bob:
         expect(ann, "* bob joined")
         os.kill(chat.program._process.pid, signum)
-        # And no notice before it.
+        # No notice precedes it.
         assert closed_by_server(ann) == 1001
         assert closed_by_server(bob) == 1001
         assert chat.program.exit_code() == 0, str(chat.program)

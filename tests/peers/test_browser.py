@@ -1,9 +1,9 @@
 """The chat's page in a real browser: two windows of Chromium, each in a browser of its own.
 
-Then the browser's own compression, with the chat and with the echo server.
+Also the browser's compression, with the chat and with the echo server.
 
-The browsers have no display. `target/browser` gets a picture of both windows, and of a window that does not show what
-is waited for.
+The browsers have no display. Pictures of both windows, and of a window that does not show what a
+test waits for, are saved in `target/browser`.
 """
 
 import os
@@ -19,12 +19,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from test_broadcast import start  # noqa: F401, a fixture
 from test_compression import WILLING, parameters, serving, words
-from wire import listen_in
+from wire import record
 from test_compression import WILLING, parameters, serving, words
-from wire import listen_in
+from wire import record
 
 PICTURES = TARGET / "browser"
-# The most lines that the page keeps.
+# The maximum number of lines that the page keeps.
 MAX_LINES = 500
 
 OPTIONS = [
@@ -53,12 +53,12 @@ def installed(name):
 
 def start_browser(home):
     options = webdriver.ChromeOptions()
-    # Without both paths Selenium would look for a browser, and download one.
+    # Without both paths, Selenium would look for a browser and download one.
     options.binary_location = installed("chromium")
     for option in OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # Files that it leaves are deleted with its home directory.
+    # Files that it creates are deleted with its home directory.
     service = Service(installed("chromedriver"), env={**os.environ, "HOME": home, "TMPDIR": home})
     driver = webdriver.Chrome(options=options, service=service)
     driver.set_page_load_timeout(DEADLINE)
@@ -79,7 +79,7 @@ class Window:
         driver.get(chat.url.replace("ws:", "http:") + target)
 
     def expect(self, *texts):
-        """Waits until lines are shown beyond those that were expected before: these, and no others."""
+        """Waits for more lines than those expected before, and asserts that they are exactly these."""
         end = self._expected + len(texts)
         self.wait_until(lambda: len(self.lines()) >= end, f"{len(texts)} more lines, {texts}")
         assert self.lines()[self._expected :] == list(texts)
@@ -94,7 +94,7 @@ class Window:
             time.sleep(0.02)
 
     def say(self, text):
-        """Types a line, and clicks on the button."""
+        """Types a line and clicks the button."""
         self.input.send_keys(text)
         self.button.click()
 
@@ -109,14 +109,14 @@ class Window:
         return [line.text for line in self.driver.find_elements(By.CSS_SELECTOR, f"#lines > .{kind}")]
 
     def is_in_view(self, which):
-        """Whether a line (`first` or `last`) is in view."""
+        """Returns whether a line (`first` or `last`) is in view."""
         return self.script(
             f"const line = document.getElementById('lines').{which}ElementChild.getBoundingClientRect();"
             "const view = document.getElementById('view').getBoundingClientRect();"
             "return line.top >= view.top - 1 && line.bottom <= view.bottom + 1"
         )
 
-    def complaints(self):
+    def console_messages(self):
         """Returns the console output since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
@@ -146,7 +146,7 @@ class Window:
 def browsers():
     started = []
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        # Selenium would ask a proxy for the chromedriver of this machine.
+        # Otherwise, Selenium would connect to chromedriver through a proxy.
         patch.setenv("no_proxy", "localhost")
         try:
             for _ in range(2):
@@ -159,7 +159,7 @@ def browsers():
 
 @pytest.fixture
 def open_window(browsers, start):
-    """Opens a window, at most one in each browser. At the end, none of them may have complained about the page."""
+    """Opens windows, at most one in each browser. At the end, asserts that their consoles are empty."""
     opened = []
 
     def open_next(chat, target="/"):
@@ -167,15 +167,15 @@ def open_window(browsers, start):
         return opened[-1]
 
     yield open_next
-    complaints = [complaint for window in opened for complaint in window.complaints()]
+    console_messages = [message for window in opened for message in window.console_messages()]
     for window in opened:
         window.close()
-    assert complaints == []
+    assert console_messages == []
 
 
 @pytest.fixture
 def ann(start, open_window):
-    """A window in a chat, once its member is one: a page is loaded before that."""
+    """Opens a window of a chat, and waits until its member has joined."""
     ann = open_window(start(), "/?name=ann")
     ann.expect("* you are ann, others here: 0")
     return ann
@@ -183,7 +183,7 @@ def ann(start, open_window):
 
 @pytest.fixture
 def two(ann, open_window):
-    """Two windows, whose members know of each other."""
+    """Opens two windows, and waits until each shows the member of the other."""
     bob = open_window(ann.chat, "/?name=bob")
     bob.expect("* you are bob, others here: 1")
     ann.expect("* bob joined")
@@ -204,7 +204,7 @@ def test_input_is_cleared_after_a_line_was_sent(two):
     ann, bob = two
     ann.say("one")
     assert ann.input.get_property("value") == ""
-    # The input has the focus, wherever the mouse was.
+    # The input keeps the focus after a click on the button.
     ann.driver.switch_to.active_element.send_keys("two", Keys.ENTER)
     ann.expect("you: one", "you: two")
     bob.expect("ann: one", "ann: two")
@@ -235,13 +235,13 @@ def test_guest_chooses_a_name_in_the_page(start, open_window):
     bob.expect("ann: hello")
 
 
-def test_window_that_is_closed_has_left(two):
+def test_closing_the_window_leaves_the_chat(two):
     ann, bob = two
     bob.close()
     ann.expect("* bob left")
 
 
-def test_window_that_opens_another_page_has_left(two):
+def test_opening_another_page_leaves_the_chat(two):
     ann, bob = two
     bob.driver.get("about:blank")
     ann.expect("* bob left")
@@ -270,7 +270,7 @@ def test_markup_is_shown_as_text(two, text):
 
 
 @pytest.mark.parametrize("text", ["Grüße, Καλημέρα", "世界", "שלום", "🎉 and 👩‍👩‍👧", "𝄞 e\u0301"])
-def test_text_beyond_ascii_survives(two, text):
+def test_non_ascii_text_is_shown_unchanged(two, text):
     ann, bob = two
     ann.say(text)
     ann.expect(f"you: {text}")
@@ -284,7 +284,7 @@ def test_notices_cannot_be_forged(two):
     assert bob.lines_of_kind("notice") == ["* you are bob, others here: 1"]
 
 
-def test_own_lines_differ_from_those_of_a_member_called_you(two):
+def test_own_lines_are_marked_differently_from_those_of_a_member_named_you(two):
     ann, bob = two
     ann.say("/name you")
     bob.expect("* ann is now you")
@@ -309,7 +309,7 @@ def test_page_shows_that_the_server_stopped_and_sends_nothing(two):
     assert ann.chat.program.exit_code() == 0, str(ann.chat.program)
 
 
-def test_page_shows_that_the_connection_broke(two):
+def test_page_shows_that_the_connection_was_lost(two):
     ann, bob = two
     ann.chat.program.kill()
     for window in (ann, bob):
@@ -323,8 +323,8 @@ def test_page_shows_that_the_chat_is_full(start, open_window):
     bob = open_window(chat, "/?name=bob")
     bob.expect("* cannot join: all seats may be taken; reload to join again")
     assert not bob.button.is_enabled()
-    (complaint,) = bob.complaints()
-    assert "503" in complaint
+    (message,) = bob.console_messages()
+    assert "503" in message
 
 
 def test_page_scrolls_to_the_newest_line(ann):
@@ -345,7 +345,7 @@ def test_page_does_not_scroll_from_earlier_lines_until_an_own_line(ann):
         ann.wait_until(lambda: ann.is_in_view("first"), "the first line")
         bob.send("a last line")
         ann.wait_until(lambda: len(ann.lines()) == 103, "one more line")
-        # The browser puts the view right with its next frame.
+        # The browser corrects the view with its next frame.
         ann.wait_until(lambda: ann.is_in_view("first"), "the first line")
         ann.say("my own")
         ann.wait_until(lambda: ann.is_in_view("last"), "the own line")
@@ -415,7 +415,7 @@ socket.onclose = ({ code }) => done([socket.extensions, code, answers]);
 )
 def test_browser_and_echo_server_compress_messages(browsers, arguments):
     texts = [words(size) for size in (0, 1, 100, 70_000, 1 << 20)] * 2
-    with serving("echo", *arguments) as url, listen_in(url) as wire:
+    with serving("echo", *arguments) as url, record(url) as wire:
         # A page of this origin, unlike a blank one: the response to a plain request, which the console reports.
         browsers[0].get(url.replace("ws:", "http:"))
         browsers[0].get_log("browser")
@@ -423,10 +423,10 @@ def test_browser_and_echo_server_compress_messages(browsers, arguments):
     assert code == 1000
     assert (answers == texts) is True
     assert parameters(extensions) == parameters(wire.extensions("server"))
-    for who in ("client", "server"):
-        sent = wire.messages(who)
+    for end in ("client", "server"):
+        sent = wire.messages(end)
         large = [one.length for one, text in zip(sent, texts) if len(text) > 1000]
-        if who == "server" and "8" in arguments:
+        if end == "server" and "8" in arguments:
             assert not any(one.compressed for one in sent)
         else:
             assert all(length < 350_000 for length in large)

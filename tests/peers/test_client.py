@@ -1,4 +1,4 @@
-"""The terminal client, spoken to by servers of Python's `websockets` and Node's `ws`, and by our own servers."""
+"""The terminal client, with servers of Python's `websockets` and Node's `ws`, and with our own servers."""
 
 import http.server
 import os
@@ -24,7 +24,7 @@ def client(url, *arguments):
 
 
 def finish(program):
-    """Ends the input; the client closes properly."""
+    """Ends the input, and asserts that the client closes cleanly. Returns the rest of its output."""
     program.end_input()
     rest = program.rest()
     assert program.exit_code() == 0, str(program)
@@ -32,11 +32,11 @@ def finish(program):
 
 
 def fails(program):
-    """The client ends with a clear error; the error."""
+    """Asserts that the client ends with an error. Returns the error."""
     assert program.rest() == []
     assert program.exit_code() not in (0, None, 101), str(program)
     errors = program.errors()
-    assert errors.strip(), "no error was told"
+    assert errors.strip(), "no error was printed"
     assert "panicked" not in errors
     return errors
 
@@ -87,7 +87,7 @@ def test_2000_lines_in_flight_keep_their_order(peer):
         assert finish(program) == []
 
 
-def test_line_of_5_mib(peer):
+def test_line_of_5_mib_is_echoed(peer):
     line = b"0123456789abcdef" * (5 << 16)
     with peer("echo") as server, client(server.url) as program:
         program.write_lines([line])
@@ -98,7 +98,7 @@ def test_line_of_5_mib(peer):
         finish(program)
 
 
-def test_fragments_and_pings_of_the_server(peer):
+def test_fragments_of_the_server_are_joined_and_its_pings_answered(peer):
     with peer("fragments") as server, client(server.url) as program:
         assert program.line() == b"one, zwei, drei", str(program)
         assert program.line() == b"the pong came", str(program)
@@ -111,10 +111,10 @@ def test_close_of_the_server_is_printed(peer):
         program.write(b"hello\n")
         program.rest()
         program.exit_code()
-        told = program.errors()
-        assert "4001" in told
-        assert "that is enough" in told
-        assert "panicked" not in told
+        errors = program.errors()
+        assert "4001" in errors
+        assert "that is enough" in errors
+        assert "panicked" not in errors
         assert server.event("close")["code"] == 4001
 
 
@@ -133,7 +133,7 @@ def test_keep_alive_pings_are_sent():
 
 
 @pytest.mark.parametrize("name", ["echo", "blocking_echo"])
-def test_answers_to_piped_lines_come_before_the_end(name):
+def test_answers_to_piped_lines_are_printed_before_the_client_exits(name):
     lines = [f"line {i}".encode() for i in range(2000)]
     with Program([example(name), "--listen", "127.0.0.1:0"]) as server, client(server.listening()) as program:
         # The last line has no end.
@@ -151,7 +151,7 @@ def test_url_that_is_not_a_websocket_url_is_an_error(url):
     fails(client(url))
 
 
-def test_header_that_would_break_the_request_is_an_error():
+def test_header_with_a_line_break_is_an_error():
     fails(client(f"ws://127.0.0.1:{free_port()}", "--header", "X-Token: a\r\nX-Other: b"))
 
 
@@ -222,7 +222,7 @@ def test_interrupt_closes_cleanly(peer):
 
 
 def interrupted(program):
-    """Sends Ctrl-C, and waits until the client has noticed it."""
+    """Sends SIGINT, and waits until the client reports it."""
     program.interrupt()
     wait_until(lambda: "Ctrl-C again" in program.errors(), program)
 
@@ -231,14 +231,14 @@ def test_second_interrupt_ends_the_client_at_once():
     with listener() as (listening, url), client(url) as program, accept(listening) as connection:
         connection.sendall(b"\x81\x05ready")
         assert program.line() == b"ready", str(program)
-        # The closing handshake is not answered, and would be waited for.
+        # The peer does not answer the Close, for which the client waits.
         interrupted(program)
         program.interrupt()
         assert program.exit_code() == 130, str(program)
 
 
 def stuck(listening, program):
-    """The client sends to a peer that does not read."""
+    """Lets the client send to a peer that does not read. Returns the peer's connection."""
     connection = accept(listening)
     program.write_lines([b"x" * (32 << 20), b"another"])
     connection.recv(1, socket.MSG_PEEK)
@@ -267,7 +267,7 @@ def test_second_interrupt_ends_a_client_whose_server_does_not_read():
         assert program.exit_code() == 130, str(program)
 
 
-def test_lines_that_waited_to_be_sent_arrive_in_order():
+def test_lines_that_wait_to_be_sent_are_sent_in_order():
     lines = [b"x" * (8 << 20), b"", b"y" * (8 << 20), b"z"]
     with listener() as (listening, url), client(url) as program, accept(listening) as connection:
         writer = program.write_lines(lines)
@@ -291,15 +291,15 @@ def test_lines_that_waited_to_be_sent_arrive_in_order():
     assert lengths == [len(line) for line in lines]
 
 
-def test_interrupts_end_a_client_whose_output_nobody_reads():
+def test_interrupts_end_a_client_whose_output_is_not_read():
     with listener() as (listening, url):
         command = [example("client"), url]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             with accept(listening) as connection:
-                # A pipe takes 64 KiB; the rest waits in the client and in the socket.
+                # A pipe holds 64 KiB; the rest stays in the client and in the socket.
                 connection.sendall(b"\x82\x7f" + (1 << 20).to_bytes(8, "big") + b"x" * (1 << 20))
                 end = time.monotonic() + DEADLINE
-                # Until the output is written to, for then the client hangs there.
+                # Once the first byte is read, the client blocks while it writes the rest.
                 assert os.read(process.stdout.fileno(), 1) == b"x"
                 while process.poll() is None and time.monotonic() < end:
                     process.send_signal(signal.SIGINT)
@@ -311,7 +311,10 @@ HARMFUL = b"a\x1b[2J\tb\rc\x7f\xc2\x9b d\ne"
 
 
 def served(payload, **kwargs):
-    """Runs the client with a server that sends a message, and closes with a reason that would harm a terminal."""
+    """Runs the client with a server that sends a message and closes with a reason with control characters.
+
+    Returns the client's process.
+    """
     with listener() as (listening, url):
         process = subprocess.Popen([example("client"), url], stdin=subprocess.PIPE, **kwargs)
         with accept(listening) as connection:
@@ -321,7 +324,7 @@ def served(payload, **kwargs):
         return process
 
 
-def test_control_characters_are_piped_as_they_are():
+def test_control_characters_are_piped_unchanged():
     process = served(HARMFUL + b"\xff", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, errors = process.communicate(timeout=DEADLINE)
     assert out == HARMFUL + b"\xff\n"
@@ -335,7 +338,7 @@ def test_control_characters_are_escaped_for_a_terminal(stream):
     process = served(HARMFUL + b"\xff", **{stream: theirs}, **dict.fromkeys(others, subprocess.PIPE))
     os.close(theirs)
     shown = b""
-    # The terminal's end is an error on Linux.
+    # On Linux, the end of a terminal is an error.
     try:
         while more := os.read(ours, 4096):
             shown += more

@@ -1,12 +1,13 @@
-"""Compression (permessage-deflate, RFC 7692): our servers with clients of Python's `websockets` and Node's `ws`, and our
-client with their servers. What was agreed on, and whether it was made use of, is seen on the wire between them.
+"""Compression (permessage-deflate, RFC 7692): our servers with clients of Python's `websockets` and Node's
+`ws`, and our client with their servers. A proxy between them records what was agreed on, and whether
+it was used.
 
-Windows of 8 bits are beyond zlib, and each makes something else of them:
+zlib does not support windows of 8 bits, and each program handles them differently:
 
-- Python's client does not offer to limit its own window to 8 bits, and fails where a server limits it so; its server
-  declines offers that limit the server's window to 8 bits;
-- Node takes 9 bits where 8 were agreed on, and still refers no further back than 250 bytes;
-- our own programs send uncompressed then.
+- Python's client does not offer to limit its own window to 8 bits, and fails if a server does; its
+  server declines offers that limit the server's window to 8 bits;
+- Node uses 9 bits if 8 were agreed on, and still refers no further back than 250 bytes;
+- our own programs send uncompressed messages.
 """
 
 import base64
@@ -21,10 +22,10 @@ from peers import BOMB, PEERS, node, node_options, python_server
 from test_servers import SCENARIOS, start
 from websockets.exceptions import NegotiationError
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
-from wire import Sent, listen_in
+from wire import Sent, record
 
 SERVERS = {"echo": ["echo"], "split": ["echo", "--split"], "parts": ["echo", "--parts"], "blocking": ["blocking_echo"]}
-# With these a server asks for nothing, and compresses all that it may.
+# With these options, a server requests no limits, and compresses all messages.
 WILLING = ["--deflate", "--context-takeover", "--threshold", "0"]
 
 TAKEOVER = [
@@ -33,12 +34,12 @@ TAKEOVER = [
     pytest.param({"client_no_context_takeover": True}, id="server"),
     pytest.param({"server_no_context_takeover": True, "client_no_context_takeover": True}, id="neither"),
 ]
-# Each window with another one in the other direction.
+# Each window size, with a different one in the other direction.
 WINDOWS = [{"server_max_window_bits": bits, "client_max_window_bits": 24 - bits} for bits in range(9, 16)]
 
 
 def words(size):
-    """Text that compresses well, without an end of line."""
+    """Returns text that compresses well, without a line ending."""
     choose = random.Random(size)
     text = "grüße, 世界 🦀 " if size > 100 else ""
     missing = size - len(text.encode())
@@ -47,12 +48,13 @@ def words(size):
 
 
 def noise(size, seed):
-    """Bytes that do not compress, without an end of line."""
+    """Returns bytes that do not compress, without a line ending."""
     some = bytes(byte for byte in range(256) if byte not in b"\r\n")
     return bytes(random.Random(seed).choices(some, k=size))
 
 
-# Three that are the same: with context takeover they are sent once, even where a window has 9 bits.
+# Sent three times: with context takeover, the second and third refer to the first, even in a window
+# of 9 bits.
 REPEATED = noise(150, 1)
 TEXTS = [words(size) for size in (0, 1, 100, 70_000, 1 << 20, 500)]
 MESSAGES = [message for text in TEXTS for message in (text, text.encode())] + [REPEATED] * 3
@@ -63,7 +65,7 @@ def payload(message):
 
 
 def assert_compressed(sent, messages, takeover):
-    """These messages went out, compressed, and with context takeover or without."""
+    """Asserts that these messages were sent compressed, with or without context takeover."""
     assert len(sent) == len(messages)
     for one, message in zip(sent, map(payload, messages)):
         if len(message) >= 500 and message != REPEATED:
@@ -75,7 +77,7 @@ def assert_compressed(sent, messages, takeover):
 
 
 class Offer:
-    """Returns what a client offers, as parameters of either peer."""
+    """The parameters that a client of either peer offers."""
 
     def __init__(self, deflate):
         self.deflate = deflate
@@ -102,10 +104,10 @@ class Offer:
 
 @pytest.fixture(params=["python", "node"])
 def converse(request):
-    """Sends messages to a server, each after the echo of the last. Returns what was transmitted."""
+    """Returns a function that sends messages to a server, each after the echo of the last."""
 
     def run(url, messages, deflate):
-        with listen_in(url) as wire:
+        with record(url) as wire:
             getattr(Offer(deflate), request.param)(wire.url, messages)
         return wire
 
@@ -134,7 +136,7 @@ def echo():
 
 
 def parameters(extensions):
-    """The parameters of one permessage-deflate, as `deflate` has them."""
+    """Returns the parameters of one permessage-deflate, in the form of `deflate`."""
     name, *parts = [part.strip() for part in extensions.split(";")]
     assert name == "permessage-deflate"
     pairs = [part.partition("=") for part in parts]
@@ -157,14 +159,14 @@ def test_node_client(server, scenario):
 
 
 @pytest.mark.parametrize("deflate", TAKEOVER)
-def test_server_with_context_takeover_in(server, converse, deflate):
+def test_server_agrees_on_context_takeover(server, converse, deflate):
     wire = converse(server, MESSAGES, deflate)
     assert parameters(wire.extensions("server")) == deflate
     assert_compressed(wire.messages("client"), MESSAGES, "client_no_context_takeover" not in deflate)
     assert_compressed(wire.messages("server"), MESSAGES, "server_no_context_takeover" not in deflate)
 
 
-def test_server_that_wants_no_context_takeover(converse):
+def test_server_disables_context_takeover(converse):
     with serving("echo", "--deflate", "--threshold", "0") as url:
         wire = converse(url, MESSAGES, {})
     assert parameters(wire.extensions("server")) == {
@@ -176,12 +178,12 @@ def test_server_that_wants_no_context_takeover(converse):
 
 
 def repetitions(bits):
-    """Messages that repeat themselves: one where a window of so many bits is large enough, one where it is too small."""
+    """Returns messages that repeat themselves: one within a window of this size, one beyond it."""
     return [noise(size, size) * 2 for size in (3 << bits >> 3, 1 << bits)]
 
 
 def assert_window(sent, bits):
-    """The window has as many bits as it may have, and no more."""
+    """Asserts that a window of this many bits is used."""
     near, far = sent
     assert near.compressed
     assert near.length < (3 << bits >> 3) * 1.4
@@ -189,41 +191,41 @@ def assert_window(sent, bits):
 
 
 @pytest.mark.parametrize("deflate", WINDOWS, ids=lambda deflate: f"{deflate['server_max_window_bits']} bits")
-def test_server_with_windows_that_the_client_requests(server, converse, deflate):
+def test_server_uses_the_windows_that_the_client_requests(server, converse, deflate):
     own, theirs = deflate["server_max_window_bits"], deflate["client_max_window_bits"]
     messages = [*repetitions(own), *repetitions(theirs), *MESSAGES]
     wire = converse(server, messages, deflate)
-    # A window of 15 bits goes without saying, except where it was said.
+    # A window of 15 bits is the default, which need not be mentioned.
     agreed = parameters(wire.extensions("server"))
     assert agreed.pop("client_max_window_bits", 15) == theirs
     assert agreed == {"server_max_window_bits": own}
     assert_window(wire.messages("server")[:2], own)
     assert_window(wire.messages("client")[2:4], theirs)
-    for who in ("client", "server"):
-        assert_compressed(wire.messages(who)[4:], MESSAGES, takeover=True)
+    for end in ("client", "server"):
+        assert_compressed(wire.messages(end)[4:], MESSAGES, takeover=True)
 
 
 @pytest.mark.parametrize("bits", range(9, 16))
-def test_server_that_limits_both_windows(converse, bits):
+def test_server_limits_both_windows(converse, bits):
     messages = [*repetitions(bits), *MESSAGES]
     with serving("echo", *WILLING, "--window-bits", str(bits)) as url:
         wire = converse(url, messages, {})
     limits = {"server_max_window_bits": bits, "client_max_window_bits": bits}
     assert parameters(wire.extensions("server")) == ({} if bits == 15 else limits)
-    for who in ("client", "server"):
-        assert_window(wire.messages(who)[:2], bits)
-        assert_compressed(wire.messages(who)[2:], MESSAGES, takeover=True)
+    for end in ("client", "server"):
+        assert_window(wire.messages(end)[:2], bits)
+        assert_compressed(wire.messages(end)[2:], MESSAGES, takeover=True)
 
 
-def test_server_whose_window_has_8_bits_sends_uncompressed(server, converse):
+def test_server_with_a_window_of_8_bits_sends_uncompressed(server, converse):
     wire = converse(server, MESSAGES, {"server_max_window_bits": 8})
     assert parameters(wire.extensions("server")) == {"server_max_window_bits": 8}
     assert_compressed(wire.messages("client"), MESSAGES, takeover=True)
     assert not any(message.compressed for message in wire.messages("server"))
 
 
-def test_server_inflates_what_a_client_compresses_with_8_bits(server):
-    with listen_in(server) as wire:
+def test_server_inflates_messages_compressed_with_8_bits(server):
+    with record(server) as wire:
         Offer({"client_max_window_bits": 8}).node(wire.url, MESSAGES)
     assert parameters(wire.extensions("server")) == {"client_max_window_bits": 8}
     assert_compressed(wire.messages("client"), MESSAGES, takeover=True)
@@ -241,7 +243,7 @@ PARTS = ["fragments ", "", "of a ", "mess", "äge, " * 20_000, "compressed"]
 
 
 @pytest.mark.parametrize("deflate", TAKEOVER)
-def test_fragments_of_a_compressed_message(server, converse, deflate):
+def test_fragments_of_a_compressed_message_are_echoed(server, converse, deflate):
     messages = [PARTS, "between", PARTS[::-1]]
     if converse.peer == "node":
         messages.append([part.encode() for part in PARTS])
@@ -251,12 +253,12 @@ def test_fragments_of_a_compressed_message(server, converse, deflate):
     assert len(in_parts) == len(with_parts)
     # Python ends a message with an empty frame.
     assert all(len(one.frames) >= len(PARTS) for one in in_parts)
-    for who in ("client", "server"):
-        assert all(one.compressed and one.length < 5_000 for one in wire.messages(who)[:3:2])
+    for end in ("client", "server"):
+        assert all(one.compressed and one.length < 5_000 for one in wire.messages(end)[:3:2])
 
 
-def test_client_without_an_offer_gets_uncompressed_messages(server):
-    with listen_in(server) as wire, python_client.opened(wire.url, compression=None) as client:
+def test_client_without_an_offer_receives_uncompressed_messages(server):
+    with record(server) as wire, python_client.opened(wire.url, compression=None) as client:
         for message in MESSAGES:
             client.send(message)
             python_client.expect(client, message)
@@ -282,7 +284,7 @@ def test_level_is_respected(converse):
 
 
 def test_bomb_of_python_is_closed_with_1009(server):
-    with listen_in(server) as wire, python_client.opened(wire.url) as client:
+    with record(server) as wire, python_client.opened(wire.url) as client:
         client.send(BOMB)
         assert python_client.closed_by_server(client) == 1009
     assert wire.messages("client")[0].length < 70_000
@@ -290,7 +292,7 @@ def test_bomb_of_python_is_closed_with_1009(server):
 
 
 def test_bomb_of_node_is_closed_with_1009(server):
-    with listen_in(server) as wire, node("client.cjs", "bomb", wire.url) as client:
+    with record(server) as wire, node("client.cjs", "bomb", wire.url) as client:
         client.rest()
         assert client.exit_code() == 0, str(client)
     assert wire.messages("client")[0].length < 70_000
@@ -307,9 +309,9 @@ def peer(request):
     return PEERS[request.param]
 
 
-def speak(server, lines, *arguments):
+def send_lines(server, lines, *arguments):
     """Sends lines, each after the echo of the last. Returns what was transmitted, and the client's errors."""
-    with listen_in(server.url) as wire, Program([example("client"), wire.url, *arguments]) as client:
+    with record(server.url) as wire, Program([example("client"), wire.url, *arguments]) as client:
         for line in lines:
             client.write(line + b"\n")
             received = client.line()
@@ -323,83 +325,83 @@ def speak(server, lines, *arguments):
 
 
 @pytest.mark.parametrize("deflate", TAKEOVER)
-def test_client_with_context_takeover_in(peer, deflate):
+def test_client_agrees_on_context_takeover(peer, deflate):
     with peer("echo", deflate) as server:
-        wire, told = speak(server, LINES, "--binary", *WILLING)
+        wire, errors = send_lines(server, LINES, "--binary", *WILLING)
     assert wire.extensions("client") == "permessage-deflate; client_max_window_bits"
     assert parameters(wire.extensions("server")) == deflate
     assert_compressed(wire.messages("client"), LINES, "client_no_context_takeover" not in deflate)
     assert_compressed(wire.messages("server"), LINES, "server_no_context_takeover" not in deflate)
-    assert f"connected, extensions {wire.extensions('server')}" in told
+    assert f"connected, extensions {wire.extensions('server')}" in errors
 
 
-def test_client_that_wants_no_context_takeover(peer):
+def test_client_disables_context_takeover(peer):
     with peer("echo") as server:
-        wire, _ = speak(server, LINES, "--binary", "--deflate", "--threshold", "0")
-    for who in ("client", "server"):
-        assert "server_no_context_takeover; client_no_context_takeover" in wire.extensions(who)
-        assert_compressed(wire.messages(who), LINES, takeover=False)
+        wire, _ = send_lines(server, LINES, "--binary", "--deflate", "--threshold", "0")
+    for end in ("client", "server"):
+        assert "server_no_context_takeover; client_no_context_takeover" in wire.extensions(end)
+        assert_compressed(wire.messages(end), LINES, takeover=False)
 
 
 @pytest.mark.parametrize("deflate", TAKEOVER)
 def test_client_sends_compressed_text(peer, deflate):
     lines = [text.encode() for text in TEXTS] * 2
     with peer("echo", deflate) as server:
-        wire, _ = speak(server, lines, *WILLING)
+        wire, _ = send_lines(server, lines, *WILLING)
         assert [server.event("message")["binary"] for _ in lines] == [False] * len(lines)
-    for who in ("client", "server"):
-        assert all(one.length < len(line) / 2 for one, line in zip(wire.messages(who), lines) if len(line) >= 500)
+    for end in ("client", "server"):
+        assert all(one.length < len(line) / 2 for one, line in zip(wire.messages(end), lines) if len(line) >= 500)
 
 
 @pytest.mark.parametrize("deflate", WINDOWS, ids=lambda deflate: f"{deflate['client_max_window_bits']} bits")
-def test_client_with_windows_that_the_server_requests(peer, deflate):
+def test_client_uses_the_windows_that_the_server_requests(peer, deflate):
     own, theirs = deflate["client_max_window_bits"], deflate["server_max_window_bits"]
     with peer("echo", deflate) as server:
-        wire, _ = speak(server, [*repetitions(own), *repetitions(theirs), *LINES], "--binary", *WILLING)
+        wire, _ = send_lines(server, [*repetitions(own), *repetitions(theirs), *LINES], "--binary", *WILLING)
     assert parameters(wire.extensions("server")) == deflate
     assert_window(wire.messages("client")[:2], own)
     assert_window(wire.messages("server")[2:4], theirs)
-    for who in ("client", "server"):
-        assert_compressed(wire.messages(who)[4:], LINES, takeover=True)
+    for end in ("client", "server"):
+        assert_compressed(wire.messages(end)[4:], LINES, takeover=True)
 
 
 @pytest.mark.parametrize("bits", range(9, 16))
-def test_client_that_limits_both_windows(peer, bits):
+def test_client_limits_both_windows(peer, bits):
     with peer("echo") as server:
-        wire, _ = speak(server, [*repetitions(bits), *LINES], "--binary", *WILLING, "--window-bits", str(bits))
-    for who in ("client", "server"):
-        assert_window(wire.messages(who)[:2], bits)
-        assert_compressed(wire.messages(who)[2:], LINES, takeover=True)
+        wire, _ = send_lines(server, [*repetitions(bits), *LINES], "--binary", *WILLING, "--window-bits", str(bits))
+    for end in ("client", "server"):
+        assert_window(wire.messages(end)[:2], bits)
+        assert_compressed(wire.messages(end)[2:], LINES, takeover=True)
 
 
-def test_client_whose_window_has_8_bits_sends_uncompressed(peer):
+def test_client_with_a_window_of_8_bits_sends_uncompressed(peer):
     with peer("echo", {"client_max_window_bits": 8}) as server:
-        wire, _ = speak(server, LINES, "--binary", *WILLING)
+        wire, _ = send_lines(server, LINES, "--binary", *WILLING)
     assert parameters(wire.extensions("server")) == {"client_max_window_bits": 8}
     assert_compressed(wire.messages("server"), LINES, takeover=True)
     assert not any(one.compressed for one in wire.messages("client"))
 
 
-def test_client_inflates_what_a_server_compresses_with_8_bits():
+def test_client_inflates_messages_compressed_with_8_bits():
     with PEERS["node"]("echo") as server:
-        wire, _ = speak(server, LINES, "--binary", *WILLING, "--window-bits", "8")
+        wire, _ = send_lines(server, LINES, "--binary", *WILLING, "--window-bits", "8")
     assert "server_max_window_bits=8" in wire.extensions("server")
     assert_compressed(wire.messages("server"), LINES, takeover=True)
 
 
 def test_python_server_declines_to_compress_with_8_bits():
     with python_server("echo") as server:
-        wire, told = speak(server, LINES, "--binary", *WILLING, "--window-bits", "8")
+        wire, errors = send_lines(server, LINES, "--binary", *WILLING, "--window-bits", "8")
     assert wire.extensions("server") == ""
     lengths = [len(line) for line in LINES]
-    for who in ("client", "server"):
-        assert wire.messages(who) == [Sent(compressed=False, frames=[length]) for length in lengths]
-    assert "extensions" not in told
+    for end in ("client", "server"):
+        assert wire.messages(end) == [Sent(compressed=False, frames=[length]) for length in lengths]
+    assert "extensions" not in errors
 
 
 @pytest.mark.parametrize("deflate", TAKEOVER)
 def test_client_receives_fragments_of_a_compressed_message(peer, deflate):
-    with peer("fragments", deflate) as server, listen_in(server.url) as wire:
+    with peer("fragments", deflate) as server, record(server.url) as wire:
         with Program([example("client"), wire.url, "--deflate", "--context-takeover"]) as client:
             assert client.line() == b"one, zwei, drei", str(client)
             assert client.line() == b"the pong came", str(client)
@@ -412,7 +414,7 @@ def test_client_receives_fragments_of_a_compressed_message(peer, deflate):
 
 
 def test_client_closes_a_bomb_with_1009(peer):
-    with peer("bomb") as server, listen_in(server.url) as wire:
+    with peer("bomb") as server, record(server.url) as wire:
         with Program([example("client"), wire.url, "--deflate"]) as client:
             assert client.rest() == []
             assert client.exit_code() == 1, str(client)

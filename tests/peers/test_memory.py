@@ -28,7 +28,7 @@ def many_open_files():
 
 
 def open_and_echo(url, stack, count):
-    """Opens connections that stay, each with one message there and back."""
+    """Opens connections, which stay open, and exchanges one message on each."""
     for _ in range(count):
         connection = stack.enter_context(dial(url))
         connection.sendall(HELLO)
@@ -48,5 +48,5 @@ def test_an_idle_connection_of_the_echo_server_takes_at_most_1400_bytes(argument
         each = (server.resident() - before) / COUNTED
         assert each <= MOST, f"{each:.0f} bytes"
         server.interrupt()
-        # Those that do not answer the server's Close are cut off.
+        # Connections that do not answer the server's Close are dropped.
         assert server.exit_code() == 0, str(server)

@@ -1,4 +1,4 @@
-"""The server that pushes: commands are answered while ticks are sent."""
+"""The push server: commands are answered while ticks are sent."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def start():
 
 @pytest.fixture
 def client(start):
-    """A client of a server that ticks often."""
+    """Yields a client of a server that ticks often."""
     program, url = start("--interval", "5")
     with opened(url) as client:
         yield client
@@ -36,7 +36,7 @@ def client(start):
 
 @pytest.fixture
 def quiet(start):
-    """A client of a server whose first tick is far off."""
+    """Yields a client of a server that does not tick during the test."""
     _, url = start("--interval", "3600000")
     with opened(url) as client:
         yield client
@@ -47,7 +47,7 @@ def receive(client):
 
 
 def command(client, line):
-    """Says a command; the answer, and the ticks that came before it."""
+    """Sends a command. Returns the answer, and the ticks that were received before it."""
     client.send(line)
     ticks = []
     while "tick" in (message := receive(client)):
@@ -56,7 +56,7 @@ def command(client, line):
 
 
 def ticks(client, count):
-    """The next ticks, and nothing else."""
+    """Returns the next ticks, and asserts that nothing else is received."""
     received = [receive(client) for _ in range(count)]
     assert all(set(tick) == {"tick", "n"} for tick in received), received
     return received
@@ -67,7 +67,7 @@ def test_ticks_are_sent_to_subscribers(client):
     assert ticks(client, 10) == [{"tick": "a", "n": n} for n in range(1, 11)]
 
 
-def test_tick_is_the_json_text_of_the_docs(client):
+def test_tick_has_the_documented_json_text(client):
     command(client, "subscribe a")
     assert client.recv(timeout=DEADLINE) == '{"tick":"a","n":1}'
 
@@ -120,7 +120,7 @@ def test_list_returns_the_subscriptions(quiet):
     assert command(quiet, "list")[0] == {"subscriptions": ["a", "c.1-x_Y"]}
 
 
-def test_subscribing_twice_is_subscribing_once(client):
+def test_second_subscription_to_a_name_has_no_effect(client):
     command(client, "subscribe a")
     ticks(client, 3)
     answer, before = command(client, "subscribe a")
@@ -161,16 +161,16 @@ def test_command_over_the_limit_is_closed_with_1009(quiet):
     assert closed_by_server(quiet) == 1009
 
 
-def test_slow_reader_misses_ticks_and_gets_later_ones(start):
+def test_slow_reader_misses_ticks_and_receives_later_ones(start):
     program, url = start("--interval", "1")
     with socket.socket() as slow, opened(url) as punctual:
         subscribe_without_reading(slow, url)
-        # By then the kernel's buffers of the slow client are full: 4000 times 32 ticks are 6 MB.
+        # After that, the kernel's buffers of the slow client are full: 4000 times 32 ticks are 6 MB.
         command(punctual, "subscribe clock")
         assert ticks(punctual, 4000)[-1] == {"tick": "clock", "n": 4000}
         before, after = first_gap(slow, program)
         assert after > before + 1
-        # Nor does it keep others from theirs.
+        # Other clients still receive their ticks.
         ticks(punctual, 10)
 
 
@@ -184,12 +184,12 @@ def subscribe_without_reading(client, url):
     )
     for number in range(32):
         line = b"subscribe " + b"%d" % number + b"x" * 30
-        # Masked with zeros, and so unchanged.
+        # A masking key of zeros leaves the payload data unchanged.
         client.sendall(bytes([0x81, 0x80 | len(line), 0, 0, 0, 0]) + line)
 
 
 def first_gap(client, program):
-    """Reads until the count of the first subscription leaps; from where to where."""
+    """Reads until the count of the first subscription has a gap. Returns the counts around the gap."""
     last, unread = None, b""
     while data := client.recv(1 << 16):
         unread += data

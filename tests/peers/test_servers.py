@@ -1,4 +1,4 @@
-"""The servers under test, spoken to by Python's `websockets` and Node's `ws`."""
+"""The servers under test, with clients of Python's `websockets` and Node's `ws`."""
 
 import http.client
 import re
@@ -170,7 +170,8 @@ def test_silent_connection_is_closed_with_1001(server):
     assert program.errors() == ""
 
 
-# A frame of which there is nothing, a little, or so much that the rest is read into the message itself.
+# How much of the payload data is sent: nothing, a little, or so much that the rest is read into the
+# message's own buffer.
 @pytest.mark.parametrize("part", [0, 10, 100_000])
 def test_silence_inside_a_message_is_closed_with_1001(server, part):
     _, url = server("blocking_echo", "--idle-timeout", "1")
@@ -179,7 +180,7 @@ def test_silence_inside_a_message_is_closed_with_1001(server, part):
         assert read_all(client) == b"\x88\x06\x03\xe9idle"
 
 
-def test_connection_without_traffic_stays_open_where_the_idle_timeout_is_off(server):
+def test_connection_without_traffic_stays_open_if_the_idle_timeout_is_disabled(server):
     _, url = server("blocking_echo", "--idle-timeout", "0")
     with python_client.opened(url) as client:
         with pytest.raises(TimeoutError):
@@ -188,7 +189,7 @@ def test_connection_without_traffic_stays_open_where_the_idle_timeout_is_off(ser
         python_client.expect(client, "still here")
 
 
-def test_connection_for_which_there_is_no_thread_is_dropped(server):
+def test_connection_is_dropped_if_no_thread_can_be_created(server):
     program, url = server("blocking_echo")
     process = program._process.pid
     with open(f"/proc/{process}/status") as status:

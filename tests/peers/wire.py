@@ -10,7 +10,7 @@ from harness import DEADLINE, Failed, address
 
 @dataclass
 class Sent:
-    """A message as it went over the wire."""
+    """A message as it was transmitted."""
 
     compressed: bool
     # The length of each frame's payload data.
@@ -26,44 +26,44 @@ class Wire:
 
     def __init__(self, listening, server):
         self.url = f"ws://127.0.0.1:{listening.getsockname()[1]}"
-        self._said = {"client": bytearray(), "server": bytearray()}
+        self._recorded = {"client": bytearray(), "server": bytearray()}
         self._thread = threading.Thread(target=self._run, args=(listening, server), daemon=True)
         self._thread.start()
 
     def _run(self, listening, server):
         client, _ = listening.accept()
         with client, socket.create_connection(server) as server:
-            back = threading.Thread(target=self._pass_on, args=(server, client, "server"), daemon=True)
+            back = threading.Thread(target=self._forward, args=(server, client, "server"), daemon=True)
             back.start()
-            self._pass_on(client, server, "client")
+            self._forward(client, server, "client")
             back.join()
 
-    def _pass_on(self, source, target, who):
+    def _forward(self, source, target, end):
         try:
             while data := source.recv(1 << 18):
-                self._said[who] += data
+                self._recorded[end] += data
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
-        # The other direction may still have something to bring.
+        # The other direction may still be transmitting.
         except OSError:
             pass
 
-    def _all(self, who):
+    def _all(self, end):
         self._thread.join(DEADLINE)
         if self._thread.is_alive():
             raise Failed("the connection does not end")
-        head, _, frames = bytes(self._said[who]).partition(b"\r\n\r\n")
+        head, _, frames = bytes(self._recorded[end]).partition(b"\r\n\r\n")
         return head.decode(), frames
 
-    def extensions(self, who):
-        """Returns what the `client` has offered, or the `server` has accepted."""
-        head, _ = self._all(who)
+    def extensions(self, end):
+        """Returns the extensions that the `client` offered, or that the `server` accepted."""
+        head, _ = self._all(end)
         fields = [line.split(":", 1) for line in head.split("\r\n")[1:]]
         return ", ".join(value.strip() for name, value in fields if name.lower() == "sec-websocket-extensions")
 
-    def messages(self, who):
-        """The messages of one end."""
-        _, data = self._all(who)
+    def messages(self, end):
+        """Returns the messages of one end."""
+        _, data = self._all(end)
         messages = []
         for first, length in frames(data):
             opcode = first & 0x0F
@@ -77,7 +77,7 @@ class Wire:
 
 
 def frames(data):
-    """The first byte, and the length of the payload data, of each frame."""
+    """Yields the first byte of each frame, and the length of its payload data."""
     at = 0
     while at < len(data):
         first, second = data[at], data[at + 1]
@@ -92,7 +92,8 @@ def frames(data):
 
 
 @contextlib.contextmanager
-def listen_in(url):
+def record(url):
+    """Yields a proxy that records one connection to the server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(DEADLINE)
         yield Wire(listening, address(url))

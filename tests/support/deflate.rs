@@ -1,5 +1,5 @@
-//! Connections with compression, and a compressor and an inflater that are independent of the
-//! crate's.
+//! Connections with compression, and a compressor and an inflater that are independent of those of
+//! the crate.
 
 use bytes::Bytes;
 use fullduplex::{
@@ -19,16 +19,17 @@ use super::{
 /// The four bytes that are removed from the end of a message (RFC 7692 section 7.2.1).
 pub const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
-/// Without context takeover and with it, in both directions.
+/// Returns settings without context takeover and with it, in both directions.
 pub fn takeovers() -> [Deflate; 2] {
     [false, true].map(|takeover| Deflate::new().context_takeover(takeover))
 }
 
-/// No keep-alive.
+/// Returns a configuration without keep-alive.
 pub fn quiet() -> Config {
     Config::new().ping_interval(None)
 }
 
+/// Returns the result of an opening handshake that agreed on these settings.
 pub fn agreed(settings: Deflate) -> Negotiated {
     Negotiated::default().with_deflate(DeflateParams::from(settings))
 }
@@ -50,7 +51,7 @@ pub fn pair(
 }
 
 /// Returns what an end receives from this input, and asserts that it is the same whole, in parts,
-/// and however the input is split into reads. The end of the stream is left out.
+/// and however the input is split into reads. The end of the stream is omitted.
 #[track_caller]
 pub fn received(role: Role, config: &Config, settings: Deflate, wire: &[u8]) -> Vec<Outcome> {
     // In parts, only the limit of a whole message applies.
@@ -70,7 +71,7 @@ pub fn received(role: Role, config: &Config, settings: Deflate, wire: &[u8]) -> 
     };
     let mut whole = drive(ways[0]);
     for way in &ways[1..] {
-        assert!(drive(*way) == whole, "{way:?} is not {whole:?}");
+        assert!(drive(*way) == whole, "{way:?} does not yield {whole:?}");
     }
     whole.pop_if(|last| *last == Outcome::Error(fullduplex::proto::ProtocolError::EofWithoutClose));
     whole
@@ -87,6 +88,7 @@ impl Zip {
         Self::with_window(takeover, 15)
     }
 
+    /// Creates a compressor with a window of this size.
     pub fn with_window(takeover: bool, bits: u8) -> Self {
         let config = DeflateConfig { window_bits: -i32::from(bits), ..DeflateConfig::best_speed() };
         Self { zlib: zlib_rs::Deflate::new_with_config(config), takeover }
@@ -179,6 +181,7 @@ impl Unzip {
         Self { zlib: Inflate::new(false, bits), takeover }
     }
 
+    /// Inflates a message.
     pub fn message(&mut self, payload: &[u8]) -> Vec<u8> {
         let mut message = self.part(payload);
         message.extend(self.part(&TAIL));
@@ -212,7 +215,7 @@ pub fn sent(wire: &[u8], unzip: &mut Unzip) -> Vec<(bool, Vec<u8>)> {
             continue;
         }
         let rsv1 = first & 0x40 != 0;
-        assert!(open.is_none() || (first & 0x0F == 0 && !rsv1), "RSV1 stands on the first frame alone");
+        assert!(open.is_none() || (first & 0x0F == 0 && !rsv1), "RSV1 is set on the first frame only");
         let (compressed, gathered) = open.get_or_insert((rsv1, Vec::new()));
         gathered.extend(payload);
         if first & 0x80 != 0 {
@@ -251,7 +254,8 @@ pub fn json(len: usize) -> String {
     text
 }
 
-/// A compressed binary message, unmasked, in fragments that end at these places of its compressed payload data.
+/// Returns a compressed binary message, unmasked, in fragments that end at these positions of its
+/// compressed payload data.
 pub fn compressed_frames(payload: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
     let zipped = zip(payload);
     let ends: Vec<usize> = cuts.iter().copied().chain([zipped.len()]).collect();

@@ -1,5 +1,5 @@
-//! Drives a receive path over bytes that are split into reads in any way, and records all that is
-//! received.
+//! Drives a receive path over bytes that are split into reads in any way, and records everything
+//! that is received.
 
 use bytes::{BufMut, Bytes};
 use fullduplex::{
@@ -17,15 +17,16 @@ pub enum Outcome {
     Error(ProtocolError),
 }
 
-/// Receives `wire` in reads of these lengths (0 counts as 1), the last of them again and again.
+/// Receives `wire` in reads of these lengths (0 counts as 1), the last of which is repeated.
 ///
-/// Reads go where the path wants them, so that large payloads are received both ways.
+/// Data is read into the buffer that the path requests, so that large payload data is received in
+/// both ways.
 pub fn drive(role: Role, config: &Config, wire: &[u8], reads: &[usize]) -> Vec<Outcome> {
     drive_in_parts(role, config, wire, reads, &[false])
 }
 
-/// Does the same. `parts` says for each step, repeatedly, whether the current or next message is
-/// received in parts, which are joined again here.
+/// Does the same. `parts` specifies for each step, in a cycle, whether the current or next message
+/// is received in parts, which are joined again here.
 pub fn drive_in_parts(
     role: Role,
     config: &Config,
@@ -45,7 +46,7 @@ pub fn drive_path(
     parts: &[bool],
 ) -> Vec<Outcome> {
     let mut choices = Choices { parts: parts.iter().cycle(), limit, joined: None };
-    let (mut outcomes, mut lent) = (Vec::new(), Buffers::new());
+    let (mut outcomes, mut buffers) = (Vec::new(), Buffers::new());
     let mut reads = reads.iter().copied();
     let mut read = usize::MAX;
     while !wire.is_empty() {
@@ -65,10 +66,10 @@ pub fn drive_path(
                 Ok(message) => outcomes.extend(message.map(Outcome::Message)),
                 Err(error) => outcomes.push(Outcome::Error(error)),
             }
-            inflate_all(&mut path, &mut lent, &mut choices, &mut outcomes);
+            inflate_all(&mut path, &mut buffers, &mut choices, &mut outcomes);
             continue;
         }
-        receive_all(&mut path, &mut part.to_vec(), &mut lent, &mut choices, &mut outcomes);
+        receive_all(&mut path, &mut part.to_vec(), &mut buffers, &mut choices, &mut outcomes);
     }
     if let Err(error) = path.receive_eof() {
         outcomes.push(Outcome::Error(error));
@@ -84,6 +85,7 @@ struct Choices<'a> {
 }
 
 impl Choices<'_> {
+    /// Chooses whether the current or next message is received in parts.
     fn choose(&mut self, path: &mut ReceivePath) -> Result<(), ProtocolError> {
         if path.is_inside_parts() {
             return Ok(());
@@ -96,6 +98,7 @@ impl Choices<'_> {
         Ok(())
     }
 
+    /// Returns the outcome, unless this is a part that is not the last.
     fn take(&mut self, received: Received<'_>) -> Option<Outcome> {
         match received {
             Received::Message(message) => Some(Outcome::Message(message)),
@@ -103,7 +106,7 @@ impl Choices<'_> {
             Received::Ping(payload) => Some(Outcome::Ping(payload.to_vec())),
             Received::Pong(payload) => Some(Outcome::Pong(payload.to_vec())),
             Received::Close(frame) => Some(Outcome::Close(frame)),
-            _ => unreachable!("all that there is"),
+            _ => unreachable!("all variants are handled"),
         }
     }
 
@@ -122,10 +125,11 @@ impl Choices<'_> {
     }
 }
 
+/// Receives all of this input, or up to the first error.
 fn receive_all(
     path: &mut ReceivePath,
     mut unread: &mut [u8],
-    lent: &mut Buffers,
+    buffers: &mut Buffers,
     choices: &mut Choices<'_>,
     outcomes: &mut Vec<Outcome>,
 ) {
@@ -133,8 +137,8 @@ fn receive_all(
         if let Err(error) = choices.choose(path) {
             return outcomes.push(Outcome::Error(error));
         }
-        // From here on, what was gathered of a message may be requested in parts.
-        if !inflate_all(path, lent, choices, outcomes) || unread.is_empty() {
+        // From here on, a message of which a part was received may be requested in parts.
+        if !inflate_all(path, buffers, choices, outcomes) || unread.is_empty() {
             return;
         }
         let step = match path.receive(unread) {
@@ -143,20 +147,20 @@ fn receive_all(
         };
         let consumed = step.consumed;
         outcomes.extend(step.received.and_then(|received| choices.take(received)));
-        assert!(consumed > 0, "nothing was taken in, and no error told");
+        assert!(consumed > 0, "no input was consumed, and no error was returned");
         unread = &mut unread[consumed..];
     }
 }
 
-/// Returns whether there was no error.
+/// Inflates what was received. Returns whether there was no error.
 fn inflate_all(
     path: &mut ReceivePath,
-    lent: &mut Buffers,
+    buffers: &mut Buffers,
     choices: &mut Choices<'_>,
     outcomes: &mut Vec<Outcome>,
 ) -> bool {
     while path.has_compressed() {
-        match choices.choose(path).and_then(|()| path.inflate(lent)) {
+        match choices.choose(path).and_then(|()| path.inflate(buffers)) {
             Ok(received) => outcomes.extend(received.and_then(|received| choices.take(received))),
             Err(error) => {
                 outcomes.push(Outcome::Error(error));

@@ -9,7 +9,7 @@ pub struct Frame {
     key: Option<[u8; 4]>,
     /// The number of bits in which the length is encoded: 7, 16 or 64.
     length_bits: u8,
-    /// The length that the header declares, if that is not the payload's.
+    /// The length that the header declares, if that is not the length of the payload data.
     declared: Option<u64>,
 }
 
@@ -52,7 +52,7 @@ pub fn close(code: u16, reason: &str) -> Frame {
     frame(0x8, [&code.to_be_bytes(), reason.as_bytes()].concat())
 }
 
-/// Creates a Close without a payload.
+/// Creates a Close without payload data.
 pub fn close_empty() -> Frame {
     frame(0x8, b"")
 }
@@ -86,13 +86,14 @@ impl Frame {
         self
     }
 
-    /// Declares this many bytes (in 64 bits by default), whatever the payload.
+    /// Declares this length (in 64 bits by default), independent of the payload data.
     pub fn declaring(mut self, len: u64) -> Self {
         self.declared = Some(len);
         self.length_bits = 64;
         self
     }
 
+    /// Encodes the frame.
     pub fn build(&self) -> Vec<u8> {
         let mask_bit = if self.key.is_some() { 0x80 } else { 0 };
         let len = self.declared.unwrap_or(self.payload.len() as u64);
@@ -122,7 +123,8 @@ pub fn wire(frames: &[Frame]) -> Vec<u8> {
     frames.iter().flat_map(Frame::build).collect()
 }
 
-/// Parses written frames: opcode with FIN and reserved bits, payload unmasked.
+/// Parses written frames. Returns the first byte (FIN, reserved bits, opcode) and the unmasked
+/// payload data of each.
 pub fn parse(mut wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     while !wire.is_empty() {

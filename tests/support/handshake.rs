@@ -27,11 +27,11 @@ pub(crate) enum Step {
     Bytes(Vec<u8>),
     /// Fails.
     Fails(io::ErrorKind),
-    /// Is pending for ever.
+    /// Is always pending.
     Hangs,
 }
 
-/// A transport whose reads are scripted. After the last step it is at its end.
+/// A transport whose reads are scripted. After the last step, it has ended.
 #[derive(Debug)]
 pub(crate) struct Script {
     steps: VecDeque<Step>,
@@ -65,7 +65,7 @@ impl Script {
         Self { drips: true, ..self }
     }
 
-    /// Returns whether this call is pending, as every other one.
+    /// Returns whether this call is pending, which every other one is.
     fn pauses(&mut self, cx: &Context<'_>) -> bool {
         self.paused = self.drips && !self.paused;
         if self.paused {
@@ -154,7 +154,7 @@ impl AsyncWrite for Script {
     }
 }
 
-/// Splits bytes at these places.
+/// Splits bytes at these positions.
 pub(crate) fn cut(bytes: &[u8], places: &[usize]) -> Vec<Step> {
     let mut places: Vec<_> = places.iter().map(|place| place % (bytes.len() + 1)).collect();
     places.sort_unstable();
@@ -187,25 +187,28 @@ pub(crate) fn released_at_every_poll<F: Future>(
         let mut future = Box::pin(start(io.drips()));
         for _ in 0..polls {
             if let Poll::Ready(output) = poll_once(future.as_mut()) {
-                assert!(polls > input.len(), "done after {polls} polls: it did not drip");
+                assert!(
+                    polls > input.len(),
+                    "completed after {polls} polls, which are too few for one byte per call"
+                );
                 return (output, written.text());
             }
         }
         drop(future);
         assert!(written.is_dropped(), "after {polls} polls");
     }
-    unreachable!("it is done after some number of polls")
+    unreachable!("it completes after some number of polls")
 }
 
 /// The response after an error of the application.
 pub(crate) const SERVER_ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\n\
     Connection: close\r\nContent-Length: 22\r\n\r\ninternal server error\n";
 
-/// Asserts that a response has one date, in the format of RFC 9110 section 5.6.7. Returns the rest
-/// of it.
+/// Asserts that a response has one date, in the format of RFC 9110 section 5.6.7. Returns the
+/// response without it.
 pub(crate) fn undated(response: &str) -> String {
     let (front, rest) = response.split_once("\r\nDate: ").expect("a date");
-    let (date, rest) = rest.split_once("\r\n").expect("a whole line");
+    let (date, rest) = rest.split_once("\r\n").expect("a complete line");
     let pattern = "Www, 99 Www 9999 99:99:99 GMT";
     let fits = |(byte, like): (u8, u8)| match like {
         b'9' => byte.is_ascii_digit(),

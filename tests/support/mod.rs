@@ -1,4 +1,4 @@
-//! What tests share: frames built byte by byte, a scripted stream, two connected ends.
+//! Shared by the tests: frames built byte by byte, a scripted stream, two connected ends.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
 #[cfg(feature = "deflate")]
@@ -30,7 +30,7 @@ pub fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     std::pin::pin!(tokio::task::coop::unconstrained(future)).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Polls a future once, and asserts that it is pending; `why` says what it waits for.
+/// Polls a future once, and asserts that it is pending. `why` is the reason for the panic message.
 #[track_caller]
 pub fn pending<F: Future<Output: std::fmt::Debug>>(future: Pin<&mut F>, why: &str) {
     if let Poll::Ready(output) = poll_once(future) {
@@ -47,7 +47,7 @@ pub fn without_deadlines() -> Config {
 /// Polls `recv`, and asserts that nothing was received.
 #[track_caller]
 pub fn nothing_received(ws: &mut WebSocket<Scripted>) {
-    pending(std::pin::pin!(ws.recv()), "nothing came");
+    pending(std::pin::pin!(ws.recv()), "nothing was received");
 }
 
 /// A future that counts its polls.
@@ -76,10 +76,10 @@ pub fn polled<F: Future>(future: F, times: usize, mut before_each: impl FnMut())
 
 /// Polls a future until it completes.
 pub fn finished<F: Future>(future: F) -> F::Output {
-    polled(future, 100_000, || {}).expect("nothing is in its way")
+    polled(future, 100_000, || {}).expect("a future that completes")
 }
 
-/// Lets other tasks run until all of them wait.
+/// Yields until all other tasks wait.
 pub async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;

@@ -42,7 +42,7 @@ impl Offence {
         self
     }
 
-    /// Tests the input in one read only, not byte by byte too.
+    /// Tests the input in one read only, and not byte by byte.
     pub fn at_once(mut self) -> Self {
         self.reads = &[usize::MAX];
         self
@@ -57,20 +57,20 @@ impl Offence {
             script.read_at_most(at_most);
             script.bring(self.input.clone());
             for message in &self.before {
-                assert_eq!(ws.recv().await.expect("it came before"), Some(message.clone()));
+                assert_eq!(ws.recv().await.expect("received before the fault"), Some(message.clone()));
             }
             pending(pin!(ws.recv()), "the stream has not ended");
             assert_close(self.role, &script.take_written(), code, reason);
-            assert!(script.is_shut_down(), "who fails the connection ends the stream first");
+            assert!(script.is_shut_down(), "the endpoint that fails the connection shuts down first");
 
             script.bring(sent_to(self.role, text("too late")).build());
             script.end();
             match ws.recv().await {
-                Err(Error::Protocol(told)) => assert_eq!(told, error),
-                other => panic!("{error:?} was to be told, not {other:?}"),
+                Err(Error::Protocol(returned)) => assert_eq!(returned, error),
+                other => panic!("expected {error:?}, not {other:?}"),
             }
             for _ in 0..3 {
-                assert_eq!(ws.recv().await.expect("the error was told"), None);
+                assert_eq!(ws.recv().await.expect("the error was returned"), None);
             }
             assert_eq!(script.written(), b"", "nothing follows the Close");
         }

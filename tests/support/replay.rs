@@ -10,7 +10,8 @@ use bytes::Bytes;
 use fullduplex::{Config, Message, Role, WebSocket, handshake::Negotiated};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that brings its input in reads of at most `chunk` bytes and discards what it takes; it allocates nothing.
+/// A stream that yields its input in reads of at most `chunk` bytes, and discards what is written
+/// to it. It allocates nothing.
 #[derive(Debug)]
 pub struct Replay<'a> {
     pub input: &'a [u8],
@@ -47,18 +48,18 @@ impl AsyncWrite for Replay<'_> {
     }
 }
 
-/// Receives until nothing more comes for now; each message is handed to `handle`.
+/// Receives until nothing more can be read, and calls `handle` with each message.
 pub fn receive_all<'a>(
     ws: &mut WebSocket<Replay<'a>>,
     mut handle: impl FnMut(&mut WebSocket<Replay<'a>>, Message),
 ) {
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(message) = ws.poll_recv(&mut cx) {
-        handle(ws, message.expect("nothing is wrong").expect("no Close came"));
+        handle(ws, message.expect("valid").expect("no Close was received"));
     }
 }
 
-/// Returns the server side of a connection on which this input arrives.
+/// Opens a server that receives this input.
 pub fn server<'a>(config: &Config, input: &'a [u8], chunk: usize) -> WebSocket<Replay<'a>> {
     WebSocket::from_raw(Replay { input, chunk }, Bytes::new(), Role::Server, config, Negotiated::default())
 }
@@ -68,7 +69,7 @@ pub fn quiet() -> Config {
     Config::new().ping_interval(None)
 }
 
-/// A stream that neither brings nor takes anything.
+/// A stream that yields nothing and accepts nothing.
 #[derive(Debug)]
 pub struct Stuck;
 

@@ -1,5 +1,5 @@
-//! A stream whose other end is the test, which decides what it yields and how much it takes. It
-//! counts reads and writes.
+//! A stream whose other end is the test, which determines what it yields and how much it accepts.
+//! It counts reads and writes.
 
 use std::{
     collections::VecDeque,
@@ -16,18 +16,18 @@ use tokio::{
     task::coop,
 };
 
-/// The stream that a connection is given.
+/// The stream that a connection uses.
 #[derive(Debug)]
 pub struct Scripted(Arc<Mutex<State>>);
 
-/// The test's end of the stream.
+/// The end of the stream that the test uses.
 #[derive(Debug, Clone)]
 pub struct Script(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 enum Read {
     Data(Vec<u8>),
-    /// Is pending once; the task is woken at once.
+    /// Is pending once, and wakes the task at once.
     Pending,
     Error(io::ErrorKind),
     Eof,
@@ -44,7 +44,7 @@ struct State {
     cooperative: bool,
     /// The maximum size of a write.
     write_at_most: usize,
-    /// How much writes take before they are pending; `None` for no limit.
+    /// The number of bytes that writes accept before they are pending; `None` for no limit.
     write_room: Option<usize>,
     write_error: Option<io::ErrorKind>,
     /// Whether every other write and flush is pending twice: a connection tries a pending write
@@ -65,7 +65,7 @@ struct State {
     writer: Option<Waker>,
 }
 
-/// Creates a stream that yields nothing yet and takes everything.
+/// Creates a stream that yields nothing yet and accepts everything.
 pub fn scripted() -> (Scripted, Script) {
     let state = Arc::new(Mutex::new(State {
         reads: VecDeque::new(),
@@ -147,10 +147,12 @@ impl Script {
         self.state().cooperative = true;
     }
 
+    /// Ends the stream, after what was to be read before.
     pub fn end(&self) {
         self.push(Read::Eof);
     }
 
+    /// Makes reads fail, after what was to be read before.
     pub fn fail_reads(&self, kind: io::ErrorKind) {
         self.push(Read::Error(kind));
     }
@@ -163,13 +165,14 @@ impl Script {
         self.state().write_at_most = len;
     }
 
-    /// Takes this many more bytes, then is pending; `None` for no limit.
+    /// Accepts this many more bytes, then is pending; `None` for no limit.
     pub fn allow_writes(&self, room: impl Into<Option<usize>>) {
         let mut state = self.state();
         state.write_room = room.into();
         state.writer.take().map(Waker::wake).unwrap_or_default();
     }
 
+    /// Makes writes fail.
     pub fn fail_writes(&self, kind: io::ErrorKind) {
         let mut state = self.state();
         state.write_error = Some(kind);
@@ -181,6 +184,7 @@ impl Script {
         self.state().stutter = true;
     }
 
+    /// Makes flushes pending, or lets them complete again.
     pub fn block_flush(&self, blocked: bool) {
         let mut state = self.state();
         state.flush_blocked = blocked;
@@ -211,7 +215,7 @@ impl Script {
         self.state().read_polls
     }
 
-    /// Returns the number of writes that took data.
+    /// Returns the number of writes that accepted data.
     pub fn writes(&self) -> usize {
         self.state().writes
     }
@@ -243,7 +247,7 @@ impl Scripted {
 }
 
 impl State {
-    /// Returns whether this write or flush is pending, as every other one.
+    /// Returns whether this write or flush is pending.
     fn stutters(&mut self, cx: &Context<'_>) -> bool {
         self.stuttered = if self.stutter { (self.stuttered + 1) % 3 } else { 0 };
         let stutters = self.stuttered > 0;
@@ -313,7 +317,7 @@ impl AsyncRead for Scripted {
                 Poll::Ready(Ok(()))
             }
             Some(Read::Endless(data)) => {
-                assert!(data.len() <= at_most, "an endless read is whole");
+                assert!(data.len() <= at_most, "an endless read fits into the buffer");
                 buffer.put_slice(&data);
                 state.reads.push_front(Read::Endless(data));
                 state.reads_with_data += 1;

@@ -4,7 +4,8 @@ use fullduplex::Config;
 
 use super::script::Script;
 
-/// No keep-alive; `max_write_buffer_size` is so small that `feed` waits for an almost empty queue.
+/// Returns a configuration without keep-alive, whose `max_write_buffer_size` is so small that
+/// `feed` waits for an almost empty queue.
 pub fn narrow() -> Config {
     Config::new().ping_interval(None).max_write_buffer_size(16)
 }
@@ -12,17 +13,17 @@ pub fn narrow() -> Config {
 /// How the stream delays writes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Writes {
-    /// Takes one byte per poll.
+    /// Accepts one byte per poll.
     Drip,
-    /// Takes everything at once, but every other call is pending.
+    /// Accepts everything at once, but every other call is pending.
     Stutter,
-    /// Takes one byte per call, and every other call is pending.
+    /// Accepts one byte per call, and every other call is pending.
     DripAndStutter,
-    /// Takes one slice per call.
+    /// Does not support vectored writes: accepts one slice per call.
     NotVectored,
-    /// Takes everything at once, but a flush never completes.
+    /// Accepts everything at once, but a flush never completes.
     FlushBlocked,
-    /// Takes nothing.
+    /// Accepts nothing.
     Blocked,
 }
 
@@ -36,6 +37,7 @@ pub const WRITES: [Writes; 6] = [
 ];
 
 impl Writes {
+    /// Makes the stream delay writes.
     pub fn set_up(self, script: &Script) {
         match self {
             Self::Drip | Self::Blocked => script.allow_writes(0),
@@ -49,19 +51,20 @@ impl Writes {
         }
     }
 
-    /// Is called before each poll.
+    /// Allows the next write. It is called before each poll.
     pub fn step(self, script: &Script) {
         if self == Self::Drip {
             script.allow_writes(1);
         }
     }
 
+    /// Makes the stream accept everything.
     pub fn unblock(script: &Script) {
         script.allow_writes(None);
         script.block_flush(false);
     }
 
-    /// Returns whether waiting for the stream never ends.
+    /// Returns whether writing or flushing never completes.
     pub fn is_blocked(self) -> bool {
         matches!(self, Self::FlushBlocked | Self::Blocked)
     }

@@ -17,7 +17,7 @@ use crate::quiet;
 #[path = "../../support/feed.rs"]
 mod feed;
 
-/// How many messages one run is.
+/// The number of messages in one run.
 const COUNT: usize = 16;
 
 fn open<S: AsyncRead + AsyncWrite + Unpin>(io: S, role: Role, takeover: bool) -> WebSocket<S> {
@@ -62,7 +62,8 @@ fn receive_burst(ws: &mut WebSocket<Replay>) {
     }
 }
 
-/// A client that receives what a server has sent. What a message refers to is within the replay, so that it may begin anew.
+/// Returns a client that receives the recorded output of a server. Messages refer only to data
+/// within the replay, so that it can begin again.
 fn receiving(takeover: bool) -> WebSocket<Replay> {
     let mut recorded = open(Recorder::default(), Role::Server, takeover);
     send_all(&mut recorded, &mut messages(&mut Feed::new()));

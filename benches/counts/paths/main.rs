@@ -1,7 +1,8 @@
-//! The counted paths, by what they are part of. Each function is a path for each of its `bench` attributes; only its body is
-//! counted, after its setup has done the same once, so that pools and caches are warm.
+//! The counted paths, one module for each part of the API. Each function is a path for each of its
+//! `bench` attributes. Only its body is counted, after its setup has done the same at least once,
+//! so that pools and caches are warm.
 
-// What the macros make of a path needs no docs.
+// The items that the macros generate need no documentation.
 #![allow(missing_docs)]
 
 mod deflate;
@@ -20,7 +21,7 @@ use crate::{
     split::split_paths,
 };
 
-/// No timers, which would need a runtime.
+/// Returns a configuration without timers, which would need a runtime.
 fn quiet() -> Config {
     Config::new().ping_interval(None)
 }

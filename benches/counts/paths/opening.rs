@@ -1,4 +1,4 @@
-//! Opening a connection, by either end, and an idle one's life.
+//! The opening handshake of both ends, and the lifetime of an idle connection.
 
 use std::{
     hint::black_box,
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::quiet;
 
-/// What a browser sends.
+/// The request of a browser.
 const REQUEST: &[u8] = b"GET /chat?room=1 HTTP/1.1\r\nHost: server.example.com\r\nConnection: Upgrade\r\n\
     Pragma: no-cache\r\nCache-Control: no-cache\r\nUpgrade: websocket\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
@@ -22,11 +22,11 @@ const REQUEST: &[u8] = b"GET /chat?room=1 HTTP/1.1\r\nHost: server.example.com\r
     Cookie: session=0123456789abcdef0123456789abcdef\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
-/// How many connections one run is.
+/// The number of connections in one run.
 const HANDSHAKES: usize = 16;
 const IDLE: usize = 256;
 
-/// Deadlines need a runtime that has timers.
+/// Returns a runtime with timers, which deadlines need.
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
 }
@@ -67,7 +67,7 @@ fn handshake_connect(runtime: Runtime) -> Runtime {
     connect_all(runtime)
 }
 
-/// Made, polled once, dropped.
+/// Creates connections, polls each once, and drops them.
 fn idle_all(runtime: &Runtime, config: &Config) {
     let guard = runtime.enter();
     let mut cx = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! Receiving with a whole connection: bursts of messages that the stream has at once.
+//! Receiving with a whole connection: bursts of messages that are available at once.
 
 use std::{
     hint::black_box,
@@ -20,7 +20,7 @@ fn receive_burst(ws: &mut WebSocket<Replay>) {
     }
 }
 
-/// A connection that has received its burst twice.
+/// Returns a connection that has received its burst twice.
 fn warm(io: Replay, role: Role) -> WebSocket<Replay> {
     let mut ws = open(io, role);
     receive_burst(&mut ws);
@@ -49,15 +49,15 @@ fn in_fragments(count: usize, len: usize) -> WebSocket<Replay> {
     server(count, fragments(text(ASCII, len).as_bytes()))
 }
 
-/// Each read brings a ping and a message. With more in one read, the time would decide how many
-/// pongs are written at once.
+/// Returns a connection on which each read returns a ping and a message. With more in one read, the
+/// number of pongs written at once would depend on the time.
 fn with_pings(count: usize, len: usize) -> WebSocket<Replay> {
     let mut frames = masked(Opcode::Ping, b"is there");
     frames.extend(masked(Opcode::Text, text(ASCII, len).as_bytes()));
     warm(Replay::in_chunks(frames.repeat(count), frames.len()), Role::Server)
 }
 
-/// Frames end anywhere in a read.
+/// Returns a connection on which frames end anywhere in a read.
 fn cut(count: usize, len: usize) -> WebSocket<Replay> {
     let frame = masked(Opcode::Text, text(ASCII, len).as_bytes());
     warm(Replay::in_chunks(frame.repeat(count), 1460), Role::Server)
@@ -79,7 +79,7 @@ fn recv(mut ws: WebSocket<Replay>) -> WebSocket<Replay> {
     ws
 }
 
-/// A connection with keep-alive, and the runtime that has its timers.
+/// A connection with keep-alive, and the runtime of its timers.
 struct KeptAlive {
     runtime: Runtime,
     ws: WebSocket<Replay>,

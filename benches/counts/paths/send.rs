@@ -9,7 +9,7 @@ use gungraun::prelude::*;
 
 use crate::open;
 
-/// A connection, and messages that nobody else holds: a client masks those in place.
+/// A connection, and messages without other references, which a client masks in place.
 pub(crate) struct Sending {
     ws: WebSocket<Replay>,
     messages: Vec<Bytes>,
@@ -55,7 +55,7 @@ fn feeding(role: Role, count: usize, len: usize) -> Sending {
     Sending { ws, messages: messages(count, len) }
 }
 
-// All of them leave with one flush.
+// All of them are written by one flush.
 #[library_benchmark]
 #[bench::server_64(feeding(Role::Server, 256, 64))]
 #[bench::client_64(feeding(Role::Client, 256, 64))]
@@ -64,7 +64,7 @@ fn feed(mut sending: Sending) -> Sending {
     sending
 }
 
-// Copied from where it is.
+// A borrowed message is copied directly to the queue.
 #[library_benchmark]
 #[bench::server_32(sending(Role::Server, 1, 16))]
 #[bench::client_32(sending(Role::Client, 1, 16))]

@@ -14,7 +14,7 @@ use crate::open;
 
 type Halves = (Receiver<Replay>, Sender);
 
-/// Receives all there is; the receiver then waits, and nothing is queued.
+/// Receives all available messages; the receiver then waits, and nothing is queued.
 fn receive_burst(receiver: &mut Receiver<Replay>) {
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(message) = receiver.poll_recv(&mut cx) {
@@ -76,7 +76,7 @@ fn split_send(mut sending: Sending) -> Sending {
     sending
 }
 
-// All of them leave with one flush.
+// All of them are written by one flush.
 #[library_benchmark]
 #[bench::server_64(sending(256, 64, feed_all))]
 fn split_feed(mut sending: Sending) -> Sending {
@@ -90,7 +90,7 @@ struct Broadcast {
 }
 
 impl Broadcast {
-    /// Queues the message for each, and lets each receiver write it.
+    /// Queues the message for each member, and lets each receiver write it.
     fn send(&mut self) {
         for (_, sender) in &self.members {
             sender.try_send(&self.message).expect("room");

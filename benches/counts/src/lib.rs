@@ -1,4 +1,4 @@
-//! Streams in memory and frames for the counted paths. Nothing here depends on the time or on chance.
+//! Streams in memory and frames for the counted paths. Nothing here depends on time or randomness.
 
 use std::{
     io::{self, IoSlice},
@@ -16,7 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The masking key of every frame that is received.
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// Polls a future once; it has nothing to wait for.
+/// Polls a future once, and returns its output.
+///
+/// Panics if the future is pending.
 pub fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -26,7 +28,7 @@ pub fn now<T>(future: impl Future<Output = T>) -> T {
 
 /// A stream that replays its input in bursts, and discards what is written.
 ///
-/// A read at the end of the input is pending; the one after it begins anew.
+/// A read at the end of the input is pending; the one after it starts from the beginning.
 #[derive(Debug, Clone)]
 pub struct Replay {
     input: Bytes,
@@ -39,12 +41,12 @@ impl Replay {
         Self::in_chunks(input, usize::MAX)
     }
 
-    /// Brings at most `chunk` bytes with each read.
+    /// Creates a stream that returns at most `chunk` bytes from each read.
     pub fn in_chunks(input: impl Into<Bytes>, chunk: usize) -> Self {
         Self { input: input.into(), at: 0, chunk }
     }
 
-    /// Never brings anything.
+    /// Creates a stream whose reads are always pending.
     pub fn silent() -> Self {
         Self::new(Bytes::new())
     }
@@ -93,7 +95,7 @@ impl AsyncWrite for Replay {
     }
 }
 
-/// A stream whose other end keeps all that is written, to be read back as a replay.
+/// A stream that records all that is written, for a replay.
 #[derive(Debug, Default)]
 pub struct Recorder(Vec<u8>);
 
@@ -124,7 +126,7 @@ impl AsyncWrite for Recorder {
     }
 }
 
-/// A server, as far as a client's opening handshake needs one: it accepts the request that is written to it.
+/// A server that only performs the opening handshake: it accepts the request that is written to it.
 #[derive(Debug, Default)]
 pub struct Acceptor {
     request: Vec<u8>,
@@ -171,17 +173,17 @@ impl AsyncWrite for Acceptor {
     }
 }
 
-/// A whole message in one frame, masked as a client masks.
+/// Returns a whole message in one frame, as a client sends it.
 pub fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     frame(opcode, true, true, payload)
 }
 
-/// A whole message in one frame, as a server sends it.
+/// Returns a whole message in one frame, as a server sends it.
 pub fn unmasked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     frame(opcode, true, false, payload)
 }
 
-/// A masked text message in four fragments.
+/// Returns a masked text message in four fragments.
 pub fn fragments(payload: &[u8]) -> Vec<u8> {
     let parts: Vec<_> = payload.chunks(payload.len().div_ceil(4)).collect();
     let opcode = |at| if at == 0 { Opcode::Text } else { Opcode::Continuation };
@@ -202,7 +204,7 @@ fn frame(opcode: Opcode, fin: bool, masked: bool, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The pattern, repeated to so many bytes, with a whole code point at the end.
+/// Returns the pattern, repeated up to this many bytes, with a whole code point at the end.
 pub fn text(pattern: &str, len: usize) -> String {
     let mut text = pattern.repeat(len / pattern.len() + 1);
     let end = (0..=len).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! One message to a thousand connections, over loopback TCP, each of them received from at the same time.
+//! One message to a thousand connections over loopback TCP, each of which also receives.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::{
 
 pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     let runtime = load::runtime()?;
-    // Whole, a connection is not sent to by one task and received from by another.
+    // With a whole connection, one task cannot send while another one receives.
     let peers: Vec<_> = peers::active().into_iter().filter(|peer| peer.name() != "fullduplex").collect();
     let about = format!(
         "A binary message of {} bytes to {} connections over loopback TCP, one after the other by one task, while a task \
@@ -43,7 +43,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
 async fn measure(settings: &Settings, peer: &dyn Peer) -> Result<(f64, f64)> {
     let count = settings.broadcast_connections;
     let mut child = Child::start(peer, Job::Broadcast(count))?;
-    // All at once: the server accepts all of them before it answers the first.
+    // All at once, because the server accepts all of them before it answers the first.
     let mut connections = load::open_many(child.address, count, count).await?;
     let mut frame = Vec::new();
     put_unmasked(&mut frame, Kind::Binary, BROADCAST);

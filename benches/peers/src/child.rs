@@ -1,4 +1,4 @@
-//! The server as the load generator sees it: a child process, with its address, its clock and its memory.
+//! The server as a child process of the load generator: its address, processor time and memory.
 
 use std::{
     env,
@@ -23,17 +23,17 @@ pub struct Child {
     pub address: SocketAddr,
 }
 
-/// What the server is to do.
+/// The task of the server.
 #[derive(Debug, Clone, Copy)]
 pub enum Job {
     Echo(Manner),
-    /// Echo, its allocated bytes counted.
+    /// Echo, with allocated bytes counted.
     Count(Manner),
     Open,
     Broadcast(usize),
     /// Echo compressed messages.
     Compressed(Takeover, Manner),
-    /// The same, allocated bytes counted.
+    /// Echo compressed messages, with allocated bytes counted.
     CountCompressed(Takeover, Manner),
 }
 
@@ -63,7 +63,7 @@ impl Child {
         Ok(child)
     }
 
-    /// Gives an order; [`answer`](Self::answer) takes the answer to it.
+    /// Sends an order; [`answer`](Self::answer) receives the answer to it.
     pub fn order(&mut self, order: &str) -> Result<()> {
         Ok(writeln!(self.orders, "{order}")?)
     }

@@ -1,6 +1,6 @@
-//! The system's allocator, which counts when it is told to.
+//! The system's allocator, which optionally counts.
 //!
-//! All peers have it. It counts in the memory section only: elsewhere its cost is a load and a branch.
+//! All peers use it. It counts in the memory section only: elsewhere, it costs a load and a branch.
 #![allow(unsafe_code)]
 
 use std::{
@@ -14,12 +14,12 @@ pub struct Counting;
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static ALLOCATED: AtomicI64 = AtomicI64::new(0);
 
-/// Counts from here on.
+/// Starts to count.
 pub fn start() {
     COUNTS.store(true, Relaxed);
 }
 
-/// Bytes allocated and not freed since [`start`].
+/// Returns the bytes allocated and not freed since [`start`].
 pub fn allocated() -> i64 {
     ALLOCATED.load(Relaxed)
 }
@@ -31,34 +31,34 @@ fn count(bytes: impl FnOnce() -> i64) {
     }
 }
 
-/// No layout is larger than `isize::MAX`.
+/// Converts a size: no layout is larger than `isize::MAX`.
 fn signed(size: usize) -> i64 {
     size as i64
 }
 
-// SAFETY: it hands everything to the system's allocator unchanged.
+// SAFETY: all calls are forwarded to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(|| signed(layout.size()));
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the requirements are those of the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(|| signed(layout.size()));
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the requirements are those of the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         count(|| -signed(layout.size()));
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the requirements are those of the caller.
         unsafe { System.dealloc(ptr, layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count(|| signed(new_size) - signed(layout.size()));
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the requirements are those of the caller.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
 }

@@ -1,7 +1,7 @@
-//! A million connections in one process, over streams in memory: what each takes, and how long a message to all of them
-//! takes. Files and ports would end long before.
+//! A million connections in one process, over streams in memory: the memory of each, and the time
+//! of a message to all of them. Files and ports would not suffice for so many.
 //!
-//! A process of its own, so that its memory is that of the connections.
+//! This is a process of its own, so that its memory is that of the connections.
 
 use std::{
     io,
@@ -22,10 +22,10 @@ use tokio::{
 
 use crate::{counting, load, machine, server::BROADCAST};
 
-/// The shortest of so many is told: what else ran on the machine can only lengthen it.
+/// The shortest of this many broadcasts is reported, because other processes can only lengthen one.
 const BROADCASTS: usize = 5;
 
-/// What went into all the streams.
+/// The bytes written to all streams.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone, Args)]
@@ -35,7 +35,7 @@ pub struct CrowdArgs {
     connections: usize,
 }
 
-/// A stream that brings nothing, and counts what it takes.
+/// A stream whose reads are always pending, and which counts the bytes written.
 #[derive(Debug)]
 struct Silent;
 
@@ -60,7 +60,8 @@ impl AsyncWrite for Silent {
     }
 }
 
-/// Prints the bytes that one connection takes, resident and allocated, and the nanoseconds of a broadcast.
+/// Prints the bytes that one connection takes, resident and allocated, and the nanoseconds of a
+/// broadcast.
 pub fn run(args: &CrowdArgs) -> Result<()> {
     counting::start();
     load::runtime()?.block_on(crowd(args.connections))
@@ -76,7 +77,7 @@ async fn crowd(connections: usize) -> Result<()> {
         tokio::spawn(async move { while let Ok(Some(_)) = receiver.recv().await {} });
         senders.push(sender);
     }
-    // Each task runs up to where it waits.
+    // Each task runs until it waits.
     for _ in 0..connections / 16 + 64 {
         yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! Curves: cost against connections, and against message size. Both axes are logarithmic.
+//! Curves of cost over connections and over message size. Both axes are logarithmic.
 
 use std::fmt::Write;
 
@@ -13,13 +13,13 @@ const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 70.0;
 const TOP: f64 = 80.0;
-/// From one panel to the next: the curves, and their names.
+/// The distance of two panels, which includes the names of the curves.
 const STEP: f64 = LEFT + WIDTH + 180.0;
 
 const COLOURS: [&str; 8] =
     ["#0369a1", "#15803d", "#7e22ce", "#a16207", "#be185d", "#0f766e", "#4b5563", "#6366f1"];
 
-/// A picture with a panel for each curve.
+/// Returns a picture with a panel for each curve.
 pub fn svg(curves: &[Curve], subtitle: &str) -> String {
     let (width, height) = (STEP * curves.len() as f64, TOP + HEIGHT + 60.0);
     let mut out = format!(
@@ -42,7 +42,7 @@ pub fn svg(curves: &[Curve], subtitle: &str) -> String {
     out
 }
 
-/// Where a value is between two others, on a logarithmic axis.
+/// Returns the position of a value between two others, on a logarithmic axis.
 fn place(value: f64, (low, high): (f64, f64)) -> f64 {
     (value / low).ln() / (high / low).ln().max(f64::MIN_POSITIVE)
 }
@@ -123,7 +123,7 @@ fn put_line(out: &mut String, points: &[(f64, f64)], colour: &str, standing: Sta
     );
 }
 
-/// Beside the end of each line, pushed down where they would stand on each other.
+/// Writes the names beside the ends of the lines, moved down if they would overlap.
 fn put_names(out: &mut String, columns: &[Column], mut names: Vec<(f64, usize)>, x: f64) {
     names.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut free = 0.0_f64;

@@ -1,10 +1,10 @@
-//! The document around the tables: where, what, which versions, and what the reader must know of each column.
+//! The document around the tables: the machine, the method, the versions, and notes on each column.
 
 use std::fmt::Write;
 
 use crate::{machine, peers, report::Section, settings::Settings};
 
-/// The versions are those that were built.
+/// The lock file, which has the versions that were built.
 const LOCK: &str = include_str!("../Cargo.lock");
 
 pub fn markdown(sections: &[&Section], command: &str, settings: &Settings) -> String {
@@ -27,7 +27,7 @@ pub fn markdown(sections: &[&Section], command: &str, settings: &Settings) -> St
     out
 }
 
-/// For the plot, in one line.
+/// Returns the subtitle of the plot.
 pub fn subtitle(settings: &Settings) -> String {
     format!("{}; medians, {}", machine::describe(), rounds(settings))
 }
@@ -59,7 +59,7 @@ fn put_rules(out: &mut String) {
     );
 }
 
-/// The version of a package, from the lock file.
+/// Returns the version of a package from the lock file.
 fn version(package: &str) -> Option<&'static str> {
     let (_, rest) = LOCK.split_once(&format!("\nname = \"{package}\"\nversion = \""))?;
     Some(rest.split_once('"')?.0)

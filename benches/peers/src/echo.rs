@@ -21,8 +21,8 @@ use crate::{
     settings::Settings,
 };
 
-/// How many windows a connection does on average, at least, before a sample is over: what is under way at its ends has to
-/// be little beside it.
+/// The minimum average number of windows per connection in a sample, so that windows which are cut
+/// off by its beginning and end hardly matter.
 const FEWEST: u64 = 10;
 
 struct Load {
@@ -65,7 +65,7 @@ const CELLS: [Load; 5] = [
     },
 ];
 
-/// What one sample says.
+/// The result of one sample.
 #[derive(Debug)]
 pub struct Sample {
     pub cpu_nanoseconds: f64,
@@ -138,7 +138,8 @@ pub async fn measure(
     observe(settings, &child, tasks, &windows, window.messages).await
 }
 
-/// Measures the server while these tasks count their windows, each of so many messages; then ends them.
+/// Measures the server while these tasks count their windows, each of this many messages; then
+/// aborts the tasks.
 pub async fn observe(
     settings: &Settings,
     child: &Child,
@@ -156,7 +157,7 @@ pub async fn observe(
     let (elapsed, cpu) = (begin.elapsed(), child.cpu_time()?.saturating_sub(cpu));
     let messages = (windows.get() - done) * messages as u64;
     for task in tasks {
-        // One that has ended has failed.
+        // A task that has ended has failed.
         if task.is_finished() {
             task.await.context("a connection's task failed")??;
         } else {
@@ -174,7 +175,7 @@ fn sample(messages: u64, cpu: Duration, elapsed: Duration) -> Result<Sample> {
     })
 }
 
-/// One window after the other, counted, until it is aborted.
+/// Exchanges and counts one window after the other until it is aborted.
 async fn repeat(mut connection: Connection, window: Window, windows: Rc<Cell<u64>>) -> Result<()> {
     loop {
         connection.exchange(&window, false).await?;

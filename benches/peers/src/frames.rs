@@ -1,8 +1,8 @@
-//! Frames by hand: what the load generator sends and expects, without any WebSocket library.
+//! The frames that the load generator sends and expects, built without any WebSocket library.
 
 use bytes::Bytes;
 
-/// The bit of a compressed message's first frame (RFC 7692 section 6).
+/// The bit set on the first frame of a compressed message (RFC 7692 section 6).
 pub const RSV1: u8 = 0x40;
 
 /// The kinds of payload data that are measured.
@@ -22,7 +22,7 @@ impl Kind {
         if self.is_text() { 1 } else { 2 }
     }
 
-    /// Payload data of this kind and exactly this many bytes.
+    /// Returns payload data of this kind and of exactly this many bytes.
     pub fn payload(self, len: usize) -> Vec<u8> {
         match self {
             Self::Binary => (0..len).map(|_| rand::random()).collect(),
@@ -32,7 +32,7 @@ impl Kind {
     }
 }
 
-/// The pattern, repeated, with a whole code point at the end.
+/// Returns the pattern, repeated up to this many bytes, with a whole code point at the end.
 fn text(pattern: &str, len: usize) -> Vec<u8> {
     let mut text = pattern.repeat(len / pattern.len() + 1);
     while text.len() > len {
@@ -44,7 +44,7 @@ fn text(pattern: &str, len: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Appends a frame as a client sends it, masked with a fresh random key.
+/// Appends a frame as a client sends it, masked with a new random key.
 pub fn put_masked(wire: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
     let key: [u8; 4] = rand::random();
     put_header(wire, kind, payload.len(), 0x80);
@@ -80,7 +80,7 @@ fn put_header(wire: &mut Vec<u8>, kind: Kind, len: usize, mask_bit: u8) {
     }
 }
 
-/// What a client sends in one go, and what comes back when all of it is echoed.
+/// The messages that a client sends at once, and their echo.
 #[derive(Debug, Clone)]
 pub struct Window {
     pub request: Bytes,
@@ -89,7 +89,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// `messages` messages of this kind and size, each with payload data of its own.
+    /// Creates a window of messages of this kind and length, each with payload data of its own.
     pub fn new(kind: Kind, len: usize, messages: usize) -> Self {
         let (mut request, mut answer) = (Vec::new(), Vec::new());
         for _ in 0..messages {
@@ -101,7 +101,8 @@ impl Window {
     }
 }
 
-/// About 256 KiB of masked frames with the same payload data, at least two: they stay in the second-level cache.
+/// Returns about 256 KiB of masked frames with the same payload data, at least two: they fit into
+/// the second-level cache.
 pub fn wire_of(kind: Kind, payload: &[u8]) -> Bytes {
     let mut wire = Vec::new();
     for _ in 0..((256 << 10) / (payload.len() + 8)).max(2) {

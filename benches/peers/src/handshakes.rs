@@ -1,4 +1,5 @@
-//! Opening handshakes: TCP connection, request, response, and the connection's end, each library by its own handshake.
+//! Opening handshakes: TCP connection, request, response and end of the connection, each with the
+//! library's own handshake.
 
 use std::{
     cell::Cell,
@@ -20,7 +21,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Columns that open no connection of their own, or as another column does.
+/// Columns without an opening handshake of their own, or with that of another column.
 const LEFT_OUT: [&str; 3] = ["bare loop", "fullduplex, split", "web-socket"];
 
 pub fn run(settings: &Settings) -> Result<Vec<Section>> {
@@ -47,7 +48,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
 
 async fn measure(settings: &Settings, peer: &dyn Peer) -> Result<(f64, f64)> {
     let child = Child::start(peer, Job::Open)?;
-    // The first is a check, and warms up what is made once.
+    // The first one is a check, and causes the one-time allocations.
     Connection::open(child.address).await?;
     let opened = Rc::new(Cell::new(0_u64));
     let failed = Rc::new(Cell::new(false));

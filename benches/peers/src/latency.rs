@@ -24,7 +24,7 @@ use crate::{
 const CONNECTIONS: [usize; 2] = [1, 50];
 const PERCENTILES: [(f64, &str); 3] = [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")];
 
-/// Fewer say nothing of the tail.
+/// The minimum number of answers: with fewer, the tail is not meaningful.
 const FEWEST: usize = 2_000;
 
 pub fn run(settings: &Settings) -> Result<Vec<Section>> {
@@ -87,7 +87,7 @@ async fn repeat(mut connection: Connection, window: Window, times: Rc<RefCell<Ve
     loop {
         let begin = Instant::now();
         if connection.exchange(&window, false).await.is_err() {
-            // Too few answers will tell.
+            // The missing answers cause an error.
             return;
         }
         times.borrow_mut().push(begin.elapsed());

@@ -25,17 +25,17 @@ use crate::{
     peers::{ACCEPT, KEY},
 };
 
-/// After this long without an answer, a server is taken to have failed.
+/// The time without an answer after which a server has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many connections are opened at a time.
+/// The number of connections that are opened at a time.
 pub const OPENING: usize = 64;
 
 pub fn runtime() -> io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// A connection, its opening handshake done and checked.
+/// A connection whose opening handshake is complete and verified.
 #[derive(Debug)]
 pub struct Connection {
     tcp: TcpStream,
@@ -48,7 +48,7 @@ impl Connection {
         Ok(Self { tcp, room: Vec::new() })
     }
 
-    /// Sends a window, and receives all that comes back; the first time, checks it byte for byte.
+    /// Sends a window and receives its echo; with `check`, compares it byte for byte.
     pub async fn exchange(&mut self, window: &Window, check: bool) -> Result<()> {
         let (mut sent, mut received) = (0, 0);
         self.room.resize(window.answer.len().clamp(4 << 10, 256 << 10), 0);
@@ -56,7 +56,7 @@ impl Connection {
         exchanged.await.context("the exchange failed")
     }
 
-    /// Sends and receives at the same time: else both ends could wait for each other with full buffers.
+    /// Sends and receives concurrently: otherwise, both ends could wait with full buffers.
     fn poll_exchange(
         &mut self,
         window: &Window,
@@ -89,7 +89,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Receives exactly these bytes.
+    /// Receives an answer of this length; with `check`, compares it byte for byte.
     pub async fn expect(&mut self, answer: &[u8], check: bool) -> Result<()> {
         self.room.resize(answer.len(), 0);
         self.tcp.read_exact(&mut self.room).await?;
@@ -97,7 +97,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers pings until it is told to stop; then echoes once more.
+    /// Answers pings until `stop` is set; then exchanges one more window.
     pub async fn answer_pings(
         mut self,
         window: Window,
@@ -106,7 +106,7 @@ impl Connection {
     ) -> Result<()> {
         while !stop.get() {
             let mut header = [0; 2];
-            // Short of a ping's interval, so that it is seen soon when to stop.
+            // Shorter than the interval between pings, so that `stop` is checked in time.
             match timeout(Duration::from_secs(1), self.tcp.peek(&mut header)).await {
                 Err(_) => continue,
                 Ok(read) => ensure!(read? > 0, "the server hung up"),
@@ -124,14 +124,14 @@ impl Connection {
         self.exchange(&window, true).await
     }
 
-    /// Gives back what receiving took.
+    /// Frees the read buffer.
     pub fn forget_room(&mut self) {
         self.room = Vec::new();
     }
 }
 
-/// A connection, its opening handshake done and checked, with an offer of an extension or without; and the head of the
-/// response.
+/// Opens a connection, with an offer of an extension or without one, and verifies the response.
+/// Returns the connection and the head of the response.
 pub async fn open_tcp(address: SocketAddr, offer: Option<&str>) -> Result<(TcpStream, String)> {
     let opened = timeout(PATIENCE, try_open_tcp(address, offer)).await;
     opened.context("no answer to the opening handshake")?
@@ -140,7 +140,8 @@ pub async fn open_tcp(address: SocketAddr, offer: Option<&str>) -> Result<(TcpSt
 async fn try_open_tcp(address: SocketAddr, offer: Option<&str>) -> Result<(TcpStream, String)> {
     let mut tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
-    // Reset at its end: else the ports of closed connections would be taken for a minute.
+    // Resets the connection at its end: otherwise, ports of closed connections would be in use for
+    // a minute.
     tcp.set_zero_linger()?;
     let extensions = offer.map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n")).unwrap_or_default();
     let request = format!(
@@ -157,13 +158,13 @@ async fn try_open_tcp(address: SocketAddr, offer: Option<&str>) -> Result<(TcpSt
     Ok((tcp, head))
 }
 
-/// As many connections, this many of them opened at a time.
+/// Opens this many connections, at most `at_once` at a time.
 pub async fn open_many(address: SocketAddr, count: usize, at_once: usize) -> Result<Vec<Connection>> {
     let opening = stream::iter(0..count).map(|_| Connection::open(address)).buffer_unordered(at_once);
     opening.try_collect().await
 }
 
-/// One window on each connection, checked, and with an end to patience.
+/// Exchanges and verifies one window on each connection, within a deadline.
 pub async fn warm_up(connections: &mut [Connection], window: &Window) -> Result<()> {
     let all = stream::iter(connections).map(|one| one.exchange(window, true)).buffer_unordered(OPENING);
     timeout(PATIENCE, all.try_collect::<()>()).await.context("the first echo did not come")?

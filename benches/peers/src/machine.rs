@@ -1,26 +1,28 @@
-//! What is asked of the system: which core, how many files, how much processor time and memory; and which machine it is.
+//! Calls to the system: cores, file limits, processor time and memory, and the machine's
+//! description.
 #![allow(unsafe_code)]
 
 use std::{fs, io, mem, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
-/// The core of the server; the load has the last one.
+/// The core of the server; the load generator uses the last one.
 pub const SERVER_CORE: usize = 0;
 
-/// How many cores there are.
+/// Returns the number of cores.
 pub fn cores() -> usize {
     // SAFETY: it takes no pointer.
     let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
     usize::try_from(count).unwrap_or(1)
 }
 
-/// Keeps this thread, and those that it will start, on one core. With a single core there is nothing to choose.
+/// Pins this thread, and those that it will start, to one core, unless there is a single core.
 pub fn pin_to(core: usize) -> Result<()> {
     if cores() < 2 {
         return Ok(());
     }
-    // SAFETY: an all-zero set is an empty set, `core` is far below its size, and it outlives the call.
+    // SAFETY: an all-zero set is an empty set, `core` is far below its size, and it outlives the
+    // call.
     let failed = unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
         libc::CPU_SET(core, &mut set);
@@ -30,7 +32,7 @@ pub fn pin_to(core: usize) -> Result<()> {
     Ok(())
 }
 
-/// Lets this process open as many files as it may; how many.
+/// Raises the limit on open files of this process to the maximum. Returns the limit.
 pub fn raise_file_limit() -> Result<usize> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the limit is valid, and outlives both calls.
@@ -44,7 +46,7 @@ pub fn raise_file_limit() -> Result<usize> {
     Ok(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
 }
 
-/// The processor time that a process has used, all its threads together, in user and kernel mode.
+/// Returns the processor time of all threads of a process, in user and kernel mode.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
     let pid = libc::pid_t::try_from(pid)?;
     let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
@@ -56,7 +58,7 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
 }
 
-/// The processor time that this thread has used: on a machine that others use too, steadier than the time of day.
+/// Returns the processor time of this thread, which other processes affect less than elapsed time.
 pub fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the result is valid, and outlives the call. Every thread has this clock.
@@ -64,7 +66,7 @@ pub fn thread_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The memory of a process that is in use, in bytes.
+/// Returns the resident memory of a process, in bytes.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
@@ -72,7 +74,7 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(kilobytes << 10)
 }
 
-/// Cores, processor and kernel, in one line.
+/// Returns cores, processor and kernel in one line.
 pub fn describe() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = cpu
@@ -80,7 +82,7 @@ pub fn describe() -> String {
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown processor", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    // What follows the number names who built it.
+    // The part after the version names the distributor.
     let kernel = kernel.trim().split('-').next().unwrap_or_default().to_owned();
     format!("{} cores, {name}, {} {kernel}, {}", cores(), std::env::consts::OS, std::env::consts::ARCH)
 }

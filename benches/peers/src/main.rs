@@ -1,10 +1,11 @@
-//! fullduplex beside its peers, measured in one run.
+//! Measures fullduplex and its peers in one run.
 //!
 //! ```text
 //! cargo run --release -- --markdown peers.md --svg peers.svg
 //! ```
 //!
-//! Each section is a file, each peer is a file. Servers are child processes: this program again, with `serve`.
+//! Each section is a file, each peer is a file. Servers are child processes: this program again,
+//! with `serve`.
 #![deny(unsafe_code, missing_debug_implementations)]
 
 mod broadcast;
@@ -85,11 +86,11 @@ enum Part {
     Memory,
     Latency,
     Deflate,
-    /// Only where it is asked for: it takes long.
+    /// Runs only if it is selected, because it takes long.
     Scale,
 }
 
-/// What was measured.
+/// The measured sections and curves.
 #[derive(Debug, Default)]
 struct Results {
     sections: Vec<Section>,
@@ -121,7 +122,7 @@ impl Results {
         self.sections.iter().chain(self.curves.iter().map(|curve| &curve.section)).collect()
     }
 
-    /// The bars, or, where only those were measured, the curves.
+    /// Returns the bars or, if only curves were measured, the curves.
     fn svg(&self, subtitle: &str) -> String {
         if self.sections.iter().any(Section::is_plotted) {
             plot::svg(&self.sections, subtitle)
@@ -170,7 +171,7 @@ fn measure(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The command that makes the same tables again, without this machine's paths.
+/// Returns the command that creates the same tables, without the paths of this machine.
 fn command(args: &Args) -> String {
     let mut command = "cargo run --release".to_owned();
     let only: Vec<String> = args.only.iter().map(|part| format!("{part:?}").to_lowercase()).collect();

@@ -1,4 +1,4 @@
-//! Memory of an idle connection: what the server's process holds more, divided by the connections.
+//! Memory of an idle connection: the growth of the server's process, divided by the connections.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::{
 /// User-space bytes, TCP stream and task included.
 const TARGET: f64 = 1200.0;
 
-/// Connections that are there before, so that what is made once is not counted.
+/// Connections that are opened first, so that one-time allocations are not counted.
 pub const FIRST: usize = 16;
 
-/// How long the server has to come to rest.
+/// The time after which the server is idle.
 const REST: Duration = Duration::from_millis(200);
 
 /// Files that are not connections.
@@ -56,7 +56,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     Ok(vec![section])
 }
 
-/// In the order of the rows.
+/// Returns the bytes of each connection, in the order of the rows.
 async fn measure(peer: &dyn Peer, count: usize) -> Result<[f64; 4]> {
     let mut child = Child::start(peer, Job::Count(Manner::Plain))?;
     let window = Window::new(Kind::Binary, 512, 1);
@@ -77,7 +77,7 @@ async fn measure(peer: &dyn Peer, count: usize) -> Result<[f64; 4]> {
     ])
 }
 
-/// Resident and allocated bytes, once the server is at rest.
+/// Returns resident and allocated bytes, once the server is idle.
 pub async fn held(child: &mut Child) -> Result<(f64, f64)> {
     sleep(REST).await;
     Ok((child.resident_bytes()? as f64, child.allocated_bytes()? as f64))

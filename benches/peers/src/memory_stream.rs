@@ -1,6 +1,7 @@
-//! Streams without a socket: one that brings the same frames for ever, and one that gathers writes.
+//! Streams without a socket: one that returns the same frames repeatedly, and one that gathers
+//! writes.
 //!
-//! They stand beneath the libraries, so that what is measured in memory is the library and a copy, nothing else.
+//! With them, a measurement in memory contains only the library and a copy.
 
 use std::{
     io::{self, IoSlice},
@@ -11,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Brings its frames over and over, and discards what is written. Without frames, a read waits for ever.
+/// Returns its frames repeatedly, and discards what is written. Without frames, reads are pending.
 #[derive(Debug)]
 pub struct Memory {
     wire: Bytes,
@@ -27,7 +28,7 @@ impl Memory {
         Self::replay(Bytes::new())
     }
 
-    /// Copies what fits, as a read from a socket would; the number of bytes.
+    /// Copies what fits, as a read from a socket would. Returns the number of bytes.
     pub fn fill(&mut self, room: &mut [u8]) -> usize {
         let len = room.len().min(self.wire.len() - self.at);
         room[..len].copy_from_slice(&self.wire[self.at..self.at + len]);
@@ -78,12 +79,12 @@ impl AsyncWrite for Memory {
     }
 }
 
-/// How much a [`Cork`] gathers before it writes.
+/// The number of bytes that a [`Cork`] gathers before it writes.
 const GATHERED: usize = 256 << 10;
 
 /// Gathers what is written, and writes it when it is read from, flushed or full.
 ///
-/// For the libraries that have no `feed`: with it, they too answer a burst with one write.
+/// It is for libraries without `feed`, which then also answer a burst with one write.
 #[derive(Debug)]
 pub struct Cork<S> {
     io: S,
@@ -138,7 +139,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Cork<S> {
             ready!(self.poll_drain(cx))?;
         }
         if len > GATHERED {
-            // What is large gains nothing from one more copy.
+            // For a large write, a copy costs more than a separate write.
             return Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         }
         for buf in bufs {

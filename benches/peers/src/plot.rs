@@ -1,4 +1,4 @@
-//! The tables as a picture: a panel of bars for each row that is marked for it. Plain SVG.
+//! The tables as a picture in SVG: a panel of bars for each row that is plotted.
 
 use std::fmt::Write;
 
@@ -14,14 +14,15 @@ const BAR: usize = 110;
 const LINE: usize = 18;
 const HEAD: usize = 46;
 
-/// Bars are cut at this many times the best peer: else the slowest would make all others look alike.
+/// Bars are cut at this many times the best peer: otherwise, the slowest would make all others
+/// alike.
 const CUT: f64 = 4.0;
 
 const OURS: &str = "#c2410c";
 const PEER: &str = "#64748b";
 const BASELINE: &str = "#cbd5e1";
 
-/// All panels, in rows of three.
+/// Returns a picture of all panels, in rows of three.
 pub fn svg(sections: &[Section], subtitle: &str) -> String {
     let panels: Vec<(&Section, &Row)> = sections
         .iter()
@@ -57,7 +58,7 @@ pub fn svg(sections: &[Section], subtitle: &str) -> String {
 }
 
 fn put_panel(out: &mut String, section: &Section, row: &Row, x: usize, y: usize) {
-    // Where the rows have units of their own, the label is the unit.
+    // If the rows have units of their own, the label is the unit.
     let unit = if section.unit.starts_with("as ") { "" } else { section.unit };
     let under = if unit.is_empty() { row.label.clone() } else { format!("{}; {unit}", row.label) };
     put_text(out, x, y + 16, "font-size=\"12\" font-weight=\"600\" fill=\"#0f172a\"", &section.title);

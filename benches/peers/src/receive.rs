@@ -1,4 +1,5 @@
-//! Receive, in memory: masked frames in, whole checked messages out, in the server role, without sockets.
+//! Receive, in memory: masked frames to whole verified messages, in the server role, without
+//! sockets.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Size, kind, target, and whether it is plotted.
+/// Size, kind, label, target, and whether the row is plotted.
 const CELLS: [(usize, Kind, &str, f64, bool); 8] = [
     (16, Kind::Binary, "16 B binary", 0.4, true),
     (128, Kind::Ascii, "128 B text", 0.4, true),
@@ -53,7 +54,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     Ok(vec![section])
 }
 
-/// How many messages take about as long as one sample is to take.
+/// Returns the number of messages that take about the time of one sample.
 pub fn messages_in(settings: &Settings, size: usize) -> u64 {
     let nanoseconds = 40.0 + size as f64 / 16.0;
     ((settings.in_memory.as_nanos() as f64 / nanoseconds) as u64).max(64)

@@ -1,17 +1,17 @@
-//! Samples in, tables out: medians, ratios to the best peer, and the targets.
+//! Converts samples to tables: medians, ratios to the best peer, and targets.
 
 use std::fmt::Write;
 
 use crate::peers::{Peer, Standing};
 
-/// A column: its name, and what it stands for.
+/// A column: its name and its standing.
 #[derive(Debug, Clone)]
 pub struct Column {
     pub name: String,
     pub standing: Standing,
 }
 
-/// What `fullduplex` is to reach.
+/// The target of `fullduplex`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
     None,
@@ -35,7 +35,7 @@ pub struct Row {
     pub target: Target,
     /// Whether the plot shows it.
     pub plotted: bool,
-    /// For each column, one for each round; none where it has no such thing, or failed.
+    /// The samples of each column, one for each round; none if it is not supported or failed.
     pub samples: Vec<Vec<f64>>,
 }
 
@@ -48,7 +48,7 @@ pub struct Section {
     pub columns: Vec<Column>,
     pub rows: Vec<Row>,
     pub failures: Vec<String>,
-    /// Whether columns that have nothing to show are shown.
+    /// Whether columns without samples are shown.
     pub all_columns: bool,
 }
 
@@ -76,7 +76,7 @@ impl Section {
         self.rows[row].samples[column].push(value);
     }
 
-    /// Keeps that a cell failed, once.
+    /// Records the failure of a cell, once.
     pub fn fail(&mut self, row: usize, column: usize, error: &anyhow::Error) {
         let failure = format!("{}, {}: {error:#}", self.columns[column].name, self.rows[row].label);
         eprintln!("failed: {failure}");
@@ -85,19 +85,19 @@ impl Section {
         }
     }
 
-    /// Whether any row is for the plot.
+    /// Returns whether any row is plotted.
     pub fn is_plotted(&self) -> bool {
         self.rows.iter().any(|row| row.plotted)
     }
 
-    /// Columns that have nothing to show are left out, unless all are to be shown.
+    /// Returns the columns that are shown: those with samples, or all.
     fn shown(&self) -> Vec<usize> {
         (0..self.columns.len())
             .filter(|&column| self.all_columns || self.rows.iter().any(|row| !row.samples[column].is_empty()))
             .collect()
     }
 
-    /// The table as Markdown.
+    /// Returns the table as Markdown.
     pub fn to_markdown(&self) -> String {
         let shown = self.shown();
         let has_targets = self.rows.iter().any(|row| row.target != Target::None);
@@ -138,7 +138,7 @@ impl Section {
         out.push('\n');
     }
 
-    /// The best median of those that are neither ours nor baselines.
+    /// Returns the best median of the peers.
     pub fn best_peer(&self, row: &Row) -> Option<f64> {
         let peers = self.medians(row, Standing::Peer);
         match row.better {
@@ -154,8 +154,8 @@ impl Section {
             .filter_map(|(index, _)| row.median(index))
     }
 
-    /// The target, and whether our first column reaches it; one for memory is for a connection without keep-alive, which
-    /// is our last.
+    /// Returns the target, and whether our first column reaches it. A target for memory applies to
+    /// a connection without keep-alive, which is our last column.
     fn judge(&self, row: &Row) -> Option<(String, String)> {
         let mut ours = self.medians(row, Standing::Ours);
         let ours = if let Target::AtMost(_) = row.target { ours.last() } else { ours.next() }?;
@@ -186,7 +186,7 @@ pub fn median(samples: &[f64]) -> Option<f64> {
     Some((sorted[low] + sorted[high]) / 2.0)
 }
 
-/// A number with about three figures, thousands apart.
+/// Formats a number, with thousands separators.
 pub fn figure(value: f64) -> String {
     if value < 9.95 {
         return format!("{value:.1}");
@@ -194,7 +194,7 @@ pub fn figure(value: f64) -> String {
     grouped(&format!("{value:.0}"))
 }
 
-/// A count, thousands apart.
+/// Formats a count, with thousands separators.
 pub fn whole(count: usize) -> String {
     grouped(&count.to_string())
 }
@@ -211,7 +211,7 @@ fn grouped(digits: &str) -> String {
     out
 }
 
-/// Measures each cell once a round, the peers in turn, another one first each round.
+/// Measures each cell once a round, the peers in turn, each round beginning with another peer.
 pub fn interleave(rounds: usize, rows: usize, columns: usize, mut measure: impl FnMut(usize, usize)) {
     for round in 0..rounds {
         for row in 0..rows {

@@ -1,5 +1,5 @@
-//! Scale: all the connections that one process can have, kept alive; a million in memory; and how the cost of an echo
-//! grows with the connections and with the size of the messages.
+//! Scale: as many connections as one process can have, kept alive; a million in memory; and the
+//! cost of an echo by the number of connections and by the size of messages.
 
 use std::{cell::Cell, env, process::Command, rc::Rc};
 
@@ -27,7 +27,7 @@ const SIZES: [usize; 9] = [16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 25
 const CONNECTIONS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 const CROWDS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
-/// What is plotted: the rows' places on the axis that runs across, and what that axis is.
+/// A plotted table: the positions of its rows on the horizontal axis, and the name of that axis.
 #[derive(Debug)]
 pub struct Curve {
     pub section: Section,
@@ -35,7 +35,7 @@ pub struct Curve {
     pub axis: &'static str,
 }
 
-/// The tables, and those of them that are curves.
+/// Returns the tables and the curves.
 pub fn run(settings: &Settings) -> Result<(Vec<Section>, Vec<Curve>)> {
     let alive = keep_alive(settings)?;
     let crowds = crowds(settings)?;
@@ -43,7 +43,7 @@ pub fn run(settings: &Settings) -> Result<(Vec<Section>, Vec<Curve>)> {
     Ok((vec![alive, crowds], curves))
 }
 
-/// A table whose columns are figures, not libraries.
+/// Creates a table whose columns are figures, not libraries.
 fn table(title: &str, about: &str, columns: &[&str]) -> Section {
     let mut section = Section::new(title, "as the column says", about, &[]);
     let column = |name: &&str| Column { name: (*name).to_owned(), standing: Standing::Ours };

@@ -42,7 +42,7 @@ fn measure_all(settings: &Settings, manner: Manner, title: &str, about: &str) ->
     let mut section = Section::new(title, "ns per message", about, &peers);
     let mut payloads = Vec::new();
     for (_, size, label, target, plotted) in CELLS {
-        // The targets were set for messages that are flushed one by one.
+        // The targets apply to messages that are flushed one by one.
         let target = if manner == Manner::Plain { Target::TimesBest(target) } else { Target::None };
         section.add_row(label, Better::Lower, target, plotted && manner == Manner::Plain);
         payloads.push(Bytes::from(Kind::Binary.payload(size)));

@@ -1,7 +1,9 @@
-//! The server: a process of its own, on a core of its own, so that its processor time and its memory are its own.
+//! The server: a process of its own, on a core of its own, so that its processor time and memory
+//! can be measured.
 //!
-//! The same runtime and the same accept loop for all. It tells its port on standard output, and takes orders from
-//! standard input: `stat` for the bytes that are allocated, `send` for one broadcast. It ends with standard input.
+//! All peers use the same runtime and accept loop. It prints its port to standard output, and reads
+//! orders from standard input: `stat` returns the allocated bytes, `send` sends one broadcast. It
+//! exits at the end of standard input.
 
 use std::{
     io::{self, BufRead, Write},
@@ -21,7 +23,7 @@ use crate::{
     peers::{self, Manner, Orders, Peer, Takeover},
 };
 
-/// What is broadcast.
+/// The message of a broadcast.
 pub const BROADCAST: &[u8] = &[0x42; 128];
 
 #[derive(Debug, Clone, Args)]
@@ -55,7 +57,7 @@ pub fn run(args: &ServeArgs) -> Result<()> {
     let peer = peers::by_name(&args.peer)?;
     let (give, orders) = mpsc::channel(1);
     thread::spawn(move || {
-        // However it ends, without orders there is nothing left to do.
+        // Without orders, there is nothing left to do.
         let ended = take_orders(&give);
         std::process::exit(i32::from(ended.is_err()));
     });

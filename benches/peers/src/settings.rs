@@ -1,23 +1,24 @@
-//! How long and how often everything is measured.
+//! The duration and the number of measurements.
 
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     pub rounds: usize,
-    /// About how long one sample in memory takes.
+    /// The approximate duration of one sample in memory.
     pub in_memory: Duration,
-    /// How long the load runs before it is measured, and while.
+    /// How long the load runs before and during a measurement.
     pub warm_up: Duration,
     pub measured: Duration,
-    /// How many connections the memory section has.
+    /// The number of connections in the memory section.
     pub idle_connections: usize,
-    /// How many idle connections with compression there are.
+    /// The number of idle connections with compression.
     pub idle_compressed: usize,
-    /// How many connections a broadcast goes to, and how many broadcasts a sample is made of.
+    /// The number of connections of a broadcast, and the number of broadcasts in a sample.
     pub broadcast_connections: usize,
     pub broadcasts: usize,
-    /// How many connections the scale section has at most, for how long they are kept alive, and how many in memory.
+    /// For the scale section: the maximum number of connections, how long they are kept alive, and
+    /// the maximum number of connections in memory.
     pub most_connections: usize,
     pub kept_alive: Duration,
     pub largest_crowd: usize,
@@ -40,7 +41,7 @@ impl Settings {
         }
     }
 
-    /// To see that everything runs; its figures are rough.
+    /// Returns settings which only show that everything runs; the figures are rough.
     pub fn quick() -> Self {
         Self {
             rounds: 1,

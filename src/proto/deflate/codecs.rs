@@ -124,7 +124,7 @@ mod tests {
         out
     }
 
-    /// `len` bytes of JSON.
+    /// Returns `len` bytes of JSON.
     fn json(len: usize) -> Vec<u8> {
         let trades =
             (0_u32..).map(|n| format!("{{\"s\":\"ABC\",\"p\":\"{}\"}},", n.wrapping_mul(2_654_435_769)));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_message_comes_out_the_same_as_from_the_largest_tables() {
+    fn a_short_message_is_compressed_as_with_the_largest_tables() {
         let mut codecs = Codecs::default();
         for len in [1, 100, SMALL, SMALL + 1, 1000, MEDIUM, MEDIUM + 1, 9000] {
             for level in [1, 6, 9] {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_used_than_was_negotiated() {
+    fn the_shape_never_exceeds_the_negotiated_one() {
         let most = Shape { level: 1, memory_level: 1, window_bits: 9 };
         for len in [None, Some(0), Some(SMALL), Some(MEDIUM), Some(usize::MAX)] {
             assert_eq!(shape_for(most, len), most);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_from_the_pool_has_an_empty_window() {
+    fn a_pooled_codec_has_an_empty_window() {
         let mut codecs = Codecs::default();
         let first = compress(&mut codecs, FULL, b"Hello");
         assert_eq!(compress(&mut codecs, FULL, b"Hello"), first);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressor_may_come_back_in_the_middle_of_a_message() {
+    fn a_compressor_may_be_returned_in_the_middle_of_a_message() {
         let mut codecs = Codecs::default();
         let mut compressor = codecs.compressor(FULL, None);
         compressor.compress(b"Hello", End::Part, &mut Vec::new());
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_are_kept_up_to_the_maximum() {
+    fn the_most_recent_codecs_are_kept_up_to_the_maximum() {
         let mut codecs = Codecs::default();
         for level in 1..=9 {
             let buffers: Vec<_> = (0..6).map(|_| codecs.compressor(Shape { level, ..FULL }, None)).collect();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_buffer_that_may_be_kept_is_kept_empty() {
+    fn the_largest_allowed_buffer_is_kept_and_emptied() {
         let mut codecs = Codecs::default();
         codecs.take_back_buffer(vec![1; 1000]);
         codecs.take_back_buffer(vec![1; 10]);

@@ -139,7 +139,7 @@ mod tests {
         out
     }
 
-    /// JSON of a market feed, and random bytes.
+    /// Generates JSON of a market feed, or random bytes.
     fn message() -> impl Strategy<Value = Vec<u8>> {
         let trade =
             (0..4_u8, 0..9999_u32).prop_map(|(s, p)| format!("{{\"s\":\"ABC{s}\",\"p\":\"{p}.5\"}},"));
@@ -151,7 +151,7 @@ mod tests {
 
     /// RFC 7692 section 7.2.3.1.
     #[test]
-    fn a_message_is_one_block_and_the_beginning_of_an_empty_one() {
+    fn a_message_is_one_block_and_the_start_of_an_empty_one() {
         assert_eq!(compress(&mut Compressor::new(FULL), b"Hello"), b"\xF2\x48\xCD\xC9\xC9\x07\x00");
     }
 
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_reset_nothing_refers_to_what_came_before() {
+    fn after_a_reset_no_earlier_message_is_referred_to() {
         let mut compressor = Compressor::new(FULL);
         compress(&mut compressor, b"Hello");
         compressor.reset();
@@ -195,21 +195,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_to_stays() {
+    fn output_is_appended() {
         let mut out = b"frame".to_vec();
         Compressor::new(FULL).compress(b"Hello", End::Message, &mut out);
         assert_eq!(out, b"frame\xF2\x48\xCD\xC9\xC9\x07\x00");
     }
 
     #[test]
-    fn what_compresses_well_takes_no_more_room_than_a_step() {
+    fn well_compressed_output_stays_within_one_step() {
         let mut out = Vec::new();
         Compressor::new(FULL).compress(&vec![b'a'; 8 << 20], End::Message, &mut out);
         assert!(out.len() < STEP && out.capacity() <= STEP, "{} in {}", out.len(), out.capacity());
     }
 
     #[test]
-    fn what_does_not_compress_is_stored_over_many_steps() {
+    fn incompressible_data_is_stored_over_many_steps() {
         let mut state = 1_u64;
         let noise = std::iter::repeat_with(|| {
             state ^= state << 13;
@@ -227,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_come_back_whatever_the_shape_with_and_without_takeover(
+        fn messages_are_restored_for_any_shape_with_and_without_takeover(
             messages in proptest::collection::vec(message(), 1..6),
             level in 1..=9_u8,
             memory_level in 1..=9_u8,
@@ -247,7 +247,7 @@ mod tests {
         }
 
         #[test]
-        fn each_part_can_be_inflated_as_soon_as_it_is_there(
+        fn each_part_can_be_inflated_immediately(
             message in message(),
             cuts in proptest::collection::vec(0_usize..1500, 0..8),
             ends_empty: bool,

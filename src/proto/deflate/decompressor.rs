@@ -168,7 +168,7 @@ impl Decompressor {
             consumed += step.consumed;
             filled += step.produced;
             if filled < message.len() {
-                assert_eq!(consumed, end, "room is left, and input too");
+                assert_eq!(consumed, end, "input and room remain");
                 if consumed == payload.len() {
                     message.truncate(filled);
                     return self.finish().map(|()| message);
@@ -185,7 +185,7 @@ mod tests {
     use super::super::compressor::{Compressor, End, Shape};
     use super::*;
 
-    /// "Hello" as a final block, without what follows one.
+    /// "Hello" as a final block, with no bytes after it.
     const FINAL_HELLO: &[u8] = b"\xF3\x48\xCD\xC9\xC9\x07\x00";
 
     fn compressor() -> Compressor {
@@ -198,6 +198,7 @@ mod tests {
         out
     }
 
+    /// Asserts that a payload is inflated to a message.
     #[track_caller]
     fn inflates(decompressor: &mut Decompressor, payload: &[u8], message: &[u8]) {
         assert_eq!(decompressor.message(payload).as_deref(), Ok(message));
@@ -211,7 +212,7 @@ mod tests {
 
     /// RFC 7692 section 7.2.3.1: the same message, in two fragments.
     #[test]
-    fn a_block_may_be_cut_into_fragments() {
+    fn a_block_may_be_divided_into_fragments() {
         let mut decompressor = Decompressor::new();
         let mut message = [0; 8];
         let first = decompressor.inflate(b"\xF2\x48\xCD", &mut message).unwrap();
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_reset_no_earlier_message_can_be_referred_to() {
+    fn a_reference_to_a_message_before_a_reset_is_invalid() {
         let mut decompressor = Decompressor::new();
         assert_eq!(decompressor.message(b"\xF2\x00\x11\x00\x00"), Err(InvalidDeflate));
         decompressor.reset();
@@ -256,9 +257,9 @@ mod tests {
         }
     }
 
-    /// What a compressor that only knows whole streams leaves.
+    /// The output of a compressor that supports whole streams only.
     #[test]
-    fn nothing_has_to_follow_a_final_block() {
+    fn a_message_may_end_with_a_final_block() {
         let mut decompressor = Decompressor::new();
         inflates(&mut decompressor, FINAL_HELLO, b"Hello");
         inflates(&mut decompressor, b"\x03\x00", b"");
@@ -269,14 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn a_final_block_of_an_earlier_message_is_no_end_of_this_one() {
+    fn a_final_block_of_an_earlier_message_does_not_end_the_next() {
         let mut decompressor = Decompressor::new();
         inflates(&mut decompressor, FINAL_HELLO, b"Hello");
         assert_eq!(decompressor.message(b""), Err(InvalidDeflate));
     }
 
     #[test]
-    fn what_follows_a_final_block_refers_to_nothing_before_it() {
+    fn a_reference_to_data_before_a_final_block_is_invalid() {
         let mut decompressor = Decompressor::new();
         inflates(&mut decompressor, &[FINAL_HELLO, FINAL_HELLO, b"\x00"].concat(), b"HelloHello");
         let refers = b"\xF2\x00\x11\x00\x00";
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_that_is_cut_short_is_invalid() {
+    fn every_truncated_message_is_invalid() {
         let text =
             b"{\"s\":\"ABC\",\"p\":\"12.5\"},{\"s\":\"ABD\",\"p\":\"13.5\"},{\"s\":\"ABE\",\"p\":\"77\"}"
                 .repeat(40);
@@ -330,13 +331,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_to_before_the_beginning_is_invalid() {
+    fn a_reference_to_data_before_the_first_message_is_invalid() {
         // A fixed block: "a", and a match of length 3 and distance 2.
         assert_eq!(Decompressor::new().message(b"\x4A\x04\x41\x00\x00"), Err(InvalidDeflate));
     }
 
     #[test]
-    fn room_that_is_just_enough_is_enough_once_there_is_more() {
+    fn a_message_ends_after_one_more_step_if_it_fills_the_room_exactly() {
         let mut decompressor = Decompressor::new();
         let mut message = [0; 6];
         let payload = compress(b"Hello");
@@ -348,15 +349,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gibibyte_of_zeros_comes_out_in_steps() {
+    fn a_gibibyte_of_zeros_is_inflated_in_steps() {
         let (mut compressor, mut decompressor) = (compressor(), Decompressor::new());
         let mebibyte = vec![0; 1 << 20];
         let mut room = vec![1; 1 << 16];
         let mut inflated = 0_u64;
         let mut part = Vec::new();
         for index in 0..1024 {
-            // From the second one on, the parts are the same: what they refer to is in the window
-            // already.
+            // From the second one on, the parts are equal: the window contains the same data.
             if index < 2 {
                 part.clear();
                 compressor.compress(&mebibyte, End::Part, &mut part);
@@ -382,7 +382,7 @@ mod tests {
         assert_eq!(done, Ok(Progress { consumed: 2 << 20, produced: 0 }));
     }
 
-    /// Bytes that begin like a message more often than chance makes them.
+    /// Generates bytes that begin like a message more often than random ones.
     fn garbage() -> impl Strategy<Value = Vec<u8>> {
         let bytes = || proptest::collection::vec(any::<u8>(), 0..300);
         prop_oneof![
@@ -399,7 +399,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_cut_of_input_and_room_gives_the_same_result(
+        fn the_result_does_not_depend_on_the_size_of_input_and_room(
             payload in garbage(),
             input in 1_usize..20,
             room in 1_usize..300,
@@ -409,7 +409,7 @@ mod tests {
         }
 
         #[test]
-        fn any_cut_of_a_message_gives_the_message(
+        fn a_message_is_inflated_with_any_size_of_input_and_room(
             words in proptest::collection::vec("[a-e]{1,9}", 0..300),
             input in 1_usize..40,
             room in 1_usize..600,

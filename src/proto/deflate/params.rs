@@ -92,7 +92,7 @@ mod tests {
     use super::{super::settings::Deflate, *};
 
     #[test]
-    fn only_what_differs_from_rfc_7692s_own_defaults_is_written() {
+    fn only_parameters_that_differ_from_the_defaults_of_rfc_7692_are_written() {
         let plain = Deflate::new().context_takeover(true);
         for (settings, text) in [
             (plain, "permessage-deflate"),

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn context_takeover_is_the_opposite_of_both_parameters() {
+    fn context_takeover_sets_both_parameters_to_the_opposite() {
         for wanted in [false, true] {
             let set = Deflate::new().context_takeover(wanted);
             assert_eq!((set.server_no_context_takeover, set.client_no_context_takeover), (!wanted, !wanted));

@@ -246,7 +246,7 @@ mod tests {
         proto::{Buffers, MaskKey, SendPath},
     };
 
-    /// A ping, small frames, one that goes out uncopied, a small one, one that is encoded already.
+    /// Returns a batch with a ping, small frames, an uncopied one, a small one and an encoded one.
     fn staged() -> Batch {
         let (mut batch, mut buffers) = (Batch::new(), Buffers::new());
         let mut path = SendPath::new(Role::Server, &Config::new());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_to_write_is_the_same_wherever_writes_end() {
+    fn the_remaining_bytes_are_the_same_wherever_a_write_ends() {
         let mut whole = staged();
         let wire = vectored(&whole, 64);
         assert_eq!(wire.len(), whole.remaining());

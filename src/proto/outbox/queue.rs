@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_into_the_batch_stays_queued() {
+    fn frames_that_do_not_fit_into_the_batch_stay_queued() {
         let mut queue = Queue::default();
         push(&mut queue, vec![1; 300_000]);
         push(&mut queue, vec![2; 10]);

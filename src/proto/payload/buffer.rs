@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_read_into_grows_with_what_has_arrived() {
+    fn a_buffer_grows_with_the_bytes_received() {
         let mut payload = Payload::new(MessageKind::Binary);
         let declared = 1 << 30;
         let mut len = 0;
@@ -320,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_hardly_longer_than_double_is_made_room_for_at_once() {
+    fn a_frame_little_longer_than_double_the_buffer_is_allocated_at_once() {
         let mut payload = Payload::new(MessageKind::Binary);
         payload.push(&[1; 65_522], None, last(131_072)).expect("binary");
         assert_eq!(payload.bytes.capacity(), 131_072);
     }
 
     #[test]
-    fn one_byte_fragments_are_taken_over_in_few_allocations() {
+    fn one_byte_fragments_cause_few_allocations() {
         let mut payload = Payload::new(MessageKind::Binary);
         let mut allocations = 0;
         for _ in 0..10_000 {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_that_come_in_two_parts_are_taken_over_in_few_allocations() {
+    fn fragments_received_in_two_parts_cause_few_allocations() {
         let mut payload = Payload::new(MessageKind::Binary);
         let mut allocations = 0;
         for _ in 0..10_000 {
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_validated_over_the_parts_and_fails_in_the_part_that_breaks_it() {
+    fn text_is_validated_across_parts_and_fails_in_the_invalid_part() {
         let key = MaskKey::from([1, 2, 3, 4]);
         let mut payload = Payload::new(MessageKind::Text);
         for (at, byte) in "a\u{20AC}b".bytes().enumerate() {
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_message_is_unmasked_and_text_is_text_whatever_its_length() {
+    fn a_whole_message_of_any_length_is_unmasked_and_validated() {
         let key = MaskKey::from([0x81, 0, 0x7F, 0xFF]);
         let masked = |bytes: &[u8]| {
             let mut bytes = bytes.to_vec();
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn text_cut_at_the_end_is_not_text() {
+    fn text_that_ends_inside_a_code_point_is_invalid() {
         let mut payload = Payload::new(MessageKind::Text);
         payload.push(b"\xE2\x82", None, last(2)).expect("valid so far");
         assert_eq!(payload.finish(), Err(InvalidUtf8));

@@ -294,11 +294,12 @@ mod tests {
 
     use super::*;
 
-    /// RFC 6455 section 5.3, to the letter.
+    /// Masks data as RFC 6455 section 5.3 describes it.
     fn oracle(data: &[u8], key: [u8; 4]) -> Vec<u8> {
         data.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]).collect()
     }
 
+    /// Asserts that a backend masks as the oracle does.
     fn agrees(backend: Backend, data: &[u8], offset: usize, key: [u8; 4]) {
         let expected = oracle(&data[offset..], key);
         let mut data = data.to_vec();
@@ -319,7 +320,7 @@ mod tests {
         }
     }
 
-    /// Returns a copy made by the backend, whatever the length.
+    /// Returns a masked copy made by the backend, for any length.
     fn copied(backend: Backend, data: &[u8], key: [u8; 4]) -> (Vec<u8>, bool) {
         let mut copy = vec![MaybeUninit::new(0xAA); data.len()];
         let ascii = backend.copy(data, &mut copy, MaskKey(key));
@@ -333,7 +334,7 @@ mod tests {
         (written.collect(), ascii)
     }
 
-    /// Returns a copy that was appended to a buffer.
+    /// Returns a masked copy that was appended to a buffer.
     fn appended(data: &[u8], key: [u8; 4]) -> (Vec<u8>, bool) {
         let mut to = b"before".to_vec();
         let ascii = MaskKey(key).append(data, &mut to);
@@ -394,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_continues_at_the_end_of_the_last_part() {
+    fn the_key_continues_after_each_part() {
         let data: Vec<u8> = (0..100).collect();
         let key = MaskKey::from([9, 8, 7, 6]);
         for cut in 0..data.len() {

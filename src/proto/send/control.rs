@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn if_one_more_pong_might_exceed_4_kib_it_replaces_the_newest() {
+    fn a_pong_that_might_exceed_4_kib_replaces_the_newest() {
         let (mut path, mut batch, mut buffers) = path();
         let pings: Vec<[u8; 100]> = (0..100).map(|i| [i; 100]).collect();
         for ping in &pings {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_failed_with_the_code_of_the_error_and_once() {
+    fn a_connection_is_failed_once_with_the_code_of_the_first_error() {
         let (mut path, mut batch, mut buffers) = path();
         path.fail(ProtocolError::InvalidUtf8, MaskKey::default(), &mut buffers);
         path.fail(ProtocolError::ReservedBit, MaskKey::default(), &mut buffers);

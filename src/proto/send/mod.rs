@@ -25,11 +25,13 @@ mod testing {
         )
     }
 
+    /// Stages queued frames. Returns the bytes of the batch.
     pub(super) fn staged(path: &mut SendPath, batch: &mut Batch, buffers: &mut Buffers) -> Vec<u8> {
         path.stage(batch, buffers);
         batch.copy_to_bytes(batch.remaining()).to_vec()
     }
 
+    /// Sends a message with a masking key of zeros.
     pub(super) fn send(path: &mut SendPath, message: impl Into<Outgoing<'static>>, buffers: &mut Buffers) {
         path.send(message.into(), MaskKey::default(), buffers).expect("open");
     }

@@ -101,7 +101,7 @@ mod tests {
     };
 
     #[test]
-    fn a_message_in_parts_is_one_frame_for_each_and_pings_pass() {
+    fn each_part_is_one_frame_and_pings_are_sent_between_them() {
         let (mut path, mut batch, mut buffers) = path();
         let key = MaskKey::default();
         assert_eq!(path.send_part(Bytes::new(), true, key, &mut buffers), Err(SendError::NoMessageOpen));

@@ -398,7 +398,7 @@ mod tests {
     };
 
     #[test]
-    fn an_empty_queue_has_room_and_another_up_to_the_limit() {
+    fn an_empty_queue_always_has_room_and_others_have_up_to_the_limit() {
         let (mut path, _, mut buffers) = path();
         assert!(path.has_room(1 << 30, 0) && !path.has_room(1 << 30, 1));
         send(&mut path, vec![0; 496], &mut buffers);
@@ -419,7 +419,7 @@ mod tests {
         let frame =
             [&[0x82, 0xFE, 0x13, 0x88, 1, 2, 3, 4][..], &[0xFE, 0xFD, 0xFC, 0xFB].repeat(1250)].concat();
         assert_eq!(wire, frame.repeat(2));
-        assert_eq!(shared, vec![0xFF; 5000], "what others hold is not touched");
+        assert_eq!(shared, vec![0xFF; 5000], "shared data is not modified");
     }
 
     #[test]
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_not_short_is_left() {
+    fn the_fast_path_declines_all_other_cases() {
         let key = MaskKey::default();
         let refuses = |path: &mut SendPath, outgoing: &Outgoing<'_>, waiting: usize| {
             let before = path.queued_bytes();

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_waits_for_what_was_queued_before_it_and_not_for_what_follows() {
+    fn a_flush_waits_only_for_bytes_queued_before_it() {
         let mut ledger = ledger();
         assert!(ledger.is_flushed(ledger.flush_target()), "nothing is queued");
         ledger.queued(queued(0), queued(10), 10);
@@ -203,7 +203,7 @@ mod tests {
         ledger.queued(queued(10), queued(30), 20);
         assert_eq!((first, ledger.flush_target()), (10, 30));
 
-        // The first 10 bytes are staged, and the stream takes 4 of them.
+        // The first 10 bytes are staged, and the stream accepts 4 of them.
         ledger.staged(queued(20), 10);
         let stuck = TransportStatus { staged: 6, stuck: true, moves: 1, ..IDLE };
         let changes = ledger.settle(stuck, queued(20));
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_gives_back_the_room_that_its_message_does_not_take() {
+    fn a_permit_returns_the_room_that_its_message_does_not_use() {
         let mut ledger = ledger();
         assert_eq!(ledger.queued(queued(0), queued(10), 100), 90);
         assert_eq!(ledger.settle(IDLE, queued(0)).released, 10);
     }
 
     #[test]
-    fn an_open_message_keeps_its_room_to_its_end() {
+    fn an_open_message_holds_its_room_until_it_ends() {
         let mut ledger = ledger();
         let open = Queued { message_open: true, ..queued(10) };
         assert_eq!(ledger.queued(queued(0), open, 1000), 0);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn pings_have_no_positions_and_leave_room_for_others_when_they_have_left() {
+    fn pings_have_no_positions_and_release_their_room_once_written() {
         let mut ledger = ledger();
         let pings = Queued { overtaking: 8, ..queued(0) };
         assert_eq!(ledger.queued(queued(0), pings, 0), 0);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn moves_count_each_time_that_the_stream_takes_something_or_stops_taking_anything() {
+    fn moves_count_each_time_the_stream_accepts_bytes_or_stops_accepting() {
         let mut ledger = ledger();
         let stuck = TransportStatus { staged: 5, stuck: true, ..IDLE };
         for (status, moves) in [
@@ -266,19 +266,19 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_write_side_is_for_all_and_is_not_taken_back() {
+    fn the_end_of_the_write_side_is_permanent() {
         let mut ledger = ledger();
         ledger.queued(queued(0), queued(10), 10);
         let ended = TransportStatus { ended: true, ..IDLE };
         let changes = ledger.settle(ended, queued(0));
         assert_eq!(changes, Changes { released: 10, ended: true, ..NOTHING });
-        assert!(!ledger.is_flushed(ledger.flush_target()), "it is lost");
+        assert!(!ledger.is_flushed(ledger.flush_target()), "the bytes are lost");
         let changes = ledger.settle(IDLE, queued(0));
         assert!(!changes.ended && ledger.transport().ended);
     }
 
     #[test]
-    fn what_waits_when_the_connection_is_split_is_waited_for_and_holds_room() {
+    fn bytes_queued_before_the_split_are_flushed_and_hold_room() {
         let status = TransportStatus { staged: 7, stuck: true, ..IDLE };
         let mut ledger = Ledger::new(queued(5), status, false, 10);
         let target = ledger.flush_target();

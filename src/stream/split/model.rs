@@ -1,5 +1,5 @@
 //! Tests of the split connection under a model checker, which tries all interleavings of threads. A
-//! lost wake-up shows as a deadlock.
+//! lost wake-up is reported as a deadlock.
 
 use std::{
     future::{Future, poll_fn},
@@ -124,7 +124,7 @@ const A: &[u8] = b"\x81\x01a";
 const B: &[u8] = b"\x81\x01b";
 
 #[test]
-fn what_two_threads_send_is_written_whole_and_both_flushes_end() {
+fn messages_of_two_threads_are_written_whole_and_both_flushes_complete() {
     model(|| {
         let stream = Stream::default();
         let (_receiver, sender) = stream.split();
@@ -139,7 +139,7 @@ fn what_two_threads_send_is_written_whole_and_both_flushes_end() {
 }
 
 #[test]
-fn two_flushes_of_a_stream_that_is_stuck_end_when_it_is_not() {
+fn two_flushes_of_a_blocked_stream_complete_once_it_accepts_bytes() {
     model(|| {
         let stream = Stream::blocked();
         let (_receiver, sender) = stream.split();
@@ -157,7 +157,7 @@ fn two_flushes_of_a_stream_that_is_stuck_end_when_it_is_not() {
 }
 
 #[test]
-fn what_is_queued_without_waiting_is_written_by_a_receiver_that_waits() {
+fn a_message_of_try_send_is_written_by_a_waiting_receiver() {
     model(|| {
         let stream = Stream::ending_after(A.len());
         let (mut receiver, sender) = stream.split();
@@ -171,11 +171,11 @@ fn what_is_queued_without_waiting_is_written_by_a_receiver_that_waits() {
 }
 
 #[test]
-fn what_is_fed_is_written_by_a_receiver_that_waits() {
+fn a_fed_message_is_written_by_a_waiting_receiver() {
     model(|| {
         let stream = Stream::ending_after(A.len());
         let (mut receiver, sender) = stream.split();
-        // The stream ends once the message is written: if nobody writes it, it never does.
+        // The stream ends once the message is written; without a writer it never does.
         let thread = thread::spawn(move || block_on(receiver.recv()));
         block_on(sender.feed("a")).expect("open");
         let received = thread.join().expect("no panic");
@@ -185,7 +185,7 @@ fn what_is_fed_is_written_by_a_receiver_that_waits() {
 }
 
 #[test]
-fn a_receiver_that_waits_is_woken_by_an_abort() {
+fn a_waiting_receiver_is_woken_by_an_abort() {
     model(|| {
         let (mut receiver, sender) = Stream::default().split();
         let thread = thread::spawn(move || block_on(receiver.recv()));
@@ -196,12 +196,12 @@ fn a_receiver_that_waits_is_woken_by_an_abort() {
 }
 
 #[test]
-fn a_receiver_that_is_dropped_leaves_no_sender_waiting() {
+fn dropping_the_receiver_wakes_waiting_senders() {
     model(|| {
         let stream = Stream::blocked();
         let (receiver, sender) = stream.split();
         let thread = thread::spawn(move || drop(receiver));
-        assert!(block_on(sender.send("first")).is_err(), "the stream never takes it");
+        assert!(block_on(sender.send("first")).is_err(), "the stream accepts nothing");
         block_on(sender.closed());
         thread.join().expect("no panic");
         assert!(matches!(sender.try_send("late"), Err(TrySendError::Closed(_))));
@@ -209,7 +209,7 @@ fn a_receiver_that_is_dropped_leaves_no_sender_waiting() {
 }
 
 #[test]
-fn a_sender_that_waits_for_room_gets_it_once_the_stream_accepts_bytes() {
+fn a_sender_waiting_for_room_is_woken_once_the_stream_accepts_bytes() {
     model(|| {
         let stream = Stream::blocked();
         let (_receiver, sender) = stream.split();
@@ -224,17 +224,17 @@ fn a_sender_that_waits_for_room_gets_it_once_the_stream_accepts_bytes() {
     });
 }
 
-/// Polls a future once, and drops it.
+/// Polls a future once and drops it.
 fn polled_once(future: impl Future) {
     let mut future = pin!(future);
     block_on(poll_fn(|cx| {
-        assert!(future.as_mut().poll(cx).is_pending(), "nothing comes");
+        assert!(future.as_mut().poll(cx).is_pending(), "the future is pending");
         Poll::Ready(())
     }));
 }
 
 #[test]
-fn what_relies_on_a_receiver_whose_future_is_dropped_is_written_once_and_before_reuniting() {
+fn a_message_left_to_a_dropped_recv_is_written_once_and_before_reuniting() {
     model(|| {
         let stream = Stream::default();
         let (mut receiver, sender) = stream.split();
@@ -252,7 +252,7 @@ fn what_relies_on_a_receiver_whose_future_is_dropped_is_written_once_and_before_
 }
 
 #[test]
-fn what_was_queued_before_the_halves_are_reunited_is_written_once_by_the_whole_connection() {
+fn a_message_queued_before_reuniting_is_written_once_by_the_whole_connection() {
     model(|| {
         let stream = Stream::blocked();
         let (mut receiver, sender) = stream.split();
@@ -271,7 +271,7 @@ fn what_was_queued_before_the_halves_are_reunited_is_written_once_by_the_whole_c
 }
 
 #[test]
-fn a_ping_for_which_there_was_no_room_is_queued_when_another_thread_writes_those_before_it() {
+fn a_ping_waiting_for_room_is_queued_once_another_thread_writes_earlier_ones() {
     model(|| {
         let stream = Stream::blocked();
         let (mut receiver, sender) = stream.split();
@@ -291,7 +291,7 @@ fn a_ping_for_which_there_was_no_room_is_queued_when_another_thread_writes_those
 }
 
 #[test]
-fn a_message_in_parts_and_another_threads_are_written_one_after_the_other() {
+fn a_message_in_parts_is_not_interleaved_with_another_message() {
     const PARTS: &[u8] = b"\x01\x01a\x80\x01a";
     model(|| {
         let stream = Stream::default();
@@ -312,7 +312,7 @@ fn a_message_in_parts_and_another_threads_are_written_one_after_the_other() {
 }
 
 #[test]
-fn a_sender_that_waits_for_a_message_in_parts_proceeds_once_that_is_abandoned() {
+fn a_sender_waiting_for_a_message_in_parts_continues_once_it_is_abandoned() {
     model(|| {
         let stream = Stream::default();
         let (_receiver, sender) = stream.split();
@@ -326,7 +326,7 @@ fn a_sender_that_waits_for_a_message_in_parts_proceeds_once_that_is_abandoned() 
 }
 
 #[test]
-fn a_sink_that_waits_is_ready_when_another_thread_gives_its_room_back() {
+fn a_waiting_sink_is_ready_once_another_thread_releases_room() {
     model(|| {
         let (_receiver, sender) = Stream::default().split();
         let mut sink = sender.sink();

@@ -1,4 +1,5 @@
-// A peer of the servers under test: `node client.cjs SCENARIO URL`. Ends with 0 if what came back is right.
+// A peer of the servers under test: `node client.cjs SCENARIO URL`. Exits with 0 if
+// the replies are correct.
 'use strict';
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -8,7 +9,7 @@ const WebSocket = require('ws');
 const BIG = 5 << 20;
 const [, , name, url] = process.argv;
 
-// Messages, pongs and pings are kept as they come, so that none is missed between two awaits.
+// Messages, pongs and pings are kept when received, so that none is missed between two awaits.
 class Client {
   constructor(socket) {
     this.socket = socket;
@@ -63,7 +64,7 @@ const scenarios = {
   text: () => echoes('hello', 'grüße, 世界 🦀', 'a line\nand another\0'),
   binary: () => echoes(Buffer.from([0, 255, 128, 10]), Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))),
   empty: () => echoes('', Buffer.alloc(0)),
-  // 125, 126 and 65,536 are where the length of a frame takes another form.
+  // 126 and 65,536 are the first lengths of a longer form in the frame header.
   lengths: () => echoes(...[1, 125, 126, 127, 65535, 65536, 65537].flatMap((n) => [Buffer.alloc(n, 7), 'x'.repeat(n)])),
   big_text: () => echoes('aé世🦀'.repeat(BIG / 10).slice(0, BIG / 2), 'a'.repeat(BIG)),
   big_binary: () => echoes(Buffer.from(Uint32Array.from({ length: BIG / 4 }, (_, i) => i * 2654435761).buffer)),
@@ -119,7 +120,7 @@ const scenarios = {
   async subprotocol_offered() {
     const socket = new WebSocket(url, ['chat.v1', 'chat.v2']);
     const headers = once(socket, 'upgrade');
-    // `ws` fails a connection whose subprotocols the server ignored; the handshake itself is what counts here.
+    // `ws` fails a connection whose subprotocols were ignored; only the handshake is tested here.
     socket.on('error', () => {});
     const [response] = await headers;
     assert.equal(response.statusCode, 101);
@@ -135,7 +136,7 @@ const scenarios = {
     await client.close(1000);
   },
 
-  // Sends what standard input lists, each message in its parts and once the one before has come back.
+  // Sends the messages listed in standard input, in parts, each after the echo of the one before.
   async listed() {
     const { perMessageDeflate, messages } = JSON.parse(fs.readFileSync(0));
     const client = await Client.open([], { perMessageDeflate, maxPayload: 0 });

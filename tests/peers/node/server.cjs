@@ -1,5 +1,6 @@
-// A peer of the client under test: `node server.cjs SCENARIO OPTIONS`, the options of compression as JSON. Prints where it listens, then one JSON object for each
-// thing that happens. The scenarios are those of `peers.py`.
+// A peer of the client under test: `node server.cjs SCENARIO OPTIONS`, with the options of
+// compression as JSON. Prints its address, then one JSON object for each event. The scenarios are those of
+// `peers.py`.
 'use strict';
 const { WebSocketServer } = require('ws');
 
@@ -36,7 +37,7 @@ server.on('connection', (socket, request) => {
   print({ event: 'open', headers: request.headers, subprotocol: socket.protocol || null });
   socket.on('message', (data, binary) => print({ event: 'message', binary, length: data.length }));
   socket.on('ping', (payload) => print({ event: 'ping', payload: payload.toString() }));
-  // The client's end may break off what is still being sent.
+  // The end of the client may interrupt what is still being sent.
   socket.on('error', (error) => print({ event: 'error', message: error.message }));
   socket.on('close', (code, reason) => print({ event: 'close', code, reason: reason.toString() }));
   scenarios[process.argv[2]](socket);

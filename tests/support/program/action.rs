@@ -16,7 +16,7 @@ use super::{
     writing,
 };
 
-/// What an operation works on.
+/// An operation, and what it needs.
 #[derive(Debug)]
 pub enum Action {
     Feed(Outgoing<'static>),
@@ -86,7 +86,7 @@ macro_rules! sending {
             Action::Flush => Done::of($from.flush().await),
             Action::Ping(payload) => Done::of($from.ping(payload).await),
             Action::Close => Done::of($from.close(CloseCode::NORMAL, "bye").await),
-            other => panic!("{other:?} is for others"),
+            other => panic!("{other:?} is not an operation of this part"),
         }
     };
 }
@@ -108,11 +108,12 @@ macro_rules! receiving {
                 }
                 read($from.reader(limit).await, &mut rng, &record).await
             }
-            other => panic!("{other:?} is for others"),
+            other => panic!("{other:?} is not an operation of this part"),
         }
     };
 }
 
+/// Runs an operation of a whole connection.
 pub async fn of_whole(mut ws: Lease<WebSocket<End>>, action: Action) -> Done {
     match action {
         Action::Recv | Action::RecvEvent | Action::Next | Action::Read { .. } => receiving!(ws, action),
@@ -137,10 +138,12 @@ async fn read(
     }
 }
 
+/// Runs an operation of a receiver.
 pub async fn of_receiver(mut receiver: Lease<Receiver<End>>, action: Action) -> Done {
     receiving!(receiver, action)
 }
 
+/// Runs an operation of a sender.
 pub async fn of_sender(sender: Sender, action: Action) -> Done {
     match action {
         Action::Closed => {
@@ -155,7 +158,7 @@ pub async fn of_sender(sender: Sender, action: Action) -> Done {
     }
 }
 
-/// A sender that keeps the message it was given as a sink.
+/// Runs an operation of a sender that is used as a sink, which may keep a message.
 pub async fn of_sink(mut sender: Lease<SenderSink>, action: Action) -> Done {
     sink(&mut *sender, action).await
 }
@@ -175,5 +178,5 @@ async fn sink(mut sink: impl Sink<Message, Error = Error> + Unpin, action: Actio
     if flushes { Done::of(sink.flush().await) } else { Done::Ok }
 }
 
-/// Creates the future of an operation.
+/// The future of an operation.
 pub type Work = Pin<Box<dyn Future<Output = Done>>>;

@@ -11,7 +11,7 @@ pub const NAME: usize = 8;
 /// The maximum length after them.
 pub const LARGEST: usize = 200_000;
 
-/// No two places of it are equal for long.
+/// Text in which no two long parts are equal.
 static TEXT: LazyLock<String> = LazyLock::new(|| {
     let mut text = String::new();
     for nth in 0_u32.. {
@@ -31,6 +31,7 @@ pub fn content(id: usize, kind: MessageKind, mut len: usize) -> Message {
     of_kind(kind, format!("{id:0NAME$x}{}", &TEXT[..len]))
 }
 
+/// Returns a message of this kind with this text.
 pub fn of_kind(kind: MessageKind, text: String) -> Message {
     match kind {
         MessageKind::Text => Message::text(text),
@@ -38,11 +39,12 @@ pub fn of_kind(kind: MessageKind, text: String) -> Message {
     }
 }
 
-/// Returns the number of a message that begins like this, once enough of it is there.
+/// Returns the number of the message that begins with these bytes, if they are enough to identify
+/// it.
 pub fn number(bytes: &[u8]) -> Option<usize> {
     let name = bytes.get(..NAME)?;
-    let name = std::str::from_utf8(name).expect("a message that nobody sent");
-    Some(usize::from_str_radix(name, 16).expect("a message that nobody sent"))
+    let name = std::str::from_utf8(name).expect("a message that was sent");
+    Some(usize::from_str_radix(name, 16).expect("a message that was sent"))
 }
 
 /// Returns a random length for a message in one piece.

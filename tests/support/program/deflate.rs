@@ -6,8 +6,8 @@ use fullduplex::{Config, Deflate, Outgoing, Role, handshake::Negotiated, proto::
 use rand::{RngExt, rngs::SmallRng};
 use zlib_rs::{Inflate, InflateFlush};
 
-/// What both ends have negotiated. Seven of eight programs do not compress, because the others take
-/// several times as long.
+/// Returns the settings on which both ends agree. Seven of eight programs do not compress, because
+/// the others take several times as long.
 pub fn agree(rng: &mut SmallRng) -> Option<Deflate> {
     let mut bits = || if rng.random() { 15 } else { rng.random_range(8..=15) };
     let settings = Deflate::new().server_max_window_bits(bits()).client_max_window_bits(bits());
@@ -26,7 +26,7 @@ pub fn configure(rng: &mut SmallRng, agreed: Option<Deflate>, config: &Config) -
     (config.clone().deflate(own), Negotiated::default().with_deflate(DeflateParams::from(settings)))
 }
 
-/// Sets for some messages whether they are compressed.
+/// Specifies for some messages whether they are compressed.
 pub fn choose(rng: &mut SmallRng, outgoing: Outgoing<'static>) -> Outgoing<'static> {
     if rng.random_ratio(1, 4) { outgoing.compress(rng.random()) } else { outgoing }
 }
@@ -72,7 +72,7 @@ impl Unzip {
 
     /// Ends a message that was inflated completely.
     pub fn end(&mut self) {
-        assert!(self.part(&[0, 0, 0xFF, 0xFF]).is_empty(), "its end was held back");
+        assert!(self.part(&[0, 0, 0xFF, 0xFF]).is_empty(), "the end of the message was not inflated before");
         if !self.takeover {
             self.inflate.reset(false);
         }

@@ -12,7 +12,8 @@ use super::{
 };
 
 impl Program {
-    /// Runs as long as a task is woken. Then no task may be left that could make progress.
+    /// Polls tasks as long as any of them is woken. Then asserts that no other task can make
+    /// progress.
     pub(super) fn settle(&mut self) {
         self.pipe.unstall();
         self.run_woken();
@@ -20,43 +21,45 @@ impl Program {
             for task in 0..self.sides[end].tasks.len() {
                 self.poll_unwoken(end, task);
             }
-            // Fed messages may have moved by that, and have woken the other side.
+            // That may have written fed messages, and woken the other side.
             self.run_woken();
         }
     }
 
+    /// Polls tasks as long as any of them is woken.
     pub(super) fn run_woken(&mut self) {
         let started = self.step;
         while self.poll_a_woken_one() {
-            assert!(self.step - started < 1_000_000, "it never rests");
+            assert!(self.step - started < 1_000_000, "the tasks are woken without end");
         }
     }
 
-    /// Polls a task that was not woken, and those of its side that are woken by that. If one
-    /// completes, it would have waited for ever.
+    /// Polls a task that was not woken, and those of its side that are woken by that. If one of
+    /// them completes, it would have waited for ever.
     pub(super) fn poll_unwoken(&mut self, end: usize, task: usize) {
         self.step += 1;
         let op = self.sides[end].tasks[task].op;
         let moves = self.sides[end].moves(op.what);
         let tasks = &mut self.sides[end].tasks;
         if let Poll::Ready(done) = tasks[task].poll(false) {
-            panic!("lost wake-up: side {end}: {op:?} gives {}, and was not woken", brief(&done));
+            panic!("lost wake-up: side {end}: {op:?} returns {}, and was not woken", brief(&done));
         }
         let moved = self.sides[end].moves(op.what) > moves;
-        assert!(!moved, "lost wake-up: side {end}: {op:?} goes on, and was not woken");
+        assert!(!moved, "lost wake-up: side {end}: {op:?} continues, and was not woken");
         let tasks = &mut self.sides[end].tasks;
         for other in tasks {
             if other.is_woken()
                 && let Poll::Ready(done) = other.poll(false)
             {
                 let late = other.op;
-                panic!("lost wake-up: side {end}: {late:?} gives {}, once {op:?} is polled", brief(&done));
+                panic!("lost wake-up: side {end}: {late:?} returns {}, once {op:?} is polled", brief(&done));
             }
         }
     }
 
+    /// Receives everything, closes the connection if it is open, and checks the results.
     pub(super) fn drain(&mut self) {
-        self.note(format_args!("it drains"));
+        self.note(format_args!("draining"));
         if self.may_end_abruptly && self.rng.random_ratio(1, 4) {
             let end = self.rng.random_range(0..2);
             self.drop_stream(end);
@@ -70,17 +73,17 @@ impl Program {
         self.check();
     }
 
-    /// Asserts that both sides saw the end, and that all due messages arrived.
+    /// Asserts that both sides reached the end, and that all due messages arrived.
     pub(super) fn check(&mut self) {
         for end in 0..2 {
             let side = &self.sides[end];
-            assert!(side.over || !side.has_stream(), "side {end} does not see the end");
+            assert!(side.over || !side.has_stream(), "side {end} does not reach the end");
             if let Some(left) = side.tasks.first() {
-                panic!("side {end}: {:?} waits, though all is over", left.op);
+                panic!("side {end}: {:?} waits, though the connection has ended", left.op);
             }
             let abrupt = self.sides[1 - end].dropped;
             if abrupt && side.has_stream() && !side.got_close() && !self.without_code {
-                assert!(side.told == 1, "side {end} was not told that the stream ended without a Close");
+                assert!(side.errors == 1, "side {end}: no error, though the stream ended without a Close");
             }
             let excused = side.dropped || side.discards;
             if !excused {
@@ -104,19 +107,20 @@ impl Program {
                     began = true;
                 }
             }
-            if !began && !self.part_two_who_only_send() {
+            if !began && !self.resolve_mutual_wait() {
                 break;
             }
         }
         for (end, side) in self.sides.iter().enumerate() {
             if let Some(stuck) = side.tasks.iter().find(|task| !task.op.may_wait()) {
-                panic!("side {end}: {:?} hangs, though all is read", stuck.op);
+                panic!("side {end}: {:?} is pending, though everything was read", stuck.op);
             }
         }
     }
 
-    /// Two ends that send and do not receive may wait for each other for ever: one gives up.
-    pub(super) fn part_two_who_only_send(&mut self) -> bool {
+    /// Drops an operation if both ends send and do not receive, because they could wait for each
+    /// other for ever. Returns whether that was so.
+    pub(super) fn resolve_mutual_wait(&mut self) -> bool {
         let stuck = |side: &Side| {
             side.tasks.iter().position(|task| task.op.actor == Actor::Whole && !task.op.may_wait())
         };
@@ -128,7 +132,7 @@ impl Program {
         true
     }
 
-    /// Closes by any task that can, or drops a stream if none can.
+    /// Closes with any part that can close, or drops a stream if none can.
     pub(super) fn close_in_the_end(&mut self) {
         let first = self.rng.random_range(0..2);
         if self.may_end_abruptly && self.rng.random() {

@@ -11,6 +11,7 @@ use super::{
 };
 
 impl Program {
+    /// Records the result of an operation, and asserts that it is correct.
     pub(super) fn learn(&mut self, end: usize, op: Op, done: Done) {
         match (op.what, done) {
             (What::Message { id, sends }, Done::Ok) => {
@@ -49,10 +50,10 @@ impl Program {
             (What::Flush, Done::Ok) => self.learn_flushed(end, op),
             (What::Close, Done::Ok) if op.actor == Actor::Whole => self.sides[end].over = true,
             (What::Close, Done::Ok) => self.learn_flushed(end, op),
-            (What::Closed, Done::Ok) => assert!(self.may_be_closed(), "nobody closed"),
+            (What::Closed, Done::Ok) => assert!(self.may_be_closed(), "no side closed"),
             (What::Receive, Done::Got(Some(event))) => self.learn_event(end, &event),
             (What::Receive | What::Read, Done::Got(None)) => {
-                assert!(self.may_be_closed(), "nobody closed");
+                assert!(self.may_be_closed(), "no side closed");
                 self.learn_read(end, None);
                 self.sides[end].over = true;
             }
@@ -61,16 +62,16 @@ impl Program {
         }
     }
 
-    /// After a flush, everything that was queued before it is on the other side; what follows may
-    /// be held back.
+    /// Asserts that after a flush, everything that was queued before it has reached the other side;
+    /// what follows may be held back.
     pub(super) fn learn_flushed(&mut self, end: usize, op: Op) {
         let held = self.pipe.holds_back(end);
         assert!(!held || op.actor != Actor::Whole, "the stream was not flushed");
         let due = self.ledgers[end].flushed(op.started);
-        // A stream whose other end is gone may take data that is never shown.
+        // A stream whose other end was dropped may accept data that is never shown.
         assert!(
             self.sides[1 - end].dropped || self.pipe.messages_shown(end) >= due,
-            "a flush is done, and its messages are not out"
+            "a flush completed before its messages were written"
         );
     }
 
@@ -88,7 +89,7 @@ impl Program {
             ledger.receive(&message);
         } else if let Some(beginning) = reading.beginning() {
             if let Some(Error::Protocol(ProtocolError::MessageTooBig { limit })) = error {
-                assert!(ledger.passes(&beginning, *limit), "it is within the limit of {limit}");
+                assert!(ledger.passes(&beginning, *limit), "the message is within the limit of {limit}");
             }
             if reading.failed {
                 ledger.receive_cut_short(&beginning);
@@ -113,12 +114,12 @@ impl Program {
             return;
         }
         let shown = self.pipe.last_begun(end).map_or(0, |begun| begun.len);
-        assert!(shown == flushed, "a flush is done, and {shown} bytes of {flushed} are out");
+        assert!(shown == flushed, "a flush completed after {shown} of {flushed} bytes were written");
     }
 
     /// Records that a message was finished, or left unfinished.
     pub(super) fn learn_written(&mut self, end: usize, op: Op, id: usize) {
-        let writing = self.sides[end].writing(id).expect("it was under way").borrow();
+        let writing = self.sides[end].writing(id).expect("a message that is being written").borrow();
         let finished = writing.may_be_whole;
         drop(writing);
         if finished {
@@ -148,7 +149,7 @@ impl Program {
         self.perhaps_closing |= writing.may_be_begun;
     }
 
-    /// Records that a sink that was ready took a message: all messages before it are queued.
+    /// Records that a sink that was ready accepted a message: all messages before it are queued.
     pub(super) fn learn_sunk(&mut self, end: usize, op: Op, id: usize, flushes: bool) {
         self.resolve(end, op.actor, true);
         self.keep(end, op.actor, id, true);
@@ -161,42 +162,45 @@ impl Program {
     }
 
     pub(super) fn learn_event(&mut self, end: usize, event: &Event) {
-        assert!(!self.sides[end].over, "something came after the end");
+        assert!(!self.sides[end].over, "an event was received after the end");
         let number = |payload: &Bytes| {
-            let payload = std::str::from_utf8(payload).expect("a torn ping or pong");
-            payload.parse::<usize>().expect("a torn ping or pong")
+            let payload = std::str::from_utf8(payload).expect("a complete ping or pong");
+            payload.parse::<usize>().expect("a complete ping or pong")
         };
         match event {
             Event::Message(message) => self.ledgers[1 - end].receive(message),
             Event::Ping(payload) => {
                 let seen = &mut self.pings[1 - end][number(payload)].0;
-                assert!(!std::mem::replace(seen, true), "a ping is doubled");
+                assert!(!std::mem::replace(seen, true), "a ping is duplicated");
             }
             Event::Pong(payload) => {
                 let seen = &mut self.pings[end][number(payload)].1;
-                assert!(!std::mem::replace(seen, true), "a pong is doubled");
+                assert!(!std::mem::replace(seen, true), "a pong is duplicated");
             }
-            _ => assert!(self.may_be_closed(), "nobody closed"),
+            _ => assert!(self.may_be_closed(), "no side closed"),
         }
     }
 
     pub(super) fn learn_error(&mut self, end: usize, error: &Error) {
         match error {
-            Error::Closed => assert!(self.may_be_closed(), "closed, though nobody did"),
+            Error::Closed => assert!(self.may_be_closed(), "closed, though no side closed"),
             Error::Transport(_) | Error::Protocol(ProtocolError::EofWithoutClose) => {
-                assert!(self.sides[1 - end].dropped, "{error}, though nothing went wrong");
-                self.sides[end].tell();
+                assert!(
+                    self.sides[1 - end].dropped,
+                    "{error}, though the other side did not drop its stream"
+                );
+                self.sides[end].record_error();
             }
             Error::Protocol(ProtocolError::MessageTooBig { .. }) => {
-                assert!(self.sides[end].limited, "{error}, though no limit was passed");
-                self.sides[end].tell();
+                assert!(self.sides[end].limited, "{error}, though no limit could be exceeded");
+                self.sides[end].record_error();
             }
             other => panic!("{other:?}"),
         }
     }
 
-    /// Records the message that a sender was given as a sink, certainly or not, and that it may
-    /// keep.
+    /// Records a message that was passed to a sender as a sink, certainly or not, and that the
+    /// sender may keep.
     pub(super) fn keep(&mut self, end: usize, actor: Actor, id: usize, sure: bool) {
         let Actor::Sender(sender) = actor else { panic!("{actor:?} keeps nothing") };
         let gone = !self.sides[end].has_sender(sender);
@@ -220,6 +224,7 @@ impl Program {
         }
     }
 
+    /// Returns whether the connection may have been closed.
     pub(super) fn may_be_closed(&self) -> bool {
         self.closing || self.perhaps_closing || self.sides.iter().any(|side| side.dropped)
     }

@@ -8,7 +8,7 @@ use super::{content, wire::Begun};
 /// Whether a message was queued, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It is being sent; whether it may be queued before that completes.
+    /// It is being sent. `may_be_queued`: whether it may be queued before that completes.
     UnderWay {
         may_be_queued: bool,
     },
@@ -22,7 +22,8 @@ enum Fate {
 struct Sent {
     content: Message,
     fate: Fate,
-    /// It is written in parts: its beginning may be received, whatever happens to the rest.
+    /// Whether it is written in parts: its beginning may be received even if the rest is never
+    /// sent.
     in_parts: bool,
     /// The first step at which it may have been queued.
     started: u64,
@@ -85,7 +86,7 @@ impl Ledger {
     fn enter(&mut self, rng: &mut SmallRng, len: usize, may_be_queued: bool, in_parts: bool) -> usize {
         let id = self.sent.len();
         let kind = if rng.random() { MessageKind::Text } else { MessageKind::Binary };
-        // An empty message cannot be identified: never more than one may still arrive.
+        // An empty message cannot be identified, so that at most one of a kind may still arrive.
         let empty = rng.random_ratio(1, 20) && self.empty(kind).is_none();
         let content =
             if empty { content::of_kind(kind, String::new()) } else { content::content(id, kind, len) };
@@ -131,8 +132,8 @@ impl Ledger {
         }
     }
 
-    /// Records that everything queued before this step was written. Returns how many messages that
-    /// are at least.
+    /// Records that everything queued before this step was written. Returns the minimum number of
+    /// these messages.
     pub fn flushed(&mut self, before: u64) -> usize {
         let due = |sent: &&mut Sent| sent.fate == Fate::Queued && sent.queued_by < before;
         self.sent.iter_mut().filter(due).map(|sent| sent.flushed = true).count()
@@ -147,9 +148,9 @@ impl Ledger {
         self.taken += 1;
         let id =
             if message.is_empty() { self.empty(message.kind()) } else { content::number(message.as_bytes()) };
-        let id = id.filter(|id| *id < self.sent.len()).expect("a message that nobody sent");
+        let id = id.filter(|id| *id < self.sent.len()).expect("a message that was sent");
         let sent = &self.sent[id];
-        assert!(sent.content == *message, "message {id} is torn");
+        assert!(sent.content == *message, "message {id} is corrupt");
         let may_come = !matches!(sent.fate, Fate::Never | Fate::UnderWay { may_be_queued: false });
         assert!(may_come, "message {id} was not queued: {:?}", sent.fate);
         self.mark(id);
@@ -176,16 +177,16 @@ impl Ledger {
         }
     }
 
-    /// Returns whether it is longer than this limit, as far as is known.
+    /// Returns whether the message exceeds this limit, as far as is known.
     pub fn passes(&self, beginning: &Beginning, limit: u64) -> bool {
         content::number(&beginning.bytes).is_none_or(|id| self.sent[id].content.len() as u64 > limit)
     }
 
     fn check_beginning(&self, id: usize, beginning: &Beginning) {
-        let sent = self.sent.get(id).expect("a message that nobody sent");
+        let sent = self.sent.get(id).expect("a message that was sent");
         let same =
             sent.content.kind() == beginning.kind && sent.content.as_bytes().starts_with(&beginning.bytes);
-        assert!(same, "message {id} is torn");
+        assert!(same, "message {id} is corrupt");
         let may_come = match sent.fate {
             _ if sent.in_parts => sent.started < u64::MAX,
             Fate::Never | Fate::UnderWay { may_be_queued: false } => false,
@@ -197,8 +198,8 @@ impl Ledger {
     /// Asserts that it arrived for the first time, after those that were queued before it.
     fn mark(&mut self, id: usize) {
         let sent = &mut self.sent[id];
-        assert!(!sent.received, "message {id} is doubled");
-        // A message that was queued before the future of another was polled goes first.
+        assert!(!sent.received, "message {id} is duplicated");
+        // A message that was queued before the future of another was polled is sent first.
         assert!(sent.queued_by >= self.latest_start, "message {id} was overtaken");
         sent.received = true;
         self.latest_start = self.latest_start.max(sent.started);
@@ -207,7 +208,7 @@ impl Ledger {
     /// Asserts at the end that all due messages arrived. `wire` is what the reader was shown.
     pub fn check(&mut self, only_flushed: bool, wire: &[Begun]) {
         for (nth, beginning) in std::mem::take(&mut self.unknown) {
-            let begun = wire.get(nth).expect("a message that was not on the wire");
+            let begun = wire.get(nth).expect("a message on the wire");
             let id = match content::number(&begun.name) {
                 None if begun.whole => self.empty(beginning.kind),
                 id => id,
@@ -215,7 +216,7 @@ impl Ledger {
             // A message of which so little arrived is not due.
             let Some(id) = id else { continue };
             self.check_beginning(id, &beginning);
-            assert!(!self.sent[id].received, "message {id} is doubled");
+            assert!(!self.sent[id].received, "message {id} is duplicated");
             self.sent[id].received = true;
         }
         for (id, sent) in self.sent.iter().enumerate() {
@@ -224,6 +225,7 @@ impl Ledger {
         }
     }
 
+    /// Returns whether a message that `try_send` returned has the length of the one it was given.
     pub fn is_its_own(&self, id: usize, back: &Outgoing<'_>) -> bool {
         self.sent[id].content.len() == back.len()
     }

@@ -1,5 +1,5 @@
 //! A random program on two connected ends, and the required results.
-#![allow(unreachable_pub, reason = "as in the rest of what the tests share")]
+#![allow(unreachable_pub, reason = "as in the other shared modules of the tests")]
 
 mod action;
 mod content;
@@ -48,7 +48,7 @@ pub struct Program {
     closes_in: u64,
     /// Whether a side has begun to close.
     closing: bool,
-    /// Whether a message that had begun may have been dropped, or was too long, which closes too.
+    /// Whether a message that had begun may have been dropped, or was too long; either closes too.
     perhaps_closing: bool,
     /// Whether a side began to close without a code.
     without_code: bool,
@@ -130,6 +130,7 @@ impl Program {
         self.step
     }
 
+    /// Takes a random step.
     fn any_step(&mut self) {
         let end = self.rng.random_range(0..2);
         match self.rng.random_range(0..1000) {
@@ -195,7 +196,7 @@ impl Program {
                 }
             }
             Poll::Ready(done) => {
-                self.note(format_args!("side {end}: {op:?} gives {}", brief(&done)));
+                self.note(format_args!("side {end}: {op:?} returns {}", brief(&done)));
                 self.sides[end].tasks.swap_remove(task);
                 self.learn(end, op, done);
             }
@@ -222,15 +223,15 @@ impl Program {
         }
     }
 
-    /// Returns whether it may be dropped now: dropping an unfinished message that has begun ends
-    /// the connection.
+    /// Returns whether a future may be dropped now: dropping an unfinished message that has begun
+    /// ends the connection.
     fn may_give_up(&self, end: usize, task: usize) -> bool {
         let What::Write { id } = self.sides[end].tasks[task].op.what else { return true };
         let begun = self.sides[end].writing(id).is_some_and(|writing| writing.borrow().may_be_begun);
         !begun || self.may_close() || self.may_be_closed()
     }
 
-    /// Returns whether a side may close already.
+    /// Returns whether the sides may close already.
     fn may_close(&self) -> bool {
         self.step > self.closes_in
     }
@@ -249,6 +250,7 @@ impl Program {
         }
     }
 
+    /// Adds a line to the log that a failure shows.
     fn note(&mut self, line: std::fmt::Arguments<'_>) {
         if self.log.len() == SHOWN {
             self.log.pop_front();
@@ -257,7 +259,7 @@ impl Program {
     }
 }
 
-/// Omits the payload data.
+/// Formats a result without most of its payload data.
 fn brief(done: &Done) -> String {
     let mut text = format!("{done:?}");
     if text.len() > 200 {

@@ -145,15 +145,15 @@ impl Program {
                 back
             }
             Err(TrySendError::Closed(back)) => {
-                assert!(self.may_be_closed(), "nobody closed");
+                assert!(self.may_be_closed(), "no side closed");
                 back
             }
         };
-        assert!(self.ledgers[end].is_its_own(message, &back), "another message came back");
+        assert!(self.ledgers[end].is_its_own(message, &back), "another message was returned");
         self.ledgers[end].never(message);
     }
 
-    /// Begins to close by any task that can.
+    /// Begins to close with any part that can close.
     pub(super) fn begin_to_close(&mut self) {
         let end = self.rng.random_range(0..2);
         let actor = self.sides[end].idle().into_iter().find(|actor| *actor != Actor::Receiver);

@@ -26,8 +26,8 @@ struct Conditions {
     holds: bool,
     writes_stalled: bool,
     reads_stalled: bool,
-    /// How many of 256 calls are pending and woken at once.
-    hiccups: u32,
+    /// How many of 256 calls are pending, and wake the task at once.
+    delays: u32,
     vectored: bool,
 }
 
@@ -40,7 +40,7 @@ impl Conditions {
             holds: rng.random_ratio(1, 4),
             writes_stalled: rng.random_ratio(1, 4),
             reads_stalled: rng.random_ratio(1, 4),
-            hiccups: if rng.random_ratio(1, 3) { rng.random_range(0..128) } else { 0 },
+            delays: if rng.random_ratio(1, 3) { rng.random_range(0..128) } else { 0 },
             vectored: rng.random(),
         }
     }
@@ -85,12 +85,13 @@ impl Way {
         }
     }
 
-    fn hiccups(&mut self, cx: &Context<'_>) -> bool {
-        let hiccup = self.conditions.hiccups > 0 && self.rng.random_ratio(self.conditions.hiccups, 256);
-        if hiccup {
+    /// Returns whether this call is pending although it could make progress.
+    fn delays(&mut self, cx: &Context<'_>) -> bool {
+        let delayed = self.conditions.delays > 0 && self.rng.random_ratio(self.conditions.delays, 256);
+        if delayed {
             cx.waker().wake_by_ref();
         }
-        hiccup
+        delayed
     }
 
     /// Shows held-back data to the reader.
@@ -111,11 +112,11 @@ impl Way {
         let room = self.conditions.capacity.saturating_sub(self.bytes.len());
         if self.conditions.writes_stalled || room == 0 {
             self.writer = Some(cx.waker().clone());
-            // A full pipe flushes itself: otherwise a write would wait for a flush that waits for
-            // the write.
+            // A full pipe flushes itself, because otherwise a write would wait for a flush that
+            // waits for the write.
             return (Poll::Pending, if room == 0 { self.release() } else { None });
         }
-        if self.hiccups(cx) {
+        if self.delays(cx) {
             return (Poll::Pending, None);
         }
         let mut room = room.min(self.conditions.write_at_most);
@@ -141,7 +142,7 @@ impl Way {
             self.writer = Some(cx.waker().clone());
             return (Poll::Pending, None);
         }
-        if self.hiccups(cx) {
+        if self.delays(cx) {
             return (Poll::Pending, None);
         }
         (Poll::Ready(Ok(())), self.release())
@@ -153,7 +154,7 @@ impl Way {
             self.reader = Some(cx.waker().clone());
             return (Poll::Pending, None);
         }
-        if self.hiccups(cx) {
+        if self.delays(cx) {
             return (Poll::Pending, None);
         }
         let len = seen.min(self.conditions.read_at_most).min(buffer.remaining());
@@ -182,7 +183,7 @@ impl Pipe {
     /// Changes the behaviour from here on.
     pub fn vary(&self, rng: &mut SmallRng) {
         let way = rng.random_range(0..2);
-        self.treat(way, Conditions::new(rng));
+        self.set_conditions(way, Conditions::new(rng));
     }
 
     /// Removes all stalls; the buffer keeps its size.
@@ -191,8 +192,8 @@ impl Pipe {
             let old = lock(&self.0[way]);
             let Conditions { capacity, write_at_most, read_at_most, holds, vectored, .. } = old.conditions;
             drop(old);
-            let (writes_stalled, reads_stalled, hiccups) = (false, false, 0);
-            // One byte at a time, the rest would take too long.
+            let (writes_stalled, reads_stalled, delays) = (false, false, 0);
+            // With one byte at a time, the rest would take too long.
             let [capacity, write_at_most, read_at_most] =
                 [capacity, write_at_most, read_at_most].map(|most| most.max(1000));
             let conditions = Conditions {
@@ -203,9 +204,9 @@ impl Pipe {
                 vectored,
                 writes_stalled,
                 reads_stalled,
-                hiccups,
+                delays,
             };
-            self.treat(way, conditions);
+            self.set_conditions(way, conditions);
         }
     }
 
@@ -231,13 +232,14 @@ impl Pipe {
         lock(&self.0[end]).shown.begun().to_vec()
     }
 
-    /// Returns the last of these.
+    /// Returns the last of these messages.
     pub fn last_begun(&self, end: usize) -> Option<Begun> {
         lock(&self.0[end]).shown.begun().last().cloned()
     }
 
-    /// Wakes, as a socket does, whoever waits and can make progress.
-    fn treat(&self, way: usize, conditions: Conditions) {
+    /// Changes how a direction behaves, and wakes the tasks that can make progress, as a socket
+    /// does.
+    fn set_conditions(&self, way: usize, conditions: Conditions) {
         let mut way = lock(&self.0[way]);
         let writer = if conditions.writes_stalled { None } else { way.writer.take() };
         let reader = if conditions.reads_stalled { None } else { way.reader.take() };
@@ -324,7 +326,7 @@ fn lock(way: &Mutex<Way>) -> MutexGuard<'_, Way> {
     way.lock().expect("no panic while it is held")
 }
 
-/// Must not be called with a direction locked: a waker may run any code.
+/// Wakes tasks. Must not be called with a direction locked, because a waker may run any code.
 fn wake(wakers: impl IntoIterator<Item = Option<Waker>>) {
     wakers.into_iter().flatten().for_each(Waker::wake);
 }

@@ -41,8 +41,9 @@ impl Reading {
     /// Returns the whole message.
     pub fn whole(&mut self) -> Option<Message> {
         let kind = self.kind.filter(|_| self.ended)?;
-        // Data gathered by a dropped call may exceed the limit, but then the message has no end.
-        assert!(self.bytes.len() as u64 <= self.limit, "a message over the limit was given");
+        // Data that a dropped call received may exceed the limit, but then the message does not
+        // end.
+        assert!(self.bytes.len() as u64 <= self.limit, "a message over the limit was returned");
         let text = String::from_utf8(std::mem::take(&mut self.bytes)).expect("all messages are made of text");
         Some(of_kind(kind, text))
     }
@@ -79,7 +80,7 @@ macro_rules! in_parts {
 in_parts!(WebSocket<End>);
 in_parts!(Receiver<End>);
 
-/// Reads until the message ends, or enough of it was read.
+/// Reads until the message ends, or up to a random length.
 pub async fn read(mut reader: impl InParts, rng: &mut SmallRng, record: &Record) -> Result<(), Error> {
     record.borrow_mut().kind = Some(reader.kind());
     record.borrow_mut().moves += 1;
@@ -88,7 +89,7 @@ pub async fn read(mut reader: impl InParts, rng: &mut SmallRng, record: &Record)
         if leaves && rng.random_ratio(1, 6) {
             return Ok(());
         }
-        match read_on(&mut reader, rng, record).await {
+        match read_once(&mut reader, rng, record).await {
             Ok(false) => {}
             Ok(true) => break Ok(()),
             Err(error) => break Err(error),
@@ -97,15 +98,15 @@ pub async fn read(mut reader: impl InParts, rng: &mut SmallRng, record: &Record)
     record.borrow_mut().end(&result);
     if result.is_ok() && rng.random_ratio(1, 4) {
         let len = record.borrow().bytes.len();
-        read_on(&mut reader, rng, record).await?;
-        assert!(record.borrow().bytes.len() == len, "something came after the end");
+        read_once(&mut reader, rng, record).await?;
+        assert!(record.borrow().bytes.len() == len, "data was returned after the end");
     }
     result
 }
 
 /// Reads once in a random way, perhaps dropping the future early. Returns whether the message has
 /// ended.
-async fn read_on(reader: &mut impl InParts, rng: &mut SmallRng, record: &Record) -> Result<bool, Error> {
+async fn read_once(reader: &mut impl InParts, rng: &mut SmallRng, record: &Record) -> Result<bool, Error> {
     let polls = rng.random_ratio(1, 4).then(|| rng.random_range(0..3));
     let ended = match rng.random_range(0..10) {
         0..3 => {
@@ -141,7 +142,7 @@ async fn read_on(reader: &mut impl InParts, rng: &mut SmallRng, record: &Record)
     Ok(ended)
 }
 
-/// Returns the crate's error that is inside.
+/// Returns the error of the crate that is inside an I/O error.
 pub fn inner(error: std::io::Error) -> Error {
     error.downcast().unwrap_or_else(Error::Transport)
 }

@@ -10,7 +10,7 @@ use super::{
     writing,
 };
 
-/// The part that runs it.
+/// The part of an end that runs an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
     Whole,
@@ -18,7 +18,7 @@ pub enum Actor {
     Sender(usize),
 }
 
-/// What the ledger has to know of an operation.
+/// What an operation does, as far as the ledger has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Message {
@@ -32,7 +32,7 @@ pub enum What {
     SinkClose,
     Closed,
     Receive,
-    /// Given to the sink, which may keep it and queue it later.
+    /// Passes a message to the sink, which may keep it and queue it later.
     Sink {
         id: usize,
         flushes: bool,
@@ -52,7 +52,7 @@ pub struct Op {
 }
 
 impl Op {
-    /// Whether it may wait for the peer or for a close, not only for the stream.
+    /// Returns whether it may wait for the peer or for a close, not only for the stream.
     pub fn may_wait(&self) -> bool {
         match self.what {
             What::Receive | What::Read | What::Closed => true,
@@ -69,12 +69,12 @@ pub enum Kind {
     Gone,
 }
 
-/// A message that a sender was given as a sink, and may not have queued yet.
+/// A message that was passed to a sender as a sink, and may not be queued yet.
 #[derive(Debug)]
 pub struct Kept {
     pub sender: usize,
     pub id: usize,
-    /// Whether it was certainly given.
+    /// Whether the sink certainly accepted it.
     pub sure: bool,
 }
 
@@ -85,7 +85,7 @@ pub struct Side {
     /// The number of senders so far.
     pub senders_made: usize,
     /// The number of errors that were returned, except `Closed`.
-    pub told: usize,
+    pub errors: usize,
     /// Whether `Ok(None)` was received.
     pub over: bool,
     /// Whether it was dropped before that.
@@ -106,7 +106,7 @@ impl Side {
             kind: Kind::Whole(Slot::new(ws)),
             tasks: Vec::new(),
             senders_made: 0,
-            told: 0,
+            errors: 0,
             over: false,
             dropped: false,
             discards: false,
@@ -133,7 +133,7 @@ impl Side {
         actors
     }
 
-    /// Returns the sender of an idle part.
+    /// Returns a clone of this sender, if it exists and is not in use as a sink.
     pub fn sender(&self, id: usize) -> Option<Sender> {
         self.slot(id)?.look(|sink| sink.get_ref().clone())
     }
@@ -156,11 +156,11 @@ impl Side {
                 Box::pin(of_receiver(slot.lease().expect("idle"), action))
             }
             (_, Actor::Sender(id)) if is_sink(what) => {
-                let slot = self.slot(id).expect("it is there");
+                let slot = self.slot(id).expect("a sender");
                 Box::pin(of_sink(slot.lease().expect("idle"), action))
             }
             (_, Actor::Sender(id)) => Box::pin(of_sender(self.sender(id).expect("idle"), action)),
-            _ => panic!("{actor:?} is not there"),
+            _ => panic!("{actor:?} does not exist"),
         };
         self.tasks.push(Task::new(Op { actor, what, started: u64::MAX }, future));
     }
@@ -231,7 +231,7 @@ impl Side {
         Some(id)
     }
 
-    /// Drops the stream once nothing borrows it any more.
+    /// Drops the stream, which nothing borrows any more.
     pub fn drop_stream(&mut self) {
         match &mut self.kind {
             Kind::Halves(receiver, _) => *receiver = None,
@@ -252,7 +252,7 @@ impl Side {
     /// Takes what is known of a message that was being written in parts.
     pub fn take_writing(&mut self, id: usize) -> writing::Writing {
         let at = self.writings.iter().position(|writing| writing.borrow().id == id);
-        self.writings.swap_remove(at.expect("it was under way")).take()
+        self.writings.swap_remove(at.expect("a message that was being written")).take()
     }
 
     /// Returns the number of reads and writes in parts that made progress.
@@ -265,14 +265,14 @@ impl Side {
     }
 
     /// Records that an error was returned.
-    pub fn tell(&mut self) {
-        self.told += 1;
-        assert!(self.told == 1, "an error is told twice");
+    pub fn record_error(&mut self) {
+        self.errors += 1;
+        assert!(self.errors == 1, "an error is returned twice");
     }
 
-    /// Returns whether it knows that the connection has ended: nothing is queued after that.
+    /// Returns whether the end of the connection was returned to it: nothing is queued after that.
     pub fn is_at_end(&self) -> bool {
-        self.over || self.told > 0
+        self.over || self.errors > 0
     }
 
     /// Returns whether the connection is over for it.

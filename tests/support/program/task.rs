@@ -73,7 +73,7 @@ impl<T> Slot<T> {
         Some(Lease { slot: self.0.clone(), value: Some(value) })
     }
 
-    /// Returns the value, or `None` if it is borrowed.
+    /// Calls a function with the value. Returns `None` if the value is borrowed.
     pub fn look<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
         self.0.borrow().as_ref().map(look)
     }
@@ -95,13 +95,13 @@ impl<T> Deref for Lease<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_ref().expect("there until it is dropped")
+        self.value.as_ref().expect("present until it is dropped")
     }
 }
 
 impl<T> DerefMut for Lease<T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_mut().expect("there until it is dropped")
+        self.value.as_mut().expect("present until it is dropped")
     }
 }
 

@@ -70,7 +70,7 @@ impl Frames {
         let inside = self.begun.last().is_some_and(|begun| !begun.whole);
         assert_eq!(inside, opcode == 0, "frames of two messages are interleaved");
         let rsv1 = first & 0x40 != 0;
-        assert!(!inside || !rsv1, "RSV1 stands on a fragment that is not the first");
+        assert!(!inside || !rsv1, "RSV1 is set on a fragment that is not the first");
         if !inside {
             self.begun.push(Begun::default());
             self.compressed = rsv1;
@@ -89,7 +89,7 @@ impl Frames {
             Some(unzip) if self.compressed => unzip.part(&part),
             _ => part,
         };
-        let begun = self.begun.last_mut().expect("it has begun");
+        let begun = self.begun.last_mut().expect("a message that has begun");
         let unnamed = NAME.saturating_sub(begun.name.len()).min(part.len());
         begun.name.extend_from_slice(&part[..unnamed]);
         begun.len += part.len();
@@ -100,7 +100,7 @@ impl Frames {
         if let (true, Some(unzip)) = (self.compressed, &mut self.unzip) {
             unzip.end();
         }
-        self.begun.last_mut().expect("it has begun").whole = true;
+        self.begun.last_mut().expect("a message that has begun").whole = true;
     }
 
     pub fn messages(&self) -> usize {

@@ -16,7 +16,7 @@ use super::{
 /// The size up to which a writer gathers data before it queues a frame.
 const FRAME: usize = 64 << 10;
 
-/// How far a message is written.
+/// The progress of a message that is written in parts.
 #[derive(Debug, Default)]
 pub struct Writing {
     pub id: usize,
@@ -84,8 +84,8 @@ macro_rules! out_parts {
 out_parts!(&mut WebSocket<End>);
 out_parts!(SenderTurn<'_>);
 
-/// Writes the whole message and finishes it, or leaves it unfinished. `sender` is the task that
-/// writes.
+/// Writes the whole message and finishes it, or leaves it unfinished. In a split connection,
+/// `sender` is the sender of the writer.
 pub async fn write(mut writer: impl OutParts, plan: &mut Plan, sender: Option<&Sender>) -> Result<(), Error> {
     let Plan { content, leaves_at, ping, rng, record } = plan;
     record.borrow_mut().moves += 1;
@@ -104,7 +104,7 @@ pub async fn write(mut writer: impl OutParts, plan: &mut Plan, sender: Option<&S
             17..19 => pause(rng.random_range(0..3)).await,
             _ => {
                 if let Some(sender) = sender {
-                    beside(sender, std::mem::take(ping)).await?;
+                    use_meanwhile(sender, std::mem::take(ping)).await?;
                 }
             }
         }
@@ -190,8 +190,8 @@ async fn finish(mut writer: impl OutParts, rng: &mut SmallRng, record: &Record) 
     writer.finish().await
 }
 
-/// Uses other senders while a message is open: their messages wait, a ping overtakes.
-async fn beside(sender: &Sender, ping: String) -> Result<(), Error> {
+/// Uses the sender while a message is open: other messages wait, but a ping is sent between frames.
+async fn use_meanwhile(sender: &Sender, ping: String) -> Result<(), Error> {
     match sender.try_send("it finds no room") {
         Ok(()) => panic!("queued between the frames of another message"),
         Err(TrySendError::Full(_)) => {}
@@ -200,7 +200,7 @@ async fn beside(sender: &Sender, ping: String) -> Result<(), Error> {
     if ping.is_empty() { Ok(()) } else { sender.ping(ping).await }
 }
 
-/// Returns the number of polls after which it is dropped.
+/// Returns the number of polls after which a future is dropped, or `None` if it is completed.
 fn polls(rng: &mut SmallRng) -> Option<u32> {
     rng.random_ratio(1, 4).then(|| rng.random_range(0..3))
 }

@@ -1,5 +1,5 @@
-//! The load of compressed messages: what is sent is compressed beforehand, each message by itself; of what comes back the
-//! first window is inflated and compared, and of all others the frames are counted.
+//! The load of compressed messages. Messages to send are compressed in advance, each by itself. The
+//! first window received is inflated and compared; of all others, the frames are counted.
 
 use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, task::Poll};
 
@@ -23,15 +23,15 @@ use crate::{
 /// The end of an empty stored block, which is not sent (RFC 7692 section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 
-/// The first byte of each answer: a whole message of text, compressed.
+/// The first byte of each answer: a whole compressed text message.
 const ANSWER: u8 = 0x81 | RSV1;
 
-/// Bytes read at once.
+/// The size of a read, in bytes.
 const READ: usize = 256 << 10;
 
 const WINDOW_BITS: u8 = 15;
 
-/// What a client sends in one go.
+/// The messages that a client sends at once.
 #[derive(Debug)]
 pub struct Window {
     request: Bytes,
@@ -39,7 +39,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The feed's next messages, so many and so long.
+    /// Creates a window with the next messages of the feed, of this length and number.
     pub fn new(feed: &mut Feed, len: usize, messages: usize) -> Self {
         let messages: Vec<String> = (0..messages).map(|_| feed.message(len)).collect();
         let mut request = Vec::new();
@@ -50,7 +50,7 @@ impl Window {
     }
 }
 
-/// The payload data of a message that is compressed by itself.
+/// Returns the payload data of a message that is compressed by itself.
 fn compressed(message: &[u8]) -> Vec<u8> {
     let mut deflate = Deflate::new(LEVEL.into(), false, WINDOW_BITS);
     let mut out = vec![0; message.len() + message.len() / 8 + 64];
@@ -61,7 +61,7 @@ fn compressed(message: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A connection, its opening handshake done and checked.
+/// A connection whose opening handshake is complete and verified.
 #[derive(Debug)]
 pub struct Client {
     tcp: TcpStream,
@@ -81,12 +81,12 @@ impl Client {
         Ok(Self { tcp, takeover, room: Vec::new() })
     }
 
-    /// Sends a window, and receives as many messages; the number of bytes of payload data that came.
+    /// Sends a window and receives as many messages. Returns the number of payload bytes received.
     pub async fn exchange(&mut self, window: &Window) -> Result<u64> {
         Ok(self.exchange_into(window, Answers::default()).await?.bytes)
     }
 
-    /// The same, and checks them byte for byte: nothing may have come before.
+    /// Does the same, and compares the messages byte for byte. It has to be the first exchange.
     pub async fn check(&mut self, window: &Window) -> Result<()> {
         let answers =
             self.exchange_into(window, Answers { kept: Some(Vec::new()), ..Answers::default() }).await?;
@@ -102,7 +102,7 @@ impl Client {
         Ok(())
     }
 
-    /// Gives back what receiving took.
+    /// Frees the read buffer.
     pub fn forget_room(&mut self) {
         self.room = Vec::new();
     }
@@ -110,7 +110,7 @@ impl Client {
     async fn exchange_into(&mut self, window: &Window, mut answers: Answers) -> Result<Answers> {
         self.room.resize(READ.min(window.request.len().max(4 << 10)), 0);
         let mut sent = 0;
-        // Sends and receives at the same time: else both ends could wait for each other with full buffers.
+        // Sends and receives concurrently: otherwise, both ends could wait with full buffers.
         let exchanged = poll_fn(|cx| {
             while sent < window.request.len() {
                 match Pin::new(&mut self.tcp).poll_write(cx, &window.request[sent..])? {
@@ -137,7 +137,7 @@ impl Client {
 
 fn inflated(inflate: &mut Inflate, mut payload: Vec<u8>, len: usize) -> Result<Vec<u8>> {
     payload.extend_from_slice(&TAIL);
-    // Room for what is too much, too.
+    // One byte more than expected, to detect excess data.
     let mut message = vec![0; len + 1];
     let before = inflate.total_out();
     let inflating = inflate.decompress(&payload, &mut message, InflateFlush::SyncFlush);
@@ -146,17 +146,17 @@ fn inflated(inflate: &mut Inflate, mut payload: Vec<u8>, len: usize) -> Result<V
     Ok(message)
 }
 
-/// What has come of a window's answers.
+/// The answers to a window that have been received.
 #[derive(Debug, Default)]
 struct Answers {
     messages: usize,
-    /// Of payload data.
+    /// The number of payload bytes.
     bytes: u64,
-    /// A header of which the end is missing.
+    /// An incomplete header.
     header: Vec<u8>,
-    /// How much of a frame's payload data is missing.
+    /// The number of payload bytes that are missing from a frame.
     missing: usize,
-    /// The payload data of each, if it is to be checked.
+    /// The payload data of each answer, if it is to be compared.
     kept: Option<Vec<Vec<u8>>>,
 }
 
@@ -187,7 +187,7 @@ impl Answers {
     }
 }
 
-/// The length of a compressed message, once its header is there.
+/// Returns the length of a compressed message, or `None` if its header is incomplete.
 fn payload_len(header: &[u8]) -> io::Result<Option<usize>> {
     let len = match *header {
         [first, ..] if first != ANSWER => {
@@ -206,7 +206,7 @@ fn payload_len(header: &[u8]) -> io::Result<Option<usize>> {
     }
 }
 
-/// As many connections, each with its first window checked.
+/// Opens this many connections, and verifies the first window of each.
 pub async fn open_many(
     address: SocketAddr,
     takeover: Takeover,

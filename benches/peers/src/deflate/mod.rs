@@ -1,5 +1,5 @@
-//! Echo of compressed messages (RFC 7692) over loopback TCP: the server's processor time, messages per second, what is
-//! sent, and the memory of an idle connection.
+//! Echo of compressed messages (RFC 7692) over loopback TCP: the server's processor time, messages
+//! per second, the compressed size, and the memory of an idle connection.
 
 mod client;
 #[path = "../../../support/feed.rs"]
@@ -27,21 +27,21 @@ use crate::{
 const CONNECTIONS: usize = 10;
 const IN_FLIGHT: usize = 16;
 
-/// How long the messages of the memory table are.
+/// The length of the messages for the memory table.
 const KEPT: usize = 1 << 10;
 
-/// How much compressed data more than the best peer's is no loss.
+/// The ratio to the compressed size of the best peer up to which the target is reached.
 const AS_SMALL: f64 = 1.02;
 
-/// All that is sent before it begins again: far more than a window of DEFLATE, so that a message is not found in what
-/// was sent before.
+/// The total length of the messages before they are repeated: far more than a window of DEFLATE, so
+/// that a message does not refer to its previous transmission.
 const VARIETY: usize = 512 << 10;
 
 struct Load {
     takeover: Takeover,
     size: usize,
     label: &'static str,
-    /// Times the best peer's processor time.
+    /// The target, as a multiple of the best peer's processor time.
     target: f64,
 }
 
@@ -61,7 +61,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     let peers: Vec<&dyn Peer> =
         peers::active().into_iter().filter(|peer| peer.standing() != Standing::Baseline).collect();
     let mut tables = tables(&peers);
-    // Kept to the end of the program: tasks send them.
+    // Leaked, because the tasks that send them need `'static`.
     let loads: Vec<&'static [Window]> = CELLS.iter().map(|cell| windows(cell.size)).collect();
     interleave(settings.rounds, CELLS.len(), peers.len(), |row, column| {
         let (peer, cell) = (peers[column], &CELLS[row]);
@@ -105,7 +105,7 @@ fn tables(peers: &[&dyn Peer]) -> [Section; 3] {
     tables
 }
 
-/// With a column for all of these, and none compared with who cannot be asked for the same.
+/// Creates a table with a column for each peer. Those with a level of their own are not compared.
 fn section(title: &str, unit: &'static str, about: &str, peers: &[&dyn Peer]) -> Section {
     let mut section = Section::new(title, unit, about, peers);
     section.all_columns = true;
@@ -117,7 +117,7 @@ fn section(title: &str, unit: &'static str, about: &str, peers: &[&dyn Peer]) ->
     section
 }
 
-/// Messages of this length, enough of them, in windows.
+/// Returns windows of messages of this length, at least [`VARIETY`] bytes in total.
 fn windows(size: usize) -> &'static [Window] {
     let mut feed = Feed::new();
     let count = VARIETY.div_ceil(size * IN_FLIGHT).max(2);
@@ -125,12 +125,13 @@ fn windows(size: usize) -> &'static [Window] {
     windows.leak()
 }
 
-/// Where a connection begins: they do not all send the same at once.
+/// Returns the first window of a connection, so that connections send different messages.
 fn first_of(connection: usize, windows: &[Window]) -> usize {
     connection * windows.len() / CONNECTIONS
 }
 
-/// Runs a load, and measures the server, and how many bytes of payload data come back for a message.
+/// Runs a load and measures the server. Also returns the number of payload bytes received per
+/// message.
 async fn measure(
     settings: &Settings,
     peer: &dyn Peer,
@@ -150,7 +151,7 @@ async fn measure(
     Ok((sample, bytes.get() as f64 / (done.get() * IN_FLIGHT as u64) as f64))
 }
 
-/// One window after the other, counted, until it is aborted.
+/// Exchanges and counts one window after the other until it is aborted.
 async fn repeat(
     mut client: Client,
     windows: &'static [Window],
@@ -199,7 +200,7 @@ fn memory(settings: &Settings, peers: &[&dyn Peer]) -> Result<Section> {
     Ok(table)
 }
 
-/// Resident and allocated bytes for each connection.
+/// Returns the resident and allocated bytes of each connection.
 async fn measure_idle(
     peer: &dyn Peer,
     takeover: Takeover,

@@ -1,4 +1,4 @@
-//! No library: what copying, unmasking and the system calls cost. It checks nothing.
+//! No library: the cost of copying, unmasking and system calls. Nothing is validated.
 
 use std::{
     cell::RefCell,
@@ -78,7 +78,7 @@ impl Peer for Bare {
     }
 }
 
-/// Where a frame's payload data is.
+/// A frame, with the position of its payload data.
 struct Frame {
     opcode: u8,
     key: [u8; 4],
@@ -86,7 +86,7 @@ struct Frame {
     end: usize,
 }
 
-/// The header of a masked frame at the start of these bytes, if it is there.
+/// Parses the header of a masked frame at the start of these bytes, if it is complete.
 #[inline]
 fn parse(bytes: &[u8]) -> Option<Frame> {
     let (&[first, second], _) = bytes.split_first_chunk::<2>()?;
@@ -113,7 +113,7 @@ fn unmask(data: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// Copies into one large buffer and unmasks there. The buffer holds whole frames again after each turn of the wire.
+/// Copies frames into one large buffer and unmasks them there.
 fn receive(mut io: Memory, mut tally: Tally) -> Result<Tally> {
     let mut buffer = vec![0; 512 << 10];
     let (mut start, mut end) = (0, 0);
@@ -142,7 +142,8 @@ thread_local! {
     static SCRATCH: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::new((vec![0; READ], Vec::new()));
 }
 
-/// What one read brought, answered with one write; the buffers are the thread's, so that an idle connection holds none.
+/// Answers each read with one write. The buffers belong to the thread, so that an idle connection
+/// holds none.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
 fn echo(mut tcp: TcpStream) -> impl Future<Output = Result<()>> {
     async move {
@@ -154,7 +155,7 @@ fn echo(mut tcp: TcpStream) -> impl Future<Output = Result<()>> {
     }
 }
 
-/// Reads once and answers what is whole; gives what could not be written at once.
+/// Reads once and answers the whole frames. Returns what could not be written at once.
 fn poll_answer(
     tcp: &mut TcpStream,
     carried: &mut Vec<u8>,
@@ -187,7 +188,7 @@ fn would_block(error: io::Error) -> io::Result<usize> {
     if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) }
 }
 
-/// Unmasks whole frames and puts their answers; how many bytes they were.
+/// Unmasks whole frames and appends their answers. Returns the length of the frames.
 fn answer(input: &mut [u8], output: &mut Vec<u8>) -> usize {
     let mut at = 0;
     while let Some(frame) = parse(&input[at..]).filter(|frame| at + frame.end <= input.len()) {

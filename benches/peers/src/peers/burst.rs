@@ -1,15 +1,16 @@
-//! Loops over a `Stream` and `Sink`: the best one, which differs with what a read does to what was fed, and the plain one.
+//! Loops over a `Stream` and `Sink`: the plain one, and the best one, which depends on whether a
+//! read flushes what was fed.
 
 use anyhow::Result;
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 
 use super::{Manner, Sending};
 
-/// How much the best loop queues before it writes, where that can be chosen and the default is less. The others' is as much,
-/// or more.
+/// The size of the queue in the best loop, for libraries where it can be set and the default is
+/// smaller. Those of the others are at least as large.
 pub const QUEUE: usize = 256 << 10;
 
-/// Echoes what `reply` makes of an item. The best loop feeds while input is ready, then flushes.
+/// Echoes the replies to items. The best loop feeds while input is ready, then flushes.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
 pub fn echo<W, I, M>(
     mut ws: W,
@@ -40,7 +41,8 @@ where
     }
 }
 
-/// As [`echo`], where reading flushes what was fed: the best loop feeds only once no input is ready.
+/// Does the same as [`echo`] for libraries where a read flushes what was fed: the best loop feeds
+/// only when no more input is ready.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
 pub fn echo_gathered<W, I, M>(
     mut ws: W,
@@ -75,7 +77,8 @@ where
     }
 }
 
-/// As [`echo`], where reading flushes what was fed before it waits: the best loop never flushes.
+/// Does the same as [`echo`] for libraries where a read flushes what was fed before it waits: the
+/// best loop never flushes.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
 pub fn echo_fed<W, I, M>(
     mut ws: W,

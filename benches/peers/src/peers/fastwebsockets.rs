@@ -1,5 +1,5 @@
-//! fastwebsockets, by its `FragmentCollector`. It writes each frame at once: a burst is answered with one write where its
-//! stream gathers what is written.
+//! fastwebsockets, with its `FragmentCollector`. It writes each frame immediately: a burst is
+//! answered with one write only if its stream gathers writes.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -80,7 +80,8 @@ impl Peer for FastWebSockets {
                 senders.push(sender);
             }
             each(senders, orders, async |sender| {
-                // Owned frames: the type of its sender holds the lifetime of all that it sends.
+                // Owned frames, because the type of its sender contains the lifetime of what it
+                // sends.
                 let payload = Payload::Owned(message.to_vec());
                 Ok(sender.write_frame(Frame::binary(payload)).await?)
             })

@@ -115,7 +115,7 @@ impl Peer for FullDuplex {
     }
 
     fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
-        // Only a split connection is sent to while it is received from.
+        // Only a split connection can send while another task receives.
         self.split.then(|| {
             let message = PreparedMessage::new(message);
             let work: Work<()> = Box::pin(async move {
@@ -204,7 +204,7 @@ async fn send(mut ws: WebSocket<Memory>, sending: Sending) -> Result<()> {
     Ok(())
 }
 
-/// The receiver is kept: without it, nothing can be sent.
+/// Sends with the sender; the receiver is kept, because dropping it ends the connection.
 async fn send_split(receiver: Receiver<Memory>, sender: Sender, sending: Sending) -> Result<()> {
     for _ in 0..sending.batches() {
         if sending.manner == Manner::Plain {

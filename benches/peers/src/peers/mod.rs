@@ -1,4 +1,4 @@
-//! The libraries, each behind the same trait. A further peer is one more file, and one more line in [`ALL`].
+//! The libraries behind a common trait. Another peer requires a file and a line in [`ALL`].
 
 mod bare;
 mod burst;
@@ -22,17 +22,17 @@ use tokio::{net::TcpStream, sync::mpsc};
 
 use crate::memory_stream::Memory;
 
-/// Something to wait for; boxed once for many messages.
+/// A future, boxed once for many messages.
 pub type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
 
-/// What a column stands for.
+/// The kind of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     Ours,
     Peer,
-    /// No library: what it would cost without one.
+    /// No library: the cost without one.
     Baseline,
-    /// A library that cannot be asked for the same: shown, and not compared with.
+    /// A library without the same settings: shown, but not compared.
     Apart,
 }
 
@@ -51,17 +51,18 @@ pub enum Manner {
     Plain,
 }
 
-/// Whose messages may refer to those before them (RFC 7692 section 7.1.1): the load generator's never do.
+/// Whether the server's messages may refer to earlier ones (RFC 7692 section 7.1.1). Those of the
+/// load generator never do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Takeover {
-    /// Each message is compressed by itself, both ways.
+    /// Each message is compressed by itself, in both directions.
     None,
     /// The server compresses with context takeover.
     Server,
 }
 
 impl Takeover {
-    /// What the load generator offers, and what is to be answered.
+    /// Returns the offer of the load generator, and the expected answer.
     pub fn extension(self) -> &'static str {
         match self {
             Self::None => "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
@@ -70,10 +71,10 @@ impl Takeover {
     }
 }
 
-/// The level that is asked of all who compress.
+/// The compression level of all libraries that can set it.
 pub const LEVEL: u8 = 6;
 
-/// Whether a library compresses, as it is asked to.
+/// Whether a library compresses with the requested settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compresses {
     No,
@@ -82,7 +83,7 @@ pub enum Compresses {
     AtItsOwnLevel,
 }
 
-/// Counts what was received; checks the first message byte for byte, and of the others the length.
+/// Counts received messages; compares the first one byte for byte, and the others by length.
 #[derive(Debug, Clone)]
 pub struct Tally {
     expected: Bytes,
@@ -96,7 +97,7 @@ impl Tally {
         Self { expected, messages: 0, wanted, is_text }
     }
 
-    /// Whether more messages are wanted.
+    /// Returns whether more messages are wanted.
     #[inline]
     pub fn wants(&self) -> bool {
         self.messages < self.wanted
@@ -115,7 +116,7 @@ impl Tally {
     }
 }
 
-/// What is sent in memory.
+/// The messages to send in memory.
 #[derive(Debug, Clone)]
 pub struct Sending {
     pub role: Role,
@@ -125,10 +126,10 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// How many messages are fed before a flush.
+    /// The number of messages that are fed before a flush.
     pub const BATCH: u64 = 32;
 
-    /// How often this many messages, and then a flush.
+    /// Returns the number of batches, each of which ends with a flush.
     pub fn batches(&self) -> u64 {
         self.messages / self.batch()
     }
@@ -138,16 +139,16 @@ impl Sending {
     }
 }
 
-/// How many times to send to all; each is answered when it is done.
+/// Orders to send to all connections; each is answered when it is done.
 pub type Orders = mpsc::Receiver<tokio::sync::oneshot::Sender<()>>;
 
 /// One library, or one way to use it.
 ///
-/// `None`: it has no such thing.
+/// A method returns `None` if the library does not support it.
 pub trait Peer: Sync {
     fn name(&self) -> &'static str;
 
-    /// The package whose version is told.
+    /// Returns the package whose version is shown.
     fn package(&self) -> Option<&'static str> {
         Some(self.name())
     }
@@ -156,7 +157,7 @@ pub trait Peer: Sync {
         Standing::Peer
     }
 
-    /// What the reader of a table must know of it.
+    /// Returns notes for the readers of a table.
     fn notes(&self) -> &'static str {
         ""
     }
@@ -167,37 +168,37 @@ pub trait Peer: Sync {
     /// Sends messages.
     fn send(&self, io: Memory, sending: Sending) -> Option<Work<()>>;
 
-    /// Accepts a connection in a task of its own, and echoes what comes. Errors end the task: the load generator sees
-    /// what is missing.
+    /// Accepts a connection in a task of its own, and echoes messages. An error ends the task,
+    /// which the load generator detects.
     fn serve(&self, tcp: TcpStream, manner: Manner);
 
-    /// As [`serve`](Self::serve), with the library's own opening handshake in its usual form.
+    /// Does the same as [`serve`](Self::serve), with the library's own opening handshake.
     fn open(&self, tcp: TcpStream) -> Option<()> {
         self.serve(tcp, Manner::Plain);
         Some(())
     }
 
-    /// Whether it compresses so.
+    /// Returns whether the library compresses with these settings.
     fn compresses(&self, _takeover: Takeover) -> Compresses {
         Compresses::No
     }
 
-    /// As [`serve`](Self::serve), with permessage-deflate.
+    /// Does the same as [`serve`](Self::serve), with permessage-deflate.
     fn serve_compressed(&self, _tcp: TcpStream, _manner: Manner, _takeover: Takeover) -> Option<()> {
         None
     }
 
-    /// Accepts all these connections, and sends the message to all of them once for each order. Each connection is also
-    /// received from.
+    /// Accepts all these connections, and sends the message to all of them once for each order,
+    /// while each connection also receives.
     fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>>;
 
-    /// Whether it differs from another column only while it is idle.
+    /// Returns whether it differs from another column only while it is idle.
     fn is_idle_variant(&self) -> bool {
         false
     }
 }
 
-/// All columns, in their order.
+/// All columns, in order.
 pub static ALL: &[&dyn Peer] = &[
     &bare::Bare,
     &fullduplex::WHOLE,
@@ -212,7 +213,7 @@ pub static ALL: &[&dyn Peer] = &[
     &soketto::Soketto,
 ];
 
-/// The columns of most tables: all but those that differ only while idle.
+/// Returns the columns of most tables: all except those that differ only while idle.
 pub fn active() -> Vec<&'static dyn Peer> {
     ALL.iter().copied().filter(|peer| !peer.is_idle_variant()).collect()
 }
@@ -222,15 +223,16 @@ pub fn by_name(name: &str) -> Result<&'static dyn Peer> {
     found.ok_or_else(|| anyhow::anyhow!("no peer is called {name}"))
 }
 
-/// Runs a connection; that it ends with an error is how the load generator ends it.
+/// Runs a connection. It ends with an error when the load generator disconnects.
 fn spawn(connection: impl Future<Output = Result<()>> + Send + 'static) {
     tokio::spawn(connection.map(drop));
 }
 
 /// Opens a connection, then runs it.
 ///
-/// The opening is boxed, and nothing of it stays in the task; nor does the task hold the connection twice, as it would
-/// with an `async` block around an `async fn` that takes it. So an idle connection's memory is the library's.
+/// The opening handshake is boxed, so that the task does not keep its state. The task also does not
+/// hold the connection twice, as an `async` block around an `async fn` would. The memory of an idle
+/// connection is therefore that of the library.
 fn spawn_opened<W, R>(
     opening: impl Future<Output = Result<W>> + Send + 'static,
     run: impl FnOnce(W) -> R + Send + 'static,
@@ -251,7 +253,7 @@ async fn each<S>(
         for one in &mut all {
             send(one).await?;
         }
-        // Whoever gave the order may have gone away.
+        // The sender of the order may have been dropped.
         let _gone = done.send(());
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The opening handshake for those who have none of their own for a plain TCP stream, and for the baseline.
+//! The opening handshake for libraries without one for a plain TCP stream, and for the baseline.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -10,16 +10,16 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The key of RFC 6455 section 1.3, and the answer to it that stands there: all the load generator needs.
+/// The example key of RFC 6455 section 1.3, and the value of `Sec-WebSocket-Accept` for it.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Answers the load generator's request, which has no byte behind it.
+/// Answers the load generator's request, which is followed by no other bytes.
 pub async fn answered(tcp: TcpStream) -> Result<TcpStream> {
     answered_with(tcp, None).await
 }
 
-/// The same, and agrees to an extension, which the request must offer in these words.
+/// Does the same, and agrees to an extension, which the request must offer literally.
 pub async fn answered_with(mut tcp: TcpStream, extension: Option<&str>) -> Result<TcpStream> {
     let mut head = Vec::with_capacity(1024);
     while !head.ends_with(b"\r\n\r\n") {
@@ -38,7 +38,7 @@ pub async fn answered_with(mut tcp: TcpStream, extension: Option<&str>) -> Resul
     Ok(tcp)
 }
 
-/// Serves one connection by hyper, for the libraries that open theirs by it.
+/// Serves one connection with hyper, for the libraries whose opening handshake requires it.
 pub async fn by_hyper(
     tcp: TcpStream,
     upgrade: impl Fn(Request<Incoming>) -> Result<Response<Empty<Bytes>>>,

@@ -1,4 +1,4 @@
-//! sockudo-ws, by its `Stream` and `Sink`, and by its halves.
+//! sockudo-ws, with its `Stream` and `Sink`, and with its halves.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -94,7 +94,7 @@ impl Peer for Sockudo {
     }
 }
 
-/// Without its type-erased stream, which costs more.
+/// Accepts a connection without its type-erased stream, which costs more.
 async fn accept(tcp: TcpStream) -> Result<WebSocketStream<TcpStream>> {
     let server = WebSocketServer::<Http1>::new(Config::default());
     Ok(server.accept_raw(tcp).await?.0)

@@ -1,5 +1,5 @@
-//! soketto, over `futures` streams. It writes header and payload data by themselves: it is used with buffers around its
-//! stream, and a burst is answered with one write where that stream gathers what is written.
+//! soketto, over `futures` streams. It writes header and payload data separately: it is used with a
+//! buffered stream, and a burst is answered with one write only if that stream gathers writes.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use super::{Compresses, Takeover};
 use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, each, spawn, spawn_opened};
 use crate::memory_stream::{Cork, Memory};
 
-/// As the others read.
+/// The size of a read, as with the other libraries.
 const READ: usize = 256 << 10;
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Peer for Soketto {
             while tally.wants() {
                 message.clear();
                 let is_text = received(&mut receiver, &mut message).await?;
-                // What the others hand out is the program's to keep.
+                // The messages of the other libraries are owned by the program.
                 tally.note(&std::mem::take(&mut message), is_text)?;
             }
             Ok(tally)
@@ -139,7 +139,7 @@ where
     Ok(server.into_builder().finish())
 }
 
-/// Receives one message, and checks it if it is text; whether it is.
+/// Receives one message, and validates it if it is text. Returns whether it is text.
 async fn received<S: AsyncRead + AsyncWrite + Unpin>(
     receiver: &mut Receiver<S>,
     message: &mut Vec<u8>,
@@ -160,7 +160,7 @@ where
 {
     async move {
         loop {
-            // Of its own for each message, so that an idle connection holds none.
+            // A new buffer for each message, so that an idle connection holds none.
             let mut message = Vec::new();
             if received(&mut receiver, &mut message).await? {
                 sender.send_text(std::str::from_utf8(&message)?).await?;

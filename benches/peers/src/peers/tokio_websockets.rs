@@ -1,4 +1,4 @@
-//! tokio-websockets, by its `Stream` and `Sink`.
+//! tokio-websockets, with its `Stream` and `Sink`.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! tokio-tungstenite, by its `Stream` and `Sink`.
+//! tokio-tungstenite, with its `Stream` and `Sink`.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -77,7 +77,8 @@ impl Peer for Tungstenite {
     }
 }
 
-/// It zeroes its read buffer before each read: with the 128 KiB of the default, that is most of what an echo costs.
+/// Returns the configuration. The library clears its read buffer before each read: with the default
+/// of 128 KiB, this is most of the cost of an echo.
 fn config(manner: Manner) -> Option<WebSocketConfig> {
     (manner == Manner::Best).then(|| WebSocketConfig::default().read_buffer_size(READ))
 }

@@ -1,5 +1,5 @@
-//! web-socket. It buffers nothing: reads go through a `BufReader`, and a burst is answered with one write where its stream
-//! gathers what is written. It has no opening handshake.
+//! web-socket. It has no buffers: it reads from a `BufReader`, and a burst is answered with one
+//! write only if its stream gathers writes. It has no opening handshake.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use web_socket::{DataType, Event, MessageType, WebSocket};
 use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, each, opening, spawn, spawn_opened};
 use crate::memory_stream::{Cork, Memory};
 
-/// As the others read.
+/// The size of a read, as with the other libraries.
 const READ: usize = 256 << 10;
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Peer for WebSocketCrate {
     }
 }
 
-/// A whole message, checked if it is text.
+/// Returns a whole message, validated if it is text.
 fn received(event: Event) -> Result<Option<(bool, Box<[u8]>)>> {
     match event {
         Event::Data { ty: DataType::Complete(MessageType::Text), data } => {

@@ -1,4 +1,4 @@
-//! yawc, by its `Stream` and `Sink`.
+//! yawc, with its `Stream` and `Sink`.
 
 use std::sync::LazyLock;
 
@@ -20,12 +20,14 @@ use crate::memory_stream::Memory;
 #[derive(Debug)]
 pub struct Yawc;
 
-/// With the UTF-8 check, which is off by default, and room for the largest message.
+/// Returns options with UTF-8 validation, which is disabled by default, and a limit that allows the
+/// largest message.
 fn options() -> Options {
     Options::default().with_utf8().with_limits(64 << 20, 128 << 20).without_compression()
 }
 
-/// For all connections. It is made for as many messages as are compressed at once, and there is one thread.
+/// The pool of all connections. Its size is the number of messages that are compressed at once;
+/// there is one thread.
 static POOL: LazyLock<DeflatePool> = LazyLock::new(|| DeflatePool::new(4));
 
 fn options_of(manner: Manner) -> Options {
@@ -131,7 +133,7 @@ impl Peer for Yawc {
     }
 }
 
-/// Whether a frame with data is text.
+/// Returns whether a data frame is text; `None` for other frames.
 fn data(frame: &Frame) -> Option<bool> {
     match frame.opcode() {
         OpCode::Text => Some(true),

@@ -247,7 +247,7 @@ mod tests {
         proto::SendPath,
     };
 
-    /// Some words, `len` bytes of them.
+    /// Returns `len` bytes of words.
     fn words(len: usize) -> Vec<u8> {
         let words = (0_u32..).map(|n| format!("{} and ", n.wrapping_mul(2_654_435_769) % 10_000));
         words.flat_map(String::into_bytes).take(len).collect()
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_message_takes_many_calls_and_pings_pass_between_them() {
+    fn a_large_message_takes_many_calls_and_pings_are_sent_between_them() {
         for prepared in [false, true] {
             for mut end in Sending::each() {
                 let message = words(1 << 20);
@@ -326,7 +326,7 @@ mod tests {
                     assert!(end.path.has_uncompressed());
                     end.path.ping(b"?", MaskKey::default(), &mut end.buffers).expect("open");
                     assert_eq!(end.staged(), [(Opcode::Ping, b"?".to_vec())]);
-                    assert_eq!(end.staged(), [], "nothing of it is complete");
+                    assert_eq!(end.staged(), [], "the message is not complete");
                 }
                 end.path.close(None, MaskKey::default(), &mut end.buffers).expect("open");
                 let mut frames = Vec::new();
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prepared_message_that_several_compress_is_compressed_once_in_turns() {
+    fn a_prepared_message_for_several_connections_is_compressed_once_by_turns() {
         let prepared = PreparedMessage::new(words(200 << 10));
         let mut ends: Vec<_> = (0..4).map(|_| Sending::new(Server, false)).collect();
         ends.iter_mut().for_each(|end| end.send(&prepared));
@@ -385,11 +385,11 @@ mod tests {
                 assert!(frames.is_empty() || frames == [(Opcode::Binary, words(200 << 10))]);
             }
         }
-        assert_eq!(calls, 8, "four strides, and then all of them have it");
+        assert_eq!(calls, 8, "four strides, then one call for each end");
     }
 
     #[test]
-    fn what_does_not_shrink_is_given_up_and_goes_out_as_it_is() {
+    fn an_incompressible_message_is_sent_uncompressed() {
         let random = std::iter::successors(Some(1_u64), |state| {
             Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1))
         });

@@ -219,7 +219,7 @@ mod tests {
             let before = uncompressed.len();
             uncompressed.push_message(&mut outgoing, key);
             assert_eq!(uncompressed.len() - before, len);
-            assert!(outgoing.is_empty() || outgoing.len() == 100, "it is moved, unless it is short");
+            assert!(outgoing.is_empty() || outgoing.len() == 100, "long messages are moved");
         }
         while uncompressed.next().is_some() {}
         assert_eq!(uncompressed.len(), 106 + 5008 + 208);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn short_frames_are_copied_one_behind_the_other() {
+    fn short_frames_are_copied_into_one_run() {
         let mut uncompressed = CompressionQueue::default();
         for nth in 0..1000_usize {
             let header = Header::of(crate::proto::Opcode::Binary, nth % 5, None);
