@@ -1,10 +1,10 @@
-//! The receiving loop of a connection, and the way to its end.
+//! The receiving loop of a connection.
 //!
 //! The loop returns what has been read, writes what is queued, and reads from the stream again. It
 //! is written once, for a whole connection and for the receiving half of a split one.
 
 use std::{
-    io,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -22,9 +22,7 @@ use super::{
 use crate::{
     Error,
     error::Timeout,
-    proto::{
-        CloseCode, CloseFrame, Closing, Message, MessageKind, Part, ProtocolError, Received, Step, Want,
-    },
+    proto::{Message, MessageKind, Part, Received, Step, Want},
 };
 
 /// The number of frames and reads that are handled for one unit of the task's budget.
@@ -44,7 +42,7 @@ pub(super) struct FirstPart {
     pub(super) last: bool,
 }
 
-/// A connection: receives messages, and performs the closing handshake.
+/// A connection: receives messages, and performs the closing handshake (`ending.rs`).
 #[derive(Debug)]
 pub(super) struct Connection<I> {
     pub(super) io: I,
@@ -55,31 +53,42 @@ impl<I: Io> Connection<I> {
     /// Polls for the next message. Tries the single-frame fast path first, on its own.
     #[inline]
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        match self.take_plain() {
-            Some(message) => Poll::Ready(Ok(Some(message))),
-            None => self.poll_any_message(cx),
+        let tried = self.inbound.scratch.is_some() && !self.is_check_due();
+        if tried && let Some(message) = self.take_plain() {
+            return Poll::Ready(Ok(Some(message)));
         }
+        self.poll_any_message(tried, cx)
     }
 
     // Not inlined, so that the fast path has fewer registers to save.
     #[inline(never)]
-    fn poll_any_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        self.poll_whole(cx, |received| received.into_message())
+    fn poll_any_message(
+        &mut self,
+        tried: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, Error>> {
+        self.inbound.receive.receive_whole();
+        self.poll_received_after(tried, cx, |received| received.into_message())
     }
 
-    /// Takes the fast path if a whole message in one frame has been read and the frame counter
-    /// permits.
+    /// Takes the fast path if a whole message in one frame has been read.
     // Always inlined: a message that is created in registers is then stored only once.
     #[inline(always)]
     fn take_plain(&mut self) -> Option<Message> {
         let inbound = &mut self.inbound;
-        let scratch =
-            inbound.scratch.as_ref().filter(|_| !inbound.frames.is_multiple_of(FRAMES_PER_CHECK))?;
+        let scratch = inbound.scratch.as_ref()?;
         let (consumed, message) = inbound.receive.receive_plain(scratch.unread())?;
         inbound.frames -= 1;
         inbound.message();
         inbound.consume(consumed);
         Some(message)
+    }
+
+    /// Returns `true` if queued frames have to be checked for a delay before the next frame is
+    /// handled.
+    #[inline(always)]
+    fn is_check_due(&self) -> bool {
+        self.inbound.frames.is_multiple_of(FRAMES_PER_CHECK)
     }
 
     /// Receives until `pick` returns a value. Messages are assembled; what a dropped reader has
@@ -132,12 +141,26 @@ impl<I: Io> Connection<I> {
     pub(super) fn poll_received<T>(
         &mut self,
         cx: &mut Context<'_>,
+        pick: impl FnMut(Received<'_>) -> Option<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        self.poll_received_after(false, cx, pick)
+    }
+
+    /// Receives like [`poll_received`](Self::poll_received). `tried` is `true` if the fast path has
+    /// failed for the next frame, so that it is not tried twice.
+    #[inline]
+    fn poll_received_after<T>(
+        &mut self,
+        mut tried: bool,
+        cx: &mut Context<'_>,
         mut pick: impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Result<Option<T>, Error>> {
         loop {
             // First what has already been read, in the order of arrival: it is returned even if the
             // stream has failed meanwhile.
-            if let Some(item) = ready!(self.poll_buffered(cx, &mut pick)) {
+            let item = ready!(self.poll_buffered(tried, cx, &mut pick));
+            tried = false;
+            if let Some(item) = item {
                 return Poll::Ready(Ok(Some(item)));
             }
             // RFC 7692 section 6.2: a compressed message is inflated before it is delivered. The
@@ -207,20 +230,24 @@ impl<I: Io> Connection<I> {
     #[inline]
     fn poll_buffered<T>(
         &mut self,
+        mut tried: bool,
         cx: &mut Context<'_>,
         pick: &mut impl FnMut(Received<'_>) -> Option<T>,
     ) -> Poll<Option<T>> {
         while self.inbound.scratch.is_some() {
             // RFC 6455 section 5.5.2: a pong is sent as soon as practical, even if the program
             // takes long to handle each message of this read.
-            let owed = self.inbound.frames.is_multiple_of(FRAMES_PER_CHECK) && self.write_if_delayed(cx);
+            let owed = self.is_check_due() && self.write_if_delayed(cx);
             ready!(poll_budget(&mut self.inbound.frames, cx));
             if owed {
                 self.inbound.check_writes_next();
             }
             let Some(scratch) = &mut self.inbound.scratch else { break };
             let mut item = None;
-            match self.inbound.receive.receive(scratch.unread_mut()) {
+            let (receive, input) = (&mut self.inbound.receive, scratch.unread_mut());
+            let step =
+                if mem::take(&mut tried) { receive.receive_general(input) } else { receive.receive(input) };
+            match step {
                 // A message has to be inflated before more is taken.
                 Ok(Step { consumed: 0, .. }) => break,
                 Ok(Step { consumed, received }) => {
@@ -363,7 +390,7 @@ impl<I: Io> Connection<I> {
     /// Checks the deadlines that a peer must not postpone by sending: of a stuck write, of closing,
     /// and of a message.
     #[inline]
-    fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Timeout> {
+    pub(super) fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Timeout> {
         let status = self.io.write_status();
         if !status.is_stuck() && !self.is_closing(status) && self.inbound.message_timeout().is_none() {
             return None;
@@ -374,81 +401,11 @@ impl<I: Io> Connection<I> {
         }
     }
 
-    /// Fails the connection.
-    ///
-    /// RFC 6455 section 7.1.7: the Close that is queued tells the peer the reason (the codes are
-    /// those of section 7.4.1). The error is returned to the program once the Close has been
-    /// written and the stream has ended, or `close_timeout` has passed.
-    #[cold]
-    fn fail(&mut self, error: ProtocolError) {
-        self.io.with_send(|send, key, buffers| send.fail(error, key, buffers));
-        self.record(Error::Protocol(error));
-    }
-
-    /// Handles the end of the stream, or the error with which reading failed.
-    #[cold]
-    fn ended(&mut self, error: Option<io::Error>) {
-        // TLS reports a stream that ends without `close_notify` as an error. The closing handshake
-        // detects truncation by itself, so this counts as an ordinary end.
-        let error = error.filter(|error| error.kind() != io::ErrorKind::UnexpectedEof);
-        // RFC 6455 section 7.1.4: the connection closes cleanly if the stream ends after the
-        // closing handshake, however it ends. RFC 6455 section 7.1.5: without a Close, it closes
-        // abnormally (1006). Nothing more is sent, except that a stream which ended without an
-        // error is still shut down after a clean close.
-        if let Err(abnormal) = self.inbound.receive.receive_eof() {
-            self.io.end_write();
-            self.record(error.map_or(Error::Protocol(abnormal), Error::Transport));
-        } else if error.is_some() {
-            self.io.end_write();
-        }
-    }
-
     /// Queues a keep-alive ping.
     #[cold]
     fn keep_alive(&mut self, payload: [u8; 4]) {
         // Fails only while the connection is closing, and then no keep-alive is needed.
         let _closing = self.io.with_send(|send, key, buffers| send.ping(&payload, key, buffers));
-    }
-
-    /// Ends the connection after a deadline has passed, without waiting for the peer.
-    #[cold]
-    fn time_out(&mut self, timeout: Timeout, cx: &mut Context<'_>) {
-        // RFC 6455 section 7.4.1: 1011 if the peer does not answer, 1001 if it is idle, 1008 if a
-        // message takes it too long.
-        let reason = match timeout {
-            Timeout::Pong => Some(CloseFrame::from_static(CloseCode::INTERNAL_ERROR, "pong timeout")),
-            Timeout::Idle => Some(CloseFrame::from_static(CloseCode::GOING_AWAY, "idle timeout")),
-            Timeout::Message => Some(CloseFrame::from_static(CloseCode::POLICY_VIOLATION, "message timeout")),
-            _ => None,
-        };
-        if let Some(frame) = reason
-            && self.io.with_send(|send, key, buffers| send.close(Some(&frame), key, buffers)).is_ok()
-        {
-            // Attempted once: the error is the same whether or not the peer receives the Close.
-            let _sent = self.io.poll_transmit(cx);
-            let _shut = self.io.poll_shutdown(cx);
-        }
-        // RFC 6455 section 7.1.1: a stream that the peer does not end in time may be closed. Once
-        // our Close has been written, this is not an error.
-        let close_out = self.inbound.timers.as_ref().is_some_and(|timers| timers.is_close_out());
-        if timeout != Timeout::Close || !close_out {
-            self.record(Error::Timeout(timeout));
-        }
-        self.finish();
-    }
-
-    /// Records the error that ends the connection.
-    fn record(&mut self, error: Error) {
-        self.io.outcome(|outcome| outcome.record(error));
-    }
-
-    /// Ends the connection: nothing more is read or written, and all buffers are released.
-    pub(super) fn finish(&mut self) {
-        self.inbound.finished = true;
-        self.inbound.timers = None;
-        self.inbound.receive.abandon();
-        self.io.end_write();
-        self.inbound.return_scratch();
     }
 
     /// Returns `true` once our Close is queued, the write side has ended, or nothing more is
@@ -478,65 +435,114 @@ impl<I: Io> Connection<I> {
         }
         Poll::Pending
     }
-
-    /// Ends the stream, and then the connection.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Checked before reading: a peer that sends without a pause uses up the task's budget.
-        match self.overdue(cx) {
-            Some(timeout) => self.time_out(timeout, cx),
-            None => ready!(self.poll_drain(cx)),
-        }
-        self.finish();
-        Poll::Ready(())
-    }
-
-    /// Shuts down the write side, and discards what is still received until the stream ends.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // RFC 6455 section 7.1.1: a server ends the stream first. RFC 6455 section 7.1.7: so does
-        // an endpoint that fails the connection. As section 7.1.1 recommends, it shuts down its
-        // write side and then reads until the peer has ended the stream: dropping a stream with
-        // unread data resets it, which can destroy the Close before the peer reads it.
-        let (stuck, role) = (self.io.write_status().is_stuck(), self.io.role());
-        let receive = &self.inbound.receive;
-        let closing = self.io.with_send(|send, _, _| Closing::of(send, receive));
-        if !stuck && closing.shuts_down_first(role) {
-            // An error means that the stream has ended.
-            let _ended = ready!(self.io.poll_shutdown(cx));
-        }
-        // RFC 6455 sections 1.4 and 7.1.7: what arrives after a Close or an error is discarded.
-        let mut scratch = pool::scratch(false);
-        let drained = loop {
-            if self.inbound.receive.is_eof() {
-                break Poll::Ready(());
-            }
-            if poll_budget(&mut self.inbound.frames, cx).is_pending() {
-                break Poll::Pending;
-            }
-            match self.io.poll_read(&mut scratch, cx) {
-                Poll::Pending => break Poll::Pending,
-                Poll::Ready(Ok(0)) => self.ended(None),
-                Poll::Ready(Ok(len)) => self.inbound.note_read(len, scratch.read_at()),
-                Poll::Ready(Err(error)) => self.ended(Some(error)),
-            }
-        };
-        pool::return_scratch(scratch);
-        ready!(drained);
-        // A client ends the stream after the server (section 7.1.1), and only once its own Close
-        // has been written.
-        if self.io.write_status().is_stuck() {
-            return Poll::Pending;
-        }
-        self.io.poll_shutdown(cx).map(|_ended| ())
-    }
 }
 
 /// Takes a frame or a read from the task's budget, so that a flood does not starve other tasks.
 #[inline]
-fn poll_budget(frames: &mut u8, cx: &mut Context<'_>) -> Poll<()> {
+pub(super) fn poll_budget(frames: &mut u8, cx: &mut Context<'_>) -> Poll<()> {
     if *frames == 0 {
         ready!(coop::poll_proceed(cx)).made_progress();
         *frames = FRAMES_PER_UNIT;
     }
     *frames -= 1;
     Poll::Ready(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::{
+        Config, Role,
+        handshake::Negotiated,
+        proto::SendPath,
+        stream::{io::OwnedIo, test_stream::TestStream},
+    };
+
+    /// A server over a stream, without deadlines.
+    pub(in crate::stream) fn server(stream: &TestStream) -> Connection<OwnedIo<TestStream>> {
+        let config = Config::new()
+            .ping_interval(None)
+            .pong_timeout(None)
+            .write_timeout(None)
+            .close_timeout(None)
+            .max_message_size(1000);
+        Connection {
+            io: OwnedIo::new(stream.clone(), SendPath::new(Role::Server, &config), false),
+            inbound: Inbound::new(&[], Role::Server, &config, Negotiated::default()),
+        }
+    }
+
+    pub(in crate::stream) fn poll(
+        connection: &mut Connection<OwnedIo<TestStream>>,
+    ) -> Poll<Result<Option<Message>, Error>> {
+        connection.poll_message(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Receives a text message.
+    fn text(connection: &mut Connection<OwnedIo<TestStream>>) -> String {
+        let Poll::Ready(Ok(Some(message))) = poll(connection) else { panic!("no message") };
+        message.as_text().expect("text").to_owned()
+    }
+
+    #[test]
+    fn what_was_read_is_returned_before_the_next_read() {
+        let stream = TestStream::containing(b"\x81\x81\0\0\0\0a\x81\x81\0\0\0\0b");
+        stream.state().input.push_back(b"\x81\x81\0\0\0\0c".to_vec());
+        let mut server = server(&stream);
+        for (expected, unread) in [("a", 1), ("b", 1), ("c", 0)] {
+            assert_eq!(text(&mut server), expected);
+            assert_eq!(stream.state().input.len(), unread);
+        }
+        assert!(poll(&mut server).is_pending());
+        assert!(server.inbound.scratch.is_none(), "an idle connection has no scratch");
+    }
+
+    /// RFC 6455 sections 5.4 and 5.5.2.
+    #[test]
+    fn frames_that_the_fast_path_does_not_handle_are_received_in_their_order() {
+        let stream = TestStream::containing(
+            b"\x81\x81\0\0\0\0a\x89\x81\0\0\0\0?\x01\x81\0\0\0\0b\x80\x81\0\0\0\0c\x81\x81\0\0\0\0d",
+        );
+        let mut server = server(&stream);
+        for expected in ["a", "bc", "d"] {
+            assert_eq!(text(&mut server), expected);
+        }
+        assert!(poll(&mut server).is_pending());
+        assert_eq!(stream.take_written(), b"\x8A\x01?");
+    }
+
+    #[test]
+    fn the_fast_path_is_not_tried_again_by_the_general_path() {
+        // The payload data is not complete, so the fast path fails; nor is it in a second try.
+        let stream = TestStream::containing(b"\x81\x82\0\0\0\0a");
+        let mut server = server(&stream);
+        assert!(poll(&mut server).is_pending());
+        stream.state().input.push_back(b"b\x81\x81\0\0\0\0c".to_vec());
+        assert_eq!(text(&mut server), "ab");
+        assert_eq!(text(&mut server), "c");
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_messages_uses_up_the_budget_of_the_task() {
+        let stream = TestStream::containing(b"\x81\x81\0\0\0\0a".repeat(9000));
+        let mut server = server(&stream);
+        let received = std::iter::from_fn(|| poll(&mut server).is_ready().then_some(())).count();
+        assert!((64..9000).contains(&received), "{received}");
+        tokio::task::yield_now().await;
+        let rest = std::iter::from_fn(|| poll(&mut server).is_ready().then_some(())).count();
+        assert_eq!(received + rest, 9000);
+    }
+
+    #[test]
+    fn a_large_frame_is_read_into_the_buffer_of_its_message() {
+        let stream = TestStream::containing(b"\x82\xFE\x9C\x40\0\0\0\0".as_slice());
+        stream.state().input.push_back(vec![7; 40_000]);
+        let mut server = server(&stream);
+        server.inbound.receive.set_limits(&Config::new());
+        let Poll::Ready(Ok(Some(message))) = poll(&mut server) else { panic!("no message") };
+        assert_eq!(message.as_bytes(), [7; 40_000]);
+        assert!(server.inbound.scratch.is_none(), "it was not read into the scratch");
+    }
 }

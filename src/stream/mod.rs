@@ -2,6 +2,7 @@
 
 mod close;
 mod connection;
+mod ending;
 mod event;
 mod inbound;
 mod into_inner;
@@ -13,6 +14,8 @@ mod send;
 mod sink;
 mod split;
 mod stats;
+#[cfg(test)]
+mod test_stream;
 mod timers;
 mod transport;
 mod watchdog;

@@ -374,3 +374,235 @@ impl Timers {
         .min_by_key(|(deadline, _)| *deadline)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::stream::transport::TransportStatus;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    const WAITING: Activity = Activity {
+        write: WriteStatus {
+            transport: TransportStatus {
+                staged: 0,
+                stuck: false,
+                compressing: false,
+                moves: 0,
+                written: 0,
+                ended: false,
+            },
+            pending: false,
+            owes_pong: false,
+            close_sent: false,
+            over: false,
+        },
+        closing: false,
+        waiting: true,
+        message_timeout: None,
+    };
+
+    /// A stream that is stuck, and has accepted bytes `moves` times.
+    fn stuck(moves: u64) -> Activity {
+        let mut activity = WAITING;
+        activity.write.pending = true;
+        (activity.write.transport.stuck, activity.write.transport.moves) = (true, moves);
+        activity
+    }
+
+    fn closing(write: WriteStatus) -> Activity {
+        Activity { write, closing: true, ..WAITING }
+    }
+
+    fn without_deadlines() -> Config {
+        Config::new().ping_interval(None).pong_timeout(None).write_timeout(None).close_timeout(None)
+    }
+
+    struct Deadlines {
+        timers: Pin<Box<Timers>>,
+        timeouts: Timeouts,
+    }
+
+    impl Deadlines {
+        fn new(config: Config) -> Self {
+            Self { timers: Box::pin(Timers::new()), timeouts: Timeouts::new(&config) }
+        }
+
+        /// Returns what is due after `seconds` more.
+        async fn due_after(&mut self, seconds: u64, activity: Activity) -> Option<Due> {
+            advance(Duration::from_secs(seconds)).await;
+            let mut cx = Context::from_waker(Waker::noop());
+            match self.timers.as_mut().poll_due(&self.timeouts, activity, &mut cx) {
+                Poll::Ready(due) => due,
+                Poll::Pending => None,
+            }
+        }
+
+        /// Waits for the keep-alive ping that is due after `seconds`, and returns its payload.
+        async fn ping_after(&mut self, seconds: u64) -> [u8; 4] {
+            match self.due_after(seconds, WAITING).await {
+                Some(Due::Ping(payload)) => payload,
+                other => panic!("not a ping: {other:?}"),
+            }
+        }
+
+        /// Records a read that completes a message.
+        fn receive(&mut self) {
+            self.timers.as_mut().read(Instant::now());
+            self.timers.as_mut().message();
+        }
+    }
+
+    const fn timed_out(timeout: Timeout) -> Option<Due> {
+        Some(Due::Timeout(timeout))
+    }
+
+    /// RFC 6455 section 5.5.2.
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_is_due_after_the_interval_without_a_message_and_the_timeout_after_the_ping() {
+        let config = without_deadlines().ping_interval(20 * SECOND).pong_timeout(10 * SECOND);
+        let mut deadlines = Deadlines::new(config);
+        assert_eq!(deadlines.due_after(19, WAITING).await, None);
+        deadlines.receive();
+        assert_eq!(deadlines.due_after(19, WAITING).await, None);
+        deadlines.ping_after(1).await;
+        assert_eq!(deadlines.due_after(9, WAITING).await, None);
+        let unread = Activity { waiting: false, ..WAITING };
+        assert_eq!(deadlines.due_after(1, unread).await, None, "the pong may be in what was not read yet");
+        assert_eq!(deadlines.due_after(0, WAITING).await, timed_out(Timeout::Pong));
+    }
+
+    /// RFC 6455 section 5.5.3.
+    #[tokio::test(start_paused = true)]
+    async fn a_pong_to_the_ping_or_to_a_later_one_counts_and_an_unsolicited_one_does_not() {
+        let config = without_deadlines().ping_interval(20 * SECOND).pong_timeout(10 * SECOND);
+        let mut deadlines = Deadlines::new(config);
+        let payload = deadlines.ping_after(20).await;
+        assert_eq!(deadlines.due_after(4, WAITING).await, None);
+        assert_eq!(deadlines.timers.as_mut().pong(b"unsolicited"), None);
+        assert_eq!(deadlines.timers.as_mut().pong(&payload), Some(4 * SECOND));
+        assert_eq!(deadlines.timers.as_mut().pong(&payload), None, "it has been answered");
+
+        deadlines.receive();
+        deadlines.ping_after(20).await;
+        let mut later = Pings::default();
+        later.sent(b"later");
+        deadlines.timers.as_mut().pinged(later);
+        assert_eq!(deadlines.due_after(3, WAITING).await, None);
+        deadlines.timers.as_mut().read(Instant::now());
+        assert_eq!(deadlines.timers.as_mut().pong(b"later"), Some(3 * SECOND));
+        assert_eq!(deadlines.due_after(10, WAITING).await, None, "the pong answers both pings");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_were_read_prove_life_and_are_no_activity() {
+        let config = without_deadlines()
+            .ping_interval(20 * SECOND)
+            .pong_timeout(10 * SECOND)
+            .idle_timeout(36 * SECOND);
+        let mut deadlines = Deadlines::new(config);
+        deadlines.ping_after(20).await;
+        assert_eq!(deadlines.due_after(9, WAITING).await, None);
+        deadlines.timers.as_mut().read(Instant::now());
+        assert_eq!(deadlines.due_after(6, WAITING).await, None, "the pong deadline has been restarted");
+        assert_eq!(deadlines.due_after(1, WAITING).await, timed_out(Timeout::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_deadline_that_is_noticed_late_is_restarted_once() {
+        let mut deadlines = Deadlines::new(without_deadlines().idle_timeout(10 * SECOND));
+        assert_eq!(deadlines.due_after(15, WAITING).await, None);
+        assert_eq!(deadlines.due_after(15, WAITING).await, timed_out(Timeout::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_write_deadline_counts_from_when_the_stream_last_accepted_bytes() {
+        let mut deadlines = Deadlines::new(without_deadlines().write_timeout(30 * SECOND));
+        assert_eq!(deadlines.due_after(100, WAITING).await, None);
+        assert_eq!(deadlines.due_after(0, stuck(1)).await, None);
+        assert_eq!(deadlines.due_after(20, stuck(2)).await, None);
+        assert_eq!(deadlines.due_after(29, stuck(2)).await, None);
+        assert_eq!(deadlines.due_after(1, stuck(2)).await, timed_out(Timeout::Write));
+    }
+
+    #[test]
+    fn no_write_deadline_runs_while_compression_is_interrupted() {
+        let timeouts = Timeouts::new(&without_deadlines().write_timeout(30 * SECOND));
+        let mut activity = stuck(0);
+        assert!(timeouts.watch(activity));
+        activity.write.transport.compressing = true;
+        assert!(!timeouts.watch(activity), "the stream has accepted everything it was given");
+        activity.message_timeout = Some(Millis::new(SECOND));
+        assert!(timeouts.watch(activity), "another deadline is running");
+    }
+
+    /// RFC 6455 section 7.1.1.
+    #[tokio::test(start_paused = true)]
+    async fn the_close_deadline_counts_from_the_last_progress_until_the_close_is_written() {
+        let mut deadlines = Deadlines::new(without_deadlines().close_timeout(5 * SECOND));
+        assert_eq!(deadlines.due_after(60, closing(stuck(1).write)).await, None);
+        assert_eq!(deadlines.due_after(4, closing(stuck(2).write)).await, None);
+        assert!(!deadlines.timers.is_close_out());
+        let mut written = WAITING.write;
+        written.transport.moves = 3;
+        assert_eq!(deadlines.due_after(4, closing(written)).await, None);
+        assert!(deadlines.timers.is_close_out());
+        written.transport.moves = 4;
+        assert_eq!(deadlines.due_after(4, closing(written)).await, None);
+        written.transport.moves = 5;
+        let due = deadlines.due_after(1, closing(written)).await;
+        assert_eq!(due, timed_out(Timeout::Close), "pongs that follow our Close do not extend it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_of_a_message_counts_from_the_read_of_its_first_byte_and_not_while_closing() {
+        let mut deadlines = Deadlines::new(without_deadlines());
+        let inside = Activity { message_timeout: Some(Millis::new(10 * SECOND)), ..WAITING };
+        advance(SECOND).await;
+        deadlines.timers.as_mut().read(Instant::now());
+        assert_eq!(deadlines.due_after(9, inside).await, None);
+        let closing = Activity { closing: true, ..inside };
+        assert_eq!(deadlines.due_after(1, closing).await, None);
+        assert_eq!(deadlines.due_after(0, inside).await, timed_out(Timeout::Message));
+        deadlines.receive();
+        assert_eq!(deadlines.due_after(60, WAITING).await, None);
+    }
+
+    #[test]
+    fn the_sender_waits_for_the_shorter_of_both_timeouts() {
+        let timeouts =
+            Timeouts::new(&without_deadlines().write_timeout(30 * SECOND).close_timeout(5 * SECOND));
+        assert_eq!(timeouts.of_sender(false), Some((30 * SECOND, Timeout::Write)));
+        assert_eq!(timeouts.of_sender(true), Some((5 * SECOND, Timeout::Close)));
+        assert_eq!(Timeouts::new(&without_deadlines()).of_sender(true), None);
+    }
+
+    #[test]
+    fn a_timeout_is_at_least_a_millisecond_and_at_most_49_days() {
+        for (duration, millis) in [
+            (Duration::ZERO, 1),
+            (Duration::from_nanos(1_000_001), 1),
+            (Duration::from_micros(1001), 2),
+            (Duration::MAX, u32::MAX.into()),
+        ] {
+            assert_eq!(Millis::new(duration).duration(), Duration::from_millis(millis), "{duration:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_newest_32_pings_are_remembered_and_a_pong_answers_the_older_ones_too() {
+        let mut pings = Pings::default();
+        for nth in 0..40 {
+            pings.sent(&[nth]);
+        }
+        assert_eq!(pings.answered(&[7]), None, "it has been dropped");
+        assert_eq!(pings.answered(&[30]), Some(Instant::now()));
+        assert_eq!(pings.answered(&[20]), None);
+        assert!(!pings.is_empty());
+        assert!(pings.answered(&[39]).is_some() && pings.is_empty());
+    }
+}

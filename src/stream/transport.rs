@@ -441,3 +441,136 @@ fn poll_write_slices<S: AsyncWrite + Unpin, const N: usize>(
     let count = batch.chunks_vectored(&mut slices);
     Pin::new(io).poll_write_vectored(cx, &slices[..count])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Config, Outgoing, Role,
+        proto::{CloseCode, CloseFrame, MaskKey},
+        stream::test_stream::TestStream,
+    };
+
+    fn server() -> SendPath {
+        SendPath::new(Role::Server, &Config::new())
+    }
+
+    fn queue(path: &mut SendPath, message: impl Into<Outgoing<'static>>) {
+        pool::with_buffers(|buffers| path.send(message.into(), MaskKey::default(), buffers)).expect("open");
+    }
+
+    fn transmit(transport: &mut Transport<TestStream>, path: &mut SendPath) -> Poll<io::Result<()>> {
+        transport.poll_transmit(path, &mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn everything_queued_is_written_and_then_flushed() {
+        let (stream, mut path) = (TestStream::default(), server());
+        let mut transport = Transport::new(stream.clone());
+        queue(&mut path, "a");
+        queue(&mut path, "b");
+        assert!(matches!(transmit(&mut transport, &mut path), Poll::Ready(Ok(()))));
+        assert_eq!(stream.take_written(), b"\x81\x01a\x81\x01b");
+        assert_eq!((stream.state().flushes, transport.written(), transport.staged()), (1, 6, 0));
+        assert!(!transport.is_stuck() && transport.batch.is_none());
+        assert!(matches!(transmit(&mut transport, &mut path), Poll::Ready(Ok(()))));
+        assert_eq!(stream.state().flushes, 1, "nothing was written since");
+    }
+
+    #[test]
+    fn a_batch_that_is_partly_accepted_is_continued_where_it_stopped() {
+        let (stream, mut path) = (TestStream::limited(4), server());
+        let mut transport = Transport::new(stream.clone());
+        queue(&mut path, "abc");
+        assert!(transmit(&mut transport, &mut path).is_pending());
+        let before = transport.status();
+        assert_eq!((before.staged, before.stuck, before.written), (1, true, 4));
+        assert!(transmit(&mut transport, &mut path).is_pending());
+        assert_eq!(transport.moves(), before.moves, "the stream has accepted nothing more");
+        stream.state().room = None;
+        // RFC 6455 section 5.4: a control frame is not injected into a frame.
+        pool::with_buffers(|buffers| path.ping(b"?", MaskKey::default(), buffers)).expect("open");
+        assert!(matches!(transmit(&mut transport, &mut path), Poll::Ready(Ok(()))));
+        assert_eq!(stream.take_written(), b"\x81\x03abc\x89\x01?");
+        assert!(transport.moves() != before.moves && !transport.is_stuck());
+    }
+
+    #[test]
+    fn a_failed_write_is_returned_once_and_ends_the_write_side() {
+        let (stream, mut path) = (TestStream::default(), server());
+        let mut transport = Transport::new(stream.clone());
+        stream.state().write_error = Some(io::ErrorKind::BrokenPipe);
+        queue(&mut path, "lost");
+        let Poll::Ready(Err(error)) = transmit(&mut transport, &mut path) else { panic!("it fails") };
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert!(transport.has_lost() && transport.status().ended && !transport.is_stuck());
+        assert_eq!((path.queued_bytes(), transport.staged()), (0, 0));
+        queue(&mut path, "ignored");
+        assert!(matches!(transmit(&mut transport, &mut path), Poll::Ready(Ok(()))));
+        assert_eq!(stream.take_written(), b"");
+    }
+
+    #[test]
+    fn ending_the_write_side_loses_what_is_queued_and_nothing_else() {
+        let mut path = server();
+        let mut transport = Transport::new(TestStream::default());
+        transport.end_write(&mut path);
+        assert!(transport.is_write_ended() && !transport.has_lost());
+
+        let mut transport = Transport::new(TestStream::default());
+        pool::with_buffers(|buffers| path.pong(b"", MaskKey::default(), buffers)).expect("open");
+        transport.end_write(&mut path);
+        assert!(!transport.has_lost(), "no flush waits for a pong");
+
+        let mut transport = Transport::new(TestStream::default());
+        let close = CloseFrame::from_static(CloseCode::NORMAL, "");
+        pool::with_buffers(|buffers| path.close(Some(&close), MaskKey::default(), buffers)).expect("open");
+        transport.end_write(&mut path);
+        assert!(transport.has_lost());
+    }
+
+    #[test]
+    fn shutting_down_ends_the_write_side_once() {
+        let (stream, mut path) = (TestStream::default(), server());
+        let mut transport = Transport::new(stream.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(transport.poll_shutdown(&mut path, &mut cx), Poll::Ready(Ok(()))));
+        assert!(std::mem::take(&mut stream.state().is_shut_down) && transport.is_write_ended());
+        assert!(matches!(transport.poll_shutdown(&mut path, &mut cx), Poll::Ready(Ok(()))));
+        assert!(!stream.state().is_shut_down, "not shut down again");
+    }
+
+    #[test]
+    fn a_read_fills_the_scratch() {
+        let mut transport = Transport::new(TestStream::containing("abc"));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut scratch = pool::scratch(false);
+        assert!(matches!(transport.poll_read(&mut scratch, &mut cx), Poll::Ready(Ok(3))));
+        assert_eq!(scratch.unread(), b"abc");
+        assert!(transport.poll_read(&mut scratch, &mut cx).is_pending());
+        pool::return_scratch(scratch);
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn compression_that_is_interrupted_counts_as_progress_and_not_as_a_stream_that_accepts_nothing() {
+        use crate::Deflate;
+
+        let (stream, settings) = (TestStream::default(), Deflate::new());
+        let mut path = server().with_deflate(settings, settings.into());
+        let mut transport = Transport::new(stream.clone());
+        queue(&mut path, vec![0; STRIDE * (2 * usize::from(STRIDES) + 1)]);
+        let mut cx = Context::from_waker(Waker::noop());
+        for turn in 1..=2 {
+            let before = transport.moves();
+            let mut source = InStrides { path: &mut path, strides: Strides::new() };
+            assert!(transport.poll_transmit(&mut source, &mut cx).is_pending(), "turn {turn}");
+            assert!(transport.is_compressing() && transport.is_stuck(), "turn {turn}");
+            assert_ne!(transport.moves(), before, "turn {turn}");
+            assert_eq!(stream.take_written(), b"", "turn {turn}");
+        }
+        let mut source = InStrides { path: &mut path, strides: Strides::new() };
+        assert!(matches!(transport.poll_transmit(&mut source, &mut cx), Poll::Ready(Ok(()))));
+        assert!(!transport.is_compressing() && !stream.take_written().is_empty());
+    }
+}

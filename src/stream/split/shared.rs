@@ -481,3 +481,167 @@ impl<T: Transmit + ?Sized> Shared<T> {
         state.send.queued_bytes() + state.ledger.transport().staged
     }
 }
+
+#[cfg(all(test, not(fullduplex_loom)))]
+mod tests {
+    use std::{future::Future, task::Wake, time::Duration};
+
+    use tokio::time::advance;
+
+    use super::{
+        super::{sync::Flag, wait_list::Ticket},
+        *,
+    };
+    use crate::{Config, Outgoing, proto::CloseCode, proto::CloseFrame, stream::test_stream::TestStream};
+
+    const CAPACITY: usize = 100;
+    const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn shared(stream: &TestStream) -> Shared<Slot<TestStream>> {
+        let config = Config::new().max_write_buffer_size(CAPACITY).write_timeout(WRITE_TIMEOUT);
+        let io = OwnedIo::new(stream.clone(), SendPath::new(Role::Server, &config), false);
+        Shared::new(io, Timeouts::new(&config))
+    }
+
+    impl Shared<Slot<TestStream>> {
+        /// Acquires room and queues a message, as a sender does. Returns what a flush has to reach.
+        fn feed(&self, message: impl Into<Outgoing<'static>>) -> Result<u64, SendError> {
+            let mut outgoing = message.into();
+            let need = self.need(outgoing.len());
+            self.room.try_acquire_many(need).expect("room").forget();
+            self.with_open(need as usize, |send, key, buffers| send.send_mut(&mut outgoing, key, buffers))
+        }
+
+        fn close_with(&self, code: CloseCode) -> Result<u64, SendError> {
+            let frame = CloseFrame::from_static(code, "");
+            self.with_open(0, |send, key, buffers| send.close(Some(&frame), key, buffers))
+        }
+    }
+
+    /// A task that records that it was woken.
+    #[derive(Default)]
+    struct Woken(Flag);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.set();
+        }
+    }
+
+    /// Registers a sender that waits for `wait`.
+    fn waiting(shared: &Shared<Slot<TestStream>>, wait: Wait) -> (Arc<Woken>, Ticket) {
+        let (woken, mut ticket) = (Arc::new(Woken::default()), Ticket::default());
+        shared.wait_list.register_sender(&mut ticket, &Waker::from(woken.clone()), wait);
+        (woken, ticket)
+    }
+
+    #[test]
+    fn a_message_occupies_room_until_it_is_written() {
+        let stream = TestStream::limited(0);
+        let shared = shared(&stream);
+        let target = shared.feed("12345678").expect("open");
+        assert_eq!(shared.room.available_permits(), CAPACITY - 10);
+        shared.drive();
+        assert_eq!((shared.room.available_permits(), shared.queued_bytes()), (CAPACITY - 10, 10));
+        assert!(!shared.is_flushed(target).expect("open"));
+
+        let (flush, _ticket) = waiting(&shared, Wait::Flush);
+        let (ping, _ticket) = waiting(&shared, Wait::Control);
+        stream.state().room = None;
+        shared.drive();
+        assert_eq!((shared.room.available_permits(), shared.queued_bytes()), (CAPACITY, 0));
+        assert!(shared.is_flushed(target).expect("open"));
+        assert!(flush.0.is_set() && !ping.0.is_set(), "only the flush is complete");
+    }
+
+    #[test]
+    fn a_message_that_is_larger_than_the_buffer_needs_all_the_room() {
+        let shared = shared(&TestStream::default());
+        assert_eq!(shared.need(CAPACITY - 2), CAPACITY as u32);
+        assert_eq!(shared.need(usize::MAX), CAPACITY as u32);
+    }
+
+    #[test]
+    fn a_task_that_finds_the_transport_locked_leaves_a_request() {
+        let stream = TestStream::default();
+        let shared = shared(&stream);
+        let transport = shared.transport.lock();
+        shared.feed("a").expect("open");
+        shared.drive();
+        assert_eq!(stream.take_written(), b"");
+        drop(transport);
+        shared.write_if_requested();
+        assert_eq!(stream.take_written(), b"\x81\x01a");
+        assert!(!shared.write_requested.is_set());
+    }
+
+    #[test]
+    fn a_close_wakes_all_and_nothing_is_queued_after_it() {
+        let shared = shared(&TestStream::limited(0));
+        let (waits, _ticket) = waiting(&shared, Wait::Room);
+        let mut closed = pin!(shared.closed());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(closed.as_mut().poll(&mut cx).is_pending());
+        shared.close_with(CloseCode::NORMAL).expect("open");
+        assert!(waits.0.is_set() && closed.poll(&mut cx).is_ready());
+        assert_eq!(shared.close_with(CloseCode::NORMAL), Err(SendError::Closing));
+        assert!(matches!(shared.error(SendError::Closing), Error::Closed));
+        assert!(matches!(shared.check(|_, _| true), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn the_first_call_after_a_failed_write_returns_its_error() {
+        let stream = TestStream::default();
+        let shared = shared(&stream);
+        stream.state().write_error = Some(io::ErrorKind::BrokenPipe);
+        let target = shared.feed("lost").expect("open");
+        shared.drive();
+        assert!(shared.room.is_closed());
+        assert!(matches!(shared.is_flushed(target), Err(Error::Transport(_))));
+        assert!(matches!(shared.is_flushed(target), Err(Error::Closed)));
+        assert!(shared.is_flushed(0).expect("nothing was queued before"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_accepts_nothing_for_the_timeout_ends_the_connection() {
+        let stream = TestStream::limited(0);
+        let shared = shared(&stream);
+        shared.feed("stuck").expect("open");
+        shared.drive();
+        let (mut watchdog, mut cx) = (Watchdog::default(), Context::from_waker(Waker::noop()));
+        shared.watch(&mut watchdog, &mut cx);
+        advance(WRITE_TIMEOUT - Duration::from_secs(1)).await;
+        stream.state().room = Some(1);
+        shared.drive();
+        shared.watch(&mut watchdog, &mut cx);
+        advance(WRITE_TIMEOUT - Duration::from_secs(1)).await;
+        shared.watch(&mut watchdog, &mut cx);
+        assert!(!shared.room.is_closed(), "the stream has accepted a byte");
+        advance(Duration::from_secs(1)).await;
+        shared.watch(&mut watchdog, &mut cx);
+        assert!(shared.room.is_closed());
+        assert!(matches!(shared.why_closed(), Error::Timeout(Timeout::Write)));
+        assert!(matches!(shared.why_closed(), Error::Closed), "the error is returned once");
+    }
+
+    #[test]
+    fn abort_drops_the_stream_and_what_is_queued() {
+        let stream = TestStream::limited(0);
+        let shared = shared(&stream);
+        let target = shared.feed("lost").expect("open");
+        shared.abort();
+        assert!(shared.transport.lock().0.is_none());
+        assert_eq!(shared.queued_bytes(), 0);
+        assert!(matches!(shared.is_flushed(target), Err(Error::Closed)));
+        assert!(shared.state.lock().outcome.take_error().is_none(), "the receiver returns no error");
+    }
+
+    #[test]
+    fn the_stream_is_taken_once_with_what_was_queued() {
+        let shared = shared(&TestStream::limited(0));
+        shared.feed("a").expect("open");
+        let parts = shared.take().expect("it was not taken before");
+        assert_eq!(parts.send.queued_bytes(), 3);
+        assert!(shared.take().is_none() && shared.room.is_closed());
+    }
+}
