@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside a Rust toolchain. tests/all.sh runs it. It does nothing if
-# everything is there already.
+# Installs what the tests need in addition to a Rust toolchain. tests/all.sh runs it. It does
+# nothing if everything is installed already.
 #
 #   target/test-venv          pytest, `websockets` as a peer, Selenium for Chromium (CPython 3)
-#   target/autobahn-venv      the Autobahn test suite (CPython 2.7)
+#   target/autobahn-venv      the Autobahn test suite (CPython 2.7, or else its container image)
 #   tests/peers/node_modules  `ws` as a peer (Node)
 #   target/gungraun-VERSION   the runner of benches/counts
 #
@@ -56,8 +56,8 @@ install_with_apt() {
     echo "tests/setup.sh: apt-get could not install: $*" >&2
 }
 
-# Prints the path of CPython 2.7, from PATH or from pyenv. pyenv's shim of an inactive version does not
-# run.
+# Prints the path of CPython 2.7, from PATH or from pyenv. pyenv's shim of an inactive version does
+# not run.
 find_python27() {
   local candidate candidates=(python2.7 python2)
   if have pyenv; then
@@ -79,7 +79,7 @@ have make || packages+=(make)
 have valgrind || packages+=(valgrind libc6-dbg)
 have node || packages+=(nodejs)
 have npm || packages+=(npm)
-# The font has the emoji that are in the pictures of the browser's windows.
+# The font contains the emoji in the pictures of the browser's windows.
 have chromium || packages+=(chromium fonts-noto-color-emoji)
 have chromedriver || packages+=(chromium-driver)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
@@ -147,18 +147,47 @@ part_autobahn() {
     pyenv install --skip-existing 2.7.18 || true
     python27=$(find_python27)
   fi
-  [ -n "$python27" ] ||
-    lacks "no CPython 2.7 (with ssl and zlib): 'pyenv install 2.7.18', or a python2.7 of your system with its headers"
   stamp=$(stamp_of tests/autobahn/requirements.txt <(echo "$python27"))
   if [ "$(cat target/autobahn-venv/stamp 2>/dev/null)" != "$stamp" ]; then
     rm -rf target/autobahn-venv
-    target/test-venv/bin/virtualenv --quiet --no-download --python "$python27" target/autobahn-venv
-    PYTHONWARNINGS=ignore target/autobahn-venv/bin/pip install --quiet --disable-pip-version-check \
-      -r tests/autobahn/requirements.txt
+    if [ -n "$python27" ]; then
+      install_wstest "$python27"
+    else
+      install_wstest_container
+    fi
     echo "$stamp" >target/autobahn-venv/stamp
   fi
   target/autobahn-venv/bin/wstest --autobahnversion >/dev/null 2>&1 ||
     lacks "wstest does not start; remove target/autobahn-venv and try again"
+}
+
+install_wstest() {
+  target/test-venv/bin/virtualenv --quiet --no-download --python "$1" target/autobahn-venv
+  PYTHONWARNINGS=ignore target/autobahn-venv/bin/pip install --quiet --disable-pip-version-check \
+    -r tests/autobahn/requirements.txt
+}
+
+# Makes `wstest` a script that runs the test suite's container image.
+install_wstest_container() {
+  local engine=docker user version image
+  # Files that it writes belong to this user.
+  user=$(id -u):$(id -g)
+  if have podman; then
+    engine=podman user=0:0
+  fi
+  have $engine ||
+    lacks "no CPython 2.7 (with ssl and zlib), no docker and no podman: 'pyenv install 2.7.18', or a container engine"
+  version=$(sed -n 's/^autobahntestsuite==//p' tests/autobahn/requirements.txt)
+  image=docker.io/crossbario/autobahn-testsuite:$version
+  $engine pull --quiet "$image" || lacks "no CPython 2.7, and $engine could not pull $image"
+  mkdir -p target/autobahn target/autobahn-venv/bin
+  cat >target/autobahn-venv/bin/wstest <<END
+#!/bin/sh
+# On the host's network: the suite connects to loopback. With an init process, so that it can be stopped.
+exec $engine run --rm --init --network host --user $user \\
+  --volume "$PWD/target/autobahn:$PWD/target/autobahn" $image wstest "\$@"
+END
+  chmod +x target/autobahn-venv/bin/wstest
 }
 
 part_node() {
