@@ -195,18 +195,10 @@ impl Scratch {
 /// which can run any code.
 #[inline]
 pub(super) fn with_buffers<T>(use_it: impl FnOnce(&mut Buffers) -> T) -> T {
-    let mut work = Some(use_it);
-    let done = POOL.try_with(|pool| {
-        let mut buffers = pool.buffers.take();
-        let result = work.take().map(|use_it| use_it(&mut buffers));
-        pool.buffers.set(buffers);
-        result
-    });
-    match (done, work) {
-        (Ok(Some(result)), _) => result,
-        (_, Some(use_it)) => use_it(&mut Buffers::new()),
-        (_, None) => unreachable!("it is used once"),
-    }
+    let mut buffers = POOL.try_with(|pool| pool.buffers.take()).unwrap_or_default();
+    let result = use_it(&mut buffers);
+    let _destroyed = POOL.try_with(|pool| pool.buffers.set(buffers));
+    result
 }
 
 /// Returns a fresh masking key from the thread's CSPRNG (RFC 6455 section 5.3).
@@ -306,7 +298,7 @@ mod tests {
     use crate::{Config, MessageKind, Role, WebSocket, handshake::Negotiated};
 
     #[test]
-    fn of_many_connections_with_a_scratch_few_hold_a_wide_one() {
+    fn only_a_few_connections_hold_a_wide_scratch() {
         let held: Vec<_> = (0..32).map(|_| scratch(true)).collect();
         let lens: Vec<_> = held.iter().map(|scratch| scratch.bytes.len()).collect();
         assert_eq!((lens[0], lens[16]), (WIDE, WIDE));
@@ -338,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn row_72_connections_and_writers_may_outlive_what_their_thread_shares() {
+    fn row_72_connections_and_writers_may_outlive_the_pool_of_their_thread() {
         let config = Config::new().ping_interval(None).write_timeout(None).close_timeout(None);
         let thread = std::thread::spawn(move || {
             // Created first, destroyed last.
@@ -358,7 +350,7 @@ mod tests {
                 OWNERS.with(|owners| owners.borrow_mut().push(Last(ws, Some(Box::new(writer)))));
                 let sender = Box::leak(Box::new(open().split()));
                 let Poll::Ready(writer) = pin!(sender.1.writer(MessageKind::Text)).poll(&mut cx) else {
-                    panic!("nobody else writes")
+                    panic!("no other writer")
                 };
                 let mut writer = writer.expect("open");
                 assert!(pin!(writer.feed_part("a part")).poll(&mut cx).is_ready());
@@ -366,6 +358,6 @@ mod tests {
             }
         });
         // A panic in the destructor of a thread-local variable aborts the process.
-        thread.join().expect("it only opened connections");
+        thread.join().expect("no panic");
     }
 }
