@@ -6,12 +6,14 @@ mod support;
 
 use std::{
     cell::Cell,
+    future::poll_fn,
     pin::pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
 };
 
 use bytes::Buf;
@@ -22,13 +24,13 @@ use fullduplex::{
 };
 use proptest::prelude::*;
 use support::{
-    deflate::{self, Unzip, json, noise, quiet, sent, takeovers},
+    deflate::{self, Unzip, json, noise, quiet, sent, takeovers, zip},
     finished,
     frames::{self, ping, text},
     pending,
     script::{Script, Scripted},
 };
-use tokio::task::{LocalSet, yield_now};
+use tokio::task::{LocalSet, coop::consume_budget, yield_now};
 
 /// Returns a message of this length, in whole mebibytes, which takes many strides.
 fn large(len: usize) -> String {
@@ -51,6 +53,43 @@ async fn polls_of_another_task_during(send: impl Future<Output = ()>) -> usize {
     });
     local.run_until(send).await;
     turns.get()
+}
+
+/// Returns the frame of a compressed message, as a client sends it.
+fn compressed(data: impl AsRef<[u8]>) -> Vec<u8> {
+    text(zip(data)).rsv(0b100).masked().build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_compressed_messages_is_answered_in_one_write() {
+    for settings in takeovers() {
+        let (mut ws, script) = open(settings);
+        script.bring([ping("?").masked().build(), compressed(json(1000)).repeat(16)].concat());
+        for _ in 0..16 {
+            let message = ws.recv().await.expect("valid").expect("a message");
+            ws.feed(message).await.expect("room");
+        }
+        pending(pin!(ws.recv()), "everything was received");
+        assert_eq!(script.writes(), 1);
+        let wire = script.written();
+        assert!(wire.starts_with(b"\x8A\x01?"));
+        assert_eq!(sent(&wire, &mut Unzip::new(true)).len(), 16);
+    }
+}
+
+/// RFC 6455 section 5.5.2: a pong is sent as soon as is practical.
+#[tokio::test(start_paused = true)]
+async fn a_pong_does_not_wait_until_a_long_message_is_inflated() {
+    let (mut ws, script) = open(Deflate::new());
+    script.bring([ping("?").masked().build(), compressed("a".repeat(4 << 20))].concat());
+    let mut receiving = pin!(ws.recv());
+    for _ in 0..120 {
+        consume_budget().await;
+    }
+    let first = poll_fn(|cx| Poll::Ready(receiving.as_mut().poll(cx))).await;
+    assert!(first.is_pending(), "the task's budget is used up");
+    assert_eq!(script.written(), b"\x8A\x01?");
+    receiving.await.expect("valid").expect("a message");
 }
 
 #[tokio::test(flavor = "current_thread")]

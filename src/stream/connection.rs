@@ -166,12 +166,17 @@ impl<I: Io> Connection<I> {
             // RFC 7692 section 6.2: a compressed message is inflated before it is delivered. The
             // next frame is not handled until then.
             if self.inbound.receive.has_compressed() {
-                self.write_pending(cx);
                 ready!(poll_budget(&mut self.inbound.frames, cx));
-                match self.inflate(&mut pick) {
-                    Some(item) => return Poll::Ready(Ok(Some(item))),
-                    None => continue,
+                if let Some(item) = self.inflate(&mut pick) {
+                    return Poll::Ready(Ok(Some(item)));
                 }
+                // A long message takes several turns. What is queued does not wait for its end.
+                if self.inbound.scratch.is_none() {
+                    self.write_pending(cx);
+                } else {
+                    self.write_if_delayed(cx);
+                }
+                continue;
             }
             // RFC 6455 section 7.1.4: the connection is closed, cleanly or with an error, which is
             // returned once.
