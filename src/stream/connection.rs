@@ -53,42 +53,32 @@ impl<I: Io> Connection<I> {
     /// Polls for the next message. Tries the single-frame fast path first, on its own.
     #[inline]
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        let tried = self.inbound.scratch.is_some() && !self.is_check_due();
-        if tried && let Some(message) = self.take_plain() {
-            return Poll::Ready(Ok(Some(message)));
+        match self.take_plain() {
+            Some(message) => Poll::Ready(Ok(Some(message))),
+            None => self.poll_any_message(cx),
         }
-        self.poll_any_message(tried, cx)
     }
 
     // Not inlined, so that the fast path has fewer registers to save.
     #[inline(never)]
-    fn poll_any_message(
-        &mut self,
-        tried: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Message>, Error>> {
+    fn poll_any_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        let tried = self.inbound.scratch.is_some() && !self.inbound.is_check_due();
         self.inbound.receive.receive_whole();
         self.poll_received_after(tried, cx, |received| received.into_message())
     }
 
-    /// Takes the fast path if a whole message in one frame has been read.
+    /// Takes the fast path if a whole message in one frame has been read and the frame counter
+    /// permits.
     // Always inlined: a message that is created in registers is then stored only once.
     #[inline(always)]
     fn take_plain(&mut self) -> Option<Message> {
         let inbound = &mut self.inbound;
-        let scratch = inbound.scratch.as_ref()?;
+        let scratch = inbound.scratch.as_ref().filter(|_| !inbound.is_check_due())?;
         let (consumed, message) = inbound.receive.receive_plain(scratch.unread())?;
         inbound.frames -= 1;
         inbound.message();
         inbound.consume(consumed);
         Some(message)
-    }
-
-    /// Returns `true` if queued frames have to be checked for a delay before the next frame is
-    /// handled.
-    #[inline(always)]
-    fn is_check_due(&self) -> bool {
-        self.inbound.frames.is_multiple_of(FRAMES_PER_CHECK)
     }
 
     /// Receives until `pick` returns a value. Messages are assembled; what a dropped reader has
@@ -242,7 +232,7 @@ impl<I: Io> Connection<I> {
         while self.inbound.scratch.is_some() {
             // RFC 6455 section 5.5.2: a pong is sent as soon as practical, even if the program
             // takes long to handle each message of this read.
-            let owed = self.is_check_due() && self.write_if_delayed(cx);
+            let owed = self.inbound.is_check_due() && self.write_if_delayed(cx);
             ready!(poll_budget(&mut self.inbound.frames, cx));
             if owed {
                 self.inbound.check_writes_next();

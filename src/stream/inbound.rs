@@ -148,6 +148,13 @@ impl Inbound {
         }
     }
 
+    /// Returns `true` if queued frames have to be checked for a delay before the next frame is
+    /// handled.
+    #[inline(always)]
+    pub(super) fn is_check_due(&self) -> bool {
+        self.frames.is_multiple_of(FRAMES_PER_CHECK)
+    }
+
     /// Makes the next call check queued frames for a delay before it returns a message.
     #[inline]
     pub(super) fn check_writes_next(&mut self) {

@@ -195,10 +195,20 @@ impl Scratch {
 /// which can run any code.
 #[inline]
 pub(super) fn with_buffers<T>(use_it: impl FnOnce(&mut Buffers) -> T) -> T {
-    let mut buffers = POOL.try_with(|pool| pool.buffers.take()).unwrap_or_default();
-    let result = use_it(&mut buffers);
-    let _destroyed = POOL.try_with(|pool| pool.buffers.set(buffers));
-    result
+    // One access to the pool: two would be a percent of a short `send`.
+    let mut work = Some(use_it);
+    let done = POOL.try_with(|pool| {
+        let mut buffers = pool.buffers.take();
+        let result = work.take().map(|use_it| use_it(&mut buffers));
+        pool.buffers.set(buffers);
+        result
+    });
+    match (done, work) {
+        (Ok(Some(result)), _) => result,
+        // The pool is destroyed.
+        (_, Some(use_it)) => use_it(&mut Buffers::new()),
+        (_, None) => unreachable!("it is used once"),
+    }
 }
 
 /// Returns a fresh masking key from the thread's CSPRNG (RFC 6455 section 5.3).

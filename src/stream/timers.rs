@@ -152,11 +152,15 @@ struct Ping {
 /// keep-alive ping by answering a later one of these. At most 32 are kept; beyond that, the oldest
 /// is dropped.
 #[derive(Debug, Default)]
-pub(super) struct Pings(VecDeque<(Box<[u8]>, Instant)>);
+#[allow(clippy::box_collection, reason = "most connections have none, and each holds a place for them")]
+pub(super) struct Pings(Option<Box<VecDeque<SentPing>>>);
+
+/// The payload data of a ping, and when it was sent.
+type SentPing = (Box<[u8]>, Instant);
 
 impl Pings {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Records a ping that is sent now.
@@ -165,16 +169,20 @@ impl Pings {
     }
 
     fn push(&mut self, payload: &[u8], sent: Instant) {
-        if self.0.len() == MAX_PINGS {
-            self.0.pop_front();
-        }
-        self.0.push_back((payload.into(), sent));
+        self.append([(payload.into(), sent)]);
     }
 
     /// Adds pings that were sent later.
     pub(super) fn extend(&mut self, later: Self) {
-        self.0.extend(later.0);
-        self.0.drain(..self.0.len().saturating_sub(MAX_PINGS));
+        if let Some(later) = later.0 {
+            self.append(*later);
+        }
+    }
+
+    fn append(&mut self, later: impl IntoIterator<Item = SentPing>) {
+        let pings = self.0.get_or_insert_default();
+        pings.extend(later);
+        pings.drain(..pings.len().saturating_sub(MAX_PINGS));
     }
 
     /// Removes the ping that this pong answers, and all before it, and returns when it was sent.
@@ -182,11 +190,12 @@ impl Pings {
     /// RFC 6455 section 5.5.3: the peer may answer only the most recent ping, so those before it
     /// will not be answered any more.
     pub(super) fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
+        let pings = self.0.as_mut()?;
         // The newest of several with the same payload: a peer may have answered only that one.
-        let at = self.0.iter().rposition(|(ping, _)| **ping == *payload)?;
-        let (_, sent) = self.0.drain(..=at).next_back()?;
-        if self.0.is_empty() {
-            self.0 = VecDeque::new();
+        let at = pings.iter().rposition(|(ping, _)| **ping == *payload)?;
+        let (_, sent) = pings.drain(..=at).next_back()?;
+        if pings.is_empty() {
+            self.0 = None;
         }
         Some(sent)
     }

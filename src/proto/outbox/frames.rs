@@ -1,5 +1,7 @@
 //! Messages to frames.
 
+use std::mem;
+
 use bytes::Bytes;
 
 use crate::proto::{
@@ -27,17 +29,13 @@ pub(in crate::proto) trait Frames {
         if is_copied(payload.len()) {
             return self.push_copied(&header, &payload);
         }
-        let payload = match header.mask {
-            Some(key) => masked(payload, key),
-            None => payload,
-        };
-        self.push_uncopied(header.encode(), payload);
+        push_uncopied(header, payload, self);
     }
 }
 
 /// Returns the payload data of a message that is short enough to be copied into its frame, which
 /// costs less than moving it.
-// Only of the common kinds, to need few branches; `push_long` copies the others.
+// Only of the common kinds, to need few branches; `push_other` copies the others.
 #[inline(always)]
 pub(in crate::proto) fn short<'a>(outgoing: &'a Outgoing<'_>) -> Option<(MessageKind, &'a [u8])> {
     let payload = match &outgoing.payload {
@@ -59,23 +57,28 @@ pub(in crate::proto) fn push_short(
     to.push_copied(&Header::of(kind.opcode(), payload.len(), mask), payload);
 }
 
-/// Pushes a message as one frame, copied if it is short. The rest of a longer one is moved out of
-/// `outgoing`.
+/// Pushes a message as one frame, copied if it is short. The payload data of a longer one is moved
+/// out of `outgoing`.
 #[inline]
 pub(in crate::proto) fn push_message(
     outgoing: &mut Outgoing<'_>,
     mask: Option<MaskKey>,
     to: &mut impl Frames,
 ) {
-    match short(outgoing) {
-        Some((kind, payload)) => push_short(kind, payload, mask, to),
-        None => push_long(outgoing.take(), mask, to),
+    if let Some((kind, payload)) = short(outgoing) {
+        push_short(kind, payload, mask, to);
+    } else if let OutgoingPayload::Bytes(payload) = &mut outgoing.payload {
+        // The common kind, on its own: moved alone and not with the rest of the message.
+        let payload = mem::take(payload);
+        push_uncopied(Header::of(outgoing.kind.opcode(), payload.len(), mask), payload, to);
+    } else {
+        push_other(outgoing.take(), mask, to);
     }
 }
 
-/// Pushes a message by value: the cases that [`short`] does not cover.
+/// Pushes a message of a kind that is not common, or whose payload data is prepared or borrowed.
 #[inline(never)]
-pub(in crate::proto) fn push_long(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
+pub(in crate::proto) fn push_other(outgoing: Outgoing<'_>, mask: Option<MaskKey>, to: &mut impl Frames) {
     let Outgoing { kind, payload, .. } = outgoing;
     match (payload, mask) {
         // Not looked for by `short`. Copied, because to convert it to `Bytes` may allocate.
@@ -97,6 +100,15 @@ pub(in crate::proto) fn push_long(outgoing: Outgoing<'_>, mask: Option<MaskKey>,
             to.push(header, payload);
         }
     }
+}
+
+/// Pushes a frame whose payload data is too long to be copied, and not masked yet.
+fn push_uncopied(header: Header, payload: Bytes, to: &mut (impl Frames + ?Sized)) {
+    let payload = match header.mask {
+        Some(key) => masked(payload, key),
+        None => payload,
+    };
+    to.push_uncopied(header.encode(), payload);
 }
 
 /// Converts a message into a frame, neither masked nor encoded.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     super::{
         batch::Batch,
-        frames::{Frames, push_long},
+        frames::{Frames, push_other},
     },
     queue::{Form, Item, Run, frame_len},
     terms::Terms,
@@ -172,7 +172,7 @@ impl Deflater {
         {
             compressor.reset();
         }
-        push_long(encoded.into(), mask, &mut batch.behind());
+        push_other(encoded.into(), mask, &mut batch.behind());
         len
     }
 
