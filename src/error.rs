@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_converted_to_io_error_and_back_is_unchanged() {
+    fn row_77_an_error_converted_to_io_error_and_back_is_unchanged() {
         for (error, texts) in examples() {
             let (shown, code) = (format!("{error:?}"), error.close_code());
             let back = Error::from(io::Error::from(error));

@@ -415,7 +415,7 @@ async fn a_protocol_error_that_feed_returned_after_the_close_is_not_returned_by_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_protocol_error_is_returned_after_the_close_timeout_if_the_peer_does_not_end_the_stream() {
+async fn row_79_a_protocol_error_is_returned_after_the_close_timeout_if_the_peer_does_not_end_the_stream() {
     for accepted in [None, Some(1)] {
         let (mut ws, script) = script::server();
         script.allow_writes(accepted);

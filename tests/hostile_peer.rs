@@ -7,16 +7,14 @@ use std::{
     collections::HashSet,
     io::ErrorKind,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use fullduplex::{CloseCode, Config, Error, Message, Role, Timeout, WebSocket, proto::ProtocolError};
 use support::{
+    Wakes,
     frames::{self, binary, close, close_empty, continuation, ping, pong, text, wire},
     nothing_received,
     offence::wire_to,
@@ -432,16 +430,6 @@ async fn row_50_a_reset_or_end_of_stream_at_any_position_of_a_frame_is_returned_
             }
             assert_eq!(script.read_polls(), polls, "the stream is not read again");
         }
-    }
-}
-
-/// Counts how often a task is woken.
-#[derive(Debug, Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
     }
 }
 

@@ -393,5 +393,7 @@ fn row_64_small_prepared_messages_to_be_compressed_occupy_at_most_4_times_max_wr
             kept = Some(ws);
         });
         assert!(held.bytes_max <= 4 * ROOM as u64, "{len}: {}", held.bytes_max);
+        let queued = kept.expect("it was opened").queued_bytes();
+        assert!(queued + len + 2 > ROOM, "{len}: only {queued} bytes are queued");
     }
 }

@@ -266,7 +266,7 @@ async fn copied(input: Vec<u8>, then: impl FnOnce(&Script)) -> (Error, Option<Cl
 }
 
 #[tokio::test]
-async fn an_error_while_copying_from_a_message_keeps_its_kind() {
+async fn row_77_an_error_while_copying_from_a_message_keeps_its_kind() {
     let begun = frame(1, "begun").more().masked();
     let bad = wire(&[begun.clone(), continuation(b"\xFF").masked()]);
     let (error, code) = copied(bad, Script::end).await;
@@ -291,7 +291,7 @@ async fn an_error_while_copying_from_a_message_keeps_its_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_while_copying_from_a_message_keeps_its_kind() {
+async fn row_77_a_timeout_while_copying_from_a_message_keeps_its_kind() {
     let config = Config::new().idle_timeout(Duration::from_secs(9)).ping_interval(None);
     let (mut client, mut server) = fullduplex::testing::pair(&config);
     let mut writer = client.writer(MessageKind::Binary).expect("open");
@@ -304,7 +304,7 @@ async fn a_timeout_while_copying_from_a_message_keeps_its_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_while_copying_to_a_message_keeps_its_kind() {
+async fn row_77_an_error_while_copying_to_a_message_keeps_its_kind() {
     let (mut ws, script) = script::server();
     let mut writer = ws.writer(MessageKind::Text).expect("open");
     let error = copy(&mut &b"\xFF"[..], &mut writer).await.expect_err("invalid UTF-8");

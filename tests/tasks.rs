@@ -19,7 +19,7 @@ use fullduplex::{
 };
 use futures_util::{SinkExt, StreamExt};
 use support::{
-    Counted, finished,
+    Counted, Wakes, finished,
     frames::{binary, close_empty, pong, text, wire},
     pending, poll_once,
     script::{self, Script, Scripted},
@@ -34,16 +34,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn split_server(config: Config) -> (Receiver<Scripted>, Sender, Script) {
     script::split_server(config)
-}
-
-/// Counts how often it is woken.
-#[derive(Debug, Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
-    }
 }
 
 // --- row 73: the halves of `StreamExt::split` in two tasks
@@ -250,7 +240,7 @@ async fn a_waiting_receiver_is_woken_when_a_senders_write_fails() {
 // --- feeding while the receiver waits
 
 #[tokio::test]
-async fn a_waiting_receiver_writes_a_burst_of_fed_messages_in_one_write() {
+async fn row_76_a_waiting_receiver_writes_a_burst_of_fed_messages_in_one_write() {
     let (mut receiver, sender, script) = split_server(without_deadlines());
     let receiving = tokio::spawn(async move { receiver.recv().await });
     settle().await;
@@ -268,7 +258,7 @@ async fn a_waiting_receiver_writes_a_burst_of_fed_messages_in_one_write() {
 }
 
 #[tokio::test]
-async fn a_waiting_receiver_writes_a_part_that_is_fed() {
+async fn row_76_a_waiting_receiver_writes_a_part_that_is_fed() {
     let (mut receiver, sender, script) = split_server(without_deadlines());
     let receiving = tokio::spawn(async move { receiver.recv().await });
     settle().await;
@@ -281,7 +271,7 @@ async fn a_waiting_receiver_writes_a_part_that_is_fed() {
 }
 
 #[tokio::test]
-async fn messages_fed_while_the_receiver_is_busy_are_written_by_its_next_call() {
+async fn row_76_messages_fed_while_the_receiver_is_busy_are_written_by_its_next_call() {
     let (mut receiver, sender, script) = split_server(without_deadlines());
     script.bring(text("work").masked().build());
     receiver.recv().await.expect("valid").expect("a message");
@@ -412,7 +402,7 @@ fn row_71_a_waker_whose_drop_uses_the_connection_does_not_deadlock() {
 // --- outside of a runtime
 
 #[test]
-fn a_sender_works_outside_of_a_runtime_even_if_the_stream_is_slow() {
+fn row_78_a_sender_works_outside_of_a_runtime_even_if_the_stream_is_slow() {
     let (receiver, sender, script) = split_server(Config::new());
     script.allow_writes(0);
     pending(pin!(sender.send("slow")), "the stream accepts nothing");
@@ -430,7 +420,7 @@ fn a_sender_works_outside_of_a_runtime_even_if_the_stream_is_slow() {
 }
 
 #[tokio::test]
-async fn a_sender_outside_of_a_runtime_uses_a_timer_of_the_runtime_that_split_the_connection() {
+async fn row_78_a_sender_outside_of_a_runtime_uses_a_timer_of_the_runtime_that_split_the_connection() {
     let config = without_deadlines().write_timeout(Duration::from_millis(50));
     let (_receiver, sender, script) = split_server(config);
     script.allow_writes(0);

@@ -534,6 +534,7 @@ async fn row_57_the_answers_to_a_burst_and_its_pong_take_one_write() {
     assert_eq!(script.writes(), 0);
     nothing_received(&mut ws);
     assert_eq!(script.writes(), 1);
+    assert_eq!(script.written(), wire(&[&[pong("")][..], &vec![text("x"); 200]].concat()));
 }
 
 // --- rows 59 to 61: peers that are alive

@@ -137,7 +137,7 @@ async fn unanswered_keep_alive_pings_do_not_accumulate() {
     let (mut ws, _script) = script::open(Role::Server, &without_deadlines().ping_interval(SECOND));
     assert!(timeout(1000 * SECOND, ws.recv()).await.is_err());
     let kept = format!("{ws:?}").matches("Instant").count();
-    assert!(kept < 100, "{kept} instants are stored");
+    assert!((4..100).contains(&kept), "{kept} instants are stored");
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,6 +400,18 @@ impl AsyncWrite for Slow {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_write_in_progress_when_the_deadline_passes_prevents_the_timeout() {
+    for _ in 0..10 {
+        if is_written_after_the_deadline().await {
+            return;
+        }
+        // The machine was too busy to open the stream before the deadline.
+    }
+    panic!("it has timed out ten times");
+}
+
+/// Sends a message over a stream that accepts it after the deadline, in a write that began before.
+/// Returns `false` if the deadline has passed.
+async fn is_written_after_the_deadline() -> bool {
     let config = without_deadlines().write_timeout(Duration::from_millis(200));
     let slow = Slow::default();
     let ws = WebSocket::from_raw(slow.clone(), Bytes::new(), Role::Server, &config, Default::default());
@@ -415,10 +427,9 @@ async fn a_write_in_progress_when_the_deadline_passes_prevents_the_timeout() {
     });
     let sent = flushing.await.expect("no panic");
     let _receiver = receiving.join().expect("no panic");
-    if sent.is_ok() {
-        sender.send("again").await.expect("a write that began in time does not end the connection");
-    } else {
-        // The machine was too busy to open the stream before the deadline.
-        assert!(matches!(sent, Err(Error::Timeout(Timeout::Write))), "{sent:?}");
+    match &sent {
+        Ok(()) => sender.send("again").await.expect("a write that began in time does not end the connection"),
+        Err(error) => assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:?}"),
     }
+    sent.is_ok()
 }

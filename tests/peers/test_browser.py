@@ -20,8 +20,6 @@ from selenium.webdriver.common.keys import Keys
 from test_broadcast import start  # noqa: F401, a fixture
 from test_compression import WILLING, parameters, serving, words
 from wire import record
-from test_compression import WILLING, parameters, serving, words
-from wire import record
 
 PICTURES = TARGET / "browser"
 # The maximum number of lines that the page keeps.

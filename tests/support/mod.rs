@@ -18,7 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
 };
 
 use fullduplex::{Config, WebSocket};
@@ -48,6 +48,16 @@ pub fn without_deadlines() -> Config {
 #[track_caller]
 pub fn nothing_received(ws: &mut WebSocket<Scripted>) {
     pending(std::pin::pin!(ws.recv()), "nothing was received");
+}
+
+/// A waker that counts how often it is woken.
+#[derive(Debug, Default)]
+pub struct Wakes(pub AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 /// A future that counts its polls.

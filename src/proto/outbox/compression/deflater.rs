@@ -394,12 +394,15 @@ mod tests {
             Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1))
         });
         let noise: Vec<u8> = random.map(|state| (state >> 40) as u8).take(300_000).collect();
-        let mut end = Sending::new(Client, false);
+        let mut end = Sending::new(Server, false);
         end.send(noise.clone());
-        let mut frames = Vec::new();
+        let mut wire = Vec::new();
         while end.path.queued_bytes() > 0 {
-            frames.extend(end.staged());
+            end.path.stage(&mut end.batch, &mut end.buffers);
+            wire.extend_from_slice(&end.batch.copy_to_bytes(end.batch.remaining()));
         }
-        assert!(frames == [(Opcode::Binary, noise)]);
+        // RFC 7692 section 6: RSV1 is not set.
+        assert_eq!(wire[..2], [0x82, 127]);
+        assert!(wire[10..] == noise);
     }
 }
