@@ -191,7 +191,7 @@ mod any_request;
 #[cfg(feature = "tokio")]
 mod client;
 #[cfg(feature = "tokio")]
-mod dial;
+mod connect;
 #[cfg(all(doc, feature = "tokio"))]
 pub mod docs;
 #[cfg(feature = "tokio")]
@@ -213,6 +213,9 @@ mod server;
 mod stream;
 #[cfg(feature = "tokio")]
 pub mod testing;
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub mod tls;
 
 /// The crate `bytes`, whose types hold payload data, in the version that this crate uses.
 #[doc(no_inline)]
@@ -223,8 +226,8 @@ pub use http;
 
 #[doc(inline)]
 pub use handshake::{
-    Client, Fault, HeadError, InvalidHandshake, Negotiated, Rejection, ResponseError, Server, Target,
-    TargetError,
+    Client, Fault, HeadError, InvalidHandshake, Negotiated, RedirectFault, Rejection, ResponseError, Server,
+    Target, TargetError,
 };
 #[doc(inline)]
 pub use proto::{
@@ -238,8 +241,7 @@ pub use proto::{Deflate, DeflateParams};
 #[cfg(feature = "tokio")]
 pub use {
     any_request::{AnyRequest, HttpRequest, RejectedRequest, RejectedRequestParts},
-    client::connect,
-    dial::ClientStream,
+    connect::{ClientStream, connect},
     error::{Error, Timeout},
     incoming_request::IncomingRequest,
     replay::Replay,
@@ -255,3 +257,9 @@ pub use {
 #[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use {
+    error::TlsError,
+    tls::{TlsAcceptor, TlsConnector, TlsConnectorBuilder, TlsStream},
+};

@@ -4,15 +4,11 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
-use std::{
-    io,
-    net::{Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use fullduplex::{
-    Client, Config, Error, Server, Target, Timeout, WebSocket,
+    Client, Config, Error, Timeout, WebSocket,
     handshake::{Fault, HeadError, InvalidHandshake, ResponseError, TargetError, accept_key},
 };
 use http::Response;
@@ -245,8 +241,11 @@ async fn row_12_invalid_settings_fail_before_dialing() {
         Err(Error::InvalidHandshake(error)) => *error,
         other => panic!("{other:?}"),
     };
-    let error = invalid(fullduplex::connect("wss://name.invalid/").await);
-    assert_eq!(error, InvalidHandshake::TlsUnavailable);
+    #[cfg(not(feature = "tls"))]
+    {
+        let error = invalid(fullduplex::connect("wss://name.invalid/").await);
+        assert_eq!(error, InvalidHandshake::TlsUnavailable);
+    }
     let error = invalid(fullduplex::connect("ws://name.invalid/\r\n").await);
     assert_eq!(error, InvalidHandshake::Target(TargetError::Character));
     let error = invalid(Client::default().header("x", "\n").connect("ws://name.invalid/").await);
@@ -531,86 +530,6 @@ async fn row_52_dropping_the_future_drops_the_transport() {
     let connect = connect.handshake(TARGET, io);
     assert!(tokio::time::timeout(Duration::from_secs(1), connect).await.is_err());
     assert!(written.is_dropped() && written.text().starts_with("GET /chat HTTP/1.1\r\n"));
-}
-
-#[tokio::test]
-async fn a_client_connects_to_a_server_over_tcp() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let target = format!("ws://{}/room", listener.local_addr().expect("bound"));
-    let server = tokio::spawn(async move {
-        let (tcp, _) = listener.accept().await.expect("a client");
-        Server::default().subprotocols(["chat"]).read_request(tcp).await?.accept().await
-    });
-    let target = Target::try_from(target).expect("valid");
-    let (ws, response) = Client::default().subprotocol("chat").connect(&target).await.expect("connected");
-    assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
-    assert!(ws.get_ref().tcp().nodelay().expect("open"));
-    server.await.expect("no panic").expect("accepted");
-}
-
-#[tokio::test]
-async fn user_and_password_of_the_uri_are_sent_unless_the_program_sets_authorization() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let target = format!("ws://ann:p%40ss@{}/room", listener.local_addr().expect("bound"));
-    for (client, sent) in [
-        (Client::default(), "Basic YW5uOnBAc3M="),
-        (Client::default().header("Authorization", "Bearer x"), "Bearer x"),
-    ] {
-        let (opened, pending) = tokio::join!(client.connect(&target), async {
-            let (tcp, _) = listener.accept().await.expect("a client");
-            let pending = Server::default().read_request(tcp).await.expect("a request");
-            let headers = pending.request().headers().clone();
-            let path = pending.request().uri().to_string();
-            pending.accept().await.map(|_| (headers, path))
-        });
-        opened.expect("connected");
-        let (headers, path) = pending.expect("accepted");
-        let values = headers.get_all("authorization").iter().collect::<Vec<_>>();
-        assert_eq!(values, [sent]);
-        assert_eq!(path, "/room");
-        assert!(!headers["host"].to_str().expect("text").contains("ann"));
-    }
-}
-
-#[tokio::test]
-async fn a_client_dials_from_the_address_that_is_set() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let port = listener.local_addr().expect("bound").port();
-    // On other systems than Linux, the loopback interface has a single address.
-    let own = Ipv4Addr::new(127, 0, 0, if cfg!(target_os = "linux") { 2 } else { 1 });
-    let client = Client::default().local_address((own, 0));
-    // The name resolves to addresses of both families, or of the dialed one.
-    let target = format!("ws://localhost:{port}/");
-    let (opened, peer) = tokio::join!(client.connect(&target), async {
-        let (tcp, peer) = listener.accept().await.expect("a client");
-        fullduplex::accept(tcp).await.map(|_| peer)
-    });
-    let (ws, _) = opened.expect("connected");
-    assert_eq!(peer.expect("accepted").ip(), own);
-    assert_eq!(ws.get_ref().tcp().local_addr().expect("connected").ip(), own);
-
-    let other = Client::default().local_address((Ipv6Addr::LOCALHOST, 0));
-    let result = other.connect(format!("ws://127.0.0.1:{port}/")).await.map(drop);
-    assert!(
-        matches!(&result, Err(Error::Transport(error)) if error.kind() == io::ErrorKind::NotFound),
-        "{result:?}"
-    );
-}
-
-// Linux does not answer a connection attempt while the listener's backlog is full.
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn dialing_has_its_own_deadline() {
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.bind("127.0.0.1:0".parse().expect("valid")).expect("bound");
-    let listener = socket.listen(1).expect("listens");
-    let address = listener.local_addr().expect("bound");
-    let fill = (0..8).map(|_| tokio::spawn(tokio::net::TcpStream::connect(address))).collect::<Vec<_>>();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let client = Client::default().connect_timeout(Duration::from_millis(50));
-    let result = client.connect(format!("ws://{address}/")).await;
-    assert!(matches!(result, Err(Error::Timeout(Timeout::Connect))), "{result:?}");
-    fill.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[test]

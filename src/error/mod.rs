@@ -1,9 +1,14 @@
 //! The errors of connections and of opening them.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::{fmt, io};
 
 use bytes::Bytes;
 use http::Response;
+#[cfg(feature = "tls")]
+pub use tls::TlsError;
 
 use crate::handshake::{InvalidHandshake, Rejection, ResponseError};
 use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
@@ -12,7 +17,7 @@ use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Timeout {
-    /// Name lookup and dialing took longer than
+    /// Reaching the server took longer than
     /// [`connect_timeout`](crate::Client::connect_timeout).
     #[error("connect")]
     Connect,
@@ -98,6 +103,10 @@ pub enum Error {
     /// Nothing of it was sent. If a request was already received, the client is answered with
     /// status 500.
     InvalidHandshake(Box<InvalidHandshake>),
+    /// The TLS handshake failed, or the TLS settings are invalid.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    Tls(Box<TlsError>),
     /// A deadline passed.
     Timeout(Timeout),
 }
@@ -114,6 +123,8 @@ impl fmt::Display for Error {
             Self::Rejected(error) => write!(f, "{error}"),
             Self::Response(error) => write!(f, "{error}"),
             Self::InvalidHandshake(error) => write!(f, "invalid handshake configuration: {error}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => write!(f, "{error}"),
             Self::Timeout(timeout) => write!(f, "{timeout} timeout"),
         }?;
         let mut cause = std::error::Error::source(self).filter(|_| f.alternate());
@@ -135,6 +146,8 @@ impl std::error::Error for Error {
             Self::Rejected(error) => error.source(),
             Self::Response(error) => error.source(),
             Self::InvalidHandshake(error) => error.source(),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => error.source(),
             Self::Closed | Self::Timeout(_) => None,
         }
     }
@@ -206,6 +219,16 @@ impl Error {
         }
     }
 
+    /// Returns whether the transport failed, or TLS in it.
+    pub(crate) fn is_transport(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true,
+            Self::Transport(_) => true,
+            _ => false,
+        }
+    }
+
     /// Returns the response of a server that refused to open a connection.
     ///
     /// It has the status, the header fields, and the first 16 KiB of the body.
@@ -247,6 +270,13 @@ impl From<InvalidHandshake> for Error {
     }
 }
 
+#[cfg(feature = "tls")]
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(Box::new(error))
+    }
+}
+
 impl From<InvalidClose> for Error {
     fn from(error: InvalidClose) -> Self {
         Self::InvalidClose(error)
@@ -273,6 +303,8 @@ impl From<Error> for io::Error {
             Error::Send(_) | Error::InvalidClose(_) | Error::InvalidHandshake(_) => {
                 io::ErrorKind::InvalidInput
             }
+            #[cfg(feature = "tls")]
+            Error::Tls(_) => io::ErrorKind::InvalidData,
             Error::Closed => io::ErrorKind::BrokenPipe,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
         };

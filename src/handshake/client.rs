@@ -1,6 +1,6 @@
 //! The settings of a client, its request, and the validation of the response.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -26,14 +26,14 @@ use crate::proto::Config;
 /// every attempt to connect, before anything is dialed or sent.
 ///
 /// ```
-/// use std::{net::SocketAddr, time::Duration};
+/// use std::time::Duration;
 /// use fullduplex::{Client, Config};
 ///
 /// let client = Client::new(Config::default())
 ///     .header("Authorization", "Bearer 0123")
 ///     .subprotocol("chat.v2")
 ///     .subprotocol("chat.v1")
-///     .connect_timeout(Duration::from_secs(3));
+///     .handshake_timeout(Duration::from_secs(3));
 /// assert_eq!(client.check(), Ok(()));
 /// ```
 #[derive(Debug, Clone)]
@@ -41,21 +41,22 @@ pub struct Client {
     config: Config,
     headers: HeaderMap,
     subprotocols: Vec<Box<str>>,
-    connect_timeout: Option<Duration>,
-    local_address: Option<SocketAddr>,
     invalid: Option<InvalidHandshake>,
+    /// Settings of upper floors, which this one stores and does not read.
+    #[cfg(feature = "tokio")]
+    extensions: http::Extensions,
 }
 
 impl Client {
-    /// Creates a client without subprotocols, with a connect timeout of 10 seconds.
+    /// Creates a client without subprotocols.
     pub fn new(config: Config) -> Self {
         Self {
             config,
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
-            connect_timeout: Some(Duration::from_secs(10)),
-            local_address: None,
             invalid: None,
+            #[cfg(feature = "tokio")]
+            extensions: http::Extensions::new(),
         }
     }
 
@@ -109,25 +110,6 @@ impl Client {
         self
     }
 
-    /// Sets the local address that [`connect`](Self::connect) binds to.
-    ///
-    /// With port 0, the system chooses the port.
-    ///
-    /// Only addresses of the host that are of the same family, IPv4 or IPv6, are dialed. By
-    /// default, the system chooses the local address.
-    ///
-    /// ```
-    /// use std::net::Ipv4Addr;
-    /// use fullduplex::Client;
-    ///
-    /// let client = Client::default().local_address((Ipv4Addr::LOCALHOST, 0));
-    /// # let _ = client;
-    /// ```
-    pub fn local_address(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.local_address = Some(address.into());
-        self
-    }
-
     /// Adds a subprotocol to the offer, after those added before.
     ///
     /// The client prefers the first.
@@ -141,12 +123,6 @@ impl Client {
             return self.fail(InvalidHandshake::DuplicateSubprotocol(name));
         }
         self.subprotocols.push(name);
-        self
-    }
-
-    /// Sets the deadline for name lookup and dialing; `None` disables it.
-    pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.connect_timeout = timeout.into();
         self
     }
 
@@ -177,15 +153,27 @@ impl Client {
         &self.config
     }
 
-    /// Returns the deadline for name lookup and dialing: see
-    /// [`connect_timeout`](Self::connect_timeout).
-    pub fn get_connect_timeout(&self) -> Option<Duration> {
-        self.connect_timeout
+    /// Returns the settings of upper floors.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn extensions(&self) -> &http::Extensions {
+        &self.extensions
     }
 
-    /// Returns the local address to bind to: see [`local_address`](Self::local_address).
-    pub fn get_local_address(&self) -> Option<SocketAddr> {
-        self.local_address
+    /// Returns the settings of upper floors, to change them.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn extensions_mut(&mut self) -> &mut http::Extensions {
+        &mut self.extensions
+    }
+
+    /// Removes the header fields with credentials, before a request to another origin.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn remove_credentials(&mut self) {
+        let names: Vec<_> = self.headers.keys().cloned().collect();
+        for name in names {
+            if self.headers.get_all(&name).iter().any(HeaderValue::is_sensitive) {
+                self.headers.remove(name);
+            }
+        }
     }
 
     /// Encodes the request.

@@ -23,6 +23,7 @@ pub(crate) mod encode;
 mod head;
 mod headers;
 mod invalid;
+mod join;
 mod negotiate;
 mod origin;
 mod rejection;
@@ -43,7 +44,7 @@ pub use negotiate::{Negotiated, offered_subprotocols};
 pub use rejection::Rejection;
 pub use request::parse_request;
 pub use respond::{asks_for_websocket, respond};
-pub use response::{BodyReader, Fault, MAX_BODY, ResponseError, parse_response};
+pub use response::{BodyReader, Fault, MAX_BODY, RedirectFault, ResponseError, parse_response};
 pub use server::Server;
 pub use target::{Target, TargetError};
 

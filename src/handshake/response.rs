@@ -26,6 +26,11 @@ pub enum ResponseError {
     /// Contains the response, with the first 16 KiB of its body.
     #[error("server answered with status {} instead of 101", .0.status())]
     Status(Box<Response<Bytes>>),
+    /// The server redirects, and the client does not follow.
+    ///
+    /// Contains the response, like [`Status`](Self::Status), and the reason.
+    #[error("redirect not followed: {1}")]
+    Redirect(Box<Response<Bytes>>, RedirectFault),
     /// The input is not the head of an HTTP/1.1 response, or exceeds a limit.
     #[error("invalid response")]
     Head(#[from] HeadError),
@@ -50,10 +55,11 @@ pub enum ResponseError {
 }
 
 impl ResponseError {
-    /// Returns the response of a server that refused, from [`Status`](Self::Status).
+    /// Returns the response of a server that refused or redirects, from [`Status`](Self::Status)
+    /// and [`Redirect`](Self::Redirect).
     pub fn response(&self) -> Option<&Response<Bytes>> {
         match self {
-            Self::Status(response) => Some(response),
+            Self::Status(response) | Self::Redirect(response, _) => Some(response),
             _ => None,
         }
     }
@@ -62,12 +68,10 @@ impl ResponseError {
 impl fmt::Debug for ResponseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status(response) => f
-                .debug_struct("Status")
-                .field("status", &response.status())
-                .field("headers", response.headers())
-                .field("body", &format_args!("[{} bytes]", response.body().len()))
-                .finish(),
+            Self::Status(response) => debug_response(&mut f.debug_struct("Status"), response).finish(),
+            Self::Redirect(response, fault) => {
+                debug_response(&mut f.debug_struct("Redirect"), response).field("fault", fault).finish()
+            }
             Self::Head(error) => f.debug_tuple("Head").field(error).finish(),
             Self::TooManyInterim => f.write_str("TooManyInterim"),
             Self::Upgrade => f.write_str("Upgrade"),
@@ -77,6 +81,30 @@ impl fmt::Debug for ResponseError {
             Self::Extension(fault) => f.debug_tuple("Extension").field(fault).finish(),
         }
     }
+}
+
+fn debug_response<'a, 'b, 'c>(
+    f: &'a mut fmt::DebugStruct<'b, 'c>,
+    response: &Response<Bytes>,
+) -> &'a mut fmt::DebugStruct<'b, 'c> {
+    f.field("status", &response.status())
+        .field("headers", response.headers())
+        .field("body", &format_args!("[{} bytes]", response.body().len()))
+}
+
+/// The reason why a client does not follow a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedirectFault {
+    /// There were more redirects than the client follows.
+    #[error("too many redirects")]
+    TooMany,
+    /// The server redirects from `wss` to `ws`, which would end the encryption.
+    #[error("it leads from wss to ws")]
+    Downgrade,
+    /// `Location` is missing, duplicate, or not a valid target.
+    #[error("missing or invalid Location")]
+    Location,
 }
 
 /// A fault of a header field in a response.

@@ -110,6 +110,10 @@ impl Target {
     pub fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
     }
+
+    pub(super) fn copy_authorization(&mut self, from: &Self) {
+        self.authorization.clone_from(&from.authorization);
+    }
 }
 
 impl FromStr for Target {

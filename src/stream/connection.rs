@@ -308,7 +308,7 @@ impl<I: Io> Connection<I> {
     /// Attempts to write what is queued. An error is recorded.
     fn write_pending(&mut self, cx: &mut Context<'_>) {
         if let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
-            self.record(Error::Transport(error));
+            self.record(Error::from(error));
         }
     }
 

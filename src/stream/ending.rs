@@ -40,7 +40,7 @@ impl<I: Io> Connection<I> {
         // error is still shut down after a clean close.
         if let Err(abnormal) = self.inbound.receive.receive_eof() {
             self.io.end_write();
-            self.record(error.map_or(Error::Protocol(abnormal), Error::Transport));
+            self.record(error.map_or(Error::Protocol(abnormal), Error::from));
         } else if error.is_some() {
             self.io.end_write();
         }

@@ -122,7 +122,7 @@ pub(super) struct Outcome {
 impl Outcome {
     /// Records an error, unless there already is one.
     pub(super) fn record(&mut self, error: Error) {
-        let ignored = self.ignores_write_errors && matches!(error, Error::Transport(_));
+        let ignored = self.ignores_write_errors && error.is_transport();
         if !self.settled && !ignored && self.error.is_none() {
             self.error = Some(Box::new(error));
         }

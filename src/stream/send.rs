@@ -250,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let Connection { io, inbound } = &mut self.connection;
         match unwritten {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => io.outcome().record(Error::Transport(error)),
+            Poll::Ready(Err(error)) => io.outcome().record(Error::from(error)),
             Poll::Pending => {
                 let timeout = ready!(io.poll_watchdog(&inbound.timeouts, cx));
                 io.outcome().time_out(timeout);

@@ -302,7 +302,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
         let transmitted = self.with_transport(transport, |transport, cx| {
             transport.poll_transmit(&mut queue, cx).map(|result| {
                 if let Err(error) = result {
-                    self.state.lock().outcome.record(Error::Transport(error));
+                    self.state.lock().outcome.record(Error::from(error));
                 }
             })
         });

@@ -1,0 +1,147 @@
+//! The transport of a client connection.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+#[cfg(feature = "tls")]
+use crate::tls::TlsStream;
+
+/// The transport of a connection that [`connect`](crate::connect) has opened.
+///
+/// It is a TCP stream, one inside TLS, or any stream of a
+/// [connector](crate::Client::connector). The fields are private: other kinds of transport can be
+/// added without a new type.
+pub struct ClientStream {
+    inner: Inner,
+}
+
+enum Inner {
+    Tcp(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<ClientStream>>),
+    Other(Box<dyn Transport>),
+}
+
+/// A stream of any type.
+trait Transport: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Transport for S {}
+
+impl ClientStream {
+    pub(crate) fn tcp_stream(inner: TcpStream) -> Self {
+        Self { inner: Inner::Tcp(inner) }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_stream(inner: TlsStream<Self>) -> Self {
+        Self { inner: Inner::Tls(Box::new(inner)) }
+    }
+
+    /// Wraps a stream of any type, for a [connector](crate::Client::connector).
+    pub(crate) fn other(inner: impl AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static) -> Self {
+        Self { inner: Inner::Other(Box::new(inner)) }
+    }
+
+    /// Returns the TCP stream, also if it is inside TLS.
+    ///
+    /// `None` if a [connector](crate::Client::connector) has returned another type of stream.
+    ///
+    /// ```
+    /// # fn peer(ws: &fullduplex::WebSocket<fullduplex::ClientStream>) -> Option<std::net::SocketAddr> {
+    /// ws.get_ref().tcp()?.peer_addr().ok()
+    /// # }
+    /// ```
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match &self.inner {
+            Inner::Tcp(tcp) => Some(tcp),
+            #[cfg(feature = "tls")]
+            Inner::Tls(tls) => tls.get_ref().tcp(),
+            Inner::Other(_) => None,
+        }
+    }
+
+    /// Returns the TLS stream, which has the certificate of the server.
+    ///
+    /// `None` if the connection is not encrypted by this crate.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls(&self) -> Option<&TlsStream<Self>> {
+        match &self.inner {
+            Inner::Tls(tls) => Some(tls),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.inner {
+            Inner::Tcp(tcp) => f.debug_tuple("ClientStream").field(tcp).finish(),
+            #[cfg(feature = "tls")]
+            Inner::Tls(tls) => f.debug_tuple("ClientStream").field(tls).finish(),
+            Inner::Other(_) => f.debug_struct("ClientStream").finish_non_exhaustive(),
+        }
+    }
+}
+
+/// Calls a method of the stream that this is.
+macro_rules! delegate {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut $self.get_mut().inner {
+            Inner::Tcp($stream) => $call,
+            #[cfg(feature = "tls")]
+            Inner::Tls($stream) => $call,
+            Inner::Other($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        delegate!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.inner {
+            Inner::Tcp(tcp) => tcp.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Inner::Tls(tls) => tls.is_write_vectored(),
+            Inner::Other(other) => other.is_write_vectored(),
+        }
+    }
+}

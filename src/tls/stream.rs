@@ -1,0 +1,88 @@
+//! A stream inside TLS.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::rustls::{HandshakeKind, pki_types::CertificateDer};
+
+use super::failure::stream_error;
+
+/// A stream inside TLS, of a client or of a server.
+#[derive(Debug)]
+pub struct TlsStream<S> {
+    inner: tokio_rustls::TlsStream<S>,
+}
+
+impl<S> TlsStream<S> {
+    pub(super) fn new(inner: tokio_rustls::TlsStream<S>) -> Self {
+        Self { inner }
+    }
+
+    /// Returns the transport.
+    pub fn get_ref(&self) -> &S {
+        self.inner.get_ref().0
+    }
+
+    /// Returns the certificates that the peer has presented, its own first; `None` if it has not.
+    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.inner.get_ref().1.peer_certificates()
+    }
+
+    /// Returns the ALPN protocol that was agreed on; `None` if the peer does not use ALPN.
+    pub fn alpn_protocol(&self) -> Option<&[u8]> {
+        self.inner.get_ref().1.alpn_protocol()
+    }
+
+    /// Returns the host name that the client has requested (SNI); always `None` for a client.
+    pub fn server_name(&self) -> Option<&str> {
+        match &self.inner {
+            tokio_rustls::TlsStream::Server(server) => server.get_ref().1.server_name(),
+            tokio_rustls::TlsStream::Client(_) => None,
+        }
+    }
+
+    /// Returns whether the handshake has resumed an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        self.inner.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer).map_err(stream_error)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes).map_err(stream_error)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx).map_err(stream_error)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx).map_err(stream_error)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices).map_err(stream_error)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
