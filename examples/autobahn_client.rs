@@ -5,12 +5,15 @@
 //! cargo run --release --example autobahn_client -- --url ws://127.0.0.1:9001 --agent fullduplex
 //! ```
 
+#[path = "common/client_tls.rs"]
+mod client_tls;
 #[path = "common/compression.rs"]
 mod compression;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use client_tls::Tls;
 use compression::Compression;
 use fullduplex::{Client, ClientStream, CloseCode, Config, Error, WebSocket};
 
@@ -26,6 +29,8 @@ struct Args {
     agent: String,
     #[command(flatten)]
     compression: Compression,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -44,27 +49,28 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<u32, Box<dyn std::error::Error>> {
-    let mut ws = connect(args, "/getCaseCount").await?;
+    // The suite sends 4 MiB in fragments of 64 bytes, plus an empty one.
+    let config = Config::new().ping_interval(None).max_fragments(1 << 17);
+    let client = args.tls.apply(Client::new(args.compression.apply(config)))?;
+    let url = args.url.trim_end_matches('/');
+    let mut ws = connect(&client, format!("{url}/getCaseCount")).await?;
     let count = ws.recv().await?.ok_or("the server closed before it sent the number of cases")?;
     let cases = count.as_text().ok_or("the number of cases is not text")?.parse()?;
     ws.close(CloseCode::NORMAL, "").await?;
     for case in 1..=cases {
-        let ws = connect(args, &format!("/runCase?case={case}&agent={}", args.agent)).await?;
+        let ws = connect(&client, format!("{url}/runCase?case={case}&agent={}", args.agent)).await?;
         // Most cases provoke errors, which the report evaluates.
         if let Err(error) = echo(ws).await {
             println!("case {case} of {cases}: {error:#}");
         }
     }
-    let ws = connect(args, &format!("/updateReports?agent={}", args.agent)).await?;
+    let ws = connect(&client, format!("{url}/updateReports?agent={}", args.agent)).await?;
     echo(ws).await?;
     Ok(cases)
 }
 
-async fn connect(args: &Args, path: &str) -> Result<WebSocket<ClientStream>, Error> {
-    // The suite sends 4 MiB in fragments of 64 bytes, plus an empty one.
-    let config = Config::new().ping_interval(None).max_fragments(1 << 17);
-    let client = Client::new(args.compression.apply(config));
-    Ok(client.connect(format!("{}{path}", args.url.trim_end_matches('/'))).await?.0)
+async fn connect(client: &Client, url: String) -> Result<WebSocket<ClientStream>, Error> {
+    Ok(client.connect(url).await?.0)
 }
 
 async fn echo(mut ws: WebSocket<ClientStream>) -> Result<(), Error> {

@@ -4,6 +4,8 @@
 //! cargo run --release --example client -- ws://127.0.0.1:9001
 //! ```
 
+#[path = "common/client_tls.rs"]
+mod client_tls;
 #[path = "common/compression.rs"]
 mod compression;
 
@@ -17,6 +19,7 @@ use std::{
 };
 
 use clap::Parser;
+use client_tls::Tls;
 use compression::Compression;
 use fullduplex::{Client, ClientStream, CloseCode, CloseFrame, Config, Error, Event, Message, WebSocket};
 use tokio::{
@@ -31,7 +34,7 @@ use tokio::{
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// URL to connect to: ws://HOST[:PORT][/PATH]
+    /// URL to connect to: ws://HOST[:PORT][/PATH], or wss:// with the feature `tls`.
     url: String,
     /// Header field for the opening handshake, as "Name: value"; may be repeated.
     #[arg(long, value_name = "FIELD", value_parser = parse_header)]
@@ -47,6 +50,8 @@ struct Args {
     binary: bool,
     #[command(flatten)]
     compression: Compression,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 fn parse_header(field: &str) -> Result<(String, String), String> {
@@ -146,6 +151,7 @@ async fn connect(args: &Args) -> Result<WebSocket<ClientStream>, Error> {
     for subprotocol in &args.subprotocol {
         client = client.subprotocol(subprotocol);
     }
+    let client = args.tls.apply(client)?;
     let (ws, _response) = client.connect(args.url.as_str()).await?;
     let agreed = [("subprotocol", ws.subprotocol().unwrap_or_default()), ("extensions", ws.extensions())];
     let agreed = agreed.iter().filter(|(_, value)| !value.is_empty());

@@ -8,6 +8,8 @@
 mod compression;
 #[path = "common/serve.rs"]
 mod serve;
+#[path = "common/server_tls.rs"]
+mod server_tls;
 
 use std::{future::Future, io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -16,7 +18,12 @@ use compression::Compression;
 use fullduplex::{CloseCode, Config, Error, MessageReader, Receiver, Sender, Server, WebSocket};
 use futures_util::{FutureExt, TryFutureExt, future::Either};
 use serve::Stopped;
-use tokio::{net::TcpStream, runtime};
+use server_tls::Tls;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    runtime,
+};
 
 /// The reason of the Close when the server stops.
 const STOPS: &str = "the server stops";
@@ -48,6 +55,8 @@ struct Args {
     parts: bool,
     #[command(flatten)]
     compression: Compression,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 /// How messages are sent back.
@@ -94,14 +103,33 @@ async fn serve(args: &Args) -> io::Result<()> {
         (false, true) => Manner::Split,
         (false, false) => Manner::Whole,
     };
-    let connection = |tcp, peer, stopped| {
-        connection(server.clone(), tcp, stopped, manner).map(move |result| {
+    let report = |peer| {
+        move |result| {
             if let Err(error) = result {
                 eprintln!("{peer}: {error:#}");
             }
-        })
+        }
+    };
+    #[cfg(feature = "tls")]
+    if let Some(acceptor) = args.tls.acceptor()? {
+        let connection = |tcp, peer, stopped| {
+            let (server, acceptor) = (server.clone(), acceptor.clone());
+            let opening = async move { open(server, acceptor.accept(without_delay(tcp)?).await?).await };
+            connection(opening, stopped, manner).map(report(peer))
+        };
+        return serve::serve(args.listen, "wss", args.max_connections, connection, || ()).await;
+    }
+    let connection = |tcp, peer, stopped| {
+        let server = server.clone();
+        let opening = async move { open(server, without_delay(tcp)?).await };
+        connection(opening, stopped, manner).map(report(peer))
     };
     serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
+}
+
+fn without_delay(tcp: TcpStream) -> io::Result<TcpStream> {
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
 }
 
 /// Serves one connection until it ends or the server stops.
@@ -109,29 +137,27 @@ async fn serve(args: &Args) -> io::Result<()> {
 /// Most of the memory of an idle connection is its task, so the task is kept small: the future of
 /// the opening handshake is boxed and freed once the connection is open, and so are futures that
 /// few connections need.
-fn connection(
-    server: Arc<Server>,
-    tcp: TcpStream,
+fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    opening: impl Future<Output = Result<WebSocket<S>, Error>> + Send + 'static,
     stopped: Stopped,
     manner: Manner,
 ) -> impl Future<Output = Result<(), Error>> {
-    Box::pin(open(server, tcp)).and_then(move |ws| match manner {
+    Box::pin(opening).and_then(move |ws| match manner {
         Manner::Whole => Either::Left(whole_connection(ws, stopped)),
         Manner::Split | Manner::Parts(_) => Either::Right(Box::pin(split_connection(ws, stopped, manner))),
     })
 }
 
-async fn open(server: Arc<Server>, tcp: TcpStream) -> Result<WebSocket<TcpStream>, Error> {
-    tcp.set_nodelay(true)?;
-    server.read_request(tcp).await?.accept().await
+async fn open<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, io: S) -> Result<WebSocket<S>, Error> {
+    server.read_request(io).await?.accept().await
 }
 
 #[expect(
     clippy::manual_async_fn,
     reason = "an `async fn` would hold the connection twice: as its argument too"
 )]
-fn whole_connection(
-    mut ws: WebSocket<TcpStream>,
+fn whole_connection<S: AsyncRead + AsyncWrite + Unpin>(
+    mut ws: WebSocket<S>,
     stopped: Stopped,
 ) -> impl Future<Output = Result<(), Error>> {
     async move {
@@ -147,7 +173,7 @@ fn whole_connection(
 
 /// Answers a burst of messages with one write: `recv` writes what was fed before it waits.
 // `while let` would reserve space for the message beside the future that sends it.
-async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocket<S>) -> Result<(), Error> {
     loop {
         let Some(message) = ws.recv().await? else { return Ok(()) };
         match ws.feed(message).await {
@@ -159,7 +185,11 @@ async fn echo(ws: &mut WebSocket<TcpStream>) -> Result<(), Error> {
 }
 
 /// Does the same through the two halves of a connection, which could be in two tasks.
-async fn split_connection(ws: WebSocket<TcpStream>, stopped: Stopped, manner: Manner) -> Result<(), Error> {
+async fn split_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    ws: WebSocket<S>,
+    stopped: Stopped,
+    manner: Manner,
+) -> Result<(), Error> {
     let (mut receiver, sender) = ws.split();
     tokio::select! {
         result = split_echo(&mut receiver, &sender, manner) => return result,
@@ -180,8 +210,8 @@ async fn split_connection(ws: WebSocket<TcpStream>, stopped: Stopped, manner: Ma
 
 /// Does the same as [`echo`]. Nothing is received while `feed` waits for room; if the peer takes no
 /// byte meanwhile, `write_timeout` ends the connection.
-async fn split_echo(
-    receiver: &mut Receiver<TcpStream>,
+async fn split_echo<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    receiver: &mut Receiver<S>,
     sender: &Sender,
     manner: Manner,
 ) -> Result<(), Error> {
@@ -198,7 +228,11 @@ async fn split_echo(
 }
 
 /// Does the same as [`split_echo`], and sends each part of a message as it arrives.
-async fn parts_echo(receiver: &mut Receiver<TcpStream>, sender: &Sender, limit: u64) -> Result<(), Error> {
+async fn parts_echo<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    receiver: &mut Receiver<S>,
+    sender: &Sender,
+    limit: u64,
+) -> Result<(), Error> {
     while let Some(message) = receiver.reader(limit).await? {
         match echo_in_parts(message, sender).await {
             Ok(()) | Err(Error::Closed) => {}
@@ -208,8 +242,8 @@ async fn parts_echo(receiver: &mut Receiver<TcpStream>, sender: &Sender, limit: 
     Ok(())
 }
 
-async fn echo_in_parts(
-    mut message: MessageReader<&mut Receiver<TcpStream>>,
+async fn echo_in_parts<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    mut message: MessageReader<&mut Receiver<S>>,
     sender: &Sender,
 ) -> Result<(), Error> {
     let mut answer = sender.writer(message.kind()).await?;

@@ -22,7 +22,11 @@ EXAMPLES = Path(os.environ.get("FULLDUPLEX_EXAMPLES", TARGET / "release" / "exam
 # Seconds after which waiting for anything fails.
 DEADLINE = 60
 
-LISTENING = re.compile(rb"listening on (ws://\S+)")
+LISTENING = re.compile(rb"listening on (wss?://\S+)")
+
+
+# Debian's servers are there, which may not be in PATH.
+os.environ["PATH"] += ":/usr/sbin"
 
 
 class Failed(AssertionError):
@@ -117,6 +121,9 @@ class Program:
         except subprocess.TimeoutExpired:
             raise Failed(f"does not end: {self}") from None
 
+    def pid(self):
+        return self._process.pid
+
     def is_running(self):
         return self._process.poll() is None
 
@@ -149,8 +156,8 @@ class Program:
 
 
 def address(url):
-    """Returns the host and the port of a `ws://` URL."""
-    host, port = url.removeprefix("ws://").rstrip("/").rsplit(":", 1)
+    """Returns the host and the port of a URL."""
+    host, port = url.removeprefix("ws://").removeprefix("wss://").rstrip("/").rsplit(":", 1)
     return host, int(port)
 
 
@@ -161,14 +168,14 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def wait_for_port(port, program):
+def wait_for_port(port, program, host="127.0.0.1"):
     """Waits until a program listens on a port, for programs that do not print their address."""
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
         if not program.is_running():
             raise Failed(f"ended before it listened: {program}")
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=DEADLINE).close()
+            socket.create_connection((host, port), timeout=DEADLINE).close()
             return
         except ConnectionRefusedError:
             time.sleep(0.05)

@@ -79,6 +79,14 @@ have make || packages+=(make)
 have valgrind || packages+=(valgrind libc6-dbg)
 have node || packages+=(nodejs)
 have npm || packages+=(npm)
+have openssl || packages+=(openssl)
+# Servers and proxies that the tests start. Those in /usr/sbin may not be in PATH.
+PATH=$PATH:/usr/sbin
+have nginx || packages+=(nginx-light)
+have stunnel || packages+=(stunnel4)
+have tinyproxy || packages+=(tinyproxy-bin)
+have microsocks || packages+=(microsocks)
+have danted || packages+=(dante-server)
 # The font contains the emoji in the pictures of the browser's windows.
 have chromium || packages+=(chromium fonts-noto-color-emoji)
 have chromedriver || packages+=(chromium-driver)
@@ -108,6 +116,13 @@ done
 part_valgrind() { have valgrind || lacks "no valgrind"; }
 
 part_browser() { { have chromium && have chromedriver; } || lacks "no chromium, or no chromedriver"; }
+
+part_servers() {
+  local name
+  for name in openssl nginx stunnel tinyproxy microsocks danted; do
+    have $name || lacks "no $name"
+  done
+}
 
 part_nightly() {
   cargo +nightly --version >/dev/null 2>&1 && return
@@ -199,7 +214,7 @@ part_node() {
   echo "$stamp" >tests/peers/node_modules/stamp
 }
 
-for name in valgrind browser nightly cargo_fuzz gungraun python autobahn node; do
+for name in valgrind browser servers nightly cargo_fuzz gungraun python autobahn node; do
   part $name
 done
 if [ -s $missing ]; then

@@ -122,13 +122,19 @@ impl ServerCertVerifier for Describe {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        use CertificateError::{Other, UnknownIssuer};
+        use CertificateError::{
+            BadSignature, Other, UnknownIssuer, UnsupportedSignatureAlgorithmForPublicKeyContext,
+        };
         let verified =
             self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            Err(rustls::Error::InvalidCertificate(UnknownIssuer | Other(_)))
-                if self.is_self_signed(end_entity, now) =>
-            {
+            // The second and third, if a trusted authority has the same name and another key.
+            Err(rustls::Error::InvalidCertificate(
+                UnknownIssuer
+                | BadSignature
+                | UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+                | Other(_),
+            )) if self.is_self_signed(end_entity, now) => {
                 let error = CertificateError::Other(OtherError(Arc::new(SelfSigned)));
                 Err(rustls::Error::InvalidCertificate(error))
             }

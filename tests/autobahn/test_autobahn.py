@@ -1,9 +1,9 @@
 """The Autobahn test suite: each of its cases is a test, for the server (a connection whole, split, and with
-messages in parts), the blocking server, and the client.
+messages in parts), the blocking server, and the client, also over TLS.
 
 The cases on compression (12.* and 13.*) take most of the time. The server and the client run
 all of them; the others run those of two kinds of content, text and a picture, or all with
-AUTOBAHN=all.
+AUTOBAHN=all. Over TLS, a plain run has 30 cases, and AUTOBAHN=all all.
 
 A case passes if the suite's verdicts, on what happened and on how the connection was closed, are
 those of `baseline.json`: OK, or INFORMATIONAL for the three cases in which the suite has no other
@@ -20,15 +20,20 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from certificates import Identity
 from harness import TARGET, Program, example, free_port, wait_for_port
 
 BASELINE = json.loads((Path(__file__).parent / "baseline.json").read_text())
 CASES = 517
 # Cases that give both verdicts as INFORMATIONAL, whatever the peer does.
 INFORMATIONAL = ["7.1.6", "7.13.1", "7.13.2"]
+IS_LONG = os.environ.get("AUTOBAHN") == "all"
 ALL_COMPRESSION = ["12.*", "13.*"]
-SOME_COMPRESSION = ALL_COMPRESSION if os.environ.get("AUTOBAHN") == "all" else ["12.1.*", "12.2.*"]
+SOME_COMPRESSION = ALL_COMPRESSION if IS_LONG else ["12.1.*", "12.2.*"]
 EVERYTHING_ELSE = [f"{number}.*" for number in range(1, 11)]
+# For further transports.
+FEW = EVERYTHING_ELSE if IS_LONG else ["1.1.*", "2.*", *[f"5.{number}" for number in range(1, 6)], "7.1.*"]
+FEW_COMPRESSION = ALL_COMPRESSION if IS_LONG else []
 WSTEST = TARGET / "autobahn-venv" / "bin" / "wstest"
 # The largest message of the suite has 16 MiB.
 MAX_MESSAGE = str(64 << 20)
@@ -46,7 +51,8 @@ def wstest(role, mode, cases, spec):
     path = out / "spec.json"
     selection = {"cases": cases, "exclude-cases": [], "exclude-agent-cases": {}}
     path.write_text(json.dumps({"outdir": str(out), **selection, **spec}))
-    return Program([WSTEST, "--mode", mode, "--spec", path, "--webport", "0"], DEADLINE), out / "index.json"
+    command = [WSTEST, "--mode", mode, "--spec", path, "--webport", "0"]
+    return Program(command, DEADLINE), out / "index.json"
 
 
 def run_against_server(role, cases):
@@ -84,6 +90,29 @@ def run_against_client(role, cases):
     return report
 
 
+def run_against_client_over_tls(role, cases):
+    directory = TARGET / "autobahn" / "certificate"
+    directory.mkdir(parents=True, exist_ok=True)
+    identity = Identity(directory, f"localhost-{len(cases)}")
+    port = free_port()
+    # The suite compares the port of `Host` with its own, and listens on all addresses of IPv4.
+    configuration = directory / f"stunnel-{len(cases)}.conf"
+    configuration.write_text(
+        f"foreground = yes\npid =\n[wss]\naccept = ::1:{port}\nconnect = 127.0.0.1:{port}\n"
+        f"cert = {identity.certificate}\nkey = {identity.key}\n"
+    )
+    suite, report = wstest(role, "fuzzingserver", cases, {"url": f"ws://127.0.0.1:{port}"})
+    with suite, Program(["stunnel", configuration]) as tunnel:
+        wait_for_port(port, suite)
+        wait_for_port(port, tunnel, "::1")
+        url = f"wss://[::1]:{port}"
+        command = [example("autobahn_client"), "--url", url, "--agent", "fullduplex", *DEFLATE]
+        with Program([*command, "--ca", identity.certificate], DEADLINE) as client:
+            client.rest()
+            assert client.exit_code() == 0, str(client)
+    return report
+
+
 # The runs, the longest first.
 RUNS = [
     (run_against_server, "server", ALL_COMPRESSION),
@@ -91,8 +120,10 @@ RUNS = [
     *[(run_against_server, role, SOME_COMPRESSION) for role in SERVERS if role != "server"],
     *[(run_against_server, role, EVERYTHING_ELSE) for role in SERVERS],
     (run_against_client, "client", EVERYTHING_ELSE),
+    (run_against_client_over_tls, "tls-client", FEW),
+    *[(run_against_client_over_tls, "tls-client", cases) for cases in [FEW_COMPRESSION] if cases],
 ]
-ROLES = [*SERVERS, "client"]
+ROLES = [*SERVERS, "client", "tls-client"]
 
 
 def expected(role):
@@ -136,8 +167,10 @@ def test_baseline_is_strict():
 @pytest.mark.parametrize("role", ROLES)
 def test_suite_ran_the_cases_of_the_baseline(results, role):
     assert sorted(results(role)) == sorted(expected(role))
-    everything = role in ("server", "client") or SOME_COMPRESSION == ALL_COMPRESSION
-    assert len(results(role)) == (CASES if everything else 337)
+    if IS_LONG or role in ("server", "client"):
+        assert len(results(role)) == CASES
+    else:
+        assert len(results(role)) == {"tls-client": 30}.get(role, 337)
 
 
 @pytest.mark.parametrize(("role", "case"), [(role, case) for role in ROLES for case in expected(role)])
