@@ -79,11 +79,11 @@ fn an_idle_connection_holds_no_heap_memory_after_fragments() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn keep_alive_holds_one_box_of_at_most_320_bytes() {
+async fn keep_alive_holds_one_box_of_at_most_240_bytes() {
     let config = Config::new().ping_interval(Duration::from_secs(60));
     let held = after_echoing(&config, &text("hello").masked().build(), usize::MAX);
     assert_eq!(held.count_current, 1);
-    assert!(held.bytes_current <= 320, "{}", held.bytes_current);
+    assert!(held.bytes_current <= 240, "{}", held.bytes_current);
 }
 
 #[test]

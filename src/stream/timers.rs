@@ -120,19 +120,26 @@ pin_project! {
         read_at: Instant,
         // When the last message or matching pong was received, or the idle deadline was restarted.
         heard_at: Instant,
-        // When the idle deadline or that of a message was restarted: each is restarted only once.
-        restarted: Option<Instant>,
-        // When the message that is being received began.
-        message_since: Option<Instant>,
         ping: Option<Ping>,
         pings: Pings,
         moves: u64,
-        stuck_since: Option<Instant>,
-        closing_since: Option<Instant>,
-        // Whether our Close has been written. What is queued after it does not extend the closing
-        // deadline.
-        close_out: bool,
+        // Allocated when first needed.
+        states: Option<Box<States>>,
     }
+}
+
+/// Since when the connection has been in states in which an idle one is not.
+#[derive(Debug, Default)]
+struct States {
+    /// When the idle deadline or that of a message was restarted: each is restarted only once.
+    restarted: Option<Instant>,
+    /// When the message that is being received began.
+    message_since: Option<Instant>,
+    stuck_since: Option<Instant>,
+    closing_since: Option<Instant>,
+    /// Whether our Close has been written. What is queued after it does not extend the closing
+    /// deadline.
+    close_out: bool,
 }
 
 /// A keep-alive ping that waits for its pong.
@@ -208,14 +215,10 @@ impl Timers {
             sleep: sleep_until(now + Duration::from_secs(86_400)),
             read_at: now,
             heard_at: now,
-            restarted: None,
-            message_since: None,
             ping: None,
             pings: Pings::default(),
             moves: 0,
-            stuck_since: None,
-            closing_since: None,
-            close_out: false,
+            states: None,
         }
     }
 
@@ -236,7 +239,9 @@ impl Timers {
     pub(super) fn message(self: Pin<&mut Self>) {
         let this = self.project();
         *this.heard_at = *this.read_at;
-        *this.message_since = None;
+        if let Some(states) = this.states {
+            states.message_since = None;
+        }
     }
 
     /// Records pings that the program has sent.
@@ -266,7 +271,7 @@ impl Timers {
 
     /// Returns `true` once our Close has been written.
     pub(super) fn is_close_out(&self) -> bool {
-        self.close_out
+        self.states.as_ref().is_some_and(|states| states.close_out)
     }
 
     /// Returns what is due; pending until something is. Returns `None` if no deadline is running,
@@ -294,15 +299,17 @@ impl Timers {
             // If this is noticed late, nobody has polled the connection. No ping was sent
             // meanwhile, and the peer may have had nothing to answer.
             let late = now.duration_since(deadline) > IDLE_TOLERANCE;
-            let started = match due {
-                Due::Timeout(Timeout::Idle) => Some(this.heard_at),
-                Due::Timeout(Timeout::Message) => this.message_since.as_mut(),
-                _ => None,
-            };
-            if let Some(started) = started.filter(|started| late && *this.restarted != Some(**started)) {
-                *started = now;
-                *this.restarted = Some(now);
-                continue;
+            if late && let Due::Timeout(timeout @ (Timeout::Idle | Timeout::Message)) = due {
+                let States { restarted, message_since, .. } = &mut **this.states.get_or_insert_default();
+                let started = match timeout {
+                    Timeout::Idle => Some(this.heard_at),
+                    _ => message_since.as_mut(),
+                };
+                if let Some(started) = started.filter(|started| *restarted != Some(**started)) {
+                    *started = now;
+                    *restarted = Some(now);
+                    continue;
+                }
             }
             if let Due::Ping(payload) = due {
                 if let Some(earlier) = this.ping.take() {
@@ -319,25 +326,8 @@ impl Timers {
         let this = self.project();
         let (stuck, moves) = (activity.write.is_stuck(), activity.write.transport.moves);
         let progressed = std::mem::replace(this.moves, moves) != moves;
-        // `write_timeout`: counted from when the stream last accepted bytes, while it is stuck.
-        if !stuck {
-            *this.stuck_since = None;
-        } else if progressed || this.stuck_since.is_none() {
-            *this.stuck_since = Some(Instant::now());
-        }
-        // `close_timeout` (RFC 6455 section 7.1.1): counted from when closing began, and until our
-        // Close has been written, from when the stream last accepted bytes. The messages before the
-        // Close may take their time: `write_timeout` limits them.
-        let moving = progressed && !*this.close_out;
-        if activity.closing && (this.closing_since.is_none() || moving) {
-            *this.closing_since = Some(Instant::now());
-        }
-        *this.close_out |= activity.closing && !activity.write.pending;
-        // `message_timeout`: counted from the read that brought the first byte of the message.
-        if activity.message_timeout.is_none() {
-            *this.message_since = None;
-        } else if this.message_since.is_none() {
-            *this.message_since = Some(*this.read_at);
+        if this.states.is_some() || stuck || activity.closing || activity.message_timeout.is_some() {
+            this.states.get_or_insert_default().note(activity, progressed, *this.read_at);
         }
         // `pong_timeout`: counted from when the ping was sent, and until it has been written, from
         // when the stream last accepted bytes.
@@ -368,11 +358,13 @@ impl Timers {
             Some(_) => None,
         };
         let pong_due = self.ping.and_then(|ping| waiting(ping.since));
+        let States { message_since, stuck_since, closing_since, .. } =
+            self.states.as_deref().unwrap_or(&States::NONE);
         // Checked also while the peer sends: it must not postpone this deadline with other frames.
-        let message_due = self.message_since.filter(|_| !activity.closing);
+        let message_due = message_since.filter(|_| !activity.closing);
         [
-            (at(timeouts.close, self.closing_since), Some(Due::Timeout(Timeout::Close))),
-            (at(timeouts.write, self.stuck_since), Some(Due::Timeout(Timeout::Write))),
+            (at(timeouts.close, *closing_since), Some(Due::Timeout(Timeout::Close))),
+            (at(timeouts.write, *stuck_since), Some(Due::Timeout(Timeout::Write))),
             (at(timeouts.idle, waiting(self.heard_at)), Some(Due::Timeout(Timeout::Idle))),
             (at(timeouts.pong, pong_due), Some(Due::Timeout(Timeout::Pong))),
             (at(activity.message_timeout, message_due), Some(Due::Timeout(Timeout::Message))),
@@ -381,6 +373,40 @@ impl Timers {
         .into_iter()
         .filter_map(|(deadline, due)| Some((deadline?, due)))
         .min_by_key(|(deadline, _)| *deadline)
+    }
+}
+
+impl States {
+    const NONE: Self = Self {
+        restarted: None,
+        message_since: None,
+        stuck_since: None,
+        closing_since: None,
+        close_out: false,
+    };
+
+    /// Records which of the states the connection is in.
+    fn note(&mut self, activity: Activity, progressed: bool, read_at: Instant) {
+        // `write_timeout`: counted from when the stream last accepted bytes, while it is stuck.
+        if !activity.write.is_stuck() {
+            self.stuck_since = None;
+        } else if progressed || self.stuck_since.is_none() {
+            self.stuck_since = Some(Instant::now());
+        }
+        // `close_timeout` (RFC 6455 section 7.1.1): counted from when closing began, and until our
+        // Close has been written, from when the stream last accepted bytes. The messages before the
+        // Close may take their time: `write_timeout` limits them.
+        let moving = progressed && !self.close_out;
+        if activity.closing && (self.closing_since.is_none() || moving) {
+            self.closing_since = Some(Instant::now());
+        }
+        self.close_out |= activity.closing && !activity.write.pending;
+        // `message_timeout`: counted from the read that brought the first byte of the message.
+        if activity.message_timeout.is_none() {
+            self.message_since = None;
+        } else if self.message_since.is_none() {
+            self.message_since = Some(read_at);
+        }
     }
 }
 
