@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::{task::coop, time::Instant};
 
 use super::{
-    inbound::{FRAMES_PER_CHECK, GRACE_READS, Inbound, owes_answer, record_received},
+    inbound::{FRAMES_PER_CHECK, GRACE_READS, Inbound, message_ended, owes_answer, record_received},
     io::{Io, Outcome, WriteStatus},
     pool,
     timers::{Activity, Due, Timers},
@@ -76,7 +76,7 @@ impl<I: Io> Connection<I> {
         let scratch = inbound.scratch.as_ref().filter(|_| !inbound.is_check_due())?;
         let (consumed, message) = inbound.receive.receive_plain(scratch.unread())?;
         inbound.frames -= 1;
-        inbound.message();
+        message_ended(inbound.timers.as_mut().map(Pin::as_mut), inbound.rare.as_deref_mut());
         inbound.consume(consumed);
         Some(message)
     }
@@ -372,7 +372,8 @@ impl<I: Io> Connection<I> {
                 match self.inbound.receive.payload_received() {
                     Ok(None) => {}
                     Ok(Some(message)) => {
-                        self.inbound.message();
+                        let timers = self.inbound.timers.as_mut().map(Pin::as_mut);
+                        message_ended(timers, self.inbound.rare.as_deref_mut());
                         return Poll::Ready(Some(message));
                     }
                     Err(error) => self.fail(error),

@@ -109,11 +109,8 @@ impl Inbound {
     /// Marks `len` bytes of the scratch as handled, and returns it to the pool if that is possible.
     #[inline]
     pub(super) fn consume(&mut self, len: usize) {
-        if let Some(scratch) = &mut self.scratch {
-            scratch.consume(len);
-            if scratch.is_releasable() {
-                self.release_scratch();
-            }
+        if self.scratch.as_mut().is_some_and(|scratch| scratch.consume(len)) {
+            self.release_scratch();
         }
     }
 
@@ -130,12 +127,6 @@ impl Inbound {
     /// Returns the counters of the receiving side, if enabled.
     pub(super) fn received(&self) -> Option<&stats::ReceiveCounters> {
         self.rare.as_ref()?.received.as_deref()
-    }
-
-    /// Records that a message has ended.
-    #[inline]
-    pub(super) fn message(&mut self) {
-        message(self.timers.as_mut().map(Pin::as_mut), self.rare.as_deref_mut());
     }
 
     /// Records that `len` bytes were read.
@@ -203,7 +194,7 @@ pub(super) fn owes_answer(rare: Option<&Rare>, received: &Received<'_>) -> bool 
 
 /// Records that a message has ended.
 #[inline]
-fn message(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>) {
+pub(super) fn message_ended(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>) {
     if let Some(timers) = timers {
         timers.message();
     }
@@ -221,7 +212,7 @@ pub(super) fn record_received(
     received: &Received<'_>,
 ) {
     match received {
-        Received::Message(_) | Received::Part(Part { last: true, .. }) => message(timers, rare),
+        Received::Message(_) | Received::Part(Part { last: true, .. }) => message_ended(timers, rare),
         Received::Part(_) => timers.into_iter().for_each(Timers::heard),
         Received::Pong(payload) => pong(timers, rare, io.take_pings(), payload),
         _ => {}

@@ -509,7 +509,7 @@ pub(super) fn with_path<T>(
 
 /// Returns a fresh masking key for a client (RFC 6455 section 5.3); a server does not mask.
 #[inline(always)]
-fn mask_key(role: Role) -> MaskKey {
+pub(super) fn mask_key(role: Role) -> MaskKey {
     match role {
         Role::Client => pool::mask_key(),
         Role::Server => MaskKey::default(),

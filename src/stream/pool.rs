@@ -160,22 +160,18 @@ impl Scratch {
         self.read_at
     }
 
-    /// Returns `true` if everything is handled, or the unread rest is short and need not stay here.
-    #[inline]
-    pub(super) fn is_releasable(&self) -> bool {
-        self.end - self.start <= self.short_rest
-    }
-
     /// Returns `true` if the read brought at least as much as a narrow scratch holds, so that more
     /// is likely to follow.
     pub(super) fn is_full_read(&self) -> bool {
         self.end >= NARROW
     }
 
-    /// Marks `len` bytes as handled.
+    /// Marks `len` bytes as handled. Returns `true` if everything is handled, or if the unread rest
+    /// is short and need not stay here.
     #[inline]
-    pub(super) fn consume(&mut self, len: usize) {
+    pub(super) fn consume(&mut self, len: usize) -> bool {
         self.start += len;
+        self.end - self.start <= self.short_rest
     }
 
     #[inline]

@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// Dropping the future loses nothing: all state is kept in the connection.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> {
-        poll_fn(|cx| self.poll_recv(cx))
+        poll_fn(|cx| self.connection.poll_message(cx))
     }
 
     /// Receives the next event: a message, as [`recv`](Self::recv) does, or a control frame.

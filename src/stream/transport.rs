@@ -246,7 +246,10 @@ impl<S> Transport<S> {
     /// Returns how many bytes are staged and not yet written.
     #[inline]
     pub(super) fn staged(&self) -> usize {
-        self.batch.as_ref().map_or(0, |batch| batch.remaining())
+        match &self.batch {
+            Some(batch) => batch.remaining(),
+            None => 0,
+        }
     }
 
     /// Returns `true` if something staged waits for the stream, or is not compressed yet.
@@ -370,7 +373,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            while let Some(batch) = self.batch.as_mut().filter(|batch| batch.has_remaining()) {
+            while let Some(batch) = &mut self.batch
+                && batch.has_remaining()
+            {
                 let written = ready!(poll_write_batch(&mut self.stream, batch, cx))?;
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

@@ -103,6 +103,15 @@ impl Ledger {
         self.release(after)
     }
 
+    /// Records that a frame of this length was staged without being queued, for which its sender had
+    /// acquired `room`. Nothing was queued or staged before.
+    pub(super) fn staged_direct(&mut self, len: usize, room: usize) {
+        self.fed += len as u64;
+        self.staged_through = self.fed;
+        self.transport.staged = len;
+        self.held += room;
+    }
+
     /// Records that everything staged has been written and flushed.
     pub(super) fn batch_written(&mut self) {
         self.flushed = self.staged_through;
@@ -192,6 +201,19 @@ mod tests {
 
     fn ledger() -> Ledger {
         Ledger::new(queued(0), IDLE, false, 1000)
+    }
+
+    #[test]
+    fn a_frame_that_is_staged_directly_occupies_room_until_it_is_written() {
+        let mut ledger = ledger();
+        ledger.staged_direct(10, 10);
+        let target = ledger.flush_target();
+        assert_eq!((ledger.held(), ledger.is_flushed(target)), (10, false));
+        let half = TransportStatus { staged: 4, stuck: true, moves: 1, ..IDLE };
+        assert_eq!(ledger.settle(half, queued(0)), Changes { released: 6, stopped: true, ..NOTHING });
+        let done = TransportStatus { moves: 2, ..IDLE };
+        assert_eq!(ledger.settle(done, queued(0)), Changes { released: 4, flushed: true, ..NOTHING });
+        assert!(ledger.is_flushed(target));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Sender {
     /// If the future is dropped, the message is either queued as a whole or not at all. Use
     /// [`reserve`](Self::reserve) to know which of the two has happened.
     pub async fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
-        let target = self.feed_and(message.into(), |_, target| target).await?;
+        let target = self.feed_and(message.into(), Self::write_or_queue, |_, target| target).await?;
         self.flush_through(target).await
     }
 
@@ -84,7 +84,9 @@ impl Sender {
     /// If the future is dropped before it completes, the message is not queued. Once it has
     /// returned, it is.
     pub fn feed<'m>(&self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
-        self.feed_and(message.into(), |sender, _target| sender.shared.wait_list.wake_waiting_receiver())
+        self.feed_and(message.into(), Self::queue, |sender, _target| {
+            sender.shared.wait_list.wake_waiting_receiver()
+        })
     }
 
     /// Waits until all messages that were queued before this call are written and flushed.
@@ -286,19 +288,20 @@ impl Sender {
         .await
     }
 
-    /// Waits for room, queues a message, and calls `done` with the position that a flush has to
-    /// reach.
+    /// Waits for room, queues a message by `queue` or in turn, and calls `done` with the position
+    /// that a flush has to reach.
     #[allow(clippy::manual_async_fn, reason = "an async fn keeps the message twice")]
     fn feed_and<T>(
         &self,
         mut outgoing: Outgoing<'_>,
+        queue: impl FnOnce(&Self, &mut Outgoing<'_>, SemaphorePermit<'_>) -> Result<u64, SendError>,
         done: impl FnOnce(&Self, u64) -> T,
     ) -> impl Future<Output = Result<T, Error>> {
         async move {
             let need = self.shared.need(outgoing.len());
             // This fails while others wait, so that room is granted in order.
             let queued = match self.shared.room().try_acquire_many(need) {
-                Ok(room) => self.queue(&mut outgoing, room).map_err(|error| self.shared.error(error)),
+                Ok(room) => queue(self, &mut outgoing, room).map_err(|error| self.shared.error(error)),
                 // Boxed to keep the tasks of senders that need not wait small.
                 Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
             };
@@ -308,6 +311,9 @@ impl Sender {
 
     /// Waits until everything up to position `target` is written and the stream is flushed.
     async fn flush_through(&self, target: u64) -> Result<(), Error> {
+        if self.shared.is_flushed(target)? {
+            return Ok(());
+        }
         self.shared.drive();
         if self.shared.is_flushed(target)? {
             return Ok(());
@@ -380,8 +386,27 @@ impl Sender {
         Poll::Pending
     }
 
+    /// Writes a message at once if that is possible, and queues it otherwise. Returns the position
+    /// that a flush has to reach.
+    fn write_or_queue(
+        &self,
+        outgoing: &mut Outgoing<'_>,
+        room: SemaphorePermit<'_>,
+    ) -> Result<u64, SendError> {
+        match self.shared.write_direct(outgoing, room.num_permits()) {
+            Some(target) => {
+                // Released already, as far as the message has been written.
+                room.forget();
+                self.shared.count_sent(1);
+                Ok(target)
+            }
+            None => self.queue(outgoing, room),
+        }
+    }
+
     /// Queues a message and returns the position that a flush has to reach. If nothing more can be
     /// sent, the message is left intact.
+    #[inline]
     pub(super) fn queue(
         &self,
         outgoing: &mut Outgoing<'_>,

@@ -21,11 +21,11 @@ use super::{
     wait_list::{ReadWaker, Wait, WaitList},
 };
 use crate::{
-    Error, Role,
+    Error, Outgoing, Role,
     error::Timeout,
     proto::{Batch, Buffers, Closing, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
-        io::{IoParts, Outcome, OwnedIo, with_path},
+        io::{IoParts, Outcome, OwnedIo, mask_key, with_path},
         stats::SendCounters,
         timers::{Pings, Timeouts},
         transport::{Source, Transport, TransportStatus},
@@ -98,6 +98,9 @@ pub(super) trait Transmit: Send {
     fn end_write(&mut self, source: &mut dyn Source);
     fn status(&self) -> TransportStatus;
 
+    /// Returns the batch, to stage frames in it; `None` if the stream has been dropped.
+    fn batch(&mut self) -> Option<&mut Batch>;
+
     /// Takes the stream, to drop it.
     fn abort(&mut self) -> Option<Box<dyn Send>>;
 }
@@ -126,6 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
             ended: true,
         };
         self.0.as_ref().map_or(GONE, Transport::status)
+    }
+
+    fn batch(&mut self) -> Option<&mut Batch> {
+        self.0.as_mut().map(Transport::batch)
     }
 
     fn abort(&mut self) -> Option<Box<dyn Send>> {
@@ -278,6 +285,35 @@ impl<T: Transmit + ?Sized> Shared<T> {
             self.close();
         }
         (result, target)
+    }
+
+    /// Writes a message at once, if nothing is queued or staged and no other task is writing.
+    /// Returns the position that a flush has to reach; `None` if the message has to be queued.
+    ///
+    /// The message occupies `room`, which the caller has acquired. The remaining content of
+    /// `outgoing` is unspecified once it is staged.
+    pub(super) fn write_direct(&self, outgoing: &mut Outgoing<'_>, room: usize) -> Option<u64> {
+        let mut transport = self.transport.try_lock()?;
+        let target = self.stage_direct(&mut transport, outgoing, room);
+        match target {
+            Some(_) => drop(self.transmit(transport)),
+            None => drop(transport),
+        }
+        self.write_if_requested();
+        target
+    }
+
+    fn stage_direct(&self, transport: &mut T, outgoing: &mut Outgoing<'_>, room: usize) -> Option<u64> {
+        let mut state = self.state.lock();
+        if !state.is_open() || state.ledger.transport().stuck || !state.send.can_send_direct() {
+            return None;
+        }
+        let batch = transport.batch()?;
+        // Fails while a message in parts is open.
+        state.send.send_direct(outgoing, mask_key(self.role), batch).ok()?;
+        let staged = batch.remaining();
+        state.ledger.staged_direct(staged, room);
+        Some(state.ledger.flush_target())
     }
 
     /// Writes what is queued, unless another task is writing, which then checks the queue again.
