@@ -132,7 +132,7 @@ impl Client {
     }
 }
 
-fn target_of<T>(target: T) -> Result<Target, InvalidHandshake>
+pub(crate) fn target_of<T>(target: T) -> Result<Target, InvalidHandshake>
 where
     T: TryInto<Target>,
     T::Error: Into<TargetError>,
