@@ -1,6 +1,6 @@
 //! Tunnels through HTTP and SOCKS proxies.
 //!
-//! A [`Proxy`] is parsed from a URI. Its method [`tunnel`](Proxy::tunnel)
+//! A [`Proxy`] is parsed from a URI or from the environment. Its method [`tunnel`](Proxy::tunnel)
 //! asks for a tunnel to the host and port of a target, over any transport that is connected to the
 //! proxy. What is sent through the tunnel, such as a TLS handshake or the opening handshake, goes to
 //! the target unchanged. Both `ws://` and `wss://` targets are reached through a tunnel.
@@ -35,6 +35,10 @@
 //! as RFC 1929 specifies for SOCKS5, or as the user ID of SOCKS4. Unless the transport to the proxy
 //! is encrypted, anyone who can read the traffic can read them. `Display` and `Debug` do not show
 //! them.
+//!
+//! # Environment
+//! [`Proxy::from_environment`] reads the variables that `curl` and other programs read, and
+//! `no_proxy`.
 
 use std::io;
 
@@ -49,7 +53,9 @@ use crate::{
     opening::Deadline,
 };
 
+mod environment;
 mod http_connect;
+mod no_proxy;
 mod socks;
 mod socks4;
 mod socks5;
