@@ -28,7 +28,8 @@ pub enum Timeout {
     #[error("connect")]
     Connect,
     /// The opening handshake took longer than
-    /// [`handshake_timeout`](crate::Config::handshake_timeout).
+    /// [`handshake_timeout`](crate::Config::handshake_timeout), or a proxy took longer than that to
+    /// open a tunnel.
     #[error("opening handshake")]
     Handshake,
     /// The transport accepted no bytes for [`write_timeout`](crate::Config::write_timeout).
