@@ -1,22 +1,15 @@
 //! The client side of the opening handshake, over a transport.
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
 use rand::Rng;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     Role, WebSocket,
     error::Error,
-    handshake::{
-        BodyReader, Client, HeadError, HeadScanner, InvalidHandshake, Negotiated, ResponseError, Target,
-        TargetError, response,
-    },
-    opening::{Deadline, HeadReader, write},
+    handshake::{Client, InvalidHandshake, Negotiated, ResponseError, Target, TargetError},
+    opening::{Deadline, HeadReader, read_refusal, read_response, write},
 };
-
-/// The largest number of interim responses (1xx) before the final one.
-const MAX_INTERIM: usize = 8;
 
 impl Client {
     /// Opens a WebSocket connection over an existing transport.
@@ -75,7 +68,7 @@ pub(crate) async fn perform_handshake<S: AsyncRead + AsyncWrite + Unpin>(
     let mut reader = HeadReader::new();
     let exchange = async {
         write(&mut io, &request).await?;
-        read_response(client, &mut io, &mut reader).await
+        Ok(read_response(&mut io, &mut reader, client.config()).await?)
     };
     let response = deadline.run(exchange).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -85,50 +78,4 @@ pub(crate) async fn perform_handshake<S: AsyncRead + AsyncWrite + Unpin>(
     let negotiated: Negotiated = client.verify(&response, nonce)?;
     let ws = WebSocket::from_raw(io, reader.into_unread(), Role::Client, client.config(), negotiated);
     Ok((ws, response))
-}
-
-/// Reads the final response.
-///
-/// RFC 9110 section 15.2: interim responses (1xx) may precede it. A 101 is final: it switches the
-/// protocol.
-async fn read_response<S: AsyncRead + Unpin>(
-    client: &Client,
-    io: &mut S,
-    reader: &mut HeadReader,
-) -> Result<Response<()>, Error> {
-    for _ in 0..=MAX_INTERIM {
-        let head = reader.read(io, HeadScanner::response(client.config())).await?;
-        let response = head.and_then(|(head, end)| response::parse_scanned(&head, end));
-        let response = response.map_err(|error: HeadError| ResponseError::from(error))?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !response.status().is_informational() {
-            return Ok(response);
-        }
-    }
-    Err(ResponseError::TooManyInterim.into())
-}
-
-/// Reads the body of a refusal until the deadline.
-///
-/// Errors are ignored: the response is reported with the part of the body that was read.
-async fn read_refusal<S: AsyncRead + Unpin>(
-    response: Response<()>,
-    io: &mut S,
-    reader: HeadReader,
-    deadline: Deadline,
-) -> Response<Bytes> {
-    let (parts, ()) = response.into_parts();
-    let mut body = BodyReader::new(&parts);
-    body.receive(&reader.into_unread());
-    let rest = async {
-        let mut scratch = [0; 1024];
-        while !body.is_done() {
-            match io.read(&mut scratch).await? {
-                0 => break,
-                read => body.receive(&scratch[..read]),
-            }
-        }
-        Ok(())
-    };
-    let _ = deadline.run(rest).await;
-    Response::from_parts(parts, body.into_body())
 }

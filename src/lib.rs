@@ -66,6 +66,7 @@
 //! - [`AnyRequest`] holds any HTTP request that arrives on the same port: pages, health checks,
 //!   metrics.
 //! - [`testing`] connects pairs in memory.
+#![cfg_attr(feature = "proxy", doc = "- [`proxy`] opens tunnels through HTTP and SOCKS proxies.")]
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
 //! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
 //!   runtimes.
@@ -158,6 +159,10 @@
 //!   need not log as a fault.
 //! - [`response`](Error::response) is the HTTP response of a server that refused to open a
 //!   connection.
+#![cfg_attr(
+    feature = "proxy",
+    doc = "- [`proxy_response`](Error::proxy_response) is that of an HTTP proxy that refused to open a tunnel."
+)]
 //! - `{error:#}` prints an error with its sources.
 //!
 //! After a protocol error, `recv` returns only once the peer has ended the stream, or
@@ -173,6 +178,7 @@
 //! |---|---|---|
 //! | `tokio` | yes | `WebSocket`, `accept`, `connect`: the connection on tokio. Without it: `proto` and `handshake`, which do no I/O |
 //! | `deflate` | no | `Deflate`, `Config::deflate`: permessage-deflate (RFC 7692), disabled until a `Config` enables it |
+//! | `proxy` | no | `proxy::Proxy`: tunnels through HTTP proxies (CONNECT), SOCKS5 and SOCKS4a, over any transport |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -203,6 +209,8 @@ mod incoming_request;
 mod opening;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floor alone"))]
 pub mod proto;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 #[cfg(feature = "tokio")]
 mod replay;
 #[cfg(feature = "tokio")]

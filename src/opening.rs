@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout_at},
@@ -16,13 +16,17 @@ use crate::{
     Config,
     error::{Error, Timeout},
     handshake::{
-        HeadEnd, HeadError, HeadScanner,
+        BodyReader, HeadEnd, HeadError, HeadScanner, ResponseError,
         encode::{ContentMode, encode_final},
+        response,
     },
 };
 
 /// The initial size of the read buffer. Most heads are smaller; a larger head grows the buffer.
 const READ_SIZE: usize = 2 << 10;
+
+/// The largest number of interim responses (1xx) before the final one.
+const MAX_INTERIM: usize = 8;
 
 /// Limits for draining the input of a rejected peer.
 const DRAIN_BYTES: usize = 64 << 10;
@@ -119,6 +123,70 @@ impl HeadReader {
     pub(crate) fn into_unread(self) -> Bytes {
         Bytes::copy_from_slice(&self.buffer)
     }
+}
+
+/// The reason why there is no final response.
+#[derive(Debug)]
+pub(crate) enum NoResponse {
+    Transport(io::Error),
+    Head(HeadError),
+    TooManyInterim,
+}
+
+impl From<NoResponse> for Error {
+    fn from(error: NoResponse) -> Self {
+        match error {
+            NoResponse::Transport(error) => error.into(),
+            NoResponse::Head(error) => ResponseError::Head(error).into(),
+            NoResponse::TooManyInterim => ResponseError::TooManyInterim.into(),
+        }
+    }
+}
+
+/// Reads the final response.
+///
+/// RFC 9110 section 15.2: interim responses (1xx) may precede it. A 101 is final: it switches the
+/// protocol.
+pub(crate) async fn read_response<S: AsyncRead + Unpin>(
+    io: &mut S,
+    reader: &mut HeadReader,
+    config: &Config,
+) -> Result<Response<()>, NoResponse> {
+    for _ in 0..=MAX_INTERIM {
+        let head = reader.read(io, HeadScanner::response(config)).await.map_err(NoResponse::Transport)?;
+        let response = head.and_then(|(head, end)| response::parse_scanned(&head, end));
+        let response = response.map_err(NoResponse::Head)?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !response.status().is_informational() {
+            return Ok(response);
+        }
+    }
+    Err(NoResponse::TooManyInterim)
+}
+
+/// Reads the body of a refusal until the deadline.
+///
+/// Errors are ignored: the response is reported with the part of the body that was read.
+pub(crate) async fn read_refusal<S: AsyncRead + Unpin>(
+    response: Response<()>,
+    io: &mut S,
+    reader: HeadReader,
+    deadline: Deadline,
+) -> Response<Bytes> {
+    let (parts, ()) = response.into_parts();
+    let mut body = BodyReader::new(&parts);
+    body.receive(&reader.into_unread());
+    let rest = async {
+        let mut scratch = [0; 1024];
+        while !body.is_done() {
+            match io.read(&mut scratch).await? {
+                0 => break,
+                read => body.receive(&scratch[..read]),
+            }
+        }
+        Ok(())
+    };
+    let _ = deadline.run(rest).await;
+    Response::from_parts(parts, body.into_body())
 }
 
 /// Writes all bytes, and flushes the transport.

@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 ///
 /// Returned by `into_replay` of [`HttpRequest`](crate::HttpRequest),
 /// [`IncomingRequest`](crate::IncomingRequest) and [`RejectedRequest`](crate::RejectedRequest), to
-/// pass a connection to another HTTP library. Writes go directly to the transport.
+/// pass a connection to another HTTP library. With the feature `proxy`, `Proxy::tunnel` returns one
+/// too. Writes go directly to the transport.
 ///
 /// ```
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -92,7 +92,7 @@ lint() { cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings
 core() {
   local name tests=()
   for name in closing handshake_client handshake_server hostile_frames hostile_peer hostile_table \
-    parts proto room sink split stream tasks timers; do
+    parts proto proxy room sink split stream tasks timers; do
     tests+=(--test "$name")
   done
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --lib "${tests[@]}" --no-fail-fast

@@ -7,6 +7,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("installation of what the commands below require, once", "bash tests/setup.sh"),
     #[cfg(not(feature = "deflate"))]
     ("compressed messages: the feature `deflate`", "cargo test --all-features"),
+    #[cfg(not(feature = "proxy"))]
+    ("tunnels through proxies: the feature `proxy`", "cargo test --all-features"),
     ("the Autobahn test suite, both roles", "bash tests/all.sh release autobahn"),
     (
         "the examples against Python's websockets and Node's ws, also under valgrind; the chat page in Chromium",

@@ -1,4 +1,4 @@
-//! Connects to a server: name lookup, TCP, TLS, redirects.
+//! Connects to a server: name lookup, TCP, proxies, TLS, redirects.
 
 mod dial;
 mod redirect;
@@ -11,10 +11,12 @@ use http::Response;
 pub use stream::ClientStream;
 
 use self::settings::Dialing;
+#[cfg(feature = "proxy")]
+use crate::proxy::{self, Proxy};
 #[cfg(feature = "tls")]
 use crate::tls::TlsConnector;
 use crate::{
-    Client, Error, Target, WebSocket,
+    Client, Config, Error, Target, WebSocket,
     client::{perform_handshake, target_of},
     error::Timeout,
     handshake::{InvalidHandshake, RedirectFault, ResponseError, TargetError},
@@ -70,7 +72,7 @@ impl Client {
     /// [`connect_timeout`](Self::connect_timeout), and the handshake that follows by
     /// [`handshake_timeout`](crate::Config::handshake_timeout). Redirects are not followed unless
     /// [`max_redirects`](Self::max_redirects) is set, and proxy settings of the environment are
-    /// ignored.
+    /// ignored by default.
     ///
     /// RFC 6455 section 4.1 allows a client one connection per IP address in the CONNECTING state.
     /// This crate does not enforce that: it keeps no state that connections share, and each call
@@ -89,6 +91,7 @@ impl Client {
         feature = "tls",
         doc = "[`Error::Tls`] if the TLS handshake failed, for example because the certificate is not valid."
     )]
+    #[cfg_attr(feature = "proxy", doc = "[`Error::Proxy`] if a proxy did not open a tunnel.")]
     ///
     /// # Panics
     /// Panics outside a tokio runtime, or if the I/O or the timers of the runtime are not enabled.
@@ -149,22 +152,67 @@ async fn open_once(client: &Client, target: &Target, dialing: &Dialing) -> Resul
     // RFC 6455 section 4.1, 2: one connection per IP address in the CONNECTING state. Not enforced:
     // that needs state shared by all connections of the process; the docs leave it to the caller.
     let deadline = Deadline::after(dialing.connect_timeout, Timeout::Connect);
-    let io = deadline.run(transport(target, dialing)).await?;
+    let io = deadline.run(transport(target, client.config(), dialing, deadline)).await?;
     perform_handshake(client, target, io).await
 }
 
 /// Opens the transport to a target.
-async fn transport(target: &Target, dialing: &Dialing) -> Result<ClientStream, Error> {
+#[cfg_attr(not(feature = "proxy"), expect(unused_variables, reason = "for a tunnel"))]
+async fn transport(
+    target: &Target,
+    config: &Config,
+    dialing: &Dialing,
+    deadline: Deadline,
+) -> Result<ClientStream, Error> {
+    #[cfg(feature = "proxy")]
+    let io = match dialing.proxy.select(target)? {
+        Some(proxy) => tunnel(&proxy, target, config, dialing, deadline).await?,
+        None => reach(target.host(), target.port(), dialing).await?,
+    };
+    #[cfg(not(feature = "proxy"))]
     let io = reach(target.host(), target.port(), dialing).await?;
     #[cfg(feature = "tls")]
     if target.is_secure() {
-        let tls = match &dialing.tls {
-            Some(tls) => tls.clone(),
-            None => TlsConnector::shared()?,
-        };
-        return Ok(ClientStream::tls_stream(tls.connect(target.host(), io).await?));
+        return Ok(ClientStream::tls_stream(tls(dialing)?.connect(target.host(), io).await?));
     }
     Ok(io)
+}
+
+/// Opens a tunnel to a target, by a proxy.
+#[cfg(feature = "proxy")]
+async fn tunnel(
+    proxy: &Proxy,
+    target: &Target,
+    config: &Config,
+    dialing: &Dialing,
+    deadline: Deadline,
+) -> Result<ClientStream, Error> {
+    // Refused before anything is dialed.
+    if proxy.is_secure() && cfg!(not(feature = "tls")) {
+        return Err(InvalidHandshake::TlsUnavailable.into());
+    }
+    let reached = reach(proxy.host(), proxy.port(), dialing).await;
+    let mut io = reached.map_err(|error| match error {
+        Error::Transport(error) => {
+            Error::Transport(std::io::Error::new(error.kind(), format!("proxy {proxy}: {error}")))
+        }
+        other => other,
+    })?;
+    #[cfg(feature = "tls")]
+    if proxy.is_secure() {
+        let tls = tls(dialing)?.without_server_name();
+        io = ClientStream::tls_stream(tls.connect(proxy.host(), io).await?);
+    }
+    let early = proxy::tunnel(proxy, target, config, deadline, &mut io).await?;
+    Ok(if early.is_empty() { io } else { ClientStream::replay(early, io) })
+}
+
+#[cfg(feature = "tls")]
+fn tls(dialing: &Dialing) -> Result<TlsConnector, Error> {
+    Ok(match &dialing.tls {
+        Some(tls) => tls.clone(),
+        None => TlsConnector::shared()?,
+    })
 }
 
 /// Opens a stream to a host and port.

@@ -16,6 +16,8 @@ use super::stream::ClientStream;
 use crate::Client;
 #[cfg(feature = "tls")]
 use crate::tls::TlsConnector;
+#[cfg(feature = "proxy")]
+use crate::{Error, Target, proxy::Proxy};
 
 /// The settings of a client that are about the transport.
 #[derive(Debug, Clone)]
@@ -27,6 +29,30 @@ pub(super) struct Dialing {
     pub(super) connector: Option<Connector>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsConnector>,
+    #[cfg(feature = "proxy")]
+    pub(super) proxy: ProxyChoice,
+}
+
+/// Which proxy to use, if any.
+#[cfg(feature = "proxy")]
+#[derive(Debug, Clone, Default)]
+pub(super) enum ProxyChoice {
+    #[default]
+    None,
+    One(Box<Proxy>),
+    Environment,
+}
+
+#[cfg(feature = "proxy")]
+impl ProxyChoice {
+    /// Returns the proxy for a target.
+    pub(super) fn select(&self, target: &Target) -> Result<Option<Proxy>, Error> {
+        match self {
+            Self::None => Ok(None),
+            Self::One(proxy) => Ok(Some((**proxy).clone())),
+            Self::Environment => Ok(Proxy::from_environment(target)?),
+        }
+    }
 }
 
 impl Default for Dialing {
@@ -39,6 +65,8 @@ impl Default for Dialing {
             connector: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "proxy")]
+            proxy: ProxyChoice::None,
         }
     }
 }
@@ -81,7 +109,7 @@ impl fmt::Debug for Connector {
 impl Client {
     /// Sets the deadline for reaching the server; `None` disables it. The default is 10 seconds.
     ///
-    /// It covers name lookup, the TCP connection and the TLS handshake. The opening handshake that
+    /// It covers name lookup, the TCP connection, a proxy and the TLS handshake. The opening handshake that
     /// follows has its own: [`handshake_timeout`](Self::handshake_timeout).
     pub fn connect_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         let timeout = timeout.into();
@@ -202,6 +230,41 @@ impl Client {
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn tls(self, connector: TlsConnector) -> Self {
         self.set_dialing(|dialing| dialing.tls = Some(connector))
+    }
+
+    /// Sets the proxy through which every target is reached; `None` for none, which is the default.
+    ///
+    /// The proxy resolves the name of the target. The addresses of the proxy itself are dialed as
+    /// those of a target would be, and a [connector](Self::connector) is called for the proxy. For
+    /// a `wss://` target, TLS is spoken with the target, through the tunnel.
+    ///
+    /// ```
+    /// use fullduplex::{Client, proxy::Proxy};
+    ///
+    /// # fn run() -> Result<(), fullduplex::proxy::InvalidProxy> {
+    /// let proxy: Proxy = "http://user:password@proxy.example:3128".parse()?;
+    /// let client = Client::default().proxy(proxy);
+    /// # let _ = client;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "proxy")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "proxy")))]
+    pub fn proxy(self, proxy: impl Into<Option<Proxy>>) -> Self {
+        let choice = match proxy.into() {
+            Some(proxy) => ProxyChoice::One(Box::new(proxy)),
+            None => ProxyChoice::None,
+        };
+        self.set_dialing(|dialing| dialing.proxy = choice)
+    }
+
+    /// Selects the proxy for each target from the environment: see [`Proxy::from_environment`].
+    ///
+    /// An invalid variable is an [`Error::Proxy`] when connecting.
+    #[cfg(feature = "proxy")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "proxy")))]
+    pub fn proxy_from_environment(self) -> Self {
+        self.set_dialing(|dialing| dialing.proxy = ProxyChoice::Environment)
     }
 
     /// Returns the deadline for reaching the server: see

@@ -12,6 +12,8 @@ use tokio::{
     net::TcpStream,
 };
 
+#[cfg(feature = "proxy")]
+use crate::Replay;
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 
@@ -28,6 +30,9 @@ enum Inner {
     Tcp(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<ClientStream>>),
+    /// A tunnel, through which the target has sent something already.
+    #[cfg(feature = "proxy")]
+    Tunnel(Box<Replay<ClientStream>>),
     Other(Box<dyn Transport>),
 }
 
@@ -46,12 +51,17 @@ impl ClientStream {
         Self { inner: Inner::Tls(Box::new(inner)) }
     }
 
+    #[cfg(feature = "proxy")]
+    pub(crate) fn replay(early: bytes::Bytes, inner: Self) -> Self {
+        Self { inner: Inner::Tunnel(Box::new(Replay::new(early, inner))) }
+    }
+
     /// Wraps a stream of any type, for a [connector](crate::Client::connector).
     pub(crate) fn other(inner: impl AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static) -> Self {
         Self { inner: Inner::Other(Box::new(inner)) }
     }
 
-    /// Returns the TCP stream, also if it is inside TLS.
+    /// Returns the TCP stream, also if it is inside TLS. With a proxy, it leads to the proxy.
     ///
     /// `None` if a [connector](crate::Client::connector) has returned another type of stream.
     ///
@@ -65,6 +75,8 @@ impl ClientStream {
             Inner::Tcp(tcp) => Some(tcp),
             #[cfg(feature = "tls")]
             Inner::Tls(tls) => tls.get_ref().tcp(),
+            #[cfg(feature = "proxy")]
+            Inner::Tunnel(tunnel) => tunnel.get_ref().tcp(),
             Inner::Other(_) => None,
         }
     }
@@ -88,6 +100,8 @@ impl fmt::Debug for ClientStream {
             Inner::Tcp(tcp) => f.debug_tuple("ClientStream").field(tcp).finish(),
             #[cfg(feature = "tls")]
             Inner::Tls(tls) => f.debug_tuple("ClientStream").field(tls).finish(),
+            #[cfg(feature = "proxy")]
+            Inner::Tunnel(tunnel) => f.debug_tuple("ClientStream").field(tunnel).finish(),
             Inner::Other(_) => f.debug_struct("ClientStream").finish_non_exhaustive(),
         }
     }
@@ -100,6 +114,8 @@ macro_rules! delegate {
             Inner::Tcp($stream) => $call,
             #[cfg(feature = "tls")]
             Inner::Tls($stream) => $call,
+            #[cfg(feature = "proxy")]
+            Inner::Tunnel($stream) => $call,
             Inner::Other($stream) => $call,
         }
     };
@@ -141,6 +157,8 @@ impl AsyncWrite for ClientStream {
             Inner::Tcp(tcp) => tcp.is_write_vectored(),
             #[cfg(feature = "tls")]
             Inner::Tls(tls) => tls.is_write_vectored(),
+            #[cfg(feature = "proxy")]
+            Inner::Tunnel(tunnel) => tunnel.is_write_vectored(),
             Inner::Other(other) => other.is_write_vectored(),
         }
     }

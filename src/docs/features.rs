@@ -17,7 +17,8 @@
 //! | `wss://` | by hand: with a TLS stream as the transport; [`connect`](crate::connect) refuses it |
 //! | TLS built in | no |
 //! | Happy Eyeballs | no: addresses are tried one after the other |
-//! | redirects, HTTP and SOCKS proxies | no |
+//! | HTTP proxies (CONNECT), SOCKS5, SOCKS4a; proxy settings of the environment | by hand: feature `proxy`, `Proxy::tunnel` and `Proxy::from_environment` |
+//! | redirects | no |
 //! | reconnecting with backoff | no |
 //! | HTTP/2 (RFC 8441), HTTP/3 (RFC 9220), wasm | no |
 //!

@@ -1,5 +1,9 @@
 //! The errors of connections and of opening them.
 
+#[cfg(feature = "proxy")]
+mod invalid_proxy;
+#[cfg(feature = "proxy")]
+mod proxy;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -13,6 +17,12 @@ pub use tls::TlsError;
 use crate::handshake::{InvalidHandshake, Rejection, ResponseError};
 use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
 
+#[cfg(feature = "proxy")]
+pub use {
+    invalid_proxy::InvalidProxy,
+    proxy::{ProxyError, Socks4Reply, Socks5Reply},
+};
+
 /// A deadline that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -22,7 +32,8 @@ pub enum Timeout {
     #[error("connect")]
     Connect,
     /// The opening handshake took longer than
-    /// [`handshake_timeout`](crate::Config::handshake_timeout).
+    /// [`handshake_timeout`](crate::Config::handshake_timeout), or a proxy took longer than that to
+    /// open a tunnel.
     #[error("opening handshake")]
     Handshake,
     /// The transport accepted no bytes for [`write_timeout`](crate::Config::write_timeout).
@@ -107,6 +118,10 @@ pub enum Error {
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     Tls(Box<TlsError>),
+    /// The proxy did not open a tunnel to the server: it refused or violated its protocol, or the
+    /// caller supplied an invalid proxy.
+    #[cfg(feature = "proxy")]
+    Proxy(Box<ProxyError>),
     /// A deadline passed.
     Timeout(Timeout),
 }
@@ -125,6 +140,8 @@ impl fmt::Display for Error {
             Self::InvalidHandshake(error) => write!(f, "invalid handshake configuration: {error}"),
             #[cfg(feature = "tls")]
             Self::Tls(error) => write!(f, "{error}"),
+            #[cfg(feature = "proxy")]
+            Self::Proxy(error) => write!(f, "{error}"),
             Self::Timeout(timeout) => write!(f, "{timeout} timeout"),
         }?;
         let mut cause = std::error::Error::source(self).filter(|_| f.alternate());
@@ -148,6 +165,8 @@ impl std::error::Error for Error {
             Self::InvalidHandshake(error) => error.source(),
             #[cfg(feature = "tls")]
             Self::Tls(error) => error.source(),
+            #[cfg(feature = "proxy")]
+            Self::Proxy(error) => error.source(),
             Self::Closed | Self::Timeout(_) => None,
         }
     }
@@ -191,7 +210,8 @@ impl Error {
     /// - the timeouts of an open connection: [`Timeout::Pong`], [`Timeout::Idle`],
     ///   [`Timeout::Write`] and [`Timeout::Close`].
     ///
-    /// Also returns `true` if the stream ends in one of these ways during the opening handshake.
+    /// Also returns `true` if the stream ends in one of these ways during the opening handshake, or
+    /// while a proxy opens a tunnel.
     /// Returns `false` for a protocol violation and for [`Timeout::Message`], which are faults of
     /// the peer; for an opening handshake that was refused or timed out; and for
     /// [`Error::Closed`], which does not state a cause.
@@ -215,6 +235,8 @@ impl Error {
             Self::Timeout(timeout) => {
                 matches!(timeout, Timeout::Pong | Timeout::Idle | Timeout::Write | Timeout::Close)
             }
+            #[cfg(feature = "proxy")]
+            Self::Proxy(error) => matches!(**error, ProxyError::UnexpectedEof),
             _ => false,
         }
     }
@@ -256,6 +278,35 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Returns the response of an HTTP proxy that refused to open a tunnel.
+    ///
+    /// It has the status, the header fields, and the first 16 KiB of the body, like a
+    /// [`response`](Self::response) of the server, for which this returns `None`.
+    ///
+    /// ```
+    /// use fullduplex::{Config, Error, proxy::Proxy};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (mut peer, io) = tokio::io::duplex(1024);
+    /// # use tokio::io::AsyncWriteExt;
+    /// # peer.write_all(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"a\"\r\nContent-Length: 0\r\n\r\n").await?;
+    /// let proxy: Proxy = "http://proxy.example:3128".parse()?;
+    /// let error = proxy.tunnel("wss://example.com/", &Config::new(), io).await.expect_err("status 407");
+    /// let response = error.proxy_response().expect("it has answered");
+    /// assert_eq!(response.status(), 407);
+    /// assert_eq!(response.headers()["proxy-authenticate"], "Basic realm=\"a\"");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "proxy")]
+    pub fn proxy_response(&self) -> Option<&Response<Bytes>> {
+        match self {
+            Self::Proxy(error) => error.response(),
+            _ => None,
+        }
+    }
 }
 
 impl From<ResponseError> for Error {
@@ -274,6 +325,20 @@ impl From<InvalidHandshake> for Error {
 impl From<TlsError> for Error {
     fn from(error: TlsError) -> Self {
         Self::Tls(Box::new(error))
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl From<ProxyError> for Error {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(Box::new(error))
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl From<InvalidProxy> for Error {
+    fn from(error: InvalidProxy) -> Self {
+        ProxyError::Invalid(error).into()
     }
 }
 
@@ -305,6 +370,8 @@ impl From<Error> for io::Error {
             }
             #[cfg(feature = "tls")]
             Error::Tls(_) => io::ErrorKind::InvalidData,
+            #[cfg(feature = "proxy")]
+            Error::Proxy(ref error) => error.kind(),
             Error::Closed => io::ErrorKind::BrokenPipe,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
         };
@@ -324,6 +391,8 @@ impl From<SendError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "proxy")]
+    use crate::handshake::HeadError;
 
     #[test]
     fn an_error_takes_at_most_twenty_four_bytes() {
@@ -368,6 +437,23 @@ mod tests {
                 vec!["invalid handshake configuration: wss:// requires TLS, which is not available"],
             ),
             (Error::Timeout(Timeout::Pong), vec!["pong timeout"]),
+            #[cfg(feature = "proxy")]
+            (
+                ProxyError::Head(HeadError::NotHttp).into(),
+                vec!["invalid response of the proxy", "not HTTP/1.1"],
+            ),
+            #[cfg(feature = "proxy")]
+            (
+                InvalidProxy::Variable { name: "all_proxy", reason: Box::new(InvalidProxy::Port) }.into(),
+                vec![
+                    "invalid proxy: environment variable all_proxy: port of the proxy is not a number from 1 to 65535",
+                ],
+            ),
+            #[cfg(feature = "proxy")]
+            (
+                ProxyError::CredentialsRejected.into(),
+                vec!["proxy refused the tunnel: it rejected the user or password"],
+            ),
         ]
     }
 
@@ -391,6 +477,13 @@ mod tests {
         }
         let foreign = io::Error::other("not ours");
         assert!(matches!(Error::from(foreign), Error::Transport(_)));
+    }
+
+    #[cfg(feature = "proxy")]
+    #[test]
+    fn a_proxy_that_vanished_is_a_disconnect_and_one_that_refused_is_not() {
+        assert!(Error::from(ProxyError::UnexpectedEof).is_disconnect());
+        assert!(!Error::from(ProxyError::CredentialsRejected).is_disconnect());
     }
 
     #[test]

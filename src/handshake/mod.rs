@@ -31,7 +31,7 @@ pub(crate) mod request;
 pub(crate) mod respond;
 pub(crate) mod response;
 mod server;
-mod target;
+pub(crate) mod target;
 
 pub use client::Client;
 pub use encode::{encode_rejection, encode_response, extend_response};

@@ -230,7 +230,9 @@ impl BodyReader {
     pub fn new(response: &Parts) -> Self {
         let headers = &response.headers;
         let framing = match single(headers, &header::CONTENT_LENGTH) {
-            _ if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {
+            _ if response.status.is_informational()
+                || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) =>
+            {
                 Framing::Done
             }
             _ if has_token(headers, &header::TRANSFER_ENCODING, "chunked") => Framing::ChunkSize,
@@ -380,7 +382,9 @@ mod tests {
 
     #[test]
     fn a_status_without_content_has_no_body() {
-        assert!(BodyReader::new(&parts(304, &[])).is_done());
+        for status in [101, 204, 304] {
+            assert!(BodyReader::new(&parts(status, &[])).is_done(), "{status}");
+        }
     }
 
     #[test]

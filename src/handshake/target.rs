@@ -1,6 +1,6 @@
 //! The target of a client: a parsed `ws://` or `wss://` URI.
 
-use std::{convert::Infallible, fmt, net::Ipv6Addr, str::FromStr};
+use std::{borrow::Cow, convert::Infallible, fmt, net::Ipv6Addr, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -91,12 +91,9 @@ impl Target {
     ///
     /// It has brackets around an IPv6 address, and the port unless it is the default of the scheme.
     pub fn host_header(&self) -> String {
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.to_string(),
-        };
+        let host = bracketed(&self.host);
         // RFC 6455 section 4.1: a default port is omitted.
-        if self.port == default_port(self.secure) { host } else { format!("{host}:{}", self.port) }
+        if self.port == default_port(self.secure) { host.into() } else { format!("{host}:{}", self.port) }
     }
 
     /// Returns the path and query for the request line; at least `/`.
@@ -120,9 +117,7 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(uri: &str) -> Result<Self, TargetError> {
-        // Browsers parse a backslash as `/`, other clients as part of the user. The two readings
-        // can name different hosts.
-        if uri.bytes().any(|byte| byte <= b' ' || byte == 0x7F || byte == b'\\') {
+        if uri.bytes().any(is_forbidden) {
             return Err(TargetError::Character);
         }
         let (scheme, rest) = uri.split_once("://").ok_or(TargetError::Scheme)?;
@@ -136,23 +131,51 @@ impl FromStr for Target {
             return Err(TargetError::Fragment);
         }
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (userinfo, host_and_port) = match authority.rsplit_once('@') {
-            Some((userinfo, host_and_port)) => (Some(userinfo), host_and_port),
-            None => (None, authority),
-        };
-        let (host, port) = parse_host_and_port(host_and_port)?;
+        let Authority { userinfo, host, port } = Authority::parse(authority)?;
         Ok(Self {
             secure,
             host,
             port: port.unwrap_or(default_port(secure)),
             path_and_query: parse_path(path)?,
-            authorization: userinfo.filter(|text| !text.is_empty()).map(basic).transpose()?,
+            authorization: userinfo.map(authorization_of).transpose()?,
         })
     }
 }
 
 const fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
+}
+
+/// Returns whether a URI must not contain this byte in any part.
+pub(crate) fn is_forbidden(byte: u8) -> bool {
+    // Browsers parse a backslash as `/`, other clients as part of the user. The two readings can
+    // name different hosts.
+    byte <= b' ' || byte == 0x7F || byte == b'\\'
+}
+
+/// Returns a host as URIs contain it: with brackets around an IPv6 address.
+pub(crate) fn bracketed(host: &str) -> Cow<'_, str> {
+    if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) }
+}
+
+/// The authority of a URI (RFC 3986 section 3.2).
+pub(crate) struct Authority {
+    pub(crate) userinfo: Option<UserInfo>,
+    /// In lower case; an IPv6 address has no brackets.
+    pub(crate) host: Box<str>,
+    pub(crate) port: Option<u16>,
+}
+
+impl Authority {
+    pub(crate) fn parse(text: &str) -> Result<Self, TargetError> {
+        let (userinfo, host_and_port) = match text.rsplit_once('@') {
+            Some((userinfo, host_and_port)) => (Some(userinfo), host_and_port),
+            None => (None, text),
+        };
+        let (host, port) = parse_host_and_port(host_and_port)?;
+        let userinfo = userinfo.filter(|text| !text.is_empty()).map(UserInfo::parse).transpose()?;
+        Ok(Self { userinfo, host, port })
+    }
 }
 
 fn parse_host_and_port(text: &str) -> Result<(Box<str>, Option<u16>), TargetError> {
@@ -228,22 +251,37 @@ fn is_encoded(text: &str, more: &[u8]) -> bool {
     true
 }
 
-/// Encodes user and password, joined by a colon, in base64 (RFC 7617 section 2).
-fn basic(userinfo: &str) -> Result<Box<str>, TargetError> {
-    // RFC 3986 section 3.2.1. With a second `@` or a bracket, the host is ambiguous.
-    if !is_encoded(userinfo, b":") {
-        return Err(TargetError::UserInfo);
+/// The user and password of a URI, decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct UserInfo {
+    pub(crate) user: Vec<u8>,
+    pub(crate) password: Vec<u8>,
+}
+
+impl UserInfo {
+    /// Parses a user and a password, which a colon separates.
+    fn parse(text: &str) -> Result<Self, TargetError> {
+        // RFC 3986 section 3.2.1. With a second `@` or a bracket, the host is ambiguous.
+        if !is_encoded(text, b":") {
+            return Err(TargetError::UserInfo);
+        }
+        let (user, password) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self { user: percent_decode(user)?, password: percent_decode(password)? })
     }
-    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let mut credentials = percent_decode(user)?;
+
+    /// Returns the value of `Authorization` with the scheme Basic (RFC 7617 section 2).
+    pub(crate) fn basic(&self) -> String {
+        format!("Basic {}", STANDARD.encode([&self.user[..], b":", &self.password[..]].concat()))
+    }
+}
+
+fn authorization_of(userinfo: UserInfo) -> Result<Box<str>, TargetError> {
     // RFC 7617 section 2: a user name must not contain a colon, which separates it from the
     // password.
-    if credentials.contains(&b':') {
+    if userinfo.user.contains(&b':') {
         return Err(TargetError::UserInfo);
     }
-    credentials.push(b':');
-    credentials.append(&mut percent_decode(password)?);
-    Ok(format!("Basic {}", STANDARD.encode(credentials)).into())
+    Ok(userinfo.basic().into())
 }
 
 fn percent_decode(text: &str) -> Result<Vec<u8>, TargetError> {

@@ -80,6 +80,13 @@ impl TlsConnector {
         Ok(SHARED.get_or_init(|| new).clone())
     }
 
+    /// Returns the connector without the name to verify, which is that of the target: for a proxy.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn without_server_name(mut self) -> Self {
+        self.server_name = None;
+        self
+    }
+
     /// Performs the TLS handshake over a transport.
     ///
     /// `host` is the name that the certificate has to be valid for, unless
