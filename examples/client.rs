@@ -4,6 +4,8 @@
 //! cargo run --release --example client -- ws://127.0.0.1:9001
 //! ```
 
+#[path = "common/client_proxy.rs"]
+mod client_proxy;
 #[path = "common/client_tls.rs"]
 mod client_tls;
 #[path = "common/compression.rs"]
@@ -19,6 +21,7 @@ use std::{
 };
 
 use clap::Parser;
+use client_proxy::Proxy;
 use client_tls::Tls;
 use compression::Compression;
 use fullduplex::{Client, ClientStream, CloseCode, CloseFrame, Config, Error, Event, Message, WebSocket};
@@ -52,6 +55,11 @@ struct Args {
     compression: Compression,
     #[command(flatten)]
     tls: Tls,
+    #[command(flatten)]
+    proxy: Proxy,
+    /// Follow this many redirects.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    follow: u8,
 }
 
 fn parse_header(field: &str) -> Result<(String, String), String> {
@@ -151,7 +159,7 @@ async fn connect(args: &Args) -> Result<WebSocket<ClientStream>, Error> {
     for subprotocol in &args.subprotocol {
         client = client.subprotocol(subprotocol);
     }
-    let client = args.tls.apply(client)?;
+    let client = args.proxy.apply(args.tls.apply(client)?).max_redirects(args.follow);
     let (ws, _response) = client.connect(args.url.as_str()).await?;
     let agreed = [("subprotocol", ws.subprotocol().unwrap_or_default()), ("extensions", ws.extensions())];
     let agreed = agreed.iter().filter(|(_, value)| !value.is_empty());

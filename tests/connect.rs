@@ -374,3 +374,120 @@ async fn another_status_than_a_redirect_is_returned_as_it_is() {
         assert_eq!(paths(&requests), ["/a"]);
     }
 }
+
+// --- proxies
+
+#[cfg(feature = "proxy")]
+mod proxied {
+    use fullduplex::{Message, proxy::Proxy};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        sync::mpsc,
+    };
+
+    use super::*;
+
+    /// Returns a client whose transports go to the receiver, with the host and port it asked for.
+    fn connecting(proxy: &str) -> (Client, mpsc::UnboundedReceiver<(String, u16, DuplexStream)>) {
+        let (dialed, dialings) = mpsc::unbounded_channel();
+        let client = Client::default().connector(move |host, port| {
+            let (ours, theirs) = duplex(10_000);
+            dialed.send((host, port, theirs)).expect("the test receives");
+            async { Ok(ours) }
+        });
+        (client.proxy(proxy.parse::<Proxy>().expect("valid")), dialings)
+    }
+
+    async fn read_head(io: &mut DuplexStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(io.read_u8().await.expect("a head"));
+        }
+        String::from_utf8(head).expect("text")
+    }
+
+    #[tokio::test]
+    async fn row_19_credentials_reach_only_the_end_that_they_are_for() {
+        let (client, mut dialings) = connecting("http://ann:secret@proxy.test:3128");
+        let client = client.header("Cookie", "id=1");
+        let (opened, ()) = tokio::join!(client.connect("ws://bob:password@server.test:9001/a"), async {
+            let (host, port, mut io) = dialings.recv().await.expect("dialed");
+            assert_eq!((host.as_str(), port), ("proxy.test", 3128));
+            assert_eq!(
+                read_head(&mut io).await,
+                "CONNECT server.test:9001 HTTP/1.1\r\nHost: server.test:9001\r\n\
+                 Proxy-Authorization: Basic YW5uOnNlY3JldA==\r\n\r\n"
+            );
+            io.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.expect("written");
+            let pending = Server::default().read_request(io).await.expect("a request");
+            let headers = pending.request().headers();
+            assert!(!headers.contains_key("proxy-authorization"));
+            assert_eq!(headers["authorization"], "Basic Ym9iOnBhc3N3b3Jk");
+            assert_eq!(headers["host"], "server.test:9001");
+            assert_eq!(headers["cookie"], "id=1");
+            pending.accept().await.expect("accepted");
+        });
+        opened.expect("connected");
+    }
+
+    #[tokio::test]
+    async fn row_75_bytes_of_the_target_behind_the_answer_of_the_proxy_are_received() {
+        let (client, mut dialings) = connecting("http://proxy.test");
+        let (opened, _io) = tokio::join!(client.connect("ws://server.test/"), async {
+            let (_, _, mut io) = dialings.recv().await.expect("dialed");
+            read_head(&mut io).await;
+            // An interim response of the target, behind the answer of the proxy in one write.
+            io.write_all(b"HTTP/1.0 200 OK\r\n\r\nHTTP/1.1 103 Early\r\n\r\n").await.expect("written");
+            let request = read_head(&mut io).await;
+            let key =
+                request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+            let accept = fullduplex::handshake::accept_key(key.as_bytes());
+            io.write_all(
+                format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Accept: {accept}\r\n\r\n"
+                )
+                .as_bytes(),
+            )
+            .await
+            .expect("written");
+            io.write_all(b"\x81\x05hello").await.expect("written");
+            io
+        });
+        let (mut ws, _) = opened.expect("connected");
+        assert_eq!(ws.recv().await.expect("valid"), Some(Message::from("hello")));
+    }
+
+    #[tokio::test]
+    async fn row_19_a_refusal_is_an_error_with_the_response_of_the_proxy() {
+        let (client, mut dialings) = connecting("http://proxy.test");
+        let (opened, ()) = tokio::join!(client.connect("wss://server.test/"), async {
+            let (_, port, mut io) = dialings.recv().await.expect("dialed");
+            assert_eq!(port, 80);
+            read_head(&mut io).await;
+            io.write_all(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 3\r\n\r\nno!")
+                .await
+                .expect("written");
+        });
+        let error = opened.map(drop).expect_err("refused");
+        if cfg!(not(feature = "tls")) {
+            assert!(matches!(error, Error::InvalidHandshake(_)), "{error:?}");
+            return;
+        }
+        let response = error.proxy_response().expect("it has answered");
+        assert_eq!((response.status().as_u16(), &response.body()[..]), (407, &b"no!"[..]));
+        assert!(error.response().is_none(), "the server was not reached");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_that_does_not_answer_ends_at_the_connect_timeout() {
+        for proxy in ["http://proxy.test", "socks5://proxy.test", "socks4a://proxy.test"] {
+            let (client, mut dialings) = connecting(proxy);
+            let started = tokio::time::Instant::now();
+            let result = client.connect("ws://server.test/").await.map(drop);
+            assert!(matches!(result, Err(Error::Timeout(Timeout::Connect))), "{proxy}: {result:?}");
+            assert_eq!(started.elapsed(), Duration::from_secs(10));
+            assert!(dialings.try_recv().is_ok());
+        }
+    }
+}

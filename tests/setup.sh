@@ -86,7 +86,7 @@ have nginx || packages+=(nginx-light)
 have stunnel || packages+=(stunnel4)
 have tinyproxy || packages+=(tinyproxy-bin)
 have microsocks || packages+=(microsocks)
-have danted || packages+=(dante-server)
+{ have sshd && have ssh; } || packages+=(openssh-server openssh-client)
 # The font contains the emoji in the pictures of the browser's windows.
 have chromium || packages+=(chromium fonts-noto-color-emoji)
 have chromedriver || packages+=(chromium-driver)
@@ -119,7 +119,7 @@ part_browser() { { have chromium && have chromedriver; } || lacks "no chromium, 
 
 part_servers() {
   local name
-  for name in openssl nginx stunnel tinyproxy microsocks danted; do
+  for name in openssl nginx stunnel tinyproxy microsocks sshd ssh; do
     have $name || lacks "no $name"
   done
 }
