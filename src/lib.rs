@@ -66,6 +66,7 @@
 //! - [`AnyRequest`] holds any HTTP request that arrives on the same port: pages, health checks,
 //!   metrics.
 //! - [`testing`] connects pairs in memory.
+//! - `reconnect::Reconnecting` connects again after a connection is lost (feature `reconnect`).
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
 //! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
 //!   runtimes.
@@ -173,6 +174,7 @@
 //! |---|---|---|
 //! | `tokio` | yes | `WebSocket`, `accept`, `connect`: the connection on tokio. Without it: `proto` and `handshake`, which do no I/O |
 //! | `deflate` | no | `Deflate`, `Config::deflate`: permessage-deflate (RFC 7692), disabled until a `Config` enables it |
+//! | `reconnect` | no | `reconnect::Reconnecting`: a client that connects again, and sends queued messages then |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -203,6 +205,8 @@ mod incoming_request;
 mod opening;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floor alone"))]
 pub mod proto;
+#[cfg(feature = "reconnect")]
+pub mod reconnect;
 #[cfg(feature = "tokio")]
 mod replay;
 #[cfg(feature = "tokio")]

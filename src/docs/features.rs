@@ -18,7 +18,7 @@
 //! | TLS built in | no |
 //! | Happy Eyeballs | no: addresses are tried one after the other |
 //! | redirects, HTTP and SOCKS proxies | no |
-//! | reconnecting with backoff | no |
+//! | reconnecting with backoff | with the feature `reconnect` |
 //! | HTTP/2 (RFC 8441), HTTP/3 (RFC 9220), wasm | no |
 //!
 //! # Messages
