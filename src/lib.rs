@@ -46,7 +46,7 @@
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
 //! # use fullduplex::{CloseCode, Error};
 //! # async fn run() -> Result<(), Error> {
-//! let (mut ws, _response) = fullduplex::connect("ws://127.0.0.1:9001").await?;
+//! let (mut ws, _response) = fullduplex::connect("wss://echo.example").await?; // feature `tls`
 //! ws.send("hello").await?; // queued and flushed
 //! if let Some(message) = ws.recv().await? {
 //!     println!("{message}");
@@ -67,6 +67,7 @@
 //!   metrics.
 //! - [`testing`] connects pairs in memory.
 #![cfg_attr(feature = "proxy", doc = "- [`proxy`] opens tunnels through HTTP and SOCKS proxies.")]
+//! - `reconnect::Reconnecting` connects again after a connection is lost (feature `reconnect`).
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
 //! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
 //!   runtimes.
@@ -112,7 +113,7 @@
 //! | [`max_write_buffer_size`](Config::max_write_buffer_size) | 1 MiB | `feed` and `send` wait |
 //! | [`max_header_size`](Config::max_header_size) of the opening handshake | 16 KiB | status 431, or 414 for the request line |
 //! | [`max_headers`](Config::max_headers) of the opening handshake | 64 | status 431 |
-//! | [`Client::connect_timeout`], name lookup and dialing | 10 s | `Timeout::Connect` |
+//! | [`Client::connect_timeout`]: name lookup, TCP, proxy and TLS | 10 s | `Timeout::Connect` |
 //! | [`handshake_timeout`](Config::handshake_timeout), the whole opening handshake | 10 s | `Timeout::Handshake` |
 //! | [`close_timeout`](Config::close_timeout), from our Close to the end of the stream | 5 s | the connection ends; `Timeout::Close` if our Close was not written |
 //! | [`write_timeout`](Config::write_timeout), without the stream taking a byte | 30 s | `Timeout::Write` |
@@ -178,7 +179,11 @@
 //! |---|---|---|
 //! | `tokio` | yes | `WebSocket`, `accept`, `connect`: the connection on tokio. Without it: `proto` and `handshake`, which do no I/O |
 //! | `deflate` | no | `Deflate`, `Config::deflate`: permessage-deflate (RFC 7692), disabled until a `Config` enables it |
-//! | `proxy` | no | `proxy::Proxy`: tunnels through HTTP proxies (CONNECT), SOCKS5 and SOCKS4a, over any transport |
+//! | `tls` | no | `wss://`; `TlsConnector` for clients, `TlsAcceptor` for servers: rustls with ring, certificates as the system verifies them |
+//! | `tls-webpki-roots` | no | Mozilla's CA certificates, for machines that have none, such as minimal containers |
+//! | `tls-aws-lc` | no | AWS-LC in the place of ring |
+//! | `proxy` | no | `Client::proxy`: HTTP proxies (CONNECT), SOCKS5 and SOCKS4a; `proxy::Proxy`: their tunnels, over any transport |
+//! | `reconnect` | no | `reconnect::Reconnecting`: a client that connects again, and sends queued messages then |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -187,7 +192,8 @@
 //! `futures-core` 0.3 and `futures-sink` 0.3. A new major version of one of them is adopted only in
 //! a new major version of this crate (before 1.0: a new minor version). [`http`] and [`bytes`] are
 //! re-exported, so that a program can name the versions that this crate uses. All other
-//! dependencies are private, and any release can change them.
+//! dependencies are private, and any release can change them. The exception is the module `tls`: it
+//! exposes rustls 0.23, re-exported there, for programs that bring a configuration of their own.
 
 // docs.rs shows which feature an item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -202,15 +208,18 @@ mod connect;
 pub mod docs;
 #[cfg(feature = "tokio")]
 mod error;
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floors alone"))]
 pub mod handshake;
 #[cfg(feature = "tokio")]
 mod incoming_request;
 #[cfg(feature = "tokio")]
 mod opening;
-#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floor alone"))]
+#[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floors alone"))]
 pub mod proto;
 #[cfg(feature = "proxy")]
 pub mod proxy;
+#[cfg(feature = "reconnect")]
+pub mod reconnect;
 #[cfg(feature = "tokio")]
 mod replay;
 #[cfg(feature = "tokio")]

@@ -41,6 +41,10 @@ fmt() {
 clippy() {
   cargo clippy "${locked[@]}" --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings
+  local feature
+  for feature in tls proxy reconnect; do
+    cargo clippy "${locked[@]}" --lib --features $feature -- -D warnings
+  done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features --features deflate -- -D warnings
   # The comparison with the peers is built but not run: it has no result that could fail.
@@ -61,10 +65,15 @@ floors() {
     code '\btokio\b|\basync\b|\.await\b|\brand::|\b(Instant|SystemTime)\b|std::(net::(Tcp|Udp|ToSocket)|io::(Read|Write)\b)' \
     src/proto src/handshake
   none "an upper floor named in the core" \
-    code 'crate::(error|stream|server|client|tls|proxy|reconnect|http2|axum|hyper|hub)\b' src/proto src/handshake
+    code 'crate::(error|stream|server|client|connect|tls|proxy|reconnect|http2|axum|hyper|hub)\b' src/proto src/handshake
   none "the opening handshake named in the protocol" code 'crate::handshake\b' src/proto
-  none "a feature's floor named below it" \
-    code 'crate::(tls|proxy|reconnect|http2|axum|hyper|hub)\b' src/stream
+  none "the highest floor named below it" \
+    code 'crate::(connect|tls|proxy|reconnect|http2|axum|hyper|hub)\b' \
+    src/stream src/error src/{client,server,opening,incoming_request,any_request,request_parts,replay}.rs
+  none "a feature's room that names another" code 'crate::(connect|proxy|reconnect)\b' src/tls
+  none "a feature's room that names another" code 'crate::(connect|tls|reconnect)\b' src/proxy
+  none "a feature's room that names another" code 'crate::(tls|proxy)::' src/reconnect
+  none "rustls named outside of src/tls" code '\b(tokio_)?rustls\b' src/{connect,proxy,reconnect,stream,error,handshake,proto}
 }
 
 unsafe_code() {
@@ -91,8 +100,8 @@ lint() { cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings
 # For `quick`: the unit tests, and the integration tests that find most faults in the least time.
 core() {
   local name tests=()
-  for name in closing handshake_client handshake_server hostile_frames hostile_peer hostile_table \
-    parts proto proxy room sink split stream tasks timers; do
+  for name in closing connect handshake_client handshake_server hostile_frames hostile_peer hostile_table \
+    parts proto proxy reconnect room sink split stream tasks timers tls; do
     tests+=(--test "$name")
   done
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --lib "${tests[@]}" --no-fail-fast
@@ -100,6 +109,8 @@ core() {
 
 unit() {
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --no-fail-fast
+  # With ring, which AWS-LC replaces.
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --features tls --test tls --no-fail-fast
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
 }
 

@@ -7,6 +7,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("installation of what the commands below require, once", "bash tests/setup.sh"),
     #[cfg(not(feature = "deflate"))]
     ("compressed messages: the feature `deflate`", "cargo test --all-features"),
+    #[cfg(not(feature = "tls"))]
+    ("wss: the feature `tls`", "cargo test --all-features"),
+    #[cfg(not(feature = "reconnect"))]
+    ("the client that connects again: the feature `reconnect`", "cargo test --all-features"),
     #[cfg(not(feature = "proxy"))]
     ("tunnels through proxies: the feature `proxy`", "cargo test --all-features"),
     ("the Autobahn test suite, both roles", "bash tests/all.sh release autobahn"),

@@ -87,11 +87,8 @@ impl Client {
     /// [`check`](Self::check) fails. [`Error::Response`] if the server did not open the connection;
     /// [`Error::response`] has the status, the header fields and the beginning of the body.
     /// [`Error::Transport`] and [`Error::Timeout`] if the transport failed or a deadline passed.
-    #[cfg_attr(
-        feature = "tls",
-        doc = "[`Error::Tls`] if the TLS handshake failed, for example because the certificate is not valid."
-    )]
-    #[cfg_attr(feature = "proxy", doc = "[`Error::Proxy`] if a proxy did not open a tunnel.")]
+    /// With the features of these names, `Error::Tls` if the TLS handshake failed, for example because
+    /// the certificate is not valid, and `Error::Proxy` if a proxy did not open a tunnel.
     ///
     /// # Panics
     /// Panics outside a tokio runtime, or if the I/O or the timers of the runtime are not enabled.

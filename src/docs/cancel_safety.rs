@@ -22,7 +22,8 @@
 //! | [`accept`], [`connect`] and the rest of the opening handshake | the stream is dropped, which closes the connection |
 //!
 //! The methods of [`Receiver`] and [`Sender`] behave like those of [`WebSocket`] with the same
-//! names.
+//! names. Those of `reconnect::Reconnecting` keep their state in the client likewise: dropping its
+//! `recv` loses nothing, and a connection that is being opened stays so until the next call.
 //!
 //! # Receiving in `select!`
 //! `recv` can be one branch of a loop. No task, channel or split is needed to receive and to send

@@ -12,14 +12,13 @@
 //! | refusing other protocols, or a TLS hello on a plain port, at the first line that shows it | yes |
 //! | allowed origins, as a list or a function | yes |
 //! | a local address to dial from | yes: [`Client::local_address`](crate::Client::local_address) |
-//! | deadlines for dialing and for the opening handshake | yes |
+//! | deadlines for reaching the server and for the opening handshake | yes |
 //! | behind another HTTP library (hyper, axum) | by hand: [`handshake::respond`](crate::handshake::respond), then [`WebSocket::from_raw`](crate::WebSocket::from_raw) |
-//! | `wss://` | by hand: with a TLS stream as the transport; [`connect`](crate::connect) refuses it |
-//! | TLS built in | no |
-//! | Happy Eyeballs | no: addresses are tried one after the other |
-//! | HTTP proxies (CONNECT), SOCKS5, SOCKS4a; proxy settings of the environment | by hand: feature `proxy`, `Proxy::tunnel` and `Proxy::from_environment` |
-//! | redirects | no |
-//! | reconnecting with backoff | no |
+//! | `wss://`, for clients and servers | yes: feature `tls`, `TlsConnector` and `TlsAcceptor`; certificates reloaded without a restart |
+//! | Happy Eyeballs (RFC 8305); a resolver or a connector of the program, Unix sockets for example | yes: [`Client::resolver`](crate::Client::resolver), [`Client::connector`](crate::Client::connector) |
+//! | HTTP proxies (CONNECT), SOCKS5, SOCKS4a; proxy settings of the environment | yes: feature `proxy`, `Client::proxy` and `Client::proxy_from_environment` |
+//! | redirects | yes, disabled by default: [`Client::max_redirects`](crate::Client::max_redirects) |
+//! | reconnecting with backoff, a queue and an outcome for each message | yes: feature `reconnect`, `reconnect::Reconnecting` |
 //! | HTTP/2 (RFC 8441), HTTP/3 (RFC 9220), wasm | no |
 //!
 //! # Messages
@@ -50,9 +49,9 @@
 //! | limits on messages, frames, fragments, write buffer and headers | yes, finite by default |
 //! | limits changed on an open connection | yes: [`WebSocket::set_limits`](crate::WebSocket::set_limits) |
 //! | bounded memory for compressed messages | yes: at most `max_message_size`, and 16 times what was received of an incomplete one |
-//! | memory of an idle connection | at most 192 bytes beside its stream, and one box of at most 320 with keep-alive |
+//! | memory of an idle connection | at most 192 bytes beside its stream, and one box of at most 240 with keep-alive |
 //! | the same with compression | without context takeover no compressor and no window, but about 160 bytes for the parameters |
-//! | the same, split | at most 512 bytes of heap, shared by the halves |
+//! | the same, split | at most 488 bytes of heap, shared by the halves |
 //! | counters, and the round trip of pings | yes: [`Config::stats`](crate::Config::stats) |
 //! | ending a connection at once | yes: by dropping it, or [`Sender::abort`](crate::Sender::abort) |
 //! | connected pairs in memory for tests, with a paused clock | yes: [`testing`](crate::testing) |

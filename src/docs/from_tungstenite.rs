@@ -146,7 +146,9 @@
 //! | keep-alive, pong timeout, write timeout, close timeout | none | 20 s, 20 s, 30 s, 5 s |
 //! | opening handshake | no deadline | 10 s |
 //! | compression | none | with the feature `deflate`, disabled by default |
-//! | TLS | by features | none: pass a TLS stream to [`Client::handshake`] or [`Server`] |
+//! | TLS | by features | the feature `tls`; or pass a TLS stream to [`Client::handshake`] or [`Server`] |
+//! | several addresses of a host | one after the other | in turn, 250 ms apart at most (RFC 8305) |
+//! | proxies, redirects, reconnecting | none | features `proxy` and `reconnect`; `Client::max_redirects` |
 //!
 //! Errors differ too: after a clean close `recv` returns `Ok(None)`, and each error is returned
 //! once. A peer that vanished is recognized by

@@ -1,6 +1,8 @@
 //! Guides. This module exists in the documentation only.
 //!
 //! - [`from_tungstenite`]: the same program with tokio-tungstenite and with this crate.
+//! - `connecting`: TLS, proxies, redirects, reconnecting; with the features `tls`, `proxy` and
+//!   `reconnect`.
 //! - [`cancel_safety`]: what remains when a future is dropped.
 //! - [`back_pressure`]: full buffers, slow readers, broadcasts.
 //! - [`security`]: origins, tokens, limits, compression.
@@ -10,6 +12,8 @@
 
 pub mod back_pressure;
 pub mod cancel_safety;
+#[cfg(all(feature = "tls", feature = "proxy", feature = "reconnect"))]
+pub mod connecting;
 pub mod features;
 pub mod from_tungstenite;
 pub mod security;

@@ -31,7 +31,10 @@
 //!   limit, raised afterwards.
 //! - [`Client::header`] marks `Authorization`, `Cookie` and the like as sensitive, so that Debug
 //!   output hides them.
-//! - `ws://` is not encrypted. Use TLS: a proxy in front, or a TLS stream as the transport.
+//! - `ws://` is not encrypted. Use `wss://`: the feature `tls`, or a reverse proxy in front.
+//! - Certificates are verified unless
+//!   `TlsConnectorBuilder::danger_accept_any_certificate` is called. A redirect to another origin
+//!   carries no credentials.
 //!
 //! ```
 //! use std::time::Duration;

@@ -57,6 +57,12 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// Returns whether the settings of the caller, or of the machine, are the reason.
+    #[cfg(feature = "reconnect")]
+    pub(crate) fn is_settings(&self) -> bool {
+        matches!(self, Self::NoRoots | Self::ServerName(_) | Self::Pem(_) | Self::Settings(_))
+    }
+
     /// Returns whether the certificate of the peer is the reason.
     ///
     /// Another attempt to connect then fails as well, unless the peer changes its certificate.

@@ -43,7 +43,6 @@ pub struct Client {
     subprotocols: Vec<Box<str>>,
     invalid: Option<InvalidHandshake>,
     /// Settings of upper floors, which this one stores and does not read.
-    #[cfg(feature = "tokio")]
     extensions: http::Extensions,
 }
 
@@ -55,7 +54,6 @@ impl Client {
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
             invalid: None,
-            #[cfg(feature = "tokio")]
             extensions: http::Extensions::new(),
         }
     }
@@ -154,19 +152,16 @@ impl Client {
     }
 
     /// Returns the settings of upper floors.
-    #[cfg(feature = "tokio")]
     pub(crate) fn extensions(&self) -> &http::Extensions {
         &self.extensions
     }
 
     /// Returns the settings of upper floors, to change them.
-    #[cfg(feature = "tokio")]
     pub(crate) fn extensions_mut(&mut self) -> &mut http::Extensions {
         &mut self.extensions
     }
 
     /// Removes the header fields with credentials, before a request to another origin.
-    #[cfg(feature = "tokio")]
     pub(crate) fn remove_credentials(&mut self) {
         let names: Vec<_> = self.headers.keys().cloned().collect();
         for name in names {

@@ -26,6 +26,8 @@ pub use event::Event;
 pub use into_inner::Parts;
 pub use reader::{MessageReader, ReceiveParts};
 pub use send::Permit;
+#[cfg(feature = "reconnect")]
+pub(crate) use split::TrackedSender;
 pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendError};
 pub use stats::Stats;
 pub use writer::{MessageWriter, SendParts};

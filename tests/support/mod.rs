@@ -7,6 +7,8 @@ pub mod drive;
 pub mod frames;
 pub mod offence;
 pub mod pair;
+#[cfg(feature = "reconnect")]
+pub mod reconnect;
 pub mod replay;
 pub mod script;
 pub mod writes;

@@ -10,6 +10,8 @@ mod shared;
 mod shared_io;
 mod sink;
 mod sync;
+#[cfg(feature = "reconnect")]
+mod tracked;
 mod wait_list;
 
 use std::{
@@ -24,6 +26,8 @@ pub use parts::SenderTurn;
 pub use sender::{SendPermit, Sender, TrySendError};
 pub use sink::SenderSink;
 use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "reconnect")]
+pub(crate) use tracked::TrackedSender;
 
 use self::{
     shared::{Shared, Transmit},
@@ -227,8 +231,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Receiver<S> {
         received
     }
 
+    /// Ends the wait of a task that is no longer polled. If a sender relied on it, writes what is
+    /// queued.
     #[inline]
-    fn stop_waiting(&mut self) {
+    pub(crate) fn stop_waiting(&mut self) {
         self.connection.io.stop_waiting();
     }
 }
