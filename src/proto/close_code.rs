@@ -60,6 +60,38 @@ impl CloseCode {
         self.0
     }
 
+    /// Returns the name of the code in the IANA registry, in lower case; `None` if it has none.
+    ///
+    /// ```
+    /// use fullduplex::CloseCode;
+    ///
+    /// assert_eq!(CloseCode::GOING_AWAY.name(), Some("going away"));
+    /// assert_eq!(CloseCode::from(4001).name(), None);
+    /// ```
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            1000 => "normal closure",
+            1001 => "going away",
+            1002 => "protocol error",
+            1003 => "unsupported data",
+            1005 => "no status received",
+            1006 => "abnormal closure",
+            1007 => "invalid frame payload data",
+            1008 => "policy violation",
+            1009 => "message too big",
+            1010 => "mandatory extension",
+            1011 => "internal error",
+            1012 => "service restart",
+            1013 => "try again later",
+            1014 => "bad gateway",
+            1015 => "TLS handshake",
+            3000 => "unauthorized",
+            3003 => "forbidden",
+            3008 => "timeout",
+            _ => return None,
+        })
+    }
+
     /// Returns whether a Close frame may contain this code: 1000 to 1003, 1007 to 1014, 3000 to
     /// 4999.
     ///

@@ -1,8 +1,11 @@
 """The terminal client, with servers of Python's `websockets` and Node's `ws`, and with our own servers."""
 
+import base64
 import http.server
+import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -332,7 +335,8 @@ def test_control_characters_are_piped_unchanged():
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_control_characters_are_escaped_for_a_terminal(stream):
+def test_control_characters_are_escaped_for_a_terminal(stream, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
     ours, theirs = pty.openpty()
     others = {"stdout", "stderr"} - {stream}
     process = served(HARMFUL + b"\xff", **{stream: theirs}, **dict.fromkeys(others, subprocess.PIPE))
@@ -353,3 +357,125 @@ def test_control_characters_are_escaped_for_a_terminal(stream):
         assert b"r\\u{1b}[2J\\t" in shown
         assert b"\x1b" not in shown
         assert out == HARMFUL + b"\xff\n"
+
+
+def json_lines(program):
+    return [json.loads(line) for line in program.rest()]
+
+
+def test_events_are_printed_as_json(peer):
+    with peer("close") as server, client(server.url, "--json", "--timestamps", "--subprotocol", "chat.v1") as program:
+        program.write(b"hello\n")
+        events = json_lines(program)
+        assert [event["type"] for event in events] == ["connected", "closed"]
+        assert events[0]["subprotocol"] == "chat.v1"
+        assert (events[1]["code"], events[1]["name"], events[1]["reason"]) == (4001, None, "that is enough")
+        assert all(event["time"] > 1_700_000_000 for event in events)
+        assert program.exit_code() == 6, str(program)
+
+
+def test_messages_are_printed_as_json(peer):
+    with peer("echo") as server, client(server.url, "--json", "--ping-interval", "0") as program:
+        program.write('grüße "😀"\n'.encode())
+        assert json.loads(program.line())["type"] == "connected"
+        assert json.loads(program.line()) == {"type": "text", "text": 'grüße "😀"'}
+        program.end_input()
+        [closed] = json_lines(program)
+        assert (closed["type"], closed["code"], closed["name"]) == ("closed", 1000, "normal closure")
+
+
+def test_binary_files_are_sent_first(peer, tmp_path):
+    content = bytes(range(256)) * 1000
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    with peer("echo") as server, client(server.url, "--json", "--binary-file", file) as program:
+        program.write(b"a line\n")
+        program.line()
+        received = json.loads(program.line())
+        assert (received["type"], base64.b64decode(received["base64"])) == ("binary", content)
+        assert json.loads(program.line())["text"] == "a line"
+    with peer("echo") as server, client(server.url, "--binary-file", tmp_path / "absent") as program:
+        assert "absent" in fails(program)
+
+
+def test_round_trips_of_pings_are_printed():
+    with node_server("echo") as server, client(server.url, "--ping-interval", "1", "--latency") as program:
+        wait_until(lambda: " ms" in program.errors(), program)
+        finish(program)
+
+
+def test_timestamps_precede_what_is_printed(peer):
+    with peer("echo") as server, client(server.url, "--timestamps") as program:
+        program.write(b"hello\n")
+        assert re.fullmatch(rb"\d\d:\d\d:\d\d\.\d{3} hello", program.line())
+        finish(program)
+        assert re.match(r"\d\d:\d\d:\d\d\.\d{3} connected", program.errors())
+
+
+def test_the_exit_status_says_what_failed():
+    def status(*arguments):
+        with client(*arguments) as program:
+            fails(program)
+            return program.exit_code()
+
+    assert status("http://127.0.0.1/") == 2
+    assert status("ws://127.0.0.1/", "--no-such-option") == 2
+    assert status(f"ws://127.0.0.1:{free_port()}/") == 3
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.handle_request, daemon=True)
+        thread.start()
+        assert status(f"ws://127.0.0.1:{server.server_port}/") == 4
+        thread.join()
+    with Program([example("echo"), "--listen", "127.0.0.1:0"]) as server:
+        assert status(server.listening().replace("ws://", "wss://"), "--insecure") == 5
+
+
+def test_close_of_the_server_is_printed_with_its_name():
+    with Program([example("echo"), "--listen", "127.0.0.1:0"]) as server, client(server.listening()) as program:
+        program.write(b"hello\n")
+        assert program.line() == b"hello", str(program)
+        server.interrupt()
+        assert program.rest() == []
+        assert program.exit_code() == 0, str(program)
+        assert "closed: 1001 going away (the server stops)" in program.errors()
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_notes_are_dim_in_a_terminal(no_color, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", no_color)
+    ours, theirs = pty.openpty()
+    with Program([example("echo"), "--listen", "127.0.0.1:0"]) as server:
+        command = [example("client"), server.listening()]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+            os.close(theirs)
+            assert process.wait(timeout=DEADLINE) == 0
+    first = os.read(ours, 4096).splitlines()[0]
+    os.close(ours)
+    assert first == (b"connected" if no_color else b"\x1b[2mconnected\x1b[0m")
+
+
+def test_a_client_connects_again_and_sends_the_lines_that_waited():
+    port = free_port()
+    echo = [example("echo"), "--listen", f"127.0.0.1:{port}"]
+    with client(f"ws://127.0.0.1:{port}", "--reconnect") as program:
+        program.write(b"before the server\n")
+        with Program(echo) as server:
+            server.listening()
+            assert program.line() == b"before the server", str(program)
+        wait_until(lambda: "connecting again" in program.errors().split("connected", 1)[1], program)
+        program.write(b"while it is away\n")
+        with Program(echo) as server:
+            server.listening()
+            assert program.line() == b"while it is away", str(program)
+            assert finish(program) == []
+        assert program.errors().count("\nconnected") == 2
+
+
+def test_a_client_does_not_connect_again_after_a_refusal():
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.handle_request, daemon=True)
+        thread.start()
+        with client(f"ws://127.0.0.1:{server.server_port}/", "--reconnect") as program:
+            # The handler answers 501, which may pass; the next attempt finds nobody.
+            wait_until(lambda: "connecting again" in program.errors(), program)
+        thread.join()
