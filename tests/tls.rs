@@ -425,3 +425,33 @@ async fn a_reset_during_the_handshake_is_an_error_of_the_transport() {
     );
     server.await.expect("no panic");
 }
+
+/// Prints whether the default connector can be created. The next test runs it in another process.
+#[test]
+fn the_default_connector() {
+    let created = TlsConnector::new();
+    println!("default connector: {}", created.map_or_else(|error| error.to_string(), |_| "created".into()));
+}
+
+// On other systems, the variables have no effect.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_without_authorities_uses_those_of_mozilla_or_names_the_feature() {
+    let empty = std::env::temp_dir().join(format!("fullduplex-roots-{}", std::process::id()));
+    std::fs::create_dir_all(&empty).expect("a directory");
+    let output = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "the_default_connector", "--nocapture"])
+        .env("SSL_CERT_DIR", &empty)
+        .env("SSL_CERT_FILE", empty.join("absent"))
+        .output()
+        .expect("it runs");
+    std::fs::remove_dir_all(&empty).expect("removed");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let expected = if cfg!(feature = "tls-webpki-roots") {
+        "default connector: created"
+    } else {
+        "default connector: no CA certificates found on this machine: install them, or enable the feature \
+         tls-webpki-roots"
+    };
+    assert!(printed.contains(expected), "{printed}");
+}
