@@ -29,6 +29,8 @@ pub(super) struct Expected {
 ///    ▲                                                     │
 ///    └─────────────────────────────────────────────────────┘
 ///                    last byte of the payload data
+///
+///  from each of them, when nothing more is received: Ended
 /// ```
 #[derive(Debug)]
 enum State {
@@ -36,6 +38,8 @@ enum State {
     Header { carried: [u8; MAX_HEADER - 1], len: u8 },
     /// Inside payload data.
     Payload(Frame),
+    /// Nothing more is received, so that the fast path fails without a check of its own.
+    Ended,
 }
 
 /// A frame whose payload data is incomplete.
@@ -116,12 +120,19 @@ impl Decoder {
         whole
     }
 
+    /// Ends decoding. The first bytes of an incomplete header are kept.
+    pub(super) fn end(&mut self) {
+        if self.carried().is_empty() {
+            self.state = State::Ended;
+        }
+    }
+
     /// Returns the frame whose payload data is incomplete.
     #[inline]
     pub(super) fn frame(&self) -> Option<Frame> {
         match self.state {
             State::Payload(frame) => Some(frame),
-            State::Header { .. } => None,
+            State::Header { .. } | State::Ended => None,
         }
     }
 
@@ -129,7 +140,7 @@ impl Decoder {
     pub(super) fn carried(&self) -> &[u8] {
         match &self.state {
             State::Header { carried, len } => &carried[..usize::from(*len)],
-            State::Payload(_) => &[],
+            State::Payload(_) | State::Ended => &[],
         }
     }
 
@@ -264,5 +275,21 @@ mod tests {
         for first in [0xC0, 0xC8, 0xC9, 0xCA] {
             assert_eq!(header(&[first, 0], negotiated), Err(ProtocolError::ReservedBit));
         }
+    }
+
+    #[test]
+    fn after_its_end_it_finds_no_header_and_keeps_an_incomplete_one() {
+        let expected = Expected { role: Role::Client, rsv1: false };
+        let mut decoder = Decoder::new();
+        assert!(decoder.plain_header(b"\x81\x01a", expected).is_some());
+        decoder.end();
+        assert!(decoder.plain_header(b"\x81\x01a", expected).is_none());
+        assert!(decoder.frame().is_none() && decoder.carried().is_empty());
+
+        let mut decoder = Decoder::new();
+        assert!(matches!(decoder.receive_header(b"\x81", expected), Ok((None, 1))));
+        decoder.end();
+        assert_eq!(decoder.carried(), b"\x81");
+        assert!(decoder.plain_header(b"\x81\x01a", expected).is_none());
     }
 }

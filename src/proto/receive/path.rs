@@ -149,7 +149,8 @@ impl ReceivePath {
     #[inline(always)]
     pub(crate) fn receive_plain(&self, input: &[u8]) -> Option<(usize, Message)> {
         let (header, at) = self.decoder.plain_header(input, self.expected)?;
-        if self.is_done() || !self.assembler.takes_plain(header.payload_len) {
+        // After a Close or an error, the decoder has ended, and there was no header.
+        if !self.assembler.takes_plain(header.payload_len) {
             return None;
         }
         let end = at + header.payload_len;
@@ -222,6 +223,7 @@ impl ReceivePath {
     /// Stops receiving: drops an incomplete message, and ignores all further input.
     pub(crate) fn abandon(&mut self) {
         self.failed = true;
+        self.decoder.end();
         self.assembler.clear();
         self.control = None;
     }
@@ -395,6 +397,7 @@ impl ReceivePath {
                 // RFC 6455 section 5.5.1: no data frames follow a Close, so an open message stays
                 // incomplete.
                 self.close_received = true;
+                self.decoder.end();
                 self.assembler.clear();
                 Ok(Whole::Close(frame))
             }
