@@ -67,6 +67,7 @@
 //!   metrics.
 //! - [`testing`] connects pairs in memory.
 #![cfg_attr(feature = "proxy", doc = "- [`proxy`] opens tunnels through HTTP and SOCKS proxies.")]
+//! - `TlsConnector` and `TlsAcceptor` configure TLS of either end (feature `tls`).
 //! - `reconnect::Reconnecting` connects again after a connection is lost (feature `reconnect`).
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
 //! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
@@ -153,7 +154,8 @@
 //! [`Rejected`](Error::Rejected), [`Response`](Error::Response)), the caller
 //! ([`Send`](Error::Send), [`InvalidClose`](Error::InvalidClose), [`InvalidHandshake`](Error::InvalidHandshake)), the
 //! transport ([`Transport`](Error::Transport)), or a peer that did not respond in time
-//! ([`Timeout`](Error::Timeout)).
+//! ([`Timeout`](Error::Timeout)). The features `tls` and `proxy` add `Error::Tls` and
+//! `Error::Proxy`.
 //!
 //! - [`close_code`](Error::close_code) is the code that the peer receives.
 //! - [`is_disconnect`](Error::is_disconnect) is `true` if the peer only vanished, which servers
