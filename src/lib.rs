@@ -77,6 +77,7 @@
 //! The module [`docs`] contains one page for each of these:
 //!
 //! - [coming from tokio-tungstenite](docs::from_tungstenite)
+//! - `docs::connecting`: TLS, proxies, redirects, reconnecting (with the features for them)
 //! - [cancel safety](docs::cancel_safety)
 //! - [back-pressure and slow readers](docs::back_pressure)
 //! - [security](docs::security)
