@@ -18,7 +18,11 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{FutureExt, TryFutureExt};
 pub use opening::{ACCEPT, KEY};
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+};
 
 use crate::memory_stream::Memory;
 
@@ -141,6 +145,11 @@ impl Sending {
 
 /// Orders to send to all connections; each is answered when it is done.
 pub type Orders = mpsc::Receiver<tokio::sync::oneshot::Sender<()>>;
+
+/// A stream that a task can own.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for S {}
 
 /// One library, or one way to use it.
 ///
