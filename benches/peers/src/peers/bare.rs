@@ -5,20 +5,24 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadBuf},
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 
-use super::{Io, Manner, Orders, Peer, Sending, Standing, Tally, Work, each, opening, spawn, spawn_opened};
+use super::{
+    Io, Manner, Orders, Peer, Sending, ServeTls, Standing, Tally, Work, each, opening, spawn, spawn_opened,
+};
 use crate::{
     frames::{Kind, put_unmasked},
     memory_stream::Memory,
+    tls::ServerStream,
 };
 
 const READ: usize = 256 << 10;
@@ -54,6 +58,10 @@ impl Peer for Bare {
 
     fn serve(&self, tcp: TcpStream, _manner: Manner) {
         spawn_opened(opening::answered(tcp), echo);
+    }
+
+    fn serve_tls(&self) -> Option<ServeTls> {
+        Some(Arc::new(|io, _| spawn_opened(opening::answered(io), echo)))
     }
 
     fn open(&self, _tcp: TcpStream) -> Option<()> {
@@ -151,6 +159,15 @@ trait WriteNow: Io {
 impl WriteNow for TcpStream {
     fn write_now(&mut self, bytes: &[u8], _cx: &mut Context<'_>) -> io::Result<usize> {
         self.try_write(bytes).or_else(would_block)
+    }
+}
+
+impl WriteNow for ServerStream {
+    fn write_now(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize> {
+        match Pin::new(self).poll_write(cx, bytes)? {
+            Poll::Ready(len) => Ok(len),
+            Poll::Pending => Ok(0),
+        }
     }
 }
 

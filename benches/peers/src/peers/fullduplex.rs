@@ -1,5 +1,7 @@
 //! This crate: whole, split, and without keep-alive.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use bytes::Bytes;
 use fullduplex::{
@@ -11,8 +13,8 @@ use tokio::{
 };
 
 use super::{
-    Compresses, Io, LEVEL, Manner, Orders, Peer, Role, Sending, Standing, Takeover, Tally, Work, each, spawn,
-    spawn_opened,
+    Compresses, Io, LEVEL, Manner, Orders, Peer, Role, Sending, ServeTls, Standing, Takeover, Tally, Work,
+    each, spawn, spawn_opened,
 };
 use crate::memory_stream::Memory;
 
@@ -90,6 +92,11 @@ impl Peer for FullDuplex {
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
         serve(self.split, self.config(), tcp, manner);
+    }
+
+    fn serve_tls(&self) -> Option<ServeTls> {
+        let (split, config) = (self.split, self.config());
+        Some(Arc::new(move |io, manner| serve(split, config.clone(), io, manner)))
     }
 
     fn compresses(&self, _: Takeover) -> Compresses {

@@ -12,7 +12,7 @@ mod tungstenite;
 mod web_socket;
 mod yawc;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::memory_stream::Memory;
+use crate::{memory_stream::Memory, tls::ServerStream};
 
 /// A future, boxed once for many messages.
 pub type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
@@ -146,6 +146,9 @@ impl Sending {
 /// Orders to send to all connections; each is answered when it is done.
 pub type Orders = mpsc::Receiver<tokio::sync::oneshot::Sender<()>>;
 
+/// Serves a connection over TLS, in a task of its own.
+pub type ServeTls = Arc<dyn Fn(ServerStream, Manner) + Send + Sync>;
+
 /// A stream that a task can own.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
@@ -185,6 +188,17 @@ pub trait Peer: Sync {
     fn open(&self, tcp: TcpStream) -> Option<()> {
         self.serve(tcp, Manner::Plain);
         Some(())
+    }
+
+    /// Returns what does the same as [`serve`](Self::serve) over TLS.
+    fn serve_tls(&self) -> Option<ServeTls> {
+        None
+    }
+
+    /// Returns what does the same as [`open`](Self::open) over TLS; the manner is ignored.
+    fn open_tls(&self) -> Option<ServeTls> {
+        let serve = self.serve_tls()?;
+        Some(Arc::new(move |io, _| serve(io, Manner::Plain)))
     }
 
     /// Returns whether the library compresses with these settings.

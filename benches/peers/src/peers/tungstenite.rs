@@ -1,5 +1,7 @@
 //! tokio-tungstenite, with its `Stream` and `Sink`.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, TryFutureExt};
@@ -12,7 +14,9 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Io, Manner, Orders, Peer, Role, Sending, Tally, Work, burst, each, spawn, spawn_opened};
+use super::{
+    Io, Manner, Orders, Peer, Role, Sending, ServeTls, Tally, Work, burst, each, spawn, spawn_opened,
+};
 use crate::memory_stream::Memory;
 
 const READ: usize = 16 << 10;
@@ -57,6 +61,10 @@ impl Peer for Tungstenite {
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
         serve(tcp, manner);
+    }
+
+    fn serve_tls(&self) -> Option<ServeTls> {
+        Some(Arc::new(serve))
     }
 
     fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {

@@ -1,6 +1,6 @@
 //! yawc, with its `Stream` and `Sink`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use yawc::{CompressionLevel, DeflateOptions, DeflatePool, Frame, Options, WebSocket, frame::OpCode};
 
 use super::{
-    Compresses, Io, LEVEL, Manner, Orders, Peer, Role, Sending, Takeover, Tally, Work, burst, each, opening,
-    spawn, spawn_opened,
+    Compresses, Io, LEVEL, Manner, Orders, Peer, Role, Sending, ServeTls, Takeover, Tally, Work, burst, each,
+    opening, spawn, spawn_opened,
 };
 use crate::memory_stream::Memory;
 
@@ -91,6 +91,14 @@ impl Peer for Yawc {
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
         serve(tcp, manner);
+    }
+
+    fn serve_tls(&self) -> Option<ServeTls> {
+        Some(Arc::new(serve))
+    }
+
+    fn open_tls(&self) -> Option<ServeTls> {
+        Some(Arc::new(|io, _| open(io)))
     }
 
     fn compresses(&self, _: Takeover) -> Compresses {
