@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use crate::{
     machine,
     peers::{Manner, Peer, Takeover},
+    tls::Identity,
 };
 
 #[derive(Debug)]
@@ -39,20 +40,18 @@ pub enum Job {
 
 impl Child {
     pub fn start(peer: &dyn Peer, job: Job) -> Result<Self> {
-        let mut command = Command::new(env::current_exe()?);
-        command.args(["serve", "--peer", peer.name()]);
-        match job {
-            Job::Echo(manner) => command.args(["--manner", name(manner)]),
-            Job::Count(manner) => command.args(["--count", "--manner", name(manner)]),
-            Job::Open => command.arg("--open"),
-            Job::Broadcast(connections) => command.args(["--broadcast", &connections.to_string()]),
-            Job::Compressed(takeover, manner) => {
-                command.args(["--compressed", of(takeover), "--manner", name(manner)])
-            }
-            Job::CountCompressed(takeover, manner) => {
-                command.args(["--count", "--compressed", of(takeover), "--manner", name(manner)])
-            }
-        };
+        Self::run(command(peer, job)?)
+    }
+
+    /// Starts a server that accepts connections over TLS.
+    pub fn start_over_tls(peer: &dyn Peer, job: Job, identity: &Identity) -> Result<Self> {
+        let mut command = command(peer, job)?;
+        command.arg("--tls");
+        identity.pass_to(&mut command);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Result<Self> {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = process.stdin.take().context("no standard input")?;
         let answers = process.stdout.take().context("no standard output")?;
@@ -95,6 +94,25 @@ impl Drop for Child {
         let _killed = self.process.kill();
         let _waited = self.process.wait();
     }
+}
+
+/// Returns the command that starts a server.
+fn command(peer: &dyn Peer, job: Job) -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["serve", "--peer", peer.name()]);
+    match job {
+        Job::Echo(manner) => command.args(["--manner", name(manner)]),
+        Job::Count(manner) => command.args(["--count", "--manner", name(manner)]),
+        Job::Open => command.arg("--open"),
+        Job::Broadcast(connections) => command.args(["--broadcast", &connections.to_string()]),
+        Job::Compressed(takeover, manner) => {
+            command.args(["--compressed", of(takeover), "--manner", name(manner)])
+        }
+        Job::CountCompressed(takeover, manner) => {
+            command.args(["--count", "--compressed", of(takeover), "--manner", name(manner)])
+        }
+    };
+    Ok(command)
 }
 
 fn name(manner: Manner) -> &'static str {

@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     child::{Child, Job},
     frames::{Kind, Window},
-    load::{self, Connection, OPENING, PATIENCE},
+    load::{self, Connection, Io, OPENING, PATIENCE},
     peers::{self, Manner, Peer},
     report::{Better, Section, Target, interleave},
     settings::Settings,
@@ -128,14 +128,24 @@ pub async fn measure(
     window: &Window,
 ) -> Result<Sample> {
     let child = Child::start(peer, Job::Echo(manner))?;
-    let mut connections = load::open_many(child.address, count, OPENING).await?;
+    let connections = load::open_many(child.address, count, OPENING).await?;
+    measure_over(settings, &child, connections, window).await
+}
+
+/// Does the same over open connections.
+pub async fn measure_over<S: Io + 'static>(
+    settings: &Settings,
+    child: &Child,
+    mut connections: Vec<Connection<S>>,
+    window: &Window,
+) -> Result<Sample> {
     load::warm_up(&mut connections, window).await?;
     let windows = Rc::new(Cell::new(0_u64));
     let mut tasks = Vec::new();
     for connection in connections {
         tasks.push(spawn_local(repeat(connection, window.clone(), windows.clone())));
     }
-    observe(settings, &child, tasks, &windows, window.messages).await
+    observe(settings, child, tasks, &windows, window.messages).await
 }
 
 /// Measures the server while these tasks count their windows, each of this many messages; then
@@ -176,7 +186,7 @@ fn sample(messages: u64, cpu: Duration, elapsed: Duration) -> Result<Sample> {
 }
 
 /// Exchanges and counts one window after the other until it is aborted.
-async fn repeat(mut connection: Connection, window: Window, windows: Rc<Cell<u64>>) -> Result<()> {
+async fn repeat<S: Io>(mut connection: Connection<S>, window: Window, windows: Rc<Cell<u64>>) -> Result<()> {
     loop {
         connection.exchange(&window, false).await?;
         windows.set(windows.get() + 1);

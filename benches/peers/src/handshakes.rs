@@ -48,14 +48,28 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
 
 async fn measure(settings: &Settings, peer: &dyn Peer) -> Result<(f64, f64)> {
     let child = Child::start(peer, Job::Open)?;
+    let address = child.address;
+    measure_by(settings, &child, move |_| Connection::open(address)).await
+}
+
+/// Measures the server by connections that are opened as `open` does, which takes the number of the
+/// loop. Returns the processor time of a handshake in nanoseconds, and handshakes per second.
+pub async fn measure_by<S, F>(
+    settings: &Settings,
+    child: &Child,
+    open: impl Fn(usize) -> F + Clone + 'static,
+) -> Result<(f64, f64)>
+where
+    F: Future<Output = Result<Connection<S>>> + 'static,
+{
     // The first one is a check, and causes the one-time allocations.
-    Connection::open(child.address).await?;
+    open(0).await?;
     let opened = Rc::new(Cell::new(0_u64));
     let failed = Rc::new(Cell::new(false));
-    for _ in 0..OPENING {
-        let (opened, failed, address) = (opened.clone(), failed.clone(), child.address);
+    for number in 0..OPENING {
+        let (opened, failed, open) = (opened.clone(), failed.clone(), open.clone());
         spawn_local(async move {
-            while Connection::open(address).await.is_ok() {
+            while open(number).await.is_ok() {
                 opened.set(opened.get() + 1);
             }
             failed.set(true);

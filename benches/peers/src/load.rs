@@ -35,17 +35,23 @@ pub fn runtime() -> io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
 }
 
+/// A stream whose type the load generator does not need to know.
+pub trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Io for S {}
+
 /// A connection whose opening handshake is complete and verified.
 #[derive(Debug)]
-pub struct Connection {
-    tcp: TcpStream,
+pub struct Connection<S = TcpStream> {
+    io: S,
     room: Vec<u8>,
 }
 
-impl Connection {
-    pub async fn open(address: SocketAddr) -> Result<Self> {
-        let (tcp, _) = open_tcp(address, None).await?;
-        Ok(Self { tcp, room: Vec::new() })
+impl<S: Io> Connection<S> {
+    /// Performs the opening handshake over a stream.
+    pub async fn over(mut io: S, address: SocketAddr) -> Result<Self> {
+        shake_hands(&mut io, address, None).await?;
+        Ok(Self { io, room: Vec::new() })
     }
 
     /// Sends a window and receives its echo; with `check`, compares it byte for byte.
@@ -66,14 +72,16 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while *sent < window.request.len() {
-            match Pin::new(&mut self.tcp).poll_write(cx, &window.request[*sent..])? {
+            match Pin::new(&mut self.io).poll_write(cx, &window.request[*sent..])? {
                 Poll::Ready(len) => *sent += len,
                 Poll::Pending => break,
             }
         }
+        // A stream that buffers, such as TLS, may send the rest only later; it then wakes this task.
+        let _flushed = Pin::new(&mut self.io).poll_flush(cx)?;
         while *received < window.answer.len() {
             let mut room = ReadBuf::new(&mut self.room);
-            match Pin::new(&mut self.tcp).poll_read(cx, &mut room)? {
+            match Pin::new(&mut self.io).poll_read(cx, &mut room)? {
                 Poll::Ready(()) => {}
                 Poll::Pending => return Poll::Pending,
             }
@@ -92,9 +100,21 @@ impl Connection {
     /// Receives an answer of this length; with `check`, compares it byte for byte.
     pub async fn expect(&mut self, answer: &[u8], check: bool) -> Result<()> {
         self.room.resize(answer.len(), 0);
-        self.tcp.read_exact(&mut self.room).await?;
+        self.io.read_exact(&mut self.room).await?;
         ensure!(!check || self.room == answer, "what came is not what was sent");
         Ok(())
+    }
+
+    /// Frees the read buffer.
+    pub fn forget_room(&mut self) {
+        self.room = Vec::new();
+    }
+}
+
+impl Connection<TcpStream> {
+    pub async fn open(address: SocketAddr) -> Result<Self> {
+        let opened = timeout(PATIENCE, async { Self::over(connect(address).await?, address).await });
+        opened.await.context("no answer to the opening handshake")?
     }
 
     /// Answers pings until `stop` is set; then exchanges one more window.
@@ -107,26 +127,21 @@ impl Connection {
         while !stop.get() {
             let mut header = [0; 2];
             // Shorter than the interval between pings, so that `stop` is checked in time.
-            match timeout(Duration::from_secs(1), self.tcp.peek(&mut header)).await {
+            match timeout(Duration::from_secs(1), self.io.peek(&mut header)).await {
                 Err(_) => continue,
                 Ok(read) => ensure!(read? > 0, "the server hung up"),
             }
-            self.tcp.read_exact(&mut header).await?;
+            self.io.read_exact(&mut header).await?;
             ensure!(header[0] == 0x89 && header[1] <= 125, "not a ping");
             let mut payload = vec![0; usize::from(header[1])];
-            self.tcp.read_exact(&mut payload).await?;
+            self.io.read_exact(&mut payload).await?;
             // A pong with a masking key of zeros.
             let mut pong = vec![0x8A, 0x80 | header[1], 0, 0, 0, 0];
             pong.extend_from_slice(&payload);
-            self.tcp.write_all(&pong).await?;
+            self.io.write_all(&pong).await?;
             pings.set(pings.get() + 1);
         }
         self.exchange(&window, true).await
-    }
-
-    /// Frees the read buffer.
-    pub fn forget_room(&mut self) {
-        self.room = Vec::new();
     }
 }
 
@@ -138,34 +153,58 @@ pub async fn open_tcp(address: SocketAddr, offer: Option<&str>) -> Result<(TcpSt
 }
 
 async fn try_open_tcp(address: SocketAddr, offer: Option<&str>) -> Result<(TcpStream, String)> {
-    let mut tcp = TcpStream::connect(address).await?;
+    let mut tcp = connect(address).await?;
+    let head = shake_hands(&mut tcp, address, offer).await?;
+    Ok((tcp, head))
+}
+
+/// Opens a TCP connection.
+pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
     // Resets the connection at its end: otherwise, ports of closed connections would be in use for
     // a minute.
     tcp.set_zero_linger()?;
+    Ok(tcp)
+}
+
+/// Performs the opening handshake. Returns the head of the response, which is verified.
+async fn shake_hands<S: Io>(io: &mut S, address: SocketAddr, offer: Option<&str>) -> Result<String> {
     let extensions = offer.map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n")).unwrap_or_default();
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{extensions}\r\n"
     );
-    tcp.write_all(request.as_bytes()).await?;
+    io.write_all(request.as_bytes()).await?;
+    io.flush().await?;
     let mut head = Vec::with_capacity(512);
     while !head.ends_with(b"\r\n\r\n") {
-        ensure!(tcp.read_buf(&mut head).await? > 0, "the server hung up in the opening handshake");
+        ensure!(io.read_buf(&mut head).await? > 0, "the server hung up in the opening handshake");
     }
     let head = String::from_utf8(head)?;
     ensure!(head.starts_with("HTTP/1.1 101 ") && head.contains(ACCEPT), "refused: {head}");
-    Ok((tcp, head))
+    Ok(head)
 }
 
 /// Opens this many connections, at most `at_once` at a time.
 pub async fn open_many(address: SocketAddr, count: usize, at_once: usize) -> Result<Vec<Connection>> {
-    let opening = stream::iter(0..count).map(|_| Connection::open(address)).buffer_unordered(at_once);
-    opening.try_collect().await
+    open_many_by(|| Connection::open(address), count, at_once).await
+}
+
+/// Does the same by any way to open one.
+pub async fn open_many_by<S, F>(
+    open: impl Fn() -> F,
+    count: usize,
+    at_once: usize,
+) -> Result<Vec<Connection<S>>>
+where
+    F: Future<Output = Result<Connection<S>>>,
+{
+    stream::iter(0..count).map(|_| open()).buffer_unordered(at_once).try_collect().await
 }
 
 /// Exchanges and verifies one window on each connection, within a deadline.
-pub async fn warm_up(connections: &mut [Connection], window: &Window) -> Result<()> {
+pub async fn warm_up<S: Io>(connections: &mut [Connection<S>], window: &Window) -> Result<()> {
     let all = stream::iter(connections).map(|one| one.exchange(window, true)).buffer_unordered(OPENING);
     timeout(PATIENCE, all.try_collect::<()>()).await.context("the first echo did not come")?
 }

@@ -31,6 +31,8 @@ mod scale;
 mod send;
 mod server;
 mod settings;
+mod tls;
+mod wss;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -86,6 +88,7 @@ enum Part {
     Memory,
     Latency,
     Deflate,
+    Wss,
     /// Runs only if it is selected, because it takes long.
     Scale,
 }
@@ -108,6 +111,7 @@ impl Results {
             Part::Memory => memory::run(settings),
             Part::Latency => latency::run(settings),
             Part::Deflate => deflate::run(settings),
+            Part::Wss => wss::run(settings),
             Part::Scale => {
                 let (sections, curves) = scale::run(settings)?;
                 self.curves = curves;

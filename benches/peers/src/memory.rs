@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::{
     child::{Child, Job},
     frames::{Kind, Window},
-    load::{self, Connection, OPENING},
+    load::{self, Connection, Io, OPENING},
     machine,
     peers::{self, Manner, Peer},
     report::{Better, Section, Target, interleave, whole},
@@ -58,12 +58,22 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
 
 /// Returns the bytes of each connection, in the order of the rows.
 async fn measure(peer: &dyn Peer, count: usize) -> Result<[f64; 4]> {
-    let mut child = Child::start(peer, Job::Count(Manner::Plain))?;
+    let child = Child::start(peer, Job::Count(Manner::Plain))?;
+    let address = child.address;
+    measure_by(child, count, || Connection::open(address)).await
+}
+
+/// Does the same with connections that are opened as `open` does.
+pub async fn measure_by<S, F>(mut child: Child, count: usize, open: impl Fn() -> F) -> Result<[f64; 4]>
+where
+    S: Io,
+    F: Future<Output = Result<Connection<S>>>,
+{
     let window = Window::new(Kind::Binary, 512, 1);
-    let mut first = load::open_many(child.address, FIRST, OPENING).await?;
+    let mut first = load::open_many_by(&open, FIRST, OPENING).await?;
     load::warm_up(&mut first, &window).await?;
     let (resident, allocated) = held(&mut child).await?;
-    let mut connections = load::open_many(child.address, count, OPENING).await?;
+    let mut connections = load::open_many_by(&open, count, OPENING).await?;
     let opened = held(&mut child).await?;
     load::warm_up(&mut connections, &window).await?;
     connections.iter_mut().for_each(Connection::forget_room);

@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     counting, machine,
     peers::{self, Manner, Orders, Peer, Takeover},
+    tls::Identity,
 };
 
 /// The message of a broadcast.
@@ -40,6 +41,9 @@ pub struct ServeArgs {
     /// Open connections in the library's usual way.
     #[arg(long)]
     open: bool,
+    /// Accept connections over TLS.
+    #[arg(long)]
+    tls: bool,
     /// Broadcast to this many connections.
     #[arg(long, value_name = "CONNECTIONS")]
     broadcast: Option<usize>,
@@ -73,6 +77,9 @@ async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Res
         let work = peer.broadcast(accepted, BROADCAST.into(), orders);
         return work.context("it does not broadcast")?.await;
     }
+    if args.tls {
+        return serve_tls(args, peer, &listener).await;
+    }
     loop {
         let tcp = accept(&listener).await?;
         if let Some(takeover) = args.compressed {
@@ -82,6 +89,22 @@ async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Res
         } else if peer.open(tcp).is_none() {
             bail!("it has no opening handshake");
         }
+    }
+}
+
+/// Performs the TLS handshake of each connection in a task, which then ends.
+async fn serve_tls(args: &ServeArgs, peer: &dyn Peer, listener: &TcpListener) -> Result<()> {
+    let acceptor = Identity::passed()?.acceptor()?;
+    let serve = if args.open { peer.open_tls() } else { peer.serve_tls() };
+    let (serve, manner) = (serve.context("it does not serve over TLS")?, args.manner);
+    loop {
+        let (accepting, serve) = (acceptor.accept(accept(listener).await?), serve.clone());
+        tokio::spawn(async move {
+            // The load generator detects that a connection has ended.
+            if let Ok(io) = accepting.await {
+                serve(io, manner);
+            }
+        });
     }
 }
 

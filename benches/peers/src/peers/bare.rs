@@ -5,20 +5,24 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 
-use super::{Manner, Orders, Peer, Sending, Standing, Tally, Work, each, opening, spawn, spawn_opened};
+use super::{
+    Io, Manner, Orders, Peer, Sending, ServeTls, Standing, Tally, Work, each, opening, spawn, spawn_opened,
+};
 use crate::{
     frames::{Kind, put_unmasked},
     memory_stream::Memory,
+    tls::ServerStream,
 };
 
 const READ: usize = 256 << 10;
@@ -54,6 +58,10 @@ impl Peer for Bare {
 
     fn serve(&self, tcp: TcpStream, _manner: Manner) {
         spawn_opened(opening::answered(tcp), echo);
+    }
+
+    fn serve_tls(&self) -> Option<ServeTls> {
+        Some(Arc::new(|io, _| spawn_opened(opening::answered(io), echo)))
     }
 
     fn open(&self, _tcp: TcpStream) -> Option<()> {
@@ -142,28 +150,50 @@ thread_local! {
     static SCRATCH: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::new((vec![0; READ], Vec::new()));
 }
 
+/// A stream to which as much as possible can be written without waiting.
+trait WriteNow: Io {
+    /// Returns how many bytes were taken.
+    fn write_now(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize>;
+}
+
+impl WriteNow for TcpStream {
+    fn write_now(&mut self, bytes: &[u8], _cx: &mut Context<'_>) -> io::Result<usize> {
+        self.try_write(bytes).or_else(would_block)
+    }
+}
+
+impl WriteNow for ServerStream {
+    fn write_now(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<usize> {
+        match Pin::new(self).poll_write(cx, bytes)? {
+            Poll::Ready(len) => Ok(len),
+            Poll::Pending => Ok(0),
+        }
+    }
+}
+
 /// Answers each read with one write. The buffers belong to the thread, so that an idle connection
 /// holds none.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
-fn echo(mut tcp: TcpStream) -> impl Future<Output = Result<()>> {
+fn echo<S: WriteNow>(mut io: S) -> impl Future<Output = Result<()>> {
     async move {
         let mut carried = Vec::new();
         loop {
-            let unsent = poll_fn(|cx| poll_answer(&mut tcp, &mut carried, cx)).await?;
-            tcp.write_all(&unsent).await?;
+            let unsent = poll_fn(|cx| poll_answer(&mut io, &mut carried, cx)).await?;
+            io.write_all(&unsent).await?;
+            io.flush().await?;
         }
     }
 }
 
 /// Reads once and answers the whole frames. Returns what could not be written at once.
-fn poll_answer(
-    tcp: &mut TcpStream,
+fn poll_answer<S: WriteNow>(
+    io: &mut S,
     carried: &mut Vec<u8>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Vec<u8>>> {
     SCRATCH.with_borrow_mut(|(input, output)| {
         let mut room = ReadBuf::new(input);
-        ready!(Pin::new(&mut *tcp).poll_read(cx, &mut room))?;
+        ready!(Pin::new(&mut *io).poll_read(cx, &mut room))?;
         if room.filled().is_empty() {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -179,7 +209,7 @@ fn poll_answer(
                 *carried = Vec::new();
             }
         }
-        let sent = if output.is_empty() { 0 } else { tcp.try_write(output).or_else(would_block)? };
+        let sent = if output.is_empty() { 0 } else { io.write_now(output, cx)? };
         Poll::Ready(Ok(output[sent..].to_vec()))
     })
 }

@@ -1,5 +1,7 @@
 //! This crate: whole, split, and without keep-alive.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use bytes::Bytes;
 use fullduplex::{
@@ -11,8 +13,8 @@ use tokio::{
 };
 
 use super::{
-    Compresses, LEVEL, Manner, Orders, Peer, Role, Sending, Standing, Takeover, Tally, Work, each, spawn,
-    spawn_opened,
+    Compresses, Io, LEVEL, Manner, Orders, Peer, Role, Sending, ServeTls, Standing, Takeover, Tally, Work,
+    each, spawn, spawn_opened,
 };
 use crate::memory_stream::Memory;
 
@@ -39,18 +41,6 @@ impl FullDuplex {
             Role::Server => fullduplex::Role::Server,
         };
         WebSocket::from_raw(io, Bytes::new(), role, &self.config(), Negotiated::default())
-    }
-
-    fn serve_as(&self, config: Config, tcp: TcpStream, manner: Manner) {
-        let opening = accept(Server::new(config), tcp);
-        if self.split {
-            spawn_opened(opening, move |ws| {
-                let (receiver, sender) = ws.split();
-                echo_split(receiver, sender, manner)
-            });
-        } else {
-            spawn_opened(opening, move |ws| echo(ws, manner));
-        }
     }
 }
 
@@ -101,7 +91,12 @@ impl Peer for FullDuplex {
     }
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
-        self.serve_as(self.config(), tcp, manner);
+        serve(self.split, self.config(), tcp, manner);
+    }
+
+    fn serve_tls(&self) -> Option<ServeTls> {
+        let (split, config) = (self.split, self.config());
+        Some(Arc::new(move |io, manner| serve(split, config.clone(), io, manner)))
     }
 
     fn compresses(&self, _: Takeover) -> Compresses {
@@ -110,7 +105,7 @@ impl Peer for FullDuplex {
 
     fn serve_compressed(&self, tcp: TcpStream, manner: Manner, takeover: Takeover) -> Option<()> {
         let deflate = Deflate::new().level(LEVEL).server_no_context_takeover(takeover == Takeover::None);
-        self.serve_as(self.config().deflate(deflate), tcp, manner);
+        serve(self.split, self.config().deflate(deflate), tcp, manner);
         Some(())
     }
 
@@ -135,12 +130,24 @@ impl Peer for FullDuplex {
     }
 }
 
-async fn accept(server: Server, tcp: TcpStream) -> Result<WebSocket<TcpStream>> {
-    Ok(server.read_request(tcp).await?.accept().await?)
+fn serve<S: Io>(split: bool, config: Config, io: S, manner: Manner) {
+    let opening = accept(Server::new(config), io);
+    if split {
+        spawn_opened(opening, move |ws| {
+            let (receiver, sender) = ws.split();
+            echo_split(receiver, sender, manner)
+        });
+    } else {
+        spawn_opened(opening, move |ws| echo(ws, manner));
+    }
+}
+
+async fn accept<S: Io>(server: Server, io: S) -> Result<WebSocket<S>> {
+    Ok(server.read_request(io).await?.accept().await?)
 }
 
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
-fn echo(mut ws: WebSocket<TcpStream>, manner: Manner) -> impl Future<Output = Result<()>> {
+fn echo<S: Io>(mut ws: WebSocket<S>, manner: Manner) -> impl Future<Output = Result<()>> {
     async move {
         while let Some(message) = ws.recv().await? {
             match manner {
@@ -153,8 +160,8 @@ fn echo(mut ws: WebSocket<TcpStream>, manner: Manner) -> impl Future<Output = Re
 }
 
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
-fn echo_split(
-    mut receiver: Receiver<TcpStream>,
+fn echo_split<S: Io>(
+    mut receiver: Receiver<S>,
     sender: Sender,
     manner: Manner,
 ) -> impl Future<Output = Result<()>> {

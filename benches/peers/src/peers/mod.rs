@@ -12,15 +12,19 @@ mod tungstenite;
 mod web_socket;
 mod yawc;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{FutureExt, TryFutureExt};
 pub use opening::{ACCEPT, KEY};
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+};
 
-use crate::memory_stream::Memory;
+use crate::{memory_stream::Memory, tls::ServerStream};
 
 /// A future, boxed once for many messages.
 pub type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
@@ -142,6 +146,14 @@ impl Sending {
 /// Orders to send to all connections; each is answered when it is done.
 pub type Orders = mpsc::Receiver<tokio::sync::oneshot::Sender<()>>;
 
+/// Serves a connection over TLS, in a task of its own.
+pub type ServeTls = Arc<dyn Fn(ServerStream, Manner) + Send + Sync>;
+
+/// A stream that a task can own.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for S {}
+
 /// One library, or one way to use it.
 ///
 /// A method returns `None` if the library does not support it.
@@ -176,6 +188,17 @@ pub trait Peer: Sync {
     fn open(&self, tcp: TcpStream) -> Option<()> {
         self.serve(tcp, Manner::Plain);
         Some(())
+    }
+
+    /// Returns what does the same as [`serve`](Self::serve) over TLS.
+    fn serve_tls(&self) -> Option<ServeTls> {
+        None
+    }
+
+    /// Returns what does the same as [`open`](Self::open) over TLS; the manner is ignored.
+    fn open_tls(&self) -> Option<ServeTls> {
+        let serve = self.serve_tls()?;
+        Some(Arc::new(move |io, _| serve(io, Manner::Plain)))
     }
 
     /// Returns whether the library compresses with these settings.

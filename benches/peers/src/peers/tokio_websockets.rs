@@ -1,12 +1,16 @@
 //! tokio-websockets, with its `Stream` and `Sink`.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio_websockets::{ClientBuilder, Config, Error, Message, ServerBuilder};
 
-use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, burst, each, spawn, spawn_opened};
+use super::{
+    Io, Manner, Orders, Peer, Role, Sending, ServeTls, Tally, Work, burst, each, spawn, spawn_opened,
+};
 use crate::memory_stream::Memory;
 
 #[derive(Debug)]
@@ -45,11 +49,11 @@ impl Peer for TokioWebSockets {
     }
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
-        let opening = async move {
-            let (_request, ws) = ServerBuilder::new().config(config(manner)).accept(tcp).await?;
-            Ok(ws)
-        };
-        spawn_opened(opening, move |ws| burst::echo_gathered(ws, manner, reply));
+        serve(tcp, manner);
+    }
+
+    fn serve_tls(&self) -> Option<ServeTls> {
+        Some(Arc::new(serve))
     }
 
     fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
@@ -68,6 +72,14 @@ impl Peer for TokioWebSockets {
                 .await
         }))
     }
+}
+
+fn serve<S: Io>(io: S, manner: Manner) {
+    let opening = async move {
+        let (_request, ws) = ServerBuilder::new().config(config(manner)).accept(io).await?;
+        Ok(ws)
+    };
+    spawn_opened(opening, move |ws| burst::echo_gathered(ws, manner, reply));
 }
 
 fn config(manner: Manner) -> Config {

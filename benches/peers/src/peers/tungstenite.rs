@@ -1,5 +1,7 @@
 //! tokio-tungstenite, with its `Stream` and `Sink`.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, TryFutureExt};
@@ -12,7 +14,9 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, burst, each, spawn, spawn_opened};
+use super::{
+    Io, Manner, Orders, Peer, Role, Sending, ServeTls, Tally, Work, burst, each, spawn, spawn_opened,
+};
 use crate::memory_stream::Memory;
 
 const READ: usize = 16 << 10;
@@ -56,8 +60,11 @@ impl Peer for Tungstenite {
     }
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
-        let opening = accept_async_with_config(tcp, config(manner)).map_err(Into::into);
-        spawn_opened(opening, move |ws| burst::echo(ws, manner, reply));
+        serve(tcp, manner);
+    }
+
+    fn serve_tls(&self) -> Option<ServeTls> {
+        Some(Arc::new(serve))
     }
 
     fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
@@ -75,6 +82,11 @@ impl Peer for Tungstenite {
                 .await
         }))
     }
+}
+
+fn serve<S: Io>(io: S, manner: Manner) {
+    let opening = accept_async_with_config(io, config(manner)).map_err(Into::into);
+    spawn_opened(opening, move |ws| burst::echo(ws, manner, reply));
 }
 
 /// Returns the configuration. The library clears its read buffer before each read: with the default

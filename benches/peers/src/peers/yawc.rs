@@ -1,19 +1,16 @@
 //! yawc, with its `Stream` and `Sink`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, TryFutureExt};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use yawc::{CompressionLevel, DeflateOptions, DeflatePool, Frame, Options, WebSocket, frame::OpCode};
 
 use super::{
-    Compresses, LEVEL, Manner, Orders, Peer, Role, Sending, Takeover, Tally, Work, burst, each, opening,
-    spawn, spawn_opened,
+    Compresses, Io, LEVEL, Manner, Orders, Peer, Role, Sending, ServeTls, Takeover, Tally, Work, burst, each,
+    opening, spawn, spawn_opened,
 };
 use crate::memory_stream::Memory;
 
@@ -37,11 +34,22 @@ fn options_of(manner: Manner) -> Options {
     }
 }
 
-fn server<S>(io: S, manner: Manner) -> yawc::Result<WebSocket<S>>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+fn server<S: Io>(io: S, manner: Manner) -> yawc::Result<WebSocket<S>> {
     WebSocket::from_stream(io, yawc::Role::Server, options_of(manner))
+}
+
+fn serve<S: Io>(io: S, manner: Manner) {
+    let opening = async move { Ok(server(opening::answered(io).await?, manner)?) };
+    spawn_opened(opening, move |ws| burst::echo(ws, manner, reply));
+}
+
+/// Opens a connection by hyper.
+fn open<S: Io>(io: S) {
+    spawn(opening::by_hyper(io, |mut request| {
+        let (response, upgraded) = WebSocket::upgrade_with_options(&mut request, options())?;
+        spawn_opened(upgraded.map_err(Into::into), |ws| burst::echo(ws, Manner::Plain, reply));
+        Ok(response)
+    }));
 }
 
 impl Peer for Yawc {
@@ -82,8 +90,15 @@ impl Peer for Yawc {
     }
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
-        let opening = async move { Ok(server(opening::answered(tcp).await?, manner)?) };
-        spawn_opened(opening, move |ws| burst::echo(ws, manner, reply));
+        serve(tcp, manner);
+    }
+
+    fn serve_tls(&self) -> Option<ServeTls> {
+        Some(Arc::new(serve))
+    }
+
+    fn open_tls(&self) -> Option<ServeTls> {
+        Some(Arc::new(|io, _| open(io)))
     }
 
     fn compresses(&self, _: Takeover) -> Compresses {
@@ -109,11 +124,7 @@ impl Peer for Yawc {
     }
 
     fn open(&self, tcp: TcpStream) -> Option<()> {
-        spawn(opening::by_hyper(tcp, |mut request| {
-            let (response, upgraded) = WebSocket::upgrade_with_options(&mut request, options())?;
-            spawn_opened(upgraded.map_err(Into::into), |ws| burst::echo(ws, Manner::Plain, reply));
-            Ok(response)
-        }));
+        open(tcp);
         Some(())
     }
 
