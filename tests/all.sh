@@ -9,7 +9,7 @@
 # A step is skipped if the machine lacks what it needs. All other steps run. Then the run fails, and
 # prints what is missing.
 #
-# FUZZ_SECONDS is how long each fuzz target runs: 20 by default, 600 in `fuzz_long`. PROGRAM_STEPS
+# FUZZ_SECONDS is how long each fuzz target runs: 12 by default, 600 in `fuzz_long`. PROGRAM_STEPS
 # and PROGRAM_FROM are for `program_long`. The last line of the output counts the tests of all
 # runners.
 set -euo pipefail
@@ -22,6 +22,8 @@ if [ "${CI:-}" = true ]; then
   export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 fi
 readonly logs=target/all
+# All features but tls-aws-lc, whose C code takes long to build and has the tests of its own step.
+readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect
 # What tests/setup.sh could not install, one per line: its name, and why.
 readonly missing=target/setup/missing
 # Seconds after which a test runner that hangs is killed.
@@ -40,7 +42,8 @@ fmt() {
 
 clippy() {
   cargo clippy "${locked[@]}" --all-targets -- -D warnings
-  cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings
+  cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings
+  cargo clippy "${locked[@]}" --lib --all-features -- -D warnings
   local feature
   for feature in tls proxy reconnect; do
     cargo clippy "${locked[@]}" --lib --features $feature -- -D warnings
@@ -52,7 +55,11 @@ clippy() {
   cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings
 }
 
-docs() { RUSTDOCFLAGS=-Dwarnings cargo doc "${locked[@]}" --no-deps --all-features; }
+docs() {
+  # `tls-aws-lc` adds nothing that is documented.
+  RUSTDOCFLAGS=-Dwarnings cargo doc "${locked[@]}" --no-deps
+  RUSTDOCFLAGS=-Dwarnings cargo doc "${locked[@]}" --no-deps --features $features
+}
 
 # The protocol core and the opening handshake build without the floors above them and without tokio.
 floors() {
@@ -95,7 +102,7 @@ lines() {
 }
 
 # One set of features, for `quick`.
-lint() { cargo clippy "${locked[@]}" --all-targets --all-features -- -D warnings; }
+lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings; }
 
 # For `quick`: the unit tests, and the integration tests that find most faults in the least time.
 core() {
@@ -104,18 +111,17 @@ core() {
     parts proto proxy reconnect room sink split stream tasks timers tls; do
     tests+=(--test "$name")
   done
-  timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --lib "${tests[@]}" --no-fail-fast
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --lib "${tests[@]}" --no-fail-fast
 }
 
 unit() {
-  timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --no-fail-fast
-  # With ring, which AWS-LC replaces.
-  timeout -k 10 "$hangs" cargo test "${locked[@]}" --features tls --test tls --no-fail-fast
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --no-fail-fast
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --test tls --no-fail-fast
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
 }
 
 # A message of 10 GiB, which takes minutes without optimization.
-large() { timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --release --test large; }
+large() { timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test large; }
 
 # The core's own tests, then the integration tests, under AddressSanitizer.
 asan() {
@@ -124,7 +130,7 @@ asan() {
   export RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan
   local test=(timeout -k 10 "$hangs" cargo +nightly test "${locked[@]}" --target "$host" --no-fail-fast)
   "${test[@]}" --lib --no-default-features --features deflate
-  "${test[@]}" --test '*' --all-features
+  "${test[@]}" --test '*' --features $features
 }
 
 # The split connection under a model checker.
@@ -134,7 +140,7 @@ loom() {
 }
 
 # Each fuzz target, from the committed seeds. Failing inputs are kept in fuzz/artifacts.
-fuzz() { fuzz_for "${FUZZ_SECONDS:-20}"; }
+fuzz() { fuzz_for "${FUZZ_SECONDS:-12}"; }
 
 fuzz_long() { fuzz_for "${FUZZ_SECONDS:-600}"; }
 
@@ -160,7 +166,7 @@ fuzz_for() {
 
 # Each benchmark once, as a test, built without optimization: nothing is measured.
 bench() {
-  timeout -k 10 "$hangs" cargo bench "${locked[@]}" --profile dev --benches --all-features -- --test 2>&1 | tee $logs/benches.log
+  timeout -k 10 "$hangs" cargo bench "${locked[@]}" --profile dev --benches --features $features -- --test 2>&1 | tee $logs/benches.log
   grep -q '^Success' $logs/benches.log || fail "no benchmark ran"
 }
 
@@ -177,8 +183,8 @@ package() {
 }
 
 release() {
-  cargo build "${locked[@]}" --examples --all-features
-  cargo build "${locked[@]}" --examples --all-features --release
+  cargo build "${locked[@]}" --examples --features $features
+  cargo build "${locked[@]}" --examples --features $features --release
 }
 
 # Stops early: if nothing works, each test would wait for its deadline.
@@ -195,7 +201,7 @@ autobahn_long() {
 # Random programs beyond those of a plain run, for about ten minutes in a release build.
 program_long() {
   PROGRAM_STEPS=${PROGRAM_STEPS:-300000000} PROGRAM_FROM=${PROGRAM_FROM:-1000000} \
-    timeout -k 10 "$hangs" cargo test "${locked[@]}" --all-features --release --test program -- --nocapture
+    timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test program -- --nocapture
 }
 
 # --- functions of the steps
