@@ -6,9 +6,10 @@ use tokio::time::Instant;
 
 use super::{
     io::Io,
+    pings::Pings,
     pool::{self, Scratch},
     stats,
-    timers::{Millis, Pings, Timeouts, Timers},
+    timers::{Millis, Timeouts, Timers},
 };
 use crate::{
     Config, Role,

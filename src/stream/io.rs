@@ -9,9 +9,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    pings::Pings,
     pool::{self, Scratch},
     stats::SendCounters,
-    timers::{Pings, Timeouts},
+    timers::Timeouts,
     transport::{InStrides, Strides, Transport, TransportStatus},
     watchdog::Watchdog,
 };

@@ -7,6 +7,7 @@ mod event;
 mod inbound;
 mod into_inner;
 mod io;
+mod pings;
 mod pool;
 mod reader;
 mod recv;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::timers::Pings;
+use super::pings::Pings;
 
 /// Counters of a connection, returned by [`WebSocket::stats`](crate::WebSocket::stats) and
 /// [`Receiver::stats`](crate::Receiver::stats).

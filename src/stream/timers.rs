@@ -1,7 +1,6 @@
 //! The deadlines of an open connection.
 
 use std::{
-    collections::VecDeque,
     future::Future,
     num::NonZeroU32,
     pin::Pin,
@@ -12,14 +11,11 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::io::WriteStatus;
+use super::{io::WriteStatus, pings::Pings};
 use crate::{Config, error::Timeout};
 
 /// An idle deadline that is noticed later than this is restarted once.
 const IDLE_TOLERANCE: Duration = Duration::from_secs(1);
-
-/// The maximum number of the program's pings that are remembered.
-const MAX_PINGS: usize = 32;
 
 /// The timeouts of a connection, in few bytes; `None` disables one.
 #[derive(Debug, Clone, Copy)]
@@ -151,61 +147,6 @@ struct Ping {
     since: Instant,
     /// Whether the ping has been written, and does not wait behind a stream that is stuck.
     left: bool,
-}
-
-/// The program's pings that wait for their pongs, oldest first.
-///
-/// A peer that answers only the newest of several pings (RFC 6455 section 5.5.3) answers the
-/// keep-alive ping by answering a later one of these. At most 32 are kept; beyond that, the oldest
-/// is dropped.
-#[derive(Debug, Default)]
-#[allow(clippy::box_collection, reason = "most connections have none, and each holds a place for them")]
-pub(super) struct Pings(Option<Box<VecDeque<SentPing>>>);
-
-/// The payload data of a ping, and when it was sent.
-type SentPing = (Box<[u8]>, Instant);
-
-impl Pings {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
-    /// Records a ping that is sent now.
-    pub(super) fn sent(&mut self, payload: &[u8]) {
-        self.push(payload, Instant::now());
-    }
-
-    fn push(&mut self, payload: &[u8], sent: Instant) {
-        self.append([(payload.into(), sent)]);
-    }
-
-    /// Adds pings that were sent later.
-    pub(super) fn extend(&mut self, later: Self) {
-        if let Some(later) = later.0 {
-            self.append(*later);
-        }
-    }
-
-    fn append(&mut self, later: impl IntoIterator<Item = SentPing>) {
-        let pings = self.0.get_or_insert_default();
-        pings.extend(later);
-        pings.drain(..pings.len().saturating_sub(MAX_PINGS));
-    }
-
-    /// Removes the ping that this pong answers, and all before it, and returns when it was sent.
-    ///
-    /// RFC 6455 section 5.5.3: the peer may answer only the most recent ping, so those before it
-    /// will not be answered any more.
-    pub(super) fn answered(&mut self, payload: &[u8]) -> Option<Instant> {
-        let pings = self.0.as_mut()?;
-        // The newest of several with the same payload: a peer may have answered only that one.
-        let at = pings.iter().rposition(|(ping, _)| **ping == *payload)?;
-        let (_, sent) = pings.drain(..=at).next_back()?;
-        if pings.is_empty() {
-            self.0 = None;
-        }
-        Some(sent)
-    }
 }
 
 impl Timers {
@@ -626,18 +567,5 @@ mod tests {
         ] {
             assert_eq!(Millis::new(duration).duration(), Duration::from_millis(millis), "{duration:?}");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_newest_32_pings_are_remembered_and_a_pong_answers_the_older_ones_too() {
-        let mut pings = Pings::default();
-        for nth in 0..40 {
-            pings.sent(&[nth]);
-        }
-        assert_eq!(pings.answered(&[7]), None, "it has been dropped");
-        assert_eq!(pings.answered(&[30]), Some(Instant::now()));
-        assert_eq!(pings.answered(&[20]), None);
-        assert!(!pings.is_empty());
-        assert!(pings.answered(&[39]).is_some() && pings.is_empty());
     }
 }

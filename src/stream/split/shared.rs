@@ -26,8 +26,9 @@ use crate::{
     proto::{Batch, Buffers, Closing, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
         io::{IoParts, Outcome, OwnedIo, mask_key, with_path},
+        pings::Pings,
         stats::SendCounters,
-        timers::{Pings, Timeouts},
+        timers::Timeouts,
         transport::{Source, Transport, TransportStatus},
         watchdog::Watchdog,
     },

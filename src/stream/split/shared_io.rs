@@ -17,8 +17,8 @@ use crate::{
     proto::{Buffers, MaskKey, PayloadMut, SendPath},
     stream::{
         io::{Io, IoParts, Outcome, WriteStatus},
+        pings::Pings,
         pool::Scratch,
-        timers::Pings,
         transport::Transport,
     },
 };
