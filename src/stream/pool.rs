@@ -203,7 +203,8 @@ pub(super) fn with_buffers<T>(use_it: impl FnOnce(&mut Buffers) -> T) -> T {
         (Ok(Some(result)), _) => result,
         // The pool is destroyed.
         (_, Some(use_it)) => use_it(&mut Buffers::new()),
-        (_, None) => unreachable!("it is used once"),
+        // `try_with` fails without a call of its closure, which alone takes the function.
+        (_, None) => unreachable!("the function is called once"),
     }
 }
 
