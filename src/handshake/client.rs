@@ -151,6 +151,16 @@ impl Client {
         &self.config
     }
 
+    /// Returns the header fields that the program has set.
+    pub(super) fn own_headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Returns the subprotocols to offer.
+    pub(super) fn offered_subprotocols(&self) -> &[Box<str>] {
+        &self.subprotocols
+    }
+
     /// Returns the settings of upper floors.
     pub(crate) fn extensions(&self) -> &http::Extensions {
         &self.extensions
@@ -268,7 +278,12 @@ impl Client {
             Single::Missing => return Err(ResponseError::Accept(Fault::Missing)),
             Single::Duplicate => return Err(ResponseError::Accept(Fault::Duplicate)),
         }
-        // 5: only extensions that were offered.
+        self.verify_negotiated(headers)
+    }
+
+    /// Validates what the server has chosen of the offers.
+    pub(super) fn verify_negotiated(&self, headers: &HeaderMap) -> Result<Negotiated, ResponseError> {
+        // RFC 6455 section 4.1, response, 5: only extensions that were offered.
         let mut negotiated = extensions(headers)
             .map_err(|_| Fault::Malformed)
             .and_then(|answer| deflate::verify_answer(&answer, &self.config))

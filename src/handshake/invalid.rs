@@ -26,6 +26,9 @@ pub enum InvalidHandshake {
     /// The target is `wss://`, and the crate was built without TLS.
     #[error("wss:// requires TLS, which is not available")]
     TlsUnavailable,
+    /// The target belongs to another server than the transport of HTTP/2.
+    #[error("target belongs to another server")]
+    OtherServer,
     /// A name is not valid for a header field.
     #[error("invalid header name")]
     HeaderName,

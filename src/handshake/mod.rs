@@ -14,6 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 
 mod client;
+mod client_http2;
 #[cfg(feature = "deflate")]
 mod deflate;
 #[cfg(not(feature = "deflate"))]
@@ -29,6 +30,7 @@ mod origin;
 mod rejection;
 pub(crate) mod request;
 pub(crate) mod respond;
+pub(crate) mod respond_http2;
 pub(crate) mod response;
 mod server;
 pub(crate) mod target;
@@ -44,6 +46,7 @@ pub use negotiate::{Negotiated, offered_subprotocols};
 pub use rejection::Rejection;
 pub use request::parse_request;
 pub use respond::{asks_for_websocket, respond};
+pub use respond_http2::respond_http2;
 pub use response::{BodyReader, Fault, MAX_BODY, RedirectFault, ResponseError, parse_response};
 pub use server::Server;
 pub use target::{Target, TargetError};

@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::respond::{HostPort, host_and_port};
+
 /// Converts an entry to the form of an `Origin` field.
 ///
 /// The result is in lower case, without a default port and a trailing slash.
@@ -37,6 +39,22 @@ pub(super) fn normalize(entry: &str) -> Option<Box<str>> {
     Some(match port.filter(|_| port != default) {
         Some(port) => format!("{scheme}://{host}:{port}").into(),
         None => format!("{scheme}://{host}").into(),
+    })
+}
+
+/// Returns whether an `Origin` field names this host and port.
+///
+/// A missing port is the default port of the origin's scheme. RFC 6454 section 5, without the
+/// scheme of the server, which may be unknown.
+pub(super) fn is_of_host(origin: &str, (host, port): HostPort<'_>) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let default = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return false,
+    };
+    host_and_port(authority).is_some_and(|(own_host, own_port)| {
+        own_host.eq_ignore_ascii_case(host) && own_port.unwrap_or(default) == port.unwrap_or(default)
     })
 }
 
@@ -136,6 +154,29 @@ mod tests {
             "1http://example.com",
         ] {
             assert_eq!(normalize(entry), None, "{entry}");
+        }
+    }
+
+    #[test]
+    fn an_origin_of_the_same_host_has_its_port() {
+        for (origin, host, port, same) in [
+            ("http://a", "a", None, true),
+            ("https://a", "a", None, true),
+            ("https://a", "A", Some(443), true),
+            ("http://a:8080", "a", Some(8080), true),
+            ("https://[::1]:8443", "[::1]", Some(8443), true),
+            ("http://a", "a", Some(443), false),
+            ("http://a:8080", "a", None, false),
+            ("http://b", "a", None, false),
+            ("http://a.b", "a", None, false),
+            ("http://user@a", "a", None, false),
+            ("http://a/", "a", None, false),
+            ("null", "a", None, false),
+            ("a", "a", None, false),
+            ("file://", "", None, false),
+            ("chrome-extension://a", "a", None, false),
+        ] {
+            assert_eq!(is_of_host(origin, (host, port)), same, "{origin} for {host}");
         }
     }
 }

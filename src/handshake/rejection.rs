@@ -38,8 +38,11 @@ pub struct Rejection {
 enum Advice {
     None,
     Method,
+    Connect,
     Upgrade,
     Version,
+    /// The version, without an upgrade.
+    Http2Version,
 }
 
 impl Rejection {
@@ -67,6 +70,23 @@ impl Rejection {
         Self::new(status, "a WebSocket connection requires HTTP/1.1", Advice::None)
     }
 
+    /// Creates the rejection of a method that HTTP/2 does not use for WebSocket.
+    pub(super) fn connect() -> Self {
+        // RFC 9110 section 15.5.6: 405 lists the allowed methods.
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self::new(status, "a WebSocket connection over HTTP/2 requires CONNECT", Advice::Connect)
+    }
+
+    /// Creates the rejection of an extended CONNECT for another protocol.
+    pub(super) fn protocol() -> Self {
+        // RFC 9220 section 3: 501 for an unsupported protocol, which RFC 8441 leaves open.
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "unsupported :protocol: only websocket is supported",
+            Advice::None,
+        )
+    }
+
     pub(super) fn upgrade_required() -> Self {
         // RFC 9110 section 15.5.22: 426 names the protocol to upgrade to.
         let status = StatusCode::UPGRADE_REQUIRED;
@@ -77,6 +97,12 @@ impl Rejection {
         // RFC 6455 section 4.4: the response lists the supported versions.
         let status = StatusCode::UPGRADE_REQUIRED;
         Self::new(status, "unsupported WebSocket version: only 13 is supported", Advice::Version)
+    }
+
+    pub(super) fn websocket_version_http2() -> Self {
+        // RFC 6455 section 4.4; RFC 9110 section 7.8: there is no upgrade in HTTP/2.
+        let reason = "unsupported WebSocket version: only 13 is supported";
+        Self::new(StatusCode::BAD_REQUEST, reason, Advice::Http2Version)
     }
 
     fn new(status: StatusCode, reason: &'static str, advice: Advice) -> Self {
@@ -128,11 +154,14 @@ impl Rejection {
         if self.advice == Advice::Method {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
+        if self.advice == Advice::Connect {
+            headers.insert(header::ALLOW, HeaderValue::from_static("CONNECT"));
+        }
         if matches!(self.advice, Advice::Upgrade | Advice::Version) {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         }
-        if self.advice == Advice::Version {
+        if matches!(self.advice, Advice::Version | Advice::Http2Version) {
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response

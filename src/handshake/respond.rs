@@ -100,23 +100,29 @@ fn check_all(
         return Err(Rejection::method());
     }
     check_target(uri)?;
-    check_authority(uri, check_host(headers)?)?;
+    let host = check_host(headers)?;
+    check_authority(uri, host)?;
     check_body(headers)?;
     check_upgrade(headers)?;
     let key = check_key(headers)?;
-    check_origin(headers, server)?;
+    check_origin(headers, host, server)?;
+    let negotiated = negotiate(headers, server)?;
+    let response = switching_protocols(key, &negotiated)?;
+    Ok((response, negotiated))
+}
+
+/// Chooses a subprotocol and extensions of those that the client offers.
+pub(super) fn negotiate(headers: &HeaderMap, server: &Server) -> Result<Negotiated, Rejection> {
     let offered =
         offered_subprotocols(headers).ok_or(Rejection::bad_request("malformed Sec-WebSocket-Protocol"))?;
     // RFC 6455 section 9.1: a malformed list fails the connection; valid offers may be declined.
     let offers =
         extensions(headers).map_err(|_| Rejection::bad_request("malformed Sec-WebSocket-Extensions"))?;
     let negotiated = choose_subprotocol(server.known_subprotocols(), &offered);
-    let negotiated = deflate::accept(negotiated, &offers, server.config());
-    let response = switching_protocols(key, &negotiated)?;
-    Ok((response, negotiated))
+    Ok(deflate::accept(negotiated, &offers, server.config()))
 }
 
-fn check_target(uri: &http::Uri) -> Result<(), Rejection> {
+pub(super) fn check_target(uri: &http::Uri) -> Result<(), Rejection> {
     // RFC 6455 section 4.2.1, 1: a path or an absolute URI, not the `*` or `host:port` of other
     // methods.
     let known = uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https" | "ws" | "wss"));
@@ -127,19 +133,28 @@ fn check_target(uri: &http::Uri) -> Result<(), Rejection> {
     }
 }
 
-fn check_host(headers: &HeaderMap) -> Result<(&str, Option<u16>), Rejection> {
+/// A host, and the port if there is one.
+pub(super) type HostPort<'a> = (&'a str, Option<u16>);
+
+fn check_host(headers: &HeaderMap) -> Result<HostPort<'_>, Rejection> {
     // RFC 6455 section 4.2.1, 2; RFC 9112 section 3.2: exactly one valid Host.
+    optional_host(headers)?.ok_or(Rejection::bad_request("missing Host"))
+}
+
+/// Returns the value of Host; `None` if it is missing.
+pub(super) fn optional_host(headers: &HeaderMap) -> Result<Option<HostPort<'_>>, Rejection> {
     match single(headers, &header::HOST) {
-        Single::Once(host) => {
-            str::from_utf8(host).ok().and_then(host_and_port).ok_or(Rejection::bad_request("malformed Host"))
-        }
-        Single::Missing => Err(Rejection::bad_request("missing Host")),
+        Single::Once(host) => match str::from_utf8(host).ok().and_then(host_and_port) {
+            Some(host) => Ok(Some(host)),
+            None => Err(Rejection::bad_request("malformed Host")),
+        },
+        Single::Missing => Ok(None),
         Single::Duplicate => Err(Rejection::bad_request("duplicate Host")),
     }
 }
 
 /// Parses a host with an optional port, without userinfo (RFC 9110 section 7.2).
-fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn host_and_port(text: &str) -> Option<HostPort<'_>> {
     if text.contains('@') {
         return None;
     }
@@ -153,7 +168,7 @@ fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-fn check_authority(uri: &http::Uri, (host, port): (&str, Option<u16>)) -> Result<(), Rejection> {
+pub(super) fn check_authority(uri: &http::Uri, (host, port): HostPort<'_>) -> Result<(), Rejection> {
     // RFC 9112 section 3.2.2: Host repeats the authority of an absolute URI. If the two differ, a
     // proxy in front may have checked the request by the other one.
     let Some(authority) = uri.authority() else { return Ok(()) };
@@ -170,7 +185,7 @@ fn check_authority(uri: &http::Uri, (host, port): (&str, Option<u16>)) -> Result
     }
 }
 
-fn check_body(headers: &HeaderMap) -> Result<(), Rejection> {
+pub(super) fn check_body(headers: &HeaderMap) -> Result<(), Rejection> {
     // Frames follow the request. With a body, this server and a proxy in front could disagree about
     // where frames begin (request smuggling).
     if headers.contains_key(header::TRANSFER_ENCODING) {
@@ -191,6 +206,10 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), Rejection> {
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return Err(Rejection::bad_request("missing Connection: Upgrade"));
     }
+    check_version(headers)
+}
+
+pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Rejection> {
     // RFC 6455 section 4.2.1, 6 and section 4.2.2, 4: another version is answered with the
     // supported one.
     match single(headers, &header::SEC_WEBSOCKET_VERSION) {
@@ -221,11 +240,15 @@ fn check_key(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     }
 }
 
-fn check_origin(headers: &HeaderMap, server: &Server) -> Result<(), Rejection> {
+pub(super) fn check_origin(
+    headers: &HeaderMap,
+    host: HostPort<'_>,
+    server: &Server,
+) -> Result<(), Rejection> {
     // RFC 6455 section 4.2.2, 4: an unacceptable origin is answered with status 403.
     match single(headers, &header::ORIGIN) {
         Single::Missing => Ok(()),
-        Single::Once(origin) if server.allows_origin(origin) => Ok(()),
+        Single::Once(origin) if server.allows_origin(origin, host) => Ok(()),
         Single::Once(_) => Err(Rejection::forbidden("origin not allowed")),
         Single::Duplicate => Err(Rejection::bad_request("duplicate Origin")),
     }
@@ -233,23 +256,32 @@ fn check_origin(headers: &HeaderMap, server: &Server) -> Result<(), Rejection> {
 
 /// Creates the response that opens the connection (RFC 6455 section 4.2.2, 5).
 fn switching_protocols(key: &[u8], negotiated: &Negotiated) -> Result<Response<()>, Rejection> {
-    // No value can fail: they are base64, a token, and a list of tokens. If that ever changes, the
-    // request is rejected and nothing panics.
-    let value =
-        |text: &str| HeaderValue::from_str(text).map_err(|_| Rejection::bad_request("malformed handshake"));
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, value(&accept_key(key))?);
+    insert_negotiated(headers, negotiated)?;
+    Ok(response)
+}
+
+/// Adds the fields for what was negotiated.
+pub(super) fn insert_negotiated(headers: &mut HeaderMap, negotiated: &Negotiated) -> Result<(), Rejection> {
     if let Some(subprotocol) = negotiated.subprotocol() {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(subprotocol)?);
     }
     if !negotiated.extensions().is_empty() {
         headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, value(negotiated.extensions())?);
     }
-    Ok(response)
+    Ok(())
+}
+
+/// Returns the value of a field of the response.
+fn value(text: &str) -> Result<HeaderValue, Rejection> {
+    // No value can fail: they are base64, a token, and a list of tokens. If that ever changes, the
+    // request is rejected and nothing panics.
+    HeaderValue::from_str(text).map_err(|_| Rejection::bad_request("malformed handshake"))
 }
 
 #[cfg(test)]

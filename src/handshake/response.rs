@@ -52,6 +52,9 @@ pub enum ResponseError {
     /// `Sec-WebSocket-Extensions` is malformed, duplicate, or does not match the offer.
     #[error("invalid response: Sec-WebSocket-Extensions is {0}")]
     Extension(Fault),
+    /// The server does not accept WebSocket connections over HTTP/2 (RFC 8441 section 3).
+    #[error("server does not accept WebSocket over HTTP/2")]
+    Http2,
 }
 
 impl ResponseError {
@@ -79,6 +82,7 @@ impl fmt::Debug for ResponseError {
             Self::Accept(fault) => f.debug_tuple("Accept").field(fault).finish(),
             Self::Subprotocol(fault) => f.debug_tuple("Subprotocol").field(fault).finish(),
             Self::Extension(fault) => f.debug_tuple("Extension").field(fault).finish(),
+            Self::Http2 => f.write_str("Http2"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{headers::is_token, invalid::InvalidHandshake, origin};
+use super::{headers::is_token, invalid::InvalidHandshake, origin, respond::HostPort};
 use crate::proto::Config;
 
 /// The settings of a server: origins, subprotocols, limits and deadlines.
@@ -37,6 +37,7 @@ pub struct Server {
 enum Origins {
     #[default]
     Any,
+    SameHost,
     Listed(Box<[Box<str>]>),
     Predicate(Arc<dyn Fn(&str) -> bool + Send + Sync>),
 }
@@ -45,6 +46,7 @@ impl fmt::Debug for Origins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("Any"),
+            Self::SameHost => f.write_str("SameHost"),
             Self::Listed(origins) => origins.fmt(f),
             Self::Predicate(_) => f.write_str("Predicate"),
         }
@@ -55,6 +57,12 @@ impl Server {
     /// Creates a server that accepts any origin, without subprotocols.
     pub fn new(config: Config) -> Self {
         Self { config, ..Self::default() }
+    }
+
+    /// Replaces the configuration of the handshake and of the connections.
+    pub fn with_config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
     }
 
     /// Accepts only requests from web pages of these origins.
@@ -121,6 +129,42 @@ impl Server {
         self
     }
 
+    /// Accepts only requests from web pages of the host that the request is for.
+    ///
+    /// The host and port of `Origin` must be those of `Host`; other origins are rejected with
+    /// status 403. The scheme is not compared, because behind a proxy that ends TLS it is not
+    /// known. A proxy in front has to pass `Host` unchanged. It replaces the list of
+    /// [`allow_origins`](Self::allow_origins), whose docs say when such a rule is required.
+    ///
+    /// A page whose name an attacker resolves to the address of this server (DNS rebinding) has
+    /// that name in both fields. A server in a private network that is reached without TLS
+    /// therefore needs a list.
+    ///
+    /// ```
+    /// use fullduplex::{Server, handshake::respond};
+    /// use http::Request;
+    ///
+    /// let server = Server::default().same_origin();
+    /// # let request = |origin| Request::get("/").header("Host", "example.com:8443").header("Upgrade", "websocket")
+    /// #     .header("Connection", "Upgrade").header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    /// #     .header("Sec-WebSocket-Version", "13").header("Origin", origin).body(()).map(|request| request.into_parts().0);
+    /// assert!(respond(&request("https://example.com:8443")?, &server).is_ok());
+    /// assert!(respond(&request("https://other.example")?, &server).is_err());
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    pub fn same_origin(mut self) -> Self {
+        self.origins = Origins::SameHost;
+        self
+    }
+
+    /// Accepts requests from web pages of any origin, which is the default.
+    ///
+    /// See [`allow_origins`](Self::allow_origins) for when that is safe.
+    pub fn any_origin(mut self) -> Self {
+        self.origins = Origins::Any;
+        self
+    }
+
     /// Sets the supported subprotocols, in order of preference.
     ///
     /// The first in this list that the client offers is chosen. Without a common subprotocol, the
@@ -182,12 +226,13 @@ impl Server {
         &self.subprotocols
     }
 
-    /// Returns whether a request of this origin may be accepted.
+    /// Returns whether a request of this origin, for this host, may be accepted.
     ///
     /// The listed origins are serialized as in RFC 6454 section 6.2, as those that browsers send.
-    pub(super) fn allows_origin(&self, origin: &[u8]) -> bool {
+    pub(super) fn allows_origin(&self, origin: &[u8], host: HostPort<'_>) -> bool {
         match &self.origins {
             Origins::Any => true,
+            Origins::SameHost => str::from_utf8(origin).is_ok_and(|origin| origin::is_of_host(origin, host)),
             Origins::Listed(origins) => origins.iter().any(|allowed| allowed.as_bytes() == origin),
             // An origin is ASCII (RFC 6454 section 6.2).
             Origins::Predicate(is_allowed) => {
@@ -200,6 +245,8 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HOST: HostPort<'_> = ("example.com", None);
 
     #[test]
     fn check_returns_the_first_invalid_setting() {
@@ -227,17 +274,17 @@ mod tests {
             ("https://\u{e4}.example.com".as_bytes(), false),
             (b"https://\xFF.example.com", false),
         ] {
-            assert_eq!(server.clone().allows_origin(origin), allowed, "{}", origin.escape_ascii());
+            assert_eq!(server.clone().allows_origin(origin, HOST), allowed, "{}", origin.escape_ascii());
         }
         fn assert_shared<T: Send + Sync + Clone + std::fmt::Debug>(_: &T) {}
         assert_shared(&server);
         assert!(format!("{server:?}").contains("origins: Predicate"));
-        assert!(server.allow_origins(["https://list.example"]).allows_origin(b"https://list.example"));
+        assert!(server.allow_origins(["https://list.example"]).allows_origin(b"https://list.example", HOST));
     }
 
     #[test]
     fn an_empty_list_of_origins_allows_none() {
         let server = Server::default().allow_origins([""; 0]);
-        assert_eq!((server.check(), server.allows_origin(b"null")), (Ok(()), false));
+        assert_eq!((server.check(), server.allows_origin(b"null", HOST)), (Ok(()), false));
     }
 }
