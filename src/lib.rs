@@ -69,6 +69,8 @@
 #![cfg_attr(feature = "proxy", doc = "- [`proxy`] opens tunnels through HTTP and SOCKS proxies.")]
 //! - `TlsConnector` and `TlsAcceptor` configure TLS of either end (feature `tls`).
 //! - `reconnect::Reconnecting` connects again after a connection is lost (feature `reconnect`).
+//! - `axum::WebSocketUpgrade` and `hyper::upgrade` open connections in servers that use axum (feature
+//!   `axum`) or hyper (feature `hyper`), also over HTTP/2 (feature `http2`).
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
 //! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
 //!   runtimes.
@@ -78,6 +80,7 @@
 //!
 //! - [coming from tokio-tungstenite](docs::from_tungstenite)
 //! - `docs::connecting`: TLS, proxies, redirects, reconnecting (with the features for them)
+//! - `docs::web_frameworks`: axum, hyper and HTTP/2 (with the features for them)
 //! - [cancel safety](docs::cancel_safety)
 //! - [back-pressure and slow readers](docs::back_pressure)
 //! - [security](docs::security)
@@ -187,6 +190,9 @@
 //! | `tls-aws-lc` | no | AWS-LC in the place of ring |
 //! | `proxy` | no | `Client::proxy`: HTTP proxies (CONNECT), SOCKS5 and SOCKS4a; `proxy::Proxy`: their tunnels, over any transport |
 //! | `reconnect` | no | `reconnect::Reconnecting`: a client that connects again, and sends queued messages then |
+//! | `hyper` | no | `hyper::upgrade`: connections in a server that uses hyper 1 |
+//! | `axum` | no | `axum::WebSocketUpgrade`: an extractor for axum 0.8 |
+//! | `http2` | no | WebSocket over HTTP/2 (RFC 8441): servers that use axum or hyper, and `Client::http2` |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -195,14 +201,19 @@
 //! `futures-core` 0.3 and `futures-sink` 0.3. A new major version of one of them is adopted only in
 //! a new major version of this crate (before 1.0: a new minor version). [`http`] and [`bytes`] are
 //! re-exported, so that a program can name the versions that this crate uses. All other
-//! dependencies are private, and any release can change them. The exception is the module `tls`: it
-//! exposes rustls 0.23, re-exported there, for programs that bring a configuration of their own.
+//! dependencies are private, and any release can change them. The exceptions are modules of features:
+//! `tls` exposes rustls 0.23, re-exported there, for programs that bring a configuration of their own;
+//! `axum` implements traits of axum-core 0.5, which is that of axum 0.8; `hyper` and `http2` accept
+//! requests of hyper 1.
 
 // docs.rs shows which feature an item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "tokio")]
 mod any_request;
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub mod axum;
 #[cfg(feature = "tokio")]
 mod client;
 #[cfg(feature = "tokio")]
@@ -213,6 +224,12 @@ pub mod docs;
 mod error;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "some of it is for the upper floors alone"))]
 pub mod handshake;
+#[cfg(feature = "http2")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
+pub mod http2;
+#[cfg(feature = "hyper")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
+pub mod hyper;
 #[cfg(feature = "tokio")]
 mod incoming_request;
 #[cfg(feature = "tokio")]

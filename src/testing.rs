@@ -34,8 +34,14 @@
 //! }
 //! ```
 
+#[cfg(feature = "hyper")]
+mod upgrade;
+
 use bytes::Bytes;
 use tokio::io::DuplexStream;
+#[cfg(feature = "hyper")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
+pub use upgrade::{TestConnection, TestUpgrade, upgrade_request};
 
 use crate::{Config, Role, WebSocket, handshake::Negotiated};
 

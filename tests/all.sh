@@ -23,7 +23,7 @@ if [ "${CI:-}" = true ]; then
 fi
 readonly logs=target/all
 # All features but tls-aws-lc, whose C code takes long to build and has the tests of its own step.
-readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect
+readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,axum,http2
 # What tests/setup.sh could not install, one per line: its name, and why.
 readonly missing=target/setup/missing
 # Seconds after which a test runner that hangs is killed.
@@ -45,7 +45,7 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings
   cargo clippy "${locked[@]}" --lib --all-features -- -D warnings
   local feature
-  for feature in tls proxy reconnect; do
+  for feature in tls proxy reconnect hyper axum http2; do
     cargo clippy "${locked[@]}" --lib --features $feature -- -D warnings
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
@@ -80,7 +80,10 @@ floors() {
   none "a feature's room that names another" code 'crate::(connect|proxy|reconnect)\b' src/tls
   none "a feature's room that names another" code 'crate::(connect|tls|reconnect)\b' src/proxy
   none "a feature's room that names another" code 'crate::(tls|proxy)::' src/reconnect
-  none "rustls named outside of src/tls" code '\b(tokio_)?rustls\b' src/{connect,proxy,reconnect,stream,error,handshake,proto}
+  none "a feature's room that names another" code 'crate::(connect|proxy|reconnect|axum|http2)\b' src/hyper
+  none "a feature's room that names another" code 'crate::(connect|tls|proxy|reconnect|http2)\b' src/axum
+  none "a feature's room that names another" code 'crate::(proxy|reconnect|axum|hyper)\b' src/http2
+  none "rustls named outside of src/tls" code '\b(tokio_)?rustls\b' src/{connect,proxy,reconnect,stream,error,handshake,proto,hyper,axum,http2}
 }
 
 unsafe_code() {
@@ -107,7 +110,7 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 # For `quick`: the unit tests, and the integration tests that find most faults in the least time.
 core() {
   local name tests=()
-  for name in closing connect handshake_client handshake_server hostile_frames hostile_peer hostile_table \
+  for name in axum closing connect handshake_client handshake_server hostile_frames hostile_peer hostile_table http2 hyper \
     parts proto proxy reconnect room sink split stream tasks timers tls; do
     tests+=(--test "$name")
   done

@@ -13,6 +13,11 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("the client that connects again: the feature `reconnect`", "cargo test --all-features"),
     #[cfg(not(feature = "proxy"))]
     ("tunnels through proxies: the feature `proxy`", "cargo test --all-features"),
+    #[cfg(not(feature = "axum"))]
+    (
+        "routes of axum, services of hyper, HTTP/2: the features `axum` and `http2`",
+        "cargo test --all-features",
+    ),
     ("the Autobahn test suite, both roles", "bash tests/all.sh release autobahn"),
     (
         "the examples against Python's websockets and Node's ws, also under valgrind; the chat page in Chromium",

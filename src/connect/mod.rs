@@ -140,17 +140,41 @@ async fn open(client: &Client, target: Target) -> Result<Opened, Error> {
 }
 
 async fn open_once(client: &Client, target: &Target, dialing: &Dialing) -> Result<Opened, Error> {
+    // RFC 6455 section 4.1, 2: one connection per IP address in the CONNECTING state. Not enforced:
+    // that needs state shared by all connections of the process; the docs leave it to the caller.
+    let io = reach_target(client, target, dialing, Http::One).await?;
+    perform_handshake(client, target, io).await
+}
+
+/// The version of HTTP to speak over a transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Http {
+    One,
+    #[cfg(feature = "http2")]
+    Two,
+}
+
+/// Opens the transport of HTTP/2 to a target.
+#[cfg(feature = "http2")]
+pub(crate) async fn reach_http2(client: &Client, target: &Target) -> Result<ClientStream, Error> {
+    reach_target(client, target, &client.dialing(), Http::Two).await
+}
+
+/// Opens the transport to a target, until the deadline.
+async fn reach_target(
+    client: &Client,
+    target: &Target,
+    dialing: &Dialing,
+    http: Http,
+) -> Result<ClientStream, Error> {
     // Errors of the caller are returned before anything is dialed.
     client.check().map_err(Clone::clone)?;
     // RFC 6455 section 4.1, 5: wss:// requires a TLS handshake first.
     if target.is_secure() && cfg!(not(feature = "tls")) {
         return Err(InvalidHandshake::TlsUnavailable.into());
     }
-    // RFC 6455 section 4.1, 2: one connection per IP address in the CONNECTING state. Not enforced:
-    // that needs state shared by all connections of the process; the docs leave it to the caller.
     let deadline = Deadline::after(dialing.connect_timeout, Timeout::Connect);
-    let io = deadline.run(transport(target, client.config(), dialing, deadline)).await?;
-    perform_handshake(client, target, io).await
+    deadline.run(transport(target, client.config(), dialing, http, deadline)).await
 }
 
 /// Opens the transport to a target.
@@ -159,6 +183,7 @@ async fn transport(
     target: &Target,
     config: &Config,
     dialing: &Dialing,
+    http: Http,
     deadline: Deadline,
 ) -> Result<ClientStream, Error> {
     #[cfg(feature = "proxy")]
@@ -170,7 +195,12 @@ async fn transport(
     let io = reach(target.host(), target.port(), dialing).await?;
     #[cfg(feature = "tls")]
     if target.is_secure() {
-        return Ok(ClientStream::tls_stream(tls(dialing)?.connect(target.host(), io).await?));
+        let tls = match http {
+            Http::One => tls(dialing)?,
+            #[cfg(feature = "http2")]
+            Http::Two => tls(dialing)?.for_http2(),
+        };
+        return Ok(ClientStream::tls_stream(tls.connect(target.host(), io).await?));
     }
     Ok(io)
 }

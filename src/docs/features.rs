@@ -13,13 +13,15 @@
 //! | allowed origins, as a list or a function | yes |
 //! | a local address to dial from | yes: [`Client::local_address`](crate::Client::local_address) |
 //! | deadlines for reaching the server and for the opening handshake | yes |
-//! | behind another HTTP library (hyper, axum) | by hand: [`handshake::respond`](crate::handshake::respond), then [`WebSocket::from_raw`](crate::WebSocket::from_raw) |
+//! | routes of axum, services of hyper | yes: features `axum` and `hyper`, over the TCP or TLS stream itself |
+//! | behind another HTTP library | by hand: [`handshake::respond`](crate::handshake::respond), then [`WebSocket::from_raw`](crate::WebSocket::from_raw) |
 //! | `wss://`, for clients and servers | yes: feature `tls`, `TlsConnector` and `TlsAcceptor`; certificates reloaded without a restart |
 //! | Happy Eyeballs (RFC 8305); a resolver or a connector of the program, Unix sockets for example | yes: [`Client::resolver`](crate::Client::resolver), [`Client::connector`](crate::Client::connector) |
 //! | HTTP proxies (CONNECT), SOCKS5, SOCKS4a; proxy settings of the environment | yes: feature `proxy`, `Client::proxy` and `Client::proxy_from_environment` |
 //! | redirects | yes, disabled by default: [`Client::max_redirects`](crate::Client::max_redirects) |
 //! | reconnecting with backoff, a queue and an outcome for each message | yes: feature `reconnect`, `reconnect::Reconnecting` |
-//! | HTTP/2 (RFC 8441), HTTP/3 (RFC 9220), wasm | no |
+//! | HTTP/2 (RFC 8441) | yes: feature `http2`, for servers on axum and hyper, and `Client::http2` |
+//! | HTTP/3 (RFC 9220), wasm | no |
 //!
 //! # Messages
 //!

@@ -3,6 +3,7 @@
 //! - [`from_tungstenite`]: the same program with tokio-tungstenite and with this crate.
 //! - `connecting`: TLS, proxies, redirects, reconnecting; with the features `tls`, `proxy` and
 //!   `reconnect`.
+//! - `web_frameworks`: axum, hyper and HTTP/2; with the features `axum`, `http2` and `tls`.
 //! - [`cancel_safety`]: what remains when a future is dropped.
 //! - [`back_pressure`]: full buffers, slow readers, broadcasts.
 //! - [`security`]: origins, tokens, limits, compression.
@@ -19,3 +20,5 @@ pub mod from_tungstenite;
 pub mod security;
 pub mod test_your_code;
 pub mod tuning;
+#[cfg(all(feature = "axum", feature = "http2", feature = "tls"))]
+pub mod web_frameworks;

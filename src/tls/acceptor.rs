@@ -22,6 +22,8 @@ use crate::{
 pub struct TlsAcceptor {
     config: Arc<RwLock<Arc<ServerConfig>>>,
     handshake_timeout: Option<Duration>,
+    #[cfg(feature = "http2")]
+    http2: bool,
 }
 
 impl TlsAcceptor {
@@ -38,9 +40,27 @@ impl TlsAcceptor {
     /// Creates an acceptor from a configuration of rustls, which is used as it is.
     ///
     /// It may ask clients for certificates, for example. Its ALPN protocols must be empty or
-    /// `http/1.1`.
+    /// `http/1.1`, unless the connections are passed to a library that speaks HTTP/2.
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
-        Self { config: Arc::new(RwLock::new(config)), handshake_timeout: Some(Duration::from_secs(10)) }
+        Self {
+            config: Arc::new(RwLock::new(config)),
+            handshake_timeout: Some(Duration::from_secs(10)),
+            #[cfg(feature = "http2")]
+            http2: false,
+        }
+    }
+
+    /// Offers HTTP/2 beside HTTP/1.1 (ALPN), for connections that are passed to hyper or axum.
+    ///
+    /// A client that selects it does not open WebSocket connections as
+    /// [`accept`](crate::accept) expects.
+    #[cfg(feature = "http2")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "http2")))]
+    #[must_use]
+    pub fn http2(self) -> Self {
+        let mut config = (**self.config.read().unwrap_or_else(PoisonError::into_inner)).clone();
+        config.alpn_protocols = vec![super::HTTP_2.to_vec(), HTTP_1_1.to_vec()];
+        Self { config: Arc::new(RwLock::new(Arc::new(config))), http2: true, ..self }
     }
 
     /// Sets the deadline of the TLS handshake; `None` disables it. The default is 10 seconds.
@@ -57,7 +77,13 @@ impl TlsAcceptor {
     /// # Errors
     /// Those of [`from_pem`](Self::from_pem).
     pub fn reload(&self, chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<(), TlsError> {
-        let config = Arc::new(server_config(chain.as_ref(), key.as_ref())?);
+        #[cfg_attr(not(feature = "http2"), expect(unused_mut, reason = "for HTTP/2"))]
+        let mut config = server_config(chain.as_ref(), key.as_ref())?;
+        #[cfg(feature = "http2")]
+        if self.http2 {
+            config.alpn_protocols.insert(0, super::HTTP_2.to_vec());
+        }
+        let config = Arc::new(config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }

@@ -87,6 +87,13 @@ impl TlsConnector {
         self
     }
 
+    /// Returns the connector for HTTP/2, which offers the ALPN protocol `h2` alone.
+    #[cfg(feature = "http2")]
+    pub(crate) fn for_http2(mut self) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![super::HTTP_2.to_vec()];
+        self
+    }
+
     /// Performs the TLS handshake over a transport.
     ///
     /// `host` is the name that the certificate has to be valid for, unless

@@ -55,6 +55,8 @@ use std::sync::Arc;
 
 pub use acceptor::TlsAcceptor;
 pub use connector::{TlsConnector, TlsConnectorBuilder};
+#[cfg(feature = "hyper")]
+pub(crate) use stream::RustlsStream;
 pub use stream::TlsStream;
 /// The crate `rustls`, in the version that this crate uses.
 #[doc(no_inline)]
@@ -62,6 +64,10 @@ pub use tokio_rustls::rustls;
 
 /// The ALPN protocol of HTTP/1.1 (RFC 7301), which the opening handshake uses.
 const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// The ALPN protocol of HTTP/2.
+#[cfg(feature = "http2")]
+pub(crate) const HTTP_2: &[u8] = b"h2";
 
 /// Returns the cryptography that this crate is built with.
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -17,6 +17,17 @@ pub struct TlsStream<S> {
     inner: tokio_rustls::TlsStream<S>,
 }
 
+/// A TLS stream of a server that uses tokio-rustls itself.
+#[cfg(feature = "hyper")]
+pub(crate) type RustlsStream = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+
+#[cfg(feature = "hyper")]
+impl From<RustlsStream> for TlsStream<tokio::net::TcpStream> {
+    fn from(inner: RustlsStream) -> Self {
+        Self { inner: inner.into() }
+    }
+}
+
 impl<S> TlsStream<S> {
     pub(super) fn new(inner: tokio_rustls::TlsStream<S>) -> Self {
         Self { inner }

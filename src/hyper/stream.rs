@@ -1,0 +1,176 @@
+//! The transport of a connection that hyper has upgraded.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use ::hyper::upgrade::Upgraded;
+use bytes::Bytes;
+use hyper_util::{rt::TokioIo, server::conn::auto};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    net::TcpStream,
+};
+
+#[cfg(feature = "tls")]
+use crate::tls::{RustlsStream, TlsStream};
+
+/// The transport of a connection that hyper has upgraded.
+///
+/// It is the TCP stream itself, or the TLS stream over it, if hyper returns one of these. Reads and
+/// writes then do not pass through hyper, and writes stay vectored. Anything else, such as a stream
+/// of HTTP/2, is used through hyper's `Upgraded`.
+pub struct UpgradedStream {
+    inner: Inner,
+}
+
+enum Inner {
+    Tcp(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<TcpStream>>),
+    /// In a test.
+    Memory(DuplexStream),
+    Other(Box<TokioIo<Upgraded>>),
+}
+
+/// Returns the transport that the server passed to hyper, if it is an `S`, and what was read from
+/// it.
+pub(super) fn bare<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    match upgraded.downcast::<TokioIo<S>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        // `auto::Builder`, which `axum::serve` uses, wraps it.
+        Err(upgraded) => auto::upgrade::downcast::<TokioIo<S>>(upgraded)
+            .map(|parts| (parts.io.into_inner(), parts.read_buf)),
+    }
+}
+
+impl UpgradedStream {
+    /// Returns the stream, and the bytes that were read from it already.
+    pub(super) fn new(upgraded: Upgraded) -> (Self, Bytes) {
+        let upgraded = match bare::<TcpStream>(upgraded) {
+            Ok((tcp, unread)) => return (Self { inner: Inner::Tcp(tcp) }, unread),
+            Err(upgraded) => upgraded,
+        };
+        #[cfg(feature = "tls")]
+        let upgraded = match bare::<TlsStream<TcpStream>>(upgraded) {
+            Ok((tls, unread)) => return (Self { inner: Inner::Tls(Box::new(tls)) }, unread),
+            Err(upgraded) => upgraded,
+        };
+        #[cfg(feature = "tls")]
+        let upgraded = match bare::<RustlsStream>(upgraded) {
+            Ok((tls, unread)) => return (Self { inner: Inner::Tls(Box::new(tls.into())) }, unread),
+            Err(upgraded) => upgraded,
+        };
+        // `Upgraded` returns what was read by itself.
+        (Self { inner: Inner::Other(Box::new(TokioIo::new(upgraded))) }, Bytes::new())
+    }
+
+    pub(super) fn memory(io: DuplexStream) -> Self {
+        Self { inner: Inner::Memory(io) }
+    }
+
+    /// Returns the TCP stream, also if it is inside TLS.
+    ///
+    /// `None` for a stream of HTTP/2, and for a transport of another type.
+    ///
+    /// ```
+    /// # fn peer(ws: &fullduplex::WebSocket<fullduplex::hyper::UpgradedStream>) -> Option<std::net::SocketAddr> {
+    /// ws.get_ref().tcp()?.peer_addr().ok()
+    /// # }
+    /// ```
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match &self.inner {
+            Inner::Tcp(tcp) => Some(tcp),
+            #[cfg(feature = "tls")]
+            Inner::Tls(tls) => Some(tls.get_ref()),
+            Inner::Memory(_) | Inner::Other(_) => None,
+        }
+    }
+
+    /// Returns the TLS stream, which has the certificate of the client, if it presented one.
+    ///
+    /// `None` if the connection is not encrypted by tokio-rustls, or is a stream of HTTP/2.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls(&self) -> Option<&TlsStream<TcpStream>> {
+        match &self.inner {
+            Inner::Tls(tls) => Some(tls),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for UpgradedStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tuple = f.debug_tuple("UpgradedStream");
+        match &self.inner {
+            Inner::Tcp(tcp) => tuple.field(tcp),
+            #[cfg(feature = "tls")]
+            Inner::Tls(tls) => tuple.field(tls),
+            Inner::Memory(io) => tuple.field(io),
+            Inner::Other(other) => tuple.field(other.inner()),
+        };
+        tuple.finish()
+    }
+}
+
+/// Calls a method of the stream that this is.
+macro_rules! delegate {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut $self.get_mut().inner {
+            Inner::Tcp($stream) => $call,
+            #[cfg(feature = "tls")]
+            Inner::Tls($stream) => $call,
+            Inner::Memory($stream) => $call,
+            Inner::Other($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for UpgradedStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for UpgradedStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        delegate!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.inner {
+            Inner::Tcp(tcp) => tcp.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Inner::Tls(tls) => tls.is_write_vectored(),
+            Inner::Memory(io) => io.is_write_vectored(),
+            Inner::Other(other) => other.is_write_vectored(),
+        }
+    }
+}
