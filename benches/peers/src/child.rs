@@ -32,6 +32,8 @@ pub enum Job {
     Count(Manner),
     Open,
     Broadcast(usize),
+    /// Echo on the streams of HTTP/2.
+    Http2,
     /// Echo compressed messages.
     Compressed(Takeover, Manner),
     /// Echo compressed messages, with allocated bytes counted.
@@ -104,6 +106,7 @@ fn command(peer: &dyn Peer, job: Job) -> Result<Command> {
         Job::Echo(manner) => command.args(["--manner", name(manner)]),
         Job::Count(manner) => command.args(["--count", "--manner", name(manner)]),
         Job::Open => command.arg("--open"),
+        Job::Http2 => command.arg("--http2"),
         Job::Broadcast(connections) => command.args(["--broadcast", &connections.to_string()]),
         Job::Compressed(takeover, manner) => {
             command.args(["--compressed", of(takeover), "--manner", name(manner)])

@@ -46,7 +46,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     Ok(vec![section])
 }
 
-async fn measure(settings: &Settings, peer: &dyn Peer) -> Result<(f64, f64)> {
+pub async fn measure(settings: &Settings, peer: &dyn Peer) -> Result<(f64, f64)> {
     let child = Child::start(peer, Job::Open)?;
     let address = child.address;
     measure_by(settings, &child, move |_| Connection::open(address)).await

@@ -54,6 +54,11 @@ impl<S: Io> Connection<S> {
         Ok(Self { io, room: Vec::new() })
     }
 
+    /// Wraps a stream whose opening handshake is complete.
+    pub fn opened(io: S) -> Self {
+        Self { io, room: Vec::new() }
+    }
+
     /// Sends a window and receives its echo; with `check`, compares it byte for byte.
     pub async fn exchange(&mut self, window: &Window, check: bool) -> Result<()> {
         let (mut sent, mut received) = (0, 0);

@@ -8,6 +8,7 @@
 //! with `serve`.
 #![deny(unsafe_code, missing_debug_implementations)]
 
+mod axum;
 mod broadcast;
 mod child;
 mod counting;
@@ -18,6 +19,7 @@ mod document;
 mod echo;
 mod frames;
 mod handshakes;
+mod http2;
 mod latency;
 mod load;
 mod machine;
@@ -89,6 +91,8 @@ enum Part {
     Latency,
     Deflate,
     Wss,
+    Axum,
+    Http2,
     /// Runs only if it is selected, because it takes long.
     Scale,
 }
@@ -112,6 +116,8 @@ impl Results {
             Part::Latency => latency::run(settings),
             Part::Deflate => deflate::run(settings),
             Part::Wss => wss::run(settings),
+            Part::Axum => axum::run(settings),
+            Part::Http2 => http2::run(settings),
             Part::Scale => {
                 let (sections, curves) = scale::run(settings)?;
                 self.curves = curves;

@@ -57,7 +57,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
 }
 
 /// Returns the bytes of each connection, in the order of the rows.
-async fn measure(peer: &dyn Peer, count: usize) -> Result<[f64; 4]> {
+pub async fn measure(peer: &dyn Peer, count: usize) -> Result<[f64; 4]> {
     let child = Child::start(peer, Job::Count(Manner::Plain))?;
     let address = child.address;
     measure_by(child, count, || Connection::open(address)).await

@@ -44,6 +44,9 @@ pub struct ServeArgs {
     /// Accept connections over TLS.
     #[arg(long)]
     tls: bool,
+    /// Accept transports of HTTP/2.
+    #[arg(long)]
+    http2: bool,
     /// Broadcast to this many connections.
     #[arg(long, value_name = "CONNECTIONS")]
     broadcast: Option<usize>,
@@ -82,7 +85,9 @@ async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Res
     }
     loop {
         let tcp = accept(&listener).await?;
-        if let Some(takeover) = args.compressed {
+        if args.http2 {
+            peer.serve_http2(tcp).context("it does not serve over HTTP/2")?;
+        } else if let Some(takeover) = args.compressed {
             peer.serve_compressed(tcp, args.manner, takeover).context("it does not compress")?;
         } else if !args.open {
             peer.serve(tcp, args.manner);

@@ -147,7 +147,7 @@ async fn accept<S: Io>(server: Server, io: S) -> Result<WebSocket<S>> {
 }
 
 #[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the connection twice")]
-fn echo<S: Io>(mut ws: WebSocket<S>, manner: Manner) -> impl Future<Output = Result<()>> {
+pub fn echo<S: Io>(mut ws: WebSocket<S>, manner: Manner) -> impl Future<Output = Result<()>> {
     async move {
         while let Some(message) = ws.recv().await? {
             match manner {

@@ -1,5 +1,6 @@
 //! The libraries behind a common trait. Another peer requires a file and a line in [`ALL`].
 
+mod axum;
 mod bare;
 mod burst;
 mod fastwebsockets;
@@ -201,6 +202,11 @@ pub trait Peer: Sync {
         Some(Arc::new(move |io, _| serve(io, Manner::Plain)))
     }
 
+    /// Serves a transport of HTTP/2, whose streams echo by the best loop.
+    fn serve_http2(&self, _tcp: TcpStream) -> Option<()> {
+        None
+    }
+
     /// Returns whether the library compresses with these settings.
     fn compresses(&self, _takeover: Takeover) -> Compresses {
         Compresses::No
@@ -241,8 +247,18 @@ pub fn active() -> Vec<&'static dyn Peer> {
     ALL.iter().copied().filter(|peer| !peer.is_idle_variant()).collect()
 }
 
+/// Returns the columns of the table about axum.
+pub fn on_axum() -> &'static [&'static dyn Peer] {
+    axum::ALL
+}
+
+/// Returns the columns of the table about HTTP/2.
+pub fn over_http2() -> &'static [&'static dyn Peer] {
+    &[&axum::OnAxum::FullDuplex, &yawc::Yawc, &sockudo::Sockudo]
+}
+
 pub fn by_name(name: &str) -> Result<&'static dyn Peer> {
-    let found = ALL.iter().copied().find(|peer| peer.name() == name);
+    let found = ALL.iter().chain(axum::ALL).copied().find(|peer| peer.name() == name);
     found.ok_or_else(|| anyhow::anyhow!("no peer is called {name}"))
 }
 

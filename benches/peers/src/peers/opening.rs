@@ -3,8 +3,13 @@
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use http_body_util::Empty;
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Io;
@@ -46,4 +51,14 @@ pub async fn by_hyper<S: Io>(
     let service = service_fn(|request| std::future::ready(upgrade(request)));
     http1::Builder::new().serve_connection(TokioIo::new(io), service).with_upgrades().await?;
     Ok(())
+}
+
+/// Serves a transport of HTTP/2 with hyper, in the same way.
+pub async fn by_http2<S: Io>(
+    io: S,
+    upgrade: impl Fn(Request<Incoming>) -> Result<Response<Empty<Bytes>>>,
+) -> Result<()> {
+    let service = service_fn(|request| std::future::ready(upgrade(request)));
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    Ok(builder.enable_connect_protocol().serve_connection(TokioIo::new(io), service).await?)
 }

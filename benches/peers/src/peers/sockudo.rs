@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use sockudo_ws::{
-    CompressedWebSocketStream, Config, DeflateConfig, Error, Http1, Message, Role as TheirRole,
+    CompressedWebSocketStream, Config, DeflateConfig, Error, Http1, Http2, Message, Role as TheirRole,
     WebSocketStream, server::WebSocketServer,
 };
 use tokio::net::TcpStream;
@@ -57,6 +57,15 @@ impl Peer for Sockudo {
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
         spawn_opened(accept(tcp), move |ws| burst::echo_fed(ws, manner, reply));
+    }
+
+    fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
+        spawn(async move {
+            let server = WebSocketServer::<Http2>::new(Config::default());
+            let echo = async |ws, _| _ = burst::echo_fed(ws, Manner::Best, reply).await;
+            Ok(server.serve(tcp, echo).await?)
+        });
+        Some(())
     }
 
     fn compresses(&self, _: Takeover) -> Compresses {

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, TryFutureExt};
+use hyper::{Request, body::Incoming};
 use tokio::net::TcpStream;
 use yawc::{CompressionLevel, DeflateOptions, DeflatePool, Frame, Options, WebSocket, frame::OpCode};
 
@@ -91,6 +92,17 @@ impl Peer for Yawc {
 
     fn serve(&self, tcp: TcpStream, manner: Manner) {
         serve(tcp, manner);
+    }
+
+    fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
+        let upgrade = |mut request: Request<Incoming>| {
+            let (response, upgraded) =
+                WebSocket::upgrade_with_options(&mut request, options_of(Manner::Best))?;
+            spawn_opened(upgraded.map_err(Into::into), |ws| burst::echo(ws, Manner::Best, reply));
+            Ok(response)
+        };
+        spawn(opening::by_http2(tcp, upgrade));
+        Some(())
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {
