@@ -62,7 +62,8 @@
 //!   options.
 //! - [`Receiver`] and [`Sender`] are its halves, for several tasks. [`PreparedMessage`] is encoded
 //!   once and sent to many.
-//! - [`MessageReader`] and [`MessageWriter`] stream one large message.
+//! - [`MessageReader`] and [`MessageWriter`] stream one large message. [`ByteStream`] is a whole
+//!   connection as a stream of bytes, for tunnels.
 //! - [`AnyRequest`] holds any HTTP request that arrives on the same port: pages, health checks,
 //!   metrics.
 //! - [`testing`] connects pairs in memory.
@@ -268,8 +269,8 @@ pub use {
     request_parts::RequestParts,
     server::accept,
     stream::{
-        Event, MessageReader, MessageWriter, Parts, Permit, ReceiveParts, Receiver, SendParts, SendPermit,
-        Sender, SenderSink, SenderTurn, Stats, TrySendError, WebSocket,
+        ByteStream, Event, MessageReader, MessageWriter, Parts, Permit, ReceiveParts, Receiver, SendParts,
+        SendPermit, Sender, SenderSink, SenderTurn, Stats, TrySendError, WebSocket,
     },
 };
 

@@ -34,6 +34,7 @@
 //! | large payload data read into the message's own buffer, and written without a copy | yes; a client masks in place what it owns alone, and otherwise a copy |
 //! | a message encoded once and sent to many, uncopied | yes: [`PreparedMessage`](crate::PreparedMessage) |
 //! | one message read and written as a stream of bytes; sending in fragments | yes: `reader`, `writer`; 10 GiB in constant memory |
+//! | a whole connection as `AsyncRead + AsyncWrite`, for tunnels, TLS or HTTP above it | yes: [`ByteStream`](crate::ByteStream) |
 //! | UTF-8 that fails at the first invalid byte | yes; in compressed messages, when that part is inflated |
 //! | compression (permessage-deflate, RFC 7692) with all four parameters | yes: feature `deflate`, `Config::deflate` |
 //! | rooms, publish and subscribe | no |

@@ -75,9 +75,9 @@ pub enum Timeout {
 /// ```
 ///
 /// # Over `AsyncRead` and `AsyncWrite`
-/// [`MessageReader`](crate::MessageReader) and [`MessageWriter`](crate::MessageWriter) wrap their
-/// errors in an [`io::Error`]. Converting that back returns the same error, so
-/// `tokio::io::copy(..).await?` keeps its close code:
+/// [`MessageReader`](crate::MessageReader), [`MessageWriter`](crate::MessageWriter) and
+/// [`ByteStream`](crate::ByteStream) wrap their errors in an [`io::Error`]. Converting that back
+/// returns the same error, so `tokio::io::copy(..).await?` keeps its close code:
 ///
 /// ```
 /// use std::{fmt, io};

@@ -1,5 +1,6 @@
 //! An open WebSocket connection: the protocol core, driven by tokio over any byte stream.
 
+mod byte_stream;
 mod close;
 mod connection;
 mod ending;
@@ -22,6 +23,7 @@ mod transport;
 mod watchdog;
 mod writer;
 
+pub use byte_stream::ByteStream;
 use bytes::Bytes;
 pub use event::Event;
 pub use into_inner::Parts;
