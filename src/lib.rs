@@ -188,6 +188,7 @@
 //! | `tls-aws-lc` | no | AWS-LC in the place of ring |
 //! | `proxy` | no | `Client::proxy`: HTTP proxies (CONNECT), SOCKS5 and SOCKS4a; `proxy::Proxy`: their tunnels, over any transport |
 //! | `reconnect` | no | `reconnect::Reconnecting`: a client that connects again, and sends queued messages then |
+//! | `serde` | no | `send_json`, `Message::parse_json`, `Outgoing::json`: messages as JSON, by serde_json |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -258,6 +259,10 @@ pub use proto::{
 #[cfg(feature = "deflate")]
 #[doc(inline)]
 pub use proto::{Deflate, DeflateParams};
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+#[doc(inline)]
+pub use proto::{JsonError, JsonErrorKind};
 
 #[cfg(feature = "tokio")]
 pub use {

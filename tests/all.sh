@@ -23,7 +23,7 @@ if [ "${CI:-}" = true ]; then
 fi
 readonly logs=target/all
 # All features but tls-aws-lc, whose C code takes long to build and has the tests of its own step.
-readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect
+readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,serde
 # What tests/setup.sh could not install, one per line: its name, and why.
 readonly missing=target/setup/missing
 # Seconds after which a test runner that hangs is killed.
@@ -45,11 +45,11 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings
   cargo clippy "${locked[@]}" --lib --all-features -- -D warnings
   local feature
-  for feature in tls proxy reconnect; do
+  for feature in tls proxy reconnect serde; do
     cargo clippy "${locked[@]}" --lib --features $feature -- -D warnings
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
-  cargo clippy "${locked[@]}" --lib --no-default-features --features deflate -- -D warnings
+  cargo clippy "${locked[@]}" --lib --no-default-features --features deflate,serde -- -D warnings
   # The comparison with the peers is built but not run: it has no result that could fail.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings

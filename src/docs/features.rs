@@ -35,6 +35,7 @@
 //! | a message encoded once and sent to many, uncopied | yes: [`PreparedMessage`](crate::PreparedMessage) |
 //! | one message read and written as a stream of bytes; sending in fragments | yes: `reader`, `writer`; 10 GiB in constant memory |
 //! | a whole connection as `AsyncRead + AsyncWrite`, for tunnels, TLS or HTTP above it | yes: [`ByteStream`](crate::ByteStream) |
+//! | messages as JSON | yes: feature `serde`, `send_json`, `Message::parse_json`, `Outgoing::json` |
 //! | UTF-8 that fails at the first invalid byte | yes; in compressed messages, when that part is inflated |
 //! | compression (permessage-deflate, RFC 7692) with all four parameters | yes: feature `deflate`, `Config::deflate` |
 //! | rooms, publish and subscribe | no |

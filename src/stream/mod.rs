@@ -8,6 +8,8 @@ mod event;
 mod inbound;
 mod into_inner;
 mod io;
+#[cfg(feature = "serde")]
+mod json;
 mod pings;
 mod pool;
 mod reader;
