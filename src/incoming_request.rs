@@ -10,7 +10,8 @@ use crate::{
     Config, Role, WebSocket,
     error::Error,
     handshake::{
-        InvalidHandshake, Negotiated, Rejection, encode::ContentMode, encode_response, extend_response,
+        BearerToken, InvalidHandshake, Negotiated, Rejection, encode::ContentMode, encode_response,
+        extend_response,
     },
     opening::{Deadline, write},
     replay::Replay,
@@ -38,6 +39,7 @@ impl<S: fmt::Debug> fmt::Debug for IncomingRequest<S> {
 
 pub(crate) struct IncomingState {
     pub(crate) request: Request<()>,
+    pub(crate) token: Option<BearerToken>,
     pub(crate) received: RequestBytes,
     pub(crate) response: Response<()>,
     pub(crate) negotiated: Negotiated,
@@ -54,6 +56,15 @@ impl<S> IncomingRequest<S> {
     /// ```
     pub fn request(&self) -> &Request<()> {
         &self.state.request
+    }
+
+    /// Returns the bearer token that the client has sent as a subprotocol.
+    ///
+    /// `None` if there is none, or if [`Server::bearer_prefix`](crate::Server::bearer_prefix) is not
+    /// set. [`request`](Self::request) does not contain the token; [`into_parts`](Self::into_parts)
+    /// and [`into_replay`](Self::into_replay) return the bytes of the request, which do.
+    pub fn bearer_token(&self) -> Option<&str> {
+        self.state.token.as_ref().map(BearerToken::as_str)
     }
 
     /// Returns the transport.

@@ -248,8 +248,8 @@ pub use http;
 
 #[doc(inline)]
 pub use handshake::{
-    Client, Fault, HeadError, InvalidHandshake, Negotiated, RedirectFault, Rejection, ResponseError, Server,
-    Target, TargetError,
+    BearerToken, Client, Fault, HeadError, InvalidHandshake, Negotiated, RedirectFault, Rejection,
+    ResponseError, Server, Target, TargetError,
 };
 #[doc(inline)]
 pub use proto::{

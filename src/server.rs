@@ -6,7 +6,7 @@ use crate::{
     AnyRequest, IncomingRequest, WebSocket,
     any_request::{HttpRequest, HttpRequestState, RejectedRequest, RejectedRequestState},
     error::Error,
-    handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond},
+    handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond, take_bearer_token},
     incoming_request::IncomingState,
     opening::{Deadline, HeadReader},
     request_parts::{RequestBytes, refuse_by},
@@ -202,16 +202,21 @@ async fn read_any_request<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(end) => end,
         Err(error) => return rejected(io, bytes, Rejection::from(error)),
     };
-    let request = match request::parse_scanned(&bytes[..end.len], end) {
+    let mut request = match request::parse_scanned(&bytes[..end.len], end) {
         Ok(request) => request,
         Err(rejection) => return rejected(io, bytes, rejection),
     };
     let received = RequestBytes { bytes, head_len: end.len };
     let answer =
         respond::validate(request.method(), request.uri(), request.version(), request.headers(), server);
+    // Removed from all requests: one that is rejected may be shown too.
+    let token = server.known_bearer_prefix().map(|prefix| take_bearer_token(request.headers_mut(), prefix));
+    // An invalid token was rejected above.
+    let token = token.and_then(|token| token.ok().flatten());
     Ok(match answer {
         Ok((response, negotiated)) => {
-            let state = IncomingState { request, received, response, negotiated, config: config.clone() };
+            let state =
+                IncomingState { request, token, received, response, negotiated, config: config.clone() };
             AnyRequest::WebSocket(IncomingRequest { io, state: Box::new(state) })
         }
         Err(rejection) if asks_for_websocket(request.version(), request.headers()) => {

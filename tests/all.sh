@@ -107,8 +107,8 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 # For `quick`: the unit tests, and the integration tests that find most faults in the least time.
 core() {
   local name tests=()
-  for name in closing connect handshake_client handshake_server hostile_frames hostile_peer hostile_table \
-    parts proto proxy reconnect room sink split stream tasks timers tls; do
+  for name in bearer byte_stream closing connect handshake_client handshake_server hostile_frames hostile_peer \
+    hostile_table json parts proto proxy reconnect room sink split stream tasks timers tls; do
     tests+=(--test "$name")
   done
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --lib "${tests[@]}" --no-fail-fast

@@ -10,6 +10,7 @@
 //! | pages, health checks and metrics on the same port | yes: [`AnyRequest`](crate::AnyRequest) |
 //! | handing a request on to another HTTP library, with all bytes that were read | yes: [`Replay`](crate::Replay) |
 //! | refusing other protocols, or a TLS hello on a plain port, at the first line that shows it | yes |
+//! | a bearer token among the subprotocols, for browsers, which cannot set `Authorization` | yes: [`Server::bearer_prefix`](crate::Server::bearer_prefix), [`Client::bearer_token`](crate::Client::bearer_token) |
 //! | allowed origins, as a list or a function | yes |
 //! | a local address to dial from | yes: [`Client::local_address`](crate::Client::local_address) |
 //! | deadlines for reaching the server and for the opening handshake | yes |
