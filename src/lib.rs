@@ -84,6 +84,7 @@
 //! - [security](docs::security)
 //! - [testing your own code](docs::test_your_code)
 //! - [tuning](docs::tuning)
+//! - `docs::tracing`: spans and events (with the feature `tracing`)
 //! - [what is implemented and what is not](docs::features)
 //!
 //! # Split
@@ -189,6 +190,7 @@
 //! | `proxy` | no | `Client::proxy`: HTTP proxies (CONNECT), SOCKS5 and SOCKS4a; `proxy::Proxy`: their tunnels, over any transport |
 //! | `reconnect` | no | `reconnect::Reconnecting`: a client that connects again, and sends queued messages then |
 //! | `serde` | no | `send_json`, `Message::parse_json`, `Outgoing::json`: messages as JSON, by serde_json |
+//! | `tracing` | no | spans and events of the crate `tracing`, for the opening handshake and the end of connections |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -238,6 +240,8 @@ pub mod testing;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod tls;
+#[cfg(feature = "tokio")]
+mod trace;
 
 /// The crate `bytes`, whose types hold payload data, in the version that this crate uses.
 #[doc(no_inline)]

@@ -21,6 +21,7 @@ use crate::{
     error::Timeout,
     handshake::{InvalidHandshake, RedirectFault, ResponseError, TargetError},
     opening::Deadline,
+    trace::HandshakeTrace,
 };
 
 /// An open connection, and the response that has opened it.
@@ -142,6 +143,14 @@ async fn open(client: &Client, target: Target) -> Result<Opened, Error> {
 async fn open_once(client: &Client, target: &Target, dialing: &Dialing) -> Result<Opened, Error> {
     // Errors of the caller are returned before anything is dialed.
     client.check().map_err(Clone::clone)?;
+    let trace = HandshakeTrace::client(target);
+    let opened = reach_and_open(client, target, dialing).await.inspect_err(|error| trace.failed(error))?;
+    trace.opened();
+    opened.0.events().server(target, || opened.0.get_ref().tcp()?.peer_addr().ok());
+    Ok(opened)
+}
+
+async fn reach_and_open(client: &Client, target: &Target, dialing: &Dialing) -> Result<Opened, Error> {
     // RFC 6455 section 4.1, 5: wss:// requires a TLS handshake first.
     if target.is_secure() && cfg!(not(feature = "tls")) {
         return Err(InvalidHandshake::TlsUnavailable.into());

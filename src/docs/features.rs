@@ -60,4 +60,4 @@
 //! | ending a connection at once | yes: by dropping it, or [`Sender::abort`](crate::Sender::abort) |
 //! | connected pairs in memory for tests, with a paused clock | yes: [`testing`](crate::testing) |
 //! | protocol core and opening handshake without I/O, public | yes: [`proto`](crate::proto), [`handshake`](crate::handshake) |
-//! | `tracing` | no |
+//! | spans and events for `tracing`, none of them per message | yes: feature `tracing` |

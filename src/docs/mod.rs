@@ -7,6 +7,7 @@
 //! - [`back_pressure`]: full buffers, slow readers, broadcasts.
 //! - [`security`]: origins, tokens, limits, compression.
 //! - [`test_your_code`]: connected pairs in memory, paused clocks, misbehaving peers.
+//! - `tracing`: spans and events; with the feature `tracing`.
 //! - [`tuning`]: fewer system calls, copies and bytes per connection.
 //! - [`features`]: what is implemented and what is not.
 
@@ -18,4 +19,6 @@ pub mod features;
 pub mod from_tungstenite;
 pub mod security;
 pub mod test_your_code;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 pub mod tuning;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::{task::coop, time::Instant};
 
 use super::{
-    inbound::{FRAMES_PER_CHECK, GRACE_READS, Inbound, message_ended, owes_answer, record_received},
+    inbound::{FRAMES_PER_CHECK, GRACE_READS, Inbound, events, message_ended, owes_answer, record_received},
     io::{Io, Outcome, WriteStatus},
     pool,
     timers::{Activity, Due, Timers},
@@ -282,6 +282,10 @@ impl<I: Io> Connection<I> {
                         // RFC 6455 sections 5.5.1 and 5.5.2: a ping is answered with a pong, a
                         // Close with a Close.
                         if owes_answer(self.inbound.rare.as_deref(), &received) {
+                            if let Received::Close(frame) = &received {
+                                let events = events(self.inbound.rare.as_deref());
+                                events.close_received(frame.as_ref(), || self.io.write_status().close_sent);
+                            }
                             self.io.answer(&received);
                             // Makes the next iteration read the clock before it returns a message.
                             self.inbound.frames -= self.inbound.frames % FRAMES_PER_CHECK;

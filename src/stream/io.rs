@@ -123,10 +123,15 @@ pub(super) struct Outcome {
 impl Outcome {
     /// Records an error, unless there already is one.
     pub(super) fn record(&mut self, error: Error) {
-        let ignored = self.ignores_write_errors && error.is_transport();
-        if !self.settled && !ignored && self.error.is_none() {
+        if self.accepts(&error) {
             self.error = Some(Box::new(error));
         }
+    }
+
+    /// Returns `true` if the error is the one that ends the connection.
+    pub(super) fn accepts(&self, error: &Error) -> bool {
+        let ignored = self.ignores_write_errors && error.is_transport();
+        !self.settled && !ignored && self.error.is_none()
     }
 
     /// Discards the error and all later ones: the program has ended the connection itself.

@@ -42,6 +42,7 @@ use crate::{
     Config, Role,
     handshake::Negotiated,
     proto::{CloseFrame, Closing, SendPath},
+    trace::ConnectionEvents,
 };
 
 /// A WebSocket connection over the stream `S`.
@@ -109,6 +110,11 @@ impl<S> WebSocket<S> {
     /// Reading from it or writing to it corrupts the connection.
     pub fn get_ref(&self) -> &S {
         self.connection.io.transport.get_ref()
+    }
+
+    /// Returns the events of the connection, for `tracing`.
+    pub(crate) fn events(&self) -> ConnectionEvents<'_> {
+        self.connection.inbound.events()
     }
 
     /// Returns which end of the connection this is.
