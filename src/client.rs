@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     handshake::{Client, InvalidHandshake, Negotiated, ResponseError, Target, TargetError},
     opening::{Deadline, HeadReader, read_refusal, read_response, write},
+    trace::HandshakeTrace,
 };
 
 impl Client {
@@ -41,7 +42,15 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let target = target_of(target)?;
-        Box::pin(async move { perform_handshake(self, &target, io).await }).await
+        Box::pin(async move {
+            let trace = HandshakeTrace::client(&target);
+            let opened =
+                perform_handshake(self, &target, io).await.inspect_err(|error| trace.failed(error))?;
+            trace.opened();
+            opened.0.events().server(&target, || None);
+            Ok(opened)
+        })
+        .await
     }
 }
 

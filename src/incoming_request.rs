@@ -10,11 +10,13 @@ use crate::{
     Config, Role, WebSocket,
     error::Error,
     handshake::{
-        InvalidHandshake, Negotiated, Rejection, encode::ContentMode, encode_response, extend_response,
+        BearerToken, InvalidHandshake, Negotiated, Rejection, encode::ContentMode, encode_response,
+        extend_response,
     },
     opening::{Deadline, write},
     replay::Replay,
     request_parts::{RedactedRequest, RequestBytes, RequestParts, answer, refuse_by},
+    trace::HandshakeTrace,
 };
 
 /// A valid request for a WebSocket connection, to be accepted or rejected.
@@ -38,10 +40,12 @@ impl<S: fmt::Debug> fmt::Debug for IncomingRequest<S> {
 
 pub(crate) struct IncomingState {
     pub(crate) request: Request<()>,
+    pub(crate) token: Option<BearerToken>,
     pub(crate) received: RequestBytes,
     pub(crate) response: Response<()>,
     pub(crate) negotiated: Negotiated,
     pub(crate) config: Config,
+    pub(crate) trace: Option<HandshakeTrace>,
 }
 
 impl<S> IncomingRequest<S> {
@@ -54,6 +58,15 @@ impl<S> IncomingRequest<S> {
     /// ```
     pub fn request(&self) -> &Request<()> {
         &self.state.request
+    }
+
+    /// Returns the bearer token that the client has sent as a subprotocol.
+    ///
+    /// `None` if there is none, or if [`Server::bearer_prefix`](crate::Server::bearer_prefix) is not
+    /// set. [`request`](Self::request) does not contain the token; [`into_parts`](Self::into_parts)
+    /// and [`into_replay`](Self::into_replay) return the bytes of the request, which do.
+    pub fn bearer_token(&self) -> Option<&str> {
+        self.state.token.as_ref().map(BearerToken::as_str)
     }
 
     /// Returns the transport.
@@ -135,11 +148,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
 
     pub(crate) async fn open(mut self, deadline: Deadline) -> Result<WebSocket<S>, Error> {
         let response = encode_response(&self.state.response);
-        deadline.run(write(&mut self.io, &response)).await?;
-        let IncomingState { received: RequestBytes { mut bytes, head_len }, config, negotiated, .. } =
-            *self.state;
+        let written = deadline.run(write(&mut self.io, &response)).await;
+        let IncomingState { request, received, config, negotiated, trace, .. } = *self.state;
+        if let Some(trace) = trace {
+            match &written {
+                Ok(()) => trace.opened(),
+                Err(error) => trace.failed(error),
+            }
+        }
+        written?;
+        let RequestBytes { mut bytes, head_len } = received;
         let unread = bytes.split_off(head_len);
-        Ok(WebSocket::from_raw(self.io, unread, Role::Server, &config, negotiated))
+        let ws = WebSocket::from_raw(self.io, unread, Role::Server, &config, negotiated);
+        ws.events().path(request.uri().path());
+        Ok(ws)
     }
 
     /// Rejects the request with the given response, and closes the connection.
@@ -164,16 +186,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> IncomingRequest<S> {
     /// ```
     pub async fn reject<B: Into<Bytes>>(mut self, response: Response<B>) -> Result<(), Error> {
         let timeout = self.state.config.handshake_timeout;
+        if let Some(trace) = &self.state.trace {
+            trace.refused(response.status());
+        }
         answer(&mut self.io, response.map(Into::into), ContentMode::Sent, timeout).await
     }
 
     /// Answers with status 500, and returns the error.
     async fn fail(mut self, error: InvalidHandshake) -> Error {
+        let error = Error::from(error);
+        if let Some(trace) = &self.state.trace {
+            trace.failed(&error);
+        }
         // The error of the application is the one to report, even if writing the response fails
         // too.
         let _ =
             refuse_by(&mut self.io, Rejection::server_error(), Deadline::handshake(&self.state.config)).await;
-        error.into()
+        error
     }
 }
 

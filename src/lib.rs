@@ -62,7 +62,8 @@
 //!   options.
 //! - [`Receiver`] and [`Sender`] are its halves, for several tasks. [`PreparedMessage`] is encoded
 //!   once and sent to many.
-//! - [`MessageReader`] and [`MessageWriter`] stream one large message.
+//! - [`MessageReader`] and [`MessageWriter`] stream one large message. [`ByteStream`] is a whole
+//!   connection as a stream of bytes, for tunnels.
 //! - [`AnyRequest`] holds any HTTP request that arrives on the same port: pages, health checks,
 //!   metrics.
 //! - [`testing`] connects pairs in memory.
@@ -86,6 +87,7 @@
 //! - [security](docs::security)
 //! - [testing your own code](docs::test_your_code)
 //! - [tuning](docs::tuning)
+//! - `docs::tracing`: spans and events (with the feature `tracing`)
 //! - [what is implemented and what is not](docs::features)
 //!
 //! # Split
@@ -193,6 +195,8 @@
 //! | `hyper` | no | `hyper::upgrade`: connections in a server that uses hyper 1 |
 //! | `axum` | no | `axum::WebSocketUpgrade`: an extractor for axum 0.8 |
 //! | `http2` | no | WebSocket over HTTP/2 (RFC 8441): servers that use axum or hyper, and `Client::http2` |
+//! | `serde` | no | `send_json`, `Message::parse_json`, `Outgoing::json`: messages as JSON, by serde_json |
+//! | `tracing` | no | spans and events of the crate `tracing`, for the opening handshake and the end of connections |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -253,6 +257,8 @@ pub mod testing;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod tls;
+#[cfg(feature = "tokio")]
+mod trace;
 
 /// The crate `bytes`, whose types hold payload data, in the version that this crate uses.
 #[doc(no_inline)]
@@ -263,8 +269,8 @@ pub use http;
 
 #[doc(inline)]
 pub use handshake::{
-    Client, Fault, HeadError, InvalidHandshake, Negotiated, RedirectFault, Rejection, ResponseError, Server,
-    Target, TargetError,
+    BearerToken, Client, Fault, HeadError, InvalidHandshake, Negotiated, RedirectFault, Rejection,
+    ResponseError, Server, Target, TargetError,
 };
 #[doc(inline)]
 pub use proto::{
@@ -274,6 +280,10 @@ pub use proto::{
 #[cfg(feature = "deflate")]
 #[doc(inline)]
 pub use proto::{Deflate, DeflateParams};
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+#[doc(inline)]
+pub use proto::{JsonError, JsonErrorKind};
 
 #[cfg(feature = "tokio")]
 pub use {
@@ -285,8 +295,8 @@ pub use {
     request_parts::RequestParts,
     server::accept,
     stream::{
-        Event, MessageReader, MessageWriter, Parts, Permit, ReceiveParts, Receiver, SendParts, SendPermit,
-        Sender, SenderSink, SenderTurn, Stats, TrySendError, WebSocket,
+        ByteStream, Event, MessageReader, MessageWriter, Parts, Permit, ReceiveParts, Receiver, SendParts,
+        SendPermit, Sender, SenderSink, SenderTurn, Stats, TrySendError, WebSocket,
     },
 };
 

@@ -6,10 +6,11 @@ use crate::{
     AnyRequest, IncomingRequest, WebSocket,
     any_request::{HttpRequest, HttpRequestState, RejectedRequest, RejectedRequestState},
     error::Error,
-    handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond},
+    handshake::{HeadScanner, Rejection, Server, asks_for_websocket, request, respond, take_bearer_token},
     incoming_request::IncomingState,
     opening::{Deadline, HeadReader},
     request_parts::{RequestBytes, refuse_by},
+    trace::HandshakeTrace,
 };
 
 /// Accepts a WebSocket connection with the default settings.
@@ -172,9 +173,16 @@ async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     deadline: Deadline,
 ) -> Result<IncomingRequest<S>, Error> {
-    let (mut io, rejection) = match read_any_request(server, io, deadline).await? {
-        AnyRequest::WebSocket(request) => return Ok(request),
-        AnyRequest::Http(HttpRequest { io, state }) => (io, state.rejection),
+    let trace = HandshakeTrace::server();
+    let (mut io, rejection) = match read_traced(server, io, deadline, &trace).await? {
+        AnyRequest::WebSocket(mut request) => {
+            request.state.trace = Some(trace);
+            return Ok(request);
+        }
+        AnyRequest::Http(HttpRequest { io, state }) => {
+            trace.rejected(&state.rejection);
+            (io, state.rejection)
+        }
         AnyRequest::Rejected(RejectedRequest { io, state }) => (io, state.rejection),
     };
     // The rejection is the error to report, even if writing the response fails as well.
@@ -183,6 +191,41 @@ async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn read_any_request<S: AsyncRead + AsyncWrite + Unpin>(
+    server: &Server,
+    io: S,
+    deadline: Deadline,
+) -> Result<AnyRequest<S>, Error> {
+    let trace = HandshakeTrace::server();
+    let mut request = read_traced(server, io, deadline, &trace).await?;
+    if let AnyRequest::WebSocket(request) = &mut request {
+        request.state.trace = Some(trace);
+    }
+    Ok(request)
+}
+
+/// Reads a request, and emits what becomes of it.
+async fn read_traced<S: AsyncRead + AsyncWrite + Unpin>(
+    server: &Server,
+    io: S,
+    deadline: Deadline,
+    trace: &HandshakeTrace,
+) -> Result<AnyRequest<S>, Error> {
+    let request = read(server, io, deadline).await.inspect_err(|error| trace.failed(error))?;
+    match &request {
+        AnyRequest::WebSocket(request) => trace.path(request.request().uri().path()),
+        // The program may answer it, so that it is not rejected yet.
+        AnyRequest::Http(request) => trace.path(request.request().uri().path()),
+        AnyRequest::Rejected(RejectedRequest { state, .. }) => {
+            if let Some(request) = &state.request {
+                trace.path(request.uri().path());
+            }
+            trace.rejected(&state.rejection);
+        }
+    }
+    Ok(request)
+}
+
+async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     server: &Server,
     mut io: S,
     deadline: Deadline,
@@ -202,16 +245,28 @@ async fn read_any_request<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(end) => end,
         Err(error) => return rejected(io, bytes, Rejection::from(error)),
     };
-    let request = match request::parse_scanned(&bytes[..end.len], end) {
+    let mut request = match request::parse_scanned(&bytes[..end.len], end) {
         Ok(request) => request,
         Err(rejection) => return rejected(io, bytes, rejection),
     };
     let received = RequestBytes { bytes, head_len: end.len };
     let answer =
         respond::validate(request.method(), request.uri(), request.version(), request.headers(), server);
+    // Removed from all requests: one that is rejected may be shown too.
+    let token = server.known_bearer_prefix().map(|prefix| take_bearer_token(request.headers_mut(), prefix));
+    // An invalid token was rejected above.
+    let token = token.and_then(|token| token.ok().flatten());
     Ok(match answer {
         Ok((response, negotiated)) => {
-            let state = IncomingState { request, received, response, negotiated, config: config.clone() };
+            let state = IncomingState {
+                request,
+                token,
+                received,
+                response,
+                negotiated,
+                config: config.clone(),
+                trace: None,
+            };
             AnyRequest::WebSocket(IncomingRequest { io, state: Box::new(state) })
         }
         Err(rejection) if asks_for_websocket(request.version(), request.headers()) => {

@@ -23,7 +23,7 @@ if [ "${CI:-}" = true ]; then
 fi
 readonly logs=target/all
 # All features but tls-aws-lc, whose C code takes long to build and has the tests of its own step.
-readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,axum,http2
+readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,axum,http2,serde,tracing
 # What tests/setup.sh could not install, one per line: its name, and why.
 readonly missing=target/setup/missing
 # Seconds after which a test runner that hangs is killed.
@@ -45,11 +45,11 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings
   cargo clippy "${locked[@]}" --lib --all-features -- -D warnings
   local feature
-  for feature in tls proxy reconnect hyper axum http2; do
+  for feature in tls proxy reconnect hyper axum http2 serde tracing; do
     cargo clippy "${locked[@]}" --lib --features $feature -- -D warnings
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
-  cargo clippy "${locked[@]}" --lib --no-default-features --features deflate -- -D warnings
+  cargo clippy "${locked[@]}" --lib --no-default-features --features deflate,serde -- -D warnings
   # The comparison with the peers is built but not run: it has no result that could fail.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings
@@ -71,12 +71,13 @@ floors() {
   none "an upper floor, tokio, async, a clock or a source of randomness, named in the core" \
     code '\btokio\b|\basync\b|\.await\b|\brand::|\b(Instant|SystemTime)\b|std::(net::(Tcp|Udp|ToSocket)|io::(Read|Write)\b)' \
     src/proto src/handshake
+  none "tracing named in the core" code '\btracing\b|crate::trace\b' src/proto src/handshake
   none "an upper floor named in the core" \
     code 'crate::(error|stream|server|client|connect|tls|proxy|reconnect|http2|axum|hyper|hub)\b' src/proto src/handshake
   none "the opening handshake named in the protocol" code 'crate::handshake\b' src/proto
   none "the highest floor named below it" \
     code 'crate::(connect|tls|proxy|reconnect|http2|axum|hyper|hub)\b' \
-    src/stream src/error src/{client,server,opening,incoming_request,any_request,request_parts,replay}.rs
+    src/stream src/error src/{client,server,opening,incoming_request,any_request,request_parts,replay,trace}.rs
   none "a feature's room that names another" code 'crate::(connect|proxy|reconnect)\b' src/tls
   none "a feature's room that names another" code 'crate::(connect|tls|reconnect)\b' src/proxy
   none "a feature's room that names another" code 'crate::(tls|proxy)::' src/reconnect
@@ -110,8 +111,8 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 # For `quick`: the unit tests, and the integration tests that find most faults in the least time.
 core() {
   local name tests=()
-  for name in axum closing connect handshake_client handshake_server hostile_frames hostile_peer hostile_table http2 hyper \
-    parts proto proxy reconnect room sink split stream tasks timers tls; do
+  for name in axum bearer byte_stream closing connect handshake_client handshake_server hostile_frames hostile_peer \
+    hostile_table http2 hyper json parts proto proxy reconnect room sink split stream tasks timers tls tracing; do
     tests+=(--test "$name")
   done
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --lib "${tests[@]}" --no-fail-fast

@@ -325,3 +325,26 @@ async fn a_client_in_a_test_is_as_strict_as_on_a_socket() {
     let error = connection.open(&response.expect("infallible")).map(drop).expect_err("no such route");
     assert_eq!(error.response().map(http::Response::status), Some(StatusCode::NOT_FOUND));
 }
+
+#[tokio::test]
+async fn a_bearer_token_is_taken_out_of_the_subprotocols() {
+    let route = any(async |mut upgrade: WebSocketUpgrade| {
+        let token = upgrade.take_bearer_token("bearer.")?;
+        let user = token.map(|token| token.as_str().to_owned()).unwrap_or_default();
+        Ok::<_, fullduplex::Rejection>(upgrade.subprotocols(["chat"]).on_upgrade(async move |mut ws| {
+            ws.send(&user).await.expect("open");
+        }))
+    });
+    let app = Router::new().route("/", route);
+    let client = Client::default().subprotocol("chat").bearer_token("bearer.", "c2VjcmV0");
+    let (request, connection) = testing::upgrade_request(&client, "ws://example.com/").expect("valid");
+    let response = app.clone().oneshot(request.map(|()| Body::empty())).await.expect("infallible");
+    assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
+    let mut ws = connection.open(&response).expect("accepted");
+    assert_eq!(ws.recv().await.expect("valid"), Some(Message::from("c2VjcmV0")));
+    let twice = with("sec-websocket-protocol", "bearer.a, bearer.b");
+    assert_eq!(
+        answer(&app, "GET", &twice).await,
+        (StatusCode::BAD_REQUEST, "duplicate bearer token\n".into())
+    );
+}

@@ -22,7 +22,7 @@ EXAMPLES = Path(os.environ.get("FULLDUPLEX_EXAMPLES", TARGET / "release" / "exam
 # Seconds after which waiting for anything fails.
 DEADLINE = 60
 
-LISTENING = re.compile(rb"listening on (wss?://\S+)")
+LISTENING = re.compile(rb"listening on ((?:wss?|tcp)://\S+)")
 
 
 # Debian's servers are there, which may not be in PATH.
@@ -157,7 +157,7 @@ class Program:
 
 def address(url):
     """Returns the host and the port of a URL."""
-    host, port = url.removeprefix("ws://").removeprefix("wss://").rstrip("/").rsplit(":", 1)
+    host, port = url.partition("://")[2].rstrip("/").rsplit(":", 1)
     return host, int(port)
 
 

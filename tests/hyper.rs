@@ -211,3 +211,16 @@ async fn tls_streams_are_used_directly() {
         assert_eq!(client.recv().await.expect("valid"), Some(Message::from("back")));
     }
 }
+
+#[tokio::test]
+async fn a_bearer_token_is_removed_from_the_request() {
+    let server = Server::default().bearer_prefix("bearer.").subprotocols(["chat"]);
+    let client = Client::default().subprotocol("chat").bearer_token("bearer.", "c2VjcmV0");
+    let (mut request, connection) =
+        fullduplex::testing::upgrade_request(&client, "ws://example.com/").expect("valid");
+    let (response, upgrade) = ws::upgrade(&mut request, &server).expect("valid");
+    assert_eq!(upgrade.bearer_token(), Some("c2VjcmV0"));
+    assert_eq!(request.headers()["sec-websocket-protocol"], "chat");
+    assert!(!format!("{upgrade:?} {request:?} {response:?}").contains("c2VjcmV0"));
+    assert_eq!(connection.open(&response).expect("accepted").subprotocol(), Some("chat"));
+}

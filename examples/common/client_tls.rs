@@ -5,6 +5,7 @@ use fullduplex::{Client, Error};
 
 #[cfg(feature = "tls")]
 #[derive(Debug, Args)]
+#[group(id = "client_tls")]
 pub(crate) struct Tls {
     /// Trust the authorities in this file (PEM) as well as those of the system.
     #[arg(long, value_name = "FILE")]
@@ -56,6 +57,7 @@ fn read(file: &std::path::Path) -> std::io::Result<Vec<u8>> {
 
 #[cfg(not(feature = "tls"))]
 #[derive(Debug, Args)]
+#[group(id = "client_tls")]
 pub(crate) struct Tls {}
 
 #[cfg(not(feature = "tls"))]

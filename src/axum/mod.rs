@@ -59,7 +59,8 @@ use axum_core::{
 use crate::Deflate;
 use crate::{
     Config, Error, Rejection, Server,
-    hyper::{self, Head, Upgrade, UpgradedStream},
+    handshake::{BearerToken, take_bearer_token},
+    hyper::{self, Head, Upgrade, UpgradeTrace, UpgradedStream},
 };
 
 /// A connection that a route of axum has opened.
@@ -77,6 +78,7 @@ pub struct WebSocketUpgrade<F = IgnoreFailure> {
     server: Server,
     request: Request,
     origin: hyper::Origin,
+    trace: UpgradeTrace,
     on_failure: F,
 }
 
@@ -217,6 +219,34 @@ impl<F> WebSocketUpgrade<F> {
         self.map_server(Server::any_origin)
     }
 
+    /// Removes the bearer token from the subprotocols that the client offers, and returns it.
+    ///
+    /// For browsers, which cannot set `Authorization`: see [`take_bearer_token`]. The token is never
+    /// part of the response. Other extractors of the header fields still return it.
+    ///
+    /// # Errors
+    /// Returns the rejection of a request with two tokens, or an empty one, to answer with.
+    ///
+    /// ```
+    /// use axum::response::Response;
+    /// use fullduplex::{Rejection, axum::WebSocketUpgrade};
+    /// use http::StatusCode;
+    /// # fn user_of(token: &str) -> Option<u32> { None }
+    ///
+    /// async fn route(mut upgrade: WebSocketUpgrade) -> Result<Response, Rejection> {
+    ///     let token = upgrade.take_bearer_token("bearer.")?;
+    ///     let Some(user) = token.as_ref().and_then(|token| user_of(token.as_str())) else {
+    ///         let mut refusal = Response::default();
+    ///         *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+    ///         return Ok(refusal);
+    ///     };
+    ///     Ok(upgrade.subprotocols(["chat.v1"]).on_upgrade(async move |_ws| println!("{user}")))
+    /// }
+    /// ```
+    pub fn take_bearer_token(&mut self, prefix: &str) -> Result<Option<BearerToken>, Rejection> {
+        take_bearer_token(&mut self.request.headers, prefix)
+    }
+
     /// Returns the header fields of the request.
     pub fn headers(&self) -> &HeaderMap {
         &self.request.headers
@@ -235,8 +265,8 @@ impl<F> WebSocketUpgrade<F> {
     /// }
     /// ```
     pub fn on_failed_upgrade<C: OnFailedUpgrade>(self, on_failure: C) -> WebSocketUpgrade<C> {
-        let Self { server, request, origin, .. } = self;
-        WebSocketUpgrade { server, request, origin, on_failure }
+        let Self { server, request, origin, trace, .. } = self;
+        WebSocketUpgrade { server, request, origin, trace, on_failure }
     }
 
     /// Returns the response that opens the connection, and runs a function with it.
@@ -253,10 +283,10 @@ impl<F> WebSocketUpgrade<F> {
         T: Future<Output = ()> + Send + 'static,
         F: OnFailedUpgrade,
     {
-        let Self { server, request, origin, on_failure } = self;
+        let Self { server, request, origin, trace, on_failure } = self;
         match request.head().respond(&server) {
             Ok((response, negotiated)) => {
-                let upgrade = Upgrade::new(origin, server.config().clone(), negotiated);
+                let upgrade = Upgrade::new(origin, server.config().clone(), negotiated, trace);
                 tokio::spawn(async move {
                     match upgrade.await {
                         Ok(ws) => callback(ws).await,
@@ -265,7 +295,10 @@ impl<F> WebSocketUpgrade<F> {
                 });
                 response.map(|()| Body::empty())
             }
-            Err(rejection) => IntoResponse::into_response(rejection),
+            Err(rejection) => {
+                trace.rejected(&rejection);
+                IntoResponse::into_response(rejection)
+            }
         }
     }
 
@@ -287,11 +320,13 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         let request = Request::of(parts);
+        let trace = UpgradeTrace::new(request.uri.path());
         // What depends on settings of the handler is checked again, with them.
-        request.head().respond(&Server::default())?;
-        let origin = hyper::take_origin(&mut parts.extensions).ok_or_else(Rejection::server_error)?;
+        let valid = request.head().respond(&Server::default());
+        valid.inspect_err(|rejection| trace.rejected(rejection))?;
+        let origin = hyper::take_origin(&mut parts.extensions, &trace)?;
         let server = Server::default().same_origin();
-        Ok(Self { server, request, origin, on_failure: IgnoreFailure })
+        Ok(Self { server, request, origin, trace, on_failure: IgnoreFailure })
     }
 }
 

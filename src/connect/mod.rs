@@ -21,6 +21,7 @@ use crate::{
     error::Timeout,
     handshake::{InvalidHandshake, RedirectFault, ResponseError, TargetError},
     opening::Deadline,
+    trace::HandshakeTrace,
 };
 
 /// An open connection, and the response that has opened it.
@@ -140,6 +141,16 @@ async fn open(client: &Client, target: Target) -> Result<Opened, Error> {
 }
 
 async fn open_once(client: &Client, target: &Target, dialing: &Dialing) -> Result<Opened, Error> {
+    // Errors of the caller are returned before anything is dialed.
+    client.check().map_err(Clone::clone)?;
+    let trace = HandshakeTrace::client(target);
+    let opened = reach_and_open(client, target, dialing).await.inspect_err(|error| trace.failed(error))?;
+    trace.opened();
+    opened.0.events().server(target, || opened.0.get_ref().tcp()?.peer_addr().ok());
+    Ok(opened)
+}
+
+async fn reach_and_open(client: &Client, target: &Target, dialing: &Dialing) -> Result<Opened, Error> {
     // RFC 6455 section 4.1, 2: one connection per IP address in the CONNECTING state. Not enforced:
     // that needs state shared by all connections of the process; the docs leave it to the caller.
     let io = reach_target(client, target, dialing, Http::One).await?;
@@ -157,6 +168,8 @@ enum Http {
 /// Opens the transport of HTTP/2 to a target.
 #[cfg(feature = "http2")]
 pub(crate) async fn reach_http2(client: &Client, target: &Target) -> Result<ClientStream, Error> {
+    // Errors of the caller are returned before anything is dialed.
+    client.check().map_err(Clone::clone)?;
     reach_target(client, target, &client.dialing(), Http::Two).await
 }
 
@@ -167,8 +180,6 @@ async fn reach_target(
     dialing: &Dialing,
     http: Http,
 ) -> Result<ClientStream, Error> {
-    // Errors of the caller are returned before anything is dialed.
-    client.check().map_err(Clone::clone)?;
     // RFC 6455 section 4.1, 5: wss:// requires a TLS handshake first.
     if target.is_secure() && cfg!(not(feature = "tls")) {
         return Err(InvalidHandshake::TlsUnavailable.into());

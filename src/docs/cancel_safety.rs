@@ -17,6 +17,7 @@
 //! | a [`MessageReader`] | the next receiving call skips the rest of the message |
 //! | [`Sender::writer`] | no message is begun |
 //! | a write or flush of a [`MessageWriter`] | what was written stays written |
+//! | a read, write or flush of a [`ByteStream`](crate::ByteStream) | nothing is lost; what a write has returned is queued |
 //! | an unfinished [`MessageWriter`] | if a frame was queued, the connection fails with 1011; otherwise nothing is sent |
 //! | [`close`](WebSocket::close) | the Close is queued; `recv` completes the closing handshake |
 //! | [`accept`], [`connect`] and the rest of the opening handshake | the stream is dropped, which closes the connection |

@@ -10,6 +10,7 @@
 //! | pages, health checks and metrics on the same port | yes: [`AnyRequest`](crate::AnyRequest) |
 //! | handing a request on to another HTTP library, with all bytes that were read | yes: [`Replay`](crate::Replay) |
 //! | refusing other protocols, or a TLS hello on a plain port, at the first line that shows it | yes |
+//! | a bearer token among the subprotocols, for browsers, which cannot set `Authorization` | yes: [`Server::bearer_prefix`](crate::Server::bearer_prefix), [`Client::bearer_token`](crate::Client::bearer_token) |
 //! | allowed origins, as a list or a function | yes |
 //! | a local address to dial from | yes: [`Client::local_address`](crate::Client::local_address) |
 //! | deadlines for reaching the server and for the opening handshake | yes |
@@ -36,6 +37,8 @@
 //! | large payload data read into the message's own buffer, and written without a copy | yes; a client masks in place what it owns alone, and otherwise a copy |
 //! | a message encoded once and sent to many, uncopied | yes: [`PreparedMessage`](crate::PreparedMessage) |
 //! | one message read and written as a stream of bytes; sending in fragments | yes: `reader`, `writer`; 10 GiB in constant memory |
+//! | a whole connection as `AsyncRead + AsyncWrite`, for tunnels, TLS or HTTP above it | yes: [`ByteStream`](crate::ByteStream) |
+//! | messages as JSON | yes: feature `serde`, `send_json`, `Message::parse_json`, `Outgoing::json` |
 //! | UTF-8 that fails at the first invalid byte | yes; in compressed messages, when that part is inflated |
 //! | compression (permessage-deflate, RFC 7692) with all four parameters | yes: feature `deflate`, `Config::deflate` |
 //! | rooms, publish and subscribe | no |
@@ -59,4 +62,4 @@
 //! | ending a connection at once | yes: by dropping it, or [`Sender::abort`](crate::Sender::abort) |
 //! | connected pairs in memory for tests, with a paused clock | yes: [`testing`](crate::testing) |
 //! | protocol core and opening handshake without I/O, public | yes: [`proto`](crate::proto), [`handshake`](crate::handshake) |
-//! | `tracing` | no |
+//! | spans and events for `tracing`, none of them per message | yes: feature `tracing` |

@@ -8,6 +8,7 @@
 //! - [`back_pressure`]: full buffers, slow readers, broadcasts.
 //! - [`security`]: origins, tokens, limits, compression.
 //! - [`test_your_code`]: connected pairs in memory, paused clocks, misbehaving peers.
+//! - `tracing`: spans and events; with the feature `tracing`.
 //! - [`tuning`]: fewer system calls, copies and bytes per connection.
 //! - [`features`]: what is implemented and what is not.
 
@@ -19,6 +20,8 @@ pub mod features;
 pub mod from_tungstenite;
 pub mod security;
 pub mod test_your_code;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 pub mod tuning;
 #[cfg(all(feature = "axum", feature = "http2", feature = "tls"))]
 pub mod web_frameworks;

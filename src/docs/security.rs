@@ -24,8 +24,8 @@
 //! whole host names in it. [`accept`](crate::accept) accepts any origin.
 //!
 //! # Tokens
-//! - Browsers cannot set header fields on a WebSocket request. Send the token in the first message;
-//!   a token in the URL appears in logs.
+//! - Browsers cannot set header fields on a WebSocket request. Send the token in the first message,
+//!   or as a subprotocol ([below](#tokens-as-subprotocols)); a token in the URL appears in logs.
 //! - Compare tokens in constant time, for example with the crate `subtle`.
 //! - Bound what a client can do before it has authenticated: a short deadline and a small message
 //!   limit, raised afterwards.
@@ -57,6 +57,45 @@
 //!     Ok(valid)
 //! }
 //! ```
+//!
+//! # Tokens as subprotocols
+//! A page can offer its token beside the subprotocols that it speaks:
+//!
+//! ```js
+//! new WebSocket("wss://example.com/", ["chat.v1", "bearer." + token])
+//! ```
+//!
+//! The server then knows the client before it accepts the connection, and refuses it with an HTTP
+//! status. With [`Server::bearer_prefix`], the token is removed from the offer before anything else
+//! sees it: it is not selected, not part of the response, and not in the request that is shown.
+//! [`Client::bearer_token`] offers one.
+//!
+//! ```
+//! use fullduplex::{Error, Server, WebSocket};
+//! use http::{Response, StatusCode};
+//! use tokio::net::TcpStream;
+//!
+//! # fn is_valid(_: &str) -> bool { true }
+//! /// The server was created with `.subprotocols(["chat.v1"]).bearer_prefix("bearer.")`.
+//! async fn open(server: &Server, tcp: TcpStream) -> Result<Option<WebSocket<TcpStream>>, Error> {
+//!     let request = server.read_request(tcp).await?;
+//!     if request.bearer_token().is_some_and(is_valid) {
+//!         return request.accept().await.map(Some);
+//!     }
+//!     let mut refusal = Response::new("log in first");
+//!     *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+//!     request.reject(refusal).await?;
+//!     Ok(None)
+//! }
+//! ```
+//!
+//! - Support a subprotocol besides: RFC 6455 allows a server to select none, but a browser then
+//!   fails a connection for which it offered any.
+//! - The token consists of letters, digits and ``!#$%&'*+-.^_`|~``. JSON Web Tokens do; encode others
+//!   in base64url, without padding.
+//! - Compare it in constant time, and let it expire soon: a reverse proxy in front may log it.
+//! - Any prefix can be used. That of the Kubernetes API server is
+//!   `base64url.bearer.authorization.k8s.io.`, and its token is encoded in base64url.
 //!
 //! # Limits
 //! The [table](crate#limits) on the front page lists them; they are finite by default. Consider

@@ -16,6 +16,8 @@ pub use tls::TlsError;
 
 use crate::handshake::{InvalidHandshake, Rejection, ResponseError};
 use crate::proto::{CloseCode, InvalidClose, ProtocolError, SendError};
+#[cfg(feature = "serde")]
+use crate::proto::{JsonError, JsonErrorKind};
 
 #[cfg(feature = "proxy")]
 pub use {
@@ -75,9 +77,9 @@ pub enum Timeout {
 /// ```
 ///
 /// # Over `AsyncRead` and `AsyncWrite`
-/// [`MessageReader`](crate::MessageReader) and [`MessageWriter`](crate::MessageWriter) wrap their
-/// errors in an [`io::Error`]. Converting that back returns the same error, so
-/// `tokio::io::copy(..).await?` keeps its close code:
+/// [`MessageReader`](crate::MessageReader), [`MessageWriter`](crate::MessageWriter) and
+/// [`ByteStream`](crate::ByteStream) wrap their errors in an [`io::Error`]. Converting that back
+/// returns the same error, so `tokio::io::copy(..).await?` keeps its close code:
 ///
 /// ```
 /// use std::{fmt, io};
@@ -122,6 +124,11 @@ pub enum Error {
     /// caller supplied an invalid proxy.
     #[cfg(feature = "proxy")]
     Proxy(Box<ProxyError>),
+    /// A value cannot be serialized as JSON, which is the caller's fault, or the peer's message
+    /// cannot be parsed. Neither ends the connection.
+    #[cfg(feature = "serde")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+    Json(JsonError),
     /// A deadline passed.
     Timeout(Timeout),
 }
@@ -142,6 +149,12 @@ impl fmt::Display for Error {
             Self::Tls(error) => write!(f, "{error}"),
             #[cfg(feature = "proxy")]
             Self::Proxy(error) => write!(f, "{error}"),
+            #[cfg(feature = "serde")]
+            Self::Json(error) if error.kind() == JsonErrorKind::Serialize => {
+                write!(f, "cannot send: {error}")
+            }
+            #[cfg(feature = "serde")]
+            Self::Json(error) => write!(f, "{error}"),
             Self::Timeout(timeout) => write!(f, "{timeout} timeout"),
         }?;
         let mut cause = std::error::Error::source(self).filter(|_| f.alternate());
@@ -167,6 +180,9 @@ impl std::error::Error for Error {
             Self::Tls(error) => error.source(),
             #[cfg(feature = "proxy")]
             Self::Proxy(error) => error.source(),
+            // Its source may contain payload data.
+            #[cfg(feature = "serde")]
+            Self::Json(_) => None,
             Self::Closed | Self::Timeout(_) => None,
         }
     }
@@ -342,6 +358,13 @@ impl From<InvalidProxy> for Error {
     }
 }
 
+#[cfg(feature = "serde")]
+impl From<JsonError> for Error {
+    fn from(error: JsonError) -> Self {
+        Self::Json(error)
+    }
+}
+
 impl From<InvalidClose> for Error {
     fn from(error: InvalidClose) -> Self {
         Self::InvalidClose(error)
@@ -372,6 +395,10 @@ impl From<Error> for io::Error {
             Error::Tls(_) => io::ErrorKind::InvalidData,
             #[cfg(feature = "proxy")]
             Error::Proxy(ref error) => error.kind(),
+            #[cfg(feature = "serde")]
+            Error::Json(ref error) if error.kind() == JsonErrorKind::Serialize => io::ErrorKind::InvalidInput,
+            #[cfg(feature = "serde")]
+            Error::Json(_) => io::ErrorKind::InvalidData,
             Error::Closed => io::ErrorKind::BrokenPipe,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
         };
@@ -437,6 +464,11 @@ mod tests {
                 vec!["invalid handshake configuration: wss:// requires TLS, which is not available"],
             ),
             (Error::Timeout(Timeout::Pong), vec!["pong timeout"]),
+            #[cfg(feature = "serde")]
+            (
+                crate::Message::from("[").parse_json::<u8>().expect_err("not a number").into(),
+                vec!["peer sent JSON of another type, at line 1, column 0"],
+            ),
             #[cfg(feature = "proxy")]
             (
                 ProxyError::Head(HeadError::NotHttp).into(),

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
-    accept_key, deflate,
+    accept_key,
+    bearer::OfferedToken,
+    deflate,
     encode::encode_fields,
     headers::{Single, extensions, has_token, is_credential, is_token, single},
     invalid::{InvalidHandshake, is_reserved},
@@ -41,6 +43,7 @@ pub struct Client {
     config: Config,
     headers: HeaderMap,
     subprotocols: Vec<Box<str>>,
+    bearer: Option<OfferedToken>,
     invalid: Option<InvalidHandshake>,
     /// Settings of upper floors, which this one stores and does not read.
     extensions: http::Extensions,
@@ -53,6 +56,7 @@ impl Client {
             config,
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
+            bearer: None,
             invalid: None,
             extensions: http::Extensions::new(),
         }
@@ -124,6 +128,28 @@ impl Client {
         self
     }
 
+    /// Offers a bearer token as a subprotocol, after the others.
+    ///
+    /// For servers that expect the token there, because browsers cannot set `Authorization`:
+    /// [`Server::bearer_prefix`](super::Server::bearer_prefix). Prefix and token are joined.
+    /// Otherwise use [`header`](Self::header) with `Authorization`.
+    ///
+    /// Debug output does not show the token. It is not sent after a redirect to another origin. A
+    /// server that selects it as the subprotocol violates the protocol.
+    ///
+    /// ```
+    /// use fullduplex::Client;
+    ///
+    /// let client = Client::default().subprotocol("chat.v1").bearer_token("bearer.", "c2VjcmV0");
+    /// let request = client.request(&"ws://example.com/".parse()?, *b"the sample nonce")?;
+    /// assert!(String::from_utf8(request)?.contains("\r\nSec-WebSocket-Protocol: chat.v1, bearer.c2VjcmV0\r\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bearer_token(mut self, prefix: impl AsRef<str>, token: impl AsRef<str>) -> Self {
+        self.bearer = OfferedToken::new(prefix.as_ref(), token.as_ref());
+        if self.bearer.is_none() { self.fail(InvalidHandshake::BearerToken) } else { self }
+    }
+
     /// Sets the deadline of the opening handshake; `None` disables it.
     ///
     /// It starts when the transport is connected.
@@ -156,9 +182,16 @@ impl Client {
         &self.headers
     }
 
-    /// Returns the subprotocols to offer.
-    pub(super) fn offered_subprotocols(&self) -> &[Box<str>] {
-        &self.subprotocols
+    /// Returns the value of `Sec-WebSocket-Protocol`, with the bearer token; `None` without any.
+    pub(super) fn subprotocol_offer(&self) -> Option<String> {
+        let token = self.bearer.as_ref().map(OfferedToken::as_str);
+        let offered: Vec<&str> = self.subprotocols.iter().map(|name| &**name).chain(token).collect();
+        (!offered.is_empty()).then(|| offered.join(", "))
+    }
+
+    /// Returns whether the offer contains a bearer token.
+    pub(super) fn offers_token(&self) -> bool {
+        self.bearer.is_some()
     }
 
     /// Returns the settings of upper floors.
@@ -171,8 +204,10 @@ impl Client {
         &mut self.extensions
     }
 
-    /// Removes the header fields with credentials, before a request to another origin.
+    /// Removes the bearer token and the header fields with credentials, before a request to another
+    /// origin.
     pub(crate) fn remove_credentials(&mut self) {
+        self.bearer = None;
         let names: Vec<_> = self.headers.keys().cloned().collect();
         for name in names {
             if self.headers.get_all(&name).iter().any(HeaderValue::is_sensitive) {
@@ -214,8 +249,8 @@ impl Client {
             target.host_header(),
             STANDARD.encode(nonce),
         );
-        if !self.subprotocols.is_empty() {
-            request += &format!("Sec-WebSocket-Protocol: {}\r\n", self.subprotocols.join(", "));
+        if let Some(offer) = self.subprotocol_offer() {
+            request += &format!("Sec-WebSocket-Protocol: {offer}\r\n");
         }
         if let Some(offer) = deflate::offer(&self.config) {
             request += &format!("Sec-WebSocket-Extensions: {offer}\r\n");
@@ -359,6 +394,32 @@ mod tests {
         assert!(!format!("{client:?}").contains("secret"));
         let client = Client::default().headers(map(&[("a", "1"), ("upgrade", "h2c")]));
         assert_eq!(client.check(), Err(&InvalidHandshake::ReservedHeader(header::UPGRADE)));
+    }
+
+    #[test]
+    fn a_bearer_token_is_the_last_subprotocol_and_never_shown_or_selected() {
+        let client = Client::default().bearer_token("bearer.", "hunter2").subprotocol("a");
+        assert!(request(&client, "ws://a").contains("\r\nSec-WebSocket-Protocol: a, bearer.hunter2\r\n"));
+        let alone = Client::default().bearer_token("bearer.", "hunter2");
+        assert!(request(&alone, "ws://a").contains("\r\nSec-WebSocket-Protocol: bearer.hunter2\r\n"));
+        assert!(!format!("{client:?}").contains("hunter2"));
+        let echoing = Response::builder()
+            .status(101)
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+            .header("Sec-WebSocket-Protocol", "bearer.hunter2")
+            .body(())
+            .expect("valid");
+        let error = client.verify(&echoing, NONCE).expect_err("a token is not a subprotocol");
+        assert_eq!(error.to_string(), ResponseError::Subprotocol(Fault::Wrong).to_string());
+        let mut elsewhere = client.clone();
+        elsewhere.remove_credentials();
+        assert!(!request(&elsewhere, "ws://b").contains("hunter2"));
+        for (prefix, token) in [("bearer.", "no/token="), ("bearer.", ""), ("", "abc")] {
+            let client = Client::default().bearer_token(prefix, token);
+            assert_eq!(client.check(), Err(&InvalidHandshake::BearerToken));
+        }
     }
 
     #[test]

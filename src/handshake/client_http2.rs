@@ -46,9 +46,11 @@ impl Client {
         let headers = request.headers_mut();
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         let value = |text: &str| HeaderValue::from_str(text).expect("tokens and visible characters");
-        let subprotocols = self.offered_subprotocols();
-        if !subprotocols.is_empty() {
-            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(&subprotocols.join(", ")));
+        if let Some(offer) = self.subprotocol_offer() {
+            let mut offer = value(&offer);
+            // Hidden in `Debug` output.
+            offer.set_sensitive(self.offers_token());
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offer);
         }
         if let Some(offer) = deflate::offer(self.config()) {
             headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, value(&offer.to_string()));
@@ -127,6 +129,14 @@ mod tests {
         let request = request(&Client::default(), "ws://user:pw@example.com/");
         assert_eq!(request.headers()["authorization"], "Basic dXNlcjpwdw==");
         assert!(request.headers()["authorization"].is_sensitive());
+    }
+
+    #[test]
+    fn a_bearer_token_is_offered_and_hidden() {
+        let client = Client::default().subprotocol("a").bearer_token("bearer.", "hunter2");
+        let request = request(&client, "wss://example.com/");
+        assert_eq!(request.headers()["sec-websocket-protocol"], "a, bearer.hunter2");
+        assert!(!format!("{request:?}").contains("hunter2"));
     }
 
     #[test]

@@ -44,6 +44,10 @@ pub enum InvalidHandshake {
     /// A subprotocol was added to the offer twice.
     #[error("duplicate subprotocol {0}")]
     DuplicateSubprotocol(Box<str>),
+    /// A bearer token, or its prefix, is empty or not a token as RFC 9110 section 5.6.2 defines it.
+    /// Encode it in base64url.
+    #[error("bearer token cannot be a subprotocol: encode it in base64url")]
+    BearerToken,
     /// An origin is not one that browsers send: a wildcard, a host without a scheme, a path.
     #[error("invalid origin {0:?}: expected null or scheme://host[:port]")]
     Origin(Box<str>),

@@ -7,12 +7,13 @@
 //! [`WebSocket::from_raw`](crate::WebSocket::from_raw).
 //!
 //! The order of calls on a server: [`HeadScanner::scan`] until the head is complete,
-//! [`parse_request`], [`respond`], [`encode_response`]. On a client: [`Client::request`],
+//! [`parse_request`], if it expects one [`take_bearer_token`], [`respond`], [`encode_response`]. On a client: [`Client::request`],
 //! [`HeadScanner::scan`], [`parse_response`], [`Client::verify`].
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 
+mod bearer;
 mod client;
 mod client_http2;
 #[cfg(feature = "deflate")]
@@ -35,6 +36,7 @@ pub(crate) mod response;
 mod server;
 pub(crate) mod target;
 
+pub use bearer::{BearerToken, take_bearer_token};
 pub use client::Client;
 pub use encode::{encode_rejection, encode_response, extend_response};
 #[cfg(test)]

@@ -8,9 +8,9 @@ use base64::{
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 
 use super::{
-    accept_key, deflate,
+    accept_key, bearer, deflate,
     headers::{Single, extensions, has_token, single},
-    negotiate::{Negotiated, choose_subprotocol, offered_subprotocols},
+    negotiate::{Negotiated, choose_subprotocol},
     rejection::Rejection,
     server::Server,
 };
@@ -113,8 +113,11 @@ fn check_all(
 
 /// Chooses a subprotocol and extensions of those that the client offers.
 pub(super) fn negotiate(headers: &HeaderMap, server: &Server) -> Result<Negotiated, Rejection> {
-    let offered =
-        offered_subprotocols(headers).ok_or(Rejection::bad_request("malformed Sec-WebSocket-Protocol"))?;
+    let mut offered = bearer::offered(headers)?;
+    if let Some(prefix) = server.known_bearer_prefix() {
+        // A token is not a subprotocol, and never part of the response.
+        (_, offered) = bearer::split(offered, prefix)?;
+    }
     // RFC 6455 section 9.1: a malformed list fails the connection; valid offers may be declined.
     let offers =
         extensions(headers).map_err(|_| Rejection::bad_request("malformed Sec-WebSocket-Extensions"))?;

@@ -29,6 +29,7 @@ pub struct Server {
     config: Config,
     origins: Origins,
     subprotocols: Box<[Box<str>]>,
+    bearer_prefix: Option<Box<str>>,
     invalid: Option<InvalidHandshake>,
 }
 
@@ -187,6 +188,52 @@ impl Server {
         self
     }
 
+    /// Sets the prefix of subprotocols that are bearer tokens.
+    ///
+    /// Browsers cannot set `Authorization` on a WebSocket request. A page offers its token as a
+    /// subprotocol instead, beside those that it speaks. The token is removed from the offer before
+    /// anything else sees it: it is never selected, never part of the response, and not in the
+    /// request that is shown.
+    /// [`IncomingRequest::bearer_token`](crate::IncomingRequest::bearer_token) returns it. The
+    /// application verifies it, and rejects the request with status 401 if it is missing or wrong.
+    ///
+    /// The page must offer a subprotocol besides, and this server support it, because a browser
+    /// fails a connection for which none of its subprotocols was selected:
+    ///
+    /// ```js
+    /// new WebSocket("wss://example.com/", ["chat.v1", "bearer." + token])
+    /// ```
+    ///
+    /// A token consists of the characters of RFC 9110 section 5.6.2, as base64url and JSON Web
+    /// Tokens do. A request with two tokens or an empty one is rejected with status 400. A prefix
+    /// that is not a token itself is an error that [`check`](Self::check) returns.
+    ///
+    /// With another HTTP library, call [`take_bearer_token`](super::take_bearer_token);
+    /// [`respond`](super::respond) ignores tokens.
+    ///
+    /// ```
+    /// # async fn example(tcp: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn is_valid(_token: &str) -> bool { true }
+    /// use fullduplex::{Config, Server};
+    /// use http::Response;
+    ///
+    /// let server = Server::new(Config::default()).subprotocols(["chat.v1"]).bearer_prefix("bearer.");
+    /// let request = server.read_request(tcp).await?;
+    /// match request.bearer_token() {
+    ///     Some(token) if is_valid(token) => drop(request.accept().await?),
+    ///     _ => request.reject(Response::builder().status(401).body("log in")?).await?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bearer_prefix(mut self, prefix: impl AsRef<str>) -> Self {
+        match prefix.as_ref() {
+            prefix if is_token(prefix) => self.bearer_prefix = Some(prefix.into()),
+            prefix => self.fail(InvalidHandshake::Subprotocol(prefix.into())),
+        }
+        self
+    }
+
     /// Sets the deadline of the opening handshake; `None` disables it.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config = self.config.handshake_timeout(timeout);
@@ -220,6 +267,10 @@ impl Server {
     /// Returns the configuration of the handshake and of the connections.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(crate) fn known_bearer_prefix(&self) -> Option<&str> {
+        self.bearer_prefix.as_deref()
     }
 
     pub(super) fn known_subprotocols(&self) -> &[Box<str>] {
@@ -256,6 +307,8 @@ mod tests {
             (Server::default().allow_origins(["a"]).allow_origins(["https://a"]), Origin("a".into())),
             (Server::default().subprotocols(["a", "b c"]), Subprotocol("b c".into())),
             (Server::default().subprotocols([""]).allow_origins(["*"]), Subprotocol("".into())),
+            (Server::default().bearer_prefix("bearer "), Subprotocol("bearer ".into())),
+            (Server::default().bearer_prefix(""), Subprotocol("".into())),
         ] {
             assert_eq!(server.check(), Err(&error));
         }

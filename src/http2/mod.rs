@@ -47,7 +47,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     Client, Error, InvalidHandshake, ResponseError, Role, Target, TargetError, WebSocket, client::target_of,
-    connect, handshake::BodyReader, opening::Deadline,
+    connect, handshake::BodyReader, opening::Deadline, trace::HandshakeTrace,
 };
 
 /// How much a peer may send on one stream, and on all of them, before it is received, in bytes.
@@ -214,15 +214,22 @@ impl Http2 {
         T::Error: Into<TargetError>,
     {
         let target = target_of(target)?;
-        Box::pin(self.open_stream(target)).await
+        Box::pin(async move {
+            let trace = HandshakeTrace::client(&target);
+            let opened = self.open_stream(&target).await.inspect_err(|error| trace.failed(error))?;
+            trace.opened();
+            opened.0.events().server(&target, || None);
+            Ok(opened)
+        })
+        .await
     }
 
-    async fn open_stream(&self, target: Target) -> Result<(WebSocket<Http2Stream>, Response<()>), Error> {
+    async fn open_stream(&self, target: &Target) -> Result<(WebSocket<Http2Stream>, Response<()>), Error> {
         let origin = |target: &Target| (target.is_secure(), target.host().to_owned(), target.port());
-        if origin(&target) != origin(&self.target) {
+        if origin(target) != origin(&self.target) {
             return Err(InvalidHandshake::OtherServer.into());
         }
-        let mut request = self.client.request_http2(&target)?;
+        let mut request = self.client.request_http2(target)?;
         request.extensions_mut().insert(Protocol::from_static("websocket"));
         let deadline = Deadline::handshake(self.client.config());
         let exchange = async {

@@ -64,10 +64,10 @@ use ::hyper::upgrade::OnUpgrade;
 pub use stream::UpgradedStream;
 pub use upgrade::Upgrade;
 
-pub(crate) use self::upgrade::Origin;
+pub(crate) use self::upgrade::{Origin, UpgradeTrace};
 use crate::{
     Rejection, Server,
-    handshake::{Negotiated, asks_for_websocket, respond, respond_http2},
+    handshake::{Negotiated, asks_for_websocket, respond, respond_http2, take_bearer_token},
     testing::TestUpgrade,
 };
 
@@ -96,9 +96,15 @@ pub fn upgrade<B>(request: &mut Request<B>, server: &Server) -> Result<(Response
         headers: request.headers(),
         protocol: protocol(request.extensions()),
     };
-    let (response, negotiated) = head.respond(server)?;
-    let origin = take_origin(request.extensions_mut()).ok_or_else(Rejection::server_error)?;
-    Ok((response, Upgrade::new(origin, server.config().clone(), negotiated)))
+    let trace = UpgradeTrace::new(head.uri.path());
+    let (response, negotiated) = head.respond(server).inspect_err(|rejection| trace.rejected(rejection))?;
+    let origin = take_origin(request.extensions_mut(), &trace)?;
+    let mut upgrade = Upgrade::new(origin, server.config().clone(), negotiated, trace);
+    if let Some(prefix) = server.known_bearer_prefix() {
+        // An invalid token was rejected above.
+        upgrade.token = take_bearer_token(request.headers_mut(), prefix)?;
+    }
+    Ok((response, upgrade))
 }
 
 /// Returns whether a request asks for a WebSocket connection.
@@ -148,12 +154,17 @@ impl Head<'_> {
     }
 }
 
-/// Takes from a request what it needs to become a connection; `None` if it is missing.
-pub(crate) fn take_origin(extensions: &mut Extensions) -> Option<Origin> {
-    match extensions.remove::<TestUpgrade>() {
+/// Takes from a request what it needs to become a connection. If that is missing, the server erred.
+pub(crate) fn take_origin(extensions: &mut Extensions, trace: &UpgradeTrace) -> Result<Origin, Rejection> {
+    let origin = match extensions.remove::<TestUpgrade>() {
         Some(test) => test.into_server().map(Origin::Memory),
         None => extensions.remove::<OnUpgrade>().map(Origin::Hyper),
-    }
+    };
+    origin.ok_or_else(|| {
+        let rejection = Rejection::server_error();
+        trace.rejected(&rejection);
+        rejection
+    })
 }
 
 /// Returns the value of `:protocol` (RFC 8441 section 4).

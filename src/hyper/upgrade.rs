@@ -15,7 +15,11 @@ use tokio::{
 };
 
 use super::stream::{UpgradedStream, bare};
-use crate::{Config, Error, Role, Timeout, WebSocket, handshake::Negotiated};
+use crate::{
+    Config, Error, Rejection, Role, Timeout, WebSocket,
+    handshake::{BearerToken, Negotiated},
+    trace::HandshakeTrace,
+};
 
 /// A WebSocket connection that opens once the response has been sent.
 ///
@@ -37,6 +41,8 @@ pub struct Upgrade {
     origin: Origin,
     config: Box<Config>,
     negotiated: Negotiated,
+    trace: UpgradeTrace,
+    pub(super) token: Option<BearerToken>,
     /// Boxed, because it needs a fixed place. `None` until the first poll.
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -49,8 +55,16 @@ pub(crate) enum Origin {
 }
 
 impl Upgrade {
-    pub(crate) fn new(origin: Origin, config: Config, negotiated: Negotiated) -> Self {
-        Self { origin, config: Box::new(config), negotiated, deadline: None }
+    pub(crate) fn new(origin: Origin, config: Config, negotiated: Negotiated, trace: UpgradeTrace) -> Self {
+        Self { origin, config: Box::new(config), negotiated, trace, token: None, deadline: None }
+    }
+
+    /// Returns the bearer token that the client has sent as a subprotocol.
+    ///
+    /// `None` if there is none, or if [`Server::bearer_prefix`](crate::Server::bearer_prefix) is not
+    /// set. It was removed from the header fields of the request.
+    pub fn bearer_token(&self) -> Option<&str> {
+        self.token.as_ref().map(BearerToken::as_str)
     }
 
     /// Returns the subprotocol agreed on, if any.
@@ -97,6 +111,15 @@ impl Upgrade {
     }
 
     fn poll_transport(&mut self, cx: &mut Context<'_>) -> Poll<Result<Transport, Error>> {
+        let transport = ready!(self.poll_upgraded(cx));
+        match &transport {
+            Ok(_) => self.trace.handshake.opened(),
+            Err(error) => self.trace.handshake.failed(error),
+        }
+        Poll::Ready(transport)
+    }
+
+    fn poll_upgraded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Transport, Error>> {
         let on_upgrade = match &mut self.origin {
             Origin::Hyper(on_upgrade) => on_upgrade,
             Origin::Memory(io) => {
@@ -122,7 +145,28 @@ impl Upgrade {
     }
 
     fn open<S>(&mut self, io: S, unread: Bytes) -> WebSocket<S> {
-        WebSocket::from_raw(io, unread, Role::Server, &self.config, std::mem::take(&mut self.negotiated))
+        let negotiated = std::mem::take(&mut self.negotiated);
+        let ws = WebSocket::from_raw(io, unread, Role::Server, &self.config, negotiated);
+        ws.events().path(&self.trace.path);
+        ws
+    }
+}
+
+/// The span of the opening handshake, and the path of the request for that of the connection.
+pub(crate) struct UpgradeTrace {
+    handshake: HandshakeTrace,
+    path: Box<str>,
+}
+
+impl UpgradeTrace {
+    pub(crate) fn new(path: &str) -> Self {
+        let handshake = HandshakeTrace::server();
+        handshake.path(path);
+        Self { handshake, path: path.into() }
+    }
+
+    pub(crate) fn rejected(&self, rejection: &Rejection) {
+        self.handshake.rejected(rejection);
     }
 }
 

@@ -82,6 +82,9 @@ pub enum ProtocolError {
         /// The limit, in frames.
         limit: u32,
     },
+    /// A text message on a connection that carries a stream of bytes (section 7.4.1: 1003).
+    #[error("text message, where only binary messages are accepted")]
+    UnexpectedText,
     /// The transport ended without a Close (section 7.1.5: 1006, which is never sent).
     #[error("transport ended without a close frame")]
     EofWithoutClose,
@@ -95,6 +98,7 @@ impl ProtocolError {
             Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments { .. } => CloseCode::POLICY_VIOLATION,
+            Self::UnexpectedText => CloseCode::UNSUPPORTED_DATA,
             Self::EofWithoutClose => CloseCode::ABNORMAL,
             _ => CloseCode::PROTOCOL_ERROR,
         }
@@ -120,6 +124,7 @@ impl ProtocolError {
             Self::FrameTooBig { .. } => "frame too big",
             Self::MessageTooBig { .. } => "message too big",
             Self::TooManyFragments { .. } => "too many fragments",
+            Self::UnexpectedText => "text not accepted",
             Self::EofWithoutClose => return None,
         })
     }

@@ -42,6 +42,8 @@ mod deflate;
 mod encoded;
 mod error;
 mod header;
+#[cfg(feature = "serde")]
+mod json;
 mod opcode;
 mod outbox;
 mod outgoing;
@@ -62,6 +64,8 @@ pub use config::Config;
 pub use deflate::{Deflate, DeflateParams};
 pub use error::{InvalidClose, ProtocolError, SendError};
 pub use header::{EncodedHeader, Header, MAX_HEADER};
+#[cfg(feature = "serde")]
+pub use json::{JsonError, JsonErrorKind};
 pub use opcode::{MAX_CONTROL_PAYLOAD, Opcode};
 pub use outbox::Batch;
 pub use outgoing::Outgoing;

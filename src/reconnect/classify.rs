@@ -137,6 +137,9 @@ fn is_final(error: &Error) -> bool {
         Error::Tls(error) => error.is_certificate() || error.is_settings(),
         #[cfg(feature = "proxy")]
         Error::Proxy(error) => is_final_proxy(error),
+        // Returned by a hook, which would serialize the same value again.
+        #[cfg(feature = "serde")]
+        Error::Json(error) => error.kind() == crate::JsonErrorKind::Serialize,
         Error::Transport(_) | Error::Timeout(_) | Error::Closed => false,
     }
 }

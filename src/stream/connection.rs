@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::{task::coop, time::Instant};
 
 use super::{
-    inbound::{FRAMES_PER_CHECK, GRACE_READS, Inbound, message_ended, owes_answer, record_received},
+    inbound::{FRAMES_PER_CHECK, GRACE_READS, Inbound, events, message_ended, owes_answer, record_received},
     io::{Io, Outcome, WriteStatus},
     pool,
     timers::{Activity, Due, Timers},
@@ -42,6 +42,26 @@ pub(super) struct FirstPart {
     pub(super) last: bool,
 }
 
+/// What a receiving call waits for.
+pub(super) trait Pick<T> {
+    /// Returns how many bytes of what was read are handled at most before the next call of
+    /// [`pick`](Self::pick).
+    #[inline(always)]
+    fn at_most(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Returns a value if what was received is what the call waits for.
+    fn pick(&mut self, received: Received<'_>) -> Option<T>;
+}
+
+impl<T, F: FnMut(Received<'_>) -> Option<T>> Pick<T> for F {
+    #[inline(always)]
+    fn pick(&mut self, received: Received<'_>) -> Option<T> {
+        self(received)
+    }
+}
+
 /// A connection: receives messages, and performs the closing handshake (`ending.rs`).
 #[derive(Debug)]
 pub(super) struct Connection<I> {
@@ -64,7 +84,7 @@ impl<I: Io> Connection<I> {
     fn poll_any_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         let tried = self.inbound.scratch.is_some() && !self.inbound.is_check_due();
         self.inbound.receive.receive_whole();
-        self.poll_received_after(tried, cx, |received| received.into_message())
+        self.poll_received_after(tried, cx, &mut |received: Received<'_>| received.into_message())
     }
 
     /// Takes the fast path if a whole message in one frame has been read and the frame counter
@@ -131,7 +151,17 @@ impl<I: Io> Connection<I> {
     pub(super) fn poll_received<T>(
         &mut self,
         cx: &mut Context<'_>,
-        pick: impl FnMut(Received<'_>) -> Option<T>,
+        mut pick: impl FnMut(Received<'_>) -> Option<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
+        self.poll_picked(cx, &mut pick)
+    }
+
+    /// Receives like [`poll_received`](Self::poll_received), for any [`Pick`].
+    #[inline]
+    pub(super) fn poll_picked<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        pick: &mut impl Pick<T>,
     ) -> Poll<Result<Option<T>, Error>> {
         self.poll_received_after(false, cx, pick)
     }
@@ -143,12 +173,12 @@ impl<I: Io> Connection<I> {
         &mut self,
         mut tried: bool,
         cx: &mut Context<'_>,
-        mut pick: impl FnMut(Received<'_>) -> Option<T>,
+        pick: &mut impl Pick<T>,
     ) -> Poll<Result<Option<T>, Error>> {
         loop {
             // First what has already been read, in the order of arrival: it is returned even if the
             // stream has failed meanwhile.
-            let item = ready!(self.poll_buffered(tried, cx, &mut pick));
+            let item = ready!(self.poll_buffered(tried, cx, pick));
             tried = false;
             if let Some(item) = item {
                 return Poll::Ready(Ok(Some(item)));
@@ -157,7 +187,7 @@ impl<I: Io> Connection<I> {
             // next frame is not handled until then.
             if self.inbound.receive.has_compressed() {
                 ready!(poll_budget(&mut self.inbound.frames, cx));
-                if let Some(item) = self.inflate(&mut pick) {
+                if let Some(item) = self.inflate(pick) {
                     return Poll::Ready(Ok(Some(item)));
                 }
                 // A long message takes several turns. What is queued does not wait for its end.
@@ -206,7 +236,7 @@ impl<I: Io> Connection<I> {
             match self.poll_fill(cx) {
                 Poll::Ready(None) => {}
                 Poll::Ready(Some(message)) => {
-                    if let Some(item) = pick(Received::Message(message)) {
+                    if let Some(item) = pick.pick(Received::Message(message)) {
                         return Poll::Ready(Ok(Some(item)));
                     }
                 }
@@ -227,7 +257,7 @@ impl<I: Io> Connection<I> {
         &mut self,
         mut tried: bool,
         cx: &mut Context<'_>,
-        pick: &mut impl FnMut(Received<'_>) -> Option<T>,
+        pick: &mut impl Pick<T>,
     ) -> Poll<Option<T>> {
         while self.inbound.scratch.is_some() {
             // RFC 6455 section 5.5.2: a pong is sent as soon as practical, even if the program
@@ -240,6 +270,8 @@ impl<I: Io> Connection<I> {
             let Some(scratch) = &mut self.inbound.scratch else { break };
             let mut item = None;
             let (receive, input) = (&mut self.inbound.receive, scratch.unread_mut());
+            let len = input.len().min(pick.at_most());
+            let input = &mut input[..len];
             let step =
                 if mem::take(&mut tried) { receive.receive_general(input) } else { receive.receive(input) };
             match step {
@@ -250,6 +282,10 @@ impl<I: Io> Connection<I> {
                         // RFC 6455 sections 5.5.1 and 5.5.2: a ping is answered with a pong, a
                         // Close with a Close.
                         if owes_answer(self.inbound.rare.as_deref(), &received) {
+                            if let Received::Close(frame) = &received {
+                                let events = events(self.inbound.rare.as_deref());
+                                events.close_received(frame.as_ref(), || self.io.write_status().close_sent);
+                            }
                             self.io.answer(&received);
                             // Makes the next iteration read the clock before it returns a message.
                             self.inbound.frames -= self.inbound.frames % FRAMES_PER_CHECK;
@@ -269,7 +305,7 @@ impl<I: Io> Connection<I> {
                             // peer is alive.
                             other => record_received(timers, rare, &mut self.io, other),
                         }
-                        item = pick(received);
+                        item = pick.pick(received);
                     }
                     self.inbound.consume(consumed);
                 }
@@ -314,7 +350,7 @@ impl<I: Io> Connection<I> {
 
     /// Inflates the next part of a compressed message, and returns the value of `pick`, if any.
     #[inline(never)]
-    fn inflate<T>(&mut self, pick: &mut impl FnMut(Received<'_>) -> Option<T>) -> Option<T> {
+    fn inflate<T>(&mut self, pick: &mut impl Pick<T>) -> Option<T> {
         // Inflating takes as long as handling a whole budget unit of frames.
         self.inbound.frames = 0;
         let (receive, io) = (&mut self.inbound.receive, &mut self.io);
@@ -324,7 +360,7 @@ impl<I: Io> Connection<I> {
             let received = receive.inflate(buffers)?;
             Ok(received.and_then(|received| {
                 record_received(timers, rare, io, &received);
-                pick(received)
+                pick.pick(received)
             }))
         });
         inflated.unwrap_or_else(|error| {

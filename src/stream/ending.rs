@@ -75,11 +75,13 @@ impl<I: Io> Connection<I> {
 
     /// Records the error that ends the connection.
     pub(super) fn record(&mut self, error: Error) {
+        self.inbound.events().failed(&error, || self.io.outcome(|outcome| outcome.accepts(&error)));
         self.io.outcome(|outcome| outcome.record(error));
     }
 
     /// Ends the connection: nothing more is read or written, and all buffers are released.
     pub(super) fn finish(&mut self) {
+        self.inbound.events().ended(|| self.inbound.receive.is_close_received());
         self.inbound.finished = true;
         self.inbound.timers = None;
         self.inbound.receive.abandon();

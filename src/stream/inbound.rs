@@ -15,6 +15,7 @@ use crate::{
     Config, Role,
     handshake::Negotiated,
     proto::{CloseFrame, Part, ReceivePath, Received},
+    trace::{ConnectionEvents, ConnectionTrace},
 };
 
 /// The number of frames after which queued frames are checked for a delay. It divides the number of
@@ -57,17 +58,19 @@ pub(super) struct Rare {
     received: Option<Box<stats::ReceiveCounters>>,
     /// Whether the program answers pings itself.
     no_pongs: bool,
+    trace: ConnectionTrace,
 }
 
 impl Rare {
     #[cold]
-    fn new(unread: usize, config: &Config, negotiated: Negotiated) -> Box<Self> {
+    fn new(unread: usize, config: &Config, negotiated: Negotiated, trace: ConnectionTrace) -> Box<Self> {
         Box::new(Self {
             close_frame: None,
             negotiated,
             message_timeout: config.message_timeout.map(Millis::new),
             received: config.stats.then(|| Box::new(stats::ReceiveCounters::after(unread))),
             no_pongs: !config.automatic_pongs,
+            trace,
         })
     }
 }
@@ -75,7 +78,9 @@ impl Rare {
 impl Inbound {
     pub(super) fn new(unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let receive = receive_path(role, config, &negotiated);
+        let trace = ConnectionTrace::new(role, &negotiated);
         let ordinary = negotiated.is_empty()
+            && !trace.is_enabled()
             && config.message_timeout.is_none()
             && config.automatic_pongs
             && !config.stats;
@@ -88,7 +93,7 @@ impl Inbound {
             grace_reads: GRACE_READS,
             wide: 0,
             finished: false,
-            rare: if ordinary { None } else { Some(Rare::new(unread.len(), config, negotiated)) },
+            rare: if ordinary { None } else { Some(Rare::new(unread.len(), config, negotiated, trace)) },
         }
     }
 
@@ -105,6 +110,11 @@ impl Inbound {
     /// Returns the extensions that were agreed on, as listed in the response.
     pub(super) fn extensions(&self) -> &str {
         self.rare.as_ref().map_or("", |rare| rare.negotiated.extensions())
+    }
+
+    /// Returns the events of the connection, for `tracing`.
+    pub(super) fn events(&self) -> ConnectionEvents<'_> {
+        events(self.rare.as_deref())
     }
 
     /// Marks `len` bytes of the scratch as handled, and returns it to the pool if that is possible.
@@ -183,6 +193,11 @@ fn receive_path(role: Role, config: &Config, _: &Negotiated) -> ReceivePath {
     ReceivePath::new(role, config)
 }
 
+/// Returns the events of a connection, for `tracing`.
+pub(super) fn events(rare: Option<&Rare>) -> ConnectionEvents<'_> {
+    rare.map(|rare| rare.trace.events()).unwrap_or_default()
+}
+
 /// Returns `true` if this has to be answered, and the program does not answer it itself.
 #[inline]
 pub(super) fn owes_answer(rare: Option<&Rare>, received: &Received<'_>) -> bool {
@@ -238,5 +253,15 @@ fn pong(timers: Option<Pin<&mut Timers>>, rare: Option<&mut Rare>, pings: Pings,
             counters.round_trip = sent.map(|sent| sent.elapsed()).or(counters.round_trip);
         }
         (None, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_box_of_rare_state_takes_40_bytes_more_with_a_span() {
+        assert!(size_of::<Rare>() <= if cfg!(feature = "tracing") { 80 } else { 40 });
     }
 }

@@ -123,10 +123,15 @@ pub(super) struct Outcome {
 impl Outcome {
     /// Records an error, unless there already is one.
     pub(super) fn record(&mut self, error: Error) {
-        let ignored = self.ignores_write_errors && error.is_transport();
-        if !self.settled && !ignored && self.error.is_none() {
+        if self.accepts(&error) {
             self.error = Some(Box::new(error));
         }
+    }
+
+    /// Returns `true` if the error is the one that ends the connection.
+    pub(super) fn accepts(&self, error: &Error) -> bool {
+        let ignored = self.ignores_write_errors && error.is_transport();
+        !self.settled && !ignored && self.error.is_none()
     }
 
     /// Discards the error and all later ones: the program has ended the connection itself.
@@ -312,6 +317,12 @@ impl<S> OwnedIo<S> {
         &mut self.extra.get_or_insert_default().outcome
     }
 
+    /// Returns `true` if nothing but our Close can have been lost when the write side ended: the peer
+    /// had closed, and nothing else was pending.
+    pub(super) fn has_lost_only_close(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.outcome.ignores_write_errors)
+    }
+
     /// Takes the pings that the program has sent since the last call.
     pub(super) fn take_pings(&mut self) -> Pings {
         let pings = self.extra.as_mut().map(|extra| mem::take(&mut extra.pings)).unwrap_or_default();
@@ -328,6 +339,13 @@ impl<S> OwnedIo<S> {
     /// for.
     pub(super) fn wake_receiver(&mut self) {
         if let Some(waker) = self.receiver.take() {
+            waker.wake();
+        }
+    }
+
+    /// Wakes the task that waits in a receiving call, unless it is the task of this waker.
+    pub(super) fn wake_other_receiver(&mut self, own: &Waker) {
+        if let Some(waker) = self.receiver.take_if(|waker| !waker.will_wake(own)) {
             waker.wake();
         }
     }
@@ -420,7 +438,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
             self.drop_unused();
         } else if newly && side == Side::Sender {
             // From now on a deadline is running, which the receiving task checks.
-            self.receiver.take_if(|waker| !waker.will_wake(cx.waker())).map(Waker::wake).unwrap_or_default();
+            self.wake_other_receiver(cx.waker());
         }
         done
     }

@@ -1,5 +1,6 @@
 //! An open WebSocket connection: the protocol core, driven by tokio over any byte stream.
 
+mod byte_stream;
 mod close;
 mod connection;
 mod ending;
@@ -7,6 +8,8 @@ mod event;
 mod inbound;
 mod into_inner;
 mod io;
+#[cfg(feature = "serde")]
+mod json;
 mod pings;
 mod pool;
 mod reader;
@@ -22,6 +25,7 @@ mod transport;
 mod watchdog;
 mod writer;
 
+pub use byte_stream::ByteStream;
 use bytes::Bytes;
 pub use event::Event;
 pub use into_inner::Parts;
@@ -38,6 +42,7 @@ use crate::{
     Config, Role,
     handshake::Negotiated,
     proto::{CloseFrame, Closing, SendPath},
+    trace::ConnectionEvents,
 };
 
 /// A WebSocket connection over the stream `S`.
@@ -105,6 +110,11 @@ impl<S> WebSocket<S> {
     /// Reading from it or writing to it corrupts the connection.
     pub fn get_ref(&self) -> &S {
         self.connection.io.transport.get_ref()
+    }
+
+    /// Returns the events of the connection, for `tracing`.
+    pub(crate) fn events(&self) -> ConnectionEvents<'_> {
+        self.connection.inbound.events()
     }
 
     /// Returns which end of the connection this is.

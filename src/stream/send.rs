@@ -250,9 +250,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let Connection { io, inbound } = &mut self.connection;
         match unwritten {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => io.outcome().record(Error::from(error)),
+            Poll::Ready(Err(error)) => {
+                let error = Error::from(error);
+                inbound.events().failed(&error, || io.outcome().accepts(&error));
+                io.outcome().record(error);
+            }
             Poll::Pending => {
                 let timeout = ready!(io.poll_watchdog(&inbound.timeouts, cx));
+                let error = Error::Timeout(timeout);
+                inbound.events().failed(&error, || io.outcome().accepts(&error));
                 io.outcome().time_out(timeout);
                 io.end_write_for(Side::Sender);
             }

@@ -72,6 +72,12 @@ impl ReceivePath {
         }
     }
 
+    /// Fails because of a text message that the upper floor does not accept. All further input is
+    /// ignored.
+    pub(crate) fn refuse_text(&mut self) -> ProtocolError {
+        self.fail(ProtocolError::UnexpectedText)
+    }
+
     /// Returns whether some, but not all, of a message was received in parts.
     pub fn is_inside_parts(&self) -> bool {
         self.assembler.is_inside_parts()

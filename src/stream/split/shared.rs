@@ -32,6 +32,7 @@ use crate::{
         transport::{Source, Transport, TransportStatus},
         watchdog::Watchdog,
     },
+    trace::ConnectionEvents,
 };
 
 /// The state that the halves share: the queue behind one lock, the stream and its batch behind
@@ -495,10 +496,17 @@ impl<T: Transmit + ?Sized> Shared<T> {
         let stuck = state.ledger.transport().stuck && state.ledger.moves() == moves;
         drop(state);
         if stuck {
-            self.with_transport(transport, |transport, _| {
-                self.state.lock().outcome.time_out(timeout);
+            let error = Error::Timeout(timeout);
+            let counts = self.with_transport(transport, |transport, _| {
+                let mut state = self.state.lock();
+                let counts = state.outcome.accepts(&error);
+                state.outcome.time_out(timeout);
+                drop(state);
                 transport.end_write(&mut Locked::new(&self.state));
+                counts
             });
+            // The receiver has the span. No lock is held, because a subscriber may run any code.
+            ConnectionEvents::default().failed(&error, || counts);
         } else {
             drop(transport);
             self.write_if_requested();

@@ -1,0 +1,39 @@
+//! Spans and events of the crate `tracing`, with the feature `tracing`.
+//!
+//! # Spans
+//! Both have the target `fullduplex` and the level INFO. They are children of the span that is
+//! current when the opening handshake begins, or ends. They are not entered: events refer to them.
+//!
+//! | span | from, to | fields |
+//! |---|---|---|
+//! | `handshake` | reading the request, or dialing; until it is accepted or fails | `role`, `path`; of a client `host`, `port` |
+//! | `connection` | open; dropped | `role`, `path`, `subprotocol`, `extensions`; of [`connect`](crate::connect) `peer` |
+//!
+//! A server knows no address, because its transport is any stream. A program that accepts TCP
+//! connections creates a span with the address, in which it calls [`accept`](crate::accept).
+//!
+//! # Events
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `connection opened` | DEBUG | |
+//! | `request rejected`, by this crate | WARN | `status`, `reason` |
+//! | `request refused by the program` | DEBUG | `status` |
+//! | `opening handshake failed` | WARN | `error` |
+//! | `closing`: a Close was received | DEBUG | `code`; `close`, with the escaped reason; `by`: `peer` or `this end`, which closed first |
+//! | `connection failed`: a violation of the protocol, an exceeded limit, a timeout | WARN | `error`; `code`, if one is sent |
+//! | the same, because the peer vanished | DEBUG | `error` |
+//! | `connection ended` | DEBUG | `clean`: whether the peer's Close was received |
+//!
+//! Nothing is emitted for a message, a frame, a ping or a write: code that is not cold does not
+//! know of `tracing`. If INFO is enabled, each connection keeps its span in a box of 80 bytes.
+//!
+//! A request that does not ask for a WebSocket connection is an event if
+//! [`Server::read_request`](crate::Server::read_request) rejects it, and not if
+//! [`read_any_request`](crate::Server::read_any_request) returns it. An error of the transport that
+//! a [`Sender`](crate::Sender) encounters is returned to it, and is no event; a timeout of one is
+//! an event in the current span of its task.
+//!
+//! # Secrets
+//! No event or span contains payload data, header fields, a query, a bearer token or a subprotocol
+//! that was not selected. The reason of a Close is text of the peer: it is recorded, escaped.
