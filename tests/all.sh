@@ -50,6 +50,7 @@ clippy() {
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features --features deflate,serde -- -D warnings
+  cargo clippy "${locked[@]}" -p axum-example -p hyper-example --all-targets -- -D warnings
   # The comparison with the peers is built but not run: it has no result that could fail.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings
@@ -189,6 +190,8 @@ package() {
 release() {
   cargo build "${locked[@]}" --examples --features $features
   cargo build "${locked[@]}" --examples --features $features --release
+  # Packages of their own, because of their dependencies.
+  cargo build "${locked[@]}" --release -p axum-example -p hyper-example
 }
 
 # Stops early: if nothing works, each test would wait for its deadline.

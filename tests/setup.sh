@@ -85,6 +85,7 @@ PATH=$PATH:/usr/sbin
 have nginx || packages+=(nginx-light)
 have stunnel || packages+=(stunnel4)
 have tinyproxy || packages+=(tinyproxy-bin)
+have haproxy || packages+=(haproxy)
 have microsocks || packages+=(microsocks)
 { have sshd && have ssh; } || packages+=(openssh-server openssh-client)
 # The font contains the emoji in the pictures of the browser's windows.
@@ -119,7 +120,7 @@ part_browser() { { have chromium && have chromedriver; } || lacks "no chromium, 
 
 part_servers() {
   local name
-  for name in openssl nginx stunnel tinyproxy microsocks sshd ssh; do
+  for name in openssl nginx haproxy stunnel tinyproxy microsocks sshd ssh; do
     have $name || lacks "no $name"
   done
 }

@@ -1,9 +1,10 @@
 """The Autobahn test suite: each of its cases is a test, for the server (a connection whole, split, and with
-messages in parts), the blocking server, and the client, also over TLS.
+messages in parts), the blocking server, and the client, also over TLS; and the server on axum, over
+HTTP/1.1 and HTTP/2.
 
 The cases on compression (12.* and 13.*) take most of the time. The server and the client run
 all of them; the others run those of two kinds of content, text and a picture, or all with
-AUTOBAHN=all. Over TLS, a plain run has 30 cases, and AUTOBAHN=all all.
+AUTOBAHN=all. Over TLS, HTTP/2 and on axum, a plain run has 30 cases, and AUTOBAHN=all all.
 
 A case passes if the suite's verdicts, on what happened and on how the connection was closed, are
 those of `baseline.json`: OK, or INFORMATIONAL for the three cases in which the suite has no other
@@ -11,6 +12,7 @@ verdict. NON-STRICT fails, and so does UNIMPLEMENTED, which the suite reports if
 agreed on.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -22,6 +24,7 @@ from pathlib import Path
 import pytest
 from certificates import Identity
 from harness import TARGET, Program, example, free_port, wait_for_port
+from peers import node
 
 BASELINE = json.loads((Path(__file__).parent / "baseline.json").read_text())
 CASES = 517
@@ -34,6 +37,7 @@ EVERYTHING_ELSE = [f"{number}.*" for number in range(1, 11)]
 # For further transports.
 FEW = EVERYTHING_ELSE if IS_LONG else ["1.1.*", "2.*", *[f"5.{number}" for number in range(1, 6)], "7.1.*"]
 FEW_COMPRESSION = ALL_COMPRESSION if IS_LONG else []
+AXUM = TARGET / "release" / "axum-example"
 WSTEST = TARGET / "autobahn-venv" / "bin" / "wstest"
 # The largest message of the suite has 16 MiB.
 MAX_MESSAGE = str(64 << 20)
@@ -77,6 +81,22 @@ SERVERS = {
 }
 
 
+def run_against_axum(role, cases):
+    """Runs the suite against the server on axum: over HTTP/1.1, or over HTTP/2 by a bridge."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Program([AXUM, "--listen", "127.0.0.1:0", *DEFLATE]))
+        url = server.listening()
+        if role == "http2-server":
+            bridge = stack.enter_context(node("http2_bridge.cjs", url.replace("ws:", "http:")))
+            url = bridge.listening()
+        suite, report = wstest(role, "fuzzingclient", cases, {"servers": [{"agent": "fullduplex", "url": f"{url}/echo"}]})
+        with suite:
+            suite.rest()
+            assert suite.exit_code() == 0, str(suite)
+        assert server.is_running(), f"the server ended: {server}"
+    return report
+
+
 def run_against_client(role, cases):
     port = free_port()
     url = f"ws://127.0.0.1:{port}"
@@ -113,6 +133,8 @@ def run_against_client_over_tls(role, cases):
     return report
 
 
+AXUM_ROLES = ["axum-server", "http2-server"]
+
 # The runs, the longest first.
 RUNS = [
     (run_against_server, "server", ALL_COMPRESSION),
@@ -122,8 +144,9 @@ RUNS = [
     (run_against_client, "client", EVERYTHING_ELSE),
     (run_against_client_over_tls, "tls-client", FEW),
     *[(run_against_client_over_tls, "tls-client", cases) for cases in [FEW_COMPRESSION] if cases],
+    *[(run_against_axum, role, cases) for role in AXUM_ROLES for cases in [FEW_COMPRESSION, FEW] if cases],
 ]
-ROLES = [*SERVERS, "client", "tls-client"]
+ROLES = [*SERVERS, "client", "tls-client", *AXUM_ROLES]
 
 
 def expected(role):
@@ -164,13 +187,17 @@ def test_baseline_is_strict():
         assert verdicts == (["INFORMATIONAL"] * 2 if case in INFORMATIONAL else ["OK"] * 2), case
 
 
+# Further transports.
+FURTHER = ["tls-client", *AXUM_ROLES]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_suite_ran_the_cases_of_the_baseline(results, role):
     assert sorted(results(role)) == sorted(expected(role))
     if IS_LONG or role in ("server", "client"):
         assert len(results(role)) == CASES
     else:
-        assert len(results(role)) == {"tls-client": 30}.get(role, 337)
+        assert len(results(role)) == (30 if role in FURTHER else 337)
 
 
 @pytest.mark.parametrize(("role", "case"), [(role, case) for role in ROLES for case in expected(role)])
