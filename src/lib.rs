@@ -40,6 +40,23 @@
 //! }
 //! ```
 //!
+//! With the feature `serve`, the loop is in the library, with limits and graceful shutdown:
+//!
+#![cfg_attr(feature = "serve", doc = "```no_run")]
+#![cfg_attr(not(feature = "serve"), doc = "```ignore")]
+//! # async fn run() -> Result<(), fullduplex::Error> {
+//! use fullduplex::serve::Serve;
+//!
+//! Serve::bind("127.0.0.1:9001").await?.run(|mut ws, _request| async move {
+//!     while let Some(message) = ws.recv().await? {
+//!         ws.feed(message).await?;
+//!     }
+//!     Ok(())
+//! })
+//! .await
+//! # }
+//! ```
+//!
 //! A client:
 //!
 #![cfg_attr(feature = "tokio", doc = "```no_run")]
@@ -69,6 +86,8 @@
 #![cfg_attr(feature = "proxy", doc = "- [`proxy`] opens tunnels through HTTP and SOCKS proxies.")]
 //! - `TlsConnector` and `TlsAcceptor` configure TLS of either end (feature `tls`).
 //! - `reconnect::Reconnecting` connects again after a connection is lost (feature `reconnect`).
+//! - `serve::Serve` is an accept loop, `serve::Shutdown` closes connections gracefully, and
+//!   `serve::Metrics` counts them (feature `serve`).
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
 //! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
 //!   runtimes.
@@ -78,6 +97,7 @@
 //!
 //! - [coming from tokio-tungstenite](docs::from_tungstenite)
 //! - `docs::connecting`: TLS, proxies, redirects, reconnecting (with the features for them)
+//! - `docs::serving`: an accept loop, limits, graceful shutdown, metrics (feature `serve`)
 //! - [cancel safety](docs::cancel_safety)
 //! - [back-pressure and slow readers](docs::back_pressure)
 //! - [security](docs::security)
@@ -187,6 +207,7 @@
 //! | `tls-aws-lc` | no | AWS-LC in the place of ring |
 //! | `proxy` | no | `Client::proxy`: HTTP proxies (CONNECT), SOCKS5 and SOCKS4a; `proxy::Proxy`: their tunnels, over any transport |
 //! | `reconnect` | no | `reconnect::Reconnecting`: a client that connects again, and sends queued messages then |
+//! | `serve` | no | `serve::Serve`: an accept loop with limits; `serve::Shutdown`: graceful shutdown; `serve::Metrics`: counters |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -227,6 +248,9 @@ pub mod reconnect;
 mod replay;
 #[cfg(feature = "tokio")]
 mod request_parts;
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub mod serve;
 #[cfg(feature = "tokio")]
 mod server;
 #[cfg(feature = "tokio")]
@@ -274,7 +298,7 @@ pub use {
 };
 
 /// Compiles the code in the README as doc tests.
-#[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
+#[cfg(all(doctest, feature = "tokio", feature = "deflate", feature = "serve"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 #[cfg(feature = "tls")]

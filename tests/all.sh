@@ -23,7 +23,7 @@ if [ "${CI:-}" = true ]; then
 fi
 readonly logs=target/all
 # All features but tls-aws-lc, whose C code takes long to build and has the tests of its own step.
-readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect
+readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,serve
 # What tests/setup.sh could not install, one per line: its name, and why.
 readonly missing=target/setup/missing
 # Seconds after which a test runner that hangs is killed.
@@ -45,7 +45,7 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings
   cargo clippy "${locked[@]}" --lib --all-features -- -D warnings
   local feature
-  for feature in tls proxy reconnect; do
+  for feature in tls proxy reconnect serve; do
     cargo clippy "${locked[@]}" --lib --features $feature -- -D warnings
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
@@ -72,15 +72,17 @@ floors() {
     code '\btokio\b|\basync\b|\.await\b|\brand::|\b(Instant|SystemTime)\b|std::(net::(Tcp|Udp|ToSocket)|io::(Read|Write)\b)' \
     src/proto src/handshake
   none "an upper floor named in the core" \
-    code 'crate::(error|stream|server|client|connect|tls|proxy|reconnect|http2|axum|hyper|hub)\b' src/proto src/handshake
+    code 'crate::(error|stream|server|client|connect|tls|proxy|reconnect|serve|http2|axum|hyper|hub)\b' src/proto src/handshake
   none "the opening handshake named in the protocol" code 'crate::handshake\b' src/proto
   none "the highest floor named below it" \
-    code 'crate::(connect|tls|proxy|reconnect|http2|axum|hyper|hub)\b' \
+    code 'crate::(connect|tls|proxy|reconnect|serve|http2|axum|hyper|hub)\b' \
     src/stream src/error src/{client,server,opening,incoming_request,any_request,request_parts,replay}.rs
-  none "a feature's room that names another" code 'crate::(connect|proxy|reconnect)\b' src/tls
-  none "a feature's room that names another" code 'crate::(connect|tls|reconnect)\b' src/proxy
-  none "a feature's room that names another" code 'crate::(tls|proxy)::' src/reconnect
-  none "rustls named outside of src/tls" code '\b(tokio_)?rustls\b' src/{connect,proxy,reconnect,stream,error,handshake,proto}
+  none "a feature's room that names another" code 'crate::(connect|proxy|reconnect|serve)\b' src/tls
+  none "a feature's room that names another" code 'crate::(connect|tls|reconnect|serve)\b' src/proxy
+  none "a feature's room that names another" code 'crate::((tls|proxy)::|serve\b)' src/reconnect
+  none "a feature's room that names another" code 'crate::serve\b' src/connect
+  none "a feature's room that names another" code 'crate::(connect|proxy|reconnect)\b' src/serve
+  none "rustls named outside of src/tls" code '\b(tokio_)?rustls\b' src/{connect,proxy,reconnect,serve,stream,error,handshake,proto}
 }
 
 unsafe_code() {
@@ -108,7 +110,7 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 core() {
   local name tests=()
   for name in closing connect handshake_client handshake_server hostile_frames hostile_peer hostile_table \
-    parts proto proxy reconnect room sink split stream tasks timers tls; do
+    parts proto proxy reconnect room serve shutdown sink split stream tasks timers tls; do
     tests+=(--test "$name")
   done
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --lib "${tests[@]}" --no-fail-fast
