@@ -40,6 +40,23 @@
 //! }
 //! ```
 //!
+//! With the feature `serve`, the loop is in the library, with limits and graceful shutdown:
+//!
+#![cfg_attr(feature = "serve", doc = "```no_run")]
+#![cfg_attr(not(feature = "serve"), doc = "```ignore")]
+//! # async fn run() -> Result<(), fullduplex::Error> {
+//! use fullduplex::serve::Serve;
+//!
+//! Serve::bind("127.0.0.1:9001").await?.run(|mut ws, _request| async move {
+//!     while let Some(message) = ws.recv().await? {
+//!         ws.feed(message).await?;
+//!     }
+//!     Ok(())
+//! })
+//! .await
+//! # }
+//! ```
+//!
 //! A client:
 //!
 #![cfg_attr(feature = "tokio", doc = "```no_run")]
@@ -72,6 +89,8 @@
 //! - `reconnect::Reconnecting` connects again after a connection is lost (feature `reconnect`).
 //! - `axum::WebSocketUpgrade` and `hyper::upgrade` open connections in servers that use axum (feature
 //!   `axum`) or hyper (feature `hyper`), also over HTTP/2 (feature `http2`).
+//! - `serve::Serve` is an accept loop, `serve::Shutdown` closes connections gracefully, and
+//!   `serve::Metrics` counts them (feature `serve`).
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
 //! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
 //!   runtimes.
@@ -82,6 +101,7 @@
 //! - [coming from tokio-tungstenite](docs::from_tungstenite)
 //! - `docs::connecting`: TLS, proxies, redirects, reconnecting (with the features for them)
 //! - `docs::web_frameworks`: axum, hyper and HTTP/2 (with the features for them)
+//! - `docs::serving`: an accept loop, limits, graceful shutdown, metrics (feature `serve`)
 //! - [cancel safety](docs::cancel_safety)
 //! - [back-pressure and slow readers](docs::back_pressure)
 //! - [security](docs::security)
@@ -197,6 +217,7 @@
 //! | `http2` | no | WebSocket over HTTP/2 (RFC 8441): servers that use axum or hyper, and `Client::http2` |
 //! | `serde` | no | `send_json`, `Message::parse_json`, `Outgoing::json`: messages as JSON, by serde_json |
 //! | `tracing` | no | spans and events of the crate `tracing`, for the opening handshake and the end of connections |
+//! | `serve` | no | `serve::Serve`: an accept loop with limits; `serve::Shutdown`: graceful shutdown; `serve::Metrics`: counters |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -248,6 +269,9 @@ pub mod reconnect;
 mod replay;
 #[cfg(feature = "tokio")]
 mod request_parts;
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub mod serve;
 #[cfg(feature = "tokio")]
 mod server;
 #[cfg(feature = "tokio")]
@@ -301,7 +325,7 @@ pub use {
 };
 
 /// Compiles the code in the README as doc tests.
-#[cfg(all(doctest, feature = "tokio", feature = "deflate"))]
+#[cfg(all(doctest, feature = "tokio", feature = "deflate", feature = "serve"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 #[cfg(feature = "tls")]

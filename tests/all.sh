@@ -23,7 +23,7 @@ if [ "${CI:-}" = true ]; then
 fi
 readonly logs=target/all
 # All features but tls-aws-lc, whose C code takes long to build and has the tests of its own step.
-readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,axum,http2,serde,tracing
+readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,axum,http2,serde,tracing,serve
 # What tests/setup.sh could not install, one per line: its name, and why.
 readonly missing=target/setup/missing
 # Seconds after which a test runner that hangs is killed.
@@ -45,7 +45,7 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings
   cargo clippy "${locked[@]}" --lib --all-features -- -D warnings
   local feature
-  for feature in tls proxy reconnect hyper axum http2 serde tracing; do
+  for feature in tls proxy reconnect hyper axum http2 serde tracing serve; do
     cargo clippy "${locked[@]}" --lib --features $feature -- -D warnings
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
@@ -74,18 +74,20 @@ floors() {
     src/proto src/handshake
   none "tracing named in the core" code '\btracing\b|crate::trace\b' src/proto src/handshake
   none "an upper floor named in the core" \
-    code 'crate::(error|stream|server|client|connect|tls|proxy|reconnect|http2|axum|hyper|hub)\b' src/proto src/handshake
+    code 'crate::(error|stream|server|client|connect|tls|proxy|reconnect|serve|http2|axum|hyper|hub)\b' src/proto src/handshake
   none "the opening handshake named in the protocol" code 'crate::handshake\b' src/proto
   none "the highest floor named below it" \
-    code 'crate::(connect|tls|proxy|reconnect|http2|axum|hyper|hub)\b' \
+    code 'crate::(connect|tls|proxy|reconnect|serve|http2|axum|hyper|hub)\b' \
     src/stream src/error src/{client,server,opening,incoming_request,any_request,request_parts,replay,trace}.rs
-  none "a feature's room that names another" code 'crate::(connect|proxy|reconnect)\b' src/tls
-  none "a feature's room that names another" code 'crate::(connect|tls|reconnect)\b' src/proxy
-  none "a feature's room that names another" code 'crate::(tls|proxy)::' src/reconnect
+  none "a feature's room that names another" code 'crate::(connect|proxy|reconnect|serve)\b' src/tls
+  none "a feature's room that names another" code 'crate::(connect|tls|reconnect|serve)\b' src/proxy
+  none "a feature's room that names another" code 'crate::((tls|proxy)::|serve\b)' src/reconnect
+  none "a feature's room that names another" code 'crate::serve\b' src/{connect,hyper,axum,http2}
+  none "a feature's room that names another" code 'crate::(connect|proxy|reconnect|hyper|axum|http2)\b' src/serve
   none "a feature's room that names another" code 'crate::(connect|proxy|reconnect|axum|http2)\b' src/hyper
   none "a feature's room that names another" code 'crate::(connect|tls|proxy|reconnect|http2)\b' src/axum
   none "a feature's room that names another" code 'crate::(proxy|reconnect|axum|hyper)\b' src/http2
-  none "rustls named outside of src/tls" code '\b(tokio_)?rustls\b' src/{connect,proxy,reconnect,stream,error,handshake,proto,hyper,axum,http2}
+  none "rustls named outside of src/tls" code '\b(tokio_)?rustls\b' src/{connect,proxy,reconnect,serve,stream,error,handshake,proto,hyper,axum,http2}
 }
 
 unsafe_code() {
@@ -113,7 +115,8 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 core() {
   local name tests=()
   for name in axum bearer byte_stream closing connect handshake_client handshake_server hostile_frames hostile_peer \
-    hostile_table http2 hyper json parts proto proxy reconnect room sink split stream tasks timers tls tracing; do
+    hostile_table http2 hyper json parts proto proxy reconnect room serve shutdown sink split stream tasks timers tls \
+    tracing; do
     tests+=(--test "$name")
   done
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --lib "${tests[@]}" --no-fail-fast

@@ -11,6 +11,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("wss: the feature `tls`", "cargo test --all-features"),
     #[cfg(not(feature = "reconnect"))]
     ("the client that connects again: the feature `reconnect`", "cargo test --all-features"),
+    #[cfg(not(feature = "serve"))]
+    ("the accept loop and graceful shutdown: the feature `serve`", "cargo test --all-features"),
     #[cfg(not(feature = "proxy"))]
     ("tunnels through proxies: the feature `proxy`", "cargo test --all-features"),
     #[cfg(not(feature = "axum"))]

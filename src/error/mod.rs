@@ -26,7 +26,7 @@ pub use {
 };
 
 /// A deadline that passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Timeout {
     /// Reaching the server took longer than
@@ -54,6 +54,11 @@ pub enum Timeout {
     /// byte.
     #[error("message")]
     Message,
+    /// The connection was open at the deadline of a graceful shutdown.
+    #[cfg(feature = "serve")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+    #[error("shutdown")]
+    Shutdown,
 }
 
 /// An error of a connection or of a call, by who caused it.
@@ -224,7 +229,7 @@ impl Error {
     ///   [`NotConnected`](io::ErrorKind::NotConnected), and [`TimedOut`](io::ErrorKind::TimedOut),
     ///   with which the system reports that the peer does not acknowledge data;
     /// - the timeouts of an open connection: [`Timeout::Pong`], [`Timeout::Idle`],
-    ///   [`Timeout::Write`] and [`Timeout::Close`].
+    ///   [`Timeout::Write`], [`Timeout::Close`] and, with the feature `serve`, `Timeout::Shutdown`.
     ///
     /// Also returns `true` if the stream ends in one of these ways during the opening handshake, or
     /// while a proxy opens a tunnel.
@@ -248,6 +253,8 @@ impl Error {
                 error.kind(),
                 BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut | UnexpectedEof
             ),
+            #[cfg(feature = "serve")]
+            Self::Timeout(Timeout::Shutdown) => true,
             Self::Timeout(timeout) => {
                 matches!(timeout, Timeout::Pong | Timeout::Idle | Timeout::Write | Timeout::Close)
             }
