@@ -22,7 +22,7 @@ PAUSE = 0.3
 
 CONFIGURATION = """
 global
-    maxconn 10000
+    maxconn 4000
 defaults
     mode http
     timeout connect 10s
