@@ -7,6 +7,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("installation of what the commands below require, once", "bash tests/setup.sh"),
     #[cfg(not(feature = "deflate"))]
     ("compressed messages: the feature `deflate`", "cargo test --all-features"),
+    #[cfg(not(feature = "serde"))]
+    ("messages as JSON: the feature `serde`", "cargo test --all-features"),
+    #[cfg(not(feature = "tracing"))]
+    ("spans and events: the feature `tracing`", "cargo test --all-features"),
     #[cfg(not(feature = "tls"))]
     ("wss: the feature `tls`", "cargo test --all-features"),
     #[cfg(not(feature = "reconnect"))]

@@ -141,7 +141,8 @@
 //!
 //! # Logs
 //! Debug output of messages, events and connections contains the length of payload data and not the
-//! data, and hides header fields with credentials. Close reasons are escaped, so that a peer cannot
+//! data, and hides header fields with credentials. Neither the errors of JSON nor the events of the
+//! feature `tracing` contain payload data, tokens or queries. Close reasons are escaped, so that a peer cannot
 //! write control characters to a terminal. A [`Message`](crate::Message) implements `Display` for
 //! its text, unescaped: escape it before it goes to a terminal.
 

@@ -26,7 +26,7 @@
 //! | `connection ended` | DEBUG | `clean`: whether the peer's Close was received |
 //!
 //! Nothing is emitted for a message, a frame, a ping or a write: code that is not cold does not
-//! know of `tracing`. If INFO is enabled, each connection keeps its span in a box of 80 bytes.
+//! know of `tracing`. If INFO is enabled, each connection keeps its span, in about 110 bytes.
 //!
 //! A request that does not ask for a WebSocket connection is an event if
 //! [`Server::read_request`](crate::Server::read_request) rejects it, and not if

@@ -298,7 +298,7 @@ impl<I: Io> Connection<I> {
                             Received::Close(frame) => {
                                 if let Some(frame) = frame {
                                     let rare = self.inbound.rare.get_or_insert_default();
-                                    rare.close_frame = Some(Box::new(frame.clone()));
+                                    rare.end.get_or_insert_default().close_frame = Some(frame.clone());
                                 }
                             }
                             // A message, a part of one or a pong (section 5.5.3) shows that the
