@@ -84,6 +84,7 @@ have openssl || packages+=(openssl)
 PATH=$PATH:/usr/sbin
 have nginx || packages+=(nginx-light)
 have stunnel || packages+=(stunnel4)
+have haproxy || packages+=(haproxy)
 have tinyproxy || packages+=(tinyproxy-bin)
 have microsocks || packages+=(microsocks)
 { have sshd && have ssh; } || packages+=(openssh-server openssh-client)
@@ -119,7 +120,7 @@ part_browser() { { have chromium && have chromedriver; } || lacks "no chromium, 
 
 part_servers() {
   local name
-  for name in openssl nginx stunnel tinyproxy microsocks sshd ssh; do
+  for name in openssl nginx haproxy stunnel tinyproxy microsocks sshd ssh; do
     have $name || lacks "no $name"
   done
 }
