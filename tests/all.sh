@@ -122,6 +122,12 @@ unit() {
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
 }
 
+# The examples that are packages of their own.
+packages() {
+  cargo clippy "${locked[@]}" --workspace --exclude fullduplex --all-targets -- -D warnings
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --workspace --exclude fullduplex --no-fail-fast
+}
+
 # A message of 10 GiB, which takes minutes without optimization.
 large() { timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test large; }
 
@@ -313,6 +319,7 @@ readonly steps=(
   "core tests"
   "docs check"
   "unit tests"
+  "packages tests"
   "release check"
   "peers tests python node browser valgrind servers"
   "large tests"
