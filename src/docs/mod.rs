@@ -3,6 +3,7 @@
 //! - [`from_tungstenite`]: the same program with tokio-tungstenite and with this crate.
 //! - `connecting`: TLS, proxies, redirects, reconnecting; with the features `tls`, `proxy` and
 //!   `reconnect`.
+//! - `serving`: an accept loop, limits, graceful shutdown, metrics; with the feature `serve`.
 //! - [`cancel_safety`]: what remains when a future is dropped.
 //! - [`back_pressure`]: full buffers, slow readers, broadcasts.
 //! - [`security`]: origins, tokens, limits, compression.
@@ -17,5 +18,7 @@ pub mod connecting;
 pub mod features;
 pub mod from_tungstenite;
 pub mod security;
+#[cfg(feature = "serve")]
+pub mod serving;
 pub mod test_your_code;
 pub mod tuning;
