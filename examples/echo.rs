@@ -1,7 +1,7 @@
 //! An echo server.
 //!
 //! ```text
-//! cargo run --release --example echo -- --listen 127.0.0.1:9001
+//! cargo run --release --features serve --example echo -- --listen 127.0.0.1:9001
 //! ```
 
 #[path = "common/compression.rs"]
@@ -11,22 +11,17 @@ mod serve;
 #[path = "common/server_tls.rs"]
 mod server_tls;
 
-use std::{future::Future, io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use compression::Compression;
-use fullduplex::{CloseCode, Config, Error, MessageReader, Receiver, Sender, Server, WebSocket};
-use futures_util::{FutureExt, TryFutureExt, future::Either};
-use serve::Stopped;
-use server_tls::Tls;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    runtime,
+use fullduplex::{
+    Config, Error, MessageReader, Receiver, Sender, Server,
+    serve::{Guard, Serve, ServerStream, Session},
 };
-
-/// The reason of the Close when the server stops.
-const STOPS: &str = "the server stops";
+use futures_util::future::Either;
+use server_tls::Tls;
+use tokio::runtime;
 
 /// An echo server for WebSocket: sends back every message.
 #[derive(Debug, Parser)]
@@ -47,6 +42,9 @@ struct Args {
     /// Maximum number of open connections; further ones are refused.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     max_connections: usize,
+    /// Require a header of the PROXY protocol, which a load balancer sends, from each connection.
+    #[arg(long)]
+    proxy_protocol: bool,
     /// Receive and send through the two halves of a split connection.
     #[arg(long)]
     split: bool,
@@ -97,128 +95,72 @@ async fn serve(args: &Args) -> io::Result<()> {
         .max_message_size(args.max_message_size)
         // The Autobahn test suite sends 4 MiB in fragments of 64 bytes, plus an empty one.
         .max_fragments(1 << 17);
-    let server = Arc::new(Server::new(args.compression.apply(config)));
+    let server = Server::new(args.compression.apply(config));
     let manner = match (args.parts, args.split) {
         (true, _) => Manner::Parts(args.max_message_size as u64),
         (false, true) => Manner::Split,
         (false, false) => Manner::Whole,
     };
-    let report = |peer| {
-        move |result| {
-            if let Err(error) = result {
-                eprintln!("{peer}: {error:#}");
-            }
-        }
-    };
     #[cfg(feature = "tls")]
-    if let Some(acceptor) = args.tls.acceptor()? {
-        let connection = |tcp, peer, stopped| {
-            let (server, acceptor) = (server.clone(), acceptor.clone());
-            let opening = async move { open(server, acceptor.accept(without_delay(tcp)?).await?).await };
-            connection(opening, stopped, manner).map(report(peer))
-        };
-        return serve::serve(args.listen, "wss", args.max_connections, connection, || ()).await;
-    }
-    let connection = |tcp, peer, stopped| {
-        let server = server.clone();
-        let opening = async move { open(server, without_delay(tcp)?).await };
-        connection(opening, stopped, manner).map(report(peer))
+    let acceptor = args.tls.acceptor()?;
+    #[cfg(feature = "tls")]
+    let scheme = if acceptor.is_some() { "wss" } else { "ws" };
+    #[cfg(not(feature = "tls"))]
+    let scheme = "ws";
+    let configure = |serve: Serve| {
+        #[cfg(feature = "tls")]
+        let serve = serve.tls(acceptor);
+        serve.server(server).proxy_protocol(args.proxy_protocol)
     };
-    serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
-}
-
-fn without_delay(tcp: TcpStream) -> io::Result<TcpStream> {
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
-}
-
-/// Serves one connection until it ends or the server stops.
-///
-/// Most of the memory of an idle connection is its task, so the task is kept small: the future of
-/// the opening handshake is boxed and freed once the connection is open, and so are futures that
-/// few connections need.
-fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    opening: impl Future<Output = Result<WebSocket<S>, Error>> + Send + 'static,
-    stopped: Stopped,
-    manner: Manner,
-) -> impl Future<Output = Result<(), Error>> {
-    Box::pin(opening).and_then(move |ws| match manner {
-        Manner::Whole => Either::Left(whole_connection(ws, stopped)),
-        Manner::Split | Manner::Parts(_) => Either::Right(Box::pin(split_connection(ws, stopped, manner))),
-    })
-}
-
-async fn open<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, io: S) -> Result<WebSocket<S>, Error> {
-    server.read_request(io).await?.accept().await
-}
-
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an `async fn` would hold the connection twice: as its argument too"
-)]
-fn whole_connection<S: AsyncRead + AsyncWrite + Unpin>(
-    mut ws: WebSocket<S>,
-    stopped: Stopped,
-) -> impl Future<Output = Result<(), Error>> {
-    async move {
-        // Boxed, because it would be the largest part of the task after the connection.
-        let stops = Box::pin(stopped.cancelled_owned());
-        tokio::select! {
-            result = echo(&mut ws) => return result,
-            () = stops => {}
-        }
-        Box::pin(ws.close(CloseCode::GOING_AWAY, STOPS)).await
-    }
+    // Most of the memory of an idle connection is its task, so a future that few connections need is
+    // boxed.
+    let handler = move |session, _request| match manner {
+        Manner::Whole => Either::Left(echo(session)),
+        Manner::Split | Manner::Parts(_) => Either::Right(Box::pin(split_connection(session, manner))),
+    };
+    serve::serve(args.listen, scheme, args.max_connections, configure, handler, || ()).await
 }
 
 /// Answers a burst of messages with one write: `recv` writes what was fed before it waits.
 // `while let` would reserve space for the message beside the future that sends it.
-async fn echo<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocket<S>) -> Result<(), Error> {
-    loop {
-        let Some(message) = ws.recv().await? else { return Ok(()) };
-        match ws.feed(message).await {
-            // After a Close, the peer no longer wants the reply.
-            Ok(()) | Err(Error::Closed) => {}
-            Err(error) => return Err(error),
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would hold the session twice: as its argument too")]
+fn echo(mut session: Session<ServerStream>) -> impl Future<Output = Result<(), Error>> {
+    async move {
+        loop {
+            let Some(message) = session.recv().await? else { return Ok(()) };
+            match session.feed(message).await {
+                // After a Close, the peer no longer wants the reply.
+                Ok(()) | Err(Error::Closed) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 }
 
 /// Does the same through the two halves of a connection, which could be in two tasks.
-async fn split_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    ws: WebSocket<S>,
-    stopped: Stopped,
-    manner: Manner,
-) -> Result<(), Error> {
+async fn split_connection(session: Session<ServerStream>, manner: Manner) -> Result<(), Error> {
+    let (ws, mut guard) = session.into_parts();
     let (mut receiver, sender) = ws.split();
-    tokio::select! {
-        result = split_echo(&mut receiver, &sender, manner) => return result,
-        () = stopped.cancelled() => {}
+    if let Manner::Parts(limit) = manner {
+        tokio::select! {
+            result = parts_echo(&mut receiver, &sender, limit) => return result,
+            () = guard.begun() => {}
+        }
+        // Completes the closing handshake.
+        while guard.recv(&mut receiver).await?.is_some() {}
+        return Ok(());
     }
-    // Concurrently, because the receiver completes the closing handshake and enforces its
-    // deadlines.
-    let (closed, received) = tokio::join!(sender.close(CloseCode::GOING_AWAY, STOPS), async {
-        while receiver.recv().await?.is_some() {}
-        Ok(())
-    });
-    match closed {
-        // The peer closed first.
-        Ok(()) | Err(Error::Closed) => received,
-        Err(error) => Err(error),
-    }
+    split_echo(&mut guard, &mut receiver, &sender).await
 }
 
 /// Does the same as [`echo`]. Nothing is received while `feed` waits for room; if the peer takes no
 /// byte meanwhile, `write_timeout` ends the connection.
-async fn split_echo<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    receiver: &mut Receiver<S>,
+async fn split_echo(
+    guard: &mut Guard,
+    receiver: &mut Receiver<ServerStream>,
     sender: &Sender,
-    manner: Manner,
 ) -> Result<(), Error> {
-    if let Manner::Parts(limit) = manner {
-        return parts_echo(receiver, sender, limit).await;
-    }
-    while let Some(message) = receiver.recv().await? {
+    while let Some(message) = guard.recv(receiver).await? {
         match sender.feed(message).await {
             Ok(()) | Err(Error::Closed) => {}
             Err(error) => return Err(error),
@@ -228,11 +170,7 @@ async fn split_echo<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 /// Does the same as [`split_echo`], and sends each part of a message as it arrives.
-async fn parts_echo<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    receiver: &mut Receiver<S>,
-    sender: &Sender,
-    limit: u64,
-) -> Result<(), Error> {
+async fn parts_echo(receiver: &mut Receiver<ServerStream>, sender: &Sender, limit: u64) -> Result<(), Error> {
     while let Some(message) = receiver.reader(limit).await? {
         match echo_in_parts(message, sender).await {
             Ok(()) | Err(Error::Closed) => {}
@@ -242,8 +180,8 @@ async fn parts_echo<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     Ok(())
 }
 
-async fn echo_in_parts<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    mut message: MessageReader<&mut Receiver<S>>,
+async fn echo_in_parts(
+    mut message: MessageReader<&mut Receiver<ServerStream>>,
     sender: &Sender,
 ) -> Result<(), Error> {
     let mut answer = sender.writer(message.kind()).await?;

@@ -1,7 +1,7 @@
 //! A push server: sends ticks to subscribers and receives commands on the same connection.
 //!
 //! ```text
-//! cargo run --release --example push -- --listen 127.0.0.1:9003
+//! cargo run --release --features serve --example push -- --listen 127.0.0.1:9003
 //! cargo run --release --example client -- ws://127.0.0.1:9003
 //! ```
 //!
@@ -28,12 +28,11 @@ use std::{
 };
 
 use clap::Parser;
-use fullduplex::{CloseCode, Config, Error, Message, Server, WebSocket};
-use serve::Stopped;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
+use fullduplex::{
+    Config, Error, Message, Server, WebSocket,
+    serve::{ServerStream, Session},
 };
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// The maximum length of a command, in bytes.
 const MAX_COMMAND: usize = 1 << 10;
@@ -78,51 +77,27 @@ async fn main() -> ExitCode {
 async fn serve(args: &Args) -> io::Result<()> {
     let server = Server::new(Config::new().max_message_size(MAX_COMMAND).max_write_buffer_size(QUEUE));
     let period = Duration::from_millis(args.interval.into());
-    let connection = |tcp, peer, stopped| {
-        let server = server.clone();
-        async move {
-            if let Err(error) = connection(&server, tcp, period, stopped).await {
-                eprintln!("{peer}: {error:#}");
-            }
-        }
-    };
-    serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
+    let handler = move |session, _request| push(session, period);
+    serve::serve(args.listen, "ws", args.max_connections, |serve| serve.server(server), handler, || ()).await
 }
 
-/// Serves one connection until it ends or the server stops.
-async fn connection(
-    server: &Server,
-    tcp: TcpStream,
-    period: Duration,
-    stopped: Stopped,
-) -> Result<(), Error> {
-    tcp.set_nodelay(true)?;
-    let mut ws = tokio::select! {
-        opened = async { server.read_request(tcp).await?.accept().await } => opened?,
-        () = stopped.cancelled() => return Ok(()),
-    };
-    tokio::select! {
-        result = push(&mut ws, period) => result,
-        () = stopped.cancelled() => ws.close(CloseCode::GOING_AWAY, "the server stops").await,
-    }
-}
-
-/// Answers commands and sends ticks. `recv` writes what is queued before it waits.
-async fn push(ws: &mut WebSocket<TcpStream>, period: Duration) -> Result<(), Error> {
+/// Answers commands and sends ticks until the connection ends or the server stops. `recv` writes
+/// what is queued before it waits.
+async fn push(mut session: Session<ServerStream>, period: Duration) -> Result<(), Error> {
     let mut subscriptions = Subscriptions::default();
     let mut ticks = ticks(period);
     loop {
         tokio::select! {
-            received = ws.recv() => {
+            received = session.recv() => {
                 let Some(message) = received? else { return Ok(()) };
-                match ws.feed(subscriptions.answer(&message)).await {
+                match session.feed(subscriptions.answer(&message)).await {
                     // After a Close, the peer no longer wants the reply.
                     Ok(()) | Err(Error::Closed) => {}
                     Err(error) => return Err(error),
                 }
             }
             _ = ticks.tick() => for tick in subscriptions.tick() {
-                offer(ws, tick).await?;
+                offer(&mut session, tick).await?;
             },
         }
     }
@@ -135,7 +110,7 @@ fn ticks(period: Duration) -> Interval {
 }
 
 /// Queues a message if there is room for it, and discards it otherwise.
-async fn offer(ws: &mut WebSocket<TcpStream>, message: String) -> Result<(), Error> {
+async fn offer(ws: &mut WebSocket<ServerStream>, message: String) -> Result<(), Error> {
     match poll_fn(|cx| Poll::Ready(ws.poll_ready(cx, message.len()))).await {
         Poll::Ready(Ok(())) => ws.start_send(message),
         // After a Close, `recv` returns how the connection ended.

@@ -50,7 +50,6 @@ clippy() {
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features --features deflate,serde -- -D warnings
-  cargo clippy "${locked[@]}" -p axum-example -p hyper-example --all-targets -- -D warnings
   # The comparison with the peers is built but not run: it has no result that could fail.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings
@@ -128,6 +127,12 @@ unit() {
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --no-default-features --lib --no-fail-fast
 }
 
+# The examples that are packages of their own.
+packages() {
+  cargo clippy "${locked[@]}" --workspace --exclude fullduplex --all-targets -- -D warnings
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --workspace --exclude fullduplex --no-fail-fast
+}
+
 # A message of 10 GiB, which takes minutes without optimization.
 large() { timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test large; }
 
@@ -194,7 +199,7 @@ release() {
   cargo build "${locked[@]}" --examples --features $features
   cargo build "${locked[@]}" --examples --features $features --release
   # Packages of their own, because of their dependencies.
-  cargo build "${locked[@]}" --release -p axum-example -p hyper-example
+  cargo build "${locked[@]}" --release -p fullduplex-example-axum -p fullduplex-example-hyper
 }
 
 # Stops early: if nothing works, each test would wait for its deadline.
@@ -321,6 +326,7 @@ readonly steps=(
   "core tests"
   "docs check"
   "unit tests"
+  "packages tests"
   "release check"
   "peers tests python node browser valgrind servers"
   "large tests"

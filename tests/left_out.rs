@@ -29,6 +29,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "the examples against Python's websockets and Node's ws, also under valgrind; the chat page in Chromium",
         "bash tests/all.sh release peers",
     ),
+    ("the examples that are packages of their own", "bash tests/all.sh packages"),
     ("a message of 10 GiB, in a release build; 32 MiB in a debug build", "bash tests/all.sh large"),
     ("the split connection under the model checker loom", "bash tests/all.sh loom"),
     ("the tests under AddressSanitizer", "bash tests/all.sh asan"),

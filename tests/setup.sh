@@ -84,6 +84,7 @@ have openssl || packages+=(openssl)
 PATH=$PATH:/usr/sbin
 have nginx || packages+=(nginx-light)
 have stunnel || packages+=(stunnel4)
+have haproxy || packages+=(haproxy)
 have tinyproxy || packages+=(tinyproxy-bin)
 have haproxy || packages+=(haproxy)
 have microsocks || packages+=(microsocks)

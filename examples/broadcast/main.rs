@@ -1,7 +1,7 @@
 //! A chat: sends each line of text to all other members.
 //!
 //! ```text
-//! cargo run --release --example broadcast -- --listen 127.0.0.1:9002
+//! cargo run --release --features serve --example broadcast -- --listen 127.0.0.1:9002
 //! ```
 //!
 //! Open `http://127.0.0.1:9002` in two browser windows, or join with any WebSocket client:
@@ -25,9 +25,7 @@ use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use compression::Compression;
-use fullduplex::{Config, Server};
-use serve::Stopped;
-use tokio::{net::TcpStream, sync::Semaphore};
+use fullduplex::{Config, Server, serve::Serve};
 
 use self::hall::Hall;
 
@@ -47,7 +45,7 @@ struct Args {
     listen: SocketAddr,
     /// Maximum number of members; further ones are refused with 503.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
-    max_connections: u32,
+    max_connections: usize,
     /// Size of a member's write buffer, in bytes; when it is full, the member is closed with 1013.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 10)]
     queue: usize,
@@ -59,29 +57,6 @@ struct Args {
     ping_interval: u64,
     #[command(flatten)]
     compression: Compression,
-}
-
-/// The state that all connections share.
-#[derive(Debug)]
-struct Chat {
-    server: Server,
-    hall: Hall,
-    seats: Arc<Semaphore>,
-}
-
-impl Chat {
-    fn new(args: &Args) -> Self {
-        let ping_interval = (args.ping_interval > 0).then(|| Duration::from_secs(args.ping_interval));
-        let config = Config::new()
-            .max_write_buffer_size(args.queue)
-            .max_message_size(args.max_message_size)
-            .ping_interval(ping_interval);
-        Self {
-            server: Server::new(args.compression.apply(config)),
-            hall: Hall::default(),
-            seats: Arc::new(Semaphore::new(args.max_connections as usize)),
-        }
-    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -96,15 +71,24 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: &Args) -> io::Result<()> {
-    let chat = Arc::new(Chat::new(args));
-    let max = (args.max_connections as usize).saturating_add(VISITORS);
-    let connection = |tcp, peer, stopped| connection(chat.clone(), tcp, peer, stopped);
+    let ping_interval = (args.ping_interval > 0).then(|| Duration::from_secs(args.ping_interval));
+    let config = Config::new()
+        .max_write_buffer_size(args.queue)
+        .max_message_size(args.max_message_size)
+        .ping_interval(ping_interval);
+    let server = Server::new(args.compression.apply(config));
+    let hall = Arc::new(Hall::default());
+    let (seats, max) = (args.max_connections, args.max_connections.saturating_add(VISITORS));
+    let configure = |serve: Serve| {
+        serve
+            .server(server)
+            .on_http(|request| async move { page::answer(&request) })
+            .decide(|request| async move { member::decide(request) })
+            // All members have the same key.
+            .max_connections_per(seats, |_| ())
+    };
+    let members = hall.clone();
+    let handler = move |session, request| member::serve(members.clone(), session, request);
     // Without notices that every member has left.
-    serve::serve(args.listen, "http", max, connection, || chat.hall.clear()).await
-}
-
-async fn connection(chat: Arc<Chat>, tcp: TcpStream, peer: SocketAddr, stopped: Stopped) {
-    if let Err(error) = member::serve(&chat, tcp, stopped).await {
-        eprintln!("{peer}: {error:#}");
-    }
+    serve::serve(args.listen, "http", max, configure, handler, || hall.clear()).await
 }

@@ -1,22 +1,21 @@
 //! The page, on the same port as the WebSocket.
 
-use fullduplex::{AnyRequest, Error};
+use fullduplex::serve::Incoming;
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use tokio::net::TcpStream;
 
 const PAGE: &str = include_str!("page.html");
 
-/// Answers a request that opens no WebSocket connection, and ends the connection.
-pub(crate) async fn answer(incoming: AnyRequest<TcpStream>) -> Result<(), Error> {
-    match incoming {
-        AnyRequest::Http(request) => match (request.request().method(), request.request().uri().path()) {
-            // `respond` omits the content for HEAD.
-            (&Method::GET | &Method::HEAD, "/") => request.respond(page()).await,
-            (&Method::GET | &Method::HEAD, _) => request.respond(not_found()).await,
-            _ => request.refuse().await,
-        },
-        AnyRequest::Rejected(rejected) => rejected.refuse().await,
-        _ => Ok(()),
+/// Returns the response to a request that opens no WebSocket connection.
+pub(crate) fn answer(request: &Incoming) -> Response<String> {
+    match (request.request().method(), request.path()) {
+        // The content is not sent for HEAD.
+        (&Method::GET | &Method::HEAD, "/") => page(),
+        (&Method::GET | &Method::HEAD, _) => error(StatusCode::NOT_FOUND, "no such page\n"),
+        _ => {
+            let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            response
+        }
     }
 }
 
@@ -34,9 +33,9 @@ fn page() -> Response<String> {
     response
 }
 
-fn not_found() -> Response<String> {
-    let mut response = response("text/plain; charset=utf-8", "no such page\n".to_owned());
-    *response.status_mut() = StatusCode::NOT_FOUND;
+fn error(status: StatusCode, why: &str) -> Response<String> {
+    let mut response = response("text/plain; charset=utf-8", why.to_owned());
+    *response.status_mut() = status;
     response
 }
 

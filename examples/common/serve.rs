@@ -1,63 +1,52 @@
-//! The accept loop of the example servers on tokio, with graceful shutdown.
+//! How the example servers on tokio start and stop.
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::timeout,
+use fullduplex::{
+    CloseCode, Error,
+    serve::{Failure, Incoming, Serve, ServerStream, Session, Shutdown},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The reason of the Close when the server stops.
+const STOPS: &str = "the server stops";
 
 /// How long peers have to complete the closing handshake once the server stops.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Signals that the server stops: [`cancelled`](CancellationToken::cancelled) becomes ready.
-pub(crate) type Stopped = CancellationToken;
-
-/// Accepts connections until Ctrl-C, each in a task of its own, at most `max` at a time. Then it
-/// calls `stopping`, signals the connections, and waits for them briefly. `scheme` is the scheme of
-/// the printed URL.
-pub(crate) async fn serve<F>(
+/// Accepts connections until Ctrl-C, at most `max` at a time. Then it calls `stopping`, closes the
+/// connections, and waits for them briefly. `scheme` is the scheme of the printed URL.
+pub(crate) async fn serve<F, Fut>(
     listen: SocketAddr,
     scheme: &str,
     max: usize,
-    connection: impl Fn(TcpStream, SocketAddr, Stopped) -> F,
+    configure: impl FnOnce(Serve) -> Serve,
+    handler: F,
     stopping: impl FnOnce(),
 ) -> io::Result<()>
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Fn(Session<ServerStream>, Incoming) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Error>> + Send + 'static,
 {
-    let listener = TcpListener::bind(listen)
+    let serve = Serve::bind(listen)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("{listen}: {error}")))?;
-    let mut asked_to_stop = std::pin::pin!(asked_to_stop()?);
-    println!("listening on {scheme}://{}", listener.local_addr()?);
+    let asked_to_stop = asked_to_stop()?;
+    println!("listening on {scheme}://{}", serve.local_addr()?);
 
-    let stopped = Stopped::new();
-    let connections = TaskTracker::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((_, peer)) if connections.len() >= max => {
-                    eprintln!("{peer}: refused, {max} connections are open");
-                }
-                Ok((tcp, peer)) => {
-                    connections.spawn(connection(tcp, peer, stopped.clone()));
-                }
-                // Too many open files, for example, until some connections end.
-                Err(error) => {
-                    eprintln!("accept: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            () = &mut asked_to_stop => break,
-        }
-    }
-    stopping();
-    stopped.cancel();
-    connections.close();
-    if timeout(GRACE, connections.wait()).await.is_err() {
-        eprintln!("{} connections cut off", connections.len());
+    let shutdown = Shutdown::new();
+    let serve = serve.max_connections(max).shutdown(&shutdown).on_failure(move |failure| match failure {
+        Failure::Refused { peer, .. } => eprintln!("{peer}: refused, {max} connections are open"),
+        failure => eprintln!("{failure:#}"),
+    });
+    let stop = async {
+        asked_to_stop.await;
+        stopping();
+        Ok::<_, Error>(shutdown.begin(CloseCode::GOING_AWAY, STOPS)?)
+    };
+    tokio::try_join!(stop, configure(serve).run(handler))?;
+    let drained = shutdown.wait(GRACE).await;
+    if drained.cut_off > 0 {
+        eprintln!("{} connections cut off", drained.cut_off);
     }
     Ok(())
 }

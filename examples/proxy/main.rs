@@ -10,21 +10,21 @@
 //! other one down: what is not accepted is not read. If the server behind it cannot be reached, the
 //! client receives status 502 or 504.
 
+#[path = "../common/accept_loop.rs"]
+mod accept_loop;
 #[path = "../common/client_tls.rs"]
 mod client_tls;
 mod pump;
-#[path = "../common/serve.rs"]
-mod serve;
 #[path = "../common/server_tls.rs"]
 mod server_tls;
 mod upstream;
 
 use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 
+use accept_loop::Stopped;
 use clap::Parser;
 use client_tls::Tls as ClientTls;
 use fullduplex::{Client, Config, Error, Server, Target};
-use serve::Stopped;
 use server_tls::Tls as ServerTls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -110,7 +110,7 @@ async fn run(args: Args) -> io::Result<()> {
                 report(peer, work.await);
             }
         };
-        return serve::serve(args.listen, "wss", args.max_connections, connection, || ()).await;
+        return accept_loop::serve(args.listen, "wss", args.max_connections, connection, || ()).await;
     }
     let connection = |tcp: TcpStream, peer, stopped| {
         let proxy = proxy.clone();
@@ -122,7 +122,7 @@ async fn run(args: Args) -> io::Result<()> {
             report(peer, work.await);
         }
     };
-    serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
+    accept_loop::serve(args.listen, "ws", args.max_connections, connection, || ()).await
 }
 
 fn report(peer: SocketAddr, result: Result<(), Error>) {

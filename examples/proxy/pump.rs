@@ -7,7 +7,7 @@ use fullduplex::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::serve::Stopped;
+use crate::accept_loop::Stopped;
 
 /// Passes everything on until both connections have ended. Returns the first error.
 pub(crate) async fn run<D, U>(

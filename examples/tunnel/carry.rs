@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::serve::Stopped;
+use crate::accept_loop::Stopped;
 
 /// The size of the buffer of each direction, in bytes. It is also the longest message.
 const BUFFER: usize = 32 << 10;

@@ -7,10 +7,10 @@ use fullduplex::{Client, Error, Target};
 use tokio::net::TcpStream;
 
 use crate::{
+    accept_loop::{self, Stopped},
     carry::{self, carry},
     client_proxy::Proxy,
     client_tls::Tls,
-    serve::{self, Stopped},
     token::{SUBPROTOCOL, TokenArgs},
 };
 
@@ -50,7 +50,7 @@ pub(crate) async fn run(args: Args) -> io::Result<()> {
             }
         }
     };
-    serve::serve(args.listen, "tcp", args.max_connections, connection, || ()).await
+    accept_loop::serve(args.listen, "tcp", args.max_connections, connection, || ()).await
 }
 
 /// Carries one TCP connection. If the server cannot be reached, it is closed without a byte.

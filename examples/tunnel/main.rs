@@ -9,14 +9,14 @@
 //! WebSocket has no half-close. When one TCP connection ends, everything it has sent arrives at the
 //! other end, and then both directions end.
 
+#[path = "../common/accept_loop.rs"]
+mod accept_loop;
 mod carry;
 mod client;
 #[path = "../common/client_proxy.rs"]
 mod client_proxy;
 #[path = "../common/client_tls.rs"]
 mod client_tls;
-#[path = "../common/serve.rs"]
-mod serve;
 mod server;
 #[path = "../common/server_tls.rs"]
 mod server_tls;

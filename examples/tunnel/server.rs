@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use crate::{
+    accept_loop::{self, Stopped},
     carry::{self, carry},
-    serve::{self, Stopped},
     server_tls::Tls,
     token::{SUBPROTOCOL, Token, TokenArgs},
 };
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Args) -> io::Result<()> {
                 report(peer, work.await);
             }
         };
-        return serve::serve(args.listen, "wss", args.max_connections, connection, || ()).await;
+        return accept_loop::serve(args.listen, "wss", args.max_connections, connection, || ()).await;
     }
     let connection = |tcp: TcpStream, peer, stopped| {
         let tunnel = tunnel.clone();
@@ -72,7 +72,7 @@ pub(crate) async fn run(args: Args) -> io::Result<()> {
             report(peer, work.await);
         }
     };
-    serve::serve(args.listen, "ws", args.max_connections, connection, || ()).await
+    accept_loop::serve(args.listen, "ws", args.max_connections, connection, || ()).await
 }
 
 fn report(peer: SocketAddr, result: Result<(), Error>) {

@@ -21,6 +21,7 @@
 //! | HTTP proxies (CONNECT), SOCKS5, SOCKS4a; proxy settings of the environment | yes: feature `proxy`, `Client::proxy` and `Client::proxy_from_environment` |
 //! | redirects | yes, disabled by default: [`Client::max_redirects`](crate::Client::max_redirects) |
 //! | reconnecting with backoff, a queue and an outcome for each message | yes: feature `reconnect`, `reconnect::Reconnecting` |
+//! | an accept loop with limits, TLS and the PROXY protocol | yes: feature `serve`, `serve::Serve` |
 //! | HTTP/2 (RFC 8441) | yes: feature `http2`, for servers on axum and hyper, and `Client::http2` |
 //! | HTTP/3 (RFC 9220), wasm | no |
 //!
@@ -63,3 +64,5 @@
 //! | connected pairs in memory for tests, with a paused clock | yes: [`testing`](crate::testing) |
 //! | protocol core and opening handshake without I/O, public | yes: [`proto`](crate::proto), [`handshake`](crate::handshake) |
 //! | spans and events for `tracing`, none of them per message | yes: feature `tracing` |
+//! | graceful shutdown, also with axum, hyper or a loop of one's own; 32 bytes per connection | yes: feature `serve`, `serve::Shutdown` |
+//! | metrics for any exporter | yes: feature `serve`, `serve::Metrics` |

@@ -4,6 +4,7 @@
 //! - `connecting`: TLS, proxies, redirects, reconnecting; with the features `tls`, `proxy` and
 //!   `reconnect`.
 //! - `web_frameworks`: axum, hyper and HTTP/2; with the features `axum`, `http2` and `tls`.
+//! - `serving`: an accept loop, limits, graceful shutdown, metrics; with the feature `serve`.
 //! - [`cancel_safety`]: what remains when a future is dropped.
 //! - [`back_pressure`]: full buffers, slow readers, broadcasts.
 //! - [`security`]: origins, tokens, limits, compression.
@@ -19,6 +20,8 @@ pub mod connecting;
 pub mod features;
 pub mod from_tungstenite;
 pub mod security;
+#[cfg(feature = "serve")]
+pub mod serving;
 pub mod test_your_code;
 #[cfg(feature = "tracing")]
 pub mod tracing;

@@ -109,8 +109,9 @@
 //!   seconds stays connected. Set it where connections are scarce. A client that answers pings stays
 //!   connected too, also with `idle_timeout`: to disconnect one that sends no messages, wrap `recv`
 //!   in a `timeout`.
-//! - **The number of connections** is the application's to limit, for example with a `Semaphore`
-//!   before `accept`. So is the number of connections from one address, and the rate of messages.
+//! - **The number of connections** is limited by `serve::Serve` (feature `serve`), in all and for
+//!   each address or user. With another loop it is the application's to limit, for example with a
+//!   `Semaphore` before `accept`. So is the rate of messages.
 //!
 //! The opening handshake has one deadline for all of it, 10 s, and limits on its size, so a slow or
 //! endless request ends. After `listener.accept()` has failed, pause and accept again: a peer can

@@ -37,7 +37,7 @@ EVERYTHING_ELSE = [f"{number}.*" for number in range(1, 11)]
 # For further transports.
 FEW = EVERYTHING_ELSE if IS_LONG else ["1.1.*", "2.*", *[f"5.{number}" for number in range(1, 6)], "7.1.*"]
 FEW_COMPRESSION = ALL_COMPRESSION if IS_LONG else []
-AXUM = TARGET / "release" / "axum-example"
+AXUM = TARGET / "release" / "fullduplex-example-axum"
 WSTEST = TARGET / "autobahn-venv" / "bin" / "wstest"
 # The largest message of the suite has 16 MiB.
 MAX_MESSAGE = str(64 << 20)

@@ -13,8 +13,8 @@ from peers import node
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-AXUM = TARGET / "release" / "axum-example"
-HYPER = TARGET / "release" / "hyper-example"
+AXUM = TARGET / "release" / "fullduplex-example-axum"
+HYPER = TARGET / "release" / "fullduplex-example-hyper"
 
 
 @pytest.fixture(params=[AXUM, HYPER], ids=["axum", "hyper"])

@@ -1,8 +1,8 @@
 //! A server on axum: a page, health, metrics, and WebSocket connections, on one port.
 //!
 //! ```text
-//! cargo run --release -p axum-example -- --listen 127.0.0.1:9001
-//! cargo run --release -p axum-example -- --listen 127.0.0.1:9443 --self-signed localhost
+//! cargo run --release -p fullduplex-example-axum -- --listen 127.0.0.1:9001
+//! cargo run --release -p fullduplex-example-axum -- --listen 127.0.0.1:9443 --self-signed localhost
 //! ```
 //!
 //! Over TLS, browsers select HTTP/2, and open WebSocket connections over it (RFC 8441).
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("axum-example: {error}");
+            eprintln!("fullduplex-example-axum: {error}");
             ExitCode::FAILURE
         }
     }
@@ -118,7 +118,7 @@ async fn run(args: &Args) -> io::Result<()> {
     let stopping = shutdown.clone();
     ctrlc::set_handler(move || {
         if let Err(error) = stopping.begin(code, STOPS) {
-            eprintln!("axum-example: {error}");
+            eprintln!("fullduplex-example-axum: {error}");
         }
     })
     .map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
 //! A server on hyper: a page, and an echo over WebSocket, on one port.
 //!
 //! ```text
-//! cargo run --release -p hyper-example -- --listen 127.0.0.1:9001
+//! cargo run --release -p fullduplex-example-hyper -- --listen 127.0.0.1:9001
 //! ```
 
 use std::{convert::Infallible, io, net::SocketAddr, process::ExitCode, time::Duration};
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hyper-example: {error}");
+            eprintln!("fullduplex-example-hyper: {error}");
             ExitCode::FAILURE
         }
     }
@@ -61,7 +61,7 @@ async fn run(args: &Args) -> io::Result<()> {
     let stopping = shutdown.clone();
     ctrlc::set_handler(move || {
         if let Err(error) = stopping.begin(CloseCode::GOING_AWAY, STOPS) {
-            eprintln!("hyper-example: {error}");
+            eprintln!("fullduplex-example-hyper: {error}");
         }
     })
     .map_err(io::Error::other)?;
