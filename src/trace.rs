@@ -151,6 +151,11 @@ mod enabled {
         /// Records the path and the address of a server.
         pub(crate) fn server(self, target: &Target, peer: impl FnOnce() -> Option<SocketAddr>) {
             self.path(path_of(target));
+            self.peer(peer);
+        }
+
+        /// Records the address of the peer.
+        pub(crate) fn peer(self, peer: impl FnOnce() -> Option<SocketAddr>) {
             if let Some((span, peer)) = self.0.and_then(|span| Some((span, peer()?))) {
                 span.record("peer", display(peer));
             }
@@ -254,6 +259,9 @@ mod disabled {
     impl ConnectionEvents<'_> {
         #[inline(always)]
         pub(crate) fn path(self, _: &str) {}
+
+        #[inline(always)]
+        pub(crate) fn peer(self, _: impl FnOnce() -> Option<SocketAddr>) {}
 
         #[inline(always)]
         pub(crate) fn server(self, _: &Target, _: impl FnOnce() -> Option<SocketAddr>) {}

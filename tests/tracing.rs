@@ -444,3 +444,29 @@ async fn requests_of_hyper_have_the_same_spans() {
     assert_eq!(recorder.events()[1..], ["WARN request rejected reason=missing Host status=400"]);
     assert!(!recorder.all().contains(SECRET), "{}", recorder.all());
 }
+
+#[cfg(feature = "serve")]
+#[tokio::test]
+async fn connections_of_an_accept_loop_have_the_address_of_the_peer() {
+    use fullduplex::serve::Serve;
+
+    let (recorder, _guard) = Recorder::start();
+    let serve = Serve::bind("127.0.0.1:0").await.expect("bound");
+    let address = serve.local_addr().expect("bound");
+    let served = serve.run(async |mut session, _request| {
+        while session.recv().await?.is_some() {}
+        Ok(())
+    });
+    let connect = async {
+        let (ws, _) = fullduplex::connect(format!("ws://{address}/")).await.expect("accepted");
+        let own = ws.get_ref().tcp().expect("TCP").local_addr().expect("open");
+        let peer = format!("INFO connection path=/ peer={own} role=server");
+        while !recorder.spans("connection").contains(&peer) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        ended = served => panic!("{ended:?}"),
+        () = connect => {}
+    }
+}

@@ -7,10 +7,12 @@
 //! | span | from, to | fields |
 //! |---|---|---|
 //! | `handshake` | reading the request, or dialing; until it is accepted or fails | `role`, `path`; of a client `host`, `port` |
-//! | `connection` | open; dropped | `role`, `path`, `subprotocol`, `extensions`; of [`connect`](crate::connect) `peer` |
+//! | `connection` | open; dropped | `role`, `path`, `subprotocol`, `extensions`; `peer`, where the address is known |
 //!
-//! A server knows no address, because its transport is any stream. A program that accepts TCP
-//! connections creates a span with the address, in which it calls [`accept`](crate::accept).
+//! The address is known to [`connect`](crate::connect), to `serve::Serve`, which records the one of
+//! the PROXY protocol, and to routes of axum and hyper over TCP and TLS. [`accept`](crate::accept)
+//! does not know it, because its transport is any stream: a program with an accept loop of its own
+//! creates a span with the address, in which it calls `accept`.
 //!
 //! # Events
 //!

@@ -183,7 +183,9 @@ impl Future for Upgrade {
             Transport::Upgraded(upgraded) => UpgradedStream::new(upgraded),
             Transport::Memory(io) => (UpgradedStream::memory(io), Bytes::new()),
         };
-        Poll::Ready(Ok(self.open(io, unread)))
+        let ws = self.open(io, unread);
+        ws.events().peer(|| ws.get_ref().tcp()?.peer_addr().ok());
+        Poll::Ready(Ok(ws))
     }
 }
 

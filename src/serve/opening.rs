@@ -114,7 +114,10 @@ impl Settings {
             }
         };
         match accepted {
-            Ok(ws) => Opened::Connection { ws, incoming, of_key },
+            Ok(ws) => {
+                ws.events().peer(|| Some(peer));
+                Opened::Connection { ws, incoming, of_key }
+            }
             Err(error) => Opened::Failed(Failure::Opening { peer, error }),
         }
     }
