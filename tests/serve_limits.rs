@@ -58,7 +58,7 @@ async fn a_connection_over_the_limit_is_refused_with_503_until_another_one_ends(
 
 #[tokio::test]
 async fn silent_connections_delay_no_other_and_end_at_the_deadline() {
-    let server = Server::default().handshake_timeout(Duration::from_millis(300));
+    let server = Server::default().handshake_timeout(Duration::from_secs(2));
     let mut running = start(|serve| serve.server(server)).await;
     let mut silent = Vec::new();
     for len in 0..40 {
@@ -156,7 +156,7 @@ async fn the_peer_is_the_one_that_the_proxy_passes_on() {
 
 #[tokio::test]
 async fn a_connection_without_a_valid_proxy_header_is_dropped() {
-    let server = Server::new(Config::new()).handshake_timeout(Duration::from_millis(300));
+    let server = Server::new(Config::new()).handshake_timeout(Duration::from_secs(2));
     let mut running = start(|serve| serve.server(server).proxy_protocol(true)).await;
     for (input, expected) in [
         (REQUEST.as_bytes(), InvalidProxyHeader::Missing),

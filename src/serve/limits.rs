@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     hash::Hash,
     sync::{
         Arc, Mutex, PoisonError,
@@ -49,12 +48,6 @@ pub(super) type KeyPlace = Box<dyn Send + Sync>;
 pub(super) trait KeyLimit: Send + Sync {
     /// Takes a place for the key of a request, unless all are taken.
     fn take(&self, incoming: &Incoming) -> Option<KeyPlace>;
-}
-
-impl fmt::Debug for dyn KeyLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyLimit")
-    }
 }
 
 /// Creates a limit for each key that a function returns.
