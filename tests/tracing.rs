@@ -461,9 +461,13 @@ async fn connections_of_an_accept_loop_have_the_address_of_the_peer() {
         let (ws, _) = fullduplex::connect(format!("ws://{address}/")).await.expect("accepted");
         let own = ws.get_ref().tcp().expect("TCP").local_addr().expect("open");
         let peer = format!("INFO connection path=/ peer={own} role=server");
-        while !recorder.spans("connection").contains(&peer) {
-            tokio::task::yield_now().await;
-        }
+        let recorded = async {
+            while !recorder.spans("connection").contains(&peer) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let spans = |_| panic!("{peer}: {:?}", recorder.spans("connection"));
+        tokio::time::timeout(Duration::from_secs(10), recorded).await.unwrap_or_else(spans);
     };
     tokio::select! {
         ended = served => panic!("{ended:?}"),
