@@ -41,7 +41,7 @@ fn rounds(settings: &Settings) -> String {
 
 fn put_columns(out: &mut String) {
     out.push_str("## Columns\n\n| | version | |\n|---|---|---|\n");
-    for peer in peers::ALL {
+    for peer in peers::all() {
         let version = peer.package().and_then(version).unwrap_or("");
         let _ = writeln!(out, "| {} | {version} | {} |", peer.name(), peer.notes());
     }
@@ -59,9 +59,9 @@ fn put_rules(out: &mut String) {
     );
 }
 
-/// Returns the version of a package from the lock file.
+/// Returns the version of a package from the lock file. If there are several, the last is the newest.
 fn version(package: &str) -> Option<&'static str> {
-    let (_, rest) = LOCK.split_once(&format!("\nname = \"{package}\"\nversion = \""))?;
+    let (_, rest) = LOCK.rsplit_once(&format!("\nname = \"{package}\"\nversion = \""))?;
     Some(rest.split_once('"')?.0)
 }
 
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn every_package_has_a_version() {
-        for package in peers::ALL.iter().filter_map(|peer| peer.package()) {
+        for package in peers::all().filter_map(|peer| peer.package()) {
             assert!(version(package).is_some_and(|version| version.contains('.')), "{package}");
         }
     }

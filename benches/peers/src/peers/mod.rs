@@ -247,6 +247,12 @@ pub fn active() -> Vec<&'static dyn Peer> {
     ALL.iter().copied().filter(|peer| !peer.is_idle_variant()).collect()
 }
 
+/// Returns each column once.
+pub fn all() -> impl Iterator<Item = &'static dyn Peer> {
+    let of_axum = axum::ALL.iter().filter(|peer| ALL.iter().all(|other| other.name() != peer.name()));
+    ALL.iter().chain(of_axum).copied()
+}
+
 /// Returns the columns of the table about axum.
 pub fn on_axum() -> &'static [&'static dyn Peer] {
     axum::ALL
