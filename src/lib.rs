@@ -243,6 +243,8 @@ pub mod axum;
 mod client;
 #[cfg(feature = "tokio")]
 mod connect;
+#[cfg(feature = "tokio")]
+mod delegate;
 #[cfg(all(doc, feature = "tokio"))]
 pub mod docs;
 #[cfg(feature = "tokio")]

@@ -1,19 +1,15 @@
 //! The transport of a client connection.
 
-use std::{
-    fmt,
-    io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::fmt;
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
 #[cfg(feature = "proxy")]
 use crate::Replay;
+use crate::delegate::delegate_io;
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 
@@ -107,59 +103,14 @@ impl fmt::Debug for ClientStream {
     }
 }
 
-/// Calls a method of the stream that this is.
-macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.get_mut().inner {
-            Inner::Tcp($stream) => $call,
-            #[cfg(feature = "tls")]
-            Inner::Tls($stream) => $call,
-            #[cfg(feature = "proxy")]
-            Inner::Tunnel($stream) => $call,
-            Inner::Other($stream) => $call,
-        }
-    };
-}
-
-impl AsyncRead for ClientStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+delegate_io!(
+    ClientStream,
+    Inner {
+        Tcp,
+        #[cfg(feature = "tls")]
+        Tls,
+        #[cfg(feature = "proxy")]
+        Tunnel,
+        Other
     }
-}
-
-impl AsyncWrite for ClientStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.inner {
-            Inner::Tcp(tcp) => tcp.is_write_vectored(),
-            #[cfg(feature = "tls")]
-            Inner::Tls(tls) => tls.is_write_vectored(),
-            #[cfg(feature = "proxy")]
-            Inner::Tunnel(tunnel) => tunnel.is_write_vectored(),
-            Inner::Other(other) => other.is_write_vectored(),
-        }
-    }
-}
+);

@@ -1,20 +1,16 @@
 //! The transport of a connection that hyper has upgraded.
 
-use std::{
-    fmt,
-    io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::fmt;
 
 use ::hyper::upgrade::Upgraded;
 use bytes::Bytes;
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     net::TcpStream,
 };
 
+use crate::delegate::delegate_io;
 #[cfg(feature = "tls")]
 use crate::tls::{RustlsStream, TlsStream};
 
@@ -120,57 +116,13 @@ impl fmt::Debug for UpgradedStream {
     }
 }
 
-/// Calls a method of the stream that this is.
-macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.get_mut().inner {
-            Inner::Tcp($stream) => $call,
-            #[cfg(feature = "tls")]
-            Inner::Tls($stream) => $call,
-            Inner::Memory($stream) => $call,
-            Inner::Other($stream) => $call,
-        }
-    };
-}
-
-impl AsyncRead for UpgradedStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+delegate_io!(
+    UpgradedStream,
+    Inner {
+        Tcp,
+        #[cfg(feature = "tls")]
+        Tls,
+        Memory,
+        Other
     }
-}
-
-impl AsyncWrite for UpgradedStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.inner {
-            Inner::Tcp(tcp) => tcp.is_write_vectored(),
-            #[cfg(feature = "tls")]
-            Inner::Tls(tls) => tls.is_write_vectored(),
-            Inner::Memory(io) => io.is_write_vectored(),
-            Inner::Other(other) => other.is_write_vectored(),
-        }
-    }
-}
+);

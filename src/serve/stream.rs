@@ -1,17 +1,10 @@
 //! The transport of a connection that a `Serve` has accepted.
 
-use std::{
-    fmt,
-    io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::fmt;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 
+use crate::delegate::delegate_io;
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 
@@ -67,56 +60,11 @@ impl fmt::Debug for ServerStream {
     }
 }
 
-/// Calls a method of the stream that this is.
-macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.get_mut().inner {
-            Inner::Tcp($stream) => $call,
-            #[cfg(feature = "tls")]
-            Inner::Tls($stream) => $call,
-        }
-    };
-}
-
-impl AsyncRead for ServerStream {
-    #[inline]
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+delegate_io!(
+    ServerStream,
+    Inner {
+        Tcp,
+        #[cfg(feature = "tls")]
+        Tls
     }
-}
-
-impl AsyncWrite for ServerStream {
-    #[inline]
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
-    }
-
-    #[inline]
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.inner {
-            Inner::Tcp(tcp) => tcp.is_write_vectored(),
-            #[cfg(feature = "tls")]
-            Inner::Tls(tls) => tls.is_write_vectored(),
-        }
-    }
-}
+);
