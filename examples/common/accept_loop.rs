@@ -1,6 +1,9 @@
 //! An accept loop for TCP, with graceful shutdown, for the examples whose connections do not begin
 //! with an opening handshake that the library accepts by itself.
 
+#[path = "signals.rs"]
+mod signals;
+
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use tokio::{
@@ -31,7 +34,7 @@ where
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("{listen}: {error}")))?;
-    let mut asked_to_stop = std::pin::pin!(asked_to_stop()?);
+    let mut asked_to_stop = std::pin::pin!(signals::asked_to_stop()?);
     println!("listening on {scheme}://{}", listener.local_addr()?);
 
     let stopped = Stopped::new();
@@ -61,28 +64,4 @@ where
         eprintln!("{} connections cut off", connections.len());
     }
     Ok(())
-}
-
-/// Returns a future that is ready after Ctrl-C or SIGTERM, which service managers send.
-#[cfg(unix)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-/// Returns a future that is ready after Ctrl-C.
-#[cfg(windows)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
-    })
 }

@@ -1,5 +1,8 @@
 //! How the example servers on tokio start and stop.
 
+#[path = "signals.rs"]
+mod signals;
+
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use fullduplex::{
@@ -30,7 +33,7 @@ where
     let serve = Serve::bind(listen)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("{listen}: {error}")))?;
-    let asked_to_stop = asked_to_stop()?;
+    let asked_to_stop = signals::asked_to_stop()?;
     println!("listening on {scheme}://{}", serve.local_addr()?);
 
     let shutdown = Shutdown::new();
@@ -49,28 +52,4 @@ where
         eprintln!("{} connections cut off", drained.cut_off);
     }
     Ok(())
-}
-
-/// Returns a future that is ready after Ctrl-C or SIGTERM, which service managers send.
-#[cfg(unix)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-/// Returns a future that is ready after Ctrl-C.
-#[cfg(windows)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
-    })
 }
