@@ -86,7 +86,6 @@ have nginx || packages+=(nginx-light)
 have stunnel || packages+=(stunnel4)
 have haproxy || packages+=(haproxy)
 have tinyproxy || packages+=(tinyproxy-bin)
-have haproxy || packages+=(haproxy)
 have microsocks || packages+=(microsocks)
 { have sshd && have ssh; } || packages+=(openssh-server openssh-client)
 # The font contains the emoji in the pictures of the browser's windows.
