@@ -264,7 +264,9 @@ mod disabled {
         pub(crate) fn peer(self, _: impl FnOnce() -> Option<SocketAddr>) {}
 
         #[inline(always)]
-        pub(crate) fn server(self, _: &Target, _: impl FnOnce() -> Option<SocketAddr>) {}
+        pub(crate) fn server(self, _: &Target, peer: impl FnOnce() -> Option<SocketAddr>) {
+            self.peer(peer);
+        }
 
         #[inline(always)]
         pub(crate) fn close_received(self, _: Option<&CloseFrame>, _: impl FnOnce() -> bool) {}

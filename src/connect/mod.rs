@@ -189,7 +189,10 @@ async fn reach_target(
 }
 
 /// Opens the transport to a target.
-#[cfg_attr(not(feature = "proxy"), expect(unused_variables, reason = "for a tunnel"))]
+#[cfg_attr(
+    not(all(feature = "proxy", feature = "tls")),
+    expect(unused_variables, reason = "for a tunnel, or for TLS")
+)]
 async fn transport(
     target: &Target,
     config: &Config,
