@@ -131,6 +131,8 @@ unit() {
 packages() {
   cargo clippy "${locked[@]}" --workspace --exclude fullduplex --all-targets -- -D warnings
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --workspace --exclude fullduplex --no-fail-fast
+  # For `peers` and `autobahn`. Not optimized, because linking them would take longer than the tests.
+  cargo build "${locked[@]}" --workspace --exclude fullduplex
 }
 
 # A message of 10 GiB, which takes minutes without optimization.
@@ -198,8 +200,6 @@ package() {
 release() {
   cargo build "${locked[@]}" --examples --features $features
   cargo build "${locked[@]}" --examples --features $features --release
-  # Packages of their own, because of their dependencies.
-  cargo build "${locked[@]}" --release -p fullduplex-example-axum -p fullduplex-example-hyper
 }
 
 # Stops early: if nothing works, each test would wait for its deadline.
@@ -342,7 +342,7 @@ readonly steps=(
   "fuzz_long check nightly cargo_fuzz"
 )
 readonly quick=(fmt lines unsafe_code circles first_lines floors lint core)
-readonly long=(setup release program_long autobahn_long fuzz_long)
+readonly long=(setup packages release program_long autobahn_long fuzz_long)
 # Steps of `quick` and `long` that are not part of a plain run.
 readonly not_plain=(lint core program_long autobahn_long fuzz_long)
 

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "target"
 # Where the built examples are.
 EXAMPLES = Path(os.environ.get("FULLDUPLEX_EXAMPLES", TARGET / "release" / "examples"))
+# The examples that are packages of their own.
+PACKAGES = TARGET / "debug"
 # Seconds after which waiting for anything fails.
 DEADLINE = 60
 

@@ -24,10 +24,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "routes of axum, services of hyper, HTTP/2: the features `axum` and `http2`",
         "cargo test --all-features",
     ),
-    ("the Autobahn test suite, both roles", "bash tests/all.sh release autobahn"),
+    ("the Autobahn test suite, both roles", "bash tests/all.sh packages release autobahn"),
     (
         "the examples against Python's websockets and Node's ws, also under valgrind; the chat page in Chromium",
-        "bash tests/all.sh release peers",
+        "bash tests/all.sh packages release peers",
     ),
     ("the examples that are packages of their own", "bash tests/all.sh packages"),
     ("a message of 10 GiB, in a release build; 32 MiB in a debug build", "bash tests/all.sh large"),

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Identity
-from harness import TARGET, Program, example, free_port, wait_for_port
+from harness import PACKAGES, TARGET, Program, example, free_port, wait_for_port
 from peers import node
 
 BASELINE = json.loads((Path(__file__).parent / "baseline.json").read_text())
@@ -37,7 +37,7 @@ EVERYTHING_ELSE = [f"{number}.*" for number in range(1, 11)]
 # For further transports.
 FEW = EVERYTHING_ELSE if IS_LONG else ["1.1.*", "2.*", *[f"5.{number}" for number in range(1, 6)], "7.1.*"]
 FEW_COMPRESSION = ALL_COMPRESSION if IS_LONG else []
-AXUM = TARGET / "release" / "fullduplex-example-axum"
+AXUM = PACKAGES / "fullduplex-example-axum"
 WSTEST = TARGET / "autobahn-venv" / "bin" / "wstest"
 # The largest message of the suite has 16 MiB.
 MAX_MESSAGE = str(64 << 20)

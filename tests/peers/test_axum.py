@@ -8,13 +8,13 @@ import urllib.request
 
 import pytest
 from certificates import Identity
-from harness import DEADLINE, TARGET, Program, address
+from harness import DEADLINE, PACKAGES, Program, address
 from peers import node
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-AXUM = TARGET / "release" / "fullduplex-example-axum"
-HYPER = TARGET / "release" / "fullduplex-example-hyper"
+AXUM = PACKAGES / "fullduplex-example-axum"
+HYPER = PACKAGES / "fullduplex-example-hyper"
 
 
 @pytest.fixture(params=[AXUM, HYPER], ids=["axum", "hyper"])

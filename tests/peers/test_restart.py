@@ -11,11 +11,11 @@ import signal
 import urllib.request
 
 import pytest
-from harness import DEADLINE, TARGET, Failed, Program, free_port, wait_for_port
+from harness import DEADLINE, PACKAGES, Failed, Program, free_port, wait_for_port
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-AXUM = TARGET / "release" / "fullduplex-example-axum"
+AXUM = PACKAGES / "fullduplex-example-axum"
 CLIENTS = 1000
 # Time between two lines of a client, in seconds.
 PAUSE = 0.3
