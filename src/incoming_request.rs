@@ -65,6 +65,22 @@ impl<S> IncomingRequest<S> {
     /// `None` if there is none, or if [`Server::bearer_prefix`](crate::Server::bearer_prefix) is not
     /// set. [`request`](Self::request) does not contain the token; [`into_parts`](Self::into_parts)
     /// and [`into_replay`](Self::into_replay) return the bytes of the request, which do.
+    ///
+    /// ```
+    /// # async fn example(tcp: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn is_valid(_token: &str) -> bool { true }
+    /// use fullduplex::{Config, Server};
+    /// use http::Response;
+    ///
+    /// let server = Server::new(Config::default()).subprotocols(["chat.v1"]).bearer_prefix("bearer.");
+    /// let request = server.read_request(tcp).await?;
+    /// match request.bearer_token() {
+    ///     Some(token) if is_valid(token) => drop(request.accept().await?),
+    ///     _ => request.reject(Response::builder().status(401).body("log in")?).await?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bearer_token(&self) -> Option<&str> {
         self.state.token.as_ref().map(BearerToken::as_str)
     }

@@ -212,19 +212,22 @@ impl Server {
     /// [`respond`](super::respond) ignores tokens.
     ///
     /// ```
-    /// # async fn example(tcp: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
-    /// # fn is_valid(_token: &str) -> bool { true }
-    /// use fullduplex::{Config, Server};
-    /// use http::Response;
+    /// use fullduplex::{Server, handshake::respond};
+    /// use http::Request;
     ///
-    /// let server = Server::new(Config::default()).subprotocols(["chat.v1"]).bearer_prefix("bearer.");
-    /// let request = server.read_request(tcp).await?;
-    /// match request.bearer_token() {
-    ///     Some(token) if is_valid(token) => drop(request.accept().await?),
-    ///     _ => request.reject(Response::builder().status(401).body("log in")?).await?,
-    /// }
-    /// # Ok(())
-    /// # }
+    /// let (request, ()) = Request::get("/")
+    ///     .header("Host", "example.com")
+    ///     .header("Upgrade", "websocket")
+    ///     .header("Connection", "Upgrade")
+    ///     .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    ///     .header("Sec-WebSocket-Version", "13")
+    ///     .header("Sec-WebSocket-Protocol", "bearer.c2VjcmV0, chat.v1")
+    ///     .body(())?
+    ///     .into_parts();
+    /// let server = Server::default().subprotocols(["chat.v1"]).bearer_prefix("bearer.");
+    /// let (response, _negotiated) = respond(&request, &server)?;
+    /// assert_eq!(response.headers()["sec-websocket-protocol"], "chat.v1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn bearer_prefix(mut self, prefix: impl AsRef<str>) -> Self {
         match prefix.as_ref() {
