@@ -82,10 +82,23 @@ fn recv_dropped_at_every_await_while_inflating_loses_nothing() {
     }
 }
 
+/// How long the messages are that are sent.
+#[derive(Debug, Clone, Copy)]
+enum Length {
+    /// Several fit into the write buffer.
+    Short,
+    /// Two or three are enough for a turn of compression.
+    Long,
+}
+
 /// Returns the message with this number and its text. In turn, messages are owned, prepared and
 /// uncompressed.
-fn outgoing(nth: usize) -> (Outgoing<'static>, String) {
-    let words = format!("{nth} {}", json(200 + nth * 10));
+fn outgoing(nth: usize, length: Length) -> (Outgoing<'static>, String) {
+    let len = match length {
+        Length::Short => 200 + nth * 10,
+        Length::Long => 20_000 + nth * 500,
+    };
+    let words = format!("{nth} {}", json(len));
     let outgoing = match nth % 3 {
         0 => Outgoing::from(words.clone()),
         1 => PreparedMessage::new(words.as_str()).into(),
@@ -100,18 +113,34 @@ fn sends_and_feeds_dropped_at_every_await_neither_corrupt_nor_duplicate_messages
         for role in [Server, Client] {
             for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter] {
                 for feeds in [false, true] {
-                    drop_sends_of_a_whole_connection(role, settings, writes, feeds);
-                    drop_sends_of_a_split_connection(role, settings, writes, feeds);
+                    drop_sends_of_a_whole_connection(role, settings, writes, feeds, Length::Short);
+                    drop_sends_of_a_split_connection(role, settings, writes, feeds, Length::Short);
                 }
             }
         }
     }
 }
 
-fn drop_sends_of_a_whole_connection(role: Role, settings: Deflate, writes: Writes, feeds: bool) {
-    let (mut ws, script) = open(role, settings);
+#[test]
+fn feeds_that_compress_a_turn_and_are_dropped_lose_nothing_they_have_queued() {
+    for settings in takeovers() {
+        for writes in [Writes::Drip, Writes::Stutter, Writes::DripAndStutter] {
+            drop_sends_of_a_whole_connection(Server, settings, writes, true, Length::Long);
+            drop_sends_of_a_split_connection(Server, settings, writes, true, Length::Long);
+        }
+    }
+}
+
+fn drop_sends_of_a_whole_connection(
+    role: Role,
+    settings: Deflate,
+    writes: Writes,
+    feeds: bool,
+    length: Length,
+) {
+    let (mut ws, script) = open(role, settings, length);
     writes.set_up(&script);
-    let fate = drop_sends(feeds, |outgoing, times| {
+    let fate = drop_sends(feeds, length, |outgoing, times| {
         let step = || writes.step(&script);
         if feeds { polled(ws.feed(outgoing), times, step) } else { polled(ws.send(outgoing), times, step) }
     });
@@ -120,11 +149,17 @@ fn drop_sends_of_a_whole_connection(role: Role, settings: Deflate, writes: Write
     fate.check(&script, settings);
 }
 
-fn drop_sends_of_a_split_connection(role: Role, settings: Deflate, writes: Writes, feeds: bool) {
-    let (ws, script) = open(role, settings);
+fn drop_sends_of_a_split_connection(
+    role: Role,
+    settings: Deflate,
+    writes: Writes,
+    feeds: bool,
+    length: Length,
+) {
+    let (ws, script) = open(role, settings, length);
     let (_receiver, sender) = ws.split();
     writes.set_up(&script);
-    let fate = drop_sends(feeds, |outgoing, times| {
+    let fate = drop_sends(feeds, length, |outgoing, times| {
         let step = || writes.step(&script);
         if feeds {
             polled(sender.feed(outgoing), times, step)
@@ -137,22 +172,30 @@ fn drop_sends_of_a_split_connection(role: Role, settings: Deflate, writes: Write
     fate.check(&script, settings);
 }
 
-fn open(role: Role, settings: Deflate) -> (WebSocket<Scripted>, Script) {
-    deflate::open(role, &narrow().write_timeout(None).close_timeout(None), settings)
+fn open(role: Role, settings: Deflate, length: Length) -> (WebSocket<Scripted>, Script) {
+    let config = match length {
+        Length::Short => narrow(),
+        Length::Long => narrow().max_write_buffer_size(150_000),
+    };
+    deflate::open(role, &config.write_timeout(None).close_timeout(None), settings)
 }
 
 /// The messages that were sent, and those that may have been sent.
-#[derive(Default)]
 struct Fate {
+    length: Length,
     sure: Vec<String>,
     perhaps: Vec<String>,
 }
 
 /// Sends messages with futures that are dropped after up to six polls.
-fn drop_sends(feeds: bool, mut send: impl FnMut(Outgoing, usize) -> Option<Result<(), Error>>) -> Fate {
-    let mut fate = Fate::default();
+fn drop_sends(
+    feeds: bool,
+    length: Length,
+    mut send: impl FnMut(Outgoing, usize) -> Option<Result<(), Error>>,
+) -> Fate {
+    let mut fate = Fate { length, sure: Vec::new(), perhaps: Vec::new() };
     for nth in 0..60 {
-        let (outgoing, words) = outgoing(nth);
+        let (outgoing, words) = outgoing(nth, length);
         match send(outgoing, nth % 7) {
             Some(done) => {
                 done.expect("open");
@@ -174,7 +217,7 @@ impl Fate {
         for (_, message) in sent(&script.written(), unzip) {
             let message = String::from_utf8(message).expect("text");
             let nth: usize = message.split(' ').next().expect("a word").parse().expect("a number");
-            assert!(nth >= next && message == outgoing(nth).1, "{settings:?}: {nth}");
+            assert!(nth >= next && message == outgoing(nth, self.length).1, "{settings:?}: {nth}");
             next = nth + 1;
             match self.sure.first() {
                 Some(first) if *first == message => drop(self.sure.remove(0)),

@@ -7,6 +7,7 @@ mod support;
 use std::{
     cell::Cell,
     future::poll_fn,
+    io,
     pin::pin,
     rc::Rc,
     sync::{
@@ -18,7 +19,7 @@ use std::{
 
 use bytes::Buf;
 use fullduplex::{
-    Config, Deflate, Message, MessageKind, Outgoing, PreparedMessage,
+    Config, Deflate, Error, Message, MessageKind, Outgoing, PreparedMessage,
     Role::{Client, Server},
     proto::{Batch, Buffers, MaskKey, SendPath},
 };
@@ -466,4 +467,61 @@ fn a_limit_that_is_lowered_inside_a_compressed_message_fails_the_connection() {
         }
     }
     assert_eq!(first_error, Some(fullduplex::proto::ProtocolError::MessageTooBig { limit: 1000 }));
+}
+
+/// Feeds messages of 16 KiB, and asserts that they are compressed and written whenever 64 KiB are
+/// queued.
+fn assert_written_in_turns(script: &Script, mut feed: impl FnMut(String)) {
+    let message = json(16 << 10);
+    for turn in 1..=3 {
+        for _ in 0..3 {
+            feed(message.clone());
+        }
+        assert_eq!(script.writes(), turn - 1, "less than 64 KiB wait");
+        feed(message.clone());
+        assert_eq!(script.writes(), turn);
+    }
+    let messages = sent(&script.written(), &mut Unzip::new(true));
+    assert!(messages == vec![(true, message.into_bytes()); 12]);
+}
+
+#[test]
+fn queued_messages_are_compressed_and_written_64_kib_at_a_time() {
+    for settings in takeovers() {
+        let (mut ws, script) = open(settings);
+        assert_written_in_turns(&script, |message| finished(ws.feed(message)).expect("open"));
+        let (ws, script) = open(settings);
+        let (_receiver, sender) = ws.split();
+        assert_written_in_turns(&script, |message| finished(sender.feed(message)).expect("open"));
+    }
+}
+
+#[test]
+fn a_message_is_queued_although_the_stream_accepts_nothing_of_what_was_compressed() {
+    for settings in takeovers() {
+        let (mut ws, script) = open(settings);
+        script.allow_writes(0);
+        for _ in 0..3 {
+            finished(ws.feed(json(70_000))).expect("room");
+        }
+        script.allow_writes(None);
+        finished(ws.flush()).expect("open");
+        let messages = sent(&script.written(), &mut Unzip::new(true));
+        assert!(messages == vec![(true, json(70_000).into_bytes()); 3]);
+    }
+}
+
+#[test]
+fn a_stream_that_fails_while_a_queued_message_is_written_fails_the_call() {
+    for settings in takeovers() {
+        let (mut ws, script) = open(settings);
+        script.fail_writes(io::ErrorKind::BrokenPipe);
+        assert!(matches!(finished(ws.feed(json(100_000))), Err(Error::Transport(_))));
+        assert!(matches!(finished(ws.feed("after")), Err(Error::Closed)));
+        let (ws, script) = open(settings);
+        let (_receiver, sender) = ws.split();
+        script.fail_writes(io::ErrorKind::BrokenPipe);
+        finished(sender.feed(json(100_000))).expect("it is queued");
+        assert!(matches!(finished(sender.flush()), Err(Error::Transport(_))));
+    }
 }

@@ -59,7 +59,7 @@
 //! # Latency and fairness
 //! - `recv` takes one unit of the task's budget (tokio's cooperative scheduling) for each 64
 //!   frames. A flood leaves other tasks their turns.
-//! - Compressing a large message proceeds in strides of 4 KiB, for one unit of the budget each.
+//! - Compressing a large message proceeds in strides of 16 KiB, for one unit of the budget each.
 //! - A handler that blocks delays pongs and deadlines of its connection. Move long work to
 //!   `spawn_blocking`.
 //!

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, connection::Connection, io::Side};
+use super::{WebSocket, connection::Connection, io::Side, transport::TURN};
 use crate::{
     Error, Outgoing,
     proto::{MAX_CONTROL_PAYLOAD, SendError},
@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(move |cx| {
             if self.connection.io.is_clear() {
                 self.stage(&mut outgoing)?;
-            } else {
+            } else if !self.queue_short(&mut outgoing) {
                 ready!(self.poll_feed(cx, &mut outgoing))?;
             }
             self.poll_flush(cx)
@@ -58,7 +58,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Waits for room and queues a message.
     ///
     /// The message is written by the next [`flush`](Self::flush), or at the latest when
-    /// [`recv`](Self::recv) has to wait.
+    /// [`recv`](Self::recv) has to wait. Once 64 KiB wait to be compressed, this attempts to compress
+    /// and write them.
     ///
     /// There is room if nothing is queued, or if what is queued and the new frame together do not
     /// exceed [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
@@ -75,7 +76,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// returned, it is.
     pub fn feed<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         let mut outgoing = Some(message.into());
-        poll_fn(move |cx| self.poll_feed(cx, &mut outgoing))
+        poll_fn(move |cx| {
+            if self.queue_short(&mut outgoing) {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_feed(cx, &mut outgoing))?;
+            self.compress_full_turn(cx)
+        })
     }
 
     /// Waits until everything that is queued is written and the stream is flushed.
@@ -160,26 +167,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.flush().await
     }
 
-    /// Waits for room and queues the message, unless that has been done already.
+    /// Tries the fast path for a short message behind others. Returns `true` if it is queued.
     #[inline]
-    fn poll_feed(
-        &mut self,
-        cx: &mut Context<'_>,
-        outgoing: &mut Option<Outgoing<'_>>,
-    ) -> Poll<Result<(), Error>> {
-        let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
-        if self.connection.io.send_plain(waiting) {
-            Outgoing::end(outgoing);
-            self.connection.io.count_sent(1);
-            return Poll::Ready(Ok(()));
+    fn queue_short(&mut self, outgoing: &mut Option<Outgoing<'_>>) -> bool {
+        let Some(waiting) = outgoing else { return false };
+        if !self.connection.io.send_plain(waiting) {
+            return false;
         }
-        self.poll_feed_any(cx, outgoing)
+        Outgoing::end(outgoing);
+        self.connection.io.count_sent(1);
+        true
     }
 
+    /// Compresses and writes one turn of what is queued, if there is as much. Returns ready even if
+    /// not all of it could be written.
+    #[inline]
+    fn compress_full_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.connection.io.send.uncompressed_bytes() < TURN {
+            return Poll::Ready(Ok(()));
+        }
+        match self.poll_flush(cx) {
+            Poll::Pending => Poll::Ready(Ok(())),
+            flushed => flushed,
+        }
+    }
+
+    /// Waits for room and queues the message, unless that has been done already.
     // Not inlined, so that the fast path has fewer registers to save. Each path returns its own
     // result: if the two were merged, the result would be stored in halves and loaded as a whole.
     #[inline(never)]
-    fn poll_feed_any(
+    fn poll_feed(
         &mut self,
         cx: &mut Context<'_>,
         outgoing: &mut Option<Outgoing<'_>>,

@@ -61,6 +61,7 @@ impl Writes {
     /// Makes the stream accept everything.
     pub fn unblock(script: &Script) {
         script.allow_writes(None);
+        script.write_at_most(usize::MAX);
         script.block_flush(false);
     }
 

@@ -194,6 +194,11 @@ impl Queue {
         self.uncompressed.len() > 0
     }
 
+    /// Returns how many bytes still have to be compressed, or are queued behind such.
+    pub(in crate::proto) fn uncompressed_bytes(&self) -> usize {
+        self.uncompressed.len()
+    }
+
     /// Returns how many bytes are queued that pings and pongs overtake: messages, and a Close.
     #[inline]
     pub(in crate::proto) fn ordered_len(&self) -> usize {

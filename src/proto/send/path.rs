@@ -278,6 +278,21 @@ impl SendPath {
         self.deflation.is_some() && self.queue.as_ref().is_some_and(|queue| queue.has_uncompressed())
     }
 
+    /// Returns whether compression was agreed on.
+    pub(crate) fn compresses(&self) -> bool {
+        self.deflation.is_some()
+    }
+
+    /// Returns how many bytes of queued messages still have to be compressed, or are queued behind
+    /// such.
+    #[inline]
+    pub(crate) fn uncompressed_bytes(&self) -> usize {
+        match &self.queue {
+            Some(queue) if self.deflation.is_some() => queue.uncompressed_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Returns whether a pong is queued.
     #[inline]
     pub(crate) fn owes_pong(&self) -> bool {

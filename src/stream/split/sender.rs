@@ -72,7 +72,8 @@ impl Sender {
     /// Waits for room and queues a message.
     ///
     /// The message is written at once if the receiver is waiting, and otherwise by the next call
-    /// that receives or flushes.
+    /// that receives or flushes. Once 64 KiB wait to be compressed, this attempts to compress and
+    /// write them.
     ///
     /// There is room if nothing is queued, or if what is queued and the new frame together do not
     /// exceed [`max_write_buffer_size`](crate::Config::max_write_buffer_size).
@@ -85,6 +86,7 @@ impl Sender {
     /// returned, it is.
     pub fn feed<'m>(&self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
         self.feed_and(message.into(), Self::queue, |sender, _target| {
+            sender.shared.compress_full_turn();
             sender.shared.wait_list.wake_waiting_receiver()
         })
     }

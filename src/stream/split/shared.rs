@@ -29,7 +29,7 @@ use crate::{
         pings::Pings,
         stats::SendCounters,
         timers::Timeouts,
-        transport::{Source, Transport, TransportStatus},
+        transport::{Source, TURN, Transport, TransportStatus},
         watchdog::Watchdog,
     },
     trace::ConnectionEvents,
@@ -52,6 +52,8 @@ pub(super) struct Shared<T: ?Sized> {
     timeouts: Timeouts,
     /// Whether sent messages are counted.
     counts: bool,
+    /// Whether messages may be compressed.
+    compresses: bool,
     /// The runtime in which the connection was split, because senders may be used outside of it.
     runtime: Option<Handle>,
     pub(super) wait_list: Arc<WaitList>,
@@ -154,7 +156,7 @@ impl<S> Shared<Slot<S>> {
         if send.is_close_sent() || status.ended {
             room.close();
         }
-        let (role, counts) = (send.role(), sent.is_some());
+        let (role, counts, compresses) = (send.role(), sent.is_some(), send.compresses());
         let state = SendState { send, outcome, ledger, pings, sent: sent.map(Box::new) };
         Self {
             state: Mutex::new(state),
@@ -164,6 +166,7 @@ impl<S> Shared<Slot<S>> {
             write_requested: Flag::default(),
             timeouts,
             counts,
+            compresses,
             runtime: Handle::try_current().ok(),
             waker: Waker::from(wait_list.clone()),
             read_waker: Waker::from(Arc::new(ReadWaker(wait_list.clone()))),
@@ -322,6 +325,13 @@ impl<T: Transmit + ?Sized> Shared<T> {
     pub(super) fn drive(&self) {
         self.write_requested.set();
         self.write_if_requested();
+    }
+
+    /// Compresses and writes one turn of what is queued, if there is as much.
+    pub(super) fn compress_full_turn(&self) {
+        if self.compresses && self.state.lock().send.uncompressed_bytes() >= TURN {
+            self.drive();
+        }
     }
 
     /// Writes for the tasks that found the transport locked.
