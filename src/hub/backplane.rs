@@ -58,6 +58,9 @@ pub trait Backplane<R>: Send + Sync + 'static {
     /// Begins to pass the messages of a room to the inbox. Returns the position behind which it
     /// begins.
     ///
+    /// If the room is subscribed already, this returns the position of its last message, or that of
+    /// the last one that was passed.
+    ///
     /// # Errors
     /// Returns [`BackplaneError::Away`] if the engine cannot be reached; nothing is subscribed then.
     fn subscribe<'a>(&'a self, room: &'a R) -> BoxFuture<'a, Result<Position, BackplaneError>>;

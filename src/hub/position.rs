@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn other_text_is_invalid() {
-        for text in ["", "-", "1-", "-1", "1-+1", "1--1", "1-1-1", "G-1", "A-1", "1 -1", "10000000000000000-1"] {
+        for text in
+            ["", "-", "1-", "-1", "1-+1", "1--1", "1-1-1", "G-1", "A-1", "1 -1", "10000000000000000-1"]
+        {
             assert_eq!(text.parse::<Position>(), Err(InvalidId), "{text}");
         }
     }

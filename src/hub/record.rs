@@ -221,8 +221,7 @@ mod tests {
     }
 
     fn member() -> impl Strategy<Value = Option<MemberId>> {
-        any::<Option<(u64, u64)>>()
-            .prop_map(|pair| pair.map(|(node, serial)| MemberId { node, serial }))
+        any::<Option<(u64, u64)>>().prop_map(|pair| pair.map(|(node, serial)| MemberId { node, serial }))
     }
 
     fn slow() -> impl Strategy<Value = Slow> {

@@ -1,0 +1,101 @@
+//! How a hub is configured.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    Hub,
+    backplane::{Backplane, RoomKey},
+    event::Event,
+    inbox::Inbox,
+    inner::Inner,
+    memory::Memory,
+    position::Position,
+    slow::Slow,
+};
+use crate::{Message, PreparedMessage};
+
+type Encode<R> = Box<dyn Fn(&R, Position, Message) -> PreparedMessage + Send + Sync>;
+type OnEvent<R> = Box<dyn Fn(&Hub<R>, Event<R>) + Send + Sync>;
+
+/// Configures a [`Hub`].
+#[must_use = "a hub is made by `build`"]
+pub struct Builder<R> {
+    backplane: Option<Arc<dyn Backplane<R>>>,
+    settings: Settings<R>,
+}
+
+pub(super) struct Settings<R> {
+    pub(super) slow: Slow,
+    pub(super) max_waiting: usize,
+    pub(super) encode: Option<Encode<R>>,
+    pub(super) on_event: Option<OnEvent<R>>,
+}
+
+impl<R: RoomKey> Builder<R> {
+    pub(super) fn new() -> Self {
+        let settings = Settings { slow: Slow::default(), max_waiting: 1024, encode: None, on_event: None };
+        Self { backplane: None, settings }
+    }
+
+    /// Sets what connects this hub to others, and stores the history of its rooms.
+    /// Default: a [`Memory`] without history.
+    pub fn backplane(mut self, backplane: impl Backplane<R>) -> Self {
+        self.backplane = Some(Arc::new(backplane));
+        self
+    }
+
+    /// Sets what happens to a published message for a member whose write buffer is full.
+    /// Default: [`Slow::DropNewest`].
+    ///
+    /// A member that has to receive all of them is closed or ended, connects again, and asks for
+    /// what it has missed: [`Slow::Close`].
+    pub fn slow(mut self, slow: Slow) -> Self {
+        self.settings.slow = slow;
+        self
+    }
+
+    /// Sets how many publications may wait while the backplane cannot be reached. Further ones fail.
+    /// Default: 1024.
+    pub fn max_waiting(mut self, publications: usize) -> Self {
+        self.settings.max_waiting = publications.min(tokio::sync::Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Sets how a published message is encoded for the members. Default: unchanged.
+    ///
+    /// The function gets the position of the message, for the clients to name when they connect
+    /// again. It is called once for each message on each hub, and again for each member that
+    /// catches up. It must not wait.
+    pub fn encode<F>(mut self, encode: F) -> Self
+    where
+        F: Fn(&R, Position, Message) -> PreparedMessage + Send + Sync + 'static,
+    {
+        self.settings.encode = Some(Box::new(encode));
+        self
+    }
+
+    /// Sets a function that is called for each [`Event`].
+    ///
+    /// It is called in a task of the backplane, and must not wait. It can send to members.
+    pub fn on_event(mut self, on_event: impl Fn(&Hub<R>, Event<R>) + Send + Sync + 'static) -> Self {
+        self.settings.on_event = Some(Box::new(on_event));
+        self
+    }
+
+    /// Creates the hub.
+    pub fn build(self) -> Hub<R> {
+        let backplane = self.backplane.unwrap_or_else(|| Arc::new(Memory::default()));
+        let inner = Arc::new(Inner::new(rand::random(), backplane, self.settings));
+        inner.backplane.attach(Inbox::new(inner.node, Arc::downgrade(&inner)));
+        Hub::of(inner)
+    }
+}
+
+impl<R> fmt::Debug for Builder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("slow", &self.settings.slow)
+            .field("max_waiting", &self.settings.max_waiting)
+            .finish_non_exhaustive()
+    }
+}

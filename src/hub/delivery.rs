@@ -1,0 +1,304 @@
+//! Sending to many members, in order, by whoever comes first.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use tokio::{sync::oneshot, task::yield_now};
+
+use super::{
+    backplane::RoomKey,
+    counters::Delivered,
+    inner::Inner,
+    position::{MemberId, Position},
+    recipient::Recipient,
+    room::{CHUNK, Membership, Room, Snapshot},
+    slow::Slow,
+};
+use crate::{Message, PreparedMessage};
+
+/// The number of messages that a call sends for others before it leaves the rest to a task.
+const MAX_FOR_OTHERS: usize = 16;
+
+/// Messages that are queued for an audience.
+pub(super) struct Queue {
+    pub(super) items: VecDeque<Item>,
+    /// Whether a thread or a task sends them.
+    pub(super) is_delivering: bool,
+}
+
+/// A message that is queued.
+pub(super) struct Item {
+    pub(super) content: Content,
+    pub(super) except: Option<MemberId>,
+    pub(super) slow: Slow,
+    pub(super) report: Option<oneshot::Sender<Delivered>>,
+}
+
+pub(super) enum Content {
+    /// A message of the history, which is encoded when it is sent.
+    Stored {
+        position: Position,
+        era: u32,
+        message: Message,
+    },
+    Transient(PreparedMessage),
+}
+
+/// Whom a message is for.
+pub(super) enum Audience<R> {
+    Room(Arc<Room<R>>),
+    All,
+}
+
+/// The members of an audience when a message is sent.
+enum Recipients<R> {
+    Room(Snapshot<R>),
+    All(Vec<Arc<Recipient>>),
+}
+
+/// A message that is being sent: what has become of it so far.
+///
+/// It is a future that returns once it has been attempted for all members. The message is sent
+/// whether the future is awaited or not.
+#[derive(Debug)]
+#[must_use = "the message is sent in any case; await this for what has become of it, or drop it"]
+pub struct Sending(State);
+
+#[derive(Debug)]
+enum State {
+    Done(Delivered),
+    Waits(oneshot::Receiver<Delivered>),
+}
+
+impl Sending {
+    pub(super) fn done(delivered: Delivered) -> Self {
+        Self(State::Done(delivered))
+    }
+}
+
+impl<R: RoomKey> Audience<R> {
+    /// Returns whether it has so few members that a call sends to all of them.
+    fn is_small(&self, hub: &Inner<R>) -> bool {
+        let len = match self {
+            Self::Room(room) => room.len(),
+            Self::All => hub.members.len(),
+        };
+        len <= CHUNK
+    }
+}
+
+impl Future for Sending {
+    type Output = Delivered;
+
+    /// Returns what has become of the message. It is `Delivered::default()` if the runtime was shut
+    /// down before.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Delivered> {
+        match &mut self.0 {
+            State::Done(delivered) => Poll::Ready(*delivered),
+            State::Waits(report) => Pin::new(report).poll(cx).map(Result::unwrap_or_default),
+        }
+    }
+}
+
+/// Sends what is queued for an audience, unless another thread is doing so. A task does it if there
+/// is much.
+pub(super) fn drive<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>) {
+    if let Some(turn) = Turn::begin(hub, audience) {
+        turn.go_on();
+    }
+}
+
+/// Queues a message for an audience, and sends it, unless another thread is sending before it.
+pub(super) fn send<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>, mut item: Item) -> Sending {
+    let mut queue = queue_of(hub, &audience);
+    let is_first = !queue.is_delivering && queue.items.is_empty();
+    if is_first && audience.is_small(hub) {
+        queue.is_delivering = true;
+        drop(queue);
+        let turn = Turn { hub: hub.clone(), audience, has_ended: false };
+        let recipients = turn.recipients();
+        let delivered = turn.send_whole(item, &recipients);
+        turn.go_on();
+        return Sending(State::Done(delivered));
+    }
+    let (report, waits) = oneshot::channel();
+    item.report = Some(report);
+    queue.items.push_back(item);
+    drop(queue);
+    drive(hub, audience);
+    Sending(State::Waits(waits))
+}
+
+/// The right to send what is queued for an audience.
+struct Turn<R: RoomKey> {
+    hub: Arc<Inner<R>>,
+    audience: Audience<R>,
+    has_ended: bool,
+}
+
+impl<R: RoomKey> Turn<R> {
+    fn begin(hub: &Arc<Inner<R>>, audience: Audience<R>) -> Option<Self> {
+        let mut queue = queue_of(hub, &audience);
+        if queue.is_delivering || queue.items.is_empty() {
+            return None;
+        }
+        queue.is_delivering = true;
+        drop(queue);
+        Some(Self { hub: hub.clone(), audience, has_ended: false })
+    }
+
+    /// Sends what is queued: a little at once, the rest in a task.
+    fn go_on(mut self) {
+        for _ in 0..MAX_FOR_OTHERS {
+            let Some((item, recipients)) = self.next() else { return };
+            if recipients.len() > CHUNK {
+                tokio::spawn(self.run(Some((item, recipients))));
+                return;
+            }
+            self.send_whole(item, &recipients);
+        }
+        tokio::spawn(self.run(None));
+    }
+
+    /// Returns the next message, and its recipients. Ends the turn if there is none.
+    fn next(&mut self) -> Option<(Item, Recipients<R>)> {
+        let mut queue = queue_of(&self.hub, &self.audience);
+        let Some(item) = queue.items.pop_front() else {
+            queue.items.shrink_to(MAX_FOR_OTHERS);
+            queue.is_delivering = false;
+            drop(queue);
+            self.has_ended = true;
+            return None;
+        };
+        drop(queue);
+        let recipients = self.recipients();
+        Some((item, recipients))
+    }
+
+    fn recipients(&self) -> Recipients<R> {
+        match &self.audience {
+            Audience::Room(room) => Recipients::Room(room.snapshot()),
+            Audience::All => Recipients::All(self.hub.members.all()),
+        }
+    }
+
+    fn send_whole(&self, item: Item, recipients: &Recipients<R>) -> Delivered {
+        let mut sent = Broadcast::new(&self.hub, &self.audience, item);
+        for chunk in 0..recipients.chunks() {
+            sent.send_to(recipients, chunk);
+        }
+        sent.end()
+    }
+
+    /// Sends all that is queued, and leaves other tasks their turns.
+    async fn run(mut self, first: Option<(Item, Recipients<R>)>) {
+        let mut next = first.or_else(|| self.next());
+        while let Some((item, recipients)) = next {
+            let mut sent = Broadcast::new(&self.hub, &self.audience, item);
+            for chunk in 0..recipients.chunks() {
+                sent.send_to(&recipients, chunk);
+                yield_now().await;
+            }
+            sent.end();
+            next = self.next();
+        }
+    }
+}
+
+impl<R: RoomKey> Drop for Turn<R> {
+    fn drop(&mut self) {
+        // A panic of a stream or of the program's encoder, or the end of the runtime.
+        if !self.has_ended {
+            queue_of(&self.hub, &self.audience).is_delivering = false;
+        }
+    }
+}
+
+fn queue_of<'a, R>(hub: &'a Inner<R>, audience: &'a Audience<R>) -> MutexGuard<'a, Queue> {
+    match audience {
+        Audience::Room(room) => room.queue(),
+        Audience::All => hub.queue.lock().unwrap_or_else(PoisonError::into_inner),
+    }
+}
+
+impl<R> Recipients<R> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Room(members) => members.iter().map(|chunk| chunk.len()).sum(),
+            Self::All(members) => members.len(),
+        }
+    }
+
+    fn chunks(&self) -> usize {
+        match self {
+            Self::Room(members) => members.len(),
+            Self::All(members) => members.len().div_ceil(CHUNK),
+        }
+    }
+}
+
+/// One message on its way to its recipients.
+struct Broadcast<'a, R> {
+    hub: &'a Inner<R>,
+    message: PreparedMessage,
+    /// The offset and the era of a stored message.
+    stored: Option<(u64, u32)>,
+    except: Option<u64>,
+    slow: Slow,
+    report: Option<oneshot::Sender<Delivered>>,
+    delivered: Delivered,
+}
+
+impl<'a, R: RoomKey> Broadcast<'a, R> {
+    fn new(hub: &'a Inner<R>, audience: &Audience<R>, item: Item) -> Self {
+        let Item { content, except, slow, report } = item;
+        let (message, stored) = match (content, audience) {
+            (Content::Transient(message), _) => (message, None),
+            (Content::Stored { position, era, message }, Audience::Room(room)) => {
+                (hub.encode(&room.key, position, message), Some((position.offset, era)))
+            }
+            (Content::Stored { message, .. }, Audience::All) => (message.into(), None),
+        };
+        let except = except.filter(|member| member.node == hub.node).map(|member| member.serial);
+        Self { hub, message, stored, except, slow, report, delivered: Delivered::default() }
+    }
+
+    /// Sends to the members of a chunk.
+    fn send_to(&mut self, recipients: &Recipients<R>, chunk: usize) {
+        match recipients {
+            Recipients::Room(members) => {
+                members[chunk].iter().for_each(|membership| self.send_to_member(membership));
+            }
+            Recipients::All(members) => {
+                let end = members.len().min((chunk + 1) * CHUNK);
+                members[chunk * CHUNK..end].iter().for_each(|recipient| self.send_to_recipient(recipient));
+            }
+        }
+    }
+
+    fn send_to_member(&mut self, membership: &Membership<R>) {
+        if self.stored.is_none_or(|(offset, era)| membership.needs(offset, era)) {
+            self.send_to_recipient(&membership.recipient);
+        }
+    }
+
+    fn send_to_recipient(&mut self, recipient: &Arc<Recipient>) {
+        if self.except != Some(recipient.serial) {
+            self.delivered.count(recipient.send(&self.message, &self.slow));
+        }
+    }
+
+    fn end(self) -> Delivered {
+        self.hub.counters.add(&self.delivered);
+        if let Some(report) = self.report {
+            // Nobody waits for it.
+            let _dropped = report.send(self.delivered);
+        }
+        self.delivered
+    }
+}

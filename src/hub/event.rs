@@ -1,0 +1,30 @@
+//! What a hub tells the program.
+
+use super::backplane::PresenceChange;
+use crate::Message;
+
+/// What a hub tells the program, by the function of
+/// [`Builder::on_event`](super::Builder::on_event).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<R> {
+    /// A member has entered a room that has members here, or left it, on any hub.
+    Presence {
+        /// The room.
+        room: R,
+        /// The change.
+        change: PresenceChange,
+    },
+    /// Messages of a room no longer exist that its members here have not received. What is sent to
+    /// them next follows the gap.
+    Lost {
+        /// The room.
+        room: R,
+    },
+    /// The engine of the backplane cannot be reached. What is published waits.
+    BackplaneAway,
+    /// The engine of the backplane can be reached again.
+    BackplaneBack,
+    /// Another hub has sent this by [`Hub::signal`](super::Hub::signal).
+    Signal(Message),
+}

@@ -1,0 +1,215 @@
+//! The state of a hub: its members and its rooms.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use tokio::sync::{Semaphore, watch};
+
+use super::{
+    backplane::{Backplane, BackplaneError, RoomKey, Target},
+    builder::Settings,
+    counters::{Counters, Delivered},
+    delivery::{self, Audience, Content, Item, Queue, Sending},
+    event::Event,
+    position::{MemberId, Position},
+    recipient::Recipient,
+    record::Transient,
+    room::{Membership, Room},
+    shards::Shards,
+};
+use crate::{Message, PreparedMessage, Sender};
+
+/// What the handles of a hub share.
+pub(super) struct Inner<R> {
+    pub(super) node: u64,
+    pub(super) members: MemberMap,
+    pub(super) rooms: RoomMap<R>,
+    /// What is queued for all members.
+    pub(super) queue: Mutex<Queue>,
+    pub(super) backplane: Arc<dyn Backplane<R>>,
+    pub(super) settings: Settings<R>,
+    pub(super) counters: Counters,
+    /// Whether the engine of the backplane can be reached.
+    pub(super) available: watch::Sender<bool>,
+    /// The publications that may still wait for the backplane.
+    pub(super) waiting: Semaphore,
+    next_id: AtomicU64,
+}
+
+/// The members by their numbers.
+pub(super) struct MemberMap {
+    shards: Shards<HashMap<u64, Arc<Recipient>>>,
+    next: AtomicU64,
+    len: AtomicUsize,
+}
+
+/// The rooms by their keys.
+pub(super) struct RoomMap<R>(Shards<HashMap<R, Arc<Room<R>>>>);
+
+impl<R: RoomKey> Inner<R> {
+    pub(super) fn new(node: u64, backplane: Arc<dyn Backplane<R>>, settings: Settings<R>) -> Self {
+        Self {
+            node,
+            members: MemberMap { shards: Shards::new(), next: AtomicU64::new(1), len: AtomicUsize::new(0) },
+            rooms: RoomMap(Shards::new()),
+            queue: Mutex::default(),
+            backplane,
+            waiting: Semaphore::new(settings.max_waiting),
+            settings,
+            counters: Counters::default(),
+            available: watch::Sender::new(true),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// Returns an id for a publication, which no other has.
+    pub(super) fn unique_id(&self) -> String {
+        format!("{:x}-{:x}", self.node, self.next_id.fetch_add(1, Relaxed))
+    }
+
+    /// Tells the program about an event.
+    pub(super) fn event(self: &Arc<Self>, event: Event<R>) {
+        if let Some(on_event) = &self.settings.on_event {
+            on_event(&super::Hub::of(self.clone()), event);
+        }
+    }
+
+    /// Encodes a stored message for the members.
+    pub(super) fn encode(&self, room: &R, position: Position, message: Message) -> PreparedMessage {
+        match &self.settings.encode {
+            Some(encode) => encode(room, position, message),
+            None => message.into(),
+        }
+    }
+
+    /// Sends a message to members of this hub.
+    pub(super) fn send_here(self: &Arc<Self>, to: Target<'_, R>, transient: Transient) -> Sending {
+        let Transient { message, except, slow } = transient;
+        let message = PreparedMessage::from(message);
+        let audience = match to {
+            Target::Room(room) => match self.rooms.find(room) {
+                Some(room) => Audience::Room(room),
+                None => return Sending::done(Delivered::default()),
+            },
+            Target::All => Audience::All,
+            Target::Member(id) => {
+                let mut delivered = Delivered::default();
+                if let Some(recipient) = self.member(id) {
+                    delivered.count(recipient.send(&message, &slow));
+                    self.counters.add(&delivered);
+                }
+                return Sending::done(delivered);
+            }
+            Target::Hubs => return Sending::done(Delivered::default()),
+        };
+        let item = Item { content: Content::Transient(message), except, slow, report: None };
+        delivery::send(self, audience, item)
+    }
+
+    /// Returns a member of this hub.
+    pub(super) fn member(&self, id: MemberId) -> Option<Arc<Recipient>> {
+        if id.node != self.node {
+            return None;
+        }
+        self.members.shards.of(&id.serial).get(&id.serial).cloned()
+    }
+
+    /// Removes a member from a room.
+    pub(super) fn leave(&self, membership: &Membership<R>) {
+        let room = &membership.room;
+        room.remove(membership);
+        if membership.is_present.load(Relaxed) {
+            self.backplane.exit(&room.key, MemberId { node: self.node, serial: membership.recipient.serial });
+        }
+        self.remove_if_unused(room);
+    }
+
+    /// Removes a room that has no members.
+    pub(super) fn remove_if_unused(&self, room: &Arc<Room<R>>) {
+        if !room.remove_if_unused() {
+            return;
+        }
+        // Until the room is out of the map, no other with the same key is subscribed. The map is not
+        // locked meanwhile, because a backplane may pass messages to it under a lock of its own.
+        if room.is_subscribed.load(Relaxed) {
+            self.backplane.unsubscribe(&room.key);
+        }
+        self.rooms.0.of(&room.key).remove(&room.key);
+    }
+
+    /// Waits until the backplane can be reached, unless too many wait.
+    pub(super) async fn backplane_back(&self) -> Result<(), BackplaneError> {
+        let Ok(_waiting) = self.waiting.try_acquire() else { return Err(BackplaneError::Away) };
+        let mut available = self.available.subscribe();
+        // Fails if the sender is dropped, which `self` holds.
+        available.wait_for(|available| *available).await.map_err(|_closed| BackplaneError::Away)?;
+        Ok(())
+    }
+}
+
+impl MemberMap {
+    pub(super) fn add(&self, sender: Sender) -> Arc<Recipient> {
+        let serial = self.next.fetch_add(1, Relaxed);
+        let recipient = Arc::new(Recipient::new(serial, sender));
+        self.shards.of(&serial).insert(serial, recipient.clone());
+        self.len.fetch_add(1, Relaxed);
+        recipient
+    }
+
+    pub(super) fn remove(&self, serial: u64) {
+        if self.shards.of(&serial).remove(&serial).is_some() {
+            self.len.fetch_sub(1, Relaxed);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Relaxed)
+    }
+
+    /// Returns all members.
+    pub(super) fn all(&self) -> Vec<Arc<Recipient>> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in self.shards.each() {
+            all.extend(shard.values().cloned());
+        }
+        all
+    }
+}
+
+impl<R: RoomKey> RoomMap<R> {
+    pub(super) fn find(&self, key: &R) -> Option<Arc<Room<R>>> {
+        self.0.of(key).get(key).cloned()
+    }
+
+    pub(super) fn find_or_add(&self, key: &R) -> Arc<Room<R>> {
+        let mut shard = self.0.of(key);
+        if let Some(room) = shard.get(key) {
+            return room.clone();
+        }
+        let room = Arc::new(Room::new(key.clone()));
+        shard.insert(key.clone(), room.clone());
+        room
+    }
+
+    /// Returns the rooms that have members, with their numbers of members.
+    pub(super) fn counts(&self) -> Vec<(R, usize)> {
+        let mut counts = Vec::new();
+        for shard in self.0.each() {
+            let occupied = shard.values().map(|room| (room.key.clone(), room.len()));
+            counts.extend(occupied.filter(|(_, len)| *len > 0));
+        }
+        counts
+    }
+}
+
+impl<R> fmt::Debug for Inner<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("members", &self.members.len()).finish_non_exhaustive()
+    }
+}

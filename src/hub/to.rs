@@ -1,0 +1,69 @@
+//! Sending to selected members.
+
+use super::{
+    Hub,
+    backplane::{RoomKey, Target},
+    counters::Delivered,
+    delivery::Sending,
+    position::MemberId,
+    record::Transient,
+    slow::Slow,
+};
+use crate::Message;
+
+/// Selected members, to send to.
+#[derive(Debug)]
+#[must_use = "nothing is sent before `send` is called"]
+pub struct To<'a, R> {
+    hub: &'a Hub<R>,
+    target: Target<'a, R>,
+    except: Option<MemberId>,
+    slow: Slow,
+    is_local: bool,
+}
+
+impl<'a, R: RoomKey> To<'a, R> {
+    pub(super) fn new(hub: &'a Hub<R>, target: Target<'a, R>) -> Self {
+        Self { hub, target, except: None, slow: Slow::default(), is_local: false }
+    }
+
+    /// Excludes a member.
+    pub fn except(mut self, member: MemberId) -> Self {
+        self.except = Some(member);
+        self
+    }
+
+    /// Sets what happens for members whose write buffer is full. Default: [`Slow::DropNewest`].
+    pub fn slow(mut self, slow: Slow) -> Self {
+        self.slow = slow;
+        self
+    }
+
+    /// Leaves out the members of other hubs.
+    pub fn here(mut self) -> Self {
+        self.is_local = true;
+        self
+    }
+
+    /// Sends a message that is not stored.
+    ///
+    /// It is encoded once, and compressed once for each set of parameters. Members of this hub
+    /// receive the messages of one room in the order of the calls. The message is queued before this
+    /// returns; the [`Sending`] can be awaited for what has become of it on this hub, or dropped. To
+    /// the other hubs it is sent once, without waiting.
+    ///
+    /// # Panics
+    /// May panic outside of a tokio runtime, where no task can be started for more than 128 members.
+    pub fn send(self, message: impl Into<Message>) -> Sending {
+        let transient = Transient { message: message.into(), except: self.except, slow: self.slow };
+        let hub = self.hub.inner();
+        let is_elsewhere = match self.target {
+            Target::Member(member) => member.node != hub.node,
+            _ => true,
+        };
+        if !self.is_local && is_elsewhere && hub.backplane.send(self.target, &transient).is_err() {
+            hub.counters.add(&Delivered { unreached: 1, ..Delivered::default() });
+        }
+        hub.send_here(self.target, transient)
+    }
+}
