@@ -39,6 +39,12 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> RoomKey for T {}
 /// - **Order of calls**: `subscribe` and `unsubscribe` of a room take effect in the order of the
 ///   calls; a future takes effect when it is first polled.
 /// - **Cancel safety**: a future that is dropped has either taken effect or not.
+/// - **Calls from the inbox**: `unsubscribe`, `exit` and `send` may be called by the program while
+///   the implementation calls the inbox. It holds no lock then that these need, but
+///   [`Inbox::message`] itself calls nothing of the program.
+///
+/// An engine that is not reached yet calls [`Inbox::set_available`] with `false` in
+/// [`attach`](Self::attach).
 pub trait Backplane<R>: Send + Sync + 'static {
     /// Connects a hub. It is called once for each hub, before all other methods.
     fn attach(&self, inbox: Inbox<R>);
@@ -68,7 +74,8 @@ pub trait Backplane<R>: Send + Sync + 'static {
     /// Ends what [`subscribe`](Self::subscribe) began.
     fn unsubscribe(&self, room: &R);
 
-    /// Reads at most `most` messages of a room behind a position, the oldest first.
+    /// Reads messages of a room behind a position, the oldest first: at most `most`, or fewer if
+    /// that is too many at a time.
     ///
     /// # Errors
     /// Returns [`BackplaneError::Lost`] if the position is of another history, or messages behind it

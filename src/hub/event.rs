@@ -23,7 +23,8 @@ pub enum Event<R> {
     },
     /// The engine of the backplane cannot be reached. What is published waits.
     BackplaneAway,
-    /// The engine of the backplane can be reached again.
+    /// The engine of the backplane can be reached again. Who entered and left meanwhile is not
+    /// told: read it by [`Hub::present`](super::Hub::present).
     BackplaneBack,
     /// Another hub has sent this by [`Hub::signal`](super::Hub::signal).
     Signal(Message),

@@ -1,8 +1,10 @@
 //! The state of a hub: its members and its rooms.
 
 use std::{
-    collections::HashMap,
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
     fmt,
+    hash::{Hash, Hasher},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -44,10 +46,33 @@ pub(super) struct Inner<R> {
 
 /// The members by their numbers.
 pub(super) struct MemberMap {
-    shards: Shards<HashMap<u64, Arc<Recipient>>>,
+    shards: Shards<HashSet<BySerial>>,
     next: AtomicU64,
     len: AtomicUsize,
 }
+
+/// A member in a set by its number. A map would hold the number as well.
+struct BySerial(Arc<Recipient>);
+
+impl Borrow<u64> for BySerial {
+    fn borrow(&self) -> &u64 {
+        &self.0.serial
+    }
+}
+
+impl Hash for BySerial {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.serial.hash(state);
+    }
+}
+
+impl PartialEq for BySerial {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.serial == other.0.serial
+    }
+}
+
+impl Eq for BySerial {}
 
 /// The rooms by their keys.
 pub(super) struct RoomMap<R>(Shards<HashMap<R, Arc<Room<R>>>>);
@@ -117,7 +142,7 @@ impl<R: RoomKey> Inner<R> {
         if id.node != self.node {
             return None;
         }
-        self.members.shards.of(&id.serial).get(&id.serial).cloned()
+        self.members.find(id.serial)
     }
 
     /// Removes a member from a room.
@@ -157,15 +182,19 @@ impl MemberMap {
     pub(super) fn add(&self, sender: Sender) -> Arc<Recipient> {
         let serial = self.next.fetch_add(1, Relaxed);
         let recipient = Arc::new(Recipient::new(serial, sender));
-        self.shards.of(&serial).insert(serial, recipient.clone());
+        self.shards.of(&serial).insert(BySerial(recipient.clone()));
         self.len.fetch_add(1, Relaxed);
         recipient
     }
 
     pub(super) fn remove(&self, serial: u64) {
-        if self.shards.of(&serial).remove(&serial).is_some() {
+        if self.shards.of(&serial).remove(&serial) {
             self.len.fetch_sub(1, Relaxed);
         }
+    }
+
+    fn find(&self, serial: u64) -> Option<Arc<Recipient>> {
+        self.shards.of(&serial).get(&serial).map(|member| member.0.clone())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -176,7 +205,7 @@ impl MemberMap {
     pub(super) fn all(&self) -> Vec<Arc<Recipient>> {
         let mut all = Vec::with_capacity(self.len());
         for shard in self.shards.each() {
-            all.extend(shard.values().cloned());
+            all.extend(shard.iter().map(|member| member.0.clone()));
         }
         all
     }

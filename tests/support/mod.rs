@@ -5,6 +5,8 @@
 pub mod deflate;
 pub mod drive;
 pub mod frames;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod offence;
 pub mod pair;
 #[cfg(feature = "reconnect")]
