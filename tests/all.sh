@@ -23,7 +23,7 @@ if [ "${CI:-}" = true ]; then
 fi
 readonly logs=target/all
 # All features but tls-aws-lc, whose C code takes long to build and has the tests of its own step.
-readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,axum,http2,serde,tracing,serve
+readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,axum,http2,serde,tracing,serve,hub
 # What tests/setup.sh could not install, one per line: its name, and why.
 readonly missing=target/setup/missing
 # Seconds after which a test runner that hangs is killed.
@@ -45,7 +45,7 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings
   cargo clippy "${locked[@]}" --lib --all-features -- -D warnings
   local feature
-  for feature in tls proxy reconnect hyper axum http2 serde tracing serve; do
+  for feature in tls proxy reconnect hyper axum http2 serde tracing serve hub; do
     cargo clippy "${locked[@]}" --lib --features $feature -- -D warnings
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
@@ -86,6 +86,8 @@ floors() {
   none "a feature's room that names another" code 'crate::(connect|proxy|reconnect|axum|http2)\b' src/hyper
   none "a feature's room that names another" code 'crate::(connect|tls|proxy|reconnect|http2)\b' src/axum
   none "a feature's room that names another" code 'crate::(proxy|reconnect|axum|hyper)\b' src/http2
+  none "a feature's room that names another" code 'crate::(connect|tls|proxy|reconnect|serve|hyper|axum|http2)\b' src/hub
+  none "a feature's room that names another" code 'crate::hub\b' src/{connect,tls,proxy,reconnect,serve,hyper,axum,http2}
   none "rustls named outside of src/tls" code '\b(tokio_)?rustls\b' src/{connect,proxy,reconnect,serve,stream,error,handshake,proto,hyper,axum,http2}
 }
 
@@ -114,7 +116,7 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 core() {
   local name tests=()
   for name in axum bearer byte_stream closing connect handshake_client handshake_server hostile_frames hostile_peer \
-    hostile_table http2 hyper json parts proto proxy reconnect room serve shutdown sink split stream tasks timers tls \
+    hostile_table http2 hub hub_history hyper json parts proto proxy reconnect room serve shutdown sink split stream tasks timers tls \
     tracing; do
     tests+=(--test "$name")
   done

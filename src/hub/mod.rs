@@ -12,16 +12,17 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let hub: Hub = Hub::new();
 //!     Serve::bind("127.0.0.1:9001").await?
-//!         .run(move |ws, request| {
+//!         .run(move |session, request| {
 //!             let hub = hub.clone();
 //!             async move {
 //!                 let room = request.path().to_owned();
+//!                 let (ws, mut guard) = session.into_parts();
 //!                 let (mut receiver, sender) = ws.split();
 //!                 let member = hub.add(sender);
 //!                 if member.join(&room).await.is_err() {
 //!                     return Ok(());
 //!                 }
-//!                 while let Some(message) = receiver.recv().await? {
+//!                 while let Some(message) = guard.recv(&mut receiver).await? {
 //!                     drop(hub.to(&room).except(member.id()).send(message));
 //!                 }
 //!                 Ok(())
