@@ -115,9 +115,11 @@ pub(super) fn drive<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>) {
 
 /// Queues a message for an audience, and sends it, unless another thread is sending before it.
 pub(super) fn send<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>, mut item: Item) -> Sending {
+    // Before the queue is locked: a room locks its queue while it locks its members.
+    let is_small = audience.is_small(hub);
     let mut queue = queue_of(hub, &audience);
     let is_first = !queue.is_delivering && queue.items.is_empty();
-    if is_first && audience.is_small(hub) {
+    if is_first && is_small {
         queue.is_delivering = true;
         drop(queue);
         let turn = Turn { hub: hub.clone(), audience, has_ended: false };
