@@ -89,6 +89,7 @@
 //! - `reconnect::Reconnecting` connects again after a connection is lost (feature `reconnect`).
 //! - `axum::WebSocketUpgrade` and `hyper::upgrade` open connections in servers that use axum (feature
 //!   `axum`) or hyper (feature `hyper`), also over HTTP/2 (feature `http2`).
+//! - `hub::Hub` has rooms of connections, on one machine or several, and their history (feature `hub`).
 //! - `serve::Serve` is an accept loop, `serve::Shutdown` closes connections gracefully, and
 //!   `serve::Metrics` counts them (feature `serve`).
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.

@@ -42,7 +42,7 @@
 //! | messages as JSON | yes: feature `serde`, `send_json`, `Message::parse_json`, `Outgoing::json` |
 //! | UTF-8 that fails at the first invalid byte | yes; in compressed messages, when that part is inflated |
 //! | compression (permessage-deflate, RFC 7692) with all four parameters | yes: feature `deflate`, `Config::deflate` |
-//! | rooms, publish and subscribe | no |
+//! | rooms, on one machine or several; history, and what a member has missed; presence | yes: feature `hub`, `hub::Hub` |
 //!
 //! # Connections
 //!
