@@ -155,6 +155,38 @@ async fn a_dropped_sending_is_sent_all_the_same() {
     }
 }
 
+#[tokio::test]
+async fn at_most_1024_messages_are_queued_for_a_room() {
+    let hub = Hub::<u32>::new();
+    let mut seats = Vec::new();
+    for _ in 0..200 {
+        seats.push(joined(&hub, 1).await);
+    }
+    let sendings: Vec<_> = (0..2000).map(|nth| hub.to(&1).send(nth.to_string())).collect();
+    let mut queued = 0;
+    for sending in sendings {
+        let delivered = sending.await;
+        assert_eq!(delivered.sent + delivered.dropped, 200);
+        queued += delivered.sent / 200;
+    }
+    assert_eq!(queued, 1025, "the first one is being sent");
+    assert!(seats.iter().all(|seat| seat.texts().len() == 1025));
+
+    // Those who publish wait instead.
+    let publishing: Vec<_> = (0..2000)
+        .map(|nth| {
+            let hub = hub.clone();
+            tokio::spawn(async move { hub.publish(&1, nth.to_string()).await.map(drop) })
+        })
+        .collect();
+    for published in publishing {
+        published.await.expect("no panic").expect("in memory");
+    }
+    settle().await;
+    hub.to(&1).send("end").await;
+    assert!(seats.iter().all(|seat| seat.texts().len() == 2001));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn all_members_receive_the_messages_of_many_tasks_in_the_same_order() {
     for members in [3, 400] {

@@ -21,6 +21,10 @@ use super::{
 };
 use crate::{Message, PreparedMessage};
 
+/// The number of messages that may be queued for an audience. Beyond it, messages that are not
+/// stored are dropped, and those who publish wait.
+const MAX_QUEUED: usize = 1024;
+
 /// The number of messages that a call sends for others before it leaves the rest to a task.
 const MAX_FOR_OTHERS: usize = 16;
 
@@ -47,6 +51,8 @@ pub(super) enum Content {
         message: Message,
     },
     Transient(PreparedMessage),
+    /// Nothing: it is reported when all before it is sent.
+    Marker,
 }
 
 /// Whom a message is for.
@@ -84,11 +90,14 @@ impl Sending {
 impl<R: RoomKey> Audience<R> {
     /// Returns whether it has so few members that a call sends to all of them.
     fn is_small(&self, hub: &Inner<R>) -> bool {
-        let len = match self {
+        self.len(hub) <= CHUNK
+    }
+
+    fn len(&self, hub: &Inner<R>) -> usize {
+        match self {
             Self::Room(room) => room.len(),
             Self::All => hub.members.len(),
-        };
-        len <= CHUNK
+        }
     }
 }
 
@@ -128,12 +137,35 @@ pub(super) fn send<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>, mut i
         turn.go_on();
         return Sending(State::Done(delivered));
     }
+    if queue.items.len() >= MAX_QUEUED {
+        drop(queue);
+        let delivered = Delivered { dropped: audience.len(hub) as u64, ..Delivered::default() };
+        hub.counters.add(&delivered);
+        return Sending(State::Done(delivered));
+    }
     let (report, waits) = oneshot::channel();
     item.report = Some(report);
     queue.items.push_back(item);
     drop(queue);
     drive(hub, audience);
     Sending(State::Waits(waits))
+}
+
+/// Waits until no more is queued for an audience than may be.
+pub(super) async fn keep_up<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>) {
+    let sent = {
+        let mut queue = queue_of(hub, &audience);
+        if queue.items.len() < MAX_QUEUED {
+            return;
+        }
+        let (report, sent) = oneshot::channel();
+        let (content, slow) = (Content::Marker, Slow::default());
+        queue.items.push_back(Item { content, except: None, slow, report: Some(report) });
+        sent
+    };
+    drive(hub, audience);
+    // Fails if the runtime is shut down, in which nothing more is sent.
+    let _ended = sent.await;
 }
 
 /// The right to send what is queued for an audience.
@@ -247,7 +279,8 @@ impl<R> Recipients<R> {
 /// One message on its way to its recipients.
 struct Broadcast<'a, R> {
     hub: &'a Inner<R>,
-    message: PreparedMessage,
+    /// `None` for a marker.
+    message: Option<PreparedMessage>,
     /// The offset and the era of a stored message.
     stored: Option<(u64, u32)>,
     except: Option<u64>,
@@ -260,11 +293,12 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
     fn new(hub: &'a Inner<R>, audience: &Audience<R>, item: Item) -> Self {
         let Item { content, except, slow, report } = item;
         let (message, stored) = match (content, audience) {
-            (Content::Transient(message), _) => (message, None),
+            (Content::Marker, _) => (None, None),
+            (Content::Transient(message), _) => (Some(message), None),
             (Content::Stored { position, era, message }, Audience::Room(room)) => {
-                (hub.encode(&room.key, position, message), Some((position.offset, era)))
+                (Some(hub.encode(&room.key, position, message)), Some((position.offset, era)))
             }
-            (Content::Stored { message, .. }, Audience::All) => (message.into(), None),
+            (Content::Stored { message, .. }, Audience::All) => (Some(message.into()), None),
         };
         let except = except.filter(|member| member.node == hub.node).map(|member| member.serial);
         Self { hub, message, stored, except, slow, report, delivered: Delivered::default() }
@@ -290,8 +324,10 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
     }
 
     fn send_to_recipient(&mut self, recipient: &Arc<Recipient>) {
-        if self.except != Some(recipient.serial) {
-            self.delivered.count(recipient.send(&self.message, &self.slow));
+        if let Some(message) = &self.message
+            && self.except != Some(recipient.serial)
+        {
+            self.delivered.count(recipient.send(message, &self.slow));
         }
     }
 

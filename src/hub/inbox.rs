@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     backplane::{PresenceChange, RoomKey, Target},
-    delivery::{Audience, drive},
+    delivery::{self, Audience},
     event::Event,
     inner::Inner,
     position::Position,
@@ -58,6 +58,20 @@ impl<R: RoomKey> Inbox<R> {
         Pushed(Some((hub, room)))
     }
 
+    /// Waits until no more than 1024 messages are queued for a room.
+    ///
+    /// A backplane calls this after it has passed messages, so that a room with many members, whose
+    /// messages come faster than they are sent, takes a bounded amount of memory.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn keep_up(&self, room: &R) {
+        let Some(hub) = self.hub.upgrade() else { return };
+        if let Some(room) = hub.rooms.find(room) {
+            delivery::keep_up(&hub, Audience::Room(room)).await;
+        }
+    }
+
     /// Sends a message that is not stored to members of this hub.
     pub fn transient(&self, to: Target<'_, R>, transient: Transient) {
         let Some(hub) = self.hub.upgrade() else { return };
@@ -93,7 +107,7 @@ impl<R: RoomKey> Pushed<R> {
     /// Sends what is queued for the room, unless another thread is doing so.
     pub fn deliver(self) {
         if let Some((hub, room)) = self.0 {
-            drive(&hub, Audience::Room(room));
+            delivery::drive(&hub, Audience::Room(room));
         }
     }
 }
