@@ -13,7 +13,7 @@ use std::{
 use fullduplex::{
     Config, PreparedMessage, Role, WebSocket,
     handshake::Negotiated,
-    hub::{Delivered, Hub, Slow},
+    hub::{Delivered, Hub, Publication, Slow},
 };
 use support::{
     finished,
@@ -55,6 +55,29 @@ async fn a_message_reaches_the_members_of_its_room() {
     assert_eq!(b.texts(), ["to 1", "except a"]);
     assert_eq!(c.texts(), ["all but b", "to c"]);
     assert_eq!(hub.delivered(), delivered(|to| to.sent = 6));
+}
+
+#[tokio::test]
+async fn a_message_can_be_for_users_who_may_have_several_connections() {
+    let hub = Hub::<u32>::new();
+    let user = |name: &str| {
+        let (receiver, sender, script) = support::script::split_server(quiet());
+        Seat { member: hub.add_user(sender, name), script, receiver }
+    };
+    let seats = [user("ann"), user("ann"), user("bob"), seat(&hub)];
+    for seat in &seats {
+        seat.member.join(&1).await.expect("in memory");
+    }
+    assert_eq!((seats[2].member.user(), seats[3].member.user()), (Some("bob"), None));
+    assert_eq!(hub.to(&1).users(["ann"]).send("to ann").await.sent, 2);
+    assert_eq!(hub.to_all().users(["ann", "bob", "eve"]).send("to both").await.sent, 3);
+    assert_eq!(hub.to(&1).except_user("ann").send("not to ann").await.sent, 2);
+    hub.publish(&1, Publication::new("published to bob").users(["bob"])).await.expect("in memory");
+    hub.publish(&1, Publication::new("published").except_user("bob")).await.expect("in memory");
+    assert_eq!(seats[0].texts(), ["to ann", "to both", "published"]);
+    assert_eq!(seats[1].texts(), ["to ann", "to both", "published"]);
+    assert_eq!(seats[2].texts(), ["to both", "not to ann", "published to bob"]);
+    assert_eq!(seats[3].texts(), ["not to ann", "published"]);
 }
 
 #[tokio::test]

@@ -14,10 +14,11 @@ use super::{
     backplane::RoomKey,
     counters::Delivered,
     inner::Inner,
-    position::{MemberId, Position},
+    position::Position,
     recipient::Recipient,
     room::{CHUNK, Membership, Room, Snapshot},
     slow::Slow,
+    whom::Whom,
 };
 use crate::{Message, PreparedMessage};
 
@@ -38,7 +39,7 @@ pub(super) struct Queue {
 /// A message that is queued.
 pub(super) struct Item {
     pub(super) content: Content,
-    pub(super) except: Option<MemberId>,
+    pub(super) whom: Whom,
     pub(super) slow: Slow,
     pub(super) report: Option<oneshot::Sender<Delivered>>,
 }
@@ -160,7 +161,7 @@ pub(super) async fn keep_up<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<
         }
         let (report, sent) = oneshot::channel();
         let (content, slow) = (Content::Marker, Slow::default());
-        queue.items.push_back(Item { content, except: None, slow, report: Some(report) });
+        queue.items.push_back(Item { content, whom: Whom::Everyone, slow, report: Some(report) });
         sent
     };
     drive(hub, audience);
@@ -283,7 +284,7 @@ struct Broadcast<'a, R> {
     message: Option<PreparedMessage>,
     /// The offset and the era of a stored message.
     stored: Option<(u64, u32)>,
-    except: Option<u64>,
+    whom: Whom,
     slow: Slow,
     report: Option<oneshot::Sender<Delivered>>,
     delivered: Delivered,
@@ -291,7 +292,7 @@ struct Broadcast<'a, R> {
 
 impl<'a, R: RoomKey> Broadcast<'a, R> {
     fn new(hub: &'a Inner<R>, audience: &Audience<R>, item: Item) -> Self {
-        let Item { content, except, slow, report } = item;
+        let Item { content, whom, slow, report } = item;
         let (message, stored) = match (content, audience) {
             (Content::Marker, _) => (None, None),
             (Content::Transient(message), _) => (Some(message), None),
@@ -300,8 +301,7 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
             }
             (Content::Stored { message, .. }, Audience::All) => (Some(message.into()), None),
         };
-        let except = except.filter(|member| member.node == hub.node).map(|member| member.serial);
-        Self { hub, message, stored, except, slow, report, delivered: Delivered::default() }
+        Self { hub, message, stored, whom, slow, report, delivered: Delivered::default() }
     }
 
     /// Sends to the members of a chunk.
@@ -325,7 +325,7 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
 
     fn send_to_recipient(&mut self, recipient: &Arc<Recipient>) {
         if let Some(message) = &self.message
-            && self.except != Some(recipient.serial)
+            && self.whom.includes(recipient, self.hub.node)
         {
             self.delivered.count(recipient.send(message, &self.slow));
         }

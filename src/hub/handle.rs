@@ -13,6 +13,7 @@ use super::{
     record::{Publication, Transient},
     slow::Slow,
     to::To,
+    whom::Whom,
 };
 use crate::{Message, Sender};
 
@@ -45,7 +46,14 @@ impl<R: RoomKey> Hub<R> {
     /// The [`Receiver`](crate::Receiver) of the connection has to be polled as usual: it answers
     /// pings, and continues what a full transport has not accepted.
     pub fn add(&self, sender: Sender) -> Member<R> {
-        Member::new(self.clone(), sender)
+        Member::new(self.clone(), sender, None)
+    }
+
+    /// Adds a connection of a user, who may have several.
+    ///
+    /// A message can be [for users](Publication::users), wherever they are connected.
+    pub fn add_user(&self, sender: Sender, user: impl Into<String>) -> Member<R> {
+        Member::new(self.clone(), sender, Some(user.into()))
     }
 
     /// Selects the members of a room, on all hubs, to send to.
@@ -164,7 +172,7 @@ impl<R: RoomKey> Hub<R> {
     /// # Errors
     /// Returns [`BackplaneError::Away`] if the backplane cannot be reached.
     pub fn signal(&self, message: impl Into<Message>) -> Result<(), BackplaneError> {
-        let transient = Transient { message: message.into(), except: None, slow: Slow::default() };
+        let transient = Transient { message: message.into(), whom: Whom::Everyone, slow: Slow::default() };
         self.0.backplane.send(Target::Hubs, &transient)
     }
 

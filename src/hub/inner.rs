@@ -115,7 +115,7 @@ impl<R: RoomKey> Inner<R> {
 
     /// Sends a message to members of this hub.
     pub(super) fn send_here(self: &Arc<Self>, to: Target<'_, R>, transient: Transient) -> Sending {
-        let Transient { message, except, slow } = transient;
+        let Transient { message, whom, slow } = transient;
         let message = PreparedMessage::from(message);
         let audience = match to {
             Target::Room(room) => match self.rooms.find(room) {
@@ -125,7 +125,9 @@ impl<R: RoomKey> Inner<R> {
             Target::All => Audience::All,
             Target::Member(id) => {
                 let mut delivered = Delivered::default();
-                if let Some(recipient) = self.member(id) {
+                if let Some(recipient) = self.member(id)
+                    && whom.includes(&recipient, self.node)
+                {
                     delivered.count(recipient.send(&message, &slow));
                     self.counters.add(&delivered);
                 }
@@ -133,7 +135,7 @@ impl<R: RoomKey> Inner<R> {
             }
             Target::Hubs => return Sending::done(Delivered::default()),
         };
-        let item = Item { content: Content::Transient(message), except, slow, report: None };
+        let item = Item { content: Content::Transient(message), whom, slow, report: None };
         delivery::send(self, audience, item)
     }
 
@@ -179,9 +181,9 @@ impl<R: RoomKey> Inner<R> {
 }
 
 impl MemberMap {
-    pub(super) fn add(&self, sender: Sender) -> Arc<Recipient> {
+    pub(super) fn add(&self, sender: Sender, user: Option<String>) -> Arc<Recipient> {
         let serial = self.next.fetch_add(1, Relaxed);
-        let recipient = Arc::new(Recipient::new(serial, sender));
+        let recipient = Arc::new(Recipient::new(serial, sender, user));
         self.shards.of(&serial).insert(BySerial(recipient.clone()));
         self.len.fetch_add(1, Relaxed);
         recipient

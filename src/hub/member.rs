@@ -58,14 +58,19 @@ pub struct Joined {
 }
 
 impl<R: RoomKey> Member<R> {
-    pub(super) fn new(hub: Hub<R>, sender: Sender) -> Self {
-        let recipient = hub.inner().members.add(sender);
+    pub(super) fn new(hub: Hub<R>, sender: Sender, user: Option<String>) -> Self {
+        let recipient = hub.inner().members.add(sender, user);
         Self { hub, recipient, rooms: Mutex::default() }
     }
 
     /// Returns the id of the member.
     pub fn id(&self) -> MemberId {
         MemberId { node: self.inner().node, serial: self.recipient.serial }
+    }
+
+    /// Returns the name of its user, if it was [added](Hub::add_user) with one.
+    pub fn user(&self) -> Option<&str> {
+        self.recipient.user()
     }
 
     /// Returns the sender of its connection.
@@ -270,7 +275,7 @@ impl<R: RoomKey> Member<R> {
         for stored in &page.messages {
             let position = Position { epoch: page.epoch, offset: stored.offset };
             last = Some(position);
-            if stored.publication.except == Some(self.id()) {
+            if !stored.publication.whom.includes(&self.recipient, self.inner().node) {
                 continue;
             }
             let message = self.inner().encode(&room.key, position, stored.publication.message.clone());

@@ -80,6 +80,7 @@ mod room;
 mod shards;
 mod slow;
 mod to;
+mod whom;
 
 pub use backplane::{
     Backplane, BackplaneError, BoxFuture, Page, PresenceChange, Present, Published, RoomKey, Stored, Target,

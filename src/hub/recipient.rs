@@ -12,15 +12,25 @@ const MAX_KINDS: usize = 16;
 pub(super) struct Recipient {
     pub(super) serial: u64,
     pub(super) sender: Sender,
+    /// In a box of its own, because most programs do not name users.
+    user: Option<Box<User>>,
     /// The latest message of each kind that waits. `Some` while a task waits for room for them.
     waiting: Mutex<Option<Box<Waiting>>>,
 }
 
+struct User(String);
+
 type Waiting = Vec<(String, PreparedMessage)>;
 
 impl Recipient {
-    pub(super) fn new(serial: u64, sender: Sender) -> Self {
-        Self { serial, sender, waiting: Mutex::new(None) }
+    pub(super) fn new(serial: u64, sender: Sender, user: Option<String>) -> Self {
+        let user = user.map(|user| Box::new(User(user)));
+        Self { serial, sender, user, waiting: Mutex::new(None) }
+    }
+
+    /// Returns the name of the user.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_ref().map(|user| &*user.0)
     }
 
     /// Sends a message, without waiting.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{position::MemberId, slow::Slow};
+use super::{position::MemberId, slow::Slow, whom::Whom};
 use crate::Message;
 
 /// A message to be stored in the history of a room.
@@ -17,7 +17,7 @@ use crate::Message;
 pub struct Publication {
     pub(super) message: Message,
     pub(super) id: Option<String>,
-    pub(super) except: Option<MemberId>,
+    pub(super) whom: Whom,
 }
 
 /// A message that is not stored.
@@ -26,7 +26,7 @@ pub struct Publication {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transient {
     pub(super) message: Message,
-    pub(super) except: Option<MemberId>,
+    pub(super) whom: Whom,
     pub(super) slow: Slow,
 }
 
@@ -38,7 +38,7 @@ pub struct InvalidRecord;
 impl Publication {
     /// Creates a publication.
     pub fn new(message: impl Into<Message>) -> Self {
-        Self { message: message.into(), id: None, except: None }
+        Self { message: message.into(), id: None, whom: Whom::Everyone }
     }
 
     /// Sets the id of the message. A message whose id is known in the room is not stored again.
@@ -51,11 +51,39 @@ impl Publication {
         self
     }
 
-    /// Excludes a member from those that the message is sent to.
+    /// Excludes a member from those that the message is sent to. It replaces another selection.
     #[must_use]
     pub fn except(mut self, member: MemberId) -> Self {
-        self.except = Some(member);
+        self.whom = Whom::Except(member);
         self
+    }
+
+    /// Sends the message to the members of these users alone, by the names with which they were
+    /// [added](super::Hub::add_user). It replaces another selection.
+    ///
+    /// The message is in the history of the room, which [`Hub::read_after`](super::Hub::read_after)
+    /// returns as a whole: the program selects from it by
+    /// [`is_for_user`](Self::is_for_user). [`Member::join_since`](super::Member::join_since) does that.
+    #[must_use]
+    pub fn users<U: Into<String>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
+        self.whom = Whom::Users(users.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Excludes the members of a user. It replaces another selection.
+    #[must_use]
+    pub fn except_user(mut self, user: impl Into<String>) -> Self {
+        self.whom = Whom::ExceptUser(user.into());
+        self
+    }
+
+    /// Returns whether the message is for a user.
+    pub fn is_for_user(&self, user: &str) -> bool {
+        match &self.whom {
+            Whom::Everyone | Whom::Except(_) => true,
+            Whom::Users(users) => users.iter().any(|other| other == user),
+            Whom::ExceptUser(other) => other != user,
+        }
     }
 
     /// Returns the message.
@@ -70,7 +98,7 @@ impl Publication {
 
     /// Encodes the publication, for a backplane.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Encoder::begin(&self.message, self.except);
+        let mut bytes = Encoder::begin(&self.message, &self.whom);
         bytes.text(self.id.as_deref());
         bytes.end(&self.message)
     }
@@ -82,9 +110,9 @@ impl Publication {
     /// the crate does not return.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidRecord> {
         let mut bytes = Decoder::begin(bytes)?;
-        let except = bytes.member()?;
+        let whom = bytes.whom()?;
         let id = bytes.text()?.map(str::to_owned);
-        Ok(Self { message: bytes.message()?, id, except })
+        Ok(Self { message: bytes.message()?, id, whom })
     }
 }
 
@@ -97,7 +125,7 @@ impl<M: Into<Message>> From<M> for Publication {
 impl Transient {
     /// Encodes the message and to whom it is not sent.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Encoder::begin(&self.message, self.except);
+        let mut bytes = Encoder::begin(&self.message, &self.whom);
         let (policy, kind) = match &self.slow {
             Slow::DropNewest => (0, None),
             Slow::KeepLatest(kind) => (1, Some(&**kind)),
@@ -115,7 +143,7 @@ impl Transient {
     /// Returns [`InvalidRecord`] for other bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidRecord> {
         let mut bytes = Decoder::begin(bytes)?;
-        let except = bytes.member()?;
+        let whom = bytes.whom()?;
         let policy = bytes.take(1)?[0];
         let slow = match (policy, bytes.text()?) {
             (0, None) => Slow::DropNewest,
@@ -124,34 +152,45 @@ impl Transient {
             (3, None) => Slow::Abort,
             _ => return Err(InvalidRecord),
         };
-        Ok(Self { message: bytes.message()?, except, slow })
+        Ok(Self { message: bytes.message()?, whom, slow })
     }
 }
 
 /// The first byte of a record, which changes with its form.
 const VERSION: u8 = 1;
 
-const IS_TEXT: u8 = 1;
-const HAS_EXCEPT: u8 = 2;
-
 struct Encoder(Vec<u8>);
 
 impl Encoder {
-    fn begin(message: &Message, except: Option<MemberId>) -> Self {
-        let mut bytes = Vec::with_capacity(32 + message.len());
-        let is_text = if message.is_text() { IS_TEXT } else { 0 };
-        let has_except = if except.is_some() { HAS_EXCEPT } else { 0 };
-        bytes.extend([VERSION, is_text | has_except]);
-        if let Some(member) = except {
-            bytes.extend(member.node.to_be_bytes());
-            bytes.extend(member.serial.to_be_bytes());
+    fn begin(message: &Message, whom: &Whom) -> Self {
+        let mut bytes = Self(Vec::with_capacity(32 + message.len()));
+        bytes.0.extend([VERSION, u8::from(message.is_text())]);
+        match whom {
+            Whom::Everyone => bytes.0.push(0),
+            Whom::Except(member) => {
+                bytes.0.push(1);
+                bytes.number(member.node);
+                bytes.number(member.serial);
+            }
+            Whom::Users(users) => {
+                bytes.0.push(2);
+                bytes.number(users.len() as u64);
+                users.iter().for_each(|user| bytes.text(Some(user)));
+            }
+            Whom::ExceptUser(user) => {
+                bytes.0.push(3);
+                bytes.text(Some(user));
+            }
         }
-        Self(bytes)
+        bytes
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.extend(number.to_be_bytes());
     }
 
     fn text(&mut self, text: Option<&str>) {
-        let len = text.map_or(0, |text| text.len() as u64 + 1);
-        self.0.extend(len.to_be_bytes());
+        self.number(text.map_or(0, |text| text.len() as u64 + 1));
         self.0.extend(text.unwrap_or_default().as_bytes());
     }
 
@@ -162,14 +201,14 @@ impl Encoder {
 }
 
 struct Decoder<'a> {
-    flags: u8,
+    is_text: bool,
     rest: &'a [u8],
 }
 
 impl<'a> Decoder<'a> {
     fn begin(bytes: &'a [u8]) -> Result<Self, InvalidRecord> {
         match bytes {
-            [VERSION, flags @ 0..=3, rest @ ..] => Ok(Self { flags: *flags, rest }),
+            [VERSION, is_text @ 0..=1, rest @ ..] => Ok(Self { is_text: *is_text == 1, rest }),
             _ => Err(InvalidRecord),
         }
     }
@@ -185,11 +224,22 @@ impl<'a> Decoder<'a> {
         Ok(u64::from_be_bytes(bytes))
     }
 
-    fn member(&mut self) -> Result<Option<MemberId>, InvalidRecord> {
-        if self.flags & HAS_EXCEPT == 0 {
-            return Ok(None);
-        }
-        Ok(Some(MemberId { node: self.number()?, serial: self.number()? }))
+    fn whom(&mut self) -> Result<Whom, InvalidRecord> {
+        Ok(match self.take(1)? {
+            [0] => Whom::Everyone,
+            [1] => Whom::Except(MemberId { node: self.number()?, serial: self.number()? }),
+            [2] => {
+                let count = self.number()?;
+                // Not reserved before the names are there.
+                Whom::Users((0..count).map(|_| self.name()).collect::<Result<_, _>>()?)
+            }
+            [3] => Whom::ExceptUser(self.name()?),
+            _ => return Err(InvalidRecord),
+        })
+    }
+
+    fn name(&mut self) -> Result<String, InvalidRecord> {
+        Ok(self.text()?.ok_or(InvalidRecord)?.to_owned())
     }
 
     fn text(&mut self) -> Result<Option<&'a str>, InvalidRecord> {
@@ -199,7 +249,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn message(self) -> Result<Message, InvalidRecord> {
-        if self.flags & IS_TEXT == 0 {
+        if !self.is_text {
             return Ok(Message::binary(self.rest.to_vec()));
         }
         let text = std::str::from_utf8(self.rest).map_err(|_| InvalidRecord)?;
@@ -220,8 +270,13 @@ mod tests {
         ]
     }
 
-    fn member() -> impl Strategy<Value = Option<MemberId>> {
-        any::<Option<(u64, u64)>>().prop_map(|pair| pair.map(|(node, serial)| MemberId { node, serial }))
+    fn whom() -> impl Strategy<Value = Whom> {
+        prop_oneof![
+            Just(Whom::Everyone),
+            any::<(u64, u64)>().prop_map(|(node, serial)| Whom::Except(MemberId { node, serial })),
+            any::<Vec<String>>().prop_map(Whom::Users),
+            any::<String>().prop_map(Whom::ExceptUser),
+        ]
     }
 
     fn slow() -> impl Strategy<Value = Slow> {
@@ -238,12 +293,12 @@ mod tests {
         fn records_are_decoded_as_they_were_encoded(
             message in message(),
             id in any::<Option<String>>(),
-            except in member(),
+            whom in whom(),
             slow in slow(),
         ) {
-            let publication = Publication { message: message.clone(), id, except };
+            let publication = Publication { message: message.clone(), id, whom: whom.clone() };
             prop_assert_eq!(Publication::from_bytes(&publication.to_bytes()), Ok(publication));
-            let transient = Transient { message, except, slow };
+            let transient = Transient { message, whom, slow };
             prop_assert_eq!(Transient::from_bytes(&transient.to_bytes()), Ok(transient));
         }
 

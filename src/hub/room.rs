@@ -85,10 +85,10 @@ impl<R> Room<R> {
     pub(super) fn push_stored(&self, position: Position, publication: Publication, slow: &Slow) {
         let mut state = self.lock();
         state.advance(position);
-        let Publication { message, except, .. } = publication;
+        let Publication { message, whom, .. } = publication;
         let content = Content::Stored { position, era: state.era, message };
         // Queued under the lock of the state, so that the queue has the order of the positions.
-        self.queue().items.push_back(Item { content, except, slow: slow.clone(), report: None });
+        self.queue().items.push_back(Item { content, whom, slow: slow.clone(), report: None });
     }
 
     /// Records the position at which the backplane begins.

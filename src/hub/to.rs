@@ -8,6 +8,7 @@ use super::{
     position::MemberId,
     record::Transient,
     slow::Slow,
+    whom::Whom,
 };
 use crate::Message;
 
@@ -17,19 +18,32 @@ use crate::Message;
 pub struct To<'a, R> {
     hub: &'a Hub<R>,
     target: Target<'a, R>,
-    except: Option<MemberId>,
+    whom: Whom,
     slow: Slow,
     is_local: bool,
 }
 
 impl<'a, R: RoomKey> To<'a, R> {
     pub(super) fn new(hub: &'a Hub<R>, target: Target<'a, R>) -> Self {
-        Self { hub, target, except: None, slow: Slow::default(), is_local: false }
+        Self { hub, target, whom: Whom::Everyone, slow: Slow::default(), is_local: false }
     }
 
-    /// Excludes a member.
+    /// Excludes a member. It replaces another selection.
     pub fn except(mut self, member: MemberId) -> Self {
-        self.except = Some(member);
+        self.whom = Whom::Except(member);
+        self
+    }
+
+    /// Leaves out all members but those of these users, by the names with which they were
+    /// [added](Hub::add_user). It replaces another selection.
+    pub fn users<U: Into<String>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
+        self.whom = Whom::Users(users.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Excludes the members of a user. It replaces another selection.
+    pub fn except_user(mut self, user: impl Into<String>) -> Self {
+        self.whom = Whom::ExceptUser(user.into());
         self
     }
 
@@ -58,7 +72,7 @@ impl<'a, R: RoomKey> To<'a, R> {
     /// # Panics
     /// May panic outside of a tokio runtime, where no task can be started for more than 128 members.
     pub fn send(self, message: impl Into<Message>) -> Sending {
-        let transient = Transient { message: message.into(), except: self.except, slow: self.slow };
+        let transient = Transient { message: message.into(), whom: self.whom, slow: self.slow };
         let hub = self.hub.inner();
         let is_elsewhere = match self.target {
             Target::Member(member) => member.node != hub.node,
