@@ -92,6 +92,7 @@
 //! - `hub::Hub` has rooms of connections, on one machine or several, and their history (feature `hub`).
 //! - `serve::Serve` is an accept loop, `serve::Shutdown` closes connections gracefully, and
 //!   `serve::Metrics` counts them (feature `serve`).
+//! - `calls::Router` and `calls::Peer` exchange events and calls with acknowledgements (feature `calls`).
 //! - [`handshake`] is the opening handshake as pure functions, for use behind another HTTP library.
 //! - [`proto`] is the protocol core as a state machine, for tests, blocking programs and other
 //!   runtimes.
@@ -103,6 +104,7 @@
 //! - `docs::connecting`: TLS, proxies, redirects, reconnecting (with the features for them)
 //! - `docs::web_frameworks`: axum, hyper and HTTP/2 (with the features for them)
 //! - `docs::serving`: an accept loop, limits, graceful shutdown, metrics (feature `serve`)
+//! - `docs::calls`: events and calls with acknowledgements (features `calls`, `serve` and `reconnect`)
 //! - [cancel safety](docs::cancel_safety)
 //! - [back-pressure and slow readers](docs::back_pressure)
 //! - [security](docs::security)
@@ -219,6 +221,7 @@
 //! | `serde` | no | `send_json`, `Message::parse_json`, `Outgoing::json`: messages as JSON, by serde_json |
 //! | `tracing` | no | spans and events of the crate `tracing`, for the opening handshake and the end of connections |
 //! | `serve` | no | `serve::Serve`: an accept loop with limits; `serve::Shutdown`: graceful shutdown; `serve::Metrics`: counters |
+//! | `calls` | no | `calls::Router`, `calls::Peer`: events and calls with acknowledgements, as JSON in text messages |
 //!
 //! # Versions
 //! Features only add API. The minimum supported Rust version is 1.89.
@@ -240,6 +243,9 @@ mod any_request;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
+#[cfg(feature = "calls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "calls")))]
+pub mod calls;
 #[cfg(feature = "tokio")]
 mod client;
 #[cfg(feature = "tokio")]

@@ -24,7 +24,8 @@
 //!
 //! The methods of [`Receiver`] and [`Sender`] behave like those of [`WebSocket`] with the same
 //! names. Those of `reconnect::Reconnecting` keep their state in the client likewise: dropping its
-//! `recv` loses nothing, and a connection that is being opened stays so until the next call.
+//! `recv` loses nothing, and a connection that is being opened stays so until the next call. A
+//! dropped `calls::Peer::call` is forgotten: its answer is ignored.
 //!
 //! # Receiving in `select!`
 //! `recv` can be one branch of a loop. No task, channel or split is needed to receive and to send

@@ -40,6 +40,7 @@
 //! | one message read and written as a stream of bytes; sending in fragments | yes: `reader`, `writer`; 10 GiB in constant memory |
 //! | a whole connection as `AsyncRead + AsyncWrite`, for tunnels, TLS or HTTP above it | yes: [`ByteStream`](crate::ByteStream) |
 //! | messages as JSON | yes: feature `serde`, `send_json`, `Message::parse_json`, `Outgoing::json` |
+//! | events, calls with acknowledgements, typed handlers and middleware | yes: feature `calls`, `calls::Router` and `calls::Peer` |
 //! | UTF-8 that fails at the first invalid byte | yes; in compressed messages, when that part is inflated |
 //! | compression (permessage-deflate, RFC 7692) with all four parameters | yes: feature `deflate`, `Config::deflate` |
 //! | rooms, on one machine or several; history, and what a member has missed; presence | yes: feature `hub`, `hub::Hub` |

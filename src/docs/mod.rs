@@ -5,6 +5,8 @@
 //!   `reconnect`.
 //! - `web_frameworks`: axum, hyper and HTTP/2; with the features `axum`, `http2` and `tls`.
 //! - `serving`: an accept loop, limits, graceful shutdown, metrics; with the feature `serve`.
+//! - `calls`: events and calls with acknowledgements; with the features `calls`, `serve` and
+//!   `reconnect`.
 //! - [`cancel_safety`]: what remains when a future is dropped.
 //! - [`back_pressure`]: full buffers, slow readers, broadcasts.
 //! - [`security`]: origins, tokens, limits, compression.
@@ -14,6 +16,8 @@
 //! - [`features`]: what is implemented and what is not.
 
 pub mod back_pressure;
+#[cfg(all(feature = "calls", feature = "serve", feature = "reconnect"))]
+pub mod calls;
 pub mod cancel_safety;
 #[cfg(all(feature = "tls", feature = "proxy", feature = "reconnect"))]
 pub mod connecting;

@@ -124,7 +124,7 @@ impl fmt::Debug for CloseFrame {
 }
 
 /// Text from the peer, escaped for logs and terminals.
-struct Escaped<'a>(&'a str);
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -57,6 +57,8 @@ mod utf8;
 
 pub use buffers::Buffers;
 pub use close::CloseFrame;
+#[cfg(feature = "calls")]
+pub(crate) use close::Escaped;
 pub use close_code::{CloseCode, MAX_CLOSE_REASON};
 pub use closing::Closing;
 pub use config::Config;

@@ -3,13 +3,16 @@
 use std::{
     collections::VecDeque,
     fmt, mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::Waker,
 };
 
 use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 
-use super::queue::{Delivery, QueueLimits, QueuedMessage, Receipt, WhenFull};
+use super::queue::{Delivery, Outcome, QueueLimits, QueuedMessage, Receipt, WhenFull};
 use crate::{CloseFrame, Error, Outgoing};
 
 /// The queue, shared by the handles and the client.
@@ -28,6 +31,8 @@ pub(super) struct Backlog {
     messages: Semaphore,
     bytes: Semaphore,
     limits: QueueLimits,
+    /// The number of the newest connection; 0 before the first one.
+    connection: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -61,9 +66,11 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Unresolved {
     cost: u32,
-    receipt: oneshot::Sender<Delivery>,
+    receipt: oneshot::Sender<Outcome>,
     /// Whether a connection was lost that had accepted the message.
     was_lost: bool,
+    /// The number of the only connection that may send it; `None` for any.
+    only: Option<u64>,
 }
 
 impl Unresolved {
@@ -104,6 +111,7 @@ impl Backlog {
             messages: Semaphore::new(limits.max_messages),
             bytes: Semaphore::new(limits.max_bytes),
             limits,
+            connection: AtomicU64::new(0),
         }
     }
 
@@ -125,7 +133,7 @@ impl Backlog {
         };
         if self.limits.when_full != WhenFull::Wait {
             let (sender, receipt) = oneshot::channel();
-            let _ = sender.send(Delivery::Dropped);
+            let _ = sender.send(self.outcome(Delivery::Dropped));
             return Ok(Receipt(receipt));
         }
         // In this order everywhere, so that two senders never wait for each other.
@@ -175,7 +183,10 @@ impl Backlog {
 
     fn unresolved(&self, message: &QueuedMessage<'_>) -> (Unresolved, Receipt) {
         let (receipt, outcome) = oneshot::channel();
-        (Unresolved { cost: self.cost(message), receipt, was_lost: false }, Receipt(outcome))
+        (
+            Unresolved { cost: self.cost(message), receipt, was_lost: false, only: message.only },
+            Receipt(outcome),
+        )
     }
 
     /// Queues a message that has its room, and wakes the client.
@@ -184,13 +195,13 @@ impl Backlog {
         message: QueuedMessage<'a>,
         unresolved: Unresolved,
     ) -> Result<(), (QueuedMessage<'a>, Unresolved)> {
-        let QueuedMessage { outgoing, retry } = message;
+        let QueuedMessage { outgoing, retry, only } = message;
         // Copied before locking, if it is borrowed.
         let outgoing = outgoing.into_owned();
         let mut state = self.state();
         if !matches!(state.shutdown, Shutdown::No) {
             drop(state);
-            return Err((QueuedMessage { outgoing, retry }, unresolved));
+            return Err((QueuedMessage { outgoing, retry, only }, unresolved));
         }
         state.waiting.push_back(Entry { outgoing, retry, unresolved });
         wake(state);
@@ -200,8 +211,23 @@ impl Backlog {
     /// Gives a message its outcome, and releases its room.
     pub(super) fn resolve(&self, unresolved: Unresolved, delivery: Delivery) {
         // The program need not be interested.
-        let _ = unresolved.receipt.send(delivery);
+        let _ = unresolved.receipt.send(self.outcome(delivery));
         self.release(unresolved.cost);
+    }
+
+    fn outcome(&self, delivery: Delivery) -> Outcome {
+        Outcome { delivery, connection: self.connection() }
+    }
+
+    /// Returns the number of the newest connection; 0 before the first one.
+    pub(super) fn connection(&self) -> u64 {
+        // Published by the state of the client, which changes after it.
+        self.connection.load(Relaxed)
+    }
+
+    /// Sets the number of a new connection.
+    pub(super) fn opened(&self, connection: u64) {
+        self.connection.store(connection, Relaxed);
     }
 
     /// Drops a message that is not sent, or not again.
@@ -261,9 +287,16 @@ impl Backlog {
         shutdown
     }
 
-    /// Takes the message that has waited longest.
+    /// Takes the message that has waited longest. Drops those that are for an earlier connection.
     pub(super) fn pop(&self) -> Option<Entry> {
-        self.state().waiting.pop_front()
+        loop {
+            // Unlocked before the entry is examined, because dropping one takes the lock.
+            let entry = self.state().waiting.pop_front()?;
+            match entry.unresolved.only {
+                Some(only) if only != self.connection() => self.discard(entry.unresolved),
+                _ => return Some(entry),
+            }
+        }
     }
 
     /// Puts back a message that was not sent, before all others.

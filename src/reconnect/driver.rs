@@ -270,6 +270,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reconnecting<S> {
         Ok(())
     }
 
+    /// Writes what is queued, and receives nothing. For a task that cannot hold another message.
+    #[cfg(feature = "calls")]
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) {
+        self.held.pause(true);
+        while !self.is_ended() && self.poll_progress(cx).is_ready() {}
+        self.held.pause(false);
+    }
+
+    /// Returns the number of the connection that the last message was received from.
+    ///
+    /// Messages are held only by [`drive`](Self::drive), which the caller must not use.
+    #[cfg(feature = "calls")]
+    pub(crate) fn connection(&self) -> u64 {
+        self.connections
+    }
+
     fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)
     }
@@ -315,6 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reconnecting<S> {
         let opened = Opened { sender, response, subprotocol, earlier: self.connections };
         let hook = self.closures.on_open.as_mut().map(|hook| limited(self.attempt_timeout, hook(opened)));
         self.connections += 1;
+        self.shared.backlog.opened(self.connections);
         self.phase = Phase::Open(Box::new(Live::new(receiver, hook)));
         self.shared.state.send_replace(State::Open);
     }

@@ -187,6 +187,24 @@ impl Handle {
         !self.shared.backlog.is_open()
     }
 
+    /// Waits until a connection is lost, by its [number](super::Receipt::with_connection).
+    #[cfg(feature = "calls")]
+    pub(crate) async fn lost(&self, connection: u64) {
+        // It fails only if nothing sends states any more, and then the connection is lost as well.
+        let _ = self.state().wait_for(|state| !self.is_current(connection, state)).await;
+    }
+
+    /// Returns whether a connection is lost, by its number.
+    #[cfg(feature = "calls")]
+    pub(crate) fn is_lost(&self, connection: u64) -> bool {
+        !self.is_current(connection, &self.shared.state.borrow())
+    }
+
+    #[cfg(feature = "calls")]
+    fn is_current(&self, connection: u64, state: &State) -> bool {
+        state.is_open() && self.shared.backlog.connection() == connection
+    }
+
     /// Returns how many messages wait for a connection to accept them.
     pub fn queued_messages(&self) -> usize {
         self.shared.backlog.len()

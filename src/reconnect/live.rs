@@ -53,6 +53,8 @@ pub(super) struct Held {
     messages: VecDeque<Message>,
     bytes: usize,
     limit: usize,
+    /// Whether there is no room for more, whatever the limits are.
+    paused: bool,
 }
 
 impl Held {
@@ -61,7 +63,12 @@ impl Held {
     }
 
     fn has_room(&self) -> bool {
-        self.messages.len() < MAX_HELD && self.bytes < self.limit
+        !self.paused && self.messages.len() < MAX_HELD && self.bytes < self.limit
+    }
+
+    #[cfg(feature = "calls")]
+    pub(super) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     fn push(&mut self, message: Message) {

@@ -98,12 +98,14 @@ impl Default for QueueLimits {
 pub struct QueuedMessage<'a> {
     pub(super) outgoing: Outgoing<'a>,
     pub(super) retry: bool,
+    /// The number of the only connection that it may be sent over; `None` for any.
+    pub(super) only: Option<u64>,
 }
 
 impl<'a> QueuedMessage<'a> {
     /// Creates a message that is sent at most once.
     pub fn new(message: impl Into<Outgoing<'a>>) -> Self {
-        Self { outgoing: message.into(), retry: false }
+        Self { outgoing: message.into(), retry: false, only: None }
     }
 
     /// Sets whether the message is sent again if its outcome would be [`Delivery::Unknown`].
@@ -113,6 +115,13 @@ impl<'a> QueuedMessage<'a> {
     #[must_use]
     pub fn retry(mut self, retry: bool) -> Self {
         self.retry = retry;
+        self
+    }
+
+    /// Drops the message unless it is sent over this connection.
+    #[cfg(feature = "calls")]
+    pub(crate) fn only(mut self, connection: u64) -> Self {
+        self.only = Some(connection);
         self
     }
 }
@@ -165,7 +174,15 @@ pub enum Delivery {
 /// # Cancel safety
 /// The outcome is not lost if the receipt is awaited by reference.
 #[derive(Debug)]
-pub struct Receipt(pub(super) oneshot::Receiver<Delivery>);
+pub struct Receipt(pub(super) oneshot::Receiver<Outcome>);
+
+/// The outcome of a message, and the number of the connection that was open then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    pub(super) delivery: Delivery,
+    #[cfg_attr(not(feature = "calls"), allow(dead_code, reason = "only calls need it"))]
+    pub(super) connection: u64,
+}
 
 impl Receipt {
     /// Returns the outcome, if there is one already.
@@ -173,9 +190,18 @@ impl Receipt {
     /// After this has returned an outcome, the receipt must not be polled.
     pub fn try_get(&mut self) -> Option<Delivery> {
         match self.0.try_recv() {
-            Ok(delivery) => Some(delivery),
+            Ok(outcome) => Some(outcome.delivery),
             Err(oneshot::error::TryRecvError::Empty) => None,
             Err(oneshot::error::TryRecvError::Closed) => Some(Delivery::Unknown),
+        }
+    }
+
+    /// Waits for the outcome. Returns it with the number of the connection.
+    #[cfg(feature = "calls")]
+    pub(crate) async fn with_connection(&mut self) -> (Delivery, u64) {
+        match (&mut self.0).await {
+            Ok(outcome) => (outcome.delivery, outcome.connection),
+            Err(_) => (Delivery::Unknown, 0),
         }
     }
 }
@@ -185,6 +211,8 @@ impl Future for Receipt {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Delivery> {
         // Each entry of the queue is resolved, unless the client was leaked.
-        Pin::new(&mut self.0).poll(cx).map(|delivery| delivery.unwrap_or(Delivery::Unknown))
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|outcome| outcome.map_or(Delivery::Unknown, |outcome| outcome.delivery))
     }
 }

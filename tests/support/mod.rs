@@ -1,6 +1,8 @@
 //! Shared by the tests: frames built byte by byte, a scripted stream, two connected ends.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
+#[cfg(feature = "calls")]
+pub mod calls;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod drive;

@@ -79,6 +79,17 @@ impl TrackedSender {
         Poll::Pending
     }
 
+    /// Writes what is queued, for a task that does not poll the receiver.
+    ///
+    /// The task is woken until all of it is written. It is not woken by messages that are fed later.
+    #[cfg(feature = "calls")]
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) {
+        let target = self.sender.shared.flush_target();
+        // If the connection has ended, the receiver returns why.
+        let _ = self.poll_flushed(target, cx);
+        self.watch(cx);
+    }
+
     /// Checks the deadline of a stuck stream, for a task that does not poll the receiver.
     pub(crate) fn watch(&mut self, cx: &mut Context<'_>) {
         self.sender.shared.watch(&mut self.watchdog, cx);
