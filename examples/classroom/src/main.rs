@@ -25,6 +25,9 @@ use classroom::{
 use fullduplex::{CloseCode, TlsAcceptor, serve::Shutdown};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
+/// How long a client has for its first call.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The reason of the Close when the server stops.
 const STOPS: &str = "the server stops";
 
@@ -80,8 +83,15 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 }
 
 fn live(args: &Args, store: &Store, shutdown: &Shutdown) -> Live {
-    let settings = Settings { rate: args.rate, burst: args.burst, shutdown: shutdown.clone() };
-    Live::new(store.clone(), settings)
+    Live::new(
+        store.clone(),
+        Settings {
+            rate: args.rate,
+            burst: args.burst,
+            join_timeout: JOIN_TIMEOUT,
+            shutdown: shutdown.clone(),
+        },
+    )
 }
 
 fn admission(args: &Args, auth: &Arc<Auth>, metrics: &Metrics) -> Admission {

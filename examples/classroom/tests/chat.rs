@@ -216,3 +216,37 @@ async fn metrics_count_rooms_and_messages() {
     let sent = text.lines().find_map(|line| line.strip_prefix("classroom_delivered_total{fate=\"sent\"} "));
     assert!(sent.and_then(|sent| sent.parse::<u64>().ok()).is_some_and(|sent| sent >= 3), "{text}");
 }
+
+#[tokio::test]
+async fn a_page_that_reads_too_slowly_is_closed_and_the_others_go_on() {
+    let config = fullduplex::Config::new().max_write_buffer_size(64 << 10);
+    let server = Server::start(Options { config, rate: 100_000, burst: 100_000, ..Options::default() }).await;
+    let mut ann = server.student("Ann").await;
+    // It reads nothing, so that the buffers of the system fill, and then that of the connection.
+    let mut slow = server.student("Slow").await;
+    ann.expect("participant:joined").await;
+    let text = "😀".repeat(1000);
+    let mut sent = 0;
+    while !server.metrics.export().expect("encodes").contains("{fate=\"closed\"} 1\n") {
+        let batch = 200;
+        for number in 0..batch {
+            let data = json!({"client_id": (sent + number).to_string(), "text": text});
+            ann.begin("chat:message", data).await;
+        }
+        let (mut acknowledged, mut received) = (0, 0);
+        while acknowledged < batch || received < batch {
+            let message = ann.message().await.expect("open");
+            match message["event"].as_str() {
+                Some("chat:message") => received += 1,
+                Some(event) => assert_eq!(event, "participant:left"),
+                None => acknowledged += 1,
+            }
+        }
+        sent += batch;
+        assert!(sent < 25_000, "100 MB are queued nowhere");
+    }
+    let (code, events) = slow.closed().await;
+    assert_eq!(code, 1013);
+    let offsets: Vec<_> = events.iter().filter_map(|event| event["data"]["offset"].as_u64()).collect();
+    assert_eq!(offsets, (1..=offsets.len() as u64).collect::<Vec<_>>(), "nothing is missing in between");
+}

@@ -68,6 +68,14 @@ async fn the_first_event_has_to_be_a_join_of_the_role() {
 }
 
 #[tokio::test]
+async fn who_does_not_join_in_time_is_closed() {
+    let options = Options { join_timeout: Duration::from_millis(100), ..Options::default() };
+    let server = Server::start(options).await;
+    let mut page = server.open(&server.student_token("Ann")).await;
+    assert_eq!(page.closed().await, (1008, Vec::new()));
+}
+
+#[tokio::test]
 async fn a_name_that_looks_like_that_of_another_person_is_refused() {
     let server = Server::start(Options::default()).await;
     let ann = server.student("Ann").await;
@@ -327,7 +335,7 @@ async fn a_closed_room_ends_all_connections_until_a_teacher_opens_it() {
     let token = server.student_token("Ann");
     let mut ann = server.open(&token).await;
     ann.join("student:join", json!({})).await;
-    teacher.begin("room:close", json!({})).await;
+    teacher.call("room:close", json!({})).await.expect("closed");
     let (code, events) = ann.closed().await;
     assert_eq!((code, events), (4002, vec![json!({"event": "room:closed", "data": {"by": "Tess"}})]));
     assert_eq!(teacher.closed().await.0, 4002);

@@ -160,7 +160,7 @@ async fn connections(context: Context<Watcher>, ask: AskConnections) -> Result<C
 async fn close_room(context: Context<Watcher>, AskRoom { room }: AskRoom) -> Result<Nothing, CallError> {
     let by = "an administrator".parse().map_err(unavailable::<crate::values::Invalid>)?;
     let control = Control { room, what: What::Close { by } };
-    context.state().live.control(control).await.map_err(unavailable)?;
+    context.state().live.control(control, || {}).await.map_err(unavailable)?;
     Ok(Nothing {})
 }
 

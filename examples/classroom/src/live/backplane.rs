@@ -191,3 +191,141 @@ pub(super) fn epoch(text: &str) -> Result<u64, BackplaneError> {
     let other = || StoreError::Incompatible(format!("an epoch of another form: {text:?}"));
     u64::from_str_radix(text, 16).map_err(|_| BackplaneError::failed(other()))
 }
+
+#[cfg(test)]
+mod tests {
+    use fullduplex::{
+        Config, WebSocket,
+        hub::{Hub, HubError, Member},
+        testing,
+    };
+    use serde_json::json;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::store::Settings;
+
+    const ROOM: &str = "maths";
+
+    fn record(text: &str, to: serde_json::Value) -> Publication {
+        let value = json!({
+            "client_id": text, "from": {"id": "ann", "name": "Ann", "role": "student"}, "to": to,
+            "text": text, "timestamp": 5,
+        });
+        publication(&serde_json::from_value(value).expect("valid")).expect("serialized")
+    }
+
+    fn hub(store: &Store) -> Hub {
+        Hub::builder().backplane(StoreBackplane::new(store.clone())).build()
+    }
+
+    async fn member(hub: &Hub, user: &str) -> (Member<String>, WebSocket<DuplexStream>) {
+        let (client, server) = testing::pair(&Config::new());
+        let (mut receiver, sender) = server.split();
+        tokio::spawn(async move { while let Ok(Some(_)) = receiver.recv().await {} });
+        let member = hub.add_user(sender, user);
+        member.join(&ROOM.to_owned()).await.expect("joined");
+        (member, client)
+    }
+
+    async fn next(client: &mut WebSocket<DuplexStream>) -> String {
+        let message = client.recv().await.expect("open").expect("a message");
+        super::record(&message).expect("valid").text.to_string()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn members_receive_messages_in_the_order_of_their_offsets() {
+        let store = Store::open(&Settings::memory(1000)).expect("opens");
+        let hub = hub(&store);
+        let (_member, mut client) = member(&hub, "bob").await;
+        let publish = |number: u64| {
+            let hub = hub.clone();
+            tokio::spawn(async move {
+                let room = ROOM.to_owned();
+                let published = hub.publish(&room, record(&number.to_string(), json!("all"))).await;
+                (published.expect("stored").position.offset, number.to_string())
+            })
+        };
+        let publishing: Vec<_> = (0..200).map(publish).collect();
+        let mut published = Vec::new();
+        for each in publishing {
+            published.push(each.await.expect("no panic"));
+        }
+        published.sort_unstable();
+        for (_, text) in published {
+            assert_eq!(next(&mut client).await, text);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_is_sent_although_the_publisher_is_gone() {
+        let store = Store::open(&Settings::memory(1000)).expect("opens");
+        let hub = hub(&store);
+        let (_member, mut client) = member(&hub, "bob").await;
+        let room = ROOM.to_owned();
+        {
+            let publishing = hub.publish(&room, record("one", json!("all")));
+            let mut publishing = std::pin::pin!(publishing);
+            // Polled once, then dropped.
+            let polled =
+                std::future::poll_fn(|cx| std::task::Poll::Ready(publishing.as_mut().poll(cx).is_ready()));
+            assert!(!polled.await, "the store has its own thread");
+        }
+        assert_eq!(next(&mut client).await, "one");
+        let again = hub.publish(&room, record("one", json!("all"))).await.expect("known");
+        assert!(again.duplicate && again.position.offset == 1);
+    }
+
+    #[tokio::test]
+    async fn the_history_has_the_audiences() {
+        let store = Store::open(&Settings::memory(3)).expect("opens");
+        let hub = hub(&store);
+        let (_member, _client) = member(&hub, "bob").await;
+        let room = ROOM.to_owned();
+        let to_bob = json!({"id": "bob", "name": "Bob"});
+        let mut last = None;
+        for (text, to) in [
+            ("1", json!("all")),
+            ("2", json!("all")),
+            ("3", json!("others")),
+            ("4", to_bob),
+            ("5", json!("me")),
+        ] {
+            last = Some(hub.publish(&room, record(text, to)).await.expect("stored").position);
+        }
+        let last = last.expect("five");
+        let page = hub.read_before(&room, None, 10).await.expect("read");
+        assert_eq!((page.epoch, page.is_last), (last.epoch, true));
+        let seen: Vec<_> = page
+            .messages
+            .iter()
+            .map(|stored| {
+                (stored.offset, ["ann", "bob", "eve"].map(|user| stored.publication.is_for_user(user)))
+            })
+            .collect();
+        assert_eq!(seen, [(3, [false, true, true]), (4, [true, true, false]), (5, [true, false, false])]);
+        let page = hub.read_after(&room, Position { offset: 3, ..last }, 1).await.expect("read");
+        assert_eq!((page.messages[0].offset, page.is_last), (4, false));
+        for lost in
+            [Position { offset: 1, ..last }, Position { offset: 9, ..last }, Position { epoch: 1, offset: 3 }]
+        {
+            let error = hub.read_after(&room, lost, 10).await.expect_err("lost");
+            assert!(matches!(error, BackplaneError::Lost), "{lost}: {error}");
+        }
+        hub.delete_history(&room).await.expect("deleted");
+        let page = hub.read_before(&room, None, 10).await.expect("read");
+        assert!(page.messages.is_empty() && page.epoch != last.epoch);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_stored_is_not_sent() {
+        let store = Store::open(&Settings::memory(1000)).expect("opens");
+        let hub = hub(&store);
+        let (_member, mut client) = member(&hub, "bob").await;
+        let room = ROOM.to_owned();
+        let error = hub.publish(&room, "no record").await.expect_err("refused");
+        assert!(matches!(error, HubError::Backplane(BackplaneError::Failed(_))), "{error}");
+        hub.publish(&room, record("next", json!("all"))).await.expect("stored");
+        assert_eq!(next(&mut client).await, "next");
+    }
+}

@@ -3,10 +3,12 @@
 use std::fmt::Display;
 
 use fullduplex::{
+    Message,
     calls::{CallError, Context, InvalidData, Router, event},
     hub::Slow,
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::json;
 
 use super::{
     Live,
@@ -96,8 +98,13 @@ pub(super) fn router() -> Router<Chat> {
             context.state().control(What::Unmute { id }).await
         })
         .on("room:close", async |context: Context<Chat>, _data: IgnoredAny| {
-            let by = context.state().seat().identity.name.clone();
-            context.state().control(What::Close { by }).await
+            let chat = context.state();
+            let control =
+                Control { room: chat.room()?, what: What::Close { by: chat.seat().identity.name.clone() } };
+            // Behind the Close, which this connection gets as well, nothing can be answered.
+            let answer = || acknowledge(&context);
+            chat.live.control(control, answer).await.map_err(unavailable)?;
+            Ok(Nothing {})
         })
         .on("ping", async |_context, _data: IgnoredAny| Ok(Nothing {}))
 }
@@ -119,6 +126,14 @@ fn check(context: &Context<Chat>) -> Result<(), CallError> {
             Err(CallError::refused("only a teacher may do this"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Answers a call at once. The answer of its handler is dropped if the connection is then closed.
+fn acknowledge(context: &Context<Chat>) {
+    if let Some(id) = context.id() {
+        let answer = Message::json(&json!({"ack": id, "ok": true, "data": {}})).expect("a number");
+        context.state().seat().tell_message(answer);
     }
 }
 
@@ -204,7 +219,7 @@ impl Chat {
 
     async fn control(&self, what: What) -> Result<Nothing, CallError> {
         let control = Control { room: self.room()?, what };
-        self.live.control(control).await.map_err(unavailable)?;
+        self.live.control(control, || {}).await.map_err(unavailable)?;
         Ok(Nothing {})
     }
 

@@ -43,9 +43,11 @@ pub(super) enum What {
 impl Live {
     /// Does something in a room, on all nodes.
     ///
-    /// It is stored first, so that it also applies to those who enter later.
-    pub(super) async fn control(&self, control: Control) -> Result<(), StoreError> {
+    /// It is stored first, so that it also applies to those who enter later. Then a function is called,
+    /// and then the connections are told or closed.
+    pub(super) async fn control(&self, control: Control, stored: impl FnOnce()) -> Result<(), StoreError> {
         store(&self.0.store, &control).await?;
+        stored();
         apply(&self.0.rooms, &control);
         let signal = Message::json(&control).expect("strings");
         if let Err(error) = self.0.hub.signal(signal) {

@@ -1,6 +1,6 @@
 //! What the hub tells: who comes and goes, on all nodes, and whether these reach each other.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use fullduplex::{
     calls::event,
@@ -53,13 +53,8 @@ pub(super) async fn read_roster(hub: &Hub, room: &Room) -> Result<(), fullduplex
 
 /// Returns the persons that a list of connections names, each once.
 pub(super) fn persons(present: &[Present]) -> Vec<Person> {
-    let mut persons: Vec<Person> = Vec::new();
-    for (_, person) in present.iter().filter_map(entry) {
-        if !persons.iter().any(|other| other.id == person.id) {
-            persons.push(person);
-        }
-    }
-    persons
+    let persons = present.iter().filter_map(entry).map(|(_, person)| (person.id.clone(), person));
+    persons.collect::<HashMap<_, _>>().into_values().collect()
 }
 
 /// Tells one page what has changed since it was given a list of persons.
@@ -161,4 +156,90 @@ async fn lost(hub: Hub, room: String) {
     let Some(Position { epoch, offset }) = first else { return };
     let message = publications::lost(Position { epoch, offset: offset.saturating_sub(1) });
     drop(hub.to(&room).here().slow(Slow::Close).send(message));
+}
+
+#[cfg(test)]
+mod tests {
+    use fullduplex::{Config, WebSocket, hub::Member, testing};
+    use serde_json::Value;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::{
+        live::control::What,
+        store::{RoomState, Settings},
+    };
+
+    const ROOM: &str = "maths";
+
+    /// A hub with one member, and the other end of its connection.
+    async fn hub() -> (Hub, Member<String>, WebSocket<DuplexStream>) {
+        let memory = fullduplex::hub::Memory::history(3, std::time::Duration::from_secs(60));
+        let hub = Hub::builder().backplane(memory).build();
+        let (client, server) = testing::pair(&Config::new());
+        let (mut receiver, sender) = server.split();
+        tokio::spawn(async move { while let Ok(Some(_)) = receiver.recv().await {} });
+        let member = hub.add_user(sender, "ann");
+        member.join(&ROOM.to_owned()).await.expect("joined");
+        (hub, member, client)
+    }
+
+    async fn next(client: &mut WebSocket<DuplexStream>) -> Value {
+        let message = client.recv().await.expect("open").expect("a message");
+        serde_json::from_slice(message.as_bytes()).expect("JSON")
+    }
+
+    fn store() -> Store {
+        Store::open(&Settings::memory(10)).expect("opens")
+    }
+
+    #[tokio::test]
+    async fn pages_are_told_while_the_engine_is_away() {
+        let (hub, _member, mut client) = hub().await;
+        for (event, delayed) in [(Event::BackplaneAway, true), (Event::BackplaneBack, false)] {
+            handle(&hub, &Arc::default(), &store(), event);
+            let told = json!({"event": "room:delayed", "data": {"delayed": delayed}});
+            assert_eq!(next(&mut client).await, told);
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_are_told_up_to_where_messages_are_lost() {
+        let (hub, _member, mut client) = hub().await;
+        let room = ROOM.to_owned();
+        for number in 1..=5 {
+            hub.publish(&room, number.to_string()).await.expect("stored");
+            client.recv().await.expect("open");
+        }
+        handle(&hub, &Arc::default(), &store(), Event::Lost { room });
+        let told = next(&mut client).await;
+        // The history keeps the last three.
+        assert_eq!((&told["event"], &told["data"]["offset"]), (&json!("history:lost"), &json!(2)));
+    }
+
+    #[tokio::test]
+    async fn what_was_done_on_another_node_is_stored() {
+        let (hub, _member, _client) = hub().await;
+        let store = store();
+        let [id, name] = ["bob", "Bob"];
+        let (id, name) = (id.parse().expect("valid"), name.parse().expect("valid"));
+        let room = ROOM.parse().expect("valid");
+        let what = What::Remove { id, name, by: "Tess".parse().expect("valid") };
+        let signal = fullduplex::Message::json(&Control { room, what }).expect("strings");
+        handle(&hub, &Arc::default(), &store, Event::Signal("nonsense".into()));
+        handle(&hub, &Arc::default(), &store, Event::Signal(signal));
+        let barred = async {
+            let state = || {
+                store.room_state(
+                    ROOM.parse().expect("valid"),
+                    "bob".parse().expect("valid"),
+                    "B".parse().expect("valid"),
+                )
+            };
+            while !matches!(state().await, Ok(RoomState { is_barred: true, .. })) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), barred).await.expect("stored");
+    }
 }

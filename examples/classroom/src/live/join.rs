@@ -31,9 +31,6 @@ use crate::{
     values::RoomName,
 };
 
-/// How long a client has for its first call.
-const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long joining may take; the page waits a little longer.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -91,7 +88,7 @@ pub(super) async fn serve(
     let (mut receiver, sender) = ws.split();
     let rate = Rate::new(settings.rate, settings.burst);
     let role = identity.scope.role();
-    let first = timeout(FIRST_TIMEOUT, first(&mut guard, &mut receiver, &sender, &rate, role)).await;
+    let first = timeout(settings.join_timeout, first(&mut guard, &mut receiver, &sender, &rate, role)).await;
     let joined = match first.unwrap_or(Err(End::Close(CloseCode::POLICY_VIOLATION, "no join came in time"))) {
         Ok((call, join)) => {
             let seat = (identity, address, rate);
@@ -217,7 +214,7 @@ async fn check(live: &Live, seat: &Seat, room: &RoomName, reopen: bool) -> Resul
     let Identity { id, name, .. } = seat.identity.clone();
     if seat.is_teacher() && reopen {
         let control = Control { room: room.clone(), what: What::Reopen };
-        live.control(control).await.map_err(Refused::store)?;
+        live.control(control, || {}).await.map_err(Refused::store)?;
     }
     let state = live.0.store.room_state(room.clone(), id, name).await.map_err(Refused::store)?;
     // Restrictions are for students, also those for a name.

@@ -44,6 +44,8 @@ pub struct Settings {
     pub rate: NonZeroU32,
     /// Events that a connection may send at once.
     pub burst: NonZeroU32,
+    /// How long a client has for its first call, which joins.
+    pub join_timeout: Duration,
     /// Begins when the server stops.
     pub shutdown: Shutdown,
 }

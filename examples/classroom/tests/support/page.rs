@@ -34,13 +34,14 @@ pub struct Options {
     pub store: store::Settings,
     pub rate: u32,
     pub burst: u32,
+    pub join_timeout: Duration,
     pub config: Config,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let store = store::Settings::memory(1000);
-        Self { store, rate: 1000, burst: 1000, config: Config::new() }
+        Self { store, rate: 1000, burst: 1000, join_timeout: DEADLINE, config: Config::new() }
     }
 }
 
@@ -52,7 +53,9 @@ impl Server {
         let shutdown = Shutdown::new().with_metrics(metrics.connections());
         let [rate, burst] =
             [options.rate, options.burst].map(|count| NonZeroU32::new(count).expect("not zero"));
-        let live = Live::new(store.clone(), Settings { rate, burst, shutdown: shutdown.clone() });
+        let settings =
+            Settings { rate, burst, join_timeout: options.join_timeout, shutdown: shutdown.clone() };
+        let live = Live::new(store.clone(), settings);
         metrics.observe(live.hub());
         let trust_forwarded_for = TrustForwardedFor(false);
         let admission = Admission {
