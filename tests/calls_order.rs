@@ -516,3 +516,27 @@ async fn a_graceful_shutdown_closes_the_connections_of_a_router() {
     serving.await.expect("no panic").expect("the shutdown has begun");
     assert_eq!(handled.recv().await, Some(7));
 }
+
+#[cfg(feature = "serve")]
+#[tokio::test]
+async fn what_a_guard_receives_first_is_not_for_the_router_and_a_shutdown_closes_both() {
+    use fullduplex::{calls::Call, serve::Shutdown};
+
+    let (mut client, server) = testing::pair(&Config::new());
+    let shutdown = Shutdown::new();
+    let (ws, mut guard) = shutdown.guard().attach(server).into_parts();
+    let (mut receiver, sender) = ws.split();
+    client.send(r#"{"event":"join","id":1}"#).await.expect("open");
+    let first = guard.recv(&mut receiver).await.expect("open").expect("a message");
+    let call = Call::parse(first).expect("valid");
+    sender.send(call.answer("first").expect("text").expect("a call")).await.expect("open");
+    let router = Router::new().on("join", |_context, (): ()| async { Ok("second") });
+    let serving = tokio::spawn(router.serve((receiver, sender, guard), ()));
+    assert_eq!(next(&mut client).await, r#"{"ack":1,"ok":true,"data":"first"}"#);
+    client.send(r#"{"event":"join","id":2}"#).await.expect("open");
+    assert_eq!(next(&mut client).await, r#"{"ack":2,"ok":true,"data":"second"}"#);
+    shutdown.begin(CloseCode::SERVICE_RESTART, "").expect("a valid code");
+    assert_eq!(client.recv().await.expect("closed"), None);
+    assert_eq!(client.close_frame().expect("a Close").code(), CloseCode::SERVICE_RESTART);
+    serving.await.expect("no panic").expect("closed");
+}

@@ -16,8 +16,8 @@ use crate::{Error, Message, Receiver, Sender, WebSocket, stream::TrackedSender};
 
 /// A connection that a [`Router`](super::Router) can be attached to.
 ///
-/// These are [`WebSocket`], its halves as `(Receiver, Sender)`, with the feature `serve` a `Session`,
-/// and with the feature `reconnect` a `Reconnecting` client. It is sealed: other crates cannot
+/// These are [`WebSocket`], its halves as `(Receiver, Sender)`, with the feature `serve` a `Session` or
+/// its parts as `(Receiver, Sender, Guard)`, and with the feature `reconnect` a `Reconnecting` client. It is sealed: other crates cannot
 /// implement it.
 pub trait Connection: sealed::IntoWire<Failure = Self::Error> {
     /// The error that ends the connection.
@@ -156,6 +156,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> sealed::IntoWire for Se
     fn into_wire(self) -> Self::Wire {
         let (ws, guard) = self.into_parts();
         let (receiver, sender) = ws.split();
+        (receiver, sender, guard).into_wire()
+    }
+}
+
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for (Receiver<S>, Sender, Guard) {
+    type Error = Error;
+}
+
+#[cfg(feature = "serve")]
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> sealed::IntoWire for (Receiver<S>, Sender, Guard) {
+    type Failure = Error;
+    type Wire = Halves<Guarded<S>>;
+
+    fn into_wire(self) -> Self::Wire {
+        let (receiver, sender, guard) = self;
         Halves::new(Guarded { receiver, guard }, sender)
     }
 }

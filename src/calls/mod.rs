@@ -99,6 +99,7 @@
 //! that they arrived over.
 
 mod attached;
+mod call;
 mod connection;
 mod context;
 mod data;
@@ -113,6 +114,7 @@ mod router;
 mod routes;
 
 pub use attached::Attached;
+pub use call::Call;
 pub use connection::Connection;
 pub use context::Context;
 pub use encode::event;

@@ -75,7 +75,7 @@ impl Data {
         Self { message, range }
     }
 
-    fn as_str(&self) -> Option<&str> {
+    pub(super) fn as_str(&self) -> Option<&str> {
         self.range.clone().map(|range| &self.message[range])
     }
 }

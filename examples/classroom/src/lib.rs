@@ -9,6 +9,7 @@ pub mod config;
 pub mod http;
 pub mod limits;
 pub mod links;
+pub mod live;
 pub mod metrics;
 pub mod store;
 pub mod values;

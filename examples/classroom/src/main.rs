@@ -12,15 +12,21 @@ use std::{error::Error, path::Path, process::ExitCode, sync::Arc, time::Duration
 use clap::Parser;
 use classroom::{
     address::TrustForwardedFor,
+    admission::Admission,
     auth::Auth,
     config::Args,
     http::{App, Listener, router},
+    limits::Places,
     links::Links,
+    live::{Live, RouteApp, Settings, routes},
     metrics::Metrics,
     store::Store,
 };
 use fullduplex::{CloseCode, TlsAcceptor, serve::Shutdown};
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How long a client has for its first call.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The reason of the Close when the server stops.
 const STOPS: &str = "the server stops";
@@ -58,9 +64,13 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     println!("listening on {}", args.url(address));
     print_links(args, &auth, &args.url(address))?;
     let trust_forwarded_for = TrustForwardedFor(args.trust_forwarded_for);
+    let live = live(args, &store, &shutdown);
+    metrics.observe(live.hub());
+    let admission = admission(args, &auth, &metrics);
+    let live = routes(RouteApp { live, admission, trust_forwarded_for });
     let app = App { auth, store, metrics, shutdown: shutdown.clone(), trust_forwarded_for };
     let drain = Duration::from_secs(args.drain);
-    let serving = listener.run(router(app, &args.allow_origin), &shutdown, drain);
+    let serving = listener.run(router(app, &args.allow_origin).merge(live), &shutdown, drain);
     let stopping = async {
         asked_to_stop.await;
         shutdown.begin(CloseCode::SERVICE_RESTART, STOPS)
@@ -70,6 +80,29 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let drained = shutdown.wait(drain).await;
     println!("stopped: {} connections closed, {} cut off", drained.closed, drained.cut_off);
     Ok(())
+}
+
+fn live(args: &Args, store: &Store, shutdown: &Shutdown) -> Live {
+    Live::new(
+        store.clone(),
+        Settings {
+            rate: args.rate,
+            burst: args.burst,
+            join_timeout: JOIN_TIMEOUT,
+            shutdown: shutdown.clone(),
+        },
+    )
+}
+
+fn admission(args: &Args, auth: &Arc<Auth>, metrics: &Metrics) -> Admission {
+    Admission {
+        auth: auth.clone(),
+        places: Places::new(args.max_connections, args.max_connections_per_address),
+        token_in_query: args.token_in_query,
+        allow_origins: args.allow_origin.clone().into(),
+        config: args.connections(),
+        metrics: metrics.clone(),
+    }
 }
 
 fn print_links(args: &Args, auth: &Auth, url: &str) -> Result<(), Box<dyn Error>> {

@@ -1,8 +1,12 @@
 //! The metrics of the server in the text format of Prometheus (OpenMetrics).
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use fullduplex::serve;
+use fullduplex::{hub::Hub, serve};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text},
@@ -25,6 +29,7 @@ pub struct Metrics {
     connections: serve::Metrics,
     tokens: Counter,
     refused: Family<RefusalLabel, Counter>,
+    hub: Arc<OnceLock<Hub>>,
 }
 
 /// Why a person was refused, as a label.
@@ -71,7 +76,14 @@ impl Metrics {
         registry.register("tokens", "Tokens that were issued", tokens.clone());
         registry.register("refused", "Requests of persons that were refused, by reason", refused.clone());
         registry.register_collector(Box::new(Connections(connections.clone())));
-        Self { registry: Arc::new(registry), connections, tokens, refused }
+        let hub = Arc::<OnceLock<Hub>>::default();
+        registry.register_collector(Box::new(Rooms(hub.clone())));
+        Self { registry: Arc::new(registry), connections, tokens, refused, hub }
+    }
+
+    /// Adds the counters of a hub. Only that of the first one counts.
+    pub fn observe(&self, hub: &Hub) {
+        self.hub.get_or_init(|| hub.clone());
     }
 
     /// Returns the counters of connections, for [`serve::Shutdown::with_metrics`].
@@ -137,6 +149,39 @@ impl Collector for Connections {
         let mut family = encoder.encode_descriptor("connections_closed", help, None, MetricType::Counter)?;
         for (code, count) in closed {
             ConstCounter::new(count).encode(family.encode_family(&[("code", code.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the counters of the hub.
+#[derive(Debug)]
+struct Rooms(Arc<OnceLock<Hub>>);
+
+impl Collector for Rooms {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(hub) = self.0.get() else { return Ok(()) };
+        let rooms = hub.rooms();
+        let members = rooms.iter().map(|(_, members)| members).sum::<usize>();
+        for (name, help, value) in [
+            ("rooms", "Rooms that have connections here", rooms.len()),
+            ("members", "Connections that have joined a room", members),
+        ] {
+            let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(gauge)?;
+        }
+        let delivered = hub.delivered();
+        let help = "Messages for members, by what has become of each";
+        let mut family = encoder.encode_descriptor("delivered", help, None, MetricType::Counter)?;
+        for (fate, count) in [
+            ("sent", delivered.sent),
+            ("dropped", delivered.dropped),
+            ("waiting", delivered.waiting),
+            // The member was too slow: a slow consumer.
+            ("closed", delivered.closed),
+            ("gone", delivered.gone),
+        ] {
+            ConstCounter::new(count).encode(family.encode_family(&[("fate", fate)])?)?;
         }
         Ok(())
     }

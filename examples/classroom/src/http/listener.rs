@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use fullduplex::{Error, TlsAcceptor, serve::Shutdown};
+use fullduplex::{TlsAcceptor, serve::Shutdown};
 use hyper::{Request, body::Incoming, rt, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -145,7 +145,7 @@ impl Connection {
     async fn serve_over(self, tcp: TcpStream, tls: Option<TlsAcceptor>) -> Result<(), BoxError> {
         tcp.set_nodelay(true)?;
         match tls {
-            Some(tls) => self.serve(tls.accept(tcp).await.map_err(Error::from)?).await,
+            Some(tls) => self.serve(tls.accept(tcp).await?).await,
             None => self.serve(tcp).await,
         }
     }

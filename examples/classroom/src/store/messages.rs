@@ -1,7 +1,5 @@
 //! The messages of rooms, by offset.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use rusqlite::{Connection, OptionalExtension, Result, Row, types::Type};
 
 use super::rooms::{self, Room};
@@ -14,8 +12,9 @@ use crate::{
 const COLUMNS: &str =
     "offset, client_id, sender, sender_name, sender_role, kind, recipient, recipient_name, timestamp, body";
 
-/// The messages that a person may see: of `?1` the room and `?2` the person.
-const VISIBLE: &str = "room = ?1 AND (kind IN ('all', 'others') OR sender = ?2 OR recipient = ?2)";
+/// The messages that a person may see: of `?1` the room and `?2` the person; all if that is null.
+const VISIBLE: &str =
+    "room = ?1 AND (?2 IS NULL OR kind IN ('all', 'others') OR sender = ?2 OR recipient = ?2)";
 
 /// For whom a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +61,8 @@ pub struct NewMessage {
     pub audience: Audience,
     /// The text.
     pub text: Text,
+    /// When it was sent, in milliseconds since 1970.
+    pub timestamp: i64,
 }
 
 /// What was stored, or was stored before.
@@ -71,7 +72,7 @@ pub struct Appended {
     pub epoch: String,
     /// The offset of the message.
     pub offset: u64,
-    /// When the server stored it, in milliseconds since 1970.
+    /// When the message was sent, or the first with this client id, in milliseconds since 1970.
     pub timestamp: i64,
     /// Whether a message with this client id was stored before.
     pub is_duplicate: bool,
@@ -92,7 +93,7 @@ pub struct Message {
     pub sender_role: Role,
     /// For whom it is.
     pub audience: Audience,
-    /// When the server stored it, in milliseconds since 1970.
+    /// When it was sent, in milliseconds since 1970.
     pub timestamp: i64,
     /// The text.
     pub text: Text,
@@ -139,16 +140,12 @@ pub(super) fn append(db: &Connection, keep: u32, new: &NewMessage) -> Result<App
         return Ok(Appended { epoch: room.epoch, offset, timestamp, is_duplicate: true });
     }
     let offset = room.last + 1;
-    // The clock may have been set back.
-    let timestamp = now().max(room.last_timestamp);
     let first = room.first.max((offset + 1).saturating_sub(u64::from(keep)));
-    insert(db, &room, new, offset, timestamp)?;
+    insert(db, &room, new, offset)?;
     db.prepare_cached("DELETE FROM messages WHERE room = ?1 AND offset < ?2")?.execute((room.id, first))?;
-    db.prepare_cached(
-        "UPDATE rooms SET last_offset = ?2, last_timestamp = ?3, first_offset = ?4 WHERE id = ?1",
-    )?
-    .execute((room.id, offset, timestamp, first))?;
-    Ok(Appended { epoch: room.epoch, offset, timestamp, is_duplicate: false })
+    db.prepare_cached("UPDATE rooms SET last_offset = ?2, first_offset = ?3 WHERE id = ?1")?
+        .execute((room.id, offset, first))?;
+    Ok(Appended { epoch: room.epoch, offset, timestamp: new.timestamp, is_duplicate: false })
 }
 
 /// Returns the offset and the time of the message with this client id.
@@ -162,7 +159,7 @@ fn known(db: &Connection, room: &Room, new: &NewMessage) -> Result<Option<(u64, 
     .optional()
 }
 
-fn insert(db: &Connection, room: &Room, new: &NewMessage, offset: u64, timestamp: i64) -> Result<()> {
+fn insert(db: &Connection, room: &Room, new: &NewMessage, offset: u64) -> Result<()> {
     let recipient = new.audience.recipient();
     db.prepare_cached(&format!(
         "INSERT INTO messages (room, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
@@ -177,7 +174,7 @@ fn insert(db: &Connection, room: &Room, new: &NewMessage, offset: u64, timestamp
         new.audience.kind(),
         recipient.map(|(id, _)| id),
         recipient.map(|(_, name)| name),
-        timestamp,
+        new.timestamp,
         new.text.as_str(),
     ))?;
     Ok(())
@@ -186,7 +183,7 @@ fn insert(db: &Connection, room: &Room, new: &NewMessage, offset: u64, timestamp
 pub(super) fn before(
     db: &Connection,
     room: &RoomName,
-    viewer: &ParticipantId,
+    viewer: Option<&ParticipantId>,
     offset: u64,
     limit: u32,
 ) -> Result<Page> {
@@ -205,7 +202,7 @@ pub(super) fn before(
 pub(super) fn after(
     db: &Connection,
     room: &RoomName,
-    viewer: &ParticipantId,
+    viewer: Option<&ParticipantId>,
     offset: u64,
     limit: u32,
 ) -> Result<Page> {
@@ -221,7 +218,7 @@ pub(super) fn after(
 pub(super) fn resume(
     db: &Connection,
     room: &RoomName,
-    viewer: &ParticipantId,
+    viewer: Option<&ParticipantId>,
     since: &Since,
     limit: u32,
 ) -> Result<Resumed> {
@@ -242,12 +239,12 @@ fn select(
     db: &Connection,
     sql: &str,
     room: &Room,
-    viewer: &ParticipantId,
+    viewer: Option<&ParticipantId>,
     offset: u64,
     limit: u32,
 ) -> Result<(Vec<Message>, bool)> {
     let mut query = db.prepare_cached(sql)?;
-    let rows = query.query_map((room.id, viewer.as_str(), offset, limit + 1), message)?;
+    let rows = query.query_map((room.id, viewer.map(ParticipantId::as_str), offset, limit + 1), message)?;
     let mut messages = rows.collect::<Result<Vec<_>>>()?;
     let has_more = messages.len() > limit as usize;
     messages.truncate(limit as usize);
@@ -303,9 +300,3 @@ fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'stat
 #[derive(Debug, thiserror::Error)]
 #[error("an unknown word")]
 struct UnknownWord;
-
-/// Returns the time in milliseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}

@@ -136,8 +136,47 @@ impl Store {
     /// If the future is dropped, the message may have been stored. Storing it again with the same
     /// client id is safe.
     pub async fn append(&self, message: NewMessage) -> Result<Appended, StoreError> {
+        self.append_then(message, |_| {}).await
+    }
+
+    /// Stores a message as [`append`](Self::append) does, and calls a function once it is on the disk.
+    ///
+    /// It is called on the thread of the store, in the order of the offsets, and must not wait.
+    ///
+    /// # Errors
+    /// Fails if the database does. The function is not called then.
+    ///
+    /// # Cancel safety
+    /// As that of `append`. If the message is stored, the function is called.
+    pub async fn append_then<F>(&self, message: NewMessage, then: F) -> Result<Appended, StoreError>
+    where
+        F: FnOnce(&Appended) + Send + 'static,
+    {
         let keep = self.keep;
-        self.run(move |db| messages::append(db, keep, &message)).await
+        self.run_then(move |db| messages::append(db, keep, &message), then).await
+    }
+
+    /// Returns the epoch of a room and its largest offset. Creates a room that is not stored.
+    ///
+    /// # Errors
+    /// Fails if the database does.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room may have been created.
+    pub async fn position(&self, room: RoomName) -> Result<(String, u64), StoreError> {
+        let find = move |db: &Connection| rooms::find_or_create(db, &room);
+        self.run(find).await.map(|room| (room.epoch, room.last))
+    }
+
+    /// Deletes the messages of a room. The next one begins a new history.
+    ///
+    /// # Errors
+    /// Fails if the database does.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the messages may have been deleted.
+    pub async fn delete(&self, room: RoomName) -> Result<(), StoreError> {
+        self.run(move |db| rooms::delete_messages(db, &room)).await
     }
 
     /// Returns the last messages of a room that a person may see, at most [`MAX_PAGE`].
@@ -156,7 +195,8 @@ impl Store {
         self.before(room, viewer, u64::MAX, limit).await
     }
 
-    /// Returns the last messages before an offset, at most [`MAX_PAGE`].
+    /// Returns the last messages before an offset, at most [`MAX_PAGE`]: those that a person may see,
+    /// or all.
     ///
     /// # Errors
     /// Fails if the database does.
@@ -166,14 +206,16 @@ impl Store {
     pub async fn before(
         &self,
         room: RoomName,
-        viewer: ParticipantId,
+        viewer: impl Into<Option<ParticipantId>>,
         offset: u64,
         limit: u32,
     ) -> Result<Page, StoreError> {
-        self.run(move |db| messages::before(db, &room, &viewer, offset, limit.clamp(1, MAX_PAGE))).await
+        let (viewer, limit) = (viewer.into(), limit.clamp(1, MAX_PAGE));
+        self.run(move |db| messages::before(db, &room, viewer.as_ref(), offset, limit)).await
     }
 
-    /// Returns the first messages after an offset, at most [`MAX_PAGE`].
+    /// Returns the first messages after an offset, at most [`MAX_PAGE`]: those that a person may see,
+    /// or all.
     ///
     /// # Errors
     /// Fails if the database does.
@@ -183,11 +225,12 @@ impl Store {
     pub async fn after(
         &self,
         room: RoomName,
-        viewer: ParticipantId,
+        viewer: impl Into<Option<ParticipantId>>,
         offset: u64,
         limit: u32,
     ) -> Result<Page, StoreError> {
-        self.run(move |db| messages::after(db, &room, &viewer, offset, limit.clamp(1, MAX_PAGE))).await
+        let (viewer, limit) = (viewer.into(), limit.clamp(1, MAX_PAGE));
+        self.run(move |db| messages::after(db, &room, viewer.as_ref(), offset, limit)).await
     }
 
     /// Returns what a page has missed since the last message that it has shown.
@@ -204,7 +247,7 @@ impl Store {
         since: Since,
         limit: u32,
     ) -> Result<Resumed, StoreError> {
-        self.run(move |db| messages::resume(db, &room, &viewer, &since, limit.clamp(1, MAX_PAGE))).await
+        self.run(move |db| messages::resume(db, &room, Some(&viewer), &since, limit.clamp(1, MAX_PAGE))).await
     }
 
     /// Restricts a person in a room.
@@ -278,7 +321,7 @@ impl Store {
     /// # Cancel safety
     /// If the future is dropped, the secret may have been created.
     pub async fn secret(&self) -> Result<Secret, StoreError> {
-        let bytes = self.run(|db| rooms::secret(db)).await?;
+        let bytes = self.run(rooms::secret).await?;
         Secret::from_bytes(&bytes).map_err(|error| StoreError::Other(error.to_string()))
     }
 
@@ -288,8 +331,19 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.run_then(work, |_| {}).await
+    }
+
+    /// Runs a job, and a function once its result is on the disk, in the order of the jobs.
+    async fn run_then<T, F, A>(&self, work: F, then: A) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        A: FnOnce(&T) + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let job = worker::job(work, move |result| {
+            _ = result.as_ref().map(then);
             // The caller may have been dropped, which changes nothing.
             let _ = answer.send(result);
         });

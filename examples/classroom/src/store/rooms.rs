@@ -44,24 +44,15 @@ pub(super) struct Room {
     pub(super) epoch: String,
     pub(super) first: u64,
     pub(super) last: u64,
-    pub(super) last_timestamp: i64,
 }
 
 /// Returns a room, if anything of it is stored.
 pub(super) fn find(db: &Connection, name: &RoomName) -> Result<Option<Room>> {
-    db.prepare_cached(
-        "SELECT id, epoch, first_offset, last_offset, last_timestamp FROM rooms WHERE name = ?1",
-    )?
-    .query_row([name.as_str()], |row| {
-        Ok(Room {
-            id: row.get(0)?,
-            epoch: row.get(1)?,
-            first: row.get(2)?,
-            last: row.get(3)?,
-            last_timestamp: row.get(4)?,
+    db.prepare_cached("SELECT id, epoch, first_offset, last_offset FROM rooms WHERE name = ?1")?
+        .query_row([name.as_str()], |row| {
+            Ok(Room { id: row.get(0)?, epoch: row.get(1)?, first: row.get(2)?, last: row.get(3)? })
         })
-    })
-    .optional()
+        .optional()
 }
 
 /// Returns a room, and creates it with a new epoch if it is not stored.
@@ -69,9 +60,9 @@ pub(super) fn find_or_create(db: &Connection, name: &RoomName) -> Result<Room> {
     if let Some(room) = find(db, name)? {
         return Ok(room);
     }
-    let epoch = format!("{:016x}", rand::random::<u64>());
+    let epoch = new_epoch();
     db.prepare_cached("INSERT INTO rooms (name, epoch) VALUES (?1, ?2)")?.execute((name.as_str(), &epoch))?;
-    Ok(Room { id: db.last_insert_rowid(), epoch, first: 1, last: 0, last_timestamp: 0 })
+    Ok(Room { id: db.last_insert_rowid(), epoch, first: 1, last: 0 })
 }
 
 pub(super) fn restrict(
@@ -130,6 +121,19 @@ pub(super) fn set_closed(db: &Connection, room: &RoomName, closed: bool) -> Resu
     let room = find_or_create(db, room)?;
     db.prepare_cached("UPDATE rooms SET closed = ?2 WHERE id = ?1")?.execute((room.id, closed))?;
     Ok(())
+}
+
+/// Deletes the messages of a room, and gives it a new epoch.
+pub(super) fn delete_messages(db: &Connection, name: &RoomName) -> Result<()> {
+    let Some(room) = find(db, name)? else { return Ok(()) };
+    db.prepare_cached("DELETE FROM messages WHERE room = ?1")?.execute([room.id])?;
+    db.prepare_cached("UPDATE rooms SET epoch = ?2, first_offset = 1, last_offset = 0 WHERE id = ?1")?
+        .execute((room.id, new_epoch()))?;
+    Ok(())
+}
+
+fn new_epoch() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }
 
 pub(super) fn secret(db: &Connection) -> Result<Vec<u8>> {

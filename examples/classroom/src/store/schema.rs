@@ -21,7 +21,6 @@ const MIGRATIONS: &[&str] = &["
         epoch TEXT NOT NULL,
         last_offset INTEGER NOT NULL DEFAULT 0,
         first_offset INTEGER NOT NULL DEFAULT 1,
-        last_timestamp INTEGER NOT NULL DEFAULT 0,
         closed INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE messages (

@@ -35,6 +35,7 @@ fn message(sender: &str, client_id: &str, text: &str) -> NewMessage {
         sender: person(sender),
         audience: Audience::All,
         text: text.parse::<Text>().expect("valid"),
+        timestamp: 1_700_000_000_000,
     }
 }
 

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod page;
+pub mod program;
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},

@@ -1,0 +1,245 @@
+//! What the hub tells: who comes and goes, on all nodes, and whether these reach each other.
+
+use std::{collections::HashMap, sync::Arc};
+
+use fullduplex::{
+    calls::event,
+    hub::{Event, Hub, MemberId, Position, PresenceChange, Present, Slow},
+};
+use serde_json::json;
+
+use super::{
+    control::{self, Control},
+    publications,
+    rooms::{Room, Rooms},
+    roster::Change,
+    wire::Person,
+};
+use crate::store::Store;
+
+/// The messages of a history that are read at a time.
+const PAGE: usize = 100;
+
+/// Handles an event of the hub.
+pub(super) fn handle(hub: &Hub, rooms: &Arc<Rooms>, store: &Store, event: Event<String>) {
+    match event {
+        Event::Presence { room, change } => {
+            if let Some(room) = rooms.find(&room) {
+                present(hub, &room, change);
+            }
+        }
+        Event::Lost { room } => drop(tokio::spawn(lost(hub.clone(), room))),
+        Event::BackplaneAway => delayed(hub, true),
+        Event::BackplaneBack => {
+            delayed(hub, false);
+            // Who came and went meanwhile is not told.
+            for room in rooms.all() {
+                tokio::spawn(read_roster_again(hub.clone(), room));
+            }
+        }
+        Event::Signal(message) => match serde_json::from_slice::<Control>(message.as_bytes()) {
+            Ok(control) => drop(tokio::spawn(control::take(rooms.clone(), store.clone(), control))),
+            Err(error) => tracing::warn!(%error, "another node has sent something unknown"),
+        },
+        other => tracing::warn!(event = ?other, "the hub has told something unknown"),
+    }
+}
+
+/// Reads who is in a room, on all nodes, unless that is known.
+pub(super) async fn read_roster(hub: &Hub, room: &Room) -> Result<(), fullduplex::hub::BackplaneError> {
+    room.is_read.get_or_try_init(|| read_all(hub, room)).await?;
+    Ok(())
+}
+
+/// Returns the persons that a list of connections names, each once.
+pub(super) fn persons(present: &[Present]) -> Vec<Person> {
+    let persons = present.iter().filter_map(entry).map(|(_, person)| (person.id.clone(), person));
+    persons.collect::<HashMap<_, _>>().into_values().collect()
+}
+
+/// Tells one page what has changed since it was given a list of persons.
+pub(super) fn tell_changes(room: &Room, list: &[Person], seat: &super::seat::Seat) {
+    // Under the lock, so that no later change is told before.
+    let state = room.lock();
+    for change in state.roster.changes_since(list) {
+        // Its own connection is announced afterwards.
+        if !matches!(&change, Change::Left(id) if *id == seat.identity.id) {
+            seat.tell_message(encode(&change));
+        }
+    }
+}
+
+async fn read_roster_again(hub: Hub, room: Arc<Room>) {
+    if let Err(error) = read_all(&hub, &room).await {
+        tracing::warn!(%error, room = room.name, "who is in the room is not known");
+    }
+}
+
+async fn read_all(hub: &Hub, room: &Room) -> Result<(), fullduplex::hub::BackplaneError> {
+    room.lock().roster.begin_to_read();
+    let present = hub.present(&room.name).await?;
+    let mut state = room.lock();
+    for change in state.roster.read(present.iter().filter_map(entry).collect()) {
+        tell(hub, &room.name, &change);
+    }
+    Ok(())
+}
+
+fn present(hub: &Hub, room: &Room, change: PresenceChange) {
+    // The others are told under the lock, which keeps the order.
+    let mut state = room.lock();
+    let change = match change {
+        PresenceChange::Entered(present) => match entry(&present) {
+            Some((member, person)) => state.roster.entered(member, person),
+            None => return,
+        },
+        PresenceChange::Left(present) => state.roster.left(present.member),
+        _ => None,
+    };
+    if let Some(change) = change {
+        tell(hub, &room.name, &change);
+    }
+}
+
+fn entry(present: &Present) -> Option<(MemberId, Person)> {
+    match serde_json::from_slice(&present.data) {
+        Ok(person) => Some((present.member, person)),
+        Err(error) => {
+            tracing::warn!(%error, member = %present.member, "a person of another version");
+            None
+        }
+    }
+}
+
+/// Tells the members here of a change. The person does not need to be told of joining and leaving.
+fn tell(hub: &Hub, room: &String, change: &Change) {
+    let to = hub.to(room).here().slow(Slow::Close);
+    let to = match change {
+        Change::Joined(person) => to.except_user(person.id.as_str()),
+        Change::Changed(_) => to,
+        Change::Left(id) => to.except_user(id.as_str()),
+    };
+    drop(to.send(encode(change)));
+}
+
+fn encode(change: &Change) -> fullduplex::Message {
+    let encoded = match change {
+        Change::Joined(person) => event("participant:joined", person),
+        Change::Changed(Person { id, muted, .. }) => {
+            event("participant:changed", &json!({"id": id, "muted": muted}))
+        }
+        Change::Left(id) => event("participant:left", &json!({"id": id})),
+    };
+    encoded.expect("strings")
+}
+
+fn delayed(hub: &Hub, delayed: bool) {
+    let message = event("room:delayed", &json!({"delayed": delayed})).expect("a boolean");
+    drop(hub.to_all().here().slow(Slow::Close).send(message));
+}
+
+/// Tells the members of a room up to where messages are lost: before the first that is kept.
+async fn lost(hub: Hub, room: String) {
+    let mut first = None;
+    loop {
+        let page = match hub.read_before(&room, first.map(|position: Position| position.offset), PAGE).await {
+            Ok(page) => page,
+            Err(error) => return tracing::warn!(%error, room, "what is lost is not known"),
+        };
+        if let Some(stored) = page.messages.first() {
+            first = Some(Position { epoch: page.epoch, offset: stored.offset });
+        }
+        if page.is_last || page.messages.is_empty() {
+            break;
+        }
+    }
+    let Some(Position { epoch, offset }) = first else { return };
+    let message = publications::lost(Position { epoch, offset: offset.saturating_sub(1) });
+    drop(hub.to(&room).here().slow(Slow::Close).send(message));
+}
+
+#[cfg(test)]
+mod tests {
+    use fullduplex::{Config, WebSocket, hub::Member, testing};
+    use serde_json::Value;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::{
+        live::control::What,
+        store::{RoomState, Settings},
+    };
+
+    const ROOM: &str = "maths";
+
+    /// A hub with one member, and the other end of its connection.
+    async fn hub() -> (Hub, Member<String>, WebSocket<DuplexStream>) {
+        let memory = fullduplex::hub::Memory::history(3, std::time::Duration::from_secs(60));
+        let hub = Hub::builder().backplane(memory).build();
+        let (client, server) = testing::pair(&Config::new());
+        let (mut receiver, sender) = server.split();
+        tokio::spawn(async move { while let Ok(Some(_)) = receiver.recv().await {} });
+        let member = hub.add_user(sender, "ann");
+        member.join(&ROOM.to_owned()).await.expect("joined");
+        (hub, member, client)
+    }
+
+    async fn next(client: &mut WebSocket<DuplexStream>) -> Value {
+        let message = client.recv().await.expect("open").expect("a message");
+        serde_json::from_slice(message.as_bytes()).expect("JSON")
+    }
+
+    fn store() -> Store {
+        Store::open(&Settings::memory(10)).expect("opens")
+    }
+
+    #[tokio::test]
+    async fn pages_are_told_while_the_engine_is_away() {
+        let (hub, _member, mut client) = hub().await;
+        for (event, delayed) in [(Event::BackplaneAway, true), (Event::BackplaneBack, false)] {
+            handle(&hub, &Arc::default(), &store(), event);
+            let told = json!({"event": "room:delayed", "data": {"delayed": delayed}});
+            assert_eq!(next(&mut client).await, told);
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_are_told_up_to_where_messages_are_lost() {
+        let (hub, _member, mut client) = hub().await;
+        let room = ROOM.to_owned();
+        for number in 1..=5 {
+            hub.publish(&room, number.to_string()).await.expect("stored");
+            client.recv().await.expect("open");
+        }
+        handle(&hub, &Arc::default(), &store(), Event::Lost { room });
+        let told = next(&mut client).await;
+        // The history keeps the last three.
+        assert_eq!((&told["event"], &told["data"]["offset"]), (&json!("history:lost"), &json!(2)));
+    }
+
+    #[tokio::test]
+    async fn what_was_done_on_another_node_is_stored() {
+        let (hub, _member, _client) = hub().await;
+        let store = store();
+        let [id, name] = ["bob", "Bob"];
+        let (id, name) = (id.parse().expect("valid"), name.parse().expect("valid"));
+        let room = ROOM.parse().expect("valid");
+        let what = What::Remove { id, name, by: "Tess".parse().expect("valid") };
+        let signal = fullduplex::Message::json(&Control { room, what }).expect("strings");
+        handle(&hub, &Arc::default(), &store, Event::Signal("nonsense".into()));
+        handle(&hub, &Arc::default(), &store, Event::Signal(signal));
+        let barred = async {
+            let state = || {
+                store.room_state(
+                    ROOM.parse().expect("valid"),
+                    "bob".parse().expect("valid"),
+                    "B".parse().expect("valid"),
+                )
+            };
+            while !matches!(state().await, Ok(RoomState { is_barred: true, .. })) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), barred).await.expect("stored");
+    }
+}

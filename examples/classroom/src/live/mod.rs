@@ -1,0 +1,88 @@
+//! The live part: who is in a room, and what they say.
+
+mod admin;
+mod backplane;
+mod chat;
+mod control;
+mod events;
+mod history;
+mod join;
+mod publications;
+mod rooms;
+mod roster;
+mod route;
+mod seat;
+mod wire;
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use fullduplex::{
+    hub::{Hub, Slow},
+    serve::Shutdown,
+};
+
+pub use self::route::{RouteApp, routes};
+use self::{backplane::StoreBackplane, rooms::Rooms};
+use crate::store::Store;
+
+/// The rooms and those who are in them. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Live(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    hub: Hub,
+    store: Store,
+    rooms: Arc<Rooms>,
+    settings: Settings,
+}
+
+/// The settings of the live part.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Events that a connection may send per second.
+    pub rate: NonZeroU32,
+    /// Events that a connection may send at once.
+    pub burst: NonZeroU32,
+    /// How long a client has for its first call, which joins.
+    pub join_timeout: Duration,
+    /// Begins when the server stops.
+    pub shutdown: Shutdown,
+}
+
+impl Live {
+    /// Creates rooms whose messages a store keeps.
+    ///
+    /// # Panics
+    /// Panics outside a tokio runtime.
+    pub fn new(store: Store, settings: Settings) -> Self {
+        let rooms = Arc::<Rooms>::default();
+        let (known, stored) = (rooms.clone(), store.clone());
+        let hub = Hub::builder()
+            .backplane(StoreBackplane::new(store.clone()))
+            .slow(Slow::Close)
+            .encode(|_room, position, message| publications::encode(position, &message).into())
+            .on_event(move |hub, event| events::handle(hub, &known, &stored, event))
+            .build();
+        let live = Self(Arc::new(Shared { hub, store, rooms, settings }));
+        tokio::spawn(tick(Arc::downgrade(&live.0.rooms)));
+        live
+    }
+
+    /// Returns the hub, whose counters are metrics.
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+}
+
+/// Counts the messages of each second, for as long as there are rooms.
+async fn tick(rooms: std::sync::Weak<Rooms>) {
+    let mut each = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        each.tick().await;
+        match rooms.upgrade() {
+            Some(rooms) => rooms.tick(),
+            None => return,
+        }
+    }
+}
