@@ -131,6 +131,37 @@ async fn a_wrong_password_is_reported_and_no_password_is_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_in_the_readme_suffice() {
+    let server = Server::start();
+    let readme = include_str!("../README.md");
+    let rights = readme.lines().find_map(|line| line.strip_prefix("`~fullduplex")).expect("a line of rights");
+    let rights = format!("~fullduplex{}", rights.trim_end_matches(['`', '.']));
+    let user = ["ACL", "SETUSER", "node", "on", ">secret"].into_iter().chain(rights.split(' '));
+    server.command::<()>(&user.collect::<Vec<_>>());
+    let url = format!("redis://node:secret@127.0.0.1:{}", server.port());
+    let redis = builder(&url).max_age(Duration::from_millis(1)).build().expect("valid");
+    let mut node = connected(&redis).await;
+    let mut member = node.joined("r").await;
+    for text in ["a", "b"] {
+        let position = node.publish("r", text).await;
+        assert_eq!(member.stored().await, (position, text.into()));
+    }
+    soon("entering", member.member.enter(&room("r"), "ann")).await.expect("entered");
+    node.entered(member.id()).await;
+    assert_eq!(node.present("r").await, [member.id()]);
+    node.hub.read_before(&room("r"), None, 9).await.expect("permitted");
+    member.member.leave(&room("r"));
+    while !node.present("r").await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    node.hub.delete_history(&room("r")).await.expect("permitted");
+    node.hub.signal("x").expect("permitted");
+    // The server counts what it has denied.
+    let log: Vec<redis::Value> = server.command(&["ACL", "LOG"]);
+    assert_eq!((log, redis.last_error().map(|error| error.to_string())), (vec![], None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_and_prefixes_are_separate() {
     let server = Server::start();
     let in_database = |number: u8| builder(&format!("{}/{number}", server.url())).build().expect("valid");
