@@ -1,9 +1,9 @@
 //! The task that connects, and runs what needs a connection.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use fullduplex::hub::RoomKey;
+use fullduplex_backplane_common::{Item, MAX_DELAY, Outgoing, RESET_AFTER, delays};
 use redis::{ErrorKind, RedisError};
 use tokio::{
     sync::mpsc,
@@ -15,41 +15,22 @@ use crate::{
     link::{Broken, Link, timed_out},
     presence,
     shared::Shared,
-    subscriptions,
-    transient::{self, Item, Outgoing},
+    subscriptions, transient,
 };
-
-/// The delay before the second attempt; it is doubled with each one, and a random share is added.
-const MIN_DELAY: Duration = Duration::from_millis(50);
-
-/// The limit of the delay.
-const MAX_DELAY: Duration = Duration::from_secs(2);
-
-/// How long a connection has to be open until the attempts are counted from the beginning again.
-const RESET_AFTER: Duration = Duration::from_secs(10);
 
 /// Connects, runs what needs a connection, and connects again when it is lost.
 pub(crate) async fn drive<R: RoomKey + AsRef<str>>(shared: Arc<Shared<R>>) {
-    let mut delays = delays();
+    let mut retries = delays();
     loop {
         let start = Instant::now();
         run(&shared).await;
         shared.rooms.disconnected();
         shared.members.disconnected();
         if start.elapsed() >= RESET_AFTER {
-            delays = self::delays();
+            retries = delays();
         }
-        sleep(delays.next().unwrap_or(MAX_DELAY)).await;
+        sleep(retries.next().unwrap_or(MAX_DELAY)).await;
     }
-}
-
-fn delays() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::new()
-        .with_min_delay(MIN_DELAY)
-        .with_max_delay(MAX_DELAY)
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
 
 /// Connects, and runs what needs the connections until they are lost.

@@ -27,7 +27,6 @@ mod driver;
 mod history;
 mod keys;
 mod link;
-mod members;
 mod notice;
 mod presence;
 mod redis_backplane;

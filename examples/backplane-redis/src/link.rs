@@ -6,6 +6,7 @@ use std::{
 };
 
 use fullduplex::hub::{BackplaneError, RoomKey};
+use fullduplex_backplane_common::Outgoing;
 use redis::{
     AsyncConnectionConfig, ErrorKind, PushInfo, RedisError, ServerErrorKind, aio::MultiplexedConnection,
 };
@@ -14,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{shared::Shared, transient::Outgoing};
+use crate::shared::Shared;
 
 /// Requests that may wait to be written on a connection, beyond which callers wait.
 const PIPELINE: usize = 256;

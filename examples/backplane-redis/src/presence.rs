@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use fullduplex::hub::{BackplaneError, Present, RoomKey};
+use fullduplex_backplane_common::Change;
 use futures_util::future::join_all;
 use redis::{RedisError, aio::MultiplexedConnection};
 use tokio::time::sleep;
@@ -14,7 +15,6 @@ use crate::{
     history::PUBLISH,
     keys::{RoomKeys, parse_seat, seat},
     link::{Link, is_away},
-    members::Change,
     shared::Shared,
 };
 

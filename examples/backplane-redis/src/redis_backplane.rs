@@ -10,13 +10,13 @@ use fullduplex::hub::{
     Backplane, BackplaneError, BoxFuture, Inbox, MemberId, Page, Position, Present, Publication, Published,
     RoomKey, Target, Transient,
 };
+use fullduplex_backplane_common::Seat;
 use redis::RedisError;
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     builder::Builder,
     driver, history,
-    members::Seat,
     notice::Notice,
     presence,
     shared::{Shared, Status},

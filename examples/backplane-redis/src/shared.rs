@@ -7,13 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use fullduplex::hub::{BackplaneError, Inbox, MemberId, PresenceChange, Present, RoomKey, Target, Transient};
+use fullduplex_backplane_common::Members;
 use redis::{Client, RedisError};
 use tokio::{sync::watch, task::yield_now, time::timeout};
 
-use crate::{
-    builder::Settings, keys::Keys, link::Link, members::Members, notice::Notice, rooms::Rooms,
-    scripts::Scripts,
-};
+use crate::{builder::Settings, keys::Keys, link::Link, notice::Notice, rooms::Rooms, scripts::Scripts};
 
 /// What the handles of a backplane and its tasks share.
 #[derive(Debug)]
