@@ -1,6 +1,7 @@
 //! A server of Redis for each test, and what may happen between it and a node.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
+#[path = "../../../../tests/support/proxy.rs"]
 pub mod proxy;
 
 use std::{

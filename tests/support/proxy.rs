@@ -1,4 +1,5 @@
 //! A proxy between a node and the server, which a test disturbs.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
 use std::sync::{Arc, Mutex};
 
