@@ -8,6 +8,7 @@
 //! with `serve`.
 #![deny(unsafe_code, missing_debug_implementations)]
 
+mod arrivals;
 mod axum;
 mod broadcast;
 mod child;

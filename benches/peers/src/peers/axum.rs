@@ -20,8 +20,8 @@ use hyper_util::{
 };
 use tokio::net::TcpStream;
 
-use super::{Manner, Orders, Peer, Sending, Standing, Tally, Work, burst, fullduplex};
-use crate::memory_stream::Memory;
+use super::{Manner, Peer, Sending, Standing, Tally, Work, burst, fullduplex};
+use crate::{arrivals::Arrivals, memory_stream::Memory};
 
 /// The columns of the tables about axum.
 pub static ALL: &[&dyn Peer] = &[&OnAxum::Own, &OnAxum::OwnBest, &OnAxum::FullDuplex, &fullduplex::WHOLE];
@@ -120,7 +120,7 @@ impl Peer for OnAxum {
         Some(())
     }
 
-    fn broadcast(&self, _: Vec<TcpStream>, _: Bytes, _: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, _: Arrivals, _: Bytes) -> Option<Work<()>> {
         None
     }
 }

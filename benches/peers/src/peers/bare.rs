@@ -16,10 +16,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{
-    Io, Manner, Orders, Peer, Sending, ServeTls, Standing, Tally, Work, each, opening, spawn, spawn_opened,
-};
+use super::{Io, Manner, Peer, Sending, ServeTls, Standing, Tally, Work, each, opening, spawn, spawn_opened};
 use crate::{
+    arrivals::Arrivals,
     frames::{Kind, put_unmasked},
     memory_stream::Memory,
     tls::ServerStream,
@@ -68,12 +67,12 @@ impl Peer for Bare {
         None
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         let mut frame = Vec::new();
         put_unmasked(&mut frame, Kind::Binary, &message);
         Some(Box::pin(async move {
             let mut senders = Vec::new();
-            for tcp in connections {
+            while let Some(tcp) = arrivals.next().await? {
                 let (mut reader, writer) = opening::answered(tcp).await?.into_split();
                 spawn(async move {
                     while reader.read(&mut [0; 64]).await? > 0 {}
@@ -81,7 +80,7 @@ impl Peer for Bare {
                 });
                 senders.push(writer);
             }
-            each(senders, orders, async |writer| Ok(writer.write_all(&frame).await?)).await
+            each(senders, arrivals, async |writer| Ok(writer.write_all(&frame).await?)).await
         }))
     }
 }

@@ -12,8 +12,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, each, opening, spawn, spawn_opened};
-use crate::memory_stream::{Cork, Memory};
+use super::{Manner, Peer, Role, Sending, Tally, Work, each, opening, spawn, spawn_opened};
+use crate::{
+    arrivals::Arrivals,
+    memory_stream::{Cork, Memory},
+};
 
 #[derive(Debug)]
 pub struct FastWebSockets;
@@ -65,10 +68,10 @@ impl Peer for FastWebSockets {
         Some(())
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         Some(Box::pin(async move {
             let mut senders = Vec::new();
-            for tcp in connections {
+            while let Some(tcp) = arrivals.next().await? {
                 let ws = WebSocket::after_handshake(opening::answered(tcp).await?, TheirRole::Server);
                 let (mut receiver, sender) = ws.split(TcpStream::into_split);
                 spawn(async move {
@@ -79,7 +82,7 @@ impl Peer for FastWebSockets {
                 });
                 senders.push(sender);
             }
-            each(senders, orders, async |sender| {
+            each(senders, arrivals, async |sender| {
                 // Owned frames, because the type of its sender contains the lifetime of what it
                 // sends.
                 let payload = Payload::Owned(message.to_vec());

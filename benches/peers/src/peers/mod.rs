@@ -22,10 +22,9 @@ pub use opening::{ACCEPT, KEY};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::mpsc,
 };
 
-use crate::{memory_stream::Memory, tls::ServerStream};
+use crate::{arrivals::Arrivals, memory_stream::Memory, tls::ServerStream};
 
 /// A future, boxed once for many messages.
 pub type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
@@ -144,9 +143,6 @@ impl Sending {
     }
 }
 
-/// Orders to send to all connections; each is answered when it is done.
-pub type Orders = mpsc::Receiver<tokio::sync::oneshot::Sender<()>>;
-
 /// Serves a connection over TLS, in a task of its own.
 pub type ServeTls = Arc<dyn Fn(ServerStream, Manner) + Send + Sync>;
 
@@ -219,7 +215,7 @@ pub trait Peer: Sync {
 
     /// Accepts all these connections, and sends the message to all of them once for each order,
     /// while each connection also receives.
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>>;
+    fn broadcast(&self, arrivals: Arrivals, message: Bytes) -> Option<Work<()>>;
 
     /// Returns whether it differs from another column only while it is idle.
     fn is_idle_variant(&self) -> bool {
@@ -291,9 +287,10 @@ fn spawn_opened<W, R>(
 /// Sends to all, one after the other, for each order.
 async fn each<S>(
     mut all: Vec<S>,
-    mut orders: Orders,
+    arrivals: Arrivals,
     send: impl AsyncFn(&mut S) -> Result<()>,
 ) -> Result<()> {
+    let mut orders = arrivals.complete(all.len())?;
     while let Some(done) = orders.recv().await {
         for one in &mut all {
             send(one).await?;
