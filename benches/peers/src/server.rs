@@ -91,10 +91,10 @@ async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Res
             peer.serve_http2(tcp).context("it does not serve over HTTP/2")?;
         } else if let Some(takeover) = args.compressed {
             peer.serve_compressed(tcp, args.manner, takeover).context("it does not compress")?;
-        } else if !args.open {
-            peer.serve(tcp, args.manner);
-        } else if peer.open(tcp).is_none() {
-            bail!("it has no opening handshake");
+        } else if args.open {
+            peer.open(tcp).context("it has no opening handshake")?;
+        } else {
+            peer.serve(tcp, args.manner).context("it does not echo")?;
         }
     }
 }

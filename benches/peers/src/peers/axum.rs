@@ -11,7 +11,6 @@ use axum::{
     response::Response,
     routing::any,
 };
-use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -20,8 +19,7 @@ use hyper_util::{
 };
 use tokio::net::TcpStream;
 
-use super::{Manner, Peer, Sending, Standing, Tally, Work, burst, fullduplex};
-use crate::{arrivals::Arrivals, memory_stream::Memory};
+use super::{Manner, Peer, Standing, burst, fullduplex};
 
 /// The columns of the tables about axum.
 pub static ALL: &[&dyn Peer] = &[&OnAxum::Own, &OnAxum::OwnBest, &OnAxum::FullDuplex, &fullduplex::WHOLE];
@@ -96,15 +94,7 @@ impl Peer for OnAxum {
         }
     }
 
-    fn receive(&self, _: Memory, _: Tally) -> Option<Work<Tally>> {
-        None
-    }
-
-    fn send(&self, _: Memory, _: Sending) -> Option<Work<()>> {
-        None
-    }
-
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         static ROUTER: OnceLock<Router> = OnceLock::new();
         // A process serves one column, in one manner.
         let service = TowerToHyperService::new(ROUTER.get_or_init(|| self.router(manner)).clone());
@@ -113,14 +103,10 @@ impl Peer for OnAxum {
             builder.http2().enable_connect_protocol();
             builder.serve_connection_with_upgrades(TokioIo::new(tcp), service).map(drop).await;
         });
-    }
-
-    fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
-        self.serve(tcp, Manner::Best);
         Some(())
     }
 
-    fn broadcast(&self, _: Arrivals, _: Bytes) -> Option<Work<()>> {
-        None
+    fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
+        self.serve(tcp, Manner::Best)
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Io, Manner, Peer, Sending, ServeTls, Standing, Tally, Work, each, opening, spawn, spawn_opened};
+use super::{Io, Manner, Peer, ServeTls, Standing, Tally, Work, each, opening, spawn, spawn_opened};
 use crate::{
     arrivals::Arrivals,
     frames::{Kind, put_unmasked},
@@ -51,12 +51,9 @@ impl Peer for Bare {
         Some(Box::pin(async move { receive(io, tally) }))
     }
 
-    fn send(&self, _io: Memory, _sending: Sending) -> Option<Work<()>> {
-        None
-    }
-
-    fn serve(&self, tcp: TcpStream, _manner: Manner) {
+    fn serve(&self, tcp: TcpStream, _manner: Manner) -> Option<()> {
         spawn_opened(opening::answered(tcp), echo);
+        Some(())
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {

@@ -51,12 +51,13 @@ impl Peer for FastWebSockets {
         })
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         let opening = opening::answered(tcp);
         match manner {
             Manner::Best => spawn_opened(opening, |tcp| echo(Cork::new(tcp))),
             Manner::Plain => spawn_opened(opening, echo),
         }
+        Some(())
     }
 
     fn open(&self, tcp: TcpStream) -> Option<()> {

@@ -90,8 +90,9 @@ impl Peer for FullDuplex {
         Some(Box::pin(send(ws, sending)))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         serve(self.split, self.config(), tcp, manner);
+        Some(())
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {

@@ -172,19 +172,24 @@ pub trait Peer: Sync {
     }
 
     /// Receives messages in the server role.
-    fn receive(&self, io: Memory, tally: Tally) -> Option<Work<Tally>>;
+    fn receive(&self, _io: Memory, _tally: Tally) -> Option<Work<Tally>> {
+        None
+    }
 
     /// Sends messages.
-    fn send(&self, io: Memory, sending: Sending) -> Option<Work<()>>;
+    fn send(&self, _io: Memory, _sending: Sending) -> Option<Work<()>> {
+        None
+    }
 
     /// Accepts a connection in a task of its own, and echoes messages. An error ends the task,
     /// which the load generator detects.
-    fn serve(&self, tcp: TcpStream, manner: Manner);
+    fn serve(&self, _tcp: TcpStream, _manner: Manner) -> Option<()> {
+        None
+    }
 
     /// Does the same as [`serve`](Self::serve), with the library's own opening handshake.
     fn open(&self, tcp: TcpStream) -> Option<()> {
-        self.serve(tcp, Manner::Plain);
-        Some(())
+        self.serve(tcp, Manner::Plain)
     }
 
     /// Returns what does the same as [`serve`](Self::serve) over TLS.
@@ -215,7 +220,9 @@ pub trait Peer: Sync {
 
     /// Accepts all these connections, and sends the message to all of them once for each order,
     /// while each connection also receives.
-    fn broadcast(&self, arrivals: Arrivals, message: Bytes) -> Option<Work<()>>;
+    fn broadcast(&self, _arrivals: Arrivals, _message: Bytes) -> Option<Work<()>> {
+        None
+    }
 
     /// Returns whether it differs from another column only while it is idle.
     fn is_idle_variant(&self) -> bool {

@@ -55,8 +55,9 @@ impl Peer for Sockudo {
         }))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         spawn_opened(accept(tcp), move |ws| burst::echo_fed(ws, manner, reply));
+        Some(())
     }
 
     fn serve_http2(&self, tcp: TcpStream) -> Option<()> {

@@ -62,7 +62,7 @@ impl Peer for Soketto {
         })
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         match manner {
             Manner::Best => {
                 let io = BufReader::with_capacity(READ, Cork::new(tcp).compat());
@@ -73,6 +73,7 @@ impl Peer for Soketto {
                 spawn_opened(accept(io), |(sender, receiver)| echo(sender, receiver, true));
             }
         }
+        Some(())
     }
 
     #[cfg(feature = "soketto-deflate")]

@@ -46,8 +46,9 @@ impl Peer for TokioWebSockets {
         Some(Box::pin(burst::send(ws, sending, move || Message::binary(payload.clone()))))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         serve(tcp, manner);
+        Some(())
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {

@@ -57,8 +57,9 @@ impl Peer for Tungstenite {
         }))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         serve(tcp, manner);
+        Some(())
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {

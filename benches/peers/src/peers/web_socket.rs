@@ -51,7 +51,7 @@ impl Peer for WebSocketCrate {
         })
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         let opening = opening::answered(tcp);
         match manner {
             Manner::Best => {
@@ -59,6 +59,7 @@ impl Peer for WebSocketCrate {
             }
             Manner::Plain => spawn_opened(opening, |tcp| echo(BufReader::new(tcp))),
         }
+        Some(())
     }
 
     fn open(&self, _tcp: TcpStream) -> Option<()> {

@@ -90,8 +90,9 @@ impl Peer for Yawc {
         }))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         serve(tcp, manner);
+        Some(())
     }
 
     fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
