@@ -97,16 +97,21 @@ impl Peer for OnAxum {
     fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         static ROUTER: OnceLock<Router> = OnceLock::new();
         // A process serves one column, in one manner.
-        let service = TowerToHyperService::new(ROUTER.get_or_init(|| self.router(manner)).clone());
-        tokio::spawn(async move {
-            let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder.http2().enable_connect_protocol();
-            builder.serve_connection_with_upgrades(TokioIo::new(tcp), service).map(drop).await;
-        });
+        serve_routes(tcp, ROUTER.get_or_init(|| self.router(manner)).clone());
         Some(())
     }
 
     fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
         self.serve(tcp, Manner::Best)
     }
+}
+
+/// Serves a connection in a task of its own.
+pub fn serve_routes(tcp: TcpStream, routes: Router) {
+    let service = TowerToHyperService::new(routes);
+    tokio::spawn(async move {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http2().enable_connect_protocol();
+        builder.serve_connection_with_upgrades(TokioIo::new(tcp), service).map(drop).await;
+    });
 }

@@ -3,8 +3,10 @@
 mod axum;
 mod bare;
 mod burst;
+mod channels;
 mod fastwebsockets;
 mod fullduplex;
+mod hub;
 mod opening;
 mod sockudo;
 mod soketto;
@@ -24,7 +26,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{arrivals::Arrivals, memory_stream::Memory, tls::ServerStream};
+use crate::{
+    arrivals::{Arrivals, Orders},
+    memory_stream::Memory,
+    tls::ServerStream,
+};
 
 /// A future, boxed once for many messages.
 pub type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
@@ -245,6 +251,20 @@ pub static ALL: &[&dyn Peer] = &[
     &soketto::Soketto,
 ];
 
+/// The number of rooms over which members are spread.
+const ROOMS: usize = 1_000;
+
+/// The columns of the table about fan-out, each baseline before those that are compared with it.
+pub static WITH_MEMBERS: &[&dyn Peer] = &[
+    &bare::Bare,
+    &hub::InHub::OneRoom,
+    &hub::InHub::Published,
+    &bare::ByRooms,
+    &hub::InHub::ManyRooms,
+    &channels::WithChannels::Axum,
+    &channels::WithChannels::Tungstenite,
+];
+
 /// Returns the columns of most tables: all except those that differ only while idle.
 pub fn active() -> Vec<&'static dyn Peer> {
     ALL.iter().copied().filter(|peer| !peer.is_idle_variant()).collect()
@@ -252,8 +272,9 @@ pub fn active() -> Vec<&'static dyn Peer> {
 
 /// Returns each column once.
 pub fn all() -> impl Iterator<Item = &'static dyn Peer> {
-    let of_axum = axum::ALL.iter().filter(|peer| ALL.iter().all(|other| other.name() != peer.name()));
-    ALL.iter().chain(of_axum).copied()
+    let others = axum::ALL.iter().chain(WITH_MEMBERS);
+    let others = others.filter(|peer| ALL.iter().all(|other| other.name() != peer.name()));
+    ALL.iter().chain(others).copied()
 }
 
 /// Returns the columns of the table about axum.
@@ -267,8 +288,7 @@ pub fn over_http2() -> &'static [&'static dyn Peer] {
 }
 
 pub fn by_name(name: &str) -> Result<&'static dyn Peer> {
-    let found = ALL.iter().chain(axum::ALL).copied().find(|peer| peer.name() == name);
-    found.ok_or_else(|| anyhow::anyhow!("no peer is called {name}"))
+    all().find(|peer| peer.name() == name).ok_or_else(|| anyhow::anyhow!("no peer is called {name}"))
 }
 
 /// Runs a connection. It ends with an error when the load generator disconnects.
@@ -297,11 +317,20 @@ async fn each<S>(
     arrivals: Arrivals,
     send: impl AsyncFn(&mut S) -> Result<()>,
 ) -> Result<()> {
-    let mut orders = arrivals.complete(all.len())?;
-    while let Some(done) = orders.recv().await {
+    let orders = arrivals.complete(all.len())?;
+    obey(orders, async || {
         for one in &mut all {
             send(one).await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+/// Sends to all, in any way, for each order.
+async fn obey(mut orders: Orders, mut send: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    while let Some(done) = orders.recv().await {
+        send().await?;
         // The sender of the order may have been dropped.
         let _gone = done.send(());
     }
