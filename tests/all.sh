@@ -117,7 +117,7 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 core() {
   local name tests=()
   for name in axum bearer byte_stream calls closing connect handshake_client handshake_server hostile_frames hostile_peer \
-    hostile_table http2 hub hub_history hub_races hyper json parts proto proxy reconnect room serve shutdown sink split \
+    hostile_table http2 hub hub_contract hub_history hub_races hyper json parts proto proxy reconnect room serve shutdown sink split \
     stream tasks timers tls \
     tracing; do
     tests+=(--test "$name")
@@ -330,7 +330,7 @@ readonly steps=(
   "core tests"
   "docs check"
   "unit tests"
-  "packages tests"
+  "packages tests servers"
   "release check"
   "peers tests python node browser valgrind servers"
   "large tests"
