@@ -430,6 +430,21 @@ mod tests {
         assert_eq!(auth().verify(&format!("{head}.{body}.{signature}")), Err(AuthError::NotValid));
     }
 
+    /// Nothing but the whole signature is compared: by AWS-LC, in constant time.
+    #[test]
+    fn row_54_a_signature_with_any_wrong_bit_is_refused() {
+        let token = forged(Algorithm::HS256, &[7; 32], &claims());
+        let (signed, signature) = token.rsplit_once('.').expect("three parts");
+        let signature = BASE64.decode(signature).expect("Base64");
+        for bit in 0..8 * signature.len() {
+            let mut wrong = signature.clone();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            let token = format!("{signed}.{}", BASE64.encode(wrong));
+            assert_eq!(auth().verify(&token), Err(AuthError::NotValid), "bit {bit}");
+        }
+        assert!(auth().verify(&token).is_ok());
+    }
+
     #[test]
     fn claims_that_contradict_each_other_are_refused() {
         for (claim, value) in [
