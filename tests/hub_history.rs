@@ -50,6 +50,21 @@ async fn publish(hub: &Hub, text: impl Into<String>) -> Position {
 }
 
 #[tokio::test]
+async fn a_position_of_a_room_without_messages_is_one_to_continue_from() {
+    let hub = numbering(&Memory::history(100, HOUR));
+    // Nobody is in the room, so that nothing of it is stored.
+    let page = hub.read_before(&room(), None, 1).await.expect("in memory");
+    let start = Position { epoch: page.epoch, offset: 0 };
+    let member = seat(&hub);
+    let joined = member.member.join_since(&room(), Since::Position(start)).await.expect("in memory");
+    assert_eq!(joined, Joined { position: start, has_lost: false });
+    let last = publish(&hub, "a").await;
+    hub.delete_history(&room()).await.expect("in memory");
+    let page = hub.read_before(&room(), None, 1).await.expect("in memory");
+    assert_ne!(page.epoch, last.epoch, "a history that ends takes its epoch with it");
+}
+
+#[tokio::test]
 async fn a_member_that_comes_back_receives_what_it_has_missed() {
     let hub = numbering(&Memory::history(100, HOUR));
     let (first, witness) = (seat(&hub), seat(&hub));
