@@ -184,14 +184,14 @@ async fn history(context: Context<Chat>, ask: Ask) -> Result<History, CallError>
         return Err(InvalidData::new("data.limit", format_args!("not from 1 to {MAX_PAGE}")).into());
     }
     let chat = context.state();
-    let (room, viewer) = (chat.room()?, chat.seat().identity.id.clone());
-    let store = &chat.live.0.store;
-    let page = match (before, after) {
-        (Some(before), None) => store.before(room, viewer, before, limit).await,
-        (None, Some(after)) => store.after(room, viewer, after, limit).await,
+    let room = chat.room()?;
+    let view = chat.live.view(&room, &chat.seat().identity.id);
+    let history = match (before, after) {
+        (Some(before), None) => view.before(before, limit).await,
+        (None, Some(after)) => view.after(after, limit).await,
         _ => return Err(InvalidData::new("data.before", "either this or `after` is needed").into()),
     };
-    Ok(page.map_err(unavailable)?.into())
+    history.map_err(unavailable)
 }
 
 impl Chat {

@@ -185,7 +185,7 @@ async fn join_room(
     let seat = &seated.seat;
     check(live, seat, &room, join.reopen).await?;
     let (history, position) =
-        history::joined(&live.0.store, &room, &seat.identity.id, join.since).await.map_err(Refused::store)?;
+        live.view(&room, &seat.identity.id).joined(join.since).await.map_err(Refused::unavailable)?;
     let me = seat.person();
     let mut participants = events::persons(&hub.present(&seat.room).await.map_err(Refused::unavailable)?);
     participants.retain(|person| person.id != me.id);
