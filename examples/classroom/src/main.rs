@@ -64,8 +64,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     println!("listening on {}", args.url(address));
     print_links(args, &auth, &args.url(address))?;
     let trust_forwarded_for = TrustForwardedFor(args.trust_forwarded_for);
-    let live = live(args, &store, &shutdown);
-    metrics.observe(live.hub());
+    let live = live(args, &store, &shutdown, &metrics);
     let admission = admission(args, &auth, &metrics);
     let live = routes(RouteApp { live, admission, trust_forwarded_for });
     let app = App { auth, store, metrics, shutdown: shutdown.clone(), trust_forwarded_for };
@@ -82,7 +81,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn live(args: &Args, store: &Store, shutdown: &Shutdown) -> Live {
+fn live(args: &Args, store: &Store, shutdown: &Shutdown, metrics: &Metrics) -> Live {
     Live::new(
         store.clone(),
         Settings {
@@ -90,6 +89,7 @@ fn live(args: &Args, store: &Store, shutdown: &Shutdown) -> Live {
             burst: args.burst,
             join_timeout: JOIN_TIMEOUT,
             shutdown: shutdown.clone(),
+            metrics: metrics.clone(),
         },
     )
 }

@@ -222,7 +222,12 @@ async fn metrics_count_rooms_and_messages() {
     ann.say("hello").await;
     teacher.expect("chat:message").await;
     let text = server.metrics.export().expect("encodes");
-    for line in ["classroom_rooms 1", "classroom_members 3", "classroom_connections_open 3"] {
+    for line in [
+        "classroom_messages_total 1",
+        "classroom_rooms 1",
+        "classroom_members 3",
+        "classroom_connections_open 3",
+    ] {
         assert!(text.lines().any(|each| each == line), "{line} in:\n{text}");
     }
     // Three pages received the message, and who joined.

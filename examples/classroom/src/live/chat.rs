@@ -157,6 +157,7 @@ async fn post(chat: &Chat, client_id: ClientId, text: Text, to: To) -> Result<Po
         chat.timestamp(published.position.offset).await?.unwrap_or(record.timestamp)
     } else {
         chat.seated.room.count_message();
+        chat.live.0.settings.metrics.message_stored();
         record.timestamp
     };
     let epoch = publications::epoch_text(published.position.epoch);

@@ -28,6 +28,7 @@ use self::{
     rooms::Rooms,
 };
 use crate::{
+    metrics::Metrics,
     store::Store,
     values::{ParticipantId, RoomName},
 };
@@ -57,6 +58,8 @@ pub struct Settings {
     pub join_timeout: Duration,
     /// Begins when the server stops.
     pub shutdown: Shutdown,
+    /// Counts messages, and shows the counters of the hub.
+    pub metrics: Metrics,
 }
 
 impl Live {
@@ -87,6 +90,7 @@ impl Live {
             .encode(|_room, position, message| publications::encode(position, &message).into())
             .on_event(move |hub, event| events::handle(hub, &known, &stored, event))
             .build();
+        settings.metrics.observe(&hub);
         let live = Self(Arc::new(Shared { hub, store, source, rooms, settings }));
         tokio::spawn(tick(Arc::downgrade(&live.0.rooms)));
         live
@@ -94,11 +98,6 @@ impl Live {
 
     fn view<'a>(&'a self, room: &'a RoomName, viewer: &'a ParticipantId) -> View<'a> {
         View { source: &self.0.source, hub: &self.0.hub, room, viewer }
-    }
-
-    /// Returns the hub, whose counters are metrics.
-    pub fn hub(&self) -> &Hub {
-        &self.0.hub
     }
 }
 

@@ -66,13 +66,17 @@ impl Server {
         let shutdown = Shutdown::new().with_metrics(metrics.connections());
         let [rate, burst] =
             [options.rate, options.burst].map(|count| NonZeroU32::new(count).expect("not zero"));
-        let settings =
-            Settings { rate, burst, join_timeout: options.join_timeout, shutdown: shutdown.clone() };
+        let settings = Settings {
+            rate,
+            burst,
+            join_timeout: options.join_timeout,
+            shutdown: shutdown.clone(),
+            metrics: metrics.clone(),
+        };
         let live = match options.engine {
             Some(engine) => Live::with_backplane(engine, store.clone(), settings),
             None => Live::new(store.clone(), settings),
         };
-        metrics.observe(live.hub());
         let trust_forwarded_for = TrustForwardedFor(false);
         let admission = Admission {
             auth: auth.clone(),
