@@ -23,7 +23,7 @@ if [ "${CI:-}" = true ]; then
 fi
 readonly logs=target/all
 # All features but tls-aws-lc, whose C code takes long to build and has the tests of its own step.
-readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,axum,http2,serde,tracing,serve,hub
+readonly features=deflate,tls,tls-webpki-roots,proxy,reconnect,axum,http2,serde,tracing,serve,hub,calls
 # What tests/setup.sh could not install, one per line: its name, and why.
 readonly missing=target/setup/missing
 # Seconds after which a test runner that hangs is killed.
@@ -45,7 +45,7 @@ clippy() {
   cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings
   cargo clippy "${locked[@]}" --lib --all-features -- -D warnings
   local feature
-  for feature in tls proxy reconnect hyper axum http2 serde tracing serve hub; do
+  for feature in tls proxy reconnect hyper axum http2 serde tracing serve hub calls; do
     cargo clippy "${locked[@]}" --lib --features $feature -- -D warnings
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
@@ -73,10 +73,10 @@ floors() {
     src/proto src/handshake
   none "tracing named in the core" code '\btracing\b|crate::trace\b' src/proto src/handshake
   none "an upper floor named in the core" \
-    code 'crate::(error|stream|server|client|connect|tls|proxy|reconnect|serve|http2|axum|hyper|hub)\b' src/proto src/handshake
+    code 'crate::(error|stream|server|client|connect|tls|proxy|reconnect|serve|http2|axum|hyper|hub|calls)\b' src/proto src/handshake
   none "the opening handshake named in the protocol" code 'crate::handshake\b' src/proto
   none "the highest floor named below it" \
-    code 'crate::(connect|tls|proxy|reconnect|serve|http2|axum|hyper|hub)\b' \
+    code 'crate::(connect|tls|proxy|reconnect|serve|http2|axum|hyper|hub|calls)\b' \
     src/stream src/error src/{client,server,opening,incoming_request,any_request,request_parts,replay,trace}.rs
   none "a feature's room that names another" code 'crate::(connect|proxy|reconnect|serve)\b' src/tls
   none "a feature's room that names another" code 'crate::(connect|tls|reconnect|serve)\b' src/proxy
@@ -87,7 +87,8 @@ floors() {
   none "a feature's room that names another" code 'crate::(connect|tls|proxy|reconnect|http2)\b' src/axum
   none "a feature's room that names another" code 'crate::(proxy|reconnect|axum|hyper)\b' src/http2
   none "a feature's room that names another" code 'crate::(connect|tls|proxy|reconnect|serve|hyper|axum|http2)\b' src/hub
-  none "a feature's room that names another" code 'crate::hub\b' src/{connect,tls,proxy,reconnect,serve,hyper,axum,http2}
+  none "a feature's room that names another" code 'crate::(connect|tls|proxy|hyper|axum|http2|hub)\b' src/calls
+  none "a feature's room that names another" code 'crate::(hub|calls)\b' src/{connect,tls,proxy,reconnect,serve,hyper,axum,http2,hub}
   none "rustls named outside of src/tls" code '\b(tokio_)?rustls\b' src/{connect,proxy,reconnect,serve,stream,error,handshake,proto,hyper,axum,http2}
 }
 
@@ -115,8 +116,9 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 # For `quick`: the unit tests, and the integration tests that find most faults in the least time.
 core() {
   local name tests=()
-  for name in axum bearer byte_stream closing connect handshake_client handshake_server hostile_frames hostile_peer \
-    hostile_table http2 hub hub_history hyper json parts proto proxy reconnect room serve shutdown sink split stream tasks timers tls \
+  for name in axum bearer byte_stream calls closing connect handshake_client handshake_server hostile_frames hostile_peer \
+    hostile_table http2 hub hub_contract hub_history hub_races hyper json parts proto proxy reconnect room serve shutdown sink split \
+    stream tasks timers tls \
     tracing; do
     tests+=(--test "$name")
   done
@@ -328,7 +330,7 @@ readonly steps=(
   "core tests"
   "docs check"
   "unit tests"
-  "packages tests"
+  "packages tests servers"
   "release check"
   "peers tests python node browser valgrind servers"
   "large tests"

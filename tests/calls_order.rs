@@ -279,6 +279,7 @@ async fn an_answer_behind_too_many_bytes_of_events_ends_at_the_deadline_and_the_
 #[tokio::test(start_paused = true)]
 async fn what_is_emitted_and_called_is_written_while_nothing_is_received() {
     let (mut client, running, gate) = gated_pair(Limits::new().max_waiting(1), 1 << 16);
+    let start = Instant::now();
     // One runs, one waits, and one is not received. The handler that runs has emitted first.
     client.feed(r#"{"event":"tell","id":1}"#).await.expect("open");
     for id in [2, 3] {
@@ -299,6 +300,7 @@ async fn what_is_emitted_and_called_is_written_while_nothing_is_received() {
     let peer = running.peer.clone();
     let emitting = tokio::spawn(async move { peer.emit("long", &long).await });
     assert_eq!(next(&mut client).await.len(), (1 << 20) + 26);
+    assert_eq!(start.elapsed(), Duration::ZERO, "no deadline was needed to wake the router");
     emitting.await.expect("no panic").expect("open");
     gate.permits.add_permits(3);
     for id in 1..=3 {
@@ -309,6 +311,7 @@ async fn what_is_emitted_and_called_is_written_while_nothing_is_received() {
 #[tokio::test(start_paused = true)]
 async fn a_close_is_written_while_nothing_is_received() {
     let (mut client, running, _gate) = gated_pair(Limits::new().max_waiting(1), 1 << 16);
+    let start = Instant::now();
     for id in 1..=3 {
         client.feed(format!(r#"{{"event":"wait","id":{id}}}"#)).await.expect("open");
     }
@@ -316,6 +319,7 @@ async fn a_close_is_written_while_nothing_is_received() {
     settle().await;
     running.peer.close(CloseCode::from(4002), "").expect("open");
     assert!(matches!(client.recv_event().await, Ok(Some(Event::Close(Some(_))))));
+    assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use std::{
 use fullduplex::{
     Client, CloseCode, Config, Error,
     calls::{self, CallError, Context, Limits, Router},
-    reconnect::{Backoff, Builder, QueueLimits, Reason, Reconnecting, State, WhenFull},
+    reconnect::{Backoff, Builder, QueueLimits, QueuedMessage, Reason, Reconnecting, State, WhenFull},
 };
 use support::{
     calls::{Running, attached, exchange, next},
@@ -216,6 +216,24 @@ async fn a_call_that_is_dropped_from_the_queue_fails_at_once() {
     settle().await;
     running.peer.emit("new", &()).await.expect("room");
     assert!(matches!(call.await.expect("no panic"), Err(CallError::Full)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_finds_the_queue_full_when_it_is_sent_again_is_lost() {
+    let (builder, mut servers) = connected();
+    let limits = QueueLimits::new().max_messages(1).when_full(WhenFull::DropNewest);
+    let running = run(builder.queue(limits), &Router::new());
+    let mut server = servers.next().await;
+    let call = tokio::spawn(running.peer.with_resend(true).call::<(), _>("a", &()));
+    next(&mut server).await;
+    // Longer than what the server reads, and sent again as well: it keeps its place in the queue.
+    let long = QueuedMessage::new("x".repeat(1 << 20)).retry(true);
+    let _receipt = running.peer.handle().expect("a client").try_send(long).expect("room");
+    settle().await;
+    let start = Instant::now();
+    drop(server);
+    assert!(matches!(call.await.expect("no panic"), Err(CallError::Lost)));
+    assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

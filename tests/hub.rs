@@ -166,9 +166,9 @@ async fn a_dropped_sending_is_sent_all_the_same() {
     for _ in 0..300 {
         seats.push(joined(&hub, 1).await);
     }
-    drop(hub.to(&1).send("a"));
-    drop(hub.to(&1).send("b"));
-    drop(hub.to_all().send("c"));
+    hub.to(&1).send("a");
+    hub.to(&1).send("b");
+    hub.to_all().send("c");
     settle().await;
     for seat in &seats {
         let mut texts = seat.texts();
@@ -375,20 +375,19 @@ impl AsyncWrite for Panics {
 }
 
 #[tokio::test]
-async fn a_stream_that_panics_does_not_block_its_room() {
+async fn a_connection_whose_stream_panics_is_ended_and_the_others_receive_the_message() {
     let hub = Hub::<u32>::new();
     let role = Role::Server;
     let ws = WebSocket::from_raw(Panics, bytes::Bytes::new(), role, &Config::new(), Negotiated::default());
     let (_receiver, sender) = ws.split();
     let member = hub.add(sender);
     member.join(&1).await.expect("in memory");
-    let other = hub.clone();
-    let sent = tokio::spawn(async move { other.to(&1).send("panics").await });
-    assert!(sent.await.is_err_and(|error| error.is_panic()));
-    drop(member);
     let seat = joined(&hub, 1).await;
-    assert_eq!(hub.to(&1).send("next").await.sent, 1);
-    assert_eq!(seat.texts(), ["next"]);
+    let sent = hub.to(&1).send("panics for one").await;
+    assert_eq!(sent, delivered(|to| (to.sent, to.aborted) = (1, 1)));
+    assert!(member.sender().is_closed());
+    assert_eq!(hub.to(&1).send("next").await, delivered(|to| (to.sent, to.gone) = (1, 1)));
+    assert_eq!(seat.texts(), ["panics for one", "next"]);
 }
 
 #[cfg(feature = "deflate")]

@@ -87,6 +87,8 @@ have stunnel || packages+=(stunnel4)
 have haproxy || packages+=(haproxy)
 have tinyproxy || packages+=(tinyproxy-bin)
 have microsocks || packages+=(microsocks)
+have redis-server || packages+=(redis-server)
+have nats-server || packages+=(nats-server)
 { have sshd && have ssh; } || packages+=(openssh-server openssh-client)
 # The font contains the emoji in the pictures of the browser's windows.
 have chromium || packages+=(chromium fonts-noto-color-emoji)

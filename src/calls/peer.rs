@@ -227,6 +227,7 @@ impl Peer {
 
     async fn feed(&self, sender: &Sender, message: Message) -> Result<(), CallError> {
         let fed = sender.feed(message).await;
+        // It has to be written, and its answer may be behind events that would not be received.
         self.pending.wake();
         fed.map_err(|error| {
             self.pending.keep(error);
@@ -237,8 +238,6 @@ impl Peer {
     fn begin<D: Serialize + ?Sized>(&self, event: &str, data: &D) -> Result<(Ticket, Message), CallError> {
         let ticket = self.pending.register()?;
         let message = encode::call(event, ticket.id(), data)?;
-        // The answer may be behind events that would not be received otherwise.
-        self.pending.wake();
         Ok((ticket, message))
     }
 
@@ -314,10 +313,11 @@ mod client {
                             return answer;
                         }
                     }
-                    Delivery::Dropped if !lost => return Err(not_sent(handle)),
+                    Delivery::Dropped if lost => return Err(CallError::Lost),
+                    Delivery::Dropped => return Err(not_sent(handle)),
                     _ => {}
                 }
-                if !self.resend || handle.is_closed() {
+                if !self.resend {
                     return Err(CallError::Lost);
                 }
                 lost = true;

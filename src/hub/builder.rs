@@ -33,7 +33,7 @@ pub(super) struct Settings<R> {
 
 impl<R: RoomKey> Builder<R> {
     pub(super) fn new() -> Self {
-        let settings = Settings { slow: Slow::default(), max_waiting: 1024, encode: None, on_event: None };
+        let settings = Settings { slow: Slow::Close, max_waiting: 1024, encode: None, on_event: None };
         Self { backplane: None, settings }
     }
 
@@ -45,19 +45,17 @@ impl<R: RoomKey> Builder<R> {
     }
 
     /// Sets what happens to a published message for a member whose write buffer is full.
-    /// Default: [`Slow::DropNewest`].
-    ///
-    /// A member that has to receive all of them is closed or ended, connects again, and asks for
-    /// what it has missed: [`Slow::Close`].
+    /// Default: [`Slow::Close`]: none of them may be missing, so the member connects again, and asks
+    /// for what it has missed.
     pub fn slow(mut self, slow: Slow) -> Self {
         self.settings.slow = slow;
         self
     }
 
-    /// Sets how many publications may wait while the backplane cannot be reached. Further ones fail.
-    /// Default: 1024.
-    pub fn max_waiting(mut self, publications: usize) -> Self {
-        self.settings.max_waiting = publications.min(tokio::sync::Semaphore::MAX_PERMITS);
+    /// Sets how many calls that publish, join or enter may wait while the backplane cannot be reached.
+    /// Further ones fail. Default: 1024.
+    pub fn max_waiting(mut self, calls: usize) -> Self {
+        self.settings.max_waiting = calls.min(tokio::sync::Semaphore::MAX_PERMITS);
         self
     }
 
@@ -76,7 +74,12 @@ impl<R: RoomKey> Builder<R> {
 
     /// Sets a function that is called for each [`Event`].
     ///
-    /// It is called in a task of the backplane, and must not wait. It can send to members.
+    /// It is called in a task of the backplane, or inside of the call that causes the event: with
+    /// [`Memory`], [`Member::leave`](super::Member::leave) tells who has left. The program therefore
+    /// holds no lock in such calls that the function needs. It must not wait. It can send to members.
+    ///
+    /// A function that holds a [`Hub`] or a member of it keeps the hub alive for ever: use the one that
+    /// it is given.
     pub fn on_event(mut self, on_event: impl Fn(&Hub<R>, Event<R>) + Send + Sync + 'static) -> Self {
         self.settings.on_event = Some(Box::new(on_event));
         self

@@ -2,13 +2,17 @@
 
 use std::{
     collections::VecDeque,
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Arc, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
+    thread,
 };
 
-use tokio::{sync::oneshot, task::yield_now};
+use tokio::{
+    sync::oneshot,
+    task::{unconstrained, yield_now},
+};
 
 use super::{
     backplane::RoomKey,
@@ -22,9 +26,10 @@ use super::{
 };
 use crate::{Message, PreparedMessage};
 
-/// The number of messages that may be queued for an audience. Beyond it, messages that are not
-/// stored are dropped, and those who publish wait.
+/// How many messages, and how many bytes of them, may be queued for an audience. Beyond that,
+/// messages that are not stored are dropped, and those who publish wait.
 const MAX_QUEUED: usize = 1024;
+const MAX_QUEUED_BYTES: usize = 8 << 20;
 
 /// The number of messages that a call sends for others before it leaves the rest to a task.
 const MAX_FOR_OTHERS: usize = 16;
@@ -32,6 +37,8 @@ const MAX_FOR_OTHERS: usize = 16;
 /// Messages that are queued for an audience.
 pub(super) struct Queue {
     pub(super) items: VecDeque<Item>,
+    /// The number of bytes of their payload data.
+    pub(super) bytes: usize,
     /// Whether a thread or a task sends them.
     pub(super) is_delivering: bool,
 }
@@ -56,6 +63,33 @@ pub(super) enum Content {
     Marker,
 }
 
+impl Queue {
+    pub(super) fn push(&mut self, item: Item) {
+        self.bytes += item.len();
+        self.items.push_back(item);
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.bytes -= item.len();
+        Some(item)
+    }
+
+    fn is_full(&self) -> bool {
+        self.items.len() >= MAX_QUEUED || self.bytes >= MAX_QUEUED_BYTES
+    }
+}
+
+impl Item {
+    fn len(&self) -> usize {
+        match &self.content {
+            Content::Stored { message, .. } => message.len(),
+            Content::Transient(message) => message.len(),
+            Content::Marker => 0,
+        }
+    }
+}
+
 /// Whom a message is for.
 pub(super) enum Audience<R> {
     Room(Arc<Room<R>>),
@@ -73,7 +107,6 @@ enum Recipients<R> {
 /// It is a future that returns once it has been attempted for all members. The message is sent
 /// whether the future is awaited or not.
 #[derive(Debug)]
-#[must_use = "the message is sent in any case; await this for what has become of it, or drop it"]
 pub struct Sending(State);
 
 #[derive(Debug)]
@@ -138,7 +171,7 @@ pub(super) fn send<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>, mut i
         turn.go_on();
         return Sending(State::Done(delivered));
     }
-    if queue.items.len() >= MAX_QUEUED {
+    if queue.is_full() {
         drop(queue);
         let delivered = Delivered { dropped: audience.len(hub) as u64, ..Delivered::default() };
         hub.counters.add(&delivered);
@@ -146,7 +179,7 @@ pub(super) fn send<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>, mut i
     }
     let (report, waits) = oneshot::channel();
     item.report = Some(report);
-    queue.items.push_back(item);
+    queue.push(item);
     drop(queue);
     drive(hub, audience);
     Sending(State::Waits(waits))
@@ -156,12 +189,12 @@ pub(super) fn send<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>, mut i
 pub(super) async fn keep_up<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>) {
     let sent = {
         let mut queue = queue_of(hub, &audience);
-        if queue.items.len() < MAX_QUEUED {
+        if !queue.is_full() {
             return;
         }
         let (report, sent) = oneshot::channel();
         let (content, slow) = (Content::Marker, Slow::default());
-        queue.items.push_back(Item { content, whom: Whom::Everyone, slow, report: Some(report) });
+        queue.push(Item { content, whom: Whom::Everyone, slow, report: Some(report) });
         sent
     };
     drive(hub, audience);
@@ -192,18 +225,30 @@ impl<R: RoomKey> Turn<R> {
         for _ in 0..MAX_FOR_OTHERS {
             let Some((item, recipients)) = self.next() else { return };
             if recipients.len() > CHUNK {
-                tokio::spawn(self.run(Some((item, recipients))));
-                return;
+                return self.go_on_in_task(Some((item, recipients)));
             }
             self.send_whole(item, &recipients);
         }
-        tokio::spawn(self.run(None));
+        self.go_on_in_task(None);
+    }
+
+    fn go_on_in_task(mut self, first: Option<(Item, Recipients<R>)>) {
+        if let Some(runtime) = self.hub.runtime() {
+            runtime.spawn(self.run(first));
+            return;
+        }
+        // No other task waits for its turn.
+        let mut next = first.or_else(|| self.next());
+        while let Some((item, recipients)) = next {
+            self.send_whole(item, &recipients);
+            next = self.next();
+        }
     }
 
     /// Returns the next message, and its recipients. Ends the turn if there is none.
     fn next(&mut self) -> Option<(Item, Recipients<R>)> {
         let mut queue = queue_of(&self.hub, &self.audience);
-        let Some(item) = queue.items.pop_front() else {
+        let Some(item) = queue.pop() else {
             queue.items.shrink_to(MAX_FOR_OTHERS);
             queue.is_delivering = false;
             drop(queue);
@@ -247,9 +292,26 @@ impl<R: RoomKey> Turn<R> {
 
 impl<R: RoomKey> Drop for Turn<R> {
     fn drop(&mut self) {
-        // A panic of a stream or of the program's encoder, or the end of the runtime.
-        if !self.has_ended {
-            queue_of(&self.hub, &self.audience).is_delivering = false;
+        if self.has_ended {
+            return;
+        }
+        queue_of(&self.hub, &self.audience).is_delivering = false;
+        // If the program's encoder has panicked, a task sends what is queued behind that message.
+        // Otherwise the runtime is shut down.
+        if thread::panicking()
+            && let Some(runtime) = self.hub.runtime()
+        {
+            let (hub, audience) = (self.hub.clone(), self.audience.clone());
+            runtime.spawn(async move { drive(&hub, audience) });
+        }
+    }
+}
+
+impl<R> Clone for Audience<R> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Room(room) => Self::Room(room.clone()),
+            Self::All => Self::All,
         }
     }
 }
@@ -305,7 +367,18 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
     }
 
     /// Sends to the members of a chunk.
+    ///
+    /// It is not interrupted by the budget of the task: a chunk is little work, and a stream that is
+    /// not ready because of the budget would look like one that is slow.
     fn send_to(&mut self, recipients: &Recipients<R>, chunk: usize) {
+        let work = pin!(unconstrained(poll_fn(|_| {
+            self.send_to_chunk(recipients, chunk);
+            Poll::Ready(())
+        })));
+        let _ready = work.poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn send_to_chunk(&mut self, recipients: &Recipients<R>, chunk: usize) {
         match recipients {
             Recipients::Room(members) => {
                 members[chunk].iter().for_each(|membership| self.send_to_member(membership));
@@ -318,7 +391,8 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
     }
 
     fn send_to_member(&mut self, membership: &Membership<R>) {
-        if self.stored.is_none_or(|(offset, era)| membership.needs(offset, era)) {
+        let is_needed = self.stored.is_none_or(|(offset, era)| membership.needs(offset, era));
+        if is_needed && !membership.has_left() {
             self.send_to_recipient(&membership.recipient);
         }
     }

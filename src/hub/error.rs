@@ -6,15 +6,18 @@ use super::backplane::BackplaneError;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// The backplane cannot be reached, and too many publications wait for it already.
-    #[error("the backplane cannot be reached, and no more publications may wait for it")]
+    /// The backplane cannot be reached, and too many calls wait for it already.
+    #[error("the backplane cannot be reached, and no more calls may wait for it")]
     Away,
     /// The backplane failed.
     #[error(transparent)]
     Backplane(BackplaneError),
-    /// The connection of the member has ended.
+    /// The connection of the member has ended. The [`Receiver`](crate::Receiver) returns why.
     #[error("the connection of the member has ended")]
     Gone,
+    /// Another call has let the member leave the room meanwhile.
+    #[error("the member has left the room meanwhile")]
+    Left,
 }
 
 impl From<BackplaneError> for HubError {

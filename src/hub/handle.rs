@@ -6,6 +6,7 @@ use super::{
     backplane::{BackplaneError, Page, Present, Published, RoomKey, Target},
     builder::Builder,
     counters::Delivered,
+    delivery::{self, Audience},
     error::HubError,
     inner::Inner,
     member::Member,
@@ -66,7 +67,8 @@ impl<R: RoomKey> Hub<R> {
         To::new(self, Target::All)
     }
 
-    /// Selects one member of any hub.
+    /// Selects one member of any hub. What is sent does not wait for messages that are queued for a
+    /// room.
     pub fn to_one(&self, member: MemberId) -> To<'_, R> {
         To::new(self, Target::Member(member))
     }
@@ -75,7 +77,8 @@ impl<R: RoomKey> Hub<R> {
     /// order of the room.
     ///
     /// While the backplane cannot be reached, the call waits, and publishes once it is back. A
-    /// publication without an id gets one, so that it is stored once.
+    /// publication without an id gets one, so that it is stored once. The call also waits while 1024
+    /// messages or 8 MiB are queued for the members of the room here.
     ///
     /// ```
     /// # async fn example(hub: fullduplex::hub::Hub) -> Result<(), fullduplex::hub::HubError> {
@@ -87,7 +90,7 @@ impl<R: RoomKey> Hub<R> {
     ///
     /// # Errors
     /// Returns [`HubError::Away`] if the backplane cannot be reached and
-    /// [too many](Builder::max_waiting) publications wait for it. Whether the message was stored is
+    /// [too many](Builder::max_waiting) calls wait for it. Whether the message was stored is
     /// then unknown: publishing it again with the same id stores it once. Returns
     /// [`HubError::Backplane`] if the backplane failed.
     ///
@@ -102,12 +105,10 @@ impl<R: RoomKey> Hub<R> {
         if self.0.backplane.is_remote() && publication.id.is_none() {
             publication.id = Some(self.0.unique_id());
         }
-        loop {
-            match self.0.backplane.publish(room, publication.clone()).await {
-                Err(BackplaneError::Away) => self.0.backplane_back().await?,
-                published => return Ok(published?),
-            }
+        if let Some(room) = self.0.rooms.find(room) {
+            delivery::keep_up(&self.0, Audience::Room(room)).await;
         }
+        Ok(self.0.call(|| self.0.backplane.publish(room, publication.clone())).await?)
     }
 
     /// Reads at most `most` messages of a room behind a position, the oldest first.

@@ -58,7 +58,7 @@ impl<R: RoomKey> Inbox<R> {
         Pushed(Some((hub, room)))
     }
 
-    /// Waits until no more than 1024 messages are queued for a room.
+    /// Waits while 1024 messages or 8 MiB are queued for a room.
     ///
     /// A backplane calls this after it has passed messages, so that a room with many members, whose
     /// messages come faster than they are sent, takes a bounded amount of memory.

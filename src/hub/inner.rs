@@ -9,12 +9,17 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore, watch},
+    time::sleep,
+};
 
 use super::{
-    backplane::{Backplane, BackplaneError, RoomKey, Target},
+    backplane::{Backplane, BackplaneError, BoxFuture, RoomKey, Target},
     builder::Settings,
     counters::{Counters, Delivered},
     delivery::{self, Audience, Content, Item, Queue, Sending},
@@ -39,8 +44,12 @@ pub(super) struct Inner<R> {
     pub(super) counters: Counters,
     /// Whether the engine of the backplane can be reached.
     pub(super) available: watch::Sender<bool>,
-    /// The publications that may still wait for the backplane.
-    pub(super) waiting: Semaphore,
+    /// The calls that may still wait for the backplane.
+    waiting: Semaphore,
+    /// Notified when a call that joins has ended.
+    pub(super) joined: Notify,
+    /// The runtime in which the hub was created, because it may be used outside of it.
+    runtime: Option<Handle>,
     next_id: AtomicU64,
 }
 
@@ -89,6 +98,8 @@ impl<R: RoomKey> Inner<R> {
             settings,
             counters: Counters::default(),
             available: watch::Sender::new(true),
+            joined: Notify::new(),
+            runtime: Handle::try_current().ok(),
             next_id: AtomicU64::new(1),
         }
     }
@@ -164,19 +175,56 @@ impl<R: RoomKey> Inner<R> {
         }
         // Until the room is out of the map, no other with the same key is subscribed. The map is not
         // locked meanwhile, because a backplane may pass messages to it under a lock of its own.
+        let _removed = RemoveRoom(&self.rooms, &room.key);
         if room.is_subscribed.load(Relaxed) {
             self.backplane.unsubscribe(&room.key);
         }
-        self.rooms.0.of(&room.key).remove(&room.key);
     }
 
-    /// Waits until the backplane can be reached, unless too many wait.
-    pub(super) async fn backplane_back(&self) -> Result<(), BackplaneError> {
+    /// Calls the backplane, and again while it cannot be reached, unless too many calls wait for it.
+    pub(super) async fn call<'a, T>(
+        &self,
+        mut call: impl FnMut() -> BoxFuture<'a, Result<T, BackplaneError>>,
+    ) -> Result<T, BackplaneError> {
+        match call().await {
+            Err(BackplaneError::Away) => {}
+            done => return done,
+        }
         let Ok(_waiting) = self.waiting.try_acquire() else { return Err(BackplaneError::Away) };
-        let mut available = self.available.subscribe();
-        // Fails if the sender is dropped, which `self` holds.
-        available.wait_for(|available| *available).await.map_err(|_closed| BackplaneError::Away)?;
-        Ok(())
+        let (mut available, mut pause) = (self.available.subscribe(), FIRST_PAUSE);
+        loop {
+            if *available.borrow_and_update() {
+                // It has not said yet that it is away, or is away again.
+                sleep(pause).await;
+                pause = MAX_PAUSE.min(pause * 2);
+            } else {
+                // Fails if the sender is dropped, which `self` holds.
+                available.wait_for(|available| *available).await.map_err(|_closed| BackplaneError::Away)?;
+                pause = FIRST_PAUSE;
+            }
+            match call().await {
+                Err(BackplaneError::Away) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Returns the runtime of the caller, or the one in which the hub was created.
+    pub(super) fn runtime(&self) -> Option<Handle> {
+        Handle::try_current().ok().or_else(|| self.runtime.clone())
+    }
+}
+
+/// The pauses before a backplane is called again that is said to be available.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// Removes a room from the map.
+struct RemoveRoom<'a, R: RoomKey>(&'a RoomMap<R>, &'a R);
+
+impl<R: RoomKey> Drop for RemoveRoom<'_, R> {
+    fn drop(&mut self) {
+        self.0.0.of(self.1).remove(self.1);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{
     fmt,
+    future::poll_fn,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -15,10 +17,10 @@ use super::{
     error::HubError,
     inner::Inner,
     position::{MemberId, Position},
-    recipient::Recipient,
+    recipient::{Recipient, poll_flushed},
     room::{Membership, Room},
 };
-use crate::Sender;
+use crate::{PreparedMessage, Sender, stream::TrackedSender};
 
 /// The number of messages that are read at a time for a member that catches up.
 const PAGE: usize = 100;
@@ -41,7 +43,8 @@ pub struct Member<R: RoomKey> {
 pub enum Since {
     /// At the next message.
     Now,
-    /// This many messages back, or at the first one that exists.
+    /// This many messages back, or at the first one that exists. They are read at once: limit the
+    /// number if it comes from a client.
     Last(usize),
     /// Behind a message that it has received before.
     Position(Position),
@@ -49,6 +52,7 @@ pub enum Since {
 
 /// How a member has joined a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Joined {
     /// The position that the messages follow which the member receives from now on.
     pub position: Position,
@@ -86,25 +90,34 @@ impl<R: RoomKey> Member<R> {
     /// Joins a room: the member receives what is sent to it from now on. Returns the position that
     /// these messages follow.
     ///
-    /// If it has joined already, this changes nothing. While the backplane cannot be reached, this
-    /// waits.
+    /// If the member is in the room, this changes nothing, and returns the position of the last
+    /// message. If another call lets it join, this waits for that. While the backplane cannot be
+    /// reached, this waits.
     ///
     /// # Errors
     /// Returns [`HubError::Away`] if the backplane cannot be reached and too many calls wait for it,
-    /// and [`HubError::Backplane`] if it failed.
+    /// [`HubError::Backplane`] if it failed, and [`HubError::Left`] if [`leave`](Self::leave) was
+    /// called meanwhile. The member has not joined then.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the member has either joined or not.
+    /// If the future is dropped, the member has not joined, unless it had before.
     pub async fn join(&self, room: &R) -> Result<Position, HubError> {
-        let membership = self.add_to(room, false).await?;
-        Ok(position_of(&membership.room))
+        let joining = match self.begin(room).await {
+            Begun::IsMember(membership) => return Ok(position_of(&membership.room)),
+            Begun::Joining(joining) => joining,
+        };
+        self.subscribe(&joining.membership.room).await?;
+        let position = joining.membership.room.add(&joining.membership, false);
+        joining.complete()?;
+        Ok(position.unwrap_or(NOWHERE))
     }
 
     /// Joins a room, and sends what the member has missed: once, in order, and before all that is
     /// published later.
     ///
-    /// These messages wait for room in the write buffer. What is sent to the room without being
-    /// published may come between them.
+    /// These messages wait for room in the write buffer, of which they take no more than a quarter
+    /// and one message. What is sent to the room without being published may come between them. If the
+    /// member is in the room already, this sends nothing.
     ///
     /// # Errors
     /// Returns [`HubError::Gone`] if the connection has ended; otherwise the same errors as
@@ -114,16 +127,19 @@ impl<R: RoomKey> Member<R> {
     /// If the future is dropped, the member has not joined, unless it had before. Messages that were
     /// queued by then are sent.
     pub async fn join_since(&self, room: &R, since: Since) -> Result<Joined, HubError> {
-        if since == Since::Now || self.find(room).is_some() {
-            let position = self.join(room).await?;
-            return Ok(Joined { position, has_lost: false });
+        if since == Since::Now {
+            return Ok(Joined { position: self.join(room).await?, has_lost: false });
         }
-        let membership = self.add_to(room, true).await?;
-        let joining = LeaveOnDrop { member: self, membership: Some(membership.clone()) };
-        let joined = self.catch_up(&membership, since).await?;
-        joining.complete();
-        // The caller may be the task that receives, in which nothing else writes.
-        self.sender().flush().await.map_err(|_ended| HubError::Gone)?;
+        let joining = match self.begin(room).await {
+            Begun::IsMember(membership) => {
+                return Ok(Joined { position: position_of(&membership.room), has_lost: false });
+            }
+            Begun::Joining(joining) => joining,
+        };
+        self.subscribe(&joining.membership.room).await?;
+        joining.membership.room.add(&joining.membership, true);
+        let joined = self.catch_up(&joining.membership, since).await?;
+        joining.complete()?;
         Ok(joined)
     }
 
@@ -133,24 +149,29 @@ impl<R: RoomKey> Member<R> {
     /// A member that is present already gets new data.
     ///
     /// # Errors
-    /// Returns the same errors as [`join`](Self::join).
+    /// Returns the same errors as [`join`](Self::join). The member may have joined the room without
+    /// being present.
     ///
     /// # Cancel safety
     /// If the future is dropped, the member may have joined, and may be present; it leaves as usual.
     pub async fn enter(&self, room: &R, data: impl Into<Bytes>) -> Result<(), HubError> {
-        let membership = self.add_to(room, false).await?;
+        let (data, hub) = (data.into(), self.inner());
+        self.join(room).await?;
+        let Some(membership) = self.find(room) else { return Err(HubError::Left) };
         // Set before, so that the member leaves whether the future completes or not.
         membership.is_present.store(true, Relaxed);
-        let data = data.into();
-        loop {
-            match self.inner().backplane.enter(room, self.id(), data.clone()).await {
-                Err(BackplaneError::Away) => self.inner().backplane_back().await?,
-                entered => return Ok(entered?),
-            }
+        hub.call(|| hub.backplane.enter(room, self.id(), data.clone())).await?;
+        if membership.has_left() {
+            hub.backplane.exit(room, self.id());
+            return Err(HubError::Left);
         }
+        Ok(())
     }
 
     /// Leaves a room. Returns `false` if the member was not in it.
+    ///
+    /// The member receives nothing more that is sent to the room, except what another thread is
+    /// sending to it at this moment.
     pub fn leave(&self, room: &R) -> bool {
         let mut rooms = self.lock();
         let Some(index) = rooms.iter().position(|membership| membership.room.key == *room) else {
@@ -162,60 +183,51 @@ impl<R: RoomKey> Member<R> {
         true
     }
 
-    /// Returns the rooms that the member is in.
+    /// Returns the rooms that the member is in, or about to join.
     pub fn rooms(&self) -> Vec<R> {
         self.lock().iter().map(|membership| membership.room.key.clone()).collect()
     }
 
-    /// Adds the member to a room, unless it is in it.
-    async fn add_to(&self, key: &R, catches_up: bool) -> Result<Arc<Membership<R>>, HubError> {
+    /// Begins to join a room, unless the member is in it. Waits for other calls that join it.
+    async fn begin(&self, key: &R) -> Begun<'_, R> {
         loop {
-            if let Some(membership) = self.find(key) {
-                return Ok(membership);
+            let mut other = pin!(self.inner().joined.notified());
+            other.as_mut().enable();
+            match self.try_begin(key) {
+                Ok(begun) => return begun,
+                Err(Blocked::ByOther) => other.await,
+                Err(Blocked::ByRemoval) => yield_now().await,
             }
-            let room = self.inner().rooms.find_or_add(key);
-            if !room.begin_to_join() {
-                // It is being removed.
-                yield_now().await;
-                continue;
-            }
-            let joining = Joining { hub: self.inner(), room: &room };
-            self.subscribe(&room).await?;
-            let membership = room.add(&self.recipient, catches_up);
-            drop(joining);
-            return Ok(self.keep(membership));
         }
     }
 
-    /// Keeps a membership, unless another call has joined the same room meanwhile.
-    fn keep(&self, membership: Arc<Membership<R>>) -> Arc<Membership<R>> {
+    fn try_begin(&self, key: &R) -> Result<Begun<'_, R>, Blocked> {
         let mut rooms = self.lock();
-        if let Some(other) = rooms.iter().find(|other| other.room.key == membership.room.key).cloned() {
-            drop(rooms);
-            self.inner().leave(&membership);
-            return other;
+        if let Some(membership) = rooms.iter().find(|membership| membership.room.key == *key) {
+            let is_complete = membership.is_complete.load(Relaxed);
+            return is_complete.then(|| Begun::IsMember(membership.clone())).ok_or(Blocked::ByOther);
         }
+        let room = self.inner().rooms.find_or_add(key);
+        if !room.begin_to_join() {
+            return Err(Blocked::ByRemoval);
+        }
+        let membership = room.membership(&self.recipient);
         if rooms.is_empty() {
             // Most members are in one room.
             rooms.reserve_exact(1);
         }
         rooms.push(membership.clone());
-        membership
+        Ok(Begun::Joining(Joining { member: self, membership }))
     }
 
     /// Lets the backplane pass the messages of a room, unless it does.
-    async fn subscribe(&self, room: &Room<R>) -> Result<(), HubError> {
+    async fn subscribe(&self, room: &Room<R>) -> Result<(), BackplaneError> {
+        let hub = self.inner();
         let subscribed = room.subscription.get_or_try_init(|| async {
             room.is_subscribed.store(true, Relaxed);
-            loop {
-                match self.inner().backplane.subscribe(&room.key).await {
-                    Err(BackplaneError::Away) => self.inner().backplane_back().await?,
-                    position => {
-                        room.subscribed_at(position?);
-                        return Ok::<(), BackplaneError>(());
-                    }
-                }
-            }
+            let position = hub.call(|| hub.backplane.subscribe(&room.key)).await?;
+            room.subscribed_at(position);
+            Ok::<(), BackplaneError>(())
         });
         subscribed.await?;
         Ok(())
@@ -224,34 +236,39 @@ impl<R: RoomKey> Member<R> {
     /// Sends the history since a point, until the member has all messages that were queued for the
     /// room.
     async fn catch_up(&self, membership: &Membership<R>, since: Since) -> Result<Joined, HubError> {
-        let room = &membership.room;
+        let (hub, room) = (self.inner(), &membership.room);
+        let mut sender = TrackedSender::new(self.sender().clone());
         let mut reached = match since {
             Since::Now => position_of(room),
             Since::Position(position) => position,
             Since::Last(most) => {
+                let page = hub.call(|| hub.backplane.read_before(&room.key, None, most)).await?;
                 let before = position_of(room);
-                let page = self.read_last(&room.key, most).await?;
-                self.feed(room, &page).await?.unwrap_or(before)
+                // If the history was deleted, the room does not know of the new one yet.
+                let is_new = page.epoch != NOWHERE.epoch && page.epoch != before.epoch;
+                let empty = if is_new { Position { epoch: page.epoch, offset: 0 } } else { before };
+                self.feed(&mut sender, room, &page).await?.unwrap_or(empty)
             }
         };
+        let mut ahead = None;
         loop {
-            let page = match self.inner().backplane.read_after(&room.key, reached, PAGE).await {
-                Ok(page) => page,
+            let page = hub.call(|| hub.backplane.read_after(&room.key, reached, PAGE)).await;
+            let page = match page {
                 Err(BackplaneError::Lost) => {
                     let position = room.follow_now(membership).unwrap_or(reached);
-                    return Ok(Joined { position, has_lost: true });
+                    return Ok(Joined { position, has_lost: matches!(since, Since::Position(_)) });
                 }
-                Err(BackplaneError::Away) => {
-                    self.inner().backplane_back().await?;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+                page => page?,
             };
             let before = reached;
-            reached = self.feed(room, &page).await?.unwrap_or(reached);
+            reached = self.feed(&mut sender, room, &page).await?.unwrap_or(reached);
+            if membership.has_left() {
+                return Err(HubError::Left);
+            }
             if page.is_last {
-                if room.follow_at(membership, reached) {
-                    return Ok(Joined { position: reached, has_lost: false });
+                match room.follow_at(membership, reached, ahead) {
+                    Ok(()) => return Ok(Joined { position: reached, has_lost: false }),
+                    Err(last) => ahead = Some(last),
                 }
                 if before == reached {
                     sleep(PAUSE).await;
@@ -260,18 +277,17 @@ impl<R: RoomKey> Member<R> {
         }
     }
 
-    async fn read_last(&self, room: &R, most: usize) -> Result<Page, HubError> {
-        loop {
-            match self.inner().backplane.read_before(room, None, most).await {
-                Err(BackplaneError::Away) => self.inner().backplane_back().await?,
-                page => return Ok(page?),
-            }
-        }
-    }
-
     /// Sends the messages of a page. Returns the position of the last one.
-    async fn feed(&self, room: &Room<R>, page: &Page) -> Result<Option<Position>, HubError> {
-        let mut last = None;
+    ///
+    /// Much of the write buffer stays free, for what is sent to other rooms meanwhile, and to this one
+    /// later.
+    async fn feed(
+        &self,
+        sender: &mut TrackedSender,
+        room: &Room<R>,
+        page: &Page,
+    ) -> Result<Option<Position>, HubError> {
+        let (mut last, mut fed) = (None, None);
         for stored in &page.messages {
             let position = Position { epoch: page.epoch, offset: stored.offset };
             last = Some(position);
@@ -279,7 +295,14 @@ impl<R: RoomKey> Member<R> {
                 continue;
             }
             let message = self.inner().encode(&room.key, position, stored.publication.message.clone());
-            self.sender().feed(message).await.map_err(|_ended| HubError::Gone)?;
+            let at = feed_one(sender, message).await?;
+            fed = Some(at);
+            if self.sender().has_much_queued() {
+                flush(sender, at).await?;
+            }
+        }
+        if let Some(at) = fed {
+            flush(sender, at).await?;
         }
         Ok(last)
     }
@@ -311,40 +334,75 @@ impl<R: RoomKey> fmt::Debug for Member<R> {
     }
 }
 
+/// The position of a room that has none.
+const NOWHERE: Position = Position { epoch: 0, offset: 0 };
+
 /// Returns the position of the last message that was queued for a room that is subscribed.
 fn position_of<R>(room: &Room<R>) -> Position {
-    room.position().unwrap_or(Position { epoch: 0, offset: 0 })
+    room.position().unwrap_or(NOWHERE)
 }
 
-/// Keeps a room that is about to have a member.
+/// Queues a message once there is room. Returns the position that a flush has to reach.
+async fn feed_one(sender: &mut TrackedSender, message: PreparedMessage) -> Result<u64, HubError> {
+    let mut outgoing = message.into();
+    let fed = poll_fn(|cx| {
+        let fed = sender.poll_feed(&mut outgoing, false, cx);
+        if fed.is_pending() {
+            sender.watch(cx);
+        }
+        fed
+    });
+    fed.await.map(|(position, _)| position).map_err(|_closing| HubError::Gone)
+}
+
+/// Waits until everything up to a position is flushed.
+async fn flush(sender: &mut TrackedSender, position: u64) -> Result<(), HubError> {
+    let flushed = poll_fn(|cx| poll_flushed(sender, position, cx)).await;
+    flushed.then_some(()).ok_or(HubError::Gone)
+}
+
+/// What a call that joins has found.
+enum Begun<'a, R: RoomKey> {
+    IsMember(Arc<Membership<R>>),
+    Joining(Joining<'a, R>),
+}
+
+/// Why a call cannot begin to join yet.
+enum Blocked {
+    /// Another call joins the same room.
+    ByOther,
+    /// The room is being removed.
+    ByRemoval,
+}
+
+/// A call that joins. If it does not complete, the member has not joined.
 struct Joining<'a, R: RoomKey> {
-    hub: &'a Arc<Inner<R>>,
-    room: &'a Arc<Room<R>>,
+    member: &'a Member<R>,
+    membership: Arc<Membership<R>>,
+}
+
+impl<R: RoomKey> Joining<'_, R> {
+    fn complete(self) -> Result<(), HubError> {
+        // Under the lock that `leave` takes first.
+        let rooms = self.member.lock();
+        if self.membership.has_left() || !rooms.iter().any(|other| Arc::ptr_eq(other, &self.membership)) {
+            drop(rooms);
+            return Err(HubError::Left);
+        }
+        self.membership.is_complete.store(true, Relaxed);
+        Ok(())
+    }
 }
 
 impl<R: RoomKey> Drop for Joining<'_, R> {
     fn drop(&mut self) {
-        self.room.end_to_join();
-        self.hub.remove_if_unused(self.room);
-    }
-}
-
-/// Leaves a room if catching up does not complete.
-struct LeaveOnDrop<'a, R: RoomKey> {
-    member: &'a Member<R>,
-    membership: Option<Arc<Membership<R>>>,
-}
-
-impl<R: RoomKey> LeaveOnDrop<'_, R> {
-    fn complete(mut self) {
-        self.membership = None;
-    }
-}
-
-impl<R: RoomKey> Drop for LeaveOnDrop<'_, R> {
-    fn drop(&mut self) {
-        if let Some(membership) = &self.membership {
-            self.member.leave(&membership.room.key);
+        let hub = self.member.inner();
+        if !self.membership.is_complete.load(Relaxed) {
+            self.member.lock().retain(|other| !Arc::ptr_eq(other, &self.membership));
+            hub.leave(&self.membership);
         }
+        self.membership.room.end_to_join();
+        hub.remove_if_unused(&self.membership.room);
+        hub.joined.notify_waiters();
     }
 }

@@ -220,9 +220,6 @@ impl<R: RoomKey> Backplane<R> for Memory<R> {
                 (Published { position, duplicate: false }, log.subscribers.iter().map(push).collect())
             });
             pushed.into_iter().for_each(|pushed| pushed.deliver());
-            if let Some(inbox) = self.inbox.get() {
-                inbox.keep_up(room).await;
-            }
             Ok(published)
         })
     }

@@ -23,7 +23,7 @@
 //!                     return Ok(());
 //!                 }
 //!                 while let Some(message) = guard.recv(&mut receiver).await? {
-//!                     drop(hub.to(&room).except(member.id()).send(message));
+//!                     hub.to(&room).except(member.id()).send(message);
 //!                 }
 //!                 Ok(())
 //!             }

@@ -1,9 +1,18 @@
 //! A member as a recipient: its sender, and what waits for room in its write buffer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
 
 use super::{counters::Fate, slow::Slow};
-use crate::{CloseCode, PreparedMessage, Sender, TrySendError, proto::CloseFrame};
+use crate::{
+    CloseCode, PreparedMessage, Sender, TrySendError,
+    proto::{CloseFrame, SendError},
+    stream::TrackedSender,
+};
 
 /// The number of kinds of which the latest message waits for a member.
 const MAX_KINDS: usize = 16;
@@ -34,7 +43,17 @@ impl Recipient {
     }
 
     /// Sends a message, without waiting.
+    ///
+    /// If the stream panics, its connection is ended: the others receive the message.
     pub(super) fn send(self: &Arc<Self>, message: &PreparedMessage, slow: &Slow) -> Fate {
+        // The locks of the connection are released by a panic, and it is not used afterwards.
+        catch_unwind(AssertUnwindSafe(|| self.try_send(message, slow))).unwrap_or_else(|_panic| {
+            self.sender.abort();
+            Fate::Aborted
+        })
+    }
+
+    fn try_send(self: &Arc<Self>, message: &PreparedMessage, slow: &Slow) -> Fate {
         if let Slow::KeepLatest(kind) = slow
             && self.replace_waiting(kind, message)
         {
@@ -78,6 +97,8 @@ impl Recipient {
 
     /// Lets a message wait for room, and starts a task for it if there is none.
     fn wait(self: &Arc<Self>, kind: &str, message: &PreparedMessage) -> Fate {
+        // Without a runtime there is no task that could wait.
+        let Some(runtime) = self.sender.runtime() else { return Fate::Dropped };
         let mut waiting = self.lock();
         let is_first = waiting.is_none();
         let kinds = waiting.get_or_insert_default();
@@ -88,48 +109,87 @@ impl Recipient {
         }
         drop(waiting);
         if is_first {
-            tokio::spawn(self.clone().send_waiting());
+            runtime.spawn(self.clone().send_waiting());
         }
         Fate::Waiting
     }
 
     /// Sends what waits, as there is room for it.
     async fn send_waiting(self: Arc<Self>) {
-        while let Some(len) = self.next_waiting_len() {
-            let Ok(permit) = self.sender.reserve(len).await else {
-                // The connection has ended.
-                *self.lock() = None;
+        // If the runtime is shut down, a later message has to start another task.
+        let mut clearing = ClearWaiting(Some(&self));
+        let mut sender = TrackedSender::new(self.sender.clone());
+        while let Some(fed) = poll_fn(|cx| self.poll_feed_waiting(&mut sender, cx)).await {
+            let Ok(position) = fed else { return };
+            if !poll_fn(|cx| poll_flushed(&mut sender, position, cx)).await {
                 return;
-            };
-            if let Some(message) = self.take_waiting(len) {
-                // Fails if the connection has begun to close meanwhile.
-                let _closing = permit.feed(message);
+            }
+        }
+        clearing.0 = None;
+    }
+
+    /// Queues the message that has waited longest once there is room for it. Returns `None` if none
+    /// waits; the next one has to start a task.
+    fn poll_feed_waiting(
+        &self,
+        sender: &mut TrackedSender,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<u64, SendError>>> {
+        let Some(message) = self.first_waiting() else { return Poll::Ready(None) };
+        let mut outgoing = message.clone().into();
+        match sender.poll_feed(&mut outgoing, false, cx) {
+            Poll::Ready(Ok((position, _))) => {
+                self.remove_waiting(&message);
+                Poll::Ready(Some(Ok(position)))
+            }
+            Poll::Ready(Err(closing)) => Poll::Ready(Some(Err(closing))),
+            Poll::Pending => {
+                sender.watch(cx);
+                Poll::Pending
             }
         }
     }
 
-    /// Returns the length of the message that has waited longest. If none waits, the next one has to
-    /// start a task.
-    fn next_waiting_len(&self) -> Option<usize> {
+    fn first_waiting(&self) -> Option<PreparedMessage> {
         let mut waiting = self.lock();
-        let next = waiting.as_ref().and_then(|kinds| kinds.first()).map(|(_, message)| message.len());
-        if next.is_none() {
+        let first = waiting.as_ref().and_then(|kinds| kinds.first()).map(|(_, message)| message.clone());
+        if first.is_none() {
             *waiting = None;
         }
-        next
+        first
     }
 
-    /// Takes the message that has waited longest, unless it has been replaced by one that is longer.
-    fn take_waiting(&self, len: usize) -> Option<PreparedMessage> {
+    /// Removes the message that has waited longest, unless another has replaced it: that follows.
+    fn remove_waiting(&self, sent: &PreparedMessage) {
         let mut waiting = self.lock();
-        let kinds = waiting.as_mut()?;
-        if kinds.first()?.1.len() > len {
-            return None;
+        if let Some(kinds) = waiting.as_mut()
+            && kinds.first().is_some_and(|(_, message)| message == sent)
+        {
+            kinds.remove(0);
         }
-        Some(kinds.remove(0).1)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<Waiting>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Polls until everything up to a position is flushed. Returns `false` if it never will be.
+pub(super) fn poll_flushed(sender: &mut TrackedSender, position: u64, cx: &mut Context<'_>) -> Poll<bool> {
+    let flushed = sender.poll_flushed(position, cx);
+    if flushed.is_pending() {
+        sender.watch(cx);
+    }
+    flushed
+}
+
+/// Drops what waits, if the task that waits for room is dropped.
+struct ClearWaiting<'a>(Option<&'a Recipient>);
+
+impl Drop for ClearWaiting<'_> {
+    fn drop(&mut self) {
+        if let Some(recipient) = self.0 {
+            *recipient.lock() = None;
+        }
     }
 }

@@ -52,6 +52,9 @@ impl Publication {
     }
 
     /// Excludes a member from those that the message is sent to. It replaces another selection.
+    ///
+    /// A client that connects again is another member: it receives its own messages when it asks for
+    /// what it has missed. It knows them by their [ids](Self::id), if they are in the messages.
     #[must_use]
     pub fn except(mut self, member: MemberId) -> Self {
         self.whom = Whom::Except(member);

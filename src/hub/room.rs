@@ -53,11 +53,19 @@ pub(super) struct Membership<R> {
     from: AtomicU64,
     /// The history that this offset is in.
     era: AtomicU32,
-    /// The place in the list of members, which the lock of the room protects.
+    /// The place in the list of members, which the lock of the room protects; `UNLISTED` if it is not
+    /// in the list.
     place: AtomicU32,
+    /// Whether the call that joins has completed.
+    pub(super) is_complete: AtomicBool,
+    /// Whether the member has left. It does not come back: if it joins again, it has another
+    /// membership.
+    has_left: AtomicBool,
     /// Whether the backplane was told that the member is present.
     pub(super) is_present: AtomicBool,
 }
+
+const UNLISTED: u32 = u32::MAX;
 
 /// The members of a room, in chunks. A broadcast keeps the list as it was when it began; what is
 /// changed meanwhile is copied, but no more than a chunk or two of it.
@@ -84,11 +92,13 @@ impl<R> Room<R> {
     /// Queues the next stored message.
     pub(super) fn push_stored(&self, position: Position, publication: Publication, slow: &Slow) {
         let mut state = self.lock();
-        state.advance(position);
+        if !state.advance(position) {
+            return;
+        }
         let Publication { message, whom, .. } = publication;
         let content = Content::Stored { position, era: state.era, message };
         // Queued under the lock of the state, so that the queue has the order of the positions.
-        self.queue().items.push_back(Item { content, whom, slow: slow.clone(), report: None });
+        self.queue().push(Item { content, whom, slow: slow.clone(), report: None });
     }
 
     /// Records the position at which the backplane begins.
@@ -127,35 +137,55 @@ impl<R> Room<R> {
         is_unused
     }
 
-    /// Adds a member for the messages that follow, or one that catches up first.
-    pub(super) fn add(self: &Arc<Self>, recipient: &Arc<Recipient>, catches_up: bool) -> Arc<Membership<R>> {
-        let mut state = self.lock();
-        let membership = Arc::new(Membership {
+    /// Creates a membership, which is not in the list of members yet.
+    pub(super) fn membership(self: &Arc<Self>, recipient: &Arc<Recipient>) -> Arc<Membership<R>> {
+        Arc::new(Membership {
             room: self.clone(),
             recipient: recipient.clone(),
             from: AtomicU64::new(u64::MAX),
             era: AtomicU32::new(u32::MAX),
-            place: AtomicU32::new(0),
+            place: AtomicU32::new(UNLISTED),
+            is_complete: false.into(),
+            has_left: false.into(),
             is_present: false.into(),
-        });
-        if !catches_up {
-            membership.follow(&state);
+        })
+    }
+
+    /// Adds a member for the messages that follow, or one that catches up first. Returns the position
+    /// that they follow.
+    pub(super) fn add(&self, membership: &Arc<Membership<R>>, catches_up: bool) -> Option<Position> {
+        let mut state = self.lock();
+        if !membership.has_left() {
+            if !catches_up {
+                membership.follow(&state);
+            }
+            state.members.add(membership.clone());
         }
-        state.members.add(membership.clone());
-        membership
+        state.position
     }
 
     /// Lets a member that catches up follow, if it has all messages up to the last one that was
-    /// queued. Returns whether it does.
-    pub(super) fn follow_at(&self, membership: &Membership<R>, reached: Position) -> bool {
+    /// queued. Otherwise returns the position of that.
+    ///
+    /// If the history began anew and has no message yet, the room knows the position of the old one.
+    /// The caller finds that out: `outdated` was returned before, and the history has been read from
+    /// `reached` since.
+    pub(super) fn follow_at(
+        &self,
+        membership: &Membership<R>,
+        reached: Position,
+        outdated: Option<Position>,
+    ) -> Result<(), Position> {
         let state = self.lock();
-        let is_level =
-            state.position.is_none_or(|last| last.epoch == reached.epoch && last.offset <= reached.offset);
-        if is_level {
-            membership.from.store(reached.offset, Relaxed);
-            membership.era.store(state.era, Relaxed);
-        }
-        is_level
+        let next_era = match state.position {
+            Some(last) if last.epoch == reached.epoch && last.offset > reached.offset => return Err(last),
+            Some(last) if last.epoch != reached.epoch && outdated != Some(last) => return Err(last),
+            Some(last) => last.epoch != reached.epoch,
+            None => false,
+        };
+        membership.from.store(reached.offset, Relaxed);
+        membership.era.store(state.era + u32::from(next_era), Relaxed);
+        Ok(())
     }
 
     /// Lets a member follow from the last message that was queued. Returns its position.
@@ -165,9 +195,13 @@ impl<R> Room<R> {
         state.position
     }
 
-    /// Removes a member.
+    /// Removes a member, if it is one. It receives nothing more.
     pub(super) fn remove(&self, membership: &Membership<R>) {
-        let removed = self.lock().members.remove(membership);
+        let mut state = self.lock();
+        membership.has_left.store(true, Relaxed);
+        let is_listed = membership.place.load(Relaxed) != UNLISTED;
+        let removed = if is_listed { state.members.remove(membership) } else { None };
+        drop(state);
         // Dropped after the lock is released, because dropping a sender may run any code.
         drop(removed);
     }
@@ -191,11 +225,18 @@ impl<R> Room<R> {
 }
 
 impl<R> State<R> {
-    fn advance(&mut self, position: Position) {
-        if self.position.is_some_and(|before| before.epoch != position.epoch) {
-            self.era += 1;
+    /// Records the position of the next message. Returns `false` if it is not behind the last one, as
+    /// a message of a subscription that has ended may be.
+    fn advance(&mut self, position: Position) -> bool {
+        if let Some(last) = self.position {
+            if last.epoch != position.epoch {
+                self.era += 1;
+            } else if position.offset <= last.offset {
+                return false;
+            }
         }
         self.position = Some(position);
+        true
     }
 }
 
@@ -203,6 +244,11 @@ impl<R> Membership<R> {
     fn follow(&self, state: &State<R>) {
         self.from.store(state.position.map_or(0, |position| position.offset), Relaxed);
         self.era.store(state.era, Relaxed);
+    }
+
+    /// Returns whether the member has left.
+    pub(super) fn has_left(&self) -> bool {
+        self.has_left.load(Relaxed)
     }
 
     /// Returns whether the member needs a stored message: it is behind what the member has received
@@ -257,6 +303,6 @@ impl<R> Members<R> {
 /// An empty queue.
 impl Default for Queue {
     fn default() -> Self {
-        Self { items: VecDeque::new(), is_delivering: false }
+        Self { items: VecDeque::new(), bytes: 0, is_delivering: false }
     }
 }

@@ -66,11 +66,11 @@ impl<'a, R: RoomKey> To<'a, R> {
     /// returns; the [`Sending`] can be awaited for what has become of it on this hub, or dropped. To
     /// the other hubs it is sent once, without waiting.
     ///
-    /// While 1024 messages are queued for the same members, because they come faster than they are
+    /// While 1024 messages or 8 MiB are queued for the same members, because they come faster than they are
     /// sent, the message is dropped. This does not happen to those who await each [`Sending`].
     ///
-    /// # Panics
-    /// May panic outside of a tokio runtime, where no task can be started for more than 128 members.
+    /// More than 128 members are sent to by a task: of the runtime of the caller, or of the one in
+    /// which the hub was created. Without a runtime, this sends to all of them itself.
     pub fn send(self, message: impl Into<Message>) -> Sending {
         let transient = Transient { message: message.into(), whom: self.whom, slow: self.slow };
         let hub = self.hub.inner();

@@ -392,6 +392,21 @@ mod tests {
         assert!(matches!(backlog.close(CloseFrame::from_static(CloseCode::NORMAL, "")), Err(Error::Closed)));
     }
 
+    #[cfg(feature = "calls")]
+    #[test]
+    fn a_message_for_an_earlier_connection_is_dropped() {
+        let backlog = backlog(9, 10, WhenFull::Wait);
+        backlog.opened(1);
+        let queued = |message: QueuedMessage<'static>| backlog.try_send(message).expect("room");
+        let mut receipts =
+            [QueuedMessage::new("a").only(1), QueuedMessage::new("b"), QueuedMessage::new("c").only(2)]
+                .map(queued);
+        backlog.opened(2);
+        let sent: Vec<_> = std::iter::from_fn(|| backlog.pop()).map(|entry| entry.outgoing).collect();
+        assert_eq!(sent, [Outgoing::from("b"), Outgoing::from("c")]);
+        assert_eq!(receipts[0].try_get(), Some(Delivery::Dropped));
+    }
+
     #[test]
     fn debug_output_contains_no_payload_data() {
         let backlog = backlog(9, 100, WhenFull::Wait);

@@ -210,3 +210,22 @@ impl Handle {
         self.shared.backlog.len()
     }
 }
+
+#[cfg(all(test, feature = "calls"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_lost_once_it_is_not_open_or_another_one_is() {
+        let handle = Handle { shared: Arc::new(Shared::new(QueueLimits::new())) };
+        assert!(handle.is_lost(1));
+        handle.shared.backlog.opened(1);
+        handle.shared.state.send_replace(State::Open);
+        assert!(!handle.is_lost(1));
+        handle.shared.state.send_replace(State::Connecting { attempt: 1 });
+        assert!(handle.is_lost(1));
+        handle.shared.backlog.opened(2);
+        handle.shared.state.send_replace(State::Open);
+        assert!(handle.is_lost(1) && !handle.is_lost(2));
+    }
+}

@@ -31,7 +31,7 @@ pub use event::Event;
 pub use into_inner::Parts;
 pub use reader::{MessageReader, ReceiveParts};
 pub use send::Permit;
-#[cfg(any(feature = "reconnect", feature = "calls"))]
+#[cfg(any(feature = "reconnect", feature = "calls", feature = "hub"))]
 pub(crate) use split::TrackedSender;
 pub use split::{Receiver, SendPermit, Sender, SenderSink, SenderTurn, TrySendError};
 pub use stats::Stats;

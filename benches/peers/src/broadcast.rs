@@ -1,6 +1,6 @@
 //! One message to a thousand connections over loopback TCP, each of which also receives.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::time::timeout;
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::{
     child::{Child, Job},
     frames::{Kind, put_unmasked},
-    load::{self, PATIENCE},
+    load::{self, Connection, OPENING, PATIENCE},
     peers::{self, Peer},
     report::{Better, Section, Target, interleave, whole},
     server::BROADCAST,
@@ -43,27 +43,43 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
 async fn measure(settings: &Settings, peer: &dyn Peer) -> Result<(f64, f64)> {
     let count = settings.broadcast_connections;
     let mut child = Child::start(peer, Job::Broadcast(count))?;
-    // All at once, because the server accepts all of them before it answers the first.
-    let mut connections = load::open_many(child.address, count, count).await?;
-    let mut frame = Vec::new();
-    put_unmasked(&mut frame, Kind::Binary, BROADCAST);
-    let mut started = None;
-    for turn in 0..=settings.broadcasts {
-        if turn == 1 {
-            started = Some((Instant::now(), child.cpu_time()?));
-        }
-        child.order("send")?;
-        let all = async {
-            for connection in &mut connections {
-                connection.expect(&frame, turn == 0).await?;
-            }
-            anyhow::Ok(())
-        };
-        timeout(PATIENCE, all).await.context("the broadcast did not come")??;
-        child.answer()?;
+    let mut connections = load::open_many(child.address, count, OPENING).await?;
+    child.answer()?;
+    let frame = frame();
+    receive_one(&mut child, &mut connections, &frame, true).await?;
+    let (cpu, mut elapsed) = (child.cpu_time()?, Duration::ZERO);
+    for _ in 0..settings.broadcasts {
+        elapsed += receive_one(&mut child, &mut connections, &frame, false).await?;
     }
-    let (begin, cpu) = started.context("no broadcast was measured")?;
-    let elapsed = begin.elapsed();
     let (cpu, turns) = (child.cpu_time()?.saturating_sub(cpu), settings.broadcasts as f64);
     Ok((cpu.as_nanos() as f64 / turns / count as f64, elapsed.as_micros() as f64 / turns))
+}
+
+/// Returns the message as the load generator receives it.
+pub fn frame() -> Vec<u8> {
+    let mut frame = Vec::new();
+    put_unmasked(&mut frame, Kind::Binary, BROADCAST);
+    frame
+}
+
+/// Orders one broadcast and receives it on all connections; with `check`, compares it byte for byte.
+/// Returns how long this took.
+pub async fn receive_one(
+    child: &mut Child,
+    connections: &mut [Connection],
+    frame: &[u8],
+    check: bool,
+) -> Result<Duration> {
+    let begin = Instant::now();
+    child.order("send")?;
+    let all = async {
+        for connection in connections {
+            connection.expect(frame, check).await?;
+        }
+        anyhow::Ok(())
+    };
+    timeout(PATIENCE, all).await.context("the broadcast did not come")??;
+    let elapsed = begin.elapsed();
+    child.answer()?;
+    Ok(elapsed)
 }

@@ -80,6 +80,10 @@ impl Child {
         machine::cpu_time(self.process.id())
     }
 
+    pub fn user_time(&self) -> Result<Duration> {
+        machine::user_time(self.process.id())
+    }
+
     pub fn resident_bytes(&self) -> Result<u64> {
         machine::resident_bytes(self.process.id())
     }

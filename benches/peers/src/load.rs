@@ -102,10 +102,16 @@ impl<S: Io> Connection<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Receives an answer of this length; with `check`, compares it byte for byte.
+    /// Receives an answer of this length, and answers pings before it; with `check`, compares it byte
+    /// for byte.
     pub async fn expect(&mut self, answer: &[u8], check: bool) -> Result<()> {
         self.room.resize(answer.len(), 0);
         self.io.read_exact(&mut self.room).await?;
+        while let Some(len) = ping_len(&self.room).filter(|&len| len <= answer.len()) {
+            put_pong(&mut self.io, &self.room[2..len]).await?;
+            self.room.copy_within(len.., 0);
+            self.io.read_exact(&mut self.room[answer.len() - len..]).await?;
+        }
         ensure!(!check || self.room == answer, "what came is not what was sent");
         Ok(())
     }
@@ -137,17 +143,29 @@ impl Connection<TcpStream> {
                 Ok(read) => ensure!(read? > 0, "the server hung up"),
             }
             self.io.read_exact(&mut header).await?;
-            ensure!(header[0] == 0x89 && header[1] <= 125, "not a ping");
-            let mut payload = vec![0; usize::from(header[1])];
+            let len = ping_len(&header).context("not a ping")?;
+            let mut payload = vec![0; len - header.len()];
             self.io.read_exact(&mut payload).await?;
-            // A pong with a masking key of zeros.
-            let mut pong = vec![0x8A, 0x80 | header[1], 0, 0, 0, 0];
-            pong.extend_from_slice(&payload);
-            self.io.write_all(&pong).await?;
+            put_pong(&mut self.io, &payload).await?;
             pings.set(pings.get() + 1);
         }
         self.exchange(&window, true).await
     }
+}
+
+/// Returns the length of the ping at the start of these bytes, if there is one.
+fn ping_len(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        &[0x89, len @ 0..=125, ..] => Some(2 + usize::from(len)),
+        _ => None,
+    }
+}
+
+/// Sends a pong, with a masking key of zeros.
+async fn put_pong<S: Io>(io: &mut S, payload: &[u8]) -> io::Result<()> {
+    let mut pong = vec![0x8A, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    pong.extend_from_slice(payload);
+    io.write_all(&pong).await
 }
 
 /// Opens a connection, with an offer of an extension or without one, and verifies the response.
@@ -212,4 +230,23 @@ where
 pub async fn warm_up<S: Io>(connections: &mut [Connection<S>], window: &Window) -> Result<()> {
     let all = stream::iter(connections).map(|one| one.exchange(window, true)).buffer_unordered(OPENING);
     timeout(PATIENCE, all.try_collect::<()>()).await.context("the first echo did not come")?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_before_an_answer_are_answered() -> Result<()> {
+        runtime()?.block_on(async {
+            let (io, mut server) = tokio::io::duplex(64);
+            let mut connection = Connection::opened(io);
+            server.write_all(&[0x89, 1, b'a', 0x89, 0, 0x82, 3, 1, 2, 3]).await?;
+            connection.expect(&[0x82, 3, 1, 2, 3], true).await?;
+            let mut pongs = [0; 13];
+            server.read_exact(&mut pongs).await?;
+            assert_eq!(pongs, [0x8A, 0x81, 0, 0, 0, 0, b'a', 0x8A, 0x80, 0, 0, 0, 0]);
+            Ok(())
+        })
+    }
 }

@@ -58,6 +58,18 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
 }
 
+/// Returns the processor time of all threads of a process in user mode, which the kernel samples by
+/// its ticks.
+pub fn user_time(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The fields follow the name, which may contain spaces.
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let ticks: u32 = fields.split_whitespace().nth(11).context("no user time")?.parse()?;
+    // SAFETY: it takes no pointer.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Ok(Duration::from_secs(1) * ticks / u32::try_from(per_second)?)
+}
+
 /// Returns the processor time of this thread, which other processes affect less than elapsed time.
 pub fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -8,6 +8,7 @@
 //! with `serve`.
 #![deny(unsafe_code, missing_debug_implementations)]
 
+mod arrivals;
 mod axum;
 mod broadcast;
 mod child;
@@ -17,6 +18,7 @@ mod curves;
 mod deflate;
 mod document;
 mod echo;
+mod fanout;
 mod frames;
 mod handshakes;
 mod http2;
@@ -94,7 +96,16 @@ enum Part {
     Axum,
     Http2,
     /// Runs only if it is selected, because it takes long.
+    Fanout,
+    /// Runs only if it is selected, because it takes long.
     Scale,
+}
+
+impl Part {
+    /// Returns whether it runs if no section is selected.
+    fn is_default(self) -> bool {
+        !matches!(self, Self::Fanout | Self::Scale)
+    }
 }
 
 /// The measured sections and curves.
@@ -118,6 +129,7 @@ impl Results {
             Part::Wss => wss::run(settings),
             Part::Axum => axum::run(settings),
             Part::Http2 => http2::run(settings),
+            Part::Fanout => fanout::run(settings),
             Part::Scale => {
                 let (sections, curves) = scale::run(settings)?;
                 self.curves = curves;
@@ -164,7 +176,7 @@ fn measure(args: &Args) -> Result<()> {
     let settings = if args.quick { Settings::quick() } else { Settings::full(args.rounds) };
     let mut results = Results::default();
     for part in Part::value_variants() {
-        if args.only.contains(part) || (args.only.is_empty() && *part != Part::Scale) {
+        if args.only.contains(part) || (args.only.is_empty() && part.is_default()) {
             eprintln!("{part:?}");
             results.measure(*part, &settings)?;
         }

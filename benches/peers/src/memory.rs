@@ -22,7 +22,7 @@ const TARGET: f64 = 1200.0;
 pub const FIRST: usize = 16;
 
 /// The time after which the server is idle.
-const REST: Duration = Duration::from_millis(200);
+pub const REST: Duration = Duration::from_millis(200);
 
 /// Files that are not connections.
 pub const OTHER_FILES: usize = 100;

@@ -17,7 +17,7 @@ pub enum Target {
     None,
     /// At most this many times the best peer.
     TimesBest(f64),
-    /// At most this many times the baseline.
+    /// At most this many times the baseline, which is the last one before the column.
     TimesBare(f64),
     AtMost(f64),
 }
@@ -50,6 +50,8 @@ pub struct Section {
     pub failures: Vec<String>,
     /// Whether columns without samples are shown.
     pub all_columns: bool,
+    /// Whether targets are for all our columns, not for one.
+    pub judges_all: bool,
 }
 
 impl Section {
@@ -64,6 +66,7 @@ impl Section {
             rows: Vec::new(),
             failures: Vec::new(),
             all_columns: false,
+            judges_all: false,
         }
     }
 
@@ -157,19 +160,38 @@ impl Section {
     /// Returns the target, and whether our first column reaches it. A target for memory applies to
     /// a connection without keep-alive, which is our last column.
     fn judge(&self, row: &Row) -> Option<(String, String)> {
-        let mut ours = self.medians(row, Standing::Ours);
-        let ours = if let Target::AtMost(_) = row.target { ours.last() } else { ours.next() }?;
-        let (limit, text) = match row.target {
+        let text = match row.target {
             Target::None => return None,
-            Target::TimesBest(times) => (times * self.best_peer(row)?, format!("{times:.2} × best peer")),
-            Target::TimesBare(times) => {
-                let bare = self.medians(row, Standing::Baseline).next()?;
-                (times * bare, format!("{times:.2} × bare loop"))
-            }
-            Target::AtMost(limit) => (limit, format!("at most {}", figure(limit))),
+            Target::TimesBest(times) => format!("{times:.2} × best peer"),
+            Target::TimesBare(times) => format!("{times:.2} × bare loop"),
+            Target::AtMost(limit) => format!("at most {}", figure(limit)),
         };
-        let reached = ours <= limit;
+        let ours = (0..self.columns.len()).filter(|&column| self.columns[column].standing == Standing::Ours);
+        let ours: Vec<usize> = ours.filter(|&column| row.median(column).is_some()).collect();
+        let judged = match (ours.as_slice(), row.target) {
+            (all, _) if self.judges_all => all,
+            ([.., last], Target::AtMost(_)) => std::slice::from_ref(last),
+            (all, _) => all.get(..1)?,
+        };
+        let reached: Vec<bool> =
+            judged.iter().map(|&column| self.reaches(row, column)).collect::<Option<_>>()?;
+        let reached = !reached.is_empty() && !reached.contains(&false);
         Some((text, if reached { "reached" } else { "**not reached**" }.to_owned()))
+    }
+
+    /// Returns whether a column reaches the target of a row; `None` if there is nothing to compare.
+    fn reaches(&self, row: &Row, column: usize) -> Option<bool> {
+        let limit = match row.target {
+            Target::None => return None,
+            Target::TimesBest(times) => times * self.best_peer(row)?,
+            Target::TimesBare(times) => {
+                let before = &self.columns[..column];
+                let baseline = before.iter().rposition(|before| before.standing == Standing::Baseline)?;
+                times * row.median(baseline)?
+            }
+            Target::AtMost(limit) => limit,
+        };
+        Some(row.median(column)? <= limit)
     }
 }
 
@@ -237,6 +259,38 @@ mod tests {
     fn figures_are_short() {
         let shown = [0.44, 9.94, 12.6, 999.9, 190_000.0].map(figure);
         assert_eq!(shown, ["0.4", "9.9", "13", "1,000", "190,000"]);
+    }
+
+    /// Returns the verdict about a row of these figures.
+    fn judged(judges_all: bool, target: Target, columns: &[(Standing, f64)]) -> Option<String> {
+        let mut section = Section::new("", "", "", &[]);
+        section.judges_all = judges_all;
+        section.columns =
+            columns.iter().map(|&(standing, _)| Column { name: String::new(), standing }).collect();
+        section.add_row("", Better::Lower, target, false);
+        for (column, &(_, value)) in columns.iter().enumerate() {
+            section.record(0, column, value);
+        }
+        section.judge(&section.rows[0]).map(|(_, verdict)| verdict)
+    }
+
+    #[test]
+    fn all_our_columns_have_to_reach_a_target_for_all() {
+        use Standing::{Baseline, Ours};
+        let columns = [(Baseline, 10.0), (Ours, 14.0), (Ours, 16.0)];
+        let target = Target::TimesBare(1.5);
+        assert_eq!(judged(false, target, &columns).as_deref(), Some("reached"));
+        assert_eq!(judged(true, target, &columns).as_deref(), Some("**not reached**"));
+        assert_eq!(judged(true, target, &columns[..2]).as_deref(), Some("reached"));
+        assert_eq!(judged(false, Target::AtMost(15.0), &columns).as_deref(), Some("**not reached**"));
+    }
+
+    #[test]
+    fn a_column_is_compared_with_the_baseline_before_it() {
+        use Standing::{Baseline, Ours};
+        let columns = [(Baseline, 10.0), (Ours, 14.0), (Baseline, 20.0), (Ours, 29.0)];
+        assert_eq!(judged(true, Target::TimesBare(1.5), &columns).as_deref(), Some("reached"));
+        assert_eq!(judged(true, Target::TimesBare(1.42), &columns).as_deref(), Some("**not reached**"));
     }
 
     #[test]

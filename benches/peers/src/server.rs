@@ -1,9 +1,10 @@
 //! The server: a process of its own, on a core of its own, so that its processor time and memory
 //! can be measured.
 //!
-//! All peers use the same runtime and accept loop. It prints its port to standard output, and reads
-//! orders from standard input: `stat` returns the allocated bytes, `send` sends one broadcast. It
-//! exits at the end of standard input.
+//! All peers use the same runtime and accept loop. It prints its port to standard output and, before
+//! broadcasts, the number of connections once all of them are open. It reads orders from standard
+//! input: `stat` returns the allocated bytes, `send` sends one broadcast. It exits at the end of
+//! standard input.
 
 use std::{
     io::{self, BufRead, Write},
@@ -13,14 +14,15 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     runtime,
     sync::{mpsc, oneshot},
 };
 
 use crate::{
+    arrivals::{Arrivals, Orders, accept},
     counting, machine,
-    peers::{self, Manner, Orders, Peer, Takeover},
+    peers::{self, Manner, Peer, Takeover},
     tls::Identity,
 };
 
@@ -76,8 +78,8 @@ async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Res
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?.port());
     if let Some(connections) = args.broadcast {
-        let accepted = accept_many(&listener, connections).await?;
-        let work = peer.broadcast(accepted, BROADCAST.into(), orders);
+        let arrivals = Arrivals::new(listener, connections, orders);
+        let work = peer.broadcast(arrivals, BROADCAST.into());
         return work.context("it does not broadcast")?.await;
     }
     if args.tls {
@@ -89,10 +91,10 @@ async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Res
             peer.serve_http2(tcp).context("it does not serve over HTTP/2")?;
         } else if let Some(takeover) = args.compressed {
             peer.serve_compressed(tcp, args.manner, takeover).context("it does not compress")?;
-        } else if !args.open {
-            peer.serve(tcp, args.manner);
-        } else if peer.open(tcp).is_none() {
-            bail!("it has no opening handshake");
+        } else if args.open {
+            peer.open(tcp).context("it has no opening handshake")?;
+        } else {
+            peer.serve(tcp, args.manner).context("it does not echo")?;
         }
     }
 }
@@ -111,20 +113,6 @@ async fn serve_tls(args: &ServeArgs, peer: &dyn Peer, listener: &TcpListener) ->
             }
         });
     }
-}
-
-async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
-    let (tcp, _) = listener.accept().await?;
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
-}
-
-async fn accept_many(listener: &TcpListener, count: usize) -> io::Result<Vec<TcpStream>> {
-    let mut accepted = Vec::with_capacity(count);
-    while accepted.len() < count {
-        accepted.push(accept(listener).await?);
-    }
-    Ok(accepted)
 }
 
 fn take_orders(give: &mpsc::Sender<oneshot::Sender<()>>) -> Result<()> {

@@ -17,6 +17,10 @@ pub struct Settings {
     /// The number of connections of a broadcast, and the number of broadcasts in a sample.
     pub broadcast_connections: usize,
     pub broadcasts: usize,
+    /// For the fan-out section: the numbers of members, and how many messages they receive in a
+    /// sample, all together.
+    pub members: [usize; 2],
+    pub fanned_out: usize,
     /// For the scale section: the maximum number of connections, how long they are kept alive, and
     /// the maximum number of connections in memory.
     pub most_connections: usize,
@@ -35,6 +39,8 @@ impl Settings {
             idle_compressed: 1_000,
             broadcast_connections: 1_000,
             broadcasts: 50,
+            members: [5_000, 18_000],
+            fanned_out: 1_000_000,
             most_connections: usize::MAX,
             kept_alive: Duration::from_secs(45),
             largest_crowd: 1_000_000,
@@ -52,6 +58,8 @@ impl Settings {
             idle_compressed: 200,
             broadcast_connections: 1_000,
             broadcasts: 5,
+            members: [1_000, 2_000],
+            fanned_out: 20_000,
             most_connections: 1_000,
             // Longer than one interval between pings.
             kept_alive: Duration::from_secs(23),

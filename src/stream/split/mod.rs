@@ -10,7 +10,7 @@ mod shared;
 mod shared_io;
 mod sink;
 mod sync;
-#[cfg(any(feature = "reconnect", feature = "calls"))]
+#[cfg(any(feature = "reconnect", feature = "calls", feature = "hub"))]
 #[cfg_attr(not(feature = "reconnect"), allow(dead_code, reason = "some of it is for reconnect alone"))]
 mod tracked;
 mod wait_list;
@@ -27,7 +27,7 @@ pub use parts::SenderTurn;
 pub use sender::{SendPermit, Sender, TrySendError};
 pub use sink::SenderSink;
 use tokio::io::{AsyncRead, AsyncWrite};
-#[cfg(any(feature = "reconnect", feature = "calls"))]
+#[cfg(any(feature = "reconnect", feature = "calls", feature = "hub"))]
 pub(crate) use tracked::TrackedSender;
 
 use self::{

@@ -7,6 +7,8 @@ use std::{
     task::{Context, Poll},
 };
 
+#[cfg(feature = "hub")]
+use tokio::runtime::Handle;
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{
@@ -158,6 +160,18 @@ impl Sender {
         }
         drop(room);
         self.try_send(outgoing)
+    }
+
+    /// Returns whether more than a quarter of the write buffer is queued.
+    #[cfg(feature = "hub")]
+    pub(crate) fn has_much_queued(&self) -> bool {
+        self.queued_bytes() > self.shared.capacity() as usize / 4
+    }
+
+    /// Returns the runtime of the caller, or the one in which the connection was split.
+    #[cfg(feature = "hub")]
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        Handle::try_current().ok().or_else(|| self.shared.runtime().cloned())
     }
 
     /// Waits for room for one message of at most `payload_len` bytes.

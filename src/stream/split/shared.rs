@@ -416,6 +416,12 @@ impl<T: Transmit + ?Sized> Shared<T> {
         }
     }
 
+    /// Returns the runtime in which the connection was split.
+    #[cfg(feature = "hub")]
+    pub(super) fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
     /// Returns the capacity of the write buffer.
     pub(super) fn capacity(&self) -> u32 {
         self.capacity

@@ -11,7 +11,6 @@ use axum::{
     response::Response,
     routing::any,
 };
-use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -20,8 +19,7 @@ use hyper_util::{
 };
 use tokio::net::TcpStream;
 
-use super::{Manner, Orders, Peer, Sending, Standing, Tally, Work, burst, fullduplex};
-use crate::memory_stream::Memory;
+use super::{Manner, Peer, Standing, burst, fullduplex};
 
 /// The columns of the tables about axum.
 pub static ALL: &[&dyn Peer] = &[&OnAxum::Own, &OnAxum::OwnBest, &OnAxum::FullDuplex, &fullduplex::WHOLE];
@@ -96,31 +94,24 @@ impl Peer for OnAxum {
         }
     }
 
-    fn receive(&self, _: Memory, _: Tally) -> Option<Work<Tally>> {
-        None
-    }
-
-    fn send(&self, _: Memory, _: Sending) -> Option<Work<()>> {
-        None
-    }
-
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         static ROUTER: OnceLock<Router> = OnceLock::new();
         // A process serves one column, in one manner.
-        let service = TowerToHyperService::new(ROUTER.get_or_init(|| self.router(manner)).clone());
-        tokio::spawn(async move {
-            let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder.http2().enable_connect_protocol();
-            builder.serve_connection_with_upgrades(TokioIo::new(tcp), service).map(drop).await;
-        });
-    }
-
-    fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
-        self.serve(tcp, Manner::Best);
+        serve_routes(tcp, ROUTER.get_or_init(|| self.router(manner)).clone());
         Some(())
     }
 
-    fn broadcast(&self, _: Vec<TcpStream>, _: Bytes, _: Orders) -> Option<Work<()>> {
-        None
+    fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
+        self.serve(tcp, Manner::Best)
     }
+}
+
+/// Serves a connection in a task of its own.
+pub fn serve_routes(tcp: TcpStream, routes: Router) {
+    let service = TowerToHyperService::new(routes);
+    tokio::spawn(async move {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http2().enable_connect_protocol();
+        builder.serve_connection_with_upgrades(TokioIo::new(tcp), service).map(drop).await;
+    });
 }

@@ -16,10 +16,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{
-    Io, Manner, Orders, Peer, Sending, ServeTls, Standing, Tally, Work, each, opening, spawn, spawn_opened,
-};
+use super::{Io, Manner, Peer, ROOMS, ServeTls, Standing, Tally, Work, each, opening, spawn, spawn_opened};
 use crate::{
+    arrivals::Arrivals,
     frames::{Kind, put_unmasked},
     memory_stream::Memory,
     tls::ServerStream,
@@ -52,12 +51,9 @@ impl Peer for Bare {
         Some(Box::pin(async move { receive(io, tally) }))
     }
 
-    fn send(&self, _io: Memory, _sending: Sending) -> Option<Work<()>> {
-        None
-    }
-
-    fn serve(&self, tcp: TcpStream, _manner: Manner) {
+    fn serve(&self, tcp: TcpStream, _manner: Manner) -> Option<()> {
         spawn_opened(opening::answered(tcp), echo);
+        Some(())
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {
@@ -68,22 +64,53 @@ impl Peer for Bare {
         None
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
-        let mut frame = Vec::new();
-        put_unmasked(&mut frame, Kind::Binary, &message);
-        Some(Box::pin(async move {
-            let mut senders = Vec::new();
-            for tcp in connections {
-                let (mut reader, writer) = opening::answered(tcp).await?.into_split();
-                spawn(async move {
-                    while reader.read(&mut [0; 64]).await? > 0 {}
-                    Ok(())
-                });
-                senders.push(writer);
-            }
-            each(senders, orders, async |writer| Ok(writer.write_all(&frame).await?)).await
-        }))
+    fn broadcast(&self, arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
+        Some(Box::pin(broadcast(arrivals, message, 1)))
     }
+}
+
+/// The same, one room after the other.
+#[derive(Debug)]
+pub struct ByRooms;
+
+impl Peer for ByRooms {
+    fn name(&self) -> &'static str {
+        "bare loop, by rooms"
+    }
+
+    fn package(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn standing(&self) -> Standing {
+        Standing::Baseline
+    }
+
+    fn notes(&self) -> &'static str {
+        "the bare loop in the order of 1,000 rooms, over which the connections are spread as they come: what follows each \
+         other is not side by side in memory, in user space and in the kernel"
+    }
+
+    fn broadcast(&self, arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
+        Some(Box::pin(broadcast(arrivals, message, ROOMS)))
+    }
+}
+
+/// Sends to one room after the other, over which the connections are spread.
+async fn broadcast(mut arrivals: Arrivals, message: Bytes, rooms: usize) -> Result<()> {
+    let mut frame = Vec::new();
+    put_unmasked(&mut frame, Kind::Binary, &message);
+    let mut senders = Vec::new();
+    while let Some(tcp) = arrivals.next().await? {
+        let (mut reader, writer) = opening::answered(tcp).await?.into_split();
+        spawn(async move {
+            while reader.read(&mut [0; 64]).await? > 0 {}
+            Ok(())
+        });
+        senders.push((senders.len() % rooms, writer));
+    }
+    senders.sort_by_key(|(room, _)| *room);
+    each(senders, arrivals, async |(_, writer)| Ok(writer.write_all(&frame).await?)).await
 }
 
 /// A frame, with the position of its payload data.

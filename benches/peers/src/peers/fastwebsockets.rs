@@ -12,8 +12,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, each, opening, spawn, spawn_opened};
-use crate::memory_stream::{Cork, Memory};
+use super::{Manner, Peer, Role, Sending, Tally, Work, each, opening, spawn, spawn_opened};
+use crate::{
+    arrivals::Arrivals,
+    memory_stream::{Cork, Memory},
+};
 
 #[derive(Debug)]
 pub struct FastWebSockets;
@@ -48,12 +51,13 @@ impl Peer for FastWebSockets {
         })
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         let opening = opening::answered(tcp);
         match manner {
             Manner::Best => spawn_opened(opening, |tcp| echo(Cork::new(tcp))),
             Manner::Plain => spawn_opened(opening, echo),
         }
+        Some(())
     }
 
     fn open(&self, tcp: TcpStream) -> Option<()> {
@@ -65,10 +69,10 @@ impl Peer for FastWebSockets {
         Some(())
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         Some(Box::pin(async move {
             let mut senders = Vec::new();
-            for tcp in connections {
+            while let Some(tcp) = arrivals.next().await? {
                 let ws = WebSocket::after_handshake(opening::answered(tcp).await?, TheirRole::Server);
                 let (mut receiver, sender) = ws.split(TcpStream::into_split);
                 spawn(async move {
@@ -79,7 +83,7 @@ impl Peer for FastWebSockets {
                 });
                 senders.push(sender);
             }
-            each(senders, orders, async |sender| {
+            each(senders, arrivals, async |sender| {
                 // Owned frames, because the type of its sender contains the lifetime of what it
                 // sends.
                 let payload = Payload::Owned(message.to_vec());

@@ -13,10 +13,10 @@ use tokio::{
 };
 
 use super::{
-    Compresses, Io, LEVEL, Manner, Orders, Peer, Role, Sending, ServeTls, Standing, Takeover, Tally, Work,
-    each, spawn, spawn_opened,
+    Compresses, Io, LEVEL, Manner, Peer, Role, Sending, ServeTls, Standing, Takeover, Tally, Work, each,
+    spawn, spawn_opened,
 };
-use crate::memory_stream::Memory;
+use crate::{arrivals::Arrivals, memory_stream::Memory};
 
 #[derive(Debug)]
 pub struct FullDuplex {
@@ -90,8 +90,9 @@ impl Peer for FullDuplex {
         Some(Box::pin(send(ws, sending)))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         serve(self.split, self.config(), tcp, manner);
+        Some(())
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {
@@ -109,13 +110,13 @@ impl Peer for FullDuplex {
         Some(())
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         // Only a split connection can send while another task receives.
         self.split.then(|| {
             let message = PreparedMessage::new(message);
             let work: Work<()> = Box::pin(async move {
                 let mut senders = Vec::new();
-                for tcp in connections {
+                while let Some(tcp) = arrivals.next().await? {
                     let (mut receiver, sender) = fullduplex::accept(tcp).await?.split();
                     spawn(async move {
                         while receiver.recv().await?.is_some() {}
@@ -123,7 +124,7 @@ impl Peer for FullDuplex {
                     });
                     senders.push(sender);
                 }
-                each(senders, orders, async |sender| Ok(sender.send(&message).await?)).await
+                each(senders, arrivals, async |sender| Ok(sender.send(&message).await?)).await
             });
             work
         })

@@ -3,8 +3,10 @@
 mod axum;
 mod bare;
 mod burst;
+mod channels;
 mod fastwebsockets;
 mod fullduplex;
+mod hub;
 mod opening;
 mod sockudo;
 mod soketto;
@@ -22,10 +24,13 @@ pub use opening::{ACCEPT, KEY};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::mpsc,
 };
 
-use crate::{memory_stream::Memory, tls::ServerStream};
+use crate::{
+    arrivals::{Arrivals, Orders},
+    memory_stream::Memory,
+    tls::ServerStream,
+};
 
 /// A future, boxed once for many messages.
 pub type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
@@ -144,9 +149,6 @@ impl Sending {
     }
 }
 
-/// Orders to send to all connections; each is answered when it is done.
-pub type Orders = mpsc::Receiver<tokio::sync::oneshot::Sender<()>>;
-
 /// Serves a connection over TLS, in a task of its own.
 pub type ServeTls = Arc<dyn Fn(ServerStream, Manner) + Send + Sync>;
 
@@ -176,19 +178,24 @@ pub trait Peer: Sync {
     }
 
     /// Receives messages in the server role.
-    fn receive(&self, io: Memory, tally: Tally) -> Option<Work<Tally>>;
+    fn receive(&self, _io: Memory, _tally: Tally) -> Option<Work<Tally>> {
+        None
+    }
 
     /// Sends messages.
-    fn send(&self, io: Memory, sending: Sending) -> Option<Work<()>>;
+    fn send(&self, _io: Memory, _sending: Sending) -> Option<Work<()>> {
+        None
+    }
 
     /// Accepts a connection in a task of its own, and echoes messages. An error ends the task,
     /// which the load generator detects.
-    fn serve(&self, tcp: TcpStream, manner: Manner);
+    fn serve(&self, _tcp: TcpStream, _manner: Manner) -> Option<()> {
+        None
+    }
 
     /// Does the same as [`serve`](Self::serve), with the library's own opening handshake.
     fn open(&self, tcp: TcpStream) -> Option<()> {
-        self.serve(tcp, Manner::Plain);
-        Some(())
+        self.serve(tcp, Manner::Plain)
     }
 
     /// Returns what does the same as [`serve`](Self::serve) over TLS.
@@ -219,7 +226,9 @@ pub trait Peer: Sync {
 
     /// Accepts all these connections, and sends the message to all of them once for each order,
     /// while each connection also receives.
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>>;
+    fn broadcast(&self, _arrivals: Arrivals, _message: Bytes) -> Option<Work<()>> {
+        None
+    }
 
     /// Returns whether it differs from another column only while it is idle.
     fn is_idle_variant(&self) -> bool {
@@ -242,6 +251,20 @@ pub static ALL: &[&dyn Peer] = &[
     &soketto::Soketto,
 ];
 
+/// The number of rooms over which members are spread.
+const ROOMS: usize = 1_000;
+
+/// The columns of the table about fan-out, each baseline before those that are compared with it.
+pub static WITH_MEMBERS: &[&dyn Peer] = &[
+    &bare::Bare,
+    &hub::InHub::OneRoom,
+    &hub::InHub::Published,
+    &bare::ByRooms,
+    &hub::InHub::ManyRooms,
+    &channels::WithChannels::Axum,
+    &channels::WithChannels::Tungstenite,
+];
+
 /// Returns the columns of most tables: all except those that differ only while idle.
 pub fn active() -> Vec<&'static dyn Peer> {
     ALL.iter().copied().filter(|peer| !peer.is_idle_variant()).collect()
@@ -249,8 +272,9 @@ pub fn active() -> Vec<&'static dyn Peer> {
 
 /// Returns each column once.
 pub fn all() -> impl Iterator<Item = &'static dyn Peer> {
-    let of_axum = axum::ALL.iter().filter(|peer| ALL.iter().all(|other| other.name() != peer.name()));
-    ALL.iter().chain(of_axum).copied()
+    let others = axum::ALL.iter().chain(WITH_MEMBERS);
+    let others = others.filter(|peer| ALL.iter().all(|other| other.name() != peer.name()));
+    ALL.iter().chain(others).copied()
 }
 
 /// Returns the columns of the table about axum.
@@ -264,8 +288,7 @@ pub fn over_http2() -> &'static [&'static dyn Peer] {
 }
 
 pub fn by_name(name: &str) -> Result<&'static dyn Peer> {
-    let found = ALL.iter().chain(axum::ALL).copied().find(|peer| peer.name() == name);
-    found.ok_or_else(|| anyhow::anyhow!("no peer is called {name}"))
+    all().find(|peer| peer.name() == name).ok_or_else(|| anyhow::anyhow!("no peer is called {name}"))
 }
 
 /// Runs a connection. It ends with an error when the load generator disconnects.
@@ -291,13 +314,23 @@ fn spawn_opened<W, R>(
 /// Sends to all, one after the other, for each order.
 async fn each<S>(
     mut all: Vec<S>,
-    mut orders: Orders,
+    arrivals: Arrivals,
     send: impl AsyncFn(&mut S) -> Result<()>,
 ) -> Result<()> {
-    while let Some(done) = orders.recv().await {
+    let orders = arrivals.complete(all.len())?;
+    obey(orders, async || {
         for one in &mut all {
             send(one).await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+/// Sends to all, in any way, for each order.
+async fn obey(mut orders: Orders, mut send: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    while let Some(done) = orders.recv().await {
+        send().await?;
         // The sender of the order may have been dropped.
         let _gone = done.send(());
     }

@@ -10,10 +10,10 @@ use sockudo_ws::{
 use tokio::net::TcpStream;
 
 use super::{
-    Compresses, LEVEL, Manner, Orders, Peer, Role, Sending, Takeover, Tally, Work, burst, each, opening,
-    spawn, spawn_opened,
+    Compresses, LEVEL, Manner, Peer, Role, Sending, Takeover, Tally, Work, burst, each, opening, spawn,
+    spawn_opened,
 };
-use crate::memory_stream::Memory;
+use crate::{arrivals::Arrivals, memory_stream::Memory};
 
 #[derive(Debug)]
 pub struct Sockudo;
@@ -55,8 +55,9 @@ impl Peer for Sockudo {
         }))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         spawn_opened(accept(tcp), move |ws| burst::echo_fed(ws, manner, reply));
+        Some(())
     }
 
     fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
@@ -87,10 +88,10 @@ impl Peer for Sockudo {
         Some(())
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         Some(Box::pin(async move {
             let mut senders = Vec::new();
-            for tcp in connections {
+            while let Some(tcp) = arrivals.next().await? {
                 let (mut receiver, sender) = accept(tcp).await?.split();
                 spawn(async move {
                     while receiver.next().await.transpose()?.is_some() {}
@@ -98,7 +99,7 @@ impl Peer for Sockudo {
                 });
                 senders.push(sender);
             }
-            each(senders, orders, async |sender| Ok(sender.send_binary(message.clone()).await?)).await
+            each(senders, arrivals, async |sender| Ok(sender.send_binary(message.clone()).await?)).await
         }))
     }
 }

@@ -16,8 +16,11 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 
 #[cfg(feature = "soketto-deflate")]
 use super::{Compresses, Takeover};
-use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, each, spawn, spawn_opened};
-use crate::memory_stream::{Cork, Memory};
+use super::{Manner, Peer, Role, Sending, Tally, Work, each, spawn, spawn_opened};
+use crate::{
+    arrivals::Arrivals,
+    memory_stream::{Cork, Memory},
+};
 
 /// The size of a read, as with the other libraries.
 const READ: usize = 256 << 10;
@@ -59,7 +62,7 @@ impl Peer for Soketto {
         })
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         match manner {
             Manner::Best => {
                 let io = BufReader::with_capacity(READ, Cork::new(tcp).compat());
@@ -70,6 +73,7 @@ impl Peer for Soketto {
                 spawn_opened(accept(io), |(sender, receiver)| echo(sender, receiver, true));
             }
         }
+        Some(())
     }
 
     #[cfg(feature = "soketto-deflate")]
@@ -95,10 +99,10 @@ impl Peer for Soketto {
         Some(())
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         Some(Box::pin(async move {
             let mut senders = Vec::new();
-            for tcp in connections {
+            while let Some(tcp) = arrivals.next().await? {
                 let (sender, mut receiver) = accept(BufReader::new(BufWriter::new(tcp.compat()))).await?;
                 spawn(async move {
                     loop {
@@ -107,7 +111,7 @@ impl Peer for Soketto {
                 });
                 senders.push(sender);
             }
-            each(senders, orders, async |sender| {
+            each(senders, arrivals, async |sender| {
                 sender.send_binary(&message).await?;
                 Ok(sender.flush().await?)
             })

@@ -8,10 +8,8 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio_websockets::{ClientBuilder, Config, Error, Message, ServerBuilder};
 
-use super::{
-    Io, Manner, Orders, Peer, Role, Sending, ServeTls, Tally, Work, burst, each, spawn, spawn_opened,
-};
-use crate::memory_stream::Memory;
+use super::{Io, Manner, Peer, Role, Sending, ServeTls, Tally, Work, burst, each, spawn, spawn_opened};
+use crate::{arrivals::Arrivals, memory_stream::Memory};
 
 #[derive(Debug)]
 pub struct TokioWebSockets;
@@ -48,18 +46,19 @@ impl Peer for TokioWebSockets {
         Some(Box::pin(burst::send(ws, sending, move || Message::binary(payload.clone()))))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         serve(tcp, manner);
+        Some(())
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {
         Some(Arc::new(serve))
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         Some(Box::pin(async move {
             let mut senders = Vec::new();
-            for tcp in connections {
+            while let Some(tcp) = arrivals.next().await? {
                 let (_request, ws) = ServerBuilder::new().accept(tcp).await?;
                 let (sender, mut receiver) = ws.split();
                 spawn(async move {
@@ -68,7 +67,7 @@ impl Peer for TokioWebSockets {
                 });
                 senders.push(sender);
             }
-            each(senders, orders, async |sender| Ok(sender.send(Message::binary(message.clone())).await?))
+            each(senders, arrivals, async |sender| Ok(sender.send(Message::binary(message.clone())).await?))
                 .await
         }))
     }

@@ -14,10 +14,8 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{
-    Io, Manner, Orders, Peer, Role, Sending, ServeTls, Tally, Work, burst, each, spawn, spawn_opened,
-};
-use crate::memory_stream::Memory;
+use super::{Io, Manner, Peer, Role, Sending, ServeTls, Tally, Work, burst, each, spawn, spawn_opened};
+use crate::{arrivals::Arrivals, memory_stream::Memory};
 
 const READ: usize = 16 << 10;
 
@@ -59,18 +57,19 @@ impl Peer for Tungstenite {
         }))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         serve(tcp, manner);
+        Some(())
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {
         Some(Arc::new(serve))
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         Some(Box::pin(async move {
             let mut senders = Vec::new();
-            for tcp in connections {
+            while let Some(tcp) = arrivals.next().await? {
                 let (sender, mut receiver) = accept_async(tcp).await?.split();
                 spawn(async move {
                     while receiver.next().await.transpose()?.is_some() {}
@@ -78,7 +77,7 @@ impl Peer for Tungstenite {
                 });
                 senders.push(sender);
             }
-            each(senders, orders, async |sender| Ok(sender.send(Message::Binary(message.clone())).await?))
+            each(senders, arrivals, async |sender| Ok(sender.send(Message::Binary(message.clone())).await?))
                 .await
         }))
     }

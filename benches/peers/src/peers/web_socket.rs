@@ -9,8 +9,11 @@ use tokio::{
 };
 use web_socket::{DataType, Event, MessageType, WebSocket};
 
-use super::{Manner, Orders, Peer, Role, Sending, Tally, Work, each, opening, spawn, spawn_opened};
-use crate::memory_stream::{Cork, Memory};
+use super::{Manner, Peer, Role, Sending, Tally, Work, each, opening, spawn, spawn_opened};
+use crate::{
+    arrivals::Arrivals,
+    memory_stream::{Cork, Memory},
+};
 
 /// The size of a read, as with the other libraries.
 const READ: usize = 256 << 10;
@@ -48,7 +51,7 @@ impl Peer for WebSocketCrate {
         })
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         let opening = opening::answered(tcp);
         match manner {
             Manner::Best => {
@@ -56,16 +59,17 @@ impl Peer for WebSocketCrate {
             }
             Manner::Plain => spawn_opened(opening, |tcp| echo(BufReader::new(tcp))),
         }
+        Some(())
     }
 
     fn open(&self, _tcp: TcpStream) -> Option<()> {
         None
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         Some(Box::pin(async move {
             let mut senders = Vec::new();
-            for tcp in connections {
+            while let Some(tcp) = arrivals.next().await? {
                 let (reader, writer) = opening::answered(tcp).await?.into_split();
                 spawn(async move {
                     let mut ws = WebSocket::server(BufReader::new(reader));
@@ -75,7 +79,7 @@ impl Peer for WebSocketCrate {
                 });
                 senders.push(WebSocket::server(writer));
             }
-            each(senders, orders, async |sender| Ok(sender.send(&message[..]).await?)).await
+            each(senders, arrivals, async |sender| Ok(sender.send(&message[..]).await?)).await
         }))
     }
 }

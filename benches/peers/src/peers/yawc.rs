@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use yawc::{CompressionLevel, DeflateOptions, DeflatePool, Frame, Options, WebSocket, frame::OpCode};
 
 use super::{
-    Compresses, Io, LEVEL, Manner, Orders, Peer, Role, Sending, ServeTls, Takeover, Tally, Work, burst, each,
+    Compresses, Io, LEVEL, Manner, Peer, Role, Sending, ServeTls, Takeover, Tally, Work, burst, each,
     opening, spawn, spawn_opened,
 };
-use crate::memory_stream::Memory;
+use crate::{arrivals::Arrivals, memory_stream::Memory};
 
 #[derive(Debug)]
 pub struct Yawc;
@@ -90,8 +90,9 @@ impl Peer for Yawc {
         }))
     }
 
-    fn serve(&self, tcp: TcpStream, manner: Manner) {
+    fn serve(&self, tcp: TcpStream, manner: Manner) -> Option<()> {
         serve(tcp, manner);
+        Some(())
     }
 
     fn serve_http2(&self, tcp: TcpStream) -> Option<()> {
@@ -140,10 +141,10 @@ impl Peer for Yawc {
         Some(())
     }
 
-    fn broadcast(&self, connections: Vec<TcpStream>, message: Bytes, orders: Orders) -> Option<Work<()>> {
+    fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         Some(Box::pin(async move {
             let mut senders = Vec::new();
-            for tcp in connections {
+            while let Some(tcp) = arrivals.next().await? {
                 let (sender, mut receiver) = server(opening::answered(tcp).await?, Manner::Plain)?.split();
                 spawn(async move {
                     while receiver.next().await.is_some() {}
@@ -151,7 +152,8 @@ impl Peer for Yawc {
                 });
                 senders.push(sender);
             }
-            each(senders, orders, async |sender| Ok(sender.send(Frame::binary(message.clone())).await?)).await
+            each(senders, arrivals, async |sender| Ok(sender.send(Frame::binary(message.clone())).await?))
+                .await
         }))
     }
 }
