@@ -184,6 +184,8 @@ async fn join_room(
     })?;
     let seat = &seated.seat;
     check(live, seat, &room, join.reopen).await?;
+    // A history that is read, and then followed, has to exist.
+    let held = hub.hold(&seat.room).await.map_err(Refused::hub)?;
     let (history, position) =
         live.view(&room, &seat.identity.id).joined(join.since).await.map_err(Refused::unavailable)?;
     let me = seat.person();
@@ -197,6 +199,7 @@ async fn join_room(
     }
     let joined =
         seat.member().join_since(&seat.room, Since::Position(position)).await.map_err(Refused::hub)?;
+    drop(held);
     if joined.has_lost {
         seat.tell_message(publications::lost(joined.position));
     }
