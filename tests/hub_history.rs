@@ -49,6 +49,41 @@ async fn publish(hub: &Hub, text: impl Into<String>) -> Position {
 }
 
 #[tokio::test]
+async fn a_position_of_a_room_without_messages_is_one_to_continue_from() {
+    let hub = numbering(&Memory::history(100, HOUR));
+    // Nobody is in the room, so that nothing of it is stored.
+    let page = hub.read_before(&room(), None, 1).await.expect("in memory");
+    let start = Position { epoch: page.epoch, offset: 0 };
+    let member = seat(&hub);
+    let joined = member.member.join_since(&room(), Since::Position(start)).await.expect("in memory");
+    assert_eq!((joined.position, joined.has_lost), (start, false));
+    let last = publish(&hub, "a").await;
+    hub.delete_history(&room()).await.expect("in memory");
+    let page = hub.read_before(&room(), None, 1).await.expect("in memory");
+    assert_ne!(page.epoch, last.epoch, "a history that ends takes its epoch with it");
+}
+
+#[tokio::test]
+async fn a_room_that_is_held_is_followed_without_members() {
+    let (seen, memory) = (Arc::new(Mutex::new(Vec::new())), Memory::history(100, HOUR));
+    let told = seen.clone();
+    let on_event = move |_: &Hub, event| told.lock().expect("no panic").push(event);
+    let hub = Hub::builder().backplane(memory.clone()).on_event(on_event).build();
+    let other = numbering(&memory);
+    let held = hub.hold(&room()).await.expect("in memory");
+    let start = held.position();
+    let last = publish(&other, "a").await;
+    assert_eq!((held.position(), start), (last, Position { offset: last.offset - 1, ..last }));
+    let stranger = seat(&other);
+    stranger.member.enter(&room(), "data").await.expect("in memory");
+    assert_eq!(seen.lock().expect("no panic").len(), 1);
+    drop(held);
+    drop(stranger);
+    assert_eq!(seen.lock().expect("no panic").len(), 1, "the room is not followed any more");
+    assert_eq!(hub.rooms(), []);
+}
+
+#[tokio::test]
 async fn a_member_that_comes_back_receives_what_it_has_missed() {
     let hub = numbering(&Memory::history(100, HOUR));
     let (first, witness) = (seat(&hub), seat(&hub));

@@ -8,6 +8,7 @@ use super::{
     counters::Delivered,
     delivery::{self, Audience},
     error::HubError,
+    held::Held,
     inner::Inner,
     member::Member,
     position::{MemberId, Position},
@@ -71,6 +72,36 @@ impl<R: RoomKey> Hub<R> {
     /// room.
     pub fn to_one(&self, member: MemberId) -> To<'_, R> {
         To::new(self, Target::Member(member))
+    }
+
+    /// Keeps a room, also without members: the hub follows its messages, and is told who comes and
+    /// goes.
+    ///
+    /// A program that reads a history, and lets a member join behind it, holds the room meanwhile: the
+    /// history of a room that nobody is in need not exist, and begins once somebody is. While the
+    /// backplane cannot be reached, this waits.
+    ///
+    /// ```
+    /// use fullduplex::hub::{Hub, HubError, Member, Since};
+    ///
+    /// async fn join(hub: &Hub, room: &String, member: &Member<String>) -> Result<(), HubError> {
+    ///     let held = hub.hold(room).await?;
+    ///     let position = held.position();
+    ///     let page = hub.read_before(room, Some(position.offset + 1), 100).await?;
+    ///     println!("{} messages until {position}", page.messages.len());
+    ///     member.join_since(room, Since::Position(position)).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`HubError::Away`] if the backplane cannot be reached and too many calls wait for it,
+    /// and [`HubError::Backplane`] if it failed.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the room is not kept.
+    pub async fn hold(&self, room: &R) -> Result<Held<R>, HubError> {
+        Held::new(&self.0, room).await
     }
 
     /// Stores a message as the next one of a room, and sends it to the members, on all hubs, in the

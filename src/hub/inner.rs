@@ -209,6 +209,18 @@ impl<R: RoomKey> Inner<R> {
         }
     }
 
+    /// Lets the backplane pass the messages of a room, unless it does.
+    pub(super) async fn subscribe(&self, room: &Room<R>) -> Result<(), BackplaneError> {
+        let subscribed = room.subscription.get_or_try_init(|| async {
+            room.is_subscribed.store(true, Relaxed);
+            let position = self.call(|| self.backplane.subscribe(&room.key)).await?;
+            room.subscribed_at(position);
+            Ok::<(), BackplaneError>(())
+        });
+        subscribed.await?;
+        Ok(())
+    }
+
     /// Returns the runtime of the caller, or the one in which the hub was created.
     pub(super) fn runtime(&self) -> Option<Handle> {
         Handle::try_current().ok().or_else(|| self.runtime.clone())

@@ -106,7 +106,7 @@ impl<R: RoomKey> Member<R> {
             Begun::IsMember(membership) => return Ok(position_of(&membership.room)),
             Begun::Joining(joining) => joining,
         };
-        self.subscribe(&joining.membership.room).await?;
+        self.inner().subscribe(&joining.membership.room).await?;
         let position = joining.membership.room.add(&joining.membership, false);
         joining.complete()?;
         Ok(position.unwrap_or(NOWHERE))
@@ -136,7 +136,7 @@ impl<R: RoomKey> Member<R> {
             }
             Begun::Joining(joining) => joining,
         };
-        self.subscribe(&joining.membership.room).await?;
+        self.inner().subscribe(&joining.membership.room).await?;
         joining.membership.room.add(&joining.membership, true);
         let joined = self.catch_up(&joining.membership, since).await?;
         joining.complete()?;
@@ -218,19 +218,6 @@ impl<R: RoomKey> Member<R> {
         }
         rooms.push(membership.clone());
         Ok(Begun::Joining(Joining { member: self, membership }))
-    }
-
-    /// Lets the backplane pass the messages of a room, unless it does.
-    async fn subscribe(&self, room: &Room<R>) -> Result<(), BackplaneError> {
-        let hub = self.inner();
-        let subscribed = room.subscription.get_or_try_init(|| async {
-            room.is_subscribed.store(true, Relaxed);
-            let position = hub.call(|| hub.backplane.subscribe(&room.key)).await?;
-            room.subscribed_at(position);
-            Ok::<(), BackplaneError>(())
-        });
-        subscribed.await?;
-        Ok(())
     }
 
     /// Sends the history since a point, until the member has all messages that were queued for the

@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     future::ready,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -47,6 +50,9 @@ struct Shared<R> {
     inboxes: Mutex<Vec<Inbox<R>>>,
     messages: usize,
     age: Duration,
+    /// The epoch of new histories. It changes when a history ends, so that no two that a room has had
+    /// have the same, and a room without messages keeps its own although it is not stored.
+    epoch: AtomicU64,
 }
 
 struct Shard<R> {
@@ -71,7 +77,8 @@ struct Log<R> {
 impl<R: RoomKey> Memory<R> {
     /// Creates a backplane that keeps the last `messages` of each room, each no longer than `age`.
     pub fn history(messages: usize, age: Duration) -> Self {
-        let shared = Shared { shards: Shards::new(), inboxes: Mutex::default(), messages, age };
+        let epoch = AtomicU64::new(rand::random());
+        let shared = Shared { shards: Shards::new(), inboxes: Mutex::default(), messages, age, epoch };
         Self { shared: Arc::new(shared), inbox: OnceLock::new() }
     }
 
@@ -84,16 +91,17 @@ impl<R: RoomKey> Memory<R> {
             shard.calls = 0;
             shard.rooms.retain(|_, log| {
                 log.remove_old(shared);
-                log.is_needed()
+                log.is_needed() || shared.forget(log)
             });
         }
         if !shard.rooms.contains_key(room) {
-            shard.rooms.insert(room.clone(), Log::new());
+            shard.rooms.insert(room.clone(), Log::new(shared.epoch.load(Relaxed)));
         }
         let log = shard.rooms.get_mut(room).expect("it was inserted");
         log.remove_old(shared);
         let result = call(log);
         if !log.is_needed() {
+            shared.forget(log);
             shard.rooms.remove(room);
         }
         result
@@ -109,6 +117,14 @@ impl<R: RoomKey> Shared<R> {
     fn inboxes(&self) -> MutexGuard<'_, Vec<Inbox<R>>> {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Ends the history of a room. Returns `false`: it is not kept.
+    fn forget(&self, log: &Log<R>) -> bool {
+        if log.last > 0 {
+            self.epoch.fetch_add(1, Relaxed);
+        }
+        false
+    }
 }
 
 // Not derived: that would require the same of the key.
@@ -119,9 +135,9 @@ impl<R> Default for Shard<R> {
 }
 
 impl<R> Log<R> {
-    fn new() -> Self {
+    fn new(epoch: u64) -> Self {
         Self {
-            epoch: rand::random(),
+            epoch,
             last: 0,
             removed: 0,
             messages: VecDeque::new(),
@@ -304,7 +320,8 @@ impl<R: RoomKey> Backplane<R> for Memory<R> {
             self.with_room(room, |log| {
                 let (subscribers, present) =
                     (std::mem::take(&mut log.subscribers), std::mem::take(&mut log.present));
-                *log = Log { subscribers, present, ..Log::new() };
+                self.shared.forget(log);
+                *log = Log { subscribers, present, ..Log::new(self.shared.epoch.load(Relaxed)) };
             });
             Ok(())
         })

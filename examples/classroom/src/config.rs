@@ -12,6 +12,9 @@ use crate::{admission::is_origin, auth::Secret, store, values::RoomName};
 /// surrogate pair, and what is around it.
 const MAX_MESSAGE_SIZE: usize = 16 << 10;
 
+/// The messages that each room keeps, unless in memory.
+const KEEP: u32 = 100_000;
+
 /// After this silence, a ping is sent; a connection without an answer is dead after 25 s in all.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,11 +83,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Redis server that several nodes share: redis://...
-    #[arg(long, value_name = "URL", conflicts_with = "nats")]
+    /// Redis server that several nodes share, which then keeps the history: redis://... All of them
+    /// need the same secret.
+    #[arg(long, value_name = "URL", conflicts_with = "nats", requires = "jwt_secret")]
     pub redis: Option<String>,
-    /// NATS server that several nodes share: nats://...
-    #[arg(long, value_name = "URL")]
+    /// NATS server with JetStream that several nodes share, which then keeps the history: nats://...
+    #[arg(long, value_name = "URL", requires = "jwt_secret")]
     pub nats: Option<String>,
 
     /// Seconds that connections have to close when the server stops.
@@ -109,9 +113,14 @@ impl Args {
     pub fn store(&self) -> store::Settings {
         let keep = self.keep_messages.map(NonZeroU32::get);
         match self.history {
-            History::Sqlite => store::Settings::file(&self.database, keep.unwrap_or(100_000)),
+            History::Sqlite => store::Settings::file(&self.database, keep.unwrap_or(KEEP)),
             History::Memory => store::Settings::memory(keep.unwrap_or(1000)),
         }
+    }
+
+    /// Returns how many messages of each room an engine keeps that several nodes share.
+    pub fn keep_in_engine(&self) -> u32 {
+        self.keep_messages.map_or(KEEP, NonZeroU32::get)
     }
 
     /// Returns the limits and deadlines of connections.
@@ -189,6 +198,7 @@ mod tests {
             (&["--allow-origin", "example.com"], "--allow-origin"),
             (&["--tls-cert", "a.pem"], "--tls-key"),
             (&["--redis", "redis://a", "--nats", "nats://a"], "--nats"),
+            (&["--redis", "redis://a"], "--jwt-secret"),
             (&["--keep-messages", "0"], "--keep-messages"),
             (&["--rate", "0"], "--rate"),
             (&["--room", ""], "--room"),

@@ -23,7 +23,12 @@ use classroom::{
     store::Store,
 };
 use fullduplex::{CloseCode, TlsAcceptor, serve::Shutdown};
+use fullduplex_backplane_nats::Nats;
+use fullduplex_backplane_redis::Redis;
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
+
+/// What the names of keys and streams begin with that the nodes share.
+const PREFIX: &str = "classroom";
 
 /// How long a client has for its first call.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,9 +51,6 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     // To the standard error: what is printed is for people.
     let output = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(args.log.clone()).with(output).try_init()?;
-    if args.redis.is_some() || args.nats.is_some() {
-        return Err("this version runs on one machine: it has no --redis and no --nats".into());
-    }
     let store =
         Store::open(&args.store()).map_err(|error| format!("{}: {error}", args.database.display()))?;
     let secret = match &args.jwt_secret {
@@ -64,8 +66,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     println!("listening on {}", args.url(address));
     print_links(args, &auth, &args.url(address))?;
     let trust_forwarded_for = TrustForwardedFor(args.trust_forwarded_for);
-    let live = live(args, &store, &shutdown);
-    metrics.observe(live.hub());
+    let live = live(args, &store, &shutdown, &metrics)?;
     let admission = admission(args, &auth, &metrics);
     let live = routes(RouteApp { live, admission, trust_forwarded_for });
     let app = App { auth, store, metrics, shutdown: shutdown.clone(), trust_forwarded_for };
@@ -82,16 +83,24 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn live(args: &Args, store: &Store, shutdown: &Shutdown) -> Live {
-    Live::new(
-        store.clone(),
-        Settings {
-            rate: args.rate,
-            burst: args.burst,
-            join_timeout: JOIN_TIMEOUT,
-            shutdown: shutdown.clone(),
-        },
-    )
+fn live(args: &Args, store: &Store, shutdown: &Shutdown, metrics: &Metrics) -> Result<Live, Box<dyn Error>> {
+    let settings = Settings {
+        rate: args.rate,
+        burst: args.burst,
+        join_timeout: JOIN_TIMEOUT,
+        shutdown: shutdown.clone(),
+        metrics: metrics.clone(),
+    };
+    let (store, keep) = (store.clone(), args.keep_in_engine());
+    if let Some(url) = &args.redis {
+        let redis = Redis::builder(url).prefix(PREFIX).max_messages(keep.into()).build()?;
+        return Ok(Live::with_backplane(redis, store, settings));
+    }
+    if let Some(url) = &args.nats {
+        let nats = Nats::builder(url).name(PREFIX).max_messages(keep).build()?;
+        return Ok(Live::with_backplane(nats, store, settings));
+    }
+    Ok(Live::new(store, settings))
 }
 
 fn admission(args: &Args, auth: &Arc<Auth>, metrics: &Metrics) -> Admission {

@@ -28,6 +28,7 @@ pub struct Metrics {
     registry: Arc<Registry>,
     connections: serve::Metrics,
     tokens: Counter,
+    messages: Counter,
     refused: Family<RefusalLabel, Counter>,
     hub: Arc<OnceLock<Hub>>,
 }
@@ -74,11 +75,13 @@ impl Metrics {
         let mut registry = Registry::with_prefix("classroom");
         let (connections, tokens, refused) = (serve::Metrics::new(), Counter::default(), Family::default());
         registry.register("tokens", "Tokens that were issued", tokens.clone());
+        let messages = Counter::default();
+        registry.register("messages", "Messages that were stored", messages.clone());
         registry.register("refused", "Requests of persons that were refused, by reason", refused.clone());
         registry.register_collector(Box::new(Connections(connections.clone())));
         let hub = Arc::<OnceLock<Hub>>::default();
         registry.register_collector(Box::new(Rooms(hub.clone())));
-        Self { registry: Arc::new(registry), connections, tokens, refused, hub }
+        Self { registry: Arc::new(registry), connections, tokens, messages, refused, hub }
     }
 
     /// Adds the counters of a hub. Only that of the first one counts.
@@ -94,6 +97,11 @@ impl Metrics {
     /// Counts a token that was issued.
     pub fn token_issued(&self) {
         self.tokens.inc();
+    }
+
+    /// Counts a message that was stored.
+    pub fn message_stored(&self) {
+        self.messages.inc();
     }
 
     /// Counts a person who was refused.

@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::time::Duration;
+
+use fullduplex::hub::Memory;
 use serde_json::{Value, json};
 use support::page::{Options, Page, Server, texts};
 
@@ -39,7 +42,12 @@ async fn a_message_to_all_reaches_everyone_and_is_acknowledged() {
 
 #[tokio::test]
 async fn others_me_and_one_person_are_audiences() {
-    let server = Server::start(Options::default()).await;
+    for engine in [None, Some(Memory::history(1000, Duration::from_secs(3600)))] {
+        audiences(Server::start(Options { engine, ..Options::default() }).await).await;
+    }
+}
+
+async fn audiences(server: Server) {
     let [mut teacher, mut ann, mut bob] = three(&server).await;
     ann.post("to others", "others").await;
     ann.post("to me", "me").await;
@@ -93,7 +101,12 @@ async fn a_private_message_reaches_all_connections_of_both() {
 
 #[tokio::test]
 async fn the_same_client_id_is_stored_and_sent_once() {
-    let server = Server::start(Options::default()).await;
+    for engine in [None, Some(Memory::history(1000, Duration::from_secs(3600)))] {
+        once(Server::start(Options { engine, ..Options::default() }).await).await;
+    }
+}
+
+async fn once(server: Server) {
     let [mut teacher, mut ann, mut bob] = three(&server).await;
     let data = json!({"client_id": "c", "text": "one"});
     let first = ann.call("chat:message", data.clone()).await.expect("stored");
@@ -209,7 +222,12 @@ async fn metrics_count_rooms_and_messages() {
     ann.say("hello").await;
     teacher.expect("chat:message").await;
     let text = server.metrics.export().expect("encodes");
-    for line in ["classroom_rooms 1", "classroom_members 3", "classroom_connections_open 3"] {
+    for line in [
+        "classroom_messages_total 1",
+        "classroom_rooms 1",
+        "classroom_members 3",
+        "classroom_connections_open 3",
+    ] {
         assert!(text.lines().any(|each| each == line), "{line} in:\n{text}");
     }
     // Three pages received the message, and who joined.

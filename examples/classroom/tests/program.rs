@@ -11,6 +11,8 @@ use support::{
     program::{Program, command},
 };
 
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 /// Returns what the program prints to its standard error, if it does not start.
 fn fails(directory: &Path, args: &[&str]) -> String {
     let output = command(directory, args).output().expect("built");
@@ -77,7 +79,9 @@ fn what_cannot_work_is_an_error_at_the_start() {
     for (args, named) in [
         (&["--database", "notes.txt"][..], "notes.txt: the file is no SQLite database"),
         (&["--tls-cert", "no.pem", "--tls-key", "no.pem"], "no.pem"),
-        (&["--redis", "redis://127.0.0.1"], "--redis"),
+        (&["--redis", "redis://127.0.0.1"], "--jwt-secret"),
+        (&["--redis", "nonsense", "--jwt-secret", SECRET], "invalid URL"),
+        (&["--nats", "://", "--jwt-secret", SECRET], "NATS"),
         (&["--log", "=="], "--log"),
     ] {
         let error = fails(directory.path(), args);

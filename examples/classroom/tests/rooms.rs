@@ -5,9 +5,11 @@ mod support;
 use std::time::Duration;
 
 use classroom::store;
-use fullduplex::CloseCode;
+use fullduplex::{CloseCode, hub::Memory};
 use serde_json::{Value, json};
 use support::page::{Options, Page, Server, texts};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn names(list: &Value) -> Vec<&str> {
     let mut names: Vec<_> = list
@@ -98,7 +100,12 @@ async fn a_name_that_looks_like_that_of_another_person_is_refused() {
 
 #[tokio::test]
 async fn a_join_has_the_last_hundred_messages_and_older_ones_come_by_pages() {
-    let server = Server::start(Options::default()).await;
+    for engine in [None, Some(Memory::history(1000, HOUR))] {
+        pages(Server::start(Options { engine, ..Options::default() }).await).await;
+    }
+}
+
+async fn pages(server: Server) {
     let mut ann = server.student("Ann").await;
     fill(&mut ann, 1..=250).await;
     let mut bob = server.student("Bob").await;
@@ -116,7 +123,12 @@ async fn a_join_has_the_last_hundred_messages_and_older_ones_come_by_pages() {
 
 #[tokio::test]
 async fn who_comes_back_gets_what_was_missed_and_then_what_is_live() {
-    let server = Server::start(Options::default()).await;
+    for engine in [None, Some(Memory::history(1000, HOUR))] {
+        comes_back(Server::start(Options { engine, ..Options::default() }).await).await;
+    }
+}
+
+async fn comes_back(server: Server) {
     let mut ann = server.student("Ann").await;
     fill(&mut ann, 1..=10).await;
     let epoch = ann.joined["history"]["epoch"].clone();
@@ -143,8 +155,13 @@ async fn who_comes_back_gets_what_was_missed_and_then_what_is_live() {
 
 #[tokio::test]
 async fn what_was_removed_or_is_of_another_history_is_said_to_be_lost() {
-    let options = Options { store: store::Settings::memory(20), ..Options::default() };
-    let server = Server::start(options).await;
+    for engine in [None, Some(Memory::history(20, HOUR))] {
+        let store = store::Settings::memory(20);
+        lost(Server::start(Options { store, engine, ..Options::default() }).await).await;
+    }
+}
+
+async fn lost(server: Server) {
     let mut ann = server.student("Ann").await;
     fill(&mut ann, 1..=50).await;
     let epoch = ann.joined["history"]["epoch"].clone();
@@ -166,8 +183,13 @@ async fn what_was_removed_or_is_of_another_history_is_said_to_be_lost() {
 /// Joins while others talk: each message is in the history or comes live, once, in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn joining_while_others_talk_loses_and_repeats_nothing() {
+    for engine in [None, Some(Memory::history(1000, HOUR))] {
+        join_meanwhile(Server::start(Options { engine, ..Options::default() }).await).await;
+    }
+}
+
+async fn join_meanwhile(server: Server) {
     const COUNT: u64 = 400;
-    let server = Server::start(Options::default()).await;
     let mut ann = server.student("Ann").await;
     let talking = tokio::spawn(async move {
         for number in 1..=COUNT {

@@ -157,6 +157,7 @@ async fn post(chat: &Chat, client_id: ClientId, text: Text, to: To) -> Result<Po
         chat.timestamp(published.position.offset).await?.unwrap_or(record.timestamp)
     } else {
         chat.seated.room.count_message();
+        chat.live.0.settings.metrics.message_stored();
         record.timestamp
     };
     let epoch = publications::epoch_text(published.position.epoch);
@@ -184,14 +185,14 @@ async fn history(context: Context<Chat>, ask: Ask) -> Result<History, CallError>
         return Err(InvalidData::new("data.limit", format_args!("not from 1 to {MAX_PAGE}")).into());
     }
     let chat = context.state();
-    let (room, viewer) = (chat.room()?, chat.seat().identity.id.clone());
-    let store = &chat.live.0.store;
-    let page = match (before, after) {
-        (Some(before), None) => store.before(room, viewer, before, limit).await,
-        (None, Some(after)) => store.after(room, viewer, after, limit).await,
+    let room = chat.room()?;
+    let view = chat.live.view(&room, &chat.seat().identity.id);
+    let history = match (before, after) {
+        (Some(before), None) => view.before(before, limit).await,
+        (None, Some(after)) => view.after(after, limit).await,
         _ => return Err(InvalidData::new("data.before", "either this or `after` is needed").into()),
     };
-    Ok(page.map_err(unavailable)?.into())
+    history.map_err(unavailable)
 }
 
 impl Chat {

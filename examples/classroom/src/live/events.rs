@@ -47,7 +47,8 @@ pub(super) fn handle(hub: &Hub, rooms: &Arc<Rooms>, store: &Store, event: Event<
 
 /// Reads who is in a room, on all nodes, unless that is known.
 pub(super) async fn read_roster(hub: &Hub, room: &Room) -> Result<(), fullduplex::hub::BackplaneError> {
-    room.is_read.get_or_try_init(|| read_all(hub, room)).await?;
+    // Each page compares its list with what was read.
+    room.is_read.get_or_try_init(|| read_all(hub, room, |_| {})).await?;
     Ok(())
 }
 
@@ -70,18 +71,20 @@ pub(super) fn tell_changes(room: &Room, list: &[Person], seat: &super::seat::Sea
 }
 
 async fn read_roster_again(hub: Hub, room: Arc<Room>) {
-    if let Err(error) = read_all(&hub, &room).await {
+    if let Err(error) = read_all(&hub, &room, |change| tell(&hub, &room.name, change)).await {
         tracing::warn!(%error, room = room.name, "who is in the room is not known");
     }
 }
 
-async fn read_all(hub: &Hub, room: &Room) -> Result<(), fullduplex::hub::BackplaneError> {
+async fn read_all(
+    hub: &Hub,
+    room: &Room,
+    tell: impl Fn(&Change),
+) -> Result<(), fullduplex::hub::BackplaneError> {
     room.lock().roster.begin_to_read();
     let present = hub.present(&room.name).await?;
     let mut state = room.lock();
-    for change in state.roster.read(present.iter().filter_map(entry).collect()) {
-        tell(hub, &room.name, &change);
-    }
+    state.roster.read(present.iter().filter_map(entry).collect()).iter().for_each(tell);
     Ok(())
 }
 

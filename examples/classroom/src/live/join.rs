@@ -184,8 +184,10 @@ async fn join_room(
     })?;
     let seat = &seated.seat;
     check(live, seat, &room, join.reopen).await?;
+    // A history that is read, and then followed, has to exist.
+    let held = hub.hold(&seat.room).await.map_err(Refused::hub)?;
     let (history, position) =
-        history::joined(&live.0.store, &room, &seat.identity.id, join.since).await.map_err(Refused::store)?;
+        live.view(&room, &seat.identity.id).joined(join.since).await.map_err(Refused::unavailable)?;
     let me = seat.person();
     let mut participants = events::persons(&hub.present(&seat.room).await.map_err(Refused::unavailable)?);
     participants.retain(|person| person.id != me.id);
@@ -197,6 +199,7 @@ async fn join_room(
     }
     let joined =
         seat.member().join_since(&seat.room, Since::Position(position)).await.map_err(Refused::hub)?;
+    drop(held);
     if joined.has_lost {
         seat.tell_message(publications::lost(joined.position));
     }

@@ -17,13 +17,21 @@ mod wire;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use fullduplex::{
-    hub::{Hub, Slow},
+    hub::{Backplane, Hub, Slow},
     serve::Shutdown,
 };
 
 pub use self::route::{RouteApp, routes};
-use self::{backplane::StoreBackplane, rooms::Rooms};
-use crate::store::Store;
+use self::{
+    backplane::StoreBackplane,
+    history::{Source, View},
+    rooms::Rooms,
+};
+use crate::{
+    metrics::Metrics,
+    store::Store,
+    values::{ParticipantId, RoomName},
+};
 
 /// The rooms and those who are in them. Clones share them.
 #[derive(Debug, Clone)]
@@ -33,6 +41,8 @@ pub struct Live(Arc<Shared>);
 struct Shared {
     hub: Hub,
     store: Store,
+    /// Where the history is.
+    source: Source,
     rooms: Arc<Rooms>,
     settings: Settings,
 }
@@ -48,30 +58,46 @@ pub struct Settings {
     pub join_timeout: Duration,
     /// Begins when the server stops.
     pub shutdown: Shutdown,
+    /// Counts messages, and shows the counters of the hub.
+    pub metrics: Metrics,
 }
 
 impl Live {
-    /// Creates rooms whose messages a store keeps.
+    /// Creates rooms on one machine, whose messages a store keeps.
     ///
     /// # Panics
     /// Panics outside a tokio runtime.
     pub fn new(store: Store, settings: Settings) -> Self {
+        let source = Source::Store(store.clone());
+        Self::build(StoreBackplane::new(store.clone()), source, store, settings)
+    }
+
+    /// Creates rooms that several machines share, whose messages the engine of a backplane keeps. The
+    /// store keeps who is restricted.
+    ///
+    /// # Panics
+    /// Panics outside a tokio runtime.
+    pub fn with_backplane(backplane: impl Backplane<String>, store: Store, settings: Settings) -> Self {
+        Self::build(backplane, Source::Engine, store, settings)
+    }
+
+    fn build(backplane: impl Backplane<String>, source: Source, store: Store, settings: Settings) -> Self {
         let rooms = Arc::<Rooms>::default();
         let (known, stored) = (rooms.clone(), store.clone());
         let hub = Hub::builder()
-            .backplane(StoreBackplane::new(store.clone()))
+            .backplane(backplane)
             .slow(Slow::Close)
             .encode(|_room, position, message| publications::encode(position, &message).into())
             .on_event(move |hub, event| events::handle(hub, &known, &stored, event))
             .build();
-        let live = Self(Arc::new(Shared { hub, store, rooms, settings }));
+        settings.metrics.observe(&hub);
+        let live = Self(Arc::new(Shared { hub, store, source, rooms, settings }));
         tokio::spawn(tick(Arc::downgrade(&live.0.rooms)));
         live
     }
 
-    /// Returns the hub, whose counters are metrics.
-    pub fn hub(&self) -> &Hub {
-        &self.0.hub
+    fn view<'a>(&'a self, room: &'a RoomName, viewer: &'a ParticipantId) -> View<'a> {
+        View { source: &self.0.source, hub: &self.0.hub, room, viewer }
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub mod page;
+pub mod person;
 pub mod program;
 
 use std::{

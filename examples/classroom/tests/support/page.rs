@@ -14,7 +14,7 @@ use classroom::{
     metrics::Metrics,
     store::{self, Store},
 };
-use fullduplex::{Client, ClientStream, CloseCode, Config, WebSocket, serve::Shutdown};
+use fullduplex::{Client, ClientStream, CloseCode, Config, WebSocket, hub::Memory, serve::Shutdown};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -36,27 +36,47 @@ pub struct Options {
     pub burst: u32,
     pub join_timeout: Duration,
     pub config: Config,
+    /// What connects several servers.
+    pub engine: Option<Memory<String>>,
+    /// The secret, if several servers have the same.
+    pub secret: Option<Secret>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let store = store::Settings::memory(1000);
-        Self { store, rate: 1000, burst: 1000, join_timeout: DEADLINE, config: Config::new() }
+        Self {
+            store,
+            rate: 1000,
+            burst: 1000,
+            join_timeout: DEADLINE,
+            config: Config::new(),
+            engine: None,
+            secret: None,
+        }
     }
 }
 
 impl Server {
     pub async fn start(options: Options) -> Self {
-        let auth = Arc::new(Auth::new(&Secret::random()));
+        let secret = options.secret.unwrap_or_else(Secret::random);
+        let auth = Arc::new(Auth::new(&secret));
         let store = Store::open(&options.store).expect("opens");
         let metrics = Metrics::new();
         let shutdown = Shutdown::new().with_metrics(metrics.connections());
         let [rate, burst] =
             [options.rate, options.burst].map(|count| NonZeroU32::new(count).expect("not zero"));
-        let settings =
-            Settings { rate, burst, join_timeout: options.join_timeout, shutdown: shutdown.clone() };
-        let live = Live::new(store.clone(), settings);
-        metrics.observe(live.hub());
+        let settings = Settings {
+            rate,
+            burst,
+            join_timeout: options.join_timeout,
+            shutdown: shutdown.clone(),
+            metrics: metrics.clone(),
+        };
+        let live = match options.engine {
+            Some(engine) => Live::with_backplane(engine, store.clone(), settings),
+            None => Live::new(store.clone(), settings),
+        };
         let trust_forwarded_for = TrustForwardedFor(false);
         let admission = Admission {
             auth: auth.clone(),
