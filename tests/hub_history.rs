@@ -5,10 +5,7 @@
 mod support;
 
 use std::{
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -16,13 +13,13 @@ use bytes::Bytes;
 use fullduplex::{
     Error, Message,
     hub::{
-        Backplane, BackplaneError, BoxFuture, Delivered, Event, Hub, HubError, Inbox, MemberId, Memory, Page,
-        Position, PresenceChange, Present, Publication, Published, Since, Target, Transient,
+        Backplane, BackplaneError, Delivered, Event, Hub, HubError, Memory, Page, Position, PresenceChange,
+        Present, Publication, Published, Since,
     },
 };
 use support::{
     finished,
-    hub::{Seat, fill, quiet, seat, seat_with},
+    hub::{Flaky, Seat, fill, quiet, seat, seat_with},
     pending, polled,
 };
 use tokio::{task::JoinSet, time::advance};
@@ -422,127 +419,6 @@ async fn all_hubs_are_told_who_is_present() {
     let renamed = Present { data: Bytes::from("Bob"), ..bob };
     assert_eq!(right.present(&room()).await.expect("in memory"), std::slice::from_ref(&renamed));
     assert_eq!(take(&right_events), [told(PresenceChange::Entered(renamed))]);
-}
-
-/// A backplane in memory that can be away.
-#[derive(Clone)]
-struct Flaky {
-    memory: Arc<Memory<String>>,
-    inbox: Arc<OnceLock<Inbox<String>>>,
-    is_away: Arc<AtomicBool>,
-    /// How many publications are stored although the answer is lost.
-    lost_answers: Arc<AtomicUsize>,
-    calls: Arc<Mutex<Vec<String>>>,
-}
-
-impl Flaky {
-    fn new() -> Self {
-        Self {
-            memory: Arc::new(Memory::history(100, HOUR)),
-            inbox: Arc::default(),
-            is_away: Arc::default(),
-            lost_answers: Arc::default(),
-            calls: Arc::default(),
-        }
-    }
-
-    fn set_away(&self, is_away: bool) {
-        self.is_away.store(is_away, Relaxed);
-        self.inbox.get().expect("attached").set_available(!is_away);
-    }
-
-    fn check(&self, call: String) -> Result<(), BackplaneError> {
-        self.calls.lock().expect("no panic").push(call);
-        if self.is_away.load(Relaxed) { Err(BackplaneError::Away) } else { Ok(()) }
-    }
-
-    fn calls(&self) -> Vec<String> {
-        std::mem::take(&mut self.calls.lock().expect("no panic"))
-    }
-}
-
-impl Backplane<String> for Flaky {
-    fn attach(&self, inbox: Inbox<String>) {
-        self.inbox.set(inbox.clone()).expect("attached once");
-        self.memory.attach(inbox);
-    }
-
-    fn publish<'a>(
-        &'a self,
-        room: &'a String,
-        publication: Publication,
-    ) -> BoxFuture<'a, Result<Published, BackplaneError>> {
-        Box::pin(async move {
-            self.check(format!("publish {}", publication.get_id().expect("it is remote")))?;
-            let published = self.memory.publish(room, publication).await;
-            let lost = self.lost_answers.fetch_update(Relaxed, Relaxed, |lost| lost.checked_sub(1));
-            if lost.is_ok() {
-                self.set_away(true);
-                return Err(BackplaneError::Away);
-            }
-            published
-        })
-    }
-
-    fn subscribe<'a>(&'a self, room: &'a String) -> BoxFuture<'a, Result<Position, BackplaneError>> {
-        Box::pin(async move {
-            self.check(format!("subscribe {room}"))?;
-            tokio::task::yield_now().await;
-            self.memory.subscribe(room).await
-        })
-    }
-
-    fn unsubscribe(&self, room: &String) {
-        self.calls.lock().expect("no panic").push(format!("unsubscribe {room}"));
-        self.memory.unsubscribe(room);
-    }
-
-    fn read_after<'a>(
-        &'a self,
-        room: &'a String,
-        position: Position,
-        most: usize,
-    ) -> BoxFuture<'a, Result<Page, BackplaneError>> {
-        self.memory.read_after(room, position, most)
-    }
-
-    fn read_before<'a>(
-        &'a self,
-        room: &'a String,
-        offset: Option<u64>,
-        most: usize,
-    ) -> BoxFuture<'a, Result<Page, BackplaneError>> {
-        self.memory.read_before(room, offset, most)
-    }
-
-    fn send(&self, to: Target<'_, String>, transient: &Transient) -> Result<(), BackplaneError> {
-        self.check("send".to_owned())?;
-        self.memory.send(to, transient)
-    }
-
-    fn enter<'a>(
-        &'a self,
-        room: &'a String,
-        member: MemberId,
-        data: Bytes,
-    ) -> BoxFuture<'a, Result<(), BackplaneError>> {
-        Box::pin(async move {
-            self.check(format!("enter {room}"))?;
-            self.memory.enter(room, member, data).await
-        })
-    }
-
-    fn exit(&self, room: &String, member: MemberId) {
-        self.memory.exit(room, member);
-    }
-
-    fn present<'a>(&'a self, room: &'a String) -> BoxFuture<'a, Result<Vec<Present>, BackplaneError>> {
-        self.memory.present(room)
-    }
-
-    fn delete<'a>(&'a self, room: &'a String) -> BoxFuture<'a, Result<(), BackplaneError>> {
-        self.memory.delete(room)
-    }
 }
 
 #[tokio::test]

@@ -207,7 +207,7 @@ pub struct Present {
     pub data: Bytes,
 }
 
-/// A change of who is present in a room.
+/// A member enters a room, or leaves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PresenceChange {

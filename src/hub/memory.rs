@@ -107,7 +107,7 @@ impl<R: RoomKey> Memory<R> {
         result
     }
 
-    /// Passes a change of who is present to all that are subscribed.
+    /// Tells all that are subscribed that a member enters or leaves.
     fn tell(room: &R, subscribers: &[Inbox<R>], change: &PresenceChange) {
         subscribers.iter().for_each(|inbox| inbox.presence(room, change.clone()));
     }
