@@ -7,7 +7,7 @@ use std::{
     hash::{Hash, Hasher},
     pin::pin,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc,
     },
@@ -410,7 +410,7 @@ async fn what_is_sent_is_bounded() {
 
 #[tokio::test]
 async fn what_is_queued_behind_a_panic_is_sent() {
-    let own = Arc::new(OnceLock::<Hub>::new());
+    let own = Arc::new(Mutex::new(None::<Hub>));
     let inner = own.clone();
     let queued = Arc::new(Mutex::new(None));
     let queue = queued.clone();
@@ -418,18 +418,23 @@ async fn what_is_queued_behind_a_panic_is_sent() {
         .encode(move |_, _, message| {
             if message.as_text() == Some("panics") {
                 // As another task does meanwhile.
-                *queue.lock().expect("no panic") = Some(inner.get().expect("set").to(&room()).send("queued"));
+                *queue.lock().expect("no panic") = {
+                    let hub = inner.lock().expect("no panic").clone().expect("set");
+                    Some(hub.to(&room()).send("queued"))
+                };
                 panic!("an encoder that panics");
             }
             message.into()
         })
         .build();
-    own.set(hub.clone()).expect("once");
+    *own.lock().expect("no panic") = Some(hub.clone());
     let seat = joined(&hub).await;
     let publisher = hub.clone();
     assert!(tokio::spawn(async move { publish(&publisher, "panics").await }).await.is_err());
     settle().await;
     assert_eq!(seat.texts(), ["queued"]);
+    // The encoder holds the hub, which holds the encoder.
+    *own.lock().expect("no panic") = None;
 }
 
 // Outside of a runtime.
