@@ -51,6 +51,23 @@ async fn joined(hub: &Hub) -> Seat<String> {
     seat
 }
 
+/// Returns a hub with a member, whose room has many messages.
+async fn with_history(backplane: impl Backplane<String>) -> (Hub, Seat<String>) {
+    let hub = numbering(backplane);
+    let keeper = joined(&hub).await;
+    for _ in 0..3000 {
+        publish(&hub, "x").await;
+    }
+    (hub, keeper)
+}
+
+/// Adds a member with a small write buffer, over a stream that accepts nothing.
+fn blocked(hub: &Hub) -> Seat<String> {
+    let seat = seat_with(hub, quiet().max_write_buffer_size(20));
+    seat.script.allow_writes(0);
+    seat
+}
+
 // Catching up.
 
 #[tokio::test]
@@ -84,13 +101,8 @@ async fn a_join_that_fails_while_it_flushes_leaves_no_member() {
 
 #[tokio::test]
 async fn a_dropped_join_does_not_end_a_later_membership() {
-    let hub = numbering(Memory::history(100, HOUR));
-    let _keeper = joined(&hub).await;
-    for _ in 0..3000 {
-        publish(&hub, "x").await;
-    }
-    let slow = seat_with(&hub, quiet().max_write_buffer_size(20));
-    slow.script.allow_writes(0);
+    let (hub, _keeper) = with_history(Memory::history(100, HOUR)).await;
+    let slow = blocked(&hub);
     let room = room();
     let mut joining = Box::pin(slow.member.join_since(&room, Since::Last(20)));
     pending(joining.as_mut(), "the stream accepts nothing");
@@ -102,13 +114,8 @@ async fn a_dropped_join_does_not_end_a_later_membership() {
 
 #[tokio::test]
 async fn a_join_whose_room_is_left_meanwhile_does_not_say_that_it_has_joined() {
-    let hub = numbering(Memory::history(100, HOUR));
-    let _keeper = joined(&hub).await;
-    for _ in 0..3000 {
-        publish(&hub, "x").await;
-    }
-    let slow = seat_with(&hub, quiet().max_write_buffer_size(20));
-    slow.script.allow_writes(0);
+    let (hub, _keeper) = with_history(Memory::history(100, HOUR)).await;
+    let slow = blocked(&hub);
     let room = room();
     let mut joining = Box::pin(slow.member.join_since(&room, Since::Last(20)));
     pending(joining.as_mut(), "the stream accepts nothing");
@@ -224,14 +231,9 @@ async fn two_joins_of_one_member_receive_a_message_once() {
 
 #[tokio::test]
 async fn a_dropped_join_since_does_not_undo_a_join() {
-    let hub = numbering(Flaky::new());
-    let keeper = joined(&hub).await;
-    for _ in 0..3000 {
-        publish(&hub, "x").await;
-    }
+    let (hub, keeper) = with_history(Flaky::new()).await;
     drop(keeper);
-    let (seat, room) = (seat_with(&hub, quiet().max_write_buffer_size(20)), room());
-    seat.script.allow_writes(0);
+    let (seat, room) = (blocked(&hub), room());
     let mut plain = Box::pin(seat.member.join(&room));
     let mut since = Box::pin(seat.member.join_since(&room, Since::Last(10)));
     pending(plain.as_mut(), "it yields");
@@ -510,11 +512,7 @@ async fn the_receiver_returns_why_the_connection_has_ended() {
 
 #[tokio::test]
 async fn the_receiver_returns_why_a_member_has_gone() {
-    let hub = numbering(Memory::history(100, HOUR));
-    let _keeper = joined(&hub).await;
-    for _ in 0..3000 {
-        publish(&hub, "x").await;
-    }
+    let (hub, _keeper) = with_history(Memory::history(100, HOUR)).await;
     let mut slow = seat_with(&hub, quiet().max_write_buffer_size(20));
     slow.script.fail_writes(std::io::ErrorKind::BrokenPipe);
     let joined = slow.member.join_since(&room(), Since::Last(20)).await;

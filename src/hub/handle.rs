@@ -74,8 +74,8 @@ impl<R: RoomKey> Hub<R> {
         To::new(self, Target::Member(member))
     }
 
-    /// Keeps a room, also without members: the hub follows its messages, and is told who comes and
-    /// goes.
+    /// Keeps a room while it has no members: the hub receives its messages, and is told who enters and
+    /// leaves.
     ///
     /// A program that reads a history, and lets a member join behind it, holds the room meanwhile: the
     /// history of a room that nobody is in need not exist, and begins once somebody is. While the
