@@ -6,6 +6,7 @@
 #![allow(missing_docs)]
 
 mod deflate;
+mod hub;
 mod opening;
 mod receive;
 mod send;
@@ -17,7 +18,7 @@ use gungraun::{Callgrind, prelude::*};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    deflate::deflate_paths, opening::opening_paths, receive::receive_paths, send::send_paths,
+    deflate::deflate_paths, hub::hub_paths, opening::opening_paths, receive::receive_paths, send::send_paths,
     split::split_paths,
 };
 
@@ -32,5 +33,6 @@ fn open<S: AsyncRead + AsyncWrite + Unpin>(io: S, role: Role) -> WebSocket<S> {
 
 main!(
     config = LibraryBenchmarkConfig::default().tool(Callgrind::with_args(["cache-sim=no"])),
-    library_benchmark_groups = [receive_paths, send_paths, split_paths, deflate_paths, opening_paths]
+    library_benchmark_groups =
+        [receive_paths, send_paths, split_paths, hub_paths, deflate_paths, opening_paths]
 );
