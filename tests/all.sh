@@ -155,7 +155,7 @@ asan() {
 # The split connection under a model checker.
 loom() {
   RUSTFLAGS="--cfg fullduplex_loom" CARGO_TARGET_DIR=target/loom CARGO_PROFILE_RELEASE_LTO=off \
-    timeout -k 10 "$hangs" cargo test "${locked[@]}" --release --lib model
+    timeout -k 10 "$hangs" cargo test "${locked[@]}" --features hub --release --lib model
 }
 
 # Each fuzz target, from the committed seeds. Failing inputs are kept in fuzz/artifacts.

@@ -37,6 +37,12 @@ impl EncodedFrame {
     }
 
     /// Returns the whole frame.
+    #[cfg(feature = "hub")]
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Returns the whole frame.
     pub(super) fn into_bytes(self) -> Bytes {
         self.0
     }

@@ -93,6 +93,12 @@ impl PreparedMessage {
     }
 
     /// Returns the whole frame, as a server sends it.
+    #[cfg(feature = "hub")]
+    pub(super) fn frame(&self) -> &Bytes {
+        self.frame.bytes()
+    }
+
+    /// Returns the whole frame, as a server sends it.
     pub(super) fn into_frame(self) -> Bytes {
         self.frame.into_bytes()
     }

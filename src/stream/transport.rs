@@ -8,6 +8,8 @@ use std::{
 };
 
 use bytes::Buf;
+#[cfg(feature = "hub")]
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     task::{coop, yield_now},
@@ -334,6 +336,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         Poll::Ready(done)
     }
 
+    /// Writes and flushes a frame. Nothing may be staged, and the write side may not have ended.
+    ///
+    /// If the stream does not accept all of it at once, the rest is staged and this returns pending,
+    /// although the task might not be woken: the caller has to transmit.
+    #[cfg(feature = "hub")]
+    pub(super) fn poll_write_frame<Q: Source + ?Sized>(
+        &mut self,
+        frame: &Bytes,
+        source: &mut Q,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        debug_assert!(!self.is_write_ended() && !self.is_stuck());
+        let done = self.poll_write_all(frame, cx);
+        if let Poll::Ready(Err(_)) = done {
+            self.end_write(source);
+        }
+        done
+    }
+
+    #[cfg(feature = "hub")]
+    fn poll_write_all(&mut self, frame: &Bytes, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = match Pin::new(&mut self.stream).poll_write(cx, frame)? {
+            Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(written) => written,
+            Poll::Pending => 0,
+        };
+        self.accepted(written);
+        if written < frame.len() {
+            self.batch().push_rest(frame.slice(written..));
+            return Poll::Pending;
+        }
+        self.poll_flush(cx)
+    }
+
+    /// Records that the stream has accepted bytes.
+    fn accepted(&mut self, written: usize) {
+        self.written = self.written.wrapping_add(written as u32);
+        self.needs_flush |= written > 0;
+    }
+
+    /// Flushes the stream, if it may hold back bytes.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.needs_flush {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.needs_flush = false;
+            self.moves = self.moves.wrapping_add(1);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Shuts down the write side. What is still queued is discarded.
     pub(super) fn poll_shutdown<Q: Source + ?Sized>(
         &mut self,
@@ -387,15 +439,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 batch.advance(written);
-                self.written = self.written.wrapping_add(written as u32);
-                self.needs_flush = true;
+                self.accepted(written);
             }
             // Flushed after each batch, so that a flush completes even while others keep queueing.
-            if self.needs_flush {
-                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-                self.needs_flush = false;
-                self.moves = self.moves.wrapping_add(1);
-            }
+            ready!(self.poll_flush(cx))?;
             if !ready!(self.poll_stage(source, cx)) {
                 return Poll::Ready(Ok(()));
             }

@@ -1,9 +1,13 @@
 //! The send path.
 
 use bytes::Buf;
+#[cfg(feature = "hub")]
+use bytes::Bytes;
 
 #[cfg(feature = "deflate")]
 use crate::proto::deflate::{Deflate, DeflateParams};
+#[cfg(feature = "hub")]
+use crate::proto::prepared::PreparedMessage;
 use crate::proto::{
     buffers::Buffers,
     config::Config,
@@ -164,6 +168,15 @@ impl SendPath {
         self.no_message()?;
         push_message(outgoing, self.mask(key), batch);
         Ok(())
+    }
+
+    /// Returns the frame of a prepared message, if it may be written as it is: it would overtake
+    /// nothing, and needs neither compression nor masking. `None` also if no message may begin.
+    #[cfg(feature = "hub")]
+    #[inline]
+    pub(crate) fn direct_frame<'a>(&self, message: &'a PreparedMessage) -> Option<&'a Bytes> {
+        let is_ready = self.can_send_direct() && !self.role.masks() && self.no_message().is_ok();
+        is_ready.then(|| message.frame())
     }
 
     /// Moves the next frames to the batch, unless it has something left to write.

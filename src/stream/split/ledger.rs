@@ -112,6 +112,12 @@ impl Ledger {
         self.held += room;
     }
 
+    /// Records that `room` was acquired for something that is staged.
+    #[cfg(feature = "hub")]
+    pub(super) fn hold(&mut self, room: usize) {
+        self.held += room;
+    }
+
     /// Records that everything staged has been written and flushed.
     pub(super) fn batch_written(&mut self) {
         self.flushed = self.staged_through;

@@ -1,5 +1,6 @@
 //! A connection split into two halves: one receives, and any number of clones of the other send.
 
+mod direct;
 mod ledger;
 mod locked;
 #[cfg(all(test, fullduplex_loom))]

@@ -156,6 +156,58 @@ fn two_flushes_of_a_blocked_stream_complete_once_it_accepts_bytes() {
     });
 }
 
+#[cfg(feature = "hub")]
+#[test]
+fn messages_that_two_threads_write_and_queue_are_written_whole_and_their_flushes_complete() {
+    model(|| {
+        let stream = Stream::default();
+        let (_receiver, sender) = stream.split();
+        let other = sender.clone();
+        let thread = thread::spawn(move || other.try_send_now(&"a".into()).expect("room"));
+        block_on(sender.send("b")).expect("open");
+        thread.join().expect("no panic");
+        let written = stream.written();
+        assert!(written == [A, B].concat() || written == [B, A].concat(), "{written:?}");
+        assert_eq!(sender.queued_bytes(), 0);
+    });
+}
+
+#[cfg(feature = "hub")]
+#[test]
+fn a_message_that_a_blocked_stream_does_not_accept_is_written_once_by_a_flush() {
+    model(|| {
+        let stream = Stream::blocked();
+        let (_receiver, sender) = stream.split();
+        let other = sender.clone();
+        let thread = thread::spawn(move || {
+            other.try_send_now(&"a".into()).expect("room");
+            block_on(other.flush()).expect("open");
+            assert_eq!(other.queued_bytes(), 0);
+        });
+        stream.unblock();
+        thread.join().expect("no panic");
+        assert_eq!(stream.written(), A);
+        assert!(sender.try_send_now(&"b".into()).is_ok() && stream.written() == [A, B].concat());
+    });
+}
+
+#[cfg(feature = "hub")]
+#[test]
+fn a_message_queued_while_another_is_written_at_once_is_written_behind_it() {
+    model(|| {
+        let stream = Stream::ending_after(A.len() + B.len());
+        let (mut receiver, sender) = stream.split();
+        // The stream ends once both messages are written; without a writer it never does.
+        let thread = thread::spawn(move || block_on(receiver.recv()));
+        let other = sender.clone();
+        let feeder = thread::spawn(move || block_on(other.feed("b")).expect("open"));
+        sender.try_send_now(&"a".into()).expect("room");
+        let received = thread.join().expect("no panic");
+        assert!(matches!(received, Err(Error::Protocol(ProtocolError::EofWithoutClose))));
+        feeder.join().expect("no panic");
+    });
+}
+
 #[test]
 fn a_message_of_try_send_is_written_by_a_waiting_receiver() {
     model(|| {

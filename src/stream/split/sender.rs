@@ -16,6 +16,8 @@ use super::{
     sink::SenderSink,
     wait_list::{Ticket, Wait},
 };
+#[cfg(feature = "hub")]
+use crate::PreparedMessage;
 use crate::{
     CloseCode, CloseFrame, Error, Outgoing, Utf8Bytes,
     proto::{MAX_CONTROL_PAYLOAD, SendError, SendPath},
@@ -149,9 +151,13 @@ impl Sender {
     ///
     /// This costs less if each connection is sent one message, because no receiver has to be woken.
     #[cfg(feature = "hub")]
-    pub(crate) fn try_send_now<'a>(&self, message: impl Into<Outgoing<'a>>) -> Result<(), TrySendError<'a>> {
+    pub(crate) fn try_send_now<'a>(&self, message: &'a PreparedMessage) -> Result<(), TrySendError<'a>> {
+        if self.shared.write_prepared(message) {
+            self.shared.count_sent(1);
+            return Ok(());
+        }
         let mut outgoing = message.into();
-        let need = self.shared.need(outgoing.len());
+        let need = self.shared.need(message.len());
         let Ok(room) = self.shared.room().try_acquire_many(need) else { return self.try_send(outgoing) };
         if self.shared.write_direct(&mut outgoing, need as usize).is_some() {
             room.forget();
@@ -160,6 +166,14 @@ impl Sender {
         }
         drop(room);
         self.try_send(outgoing)
+    }
+
+    /// Reads from the memory that `try_send_now` uses. Returns a number that depends on all that was
+    /// read.
+    #[cfg(feature = "hub")]
+    #[inline]
+    pub(crate) fn preload(&self) -> usize {
+        self.shared.preload()
     }
 
     /// Returns whether more than a quarter of the write buffer is queued.

@@ -8,6 +8,8 @@ use std::{
 };
 
 use bytes::Buf;
+#[cfg(feature = "hub")]
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,
@@ -21,11 +23,11 @@ use super::{
     wait_list::{ReadWaker, Wait, WaitList},
 };
 use crate::{
-    Error, Outgoing, Role,
+    Error, Role,
     error::Timeout,
     proto::{Batch, Buffers, Closing, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
-        io::{IoParts, Outcome, OwnedIo, mask_key, with_path},
+        io::{IoParts, Outcome, OwnedIo, with_path},
         pings::Pings,
         stats::SendCounters,
         timers::Timeouts,
@@ -58,7 +60,7 @@ pub(super) struct Shared<T: ?Sized> {
     runtime: Option<Handle>,
     pub(super) wait_list: Arc<WaitList>,
     /// Wakes all waiting tasks; for the write half of the stream.
-    waker: Waker,
+    pub(super) waker: Waker,
     /// Wakes the receiver; for the read half of the stream.
     pub(super) read_waker: Waker,
     /// Notified once nothing more can be sent.
@@ -86,7 +88,7 @@ pub(super) struct SendState {
 
 impl SendState {
     /// Returns `true` if something that is queued now can still be sent.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         !self.send.is_close_sent() && !self.ledger.transport().ended
     }
 
@@ -99,6 +101,15 @@ impl SendState {
 /// The stream, independent of its type.
 pub(super) trait Transmit: Send {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Writes a frame; see [`Transport::poll_write_frame`]. Does nothing if the stream has been
+    /// dropped, which the ledger knows.
+    #[cfg(feature = "hub")]
+    fn poll_write_frame(
+        &mut self,
+        frame: &Bytes,
+        source: &mut dyn Source,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>>;
     fn end_write(&mut self, source: &mut dyn Source);
     fn status(&self) -> TransportStatus;
 
@@ -115,6 +126,16 @@ pub(super) struct Slot<S>(pub(super) Option<Transport<S>>);
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.as_mut().map_or(Poll::Ready(Ok(())), |transport| transport.poll_transmit(source, cx))
+    }
+
+    #[cfg(feature = "hub")]
+    fn poll_write_frame(
+        &mut self,
+        frame: &Bytes,
+        source: &mut dyn Source,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.as_mut().map_or(Poll::Ready(Ok(())), |transport| transport.poll_write_frame(frame, source, cx))
     }
 
     fn end_write(&mut self, source: &mut dyn Source) {
@@ -178,13 +199,16 @@ impl<S> Shared<Slot<S>> {
 
     /// Takes the stream and the queue.
     pub(super) fn take(&self) -> Option<IoParts<S>> {
-        let transport = self.transport.lock().0.take()?;
+        // Locked until the ledger knows that the stream is gone.
+        let mut slot = self.transport.lock();
+        let transport = slot.0.take()?;
         let mut state = self.state.lock();
         let (outcome, pings) = (mem::take(&mut state.outcome), mem::take(&mut state.pings));
         let sent = state.sent.take().map(|sent| *sent);
         let send = state.send.take();
         state.ledger.end();
         drop(state);
+        drop(slot);
         self.close();
         Some(IoParts { transport, send, outcome, pings, sent })
     }
@@ -292,35 +316,6 @@ impl<T: Transmit + ?Sized> Shared<T> {
         (result, target)
     }
 
-    /// Writes a message at once, if nothing is queued or staged and no other task is writing.
-    /// Returns the position that a flush has to reach; `None` if the message has to be queued.
-    ///
-    /// The message occupies `room`, which the caller has acquired. The remaining content of
-    /// `outgoing` is unspecified once it is staged.
-    pub(super) fn write_direct(&self, outgoing: &mut Outgoing<'_>, room: usize) -> Option<u64> {
-        let mut transport = self.transport.try_lock()?;
-        let target = self.stage_direct(&mut transport, outgoing, room);
-        match target {
-            Some(_) => drop(self.transmit(transport)),
-            None => drop(transport),
-        }
-        self.write_if_requested();
-        target
-    }
-
-    fn stage_direct(&self, transport: &mut T, outgoing: &mut Outgoing<'_>, room: usize) -> Option<u64> {
-        let mut state = self.state.lock();
-        if !state.is_open() || state.ledger.transport().stuck || !state.send.can_send_direct() {
-            return None;
-        }
-        let batch = transport.batch()?;
-        // Fails while a message in parts is open.
-        state.send.send_direct(outgoing, mask_key(self.role), batch).ok()?;
-        let staged = batch.remaining();
-        state.ledger.staged_direct(staged, room);
-        Some(state.ledger.flush_target())
-    }
-
     /// Writes what is queued, unless another task is writing, which then checks the queue again.
     pub(super) fn drive(&self) {
         self.write_requested.set();
@@ -367,8 +362,14 @@ impl<T: Transmit + ?Sized> Shared<T> {
         call: impl FnOnce(&mut T, &mut Context<'_>) -> R,
     ) -> R {
         let result = call(&mut transport, &mut Context::from_waker(&self.waker));
-        let status = transport.status();
-        let changes = self.settle(status);
+        self.unlock(transport);
+        result
+    }
+
+    /// Updates the ledger after the transport was used, unlocks it, and wakes the tasks that wait for
+    /// a change.
+    pub(super) fn unlock(&self, transport: Guard<'_, T>) {
+        let changes = self.settle(transport.status());
         drop(transport);
         self.room.add_permits(changes.released);
         if changes.ended {
@@ -386,7 +387,6 @@ impl<T: Transmit + ?Sized> Shared<T> {
         if changes.stopped {
             self.wait_list.wake_receiver();
         }
-        result
     }
 
     /// Records the transport's status after it was used.
@@ -412,7 +412,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// Wakes the senders that wait for room outside of the semaphore, if there is any.
     pub(super) fn wake_for_room(&self) {
         if self.room.available_permits() > 0 {
-            self.wait_list.wake_for(Wait::AnyRoom);
+            self.wait_list.wake_for_room();
         }
     }
 

@@ -66,6 +66,11 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
+    #[cfg(feature = "hub")]
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.inner.is_poisoned()
+    }
+
     pub(super) fn lock(&self) -> Guard<'_, T> {
         #[cfg(fullduplex_loom)]
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);

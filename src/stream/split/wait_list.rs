@@ -158,11 +158,30 @@ impl WaitList {
         self.senders.is_set() && self.entries.lock().for_room > 0
     }
 
-    /// Wakes the senders that wait for this.
+    /// Returns `false` if no sender waits.
+    #[cfg(feature = "hub")]
+    pub(super) fn may_have_senders(&self) -> bool {
+        self.senders.peek()
+    }
+
+    /// Wakes the senders that wait for this, after it was recorded under the lock of the state.
+    ///
+    /// A sender that starts to wait after this check locks the state later, and sees the change.
+    #[inline]
     pub(super) fn wake_for(&self, wait: Wait) {
-        if !self.senders.is_set() {
-            return;
+        if self.senders.peek() {
+            self.wake_senders_for(wait);
         }
+    }
+
+    /// Wakes the senders that wait for room, after some was released without a lock.
+    pub(super) fn wake_for_room(&self) {
+        if self.senders.is_set() {
+            self.wake_senders_for(Wait::AnyRoom);
+        }
+    }
+
+    fn wake_senders_for(&self, wait: Wait) {
         let mut entries = self.entries.lock();
         let (woken, others): (BTreeMap<_, _>, _) =
             mem::take(&mut entries.senders).into_iter().partition(|(_, waiter)| waiter.wait == wait);
