@@ -45,6 +45,7 @@ fn room(members: usize, len: usize) -> Room {
 
 // As many as one call sends to.
 #[library_benchmark]
+#[bench::to_5_of_128(room(5, 128))]
 #[bench::to_128_of_128(room(128, 128))]
 fn hub_send(room: Room) -> Room {
     room.send();

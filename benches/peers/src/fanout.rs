@@ -15,7 +15,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Processor time in all, compared with the bare loop in the same order.
+/// Processor time in all, compared with the bare loop.
 const CPU: Target = Target::TimesBare(1.15);
 
 /// Processor time in user mode, compared with the better of the peers.
@@ -37,17 +37,40 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     let most = machine::raise_file_limit()?.saturating_sub(OTHER_FILES);
     let counts = settings.members.map(|members| members.min(most));
     ensure!(counts.iter().all(|&members| members > FIRST), "too few files may be open");
-    let peers = peers::WITH_MEMBERS;
     let about = format!(
         "A binary message of {} bytes to all members over loopback TCP, while a task for each member receives; one \
          thread. Processor time from the order until all have received it, divided by the members, as the mean of about \
          {} messages to members. The kernel samples the part in user mode by its ticks. Memory is user-space bytes \
-         before the first message. The bare loop writes a frame to one socket after the other. Targets are for all \
-         columns of the hub, each compared with the bare loop before it.",
+         before the first message. The bare loop writes a frame to one socket after the other. Targets are for \
+         all columns of the hub.",
         BROADCAST.len(),
         whole(settings.fanned_out)
     );
-    let mut section = Section::new("Fan-out", "as the row says", &about, peers);
+    let by_rooms = "The same with the members spread over 1,000 rooms, and a message to each room. The bare loop writes in \
+                    the same order.";
+    let mut tables = [
+        (section("Members in one room", &about, peers::IN_ONE_ROOM, counts), peers::IN_ONE_ROOM),
+        (section("Members in 1,000 rooms", by_rooms, peers::IN_ROOMS, counts), peers::IN_ROOMS),
+    ];
+    for (section, peers) in &mut tables {
+        interleave(settings.rounds, counts.len(), peers.len(), |count, column| {
+            let first = count * ROWS.len();
+            match runtime.block_on(measure(settings, peers[column], counts[count])) {
+                Ok(values) => {
+                    for (row, value) in values.into_iter().enumerate() {
+                        section.record(first + row, column, value);
+                    }
+                }
+                Err(error) => section.fail(first, column, &error),
+            }
+        });
+    }
+    Ok(tables.map(|(section, _)| section).into())
+}
+
+/// Returns an empty table.
+fn section(title: &str, about: &str, peers: &[&dyn Peer], counts: [usize; 2]) -> Section {
+    let mut section = Section::new(title, "as the row says", about, peers);
     section.judges_all = true;
     for members in counts {
         for (label, target) in ROWS {
@@ -55,18 +78,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
             section.add_row(label, Better::Lower, target, false);
         }
     }
-    interleave(settings.rounds, counts.len(), peers.len(), |count, column| {
-        let first = count * ROWS.len();
-        match runtime.block_on(measure(settings, peers[column], counts[count])) {
-            Ok(values) => {
-                for (row, value) in values.into_iter().enumerate() {
-                    section.record(first + row, column, value);
-                }
-            }
-            Err(error) => section.fail(first, column, &error),
-        }
-    });
-    Ok(vec![section])
+    section
 }
 
 /// Returns the figures in the order of the rows.

@@ -1,6 +1,12 @@
 //! Members with a channel and a task each, as programs send to many without a hub.
 
-use std::future::ready;
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use anyhow::{Context, Result};
 use axum::{Router, extract::ws, routing::any};
@@ -9,7 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{broadcast, mpsc};
 use tokio_tungstenite::{accept_async, tungstenite};
 
-use super::{Peer, Work, axum::serve_routes, each, obey, spawn};
+use super::{Peer, ROOMS, Work, axum::serve_routes, each, obey, spawn};
 use crate::arrivals::Arrivals;
 
 /// The number of messages that axum's example keeps for members that are behind.
@@ -19,15 +25,21 @@ const CAPACITY: usize = 100;
 pub enum WithChannels {
     /// One channel to all.
     Axum,
+    /// A channel to each room.
+    AxumByRooms,
     /// A channel to each.
     Tungstenite,
+    /// The same, one room after the other.
+    TungsteniteByRooms,
 }
 
 impl Peer for WithChannels {
     fn name(&self) -> &'static str {
         match self {
             Self::Axum => "axum, broadcast channel",
+            Self::AxumByRooms => "axum, broadcast channels",
             Self::Tungstenite => "tokio-tungstenite, channels",
+            Self::TungsteniteByRooms => "tokio-tungstenite, channels by rooms",
         }
     }
 
@@ -41,29 +53,37 @@ impl Peer for WithChannels {
                 "axum's own WebSocket and `tokio::sync::broadcast`, as in its example `chat`: each connection is split; \
                  one task sends what its receiver of the channel returns, another receives"
             }
+            Self::AxumByRooms => {
+                "the same with a channel for each of 1,000 rooms, over which the members are spread"
+            }
             Self::Tungstenite => {
                 "an unbounded `tokio::sync::mpsc` channel for each connection, as in its example `server`: each \
                  connection is split; one task sends what its channel returns, another receives"
+            }
+            Self::TungsteniteByRooms => {
+                "the same in the order of 1,000 rooms, over which the members are spread"
             }
         }
     }
 
     fn broadcast(&self, arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {
         Some(match self {
-            Self::Axum => Box::pin(by_axum(arrivals, message)),
-            Self::Tungstenite => Box::pin(by_tungstenite(arrivals, message)),
+            Self::Axum => Box::pin(by_axum(arrivals, message, 1)),
+            Self::AxumByRooms => Box::pin(by_axum(arrivals, message, ROOMS)),
+            Self::Tungstenite => Box::pin(by_tungstenite(arrivals, message, 1)),
+            Self::TungsteniteByRooms => Box::pin(by_tungstenite(arrivals, message, ROOMS)),
         })
     }
 }
 
-async fn by_axum(mut arrivals: Arrivals, message: Bytes) -> Result<()> {
-    let (messages, _) = broadcast::channel(CAPACITY);
+async fn by_axum(mut arrivals: Arrivals, message: Bytes, rooms: usize) -> Result<()> {
+    let rooms: Arc<[_]> = (0..rooms).map(|_| broadcast::channel(CAPACITY).0).collect();
     let (joined, mut joins) = mpsc::unbounded_channel();
-    let all = messages.clone();
+    let (all, next) = (rooms.clone(), Arc::<AtomicUsize>::default());
     let route = move |upgrade: ws::WebSocketUpgrade| {
-        let (all, joined) = (all.clone(), joined.clone());
+        let (all, next, joined) = (all.clone(), next.clone(), joined.clone());
         ready(upgrade.on_upgrade(async move |ws| {
-            let messages = all.subscribe();
+            let messages = all[next.fetch_add(1, Relaxed) % all.len()].subscribe();
             // The receiver exists until all have joined.
             let _complete = joined.send(());
             serve(ws, messages).await;
@@ -78,9 +98,11 @@ async fn by_axum(mut arrivals: Arrivals, message: Bytes) -> Result<()> {
     for _ in 0..accepted {
         joins.recv().await.context("the route was dropped")?;
     }
-    let orders = arrivals.complete(messages.receiver_count())?;
+    let orders = arrivals.complete(rooms.iter().map(broadcast::Sender::receiver_count).sum())?;
     obey(orders, async || {
-        messages.send(message.clone())?;
+        for room in &*rooms {
+            room.send(message.clone())?;
+        }
         Ok(())
     })
     .await
@@ -103,7 +125,7 @@ async fn serve(ws: ws::WebSocket, mut messages: broadcast::Receiver<Bytes>) {
     }
 }
 
-async fn by_tungstenite(mut arrivals: Arrivals, message: Bytes) -> Result<()> {
+async fn by_tungstenite(mut arrivals: Arrivals, message: Bytes, rooms: usize) -> Result<()> {
     let mut channels = Vec::new();
     while let Some(tcp) = arrivals.next().await? {
         let (mut sink, mut stream) = accept_async(tcp).await?.split();
@@ -118,8 +140,9 @@ async fn by_tungstenite(mut arrivals: Arrivals, message: Bytes) -> Result<()> {
             while stream.next().await.transpose()?.is_some() {}
             Ok(())
         });
-        channels.push(channel);
+        channels.push((channels.len() % rooms, channel));
     }
+    channels.sort_by_key(|(room, _)| *room);
     let message = tungstenite::Message::Binary(message);
-    each(channels, arrivals, async |channel| Ok(channel.send(message.clone())?)).await
+    each(channels, arrivals, async |(_, channel)| Ok(channel.send(message.clone())?)).await
 }

@@ -254,15 +254,21 @@ pub static ALL: &[&dyn Peer] = &[
 /// The number of rooms over which members are spread.
 const ROOMS: usize = 1_000;
 
-/// The columns of the table about fan-out, each baseline before those that are compared with it.
-pub static WITH_MEMBERS: &[&dyn Peer] = &[
+/// The columns of the table about members in one room.
+pub static IN_ONE_ROOM: &[&dyn Peer] = &[
     &bare::Bare,
     &hub::InHub::OneRoom,
     &hub::InHub::Published,
-    &bare::ByRooms,
-    &hub::InHub::ManyRooms,
     &channels::WithChannels::Axum,
     &channels::WithChannels::Tungstenite,
+];
+
+/// The columns of the table about members in many rooms.
+pub static IN_ROOMS: &[&dyn Peer] = &[
+    &bare::ByRooms,
+    &hub::InHub::ManyRooms,
+    &channels::WithChannels::AxumByRooms,
+    &channels::WithChannels::TungsteniteByRooms,
 ];
 
 /// Returns the columns of most tables: all except those that differ only while idle.
@@ -272,7 +278,7 @@ pub fn active() -> Vec<&'static dyn Peer> {
 
 /// Returns each column once.
 pub fn all() -> impl Iterator<Item = &'static dyn Peer> {
-    let others = axum::ALL.iter().chain(WITH_MEMBERS);
+    let others = axum::ALL.iter().chain(IN_ONE_ROOM).chain(IN_ROOMS);
     let others = others.filter(|peer| ALL.iter().all(|other| other.name() != peer.name()));
     ALL.iter().chain(others).copied()
 }
