@@ -1,98 +1,124 @@
 //! Messages that a sender writes at once, without queueing them.
 
-#[cfg(feature = "hub")]
-use std::task::{Context, Poll};
+use std::{
+    io,
+    task::{Context, Poll},
+};
 
 use bytes::Buf;
 #[cfg(feature = "hub")]
 use bytes::Bytes;
 
-use super::shared::{Shared, Transmit};
+use super::{
+    locked::Locked,
+    shared::{SendState, Shared, Transmit},
+    sync::Guard,
+};
 #[cfg(feature = "hub")]
-use super::{locked::Locked, sync::Guard};
-#[cfg(feature = "hub")]
-use crate::{Error, PreparedMessage};
-use crate::{Outgoing, stream::io::mask_key};
+use crate::PreparedMessage;
+use crate::{
+    Error, Outgoing,
+    proto::Batch,
+    stream::{io::mask_key, pool, transport::Source},
+};
+
+/// What has become of a message that was written at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It is written and flushed.
+    Flushed,
+    /// A flush has to reach this position.
+    Until(u64),
+}
 
 impl<T: Transmit + ?Sized> Shared<T> {
     /// Writes a message at once, if nothing is queued or staged and no other task is writing.
-    /// Returns the position that a flush has to reach; `None` if the message has to be queued.
+    /// Returns `None` if the message has to be queued.
     ///
-    /// The message occupies `room`, which the caller has acquired. The remaining content of
-    /// `outgoing` is unspecified once it is staged.
-    pub(super) fn write_direct(&self, outgoing: &mut Outgoing<'_>, room: usize) -> Option<u64> {
+    /// This acquires no room, and only what the stream does not accept occupies any. If others have
+    /// acquired all room by then, the write buffer exceeds its capacity by that. The remaining
+    /// content of `outgoing` is unspecified once it is staged.
+    pub(super) fn write_direct(&self, outgoing: &mut Outgoing<'_>) -> Option<Written> {
         let mut transport = self.transport.try_lock()?;
-        let target = self.stage_direct(&mut transport, outgoing, room);
-        match target {
-            Some(_) => drop(self.transmit(transport)),
-            None => drop(transport),
-        }
+        let target = self.stage_direct(&mut transport, outgoing);
+        let written = match target {
+            Some(target) => {
+                let (batch, cx) = (&mut OnlyBatch(Locked::new(&self.state)), &mut self.context());
+                let written = transport.poll_transmit(batch, cx);
+                Some(self.finish_direct(transport, written, target))
+            }
+            None => {
+                drop(transport);
+                None
+            }
+        };
         self.write_if_requested();
-        target
+        written
     }
 
-    fn stage_direct(&self, transport: &mut T, outgoing: &mut Outgoing<'_>, room: usize) -> Option<u64> {
+    fn stage_direct(&self, transport: &mut T, outgoing: &mut Outgoing<'_>) -> Option<u64> {
         let mut state = self.state.lock();
-        if !state.is_open() || state.ledger.transport().stuck || !state.send.can_send_direct() {
+        if !state.send.can_send_direct() || !self.is_clear_for(&state, outgoing.len()) {
             return None;
         }
         let batch = transport.batch()?;
         // Fails while a message in parts is open.
         state.send.send_direct(outgoing, mask_key(self.role()), batch).ok()?;
-        let staged = batch.remaining();
-        state.ledger.staged_direct(staged, room);
+        state.ledger.staged_direct(batch.remaining());
         Some(state.ledger.flush_target())
     }
 
-    /// Reads from each part of the memory that `write_prepared` uses. Returns a number that depends on
-    /// all that was read.
+    /// Writes a prepared message at once, as [`write_direct`](Self::write_direct) does, from the bytes
+    /// that it shares with other connections. Returns `None` also if its frame has to be masked.
     #[cfg(feature = "hub")]
-    #[inline]
-    pub(super) fn preload(&self) -> usize {
-        let flags =
-            [self.state.is_poisoned(), self.transport.is_poisoned(), self.wait_list.may_have_senders()];
-        self.room().available_permits() + flags.map(usize::from).iter().sum::<usize>()
-    }
-
-    /// Writes a prepared message at once, as the bytes that it shares with other connections.
-    /// Returns `false` if it has to be queued: something is queued or staged, another task is
-    /// writing, or its frame has to be masked or compressed.
-    ///
-    /// This acquires no room, and only what the stream does not accept occupies any. If others have
-    /// acquired all room by then, the write buffer exceeds its capacity by that.
-    #[cfg(feature = "hub")]
-    pub(super) fn write_prepared(&self, message: &PreparedMessage) -> bool {
-        let Some(transport) = self.transport.try_lock() else { return false };
-        let frame = self.begin_direct(message);
-        match frame {
-            Some(frame) => self.write_frame(transport, frame),
-            None => drop(transport),
-        }
+    pub(super) fn write_prepared(&self, message: &PreparedMessage) -> Option<Written> {
+        let mut transport = self.transport.try_lock()?;
+        let begun = self.begin_direct(message);
+        let written = match begun {
+            Some((frame, target)) => {
+                let (queue, cx) = (&mut Locked::new(&self.state), &mut self.context());
+                let written = transport.poll_write_frame(frame, queue, cx);
+                Some(self.finish_direct(transport, written, target))
+            }
+            None => {
+                drop(transport);
+                None
+            }
+        };
         self.write_if_requested();
-        frame.is_some()
+        written
     }
 
-    /// Returns the frame of a message that may be written at once, after recording that it is staged.
+    /// Returns the frame of a message that may be written at once, and the position that a flush has
+    /// to reach, after recording that the frame is staged.
     #[cfg(feature = "hub")]
-    fn begin_direct<'a>(&self, message: &'a PreparedMessage) -> Option<&'a Bytes> {
+    fn begin_direct<'a>(&self, message: &'a PreparedMessage) -> Option<(&'a Bytes, u64)> {
         let mut state = self.state.lock();
-        if !state.is_open() || state.ledger.transport().stuck {
-            return None;
-        }
         let frame = state.send.direct_frame(message)?;
-        // Less is available while others are about to queue: this one does not overtake them.
-        if self.room().available_permits() < self.need(message.len()) as usize {
+        if !self.is_clear_for(&state, message.len()) {
             return None;
         }
-        state.ledger.staged_direct(frame.len(), 0);
-        Some(frame)
+        state.ledger.staged_direct(frame.len());
+        Some((frame, state.ledger.flush_target()))
     }
 
-    #[cfg(feature = "hub")]
-    fn write_frame(&self, mut transport: Guard<'_, T>, frame: &Bytes) {
-        let (queue, cx) = (&mut Locked::new(&self.state), &mut Context::from_waker(&self.waker));
-        match transport.poll_write_frame(frame, queue, cx) {
-            Poll::Ready(Ok(())) => self.unlock(transport),
+    /// Returns whether nothing is ahead of a message of this length, except for what may be queued.
+    #[inline]
+    fn is_clear_for(&self, state: &SendState, payload_len: usize) -> bool {
+        state.is_open()
+            && !state.ledger.transport().stuck
+            // Less is available while others are about to queue: this one does not overtake them.
+            && self.room().available_permits() >= self.need(payload_len) as usize
+    }
+
+    /// Records what has become of a message that was written, and unlocks the transport.
+    #[inline]
+    fn finish_direct(&self, transport: Guard<'_, T>, written: Poll<io::Result<()>>, target: u64) -> Written {
+        match written {
+            Poll::Ready(Ok(())) => {
+                self.unlock(transport);
+                return Written::Flushed;
+            }
             Poll::Ready(Err(error)) => {
                 self.state.lock().outcome.record(Error::from(error));
                 self.unlock(transport);
@@ -104,13 +130,44 @@ impl<T: Transmit + ?Sized> Shared<T> {
                 let _pending = self.transmit(transport);
             }
         }
+        Written::Until(target)
+    }
+
+    /// Returns the context in which the stream is polled to write.
+    fn context(&self) -> Context<'_> {
+        Context::from_waker(&self.waker)
+    }
+
+    /// Reads from each part of the memory that `write_prepared` uses. Returns a number that depends on
+    /// all that was read.
+    #[cfg(feature = "hub")]
+    #[inline]
+    pub(super) fn preload(&self) -> usize {
+        let flags =
+            [self.state.is_poisoned(), self.transport.is_poisoned(), self.wait_list.may_have_senders()];
+        self.room().available_permits() + flags.map(usize::from).iter().sum::<usize>()
     }
 }
 
-#[cfg(all(test, feature = "hub", not(fullduplex_loom)))]
+/// The queue, of which nothing is staged: only the batch is written.
+struct OnlyBatch<'a>(Locked<'a>);
+
+impl Source for OnlyBatch<'_> {
+    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, _: &mut Context<'_>) -> Poll<bool> {
+        if let Some(batch) = batch.take() {
+            pool::return_batch(batch);
+        }
+        Poll::Ready(false)
+    }
+
+    fn clear(&mut self) -> bool {
+        self.0.clear()
+    }
+}
+
+#[cfg(all(test, not(fullduplex_loom)))]
 mod tests {
     use std::{
-        io,
         sync::Arc,
         task::{Wake, Waker},
     };
@@ -131,10 +188,24 @@ mod tests {
 
     const CAPACITY: usize = 100;
 
-    fn shared(stream: &TestStream, role: Role) -> Shared<Slot<TestStream>> {
+    type TestShared = Shared<Slot<TestStream>>;
+
+    fn shared(stream: &TestStream, role: Role) -> TestShared {
         let config = Config::new().max_write_buffer_size(CAPACITY);
         let io = OwnedIo::new(stream.clone(), SendPath::new(role, &config), false);
         Shared::new(io, Timeouts::new(&config))
+    }
+
+    /// Calls a test with each way to write at once.
+    fn each_way(test: impl Fn(&dyn Fn(&TestShared, &[u8]) -> Option<Written>)) {
+        test(&|shared, message| shared.write_direct(&mut message.into()));
+        #[cfg(feature = "hub")]
+        test(&|shared, message| shared.write_prepared(&message.into()));
+    }
+
+    /// Returns the room that is available, and the bytes that are queued or staged.
+    fn rooms(shared: &TestShared) -> (usize, usize) {
+        (shared.room().available_permits(), shared.queued_bytes())
     }
 
     /// A task that records that it was woken.
@@ -147,113 +218,134 @@ mod tests {
         }
     }
 
-    /// Returns the room that is available, and the bytes that are queued or staged.
-    fn rooms(shared: &Shared<Slot<TestStream>>) -> (usize, usize) {
-        (shared.room().available_permits(), shared.queued_bytes())
-    }
-
     #[test]
-    fn a_prepared_message_is_written_and_flushed_at_once() {
-        let stream = TestStream::default();
-        let shared = shared(&stream, Role::Server);
-        assert!(shared.write_prepared(&"a".into()) && shared.write_prepared(&"b".into()));
-        assert_eq!((stream.take_written(), stream.state().flushes), (b"\x81\x01a\x81\x01b".to_vec(), 2));
-        assert_eq!(rooms(&shared), (CAPACITY, 0));
-        assert!(shared.is_flushed(shared.flush_target()).expect("open"));
+    fn a_message_is_written_and_flushed_at_once() {
+        each_way(|write| {
+            let stream = TestStream::default();
+            let shared = shared(&stream, Role::Server);
+            assert_eq!(write(&shared, b"a"), Some(Written::Flushed));
+            assert_eq!(write(&shared, b"b"), Some(Written::Flushed));
+            assert_eq!((stream.take_written(), stream.state().flushes), (b"\x82\x01a\x82\x01b".to_vec(), 2));
+            assert_eq!(rooms(&shared), (CAPACITY, 0));
+            assert!(shared.is_flushed(shared.flush_target()).expect("open"));
+        });
     }
 
     #[test]
     fn what_the_stream_does_not_accept_occupies_room_until_it_is_written() {
         for accepted in [0, 4] {
-            let stream = TestStream::limited(accepted);
-            let shared = shared(&stream, Role::Server);
-            assert!(shared.write_prepared(&"12345678".into()));
-            assert_eq!(rooms(&shared), (CAPACITY - 10 + accepted, 10 - accepted));
-            let target = shared.flush_target();
-            assert!(!shared.is_flushed(target).expect("open"));
-            assert!(!shared.write_prepared(&"behind it".into()), "it would overtake the rest");
-            stream.state().room = None;
-            shared.drive();
-            assert_eq!(rooms(&shared), (CAPACITY, 0));
-            assert!(shared.is_flushed(target).expect("open"));
-            assert_eq!(stream.take_written(), b"\x81\x0812345678");
+            each_way(|write| {
+                let stream = TestStream::limited(accepted);
+                let shared = shared(&stream, Role::Server);
+                assert_eq!(write(&shared, b"12345678"), Some(Written::Until(10)));
+                assert_eq!(rooms(&shared), (CAPACITY - 10 + accepted, 10 - accepted));
+                assert!(!shared.is_flushed(10).expect("open"));
+                assert_eq!(write(&shared, b"behind it"), None, "it would overtake the rest");
+                stream.state().room = None;
+                shared.drive();
+                assert_eq!(rooms(&shared), (CAPACITY, 0));
+                assert!(shared.is_flushed(10).expect("open"));
+                assert_eq!(stream.take_written(), b"\x82\x0812345678");
+            });
         }
     }
 
     #[test]
     fn a_message_that_is_larger_than_the_buffer_occupies_all_of_it() {
-        let stream = TestStream::limited(1);
-        let shared = shared(&stream, Role::Server);
-        assert!(shared.write_prepared(&vec![0; 1000].into()));
-        assert_eq!(rooms(&shared), (0, 1003));
-        stream.state().room = None;
-        shared.drive();
-        assert_eq!(rooms(&shared), (CAPACITY, 0));
-        assert_eq!(stream.take_written().len(), 1004);
+        each_way(|write| {
+            let stream = TestStream::limited(1);
+            let shared = shared(&stream, Role::Server);
+            assert_eq!(write(&shared, &[0; 1000]), Some(Written::Until(1004)));
+            assert_eq!(rooms(&shared), (0, 1003));
+            stream.state().room = None;
+            shared.drive();
+            assert_eq!(rooms(&shared), (CAPACITY, 0));
+            assert_eq!(stream.take_written().len(), 1004);
+        });
     }
 
     #[test]
     fn a_message_that_has_to_wait_is_declined_and_nothing_is_written() {
-        let declines = |role, prepare: &dyn Fn(&Shared<Slot<TestStream>>)| {
-            let stream = TestStream::default();
-            let shared = shared(&stream, role);
-            prepare(&shared);
-            let before = rooms(&shared);
-            !shared.write_prepared(&"12345678".into())
-                && stream.take_written().is_empty()
-                && before == rooms(&shared)
-        };
-        let send = |shared: &Shared<Slot<TestStream>>, call: fn(&mut SendPath, _, &mut _)| {
-            shared.with_send(0, call);
-        };
-        assert!(declines(Role::Client, &|_| {}), "it has to be masked");
-        assert!(declines(Role::Server, &|shared| send(shared, |send, key, buffers| {
-            send.ping(b"", key, buffers).expect("open");
-        })));
-        assert!(declines(Role::Server, &|shared| send(shared, |send, _, _| {
-            send.begin_message(crate::MessageKind::Text).expect("none is open");
-        })));
-        assert!(declines(Role::Server, &|shared| send(shared, |send, key, buffers| {
-            send.close(None, key, buffers).expect("open");
-        })));
-        assert!(declines(Role::Server, &|shared| {
-            assert_eq!(shared.room().forget_permits(CAPACITY - 9), CAPACITY - 9);
-        }));
-        assert!(declines(Role::Server, &|shared| drop(shared.take())), "the stream is gone");
+        type Prepare<'a> = &'a dyn Fn(&TestShared);
+        let cases: [(&str, Prepare<'_>); 5] = [
+            ("a ping is queued", &|shared| {
+                shared.with_send(0, |send, key, buffers| send.ping(b"", key, buffers)).expect("open");
+            }),
+            ("a message in parts is open", &|shared| {
+                shared.with_send(0, |send, _, _| send.begin_message(crate::MessageKind::Text)).expect("open");
+            }),
+            ("a Close is queued", &|shared| {
+                shared.with_send(0, |send, key, buffers| send.close(None, key, buffers)).expect("open");
+            }),
+            ("others have acquired the room", &|shared| {
+                assert_eq!(shared.room().forget_permits(CAPACITY - 9), CAPACITY - 9);
+            }),
+            ("the stream is gone", &|shared| drop(shared.take())),
+        ];
+        for (case, prepare) in cases {
+            each_way(|write| {
+                let stream = TestStream::default();
+                let shared = shared(&stream, Role::Server);
+                prepare(&shared);
+                let before = rooms(&shared);
+                assert_eq!(write(&shared, b"12345678"), None, "{case}");
+                assert_eq!((stream.take_written(), rooms(&shared)), (Vec::new(), before), "{case}");
+            });
+        }
     }
 
+    #[cfg(feature = "hub")]
     #[test]
-    fn a_task_that_writes_declines_it() {
+    fn a_client_does_not_send_the_bytes_of_a_prepared_message() {
         let stream = TestStream::default();
-        let shared = shared(&stream, Role::Server);
-        let transport = shared.transport.lock();
-        assert!(!shared.write_prepared(&"a".into()));
-        drop(transport);
-        assert!(shared.write_prepared(&"a".into()));
+        let shared = shared(&stream, Role::Client);
+        assert_eq!(shared.write_prepared(&"a".into()), None);
+        assert_eq!(stream.take_written(), b"");
     }
 
     #[test]
-    fn a_failed_write_ends_the_connection_and_is_returned_once() {
-        for error in [io::ErrorKind::BrokenPipe, io::ErrorKind::WriteZero] {
+    fn a_message_is_declined_while_another_task_writes() {
+        each_way(|write| {
+            let shared = shared(&TestStream::default(), Role::Server);
+            let transport = shared.transport.lock();
+            assert_eq!(write(&shared, b"a"), None);
+            drop(transport);
+            assert_eq!(write(&shared, b"a"), Some(Written::Flushed));
+        });
+    }
+
+    #[test]
+    fn a_failed_write_ends_the_connection_and_its_error_is_returned_once() {
+        each_way(|write| {
             let stream = TestStream::default();
             let shared = shared(&stream, Role::Server);
-            stream.state().write_error = Some(error);
-            assert!(shared.write_prepared(&"lost".into()), "it need not be queued");
+            stream.state().write_error = Some(io::ErrorKind::BrokenPipe);
+            assert_eq!(write(&shared, b"lost"), Some(Written::Until(6)));
             assert!(shared.room().is_closed());
-            assert!(matches!(shared.why_closed(), Error::Transport(_)));
+            assert!(matches!(shared.is_flushed(6), Err(Error::Transport(_))));
             assert!(matches!(shared.why_closed(), Error::Closed));
-            assert!(!shared.write_prepared(&"late".into()));
-        }
+            assert_eq!(write(&shared, b"late"), None);
+        });
     }
 
     #[test]
     fn a_sender_that_waits_for_a_flush_is_woken() {
-        let stream = TestStream::default();
-        let shared = shared(&stream, Role::Server);
-        let mut ticket = Ticket::default();
-        let woken = Arc::new(Woken::default());
-        shared.wait_list.register_sender(&mut ticket, &Waker::from(woken.clone()), Wait::Flush);
-        assert!(shared.write_prepared(&"a".into()));
-        assert!(woken.0.is_set());
+        each_way(|write| {
+            let shared = shared(&TestStream::default(), Role::Server);
+            let (woken, mut ticket) = (Arc::new(Woken::default()), Ticket::default());
+            shared.wait_list.register_sender(&mut ticket, &Waker::from(woken.clone()), Wait::Flush);
+            assert_eq!(write(&shared, b"a"), Some(Written::Flushed));
+            assert!(woken.0.is_set());
+        });
+    }
+
+    #[test]
+    fn no_batch_is_kept() {
+        each_way(|write| {
+            let shared = shared(&TestStream::default(), Role::Server);
+            assert_eq!(write(&shared, b"a"), Some(Written::Flushed));
+            let transport = shared.take().expect("it was not taken").transport;
+            assert!(transport.into_parts().1.is_none());
+        });
     }
 }

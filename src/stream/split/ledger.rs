@@ -103,17 +103,15 @@ impl Ledger {
         self.release(after)
     }
 
-    /// Records that a frame of this length was staged without being queued, for which its sender had
-    /// acquired `room`. Nothing was queued or staged before.
-    pub(super) fn staged_direct(&mut self, len: usize, room: usize) {
+    /// Records that a frame of this length was staged without being queued, and occupies no room yet.
+    /// Nothing was queued or staged before.
+    pub(super) fn staged_direct(&mut self, len: usize) {
         self.fed += len as u64;
         self.staged_through = self.fed;
         self.transport.staged = len;
-        self.held += room;
     }
 
     /// Records that `room` was acquired for something that is staged.
-    #[cfg(feature = "hub")]
     pub(super) fn hold(&mut self, room: usize) {
         self.held += room;
     }
@@ -210,13 +208,15 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_staged_directly_occupies_room_until_it_is_written() {
+    fn what_is_left_of_a_direct_frame_occupies_room_until_it_is_written() {
         let mut ledger = ledger();
-        ledger.staged_direct(10, 10);
+        ledger.staged_direct(10);
         let target = ledger.flush_target();
-        assert_eq!((ledger.held(), ledger.is_flushed(target)), (10, false));
+        assert_eq!((ledger.held(), ledger.is_flushed(target)), (0, false));
+        // The stream accepts 6 bytes of it.
+        ledger.hold(4);
         let half = TransportStatus { staged: 4, stuck: true, moves: 1, ..IDLE };
-        assert_eq!(ledger.settle(half, queued(0)), Changes { released: 6, stopped: true, ..NOTHING });
+        assert_eq!(ledger.settle(half, queued(0)), Changes { stopped: true, ..NOTHING });
         let done = TransportStatus { moves: 2, ..IDLE };
         assert_eq!(ledger.settle(done, queued(0)), Changes { released: 4, flushed: true, ..NOTHING });
         assert!(ledger.is_flushed(target));

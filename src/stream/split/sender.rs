@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{
+    direct::Written,
     shared::{Shared, Transmit},
     sink::SenderSink,
     wait_list::{Ticket, Wait},
@@ -69,8 +70,10 @@ impl Sender {
     /// If the future is dropped, the message is either queued as a whole or not at all. Use
     /// [`reserve`](Self::reserve) to know which of the two has happened.
     pub async fn send<'m>(&self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
-        let target = self.feed_and(message.into(), Self::write_or_queue, |_, target| target).await?;
-        self.flush_through(target).await
+        match self.feed_and(message.into(), Self::write_direct, |_, target| Written::Until(target)).await? {
+            Written::Flushed => Ok(()),
+            Written::Until(target) => self.flush_through(target).await,
+        }
     }
 
     /// Waits for room and queues a message.
@@ -89,7 +92,8 @@ impl Sender {
     /// If the future is dropped before it completes, the message is not queued. Once it has
     /// returned, it is.
     pub fn feed<'m>(&self, message: impl Into<Outgoing<'m>>) -> impl Future<Output = Result<(), Error>> {
-        self.feed_and(message.into(), Self::queue, |sender, _target| {
+        let queued_only = |_: &Self, _: &mut Outgoing<'_>| None;
+        self.feed_and(message.into(), queued_only, |sender, _target| {
             sender.shared.compress_full_turn();
             sender.shared.wait_list.wake_waiting_receiver()
         })
@@ -152,20 +156,15 @@ impl Sender {
     /// This costs less if each connection is sent one message, because no receiver has to be woken.
     #[cfg(feature = "hub")]
     pub(crate) fn try_send_now<'a>(&self, message: &'a PreparedMessage) -> Result<(), TrySendError<'a>> {
-        if self.shared.write_prepared(message) {
+        if self.shared.write_prepared(message).is_some() {
             self.shared.count_sent(1);
             return Ok(());
         }
         let mut outgoing = message.into();
-        let need = self.shared.need(message.len());
-        let Ok(room) = self.shared.room().try_acquire_many(need) else { return self.try_send(outgoing) };
-        if self.shared.write_direct(&mut outgoing, need as usize).is_some() {
-            room.forget();
-            self.shared.count_sent(1);
-            return Ok(());
+        match self.write_direct(&mut outgoing) {
+            Some(_) => Ok(()),
+            None => self.try_send(outgoing),
         }
-        drop(room);
-        self.try_send(outgoing)
     }
 
     /// Reads from the memory that `try_send_now` uses. Returns a number that depends on all that was
@@ -336,20 +335,23 @@ impl Sender {
         .await
     }
 
-    /// Waits for room, queues a message by `queue` or in turn, and calls `done` with the position
-    /// that a flush has to reach.
+    /// Sends a message by `direct`. If that returns `None`, waits for room, queues the message, and
+    /// calls `done` with the position that a flush has to reach.
     #[allow(clippy::manual_async_fn, reason = "an async fn keeps the message twice")]
     fn feed_and<T>(
         &self,
         mut outgoing: Outgoing<'_>,
-        queue: impl FnOnce(&Self, &mut Outgoing<'_>, SemaphorePermit<'_>) -> Result<u64, SendError>,
+        direct: impl FnOnce(&Self, &mut Outgoing<'_>) -> Option<T>,
         done: impl FnOnce(&Self, u64) -> T,
     ) -> impl Future<Output = Result<T, Error>> {
         async move {
+            if let Some(sent) = direct(self, &mut outgoing) {
+                return Ok(sent);
+            }
             let need = self.shared.need(outgoing.len());
             // This fails while others wait, so that room is granted in order.
             let queued = match self.shared.room().try_acquire_many(need) {
-                Ok(room) => queue(self, &mut outgoing, room).map_err(|error| self.shared.error(error)),
+                Ok(room) => self.queue(&mut outgoing, room).map_err(|error| self.shared.error(error)),
                 // Boxed to keep the tasks of senders that need not wait small.
                 Err(_) => Box::pin(self.feed_in_turn(outgoing, need)).await,
             };
@@ -434,22 +436,11 @@ impl Sender {
         Poll::Pending
     }
 
-    /// Writes a message at once if that is possible, and queues it otherwise. Returns the position
-    /// that a flush has to reach.
-    fn write_or_queue(
-        &self,
-        outgoing: &mut Outgoing<'_>,
-        room: SemaphorePermit<'_>,
-    ) -> Result<u64, SendError> {
-        match self.shared.write_direct(outgoing, room.num_permits()) {
-            Some(target) => {
-                // Released already, as far as the message has been written.
-                room.forget();
-                self.shared.count_sent(1);
-                Ok(target)
-            }
-            None => self.queue(outgoing, room),
-        }
+    /// Writes a message at once, if nothing is ahead of it.
+    fn write_direct(&self, outgoing: &mut Outgoing<'_>) -> Option<Written> {
+        let written = self.shared.write_direct(outgoing)?;
+        self.shared.count_sent(1);
+        Some(written)
     }
 
     /// Queues a message and returns the position that a flush has to reach. If nothing more can be
