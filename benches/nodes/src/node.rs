@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use fullduplex::{
     CloseCode, Error, Message, PreparedMessage,
-    hub::{Hub, Position},
+    hub::{Event, Hub, Position},
     serve::{Incoming, Serve, ServerStream, Session},
 };
 use fullduplex_backplane_redis::Redis;
@@ -41,7 +41,12 @@ pub async fn run(args: &NodeArgs) -> Result<()> {
         Some(text) => PreparedMessage::from(Received::encode(position.offset, text)),
         None => message.into(),
     };
-    let hub = Hub::builder().backplane(redis.clone()).encode(encode).build();
+    let report = |_: &Hub, event| {
+        if let Event::Lost { room } = event {
+            eprintln!("node: messages of {room} are lost");
+        }
+    };
+    let hub = Hub::builder().backplane(redis.clone()).encode(encode).on_event(report).build();
     redis.connected().await?;
     let serve = Serve::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("{}", serve.local_addr()?.port());
