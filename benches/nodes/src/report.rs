@@ -89,19 +89,23 @@ fn put_rates(out: &mut String, figures: &[&Figures]) {
         for cores in [highest.used.redis, highest.used.node_a, highest.used.node_b] {
             let _ = write!(out, " {:.1} |", highest.micros(cores));
         }
-        let _ = writeln!(out, " {} |", limit(highest));
+        let _ = writeln!(out, " {} |", limit(highest, machine::cores() as f64));
     }
 }
 
 /// Returns what limits a rate.
-fn limit(sample: &Sample) -> String {
+fn limit(sample: &Sample, cores: f64) -> String {
     let used = sample.used.named();
     let (name, most) = used.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
-    let is_machine_full = sample.used.idle < (1.0 - FULL) * machine::cores() as f64;
-    match (most > FULL, is_machine_full) {
-        (true, _) => format!("the core of {name}"),
-        (false, true) => format!("all cores; most is used by {name}"),
-        (false, false) => "waiting".to_owned(),
+    let others = cores - sample.used.idle - used.iter().map(|(_, cores)| cores).sum::<f64>();
+    if most > FULL {
+        format!("the core of {name}")
+    } else if sample.used.idle > (1.0 - FULL) * cores {
+        "waiting".to_owned()
+    } else if others > 0.25 * cores {
+        format!("{others:.2} cores are used by others")
+    } else {
+        format!("all cores; {name} uses most")
     }
 }
 
@@ -169,13 +173,13 @@ mod tests {
 
     #[test]
     fn the_limit_is_a_full_core_or_a_full_machine() {
-        let cores = machine::cores() as f64;
-        let sample = |redis, idle| Sample {
-            rate: 1.0,
-            used: Cores { redis, node_a: 0.3, node_b: 0.1, load: 0.2, idle },
+        let limit = |redis, idle| {
+            let used = Cores { redis, node_a: 0.5, node_b: 0.2, load: 0.4, idle };
+            super::limit(&Sample { rate: 1.0, used }, 2.0)
         };
-        assert_eq!(limit(&sample(0.95, cores / 2.0)), "the core of Redis");
-        assert_eq!(limit(&sample(0.5, 0.0)), "all cores; most is used by Redis");
-        assert_eq!(limit(&sample(0.2, cores / 2.0)), "waiting");
+        assert_eq!(limit(0.95, 0.0), "the core of Redis");
+        assert_eq!(limit(0.8, 0.0), "all cores; Redis uses most");
+        assert_eq!(limit(0.3, 0.0), "0.60 cores are used by others");
+        assert_eq!(limit(0.3, 0.6), "waiting");
     }
 }
