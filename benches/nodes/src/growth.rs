@@ -1,6 +1,6 @@
 //! What the measured costs mean for a cluster, on paper.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -12,6 +12,9 @@ use crate::{
 };
 
 const SHARDS: [usize; 5] = [1, 2, 4, 8, 16];
+
+/// About how many messages Redis 7.0 reads from the connection of a node before it stores them.
+const PER_TURN: f64 = 40.0;
 
 /// Processor time per message, in microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -35,22 +38,26 @@ impl Costs {
     }
 }
 
-pub fn markdown(all: &[Figures], settings: &Settings) -> Result<String> {
-    let find = |rooms, place| {
+pub fn markdown(all: &[Figures], settings: &Settings, sync: Duration) -> Result<String> {
+    let find = |durability, rooms, place| {
         let is_it = |figures: &&Figures| {
             let case = figures.case;
-            (case.durability, case.rooms, case.place) == (Durability::None, rooms, place)
+            (case.durability, case.rooms, case.place) == (durability, rooms, place)
         };
         all.iter().find(is_it).map(|figures| &figures.highest).context("a case is missing")
     };
-    let costs =
-        |rooms| Ok::<_, anyhow::Error>(Costs::of(find(rooms, Place::Other)?, find(rooms, Place::Both)?));
+    let costs = |rooms| {
+        let find = |place| find(Durability::None, rooms, place);
+        Ok::<_, anyhow::Error>(Costs::of(find(Place::Other)?, find(Place::Both)?))
+    };
     let (one, many) = (costs(1)?, costs(settings.rooms)?);
+    let durable = find(Durability::Always, settings.rooms, Place::Other)?;
     let mut out = "## On paper: the shards of a cluster\n\n".to_owned();
     put_cores(&mut out, one, many, settings.rooms);
     put_one(&mut out, one);
     put_many(&mut out, many, settings.rooms);
     put_nodes(&mut out, many);
+    put_disk(&mut out, durable, sync);
     Ok(out)
 }
 
@@ -130,15 +137,27 @@ fn put_nodes(out: &mut String, many: Costs) {
         out,
         "\n**Nodes.** Redis publishes a message to each node that has members of its room. By the rows `both nodes`, a \
          further one costs {:.1} µs. If all rooms have members on ten nodes, a message costs {:.1} + 9 × {:.1} = {ten:.1} µs, \
-         and a shard bears {} messages per second. Each node passes on all messages of its rooms: more nodes \
-         help those who publish, and members that are in different rooms.\n\
-         \n**The disk.** With `appendfsync always`, Redis stores all commands that it has read before it answers any of them. \
-         The rate then grows with the number of messages in flight, until the processor is the limit; the \
-         latency is that of the disk. Shards on disks of their own do not wait for one another.\n",
+         and a shard bears {} messages per second. A node passes on all messages of the rooms that have members there: \
+         more nodes help those who publish, and help members only if they have different rooms.\n",
         many.further,
         many.redis,
         many.further,
         rounded(per_core(ten)),
+    );
+}
+
+fn put_disk(out: &mut String, durable: &Sample, sync: Duration) {
+    let (sync, redis) = (sync.as_secs_f64() * 1e6, durable.micros(durable.used.redis));
+    let turn = sync + PER_TURN * redis;
+    let _ = write!(
+        out,
+        "\n**The disk.** With `appendfsync always`, Redis stores in each turn of its loop all that it has executed, once, and \
+         then answers. In a turn it reads some 20 KiB of each connection. A message takes about 570 bytes as a request, \
+         and a node publishes over one connection: it brings up to about {PER_TURN} messages in a turn, however many are in flight. \
+         A turn takes {sync:.0} + {PER_TURN} × {redis:.1} = {turn:.0} µs, so one node publishes about {PER_TURN} / {turn:.0} µs = {} \
+         messages per second. Two nodes that publish bring twice as many in a turn, which takes {PER_TURN} × {redis:.1} µs more. \
+         Shards on disks of their own do not wait for one another.\n",
+        rounded(PER_TURN * 1e6 / turn),
     );
 }
 

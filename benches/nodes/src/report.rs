@@ -24,7 +24,9 @@ const LOCK: &str = include_str!("../../../Cargo.lock");
 const FULL: f64 = 0.9;
 
 pub fn markdown(all: &[Figures], command: &str, settings: &Settings) -> Result<String> {
-    let mut out = head(all, command, settings)?;
+    let directory = redis_server::directory()?;
+    let sync = machine::sync_time(directory.path())?;
+    let mut out = head(all, command, settings, sync)?;
     for durability in [Durability::None, Durability::Always] {
         let figures: Vec<&Figures> =
             all.iter().filter(|figures| figures.case.durability == durability).collect();
@@ -38,18 +40,16 @@ pub fn markdown(all: &[Figures], command: &str, settings: &Settings) -> Result<S
     }
     if all.len() == settings.cases().len() {
         out.push('\n');
-        out.push_str(&growth::markdown(all, settings)?);
+        out.push_str(&growth::markdown(all, settings, sync)?);
     }
     Ok(out)
 }
 
-fn head(all: &[Figures], command: &str, settings: &Settings) -> Result<String> {
+fn head(all: &[Figures], command: &str, settings: &Settings, sync: Duration) -> Result<String> {
     let date = httpdate::fmt_http_date(SystemTime::now());
     // The day, without its name and the time.
     let day = date.split(' ').skip(1).take(3).collect::<Vec<_>>().join(" ");
     let messages: u64 = all.iter().map(|figures| figures.messages).sum();
-    let directory = redis_server::directory()?;
-    let sync = machine::sync_time(directory.path())?;
     Ok(format!(
         "# Two nodes over Redis\n\n\
          Made by `{command}`, {day}.\n\n\
