@@ -22,6 +22,9 @@ pub enum Mode {
     /// Closes a connection that has sent these bytes, when the response to them arrives. Then passes
     /// all bytes again.
     LoseResponse(Vec<u8>),
+    /// Keeps what the server sends over a connection, from the response with these bytes on, until
+    /// another mode is set. All else passes.
+    HoldResponse(Vec<u8>),
 }
 
 /// A proxy on a port of its own.
@@ -80,7 +83,7 @@ async fn pass(client: TcpStream, server: TcpStream, mode: watch::Sender<Mode>) {
         while let Ok(len @ 1..) = from_client.read(&mut bytes).await {
             allowed(&mode).await?;
             if let Mode::LoseResponse(wanted) = &*mode.borrow()
-                && bytes[..len].windows(wanted.len()).any(|window| window == wanted)
+                && contains(&bytes[..len], wanted)
             {
                 *has_sent.lock().expect("no panic") = true;
             }
@@ -95,6 +98,9 @@ async fn pass(client: TcpStream, server: TcpStream, mode: watch::Sender<Mode>) {
             if *has_sent.lock().expect("no panic") {
                 mode.send_replace(Mode::Pass);
                 return None;
+            }
+            if holds(&mode, &bytes[..len]) {
+                mode.subscribe().wait_for(|mode| !matches!(mode, Mode::HoldResponse(_))).await.ok()?;
             }
             to_client.write_all(&bytes[..len]).await.ok()?;
         }
@@ -112,4 +118,13 @@ async fn pass(client: TcpStream, server: TcpStream, mode: watch::Sender<Mode>) {
 async fn allowed(mode: &watch::Sender<Mode>) -> Option<()> {
     mode.subscribe().wait_for(|mode| *mode != Mode::Stall).await.ok()?;
     Some(())
+}
+
+/// Returns whether a response is kept.
+fn holds(mode: &watch::Sender<Mode>, response: &[u8]) -> bool {
+    matches!(&*mode.borrow(), Mode::HoldResponse(wanted) if contains(response, wanted))
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
 }

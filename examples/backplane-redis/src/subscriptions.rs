@@ -120,6 +120,9 @@ async fn compare<R: RoomKey + AsRef<str>>(
         return Ok(());
     }
     let states = history::states(&mut link.commands, rooms.iter().map(|(room, _)| &room.keys)).await?;
+    // Its answer follows all messages that were published until now. Without it, messages that are on
+    // the way would be taken for missing ones.
+    redis::cmd("PING").exec_async(&mut link.subscriptions).await?;
     for ((room, before), state) in rooms.into_iter().zip(states) {
         if room.compare(before, state) {
             shared.rooms.read(room.clone());
