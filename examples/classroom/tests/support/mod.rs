@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod cluster;
 pub mod engine;
+pub mod haproxy;
 pub mod page;
 pub mod person;
 pub mod program;
