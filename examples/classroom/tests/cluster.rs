@@ -1,7 +1,7 @@
 //! Programs behind haproxy that share their rooms over a real engine. Clients send numbered messages
 //! for two minutes, while a program is killed, the engine is killed, and a program is added.
 //!
-//! `CLUSTER_SECONDS` is another duration.
+//! `CLUSTER_SECONDS` is another duration, and `CLUSTER_LOG` what the programs log: nothing by default.
 
 mod support;
 
@@ -79,13 +79,12 @@ impl Times {
     }
 }
 
-/// What happens to a client once.
+/// When a client loses its network, with a message that it has just sent.
 #[derive(Clone, Copy)]
-struct Fate {
+struct Loss {
     at: Instant,
-    /// Whether it leaves for good, with a message that it has just sent. Others lose their network, and
-    /// are back at once.
-    leaves: bool,
+    /// Whether it does not come back.
+    is_final: bool,
 }
 
 /// A client, which notes what was acknowledged.
@@ -112,28 +111,26 @@ impl Client {
     }
 
     /// Talks until the end, unless it leaves.
-    async fn talk(mut self, fate: Fate, times: Times) -> Self {
-        let mut fate = Some(fate);
+    async fn talk(mut self, loss: Loss, times: Times) -> Self {
+        let mut loss = Some(loss);
         let mut next = times.begin + milliseconds(0..PACE.end);
         while Instant::now() < times.end {
             self.person.connected().await;
-            let until = fate.map_or(next, |fate| next.min(fate.at));
+            let until = loss.map_or(next, |loss| next.min(loss.at));
             if timeout_at(until, self.person.message()).await.is_ok() {
                 continue;
             }
-            match fate.take_if(|fate| fate.at <= Instant::now()) {
-                None => {
-                    self.say().await;
-                    next = times.next();
-                }
-                Some(Fate { leaves: false, .. }) => self.person.disconnect(),
-                Some(Fate { leaves: true, .. }) => {
-                    let text = self.text();
-                    self.person.say_and_leave(&text).await;
+            if let Some(loss) = loss.take_if(|loss| loss.at <= Instant::now()) {
+                let text = self.text();
+                self.person.say_and_disconnect(&text).await;
+                if loss.is_final {
                     self.unacknowledged = Some(text);
                     return self;
                 }
             }
+            // After a loss, the same message again.
+            self.say().await;
+            next = times.next();
         }
         self.say().await;
         self
@@ -187,16 +184,16 @@ impl Room {
         Self { clients: all(joining.collect()).await, ticket }
     }
 
-    /// The clients talk. One of them leaves when the engine is about to be killed, and the others lose
-    /// their network at any time.
+    /// The clients talk. One of them leaves when the engine is about to be killed; the others lose their
+    /// network at any time, and come back.
     async fn talk(mut self, times: Times) -> Self {
         let all_the_time = times.end - times.begin;
         let talking = self.clients.into_iter().map(|client| {
-            let fate = match client.number {
-                0 => Fate { at: times.engine_is_killed, leaves: true },
-                _ => Fate { at: times.begin + all_the_time.mul_f64(rand::random()), leaves: false },
+            let loss = match client.number {
+                0 => Loss { at: times.engine_is_killed, is_final: true },
+                _ => Loss { at: times.begin + all_the_time.mul_f64(rand::random()), is_final: false },
             };
-            tokio::spawn(client.talk(fate, times))
+            tokio::spawn(client.talk(loss, times))
         });
         self.clients = all(talking.collect()).await;
         self
@@ -299,10 +296,11 @@ fn check_faults(rooms: &[Room], times: Times, engine_is_back: Instant) {
     assert!(added > 0, "no client was served by the program that was added");
     println!("clients of the program that was added: {added}");
     let sum = |of: fn(&Client) -> usize| clients().map(of).sum::<usize>();
+    let duplicates = sum(|client| client.person.duplicates);
+    assert!(duplicates > 0, "no message was sent again that had been stored");
     println!(
-        "{} messages acknowledged, of them {} sent again and not stored again, {} received",
+        "{} messages acknowledged, of them {duplicates} sent again and not stored again, {} received",
         sum(|client| client.acknowledged.len()),
-        sum(|client| client.person.duplicates),
         sum(|client| client.person.received.len()),
     );
 }

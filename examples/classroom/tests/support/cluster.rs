@@ -50,8 +50,9 @@ impl Cluster {
         std::fs::create_dir(&directory).expect("created");
         let (_, listen) = self.addresses.iter().find(|(known, _)| *known == name).expect("known");
         let (listen, [option, url]) = (listen.to_string(), self.engine.clone());
+        let log = std::env::var("CLUSTER_LOG").unwrap_or("off".to_owned());
         let starting = tokio::task::spawn_blocking(move || {
-            let args = ["--trust-forwarded-for", "--log", "off", "--jwt-secret", SECRET];
+            let args = ["--trust-forwarded-for", "--log", &log, "--jwt-secret", SECRET];
             Program::start(&directory, &[&args[..], &["--listen", &listen, &option, &url]].concat())
         });
         self.running.push((name, starting.await.expect("it starts")));

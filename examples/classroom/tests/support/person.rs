@@ -202,8 +202,9 @@ impl Person {
         }
     }
 
-    /// Sends a message, and ends the connection before it can be acknowledged.
-    pub async fn say_and_leave(&mut self, text: &str) {
+    /// Sends a message, and ends the connection at once, without a Close, as a device that leaves its
+    /// network.
+    pub async fn say_and_disconnect(&mut self, text: &str) {
         self.connected().await;
         let call = json!({"event": "chat:message", "id": 0, "data": {"client_id": text, "text": text}});
         if let Some(mut ws) = self.ws.take() {
@@ -234,11 +235,6 @@ impl Person {
     /// Returns the offset of the last message that was received, or 0.
     fn offset(&self) -> u64 {
         self.since.as_ref().and_then(|since| since["offset"].as_u64()).unwrap_or(0)
-    }
-
-    /// Ends the connection without a Close, as a device that leaves its network.
-    pub fn disconnect(&mut self) {
-        self.ws = None;
     }
 
     /// Sends a message until it is acknowledged. Returns its offset.
