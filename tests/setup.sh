@@ -89,6 +89,7 @@ have tinyproxy || packages+=(tinyproxy-bin)
 have microsocks || packages+=(microsocks)
 have redis-server || packages+=(redis-server)
 have nats-server || packages+=(nats-server)
+have haproxy || packages+=(haproxy)
 { have sshd && have ssh; } || packages+=(openssh-server openssh-client)
 # The font contains the emoji in the pictures of the browser's windows.
 have chromium || packages+=(chromium fonts-noto-color-emoji)

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod cluster;
+pub mod engine;
+pub mod haproxy;
 pub mod page;
 pub mod person;
 pub mod program;
@@ -11,6 +14,11 @@ use std::{
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
+
+use http_body_util::BodyExt;
+use hyper::{client::conn::http1, header, http::request::Builder};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -54,6 +62,28 @@ pub fn request(address: SocketAddr, line: &str, headers: &[&str], body: &str) ->
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     Response { status, head: head.to_owned(), body: body.to_owned() }
 }
+
+/// Sends a request to a server that may be killed meanwhile, and returns the status and the body.
+pub async fn try_request(
+    address: SocketAddr,
+    request: Builder,
+    body: String,
+) -> Result<(u16, String), BoxError> {
+    let exchange = async {
+        let tcp = tokio::net::TcpStream::connect(address).await?;
+        let (mut sending, connection) = http1::handshake(TokioIo::new(tcp)).await?;
+        // Ends with the response, or its error.
+        tokio::spawn(connection);
+        let request = request.header(header::HOST, address.to_string()).body(body)?;
+        let response = sending.send_request(request).await?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, String::from_utf8(body.into())?))
+    };
+    timeout(DEADLINE, exchange).await?
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub fn get(address: SocketAddr, path: &str) -> Response {
     request(address, &format!("GET {path}"), &[], "")

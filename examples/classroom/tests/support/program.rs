@@ -63,8 +63,10 @@ impl Drop for Program {
     }
 }
 
+/// Returns the command of the program, which listens on any port, unless the arguments say another.
 pub fn command(directory: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_classroom"));
-    command.args(["--listen", "127.0.0.1:0"]).args(args).current_dir(directory).stdout(Stdio::piped());
+    let listen = if args.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+    command.args(listen).args(args).current_dir(directory).stdout(Stdio::piped());
     command
 }
