@@ -115,7 +115,7 @@ async fn the_hook_of_the_builder_and_several_others_run_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_counts_as_an_attempt_that_failed() {
+async fn row_93_a_refusal_counts_as_an_attempt_that_failed() {
     let (builder, mut servers) = connected();
     let delay = Duration::from_secs(100);
     let backoff = Backoff::new().min_delay(delay).max_spread(Duration::ZERO).reset_after(SECOND);
@@ -158,7 +158,7 @@ async fn a_classifier_stops_after_a_refusal_that_is_final() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_is_not_answered_ends_at_the_first_of_its_deadlines() {
+async fn row_93_a_hook_that_is_not_answered_ends_at_the_first_of_its_deadlines() {
     for (calls, attempts, seconds) in [(10, 60, 10), (60, 20, 20)] {
         let (builder, mut servers) = connected();
         let limits = Limits::new().call_timeout(SECOND * calls);
@@ -179,7 +179,7 @@ async fn a_hook_that_is_not_answered_ends_at_the_first_of_its_deadlines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_is_lost_during_the_hook_is_replaced_and_what_waits_is_kept() {
+async fn row_93_a_connection_that_is_lost_during_the_hook_is_replaced_and_what_waits_is_kept() {
     let (builder, mut servers) = connected();
     let running = joining(builder, &Router::new());
     let mut server = servers.next().await;
@@ -285,7 +285,7 @@ async fn the_server_is_answered_while_the_hook_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_behind_many_events_reaches_the_hook() {
+async fn row_93_an_answer_behind_many_events_reaches_the_hook() {
     let (builder, mut servers) = connected_with(&Config::new().ping_interval(None));
     let router =
         Router::new().limits(Limits::new().max_waiting(1)).on("told", |_context, seconds: u64| async move {

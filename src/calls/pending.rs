@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_reaches_its_call_once_and_others_are_ignored() {
+    fn row_85_an_answer_reaches_its_call_once_and_others_are_ignored() {
         let pending = Arc::new(Pending::default());
         let [mut first, mut second] = [(); 2].map(|()| pending.register(9).expect("room"));
         assert_eq!((first.id(), second.id()), (1, 2));
