@@ -399,6 +399,54 @@ async fn hubs_on_one_backplane_are_one() {
 }
 
 #[tokio::test]
+async fn a_room_is_named_by_a_borrowed_key() {
+    let memory = Memory::history(10, HOUR);
+    let (left, right) = (numbering(&memory), numbering(&memory));
+    let a = seat(&left);
+    let name = "the room".to_owned();
+    let name: &str = &name[4..];
+    a.member.enter(name, "ann").await.expect("in memory");
+    assert_eq!(
+        a.member.join(name).await.expect("it is in it already"),
+        a.member.join(&room()).await.expect("so")
+    );
+    assert_eq!((left.member_count(name), left.members(name)), (1, vec![a.member.id()]));
+    // A hub without the room makes a key for the others.
+    assert_eq!(right.to(name).send("from the right").await.sent, 0);
+    assert_eq!(left.to(name).send("from the left").await.sent, 1);
+    right.publish(name, "published").await.expect("in memory");
+    assert_eq!(a.texts(), ["from the right", "from the left", "1 published"]);
+    for hub in [&left, &right] {
+        let page = hub.read_before(name, None, 9).await.expect("in memory");
+        let start = Position { epoch: page.epoch, offset: 0 };
+        assert_eq!(hub.read_after(name, start, 9).await.expect("in memory").messages.len(), 1);
+        assert_eq!(hub.present(name).await.expect("in memory").len(), 1);
+        assert_eq!(hub.hold(name).await.expect("in memory").position().offset, 1);
+    }
+    let b = seat(&right);
+    b.member.join_since(name, Since::Last(1)).await.expect("in memory");
+    assert_eq!(b.texts(), ["1 published"]);
+    right.delete_history(name).await.expect("in memory");
+    assert_eq!(left.read_before(name, None, 9).await.expect("in memory").messages.len(), 0);
+    assert!(a.member.leave(name) && !a.member.leave(name));
+}
+
+#[tokio::test]
+async fn a_room_that_begins_or_ends_before_a_message_is_sent_is_found_again() {
+    let hub = numbering(&Memory::default());
+    let before = hub.to("room");
+    let first = seat(&hub);
+    first.member.join("room").await.expect("in memory");
+    assert_eq!(before.send("to the first").await.sent, 1);
+    let between = hub.to("room");
+    drop(first);
+    let second = seat(&hub);
+    second.member.join("room").await.expect("in memory");
+    assert_eq!(between.send("to the second").await.sent, 1);
+    assert_eq!(second.texts(), ["to the second"]);
+}
+
+#[tokio::test]
 async fn all_hubs_are_told_who_is_present() {
     let memory = Memory::default();
     let ((left, left_events), (right, right_events)) = (observed(memory.clone()), observed(memory));
