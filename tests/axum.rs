@@ -160,7 +160,12 @@ async fn origins_are_those_that_the_handler_allows() {
     let server = any(async |upgrade: WebSocketUpgrade| {
         upgrade.server(&Server::default().allow_origins(["https://c.example"])).on_upgrade(echo)
     });
+    let exceptions =
+        any(async |upgrade: WebSocketUpgrade| upgrade.same_origin_or(["https://d.example"]).on_upgrade(echo));
     for (route, origin, allowed) in [
+        (&exceptions, "https://d.example", true),
+        (&exceptions, "https://example.com", true),
+        (&exceptions, "https://a.example", false),
         (&listed, "https://a.example", true),
         (&listed, "https://example.com", false),
         (&by, "https://x.b.example", true),

@@ -132,7 +132,7 @@ async fn the_caller_matches_why_it_was_refused() {
 // --- messages that are not valid
 
 #[tokio::test]
-async fn what_is_wrong_is_answered_and_the_connection_continues() {
+async fn row_90_what_is_wrong_is_answered_and_the_connection_continues() {
     let router = echo().on("post", |_context, _post: Post| async { Ok(()) });
     let mut ws = serve(&router, "");
     let invalid = |field: &str, text: &str| {
@@ -175,7 +175,7 @@ async fn what_is_wrong_is_answered_and_the_connection_continues() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_and_notices_are_never_answered() {
+async fn row_91_answers_and_notices_are_never_answered() {
     let mut ws = serve(&echo(), "");
     for sent in [
         r#"{"ack":1,"ok":true}"#,
@@ -305,7 +305,7 @@ async fn events_wait_until_the_connection_is_accepted_and_pings_are_answered_mea
 // --- the peer
 
 #[tokio::test(start_paused = true)]
-async fn a_call_ends_at_its_deadline_and_a_late_answer_is_ignored() {
+async fn row_85_a_call_ends_at_its_deadline_and_a_late_answer_is_ignored() {
     let (ws, mut raw) = testing::pair(&Config::new().ping_interval(None));
     let peer = attached(&Router::new(), ws, ()).peer;
     let start = Instant::now();
@@ -345,7 +345,7 @@ async fn a_dropped_call_makes_room_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_malformed_answer_ends_its_call_and_not_the_connection() {
+async fn row_85_a_malformed_answer_ends_its_call_and_not_the_connection() {
     let (ws, mut raw) = testing::pair(&Config::new());
     let peer = attached(&Router::new(), ws, ()).peer;
     for (answer, text) in [

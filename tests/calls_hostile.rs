@@ -48,7 +48,7 @@ async fn flood(ws: Raw, messages: Vec<Message>, answers: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn ten_thousand_events_at_once_are_handled_in_order() {
+async fn row_86_ten_thousand_events_at_once_are_handled_in_order() {
     let count = Arc::new(AtomicUsize::new(0));
     let ws = serve(&counting(), count.clone());
     let events: Vec<_> = (0..10_000)
@@ -62,7 +62,7 @@ async fn ten_thousand_events_at_once_are_handled_in_order() {
 }
 
 #[tokio::test]
-async fn ten_thousand_events_at_once_leave_turns_to_other_tasks() {
+async fn row_86_ten_thousand_events_at_once_leave_turns_to_other_tasks() {
     let count = Arc::new(AtomicUsize::new(0));
     let mut ws = serve(&counting(), count.clone());
     let seen = count.clone();
@@ -82,7 +82,7 @@ async fn ten_thousand_events_at_once_leave_turns_to_other_tasks() {
 }
 
 #[tokio::test]
-async fn ten_thousand_invalid_messages_are_each_answered_shortly() {
+async fn row_90_ten_thousand_invalid_messages_are_each_answered_shortly() {
     let valid = r#"{"event":"count","id":1}"#;
     let kinds: [Message; 6] = [
         "x".repeat(1000).into(),
@@ -103,7 +103,7 @@ async fn ten_thousand_invalid_messages_are_each_answered_shortly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ids_that_are_unknown_used_twice_or_huge_are_ignored_and_calls_get_their_own_answers() {
+async fn row_85_ids_that_are_unknown_used_twice_or_huge_are_ignored_and_calls_get_their_own_answers() {
     let (ws, mut raw) = testing::pair(&Config::new().ping_interval(None));
     let peer = attached(&Router::new(), ws, ()).peer;
     for round in 1..=100_u64 {
@@ -120,7 +120,7 @@ async fn ids_that_are_unknown_used_twice_or_huge_are_ignored_and_calls_get_their
 }
 
 #[tokio::test]
-async fn deep_json_is_an_error_of_its_event() {
+async fn row_83_deep_json_is_an_error_of_its_event() {
     let mut ws = serve(&counting(), Arc::default());
     let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
     let answer = exchange(&mut ws, format!(r#"{{"event":"count","id":1,"data":{deep}}}"#)).await;
@@ -135,7 +135,7 @@ async fn deep_json_is_an_error_of_its_event() {
 }
 
 #[tokio::test]
-async fn errors_quote_no_values_and_are_bounded() {
+async fn row_87_errors_quote_no_values_and_are_bounded() {
     let router = Router::<()>::new()
         .on("number", |_context, _number: u32| async { Ok(()) })
         .on("map", |_context, _map: std::collections::BTreeMap<String, u32>| async { Ok(()) });
@@ -148,8 +148,143 @@ async fn errors_quote_no_values_and_are_bounded() {
     assert!(answer.len() < 1500, "{answer:.2000}");
 }
 
+#[tokio::test]
+async fn row_84_an_id_that_is_no_integer_of_53_bits_is_named_and_not_used() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let mut ws = serve(&counting(), count.clone());
+    for id in [
+        "-1",
+        "1.0",
+        "1e2",
+        "-0",
+        r#""1""#,
+        "[1]",
+        "true",
+        "9007199254740992",
+        "18446744073709551617",
+        "1e999",
+    ] {
+        let notice = r#"{"ok":false,"error":"field `id`: not an integer from 0 to 9007199254740991"}"#;
+        assert_eq!(exchange(&mut ws, format!(r#"{{"event":"count","id":{id}}}"#)).await, notice, "{id}");
+    }
+    assert_eq!(count.load(SeqCst), 0);
+    for id in ["0", "9007199254740991"] {
+        let answer = exchange(&mut ws, format!(r#"{{"event":"count","id":{id}}}"#)).await;
+        assert_eq!(answer, format!(r#"{{"ack":{id},"ok":true,"data":null}}"#));
+    }
+}
+
+#[tokio::test]
+async fn row_84_calls_with_the_same_id_are_each_answered_even_at_the_same_time() {
+    let router = Router::<()>::new().limits(Limits::new().concurrency(3)).on(
+        "wait",
+        |_context, turns: u32| async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            Ok(turns)
+        },
+    );
+    let calls =
+        [30, 20, 10].map(|turns| Message::from(format!(r#"{{"event":"wait","id":7,"data":{turns}}}"#)));
+    let mut answers = flood(serve(&router, ()), calls.into(), 3).await;
+    answers.sort();
+    assert_eq!(answers, [10, 20, 30].map(|turns| format!(r#"{{"ack":7,"ok":true,"data":{turns}}}"#)));
+}
+
+#[tokio::test]
+async fn row_87_names_and_texts_of_1_mib_are_cut_and_refused() {
+    let mut ws = serve(&counting(), Arc::default());
+    let long = "x".repeat(1 << 20);
+    let answer = exchange(&mut ws, format!(r#"{{"event":"{long}","id":1}}"#)).await;
+    let refused = r#"{"ack":1,"ok":false,"error":"field `event`: longer than 256 bytes","code":"invalid_data","field":"event"}"#;
+    assert_eq!(answer, refused);
+    let answer = exchange(&mut ws, format!(r#"{{"{long}":1,"event":"count","id":2}}"#)).await;
+    assert_eq!(answer, r#"{"ack":2,"ok":true,"data":null}"#);
+
+    let (ws, mut raw) = testing::pair(&Config::new());
+    let peer = attached(&Router::new(), ws, ()).peer;
+    let refused = tokio::spawn(peer.call::<(), _>("a", &()));
+    let invalid = tokio::spawn(peer.call::<(), _>("a", &()));
+    raw.feed(format!(r#"{{"ack":1,"ok":false,"error":"{long}"}}"#)).await.expect("open");
+    let code = r#""code":"invalid_data""#;
+    raw.send(format!(r#"{{"ack":2,"ok":false,"error":"{long}",{code},"field":"{long}"}}"#))
+        .await
+        .expect("open");
+    let refused = refused.await.expect("no panic").expect_err("refused");
+    assert!(matches!(&refused, CallError::Refused(text) if text.len() == 1024));
+    let invalid = invalid.await.expect("no panic").expect_err("refused");
+    let CallError::InvalidData(invalid) = invalid else { panic!("{invalid:?}") };
+    assert_eq!((invalid.field().map(str::len), invalid.to_string().len()), (Some(256), 1024));
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "they are parsed")]
+struct Post {
+    text: String,
+    count: Option<i64>,
+}
+
+fn posting() -> Router {
+    Router::new().on("post", |_context, _post: Post| async { Ok(()) })
+}
+
+#[tokio::test]
+async fn row_88_unknown_members_are_ignored_and_duplicate_ones_are_refused() {
+    let mut ws = serve(&posting(), ());
+    let refused = |field: &str, error: &str| {
+        format!(
+            r#"{{"ack":1,"ok":false,"error":"field `{field}`{error}","code":"invalid_data","field":"{field}"}}"#
+        )
+    };
+    let notice = |field: &str| format!(r#"{{"ok":false,"error":"field `{field}`: occurs twice"}}"#);
+    let done = r#"{"ack":1,"ok":true,"data":null}"#.to_owned();
+    for (message, answer) in [
+        (r#"{"x":1,"x":2,"event":"post","id":1,"data":{"text":"a"},"Event":"b","":{}}"#, done),
+        (r#"{"event":"post","event":"post","id":1,"data":{"text":"a"}}"#, notice("event")),
+        (r#"{"event":"post","id":1,"\u0069d":2,"data":{"text":"a"}}"#, notice("id")),
+        (r#"{"event":"post","id":1,"data":{"text":"a"},"data":{"text":"a"}}"#, notice("data")),
+        (r#"{"ack":1,"ack":2,"ok":true}"#, notice("ack")),
+        (r#"{"event":"post","id":1,"data":{"text":"a","text":"b"}}"#, refused("data.text", ": occurs twice")),
+        (
+            r#"{"event":"post","id":1,"data":{"text":"a","role":"teacher"}}"#,
+            refused("data.role", ": unknown field, expected `text` or `count`"),
+        ),
+    ] {
+        assert_eq!(exchange(&mut ws, message).await, answer, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn row_89_lone_surrogates_and_numbers_out_of_range_are_errors_of_their_field() {
+    let mut ws = serve(&posting(), ());
+    let data = |data: &str| format!(r#"{{"event":"post","id":1,"data":{data}}}"#);
+    for (message, field) in [
+        (data(r#"{"text":"\ud800"}"#), "data.text"),
+        (data(r#"{"text":"\udc00\ud800"}"#), "data.text"),
+        (data(r#"{"text":"\ud800\u0041"}"#), "data.text"),
+        (data(r#"{"text":"a","count":9223372036854775808}"#), "data.count"),
+        (data(r#"{"text":"a","count":-9223372036854775809}"#), "data.count"),
+        (data(r#"{"text":"a","count":1e999}"#), "data.count"),
+        (data(r#"{"text":"a","count":1.5}"#), "data.count"),
+        (r#"{"event":"\ud800","id":1}"#.into(), "event"),
+    ] {
+        let answer = exchange(&mut ws, message.as_str()).await;
+        assert!(answer.starts_with(r#"{"ack":1,"ok":false,"error":"#), "{message} {answer}");
+        assert!(
+            answer.ends_with(&format!(r#""code":"invalid_data","field":"{field}"}}"#)),
+            "{message} {answer}"
+        );
+    }
+    let notice = exchange(&mut ws, r#"{"\ud800":1,"event":"post","id":1}"#).await;
+    assert!(notice.starts_with(r#"{"ok":false,"error":"invalid JSON, at line 1"#), "{notice}");
+    let valid = data(r#"{"text":"\ud83d\ude00","count":-9223372036854775808}"#);
+    assert_eq!(exchange(&mut ws, valid).await, r#"{"ack":1,"ok":true,"data":null}"#);
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_answers_calls_with_calls_ends_at_the_limits() {
+async fn row_91_a_peer_that_answers_calls_with_calls_ends_at_the_limits() {
     // Each call of the client is answered with a call, and none with an answer.
     let limits = Limits::new().max_calls(10).call_timeout(Duration::from_secs(5));
     let router = Router::<()>::new()
@@ -165,7 +300,7 @@ async fn a_peer_that_answers_calls_with_calls_ends_at_the_limits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_peer_that_continues_to_send_is_not_handled() {
+async fn row_92_a_refused_peer_that_continues_to_send_is_not_handled() {
     let count = Arc::new(AtomicUsize::new(0));
     let router = counting().on_connect(|_context| async {
         sleep(Duration::from_secs(1)).await;
@@ -210,7 +345,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn any_bytes_are_answered_alike_by_both_roles_and_end_no_connection(
+    fn row_90_any_bytes_are_answered_alike_by_both_roles_and_end_no_connection(
         bytes in prop_oneof![
             any::<Vec<u8>>(),
             any::<String>().prop_map(String::into_bytes),

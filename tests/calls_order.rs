@@ -150,7 +150,7 @@ async fn a_handler_can_call_its_own_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_ends_whose_handlers_call_each_other_in_a_circle_end_at_the_deadline() {
+async fn row_91_two_ends_whose_handlers_call_each_other_in_a_circle_end_at_the_deadline() {
     let router = |concurrency| {
         Router::<()>::new().limits(Limits::new().concurrency(concurrency)).on(
             "count",
@@ -197,7 +197,7 @@ async fn fill(ws: &mut fullduplex::Sender) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_more_is_received_while_too_many_events_wait() {
+async fn row_86_nothing_more_is_received_while_too_many_events_wait() {
     for (limits, most) in [
         (Limits::new().max_waiting(5), 5 + 1),
         (Limits::new().max_waiting(1000).max_waiting_bytes(1000), 1000 / 128 + 1),
@@ -228,7 +228,7 @@ async fn nothing_more_is_received_while_too_many_events_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_behind_more_events_than_may_wait_reaches_its_call() {
+async fn row_86_an_answer_behind_more_events_than_may_wait_reaches_its_call() {
     let (mut client, _running, gate) = gated_pair(Limits::new().max_waiting(2), 1 << 16);
     let start = Instant::now();
     assert_eq!(
@@ -248,7 +248,8 @@ async fn an_answer_behind_more_events_than_may_wait_reaches_its_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_behind_too_many_bytes_of_events_ends_at_the_deadline_and_the_connection_continues() {
+async fn row_86_an_answer_behind_too_many_bytes_of_events_ends_at_the_deadline_and_the_connection_continues()
+{
     let limits = Limits::new().max_waiting(2).max_waiting_bytes(10_000);
     let (mut client, _running, gate) = gated_pair(limits, 1 << 20);
     assert_eq!(
@@ -323,7 +324,7 @@ async fn a_close_is_written_while_nothing_is_received() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_does_not_read_its_answers_is_not_read_from_and_ends_at_the_write_timeout() {
+async fn row_92_a_peer_that_does_not_read_its_answers_is_not_read_from_and_ends_at_the_write_timeout() {
     let config = Config::new().ping_interval(None).max_write_buffer_size(1 << 12).write_timeout(30 * SECOND);
     let (client, server) = testing::pair_with_capacity(&config, 256);
     let handled = Arc::new(AtomicUsize::new(0));

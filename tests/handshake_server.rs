@@ -317,6 +317,18 @@ async fn row_11_a_cross_site_origin_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn row_11_pages_of_the_same_host_and_of_a_list_are_accepted_together() {
+    let server = Server::default().same_origin_or(["https://app.example.com"]);
+    let from = |origin: &str| request("Origin: http://example.com", &format!("Origin: {origin}"));
+    for origin in ["http://server.example.com", "https://server.example.com", "https://app.example.com"] {
+        assert_eq!(exchange(&server, &from(origin)).await.1, SWITCHING, "{origin}");
+    }
+    for origin in ["http://app.example.com", "http://server.example.com:81", "https://app.example.com.evil"] {
+        assert_rejected(&server, &from(origin), 403).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn row_11_origins_can_be_checked_by_a_function() {
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = asked.clone();

@@ -133,7 +133,7 @@ async fn any_members_can_leave_a_large_room_in_any_order() {
 }
 
 #[tokio::test]
-async fn a_broadcast_to_many_leaves_other_tasks_their_turns() {
+async fn row_95_a_broadcast_to_many_leaves_other_tasks_their_turns() {
     let hub = Hub::<u32>::new();
     let mut seats = Vec::new();
     for _ in 0..5000 {
@@ -179,7 +179,7 @@ async fn a_dropped_sending_is_sent_all_the_same() {
 }
 
 #[tokio::test]
-async fn at_most_1024_messages_are_queued_for_a_room() {
+async fn row_95_at_most_1024_messages_are_queued_for_a_room() {
     let hub = Hub::<u32>::new();
     let mut seats = Vec::new();
     for _ in 0..200 {
@@ -241,7 +241,7 @@ async fn all_members_receive_the_messages_of_many_tasks_in_the_same_order() {
 }
 
 #[tokio::test]
-async fn slow_members_lose_the_newest_message_by_default() {
+async fn row_94_slow_members_lose_the_newest_message_by_default() {
     let hub = Hub::<u32>::new();
     let (slow, quick) = (slow_seat(&hub), seat(&hub));
     slow.member.join(&1).await.expect("in memory");
@@ -282,7 +282,7 @@ async fn the_latest_message_of_each_kind_waits_for_a_slow_member() {
 }
 
 #[tokio::test]
-async fn at_most_16_kinds_wait_for_a_member() {
+async fn row_94_at_most_16_kinds_wait_for_a_member() {
     let hub = Hub::<u32>::new();
     let slow = slow_seat(&hub);
     slow.member.join(&1).await.expect("in memory");
@@ -308,7 +308,7 @@ async fn what_waits_is_dropped_with_the_connection() {
 }
 
 #[tokio::test]
-async fn slow_members_can_be_closed_with_1013() {
+async fn row_94_slow_members_can_be_closed_with_1013() {
     let hub = Hub::<u32>::new();
     let slow = slow_seat(&hub);
     slow.member.join(&1).await.expect("in memory");
@@ -321,7 +321,7 @@ async fn slow_members_can_be_closed_with_1013() {
 }
 
 #[tokio::test]
-async fn slow_members_can_be_aborted() {
+async fn row_94_slow_members_can_be_aborted() {
     let hub = Hub::<u32>::new();
     let slow = slow_seat(&hub);
     slow.member.join(&1).await.expect("in memory");
@@ -375,7 +375,7 @@ impl AsyncWrite for Panics {
 }
 
 #[tokio::test]
-async fn a_connection_whose_stream_panics_is_ended_and_the_others_receive_the_message() {
+async fn row_97_a_connection_whose_stream_panics_is_ended_and_the_others_receive_the_message() {
     let hub = Hub::<u32>::new();
     let role = Role::Server;
     let ws = WebSocket::from_raw(Panics, bytes::Bytes::new(), role, &Config::new(), Negotiated::default());

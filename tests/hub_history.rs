@@ -124,13 +124,14 @@ async fn publish_count(hub: &Hub) -> usize {
 }
 
 #[tokio::test]
-async fn what_no_longer_exists_is_said_to_be_lost() {
+async fn row_96_what_no_longer_exists_is_said_to_be_lost() {
     for (behind, has_lost, texts) in [
         (0, true, vec![]),
         (1, true, vec![]),
         (2, false, vec!["3 x", "4 x", "5 x"]),
         (5, false, vec![]),
         (6, true, vec![]),
+        (u64::MAX, true, vec![]),
     ] {
         let hub = numbering(&Memory::history(3, HOUR));
         let keeper = seat(&hub);
@@ -199,7 +200,7 @@ async fn a_history_is_read_in_pages_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_message_with_a_known_id_is_stored_once() {
+async fn row_96_a_message_with_a_known_id_is_stored_once() {
     let hub = numbering(&Memory::history(2, HOUR));
     let seat = seat(&hub);
     seat.member.join(&room()).await.expect("in memory");
@@ -298,7 +299,7 @@ async fn a_member_that_joins_meanwhile_receives_each_message_once_and_in_order()
 }
 
 #[tokio::test]
-async fn catching_up_waits_for_a_slow_peer_and_loses_nothing() {
+async fn row_94_catching_up_waits_for_a_slow_peer_and_loses_nothing() {
     let hub = numbering(&Memory::history(1000, HOUR));
     let keeper = seat(&hub);
     let start = keeper.member.join(&room()).await.expect("in memory");
@@ -320,7 +321,7 @@ async fn catching_up_waits_for_a_slow_peer_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_join_that_is_dropped_at_any_await_leaves_no_member_behind() {
+async fn row_97_a_join_that_is_dropped_at_any_await_leaves_no_member_behind() {
     let hub = numbering(&Memory::history(1000, HOUR));
     let keeper = seat(&hub);
     let start = keeper.member.join(&room()).await.expect("in memory");
@@ -340,7 +341,7 @@ async fn a_join_that_is_dropped_at_any_await_leaves_no_member_behind() {
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_while_it_catches_up_has_not_joined() {
+async fn row_97_a_connection_that_ends_while_it_catches_up_has_not_joined() {
     let hub = numbering(&Memory::history(10, HOUR));
     let keeper = seat(&hub);
     keeper.member.join(&room()).await.expect("in memory");
@@ -353,7 +354,7 @@ async fn a_connection_that_ends_while_it_catches_up_has_not_joined() {
 }
 
 #[tokio::test]
-async fn published_messages_close_slow_members() {
+async fn row_94_published_messages_close_slow_members() {
     let hub: Hub = Hub::builder().backplane(Memory::history(10, HOUR)).build();
     let slow = seat_with(&hub, quiet().max_write_buffer_size(103));
     slow.script.allow_writes(0);
@@ -398,6 +399,54 @@ async fn hubs_on_one_backplane_are_one() {
 }
 
 #[tokio::test]
+async fn a_room_is_named_by_a_borrowed_key() {
+    let memory = Memory::history(10, HOUR);
+    let (left, right) = (numbering(&memory), numbering(&memory));
+    let a = seat(&left);
+    let name = "the room".to_owned();
+    let name: &str = &name[4..];
+    a.member.enter(name, "ann").await.expect("in memory");
+    assert_eq!(
+        a.member.join(name).await.expect("it is in it already"),
+        a.member.join(&room()).await.expect("so")
+    );
+    assert_eq!((left.member_count(name), left.members(name)), (1, vec![a.member.id()]));
+    // A hub without the room makes a key for the others.
+    assert_eq!(right.to(name).send("from the right").await.sent, 0);
+    assert_eq!(left.to(name).send("from the left").await.sent, 1);
+    right.publish(name, "published").await.expect("in memory");
+    assert_eq!(a.texts(), ["from the right", "from the left", "1 published"]);
+    for hub in [&left, &right] {
+        let page = hub.read_before(name, None, 9).await.expect("in memory");
+        let start = Position { epoch: page.epoch, offset: 0 };
+        assert_eq!(hub.read_after(name, start, 9).await.expect("in memory").messages.len(), 1);
+        assert_eq!(hub.present(name).await.expect("in memory").len(), 1);
+        assert_eq!(hub.hold(name).await.expect("in memory").position().offset, 1);
+    }
+    let b = seat(&right);
+    b.member.join_since(name, Since::Last(1)).await.expect("in memory");
+    assert_eq!(b.texts(), ["1 published"]);
+    right.delete_history(name).await.expect("in memory");
+    assert_eq!(left.read_before(name, None, 9).await.expect("in memory").messages.len(), 0);
+    assert!(a.member.leave(name) && !a.member.leave(name));
+}
+
+#[tokio::test]
+async fn a_room_that_begins_or_ends_before_a_message_is_sent_is_found_again() {
+    let hub = numbering(&Memory::default());
+    let before = hub.to("room");
+    let first = seat(&hub);
+    first.member.join("room").await.expect("in memory");
+    assert_eq!(before.send("to the first").await.sent, 1);
+    let between = hub.to("room");
+    drop(first);
+    let second = seat(&hub);
+    second.member.join("room").await.expect("in memory");
+    assert_eq!(between.send("to the second").await.sent, 1);
+    assert_eq!(second.texts(), ["to the second"]);
+}
+
+#[tokio::test]
 async fn all_hubs_are_told_who_is_present() {
     let memory = Memory::default();
     let ((left, left_events), (right, right_events)) = (observed(memory.clone()), observed(memory));
@@ -422,7 +471,7 @@ async fn all_hubs_are_told_who_is_present() {
 }
 
 #[tokio::test]
-async fn what_is_published_while_the_backplane_is_away_waits_within_a_bound() {
+async fn row_98_what_is_published_while_the_backplane_is_away_waits_within_a_bound() {
     let flaky = Flaky::new();
     let (hub, events) = observed(flaky.clone());
     let seat = seat(&hub);

@@ -71,7 +71,7 @@ fn blocked(hub: &Hub) -> Seat<String> {
 // Catching up.
 
 #[tokio::test]
-async fn a_join_that_is_dropped_while_it_flushes_leaves_no_member() {
+async fn row_97_a_join_that_is_dropped_while_it_flushes_leaves_no_member() {
     let hub = numbering(Memory::history(10, HOUR));
     let keeper = joined(&hub).await;
     publish(&hub, "x").await;
@@ -85,7 +85,7 @@ async fn a_join_that_is_dropped_while_it_flushes_leaves_no_member() {
 }
 
 #[tokio::test]
-async fn a_join_that_fails_while_it_flushes_leaves_no_member() {
+async fn row_97_a_join_that_fails_while_it_flushes_leaves_no_member() {
     let hub = numbering(Memory::history(10, HOUR));
     let keeper = joined(&hub).await;
     publish(&hub, "x").await;
@@ -348,7 +348,7 @@ async fn a_member_that_leaves_while_it_enters_is_not_present() {
 
 /// A call fails before the backplane says that it is away.
 #[test]
-fn a_backplane_that_is_away_and_has_not_said_so_does_not_occupy_the_thread() {
+fn row_98_a_backplane_that_is_away_and_has_not_said_so_does_not_occupy_the_thread() {
     let flaky = Flaky::new();
     let hub = numbering(flaky.clone());
     flaky.is_away.store(true, Relaxed);
@@ -370,7 +370,7 @@ fn a_backplane_that_is_away_and_has_not_said_so_does_not_occupy_the_thread() {
 // Queues.
 
 #[tokio::test]
-async fn what_is_published_is_bounded() {
+async fn row_95_what_is_published_is_bounded() {
     const LEN: usize = 10_000;
     let hub: Hub = Hub::builder().backplane(Memory::history(10, HOUR)).build();
     let mut crowd = Vec::new();
@@ -392,7 +392,7 @@ async fn what_is_published_is_bounded() {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_bounded() {
+async fn row_95_what_is_sent_is_bounded() {
     const LEN: usize = 10_000;
     let hub = Hub::<String>::new();
     let mut crowd = Vec::new();

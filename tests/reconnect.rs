@@ -140,6 +140,23 @@ async fn row_81_attempts_are_counted_again_after_a_connection_that_was_open_for_
 }
 
 #[tokio::test(start_paused = true)]
+async fn row_81_the_time_of_the_hook_is_not_counted() {
+    let (builder, mut servers) = connected();
+    let running = run(builder.on_open(|opened| async move {
+        sleep(20 * SECOND).await;
+        if opened.earlier_connections() < 2 { Err(refused()) } else { Ok(()) }
+    }));
+    for number in 1..3 {
+        let _server = servers.next().await;
+        assert_eq!(waiting(&running.settled().await).1, number);
+    }
+    let server = servers.next().await;
+    sleep(30 * SECOND - MS).await;
+    drop(server);
+    assert_eq!(waiting(&running.settled().await).1, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn row_80_retry_after_of_a_refusal_is_a_lower_bound() {
     for (response, least) in [
         ("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", 7),

@@ -35,7 +35,7 @@
 //!
 //! # Origins
 //! By default only pages of the same origin may connect, and programs that are no browsers. See
-//! [`WebSocketUpgrade::allow_origins`] and [`WebSocketUpgrade::any_origin`].
+//! [`WebSocketUpgrade::same_origin_or`], [`WebSocketUpgrade::allow_origins`] and [`WebSocketUpgrade::any_origin`].
 //!
 //! # Shutdown
 //! The task of an upgraded connection is not part of the connection that axum serves: a graceful
@@ -201,6 +201,17 @@ impl<F> WebSocketUpgrade<F> {
         I::Item: AsRef<str>,
     {
         self.map_server(|server| server.allow_origins(origins))
+    }
+
+    /// Accepts requests from web pages of the same origin, and of these.
+    ///
+    /// See [`Server::same_origin_or`]. Others are answered with status 403.
+    pub fn same_origin_or<I>(self, origins: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.map_server(|server| server.same_origin_or(origins))
     }
 
     /// Accepts requests from web pages whose origin a function accepts.

@@ -7,6 +7,8 @@ use std::{
     task::{Context, Poll},
 };
 
+#[cfg(feature = "reconnect")]
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::poll_proceed;
 
 use super::{
@@ -18,6 +20,12 @@ use super::{
     routes::{Arrival, BoxFuture, Content, Data, Routes},
 };
 use crate::Message;
+#[cfg(feature = "reconnect")]
+use crate::{
+    Error,
+    calls::CallError,
+    reconnect::{Opened, Reason, Reconnecting},
+};
 
 /// A router attached to a connection, returned by [`Router::attach`](super::Router::attach).
 ///
@@ -223,6 +231,81 @@ impl<S: Send + Sync + 'static, C: Connection> Attached<S, C> {
 
     fn context(&self, name: Arc<str>, id: Option<u64>) -> context::Context<S> {
         context::Context::new(self.connected.clone(), name, id)
+    }
+}
+
+#[cfg(feature = "reconnect")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reconnect")))]
+impl<S, Io> Attached<S, Reconnecting<Io>>
+where
+    S: Send + Sync + 'static,
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Sets a hook that runs on each new connection, before calls and events that wait are sent.
+    ///
+    /// It can log in or join a room, and wait for the answer. The [`Peer`] that it receives sends over
+    /// this connection alone, and past the queue. Any other peer of the client must not be waited for
+    /// in the hook: its calls are sent once the hook has completed.
+    ///
+    /// While the hook runs, messages are received, handlers run, and their answers are sent. The hook
+    /// has the deadline of [`Builder::attempt_timeout`](crate::reconnect::Builder::attempt_timeout),
+    /// together with the hook of the [builder](crate::reconnect::Builder::on_open) and others that are
+    /// set here: they run before it, in the order in which they were set. A connection that the client
+    /// has opened before has no hook of this kind.
+    ///
+    /// # Errors of the hook
+    /// The connection is dropped, and the attempt counts as one that failed: the client waits for as
+    /// long as its [`Backoff`](crate::reconnect::Backoff) demands, and tries again. The reason is
+    /// [`Reason::Hook`], which a classifier can examine. [`CallError::Closed`] and [`CallError::Lost`]
+    /// give way to the reason why the connection has ended, and a value that cannot be serialized is
+    /// final, as it is [elsewhere](crate::reconnect::Reason::is_final).
+    ///
+    /// ```no_run
+    /// use fullduplex::{
+    ///     Client, Error,
+    ///     calls::{CallError, Router},
+    ///     reconnect::{Reason, Reconnecting, Verdict},
+    /// };
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Reconnecting::client(Client::default(), "ws://127.0.0.1:9001/ann")?
+    ///     // A server that refuses to let the client join would do so again.
+    ///     .classify(|why, _attempt| match why {
+    ///         Reason::Hook(error) if matches!(error.downcast_ref(), Some(CallError::Refused(_))) => Verdict::Stop,
+    ///         _ => Verdict::Default,
+    ///     })
+    ///     .build();
+    /// let attached = Router::new().attach(client, ()).on_open(|peer, opened| async move {
+    ///     let room: String = peer.call("join", "room 7").await?;
+    ///     println!("joined {room} over connection {}", opened.earlier_connections() + 1);
+    ///     Ok(())
+    /// });
+    /// let peer = attached.peer().clone();
+    /// tokio::spawn(attached.run());
+    /// // Sent after the answer to `join`.
+    /// peer.call::<(), _>("post", "hello").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_open<F>(mut self, mut hook: impl FnMut(Peer, Opened) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<(), CallError>> + Send + 'static,
+    {
+        let peer = self.peer().clone();
+        self.wire.add_on_open(move |opened| {
+            let (peer, sender) = (peer.clone(), opened.sender().clone());
+            let number = opened.earlier_connections() + 1;
+            let running = hook(peer.over(sender.clone()), opened);
+            async move {
+                let _hooked = peer.pending().hooked(number, sender);
+                running.await.map_err(|error| match error {
+                    CallError::Closed | CallError::Lost => Reason::Lost(Arc::new(Error::Closed)),
+                    CallError::Serialize(error) => Reason::Lost(Arc::new(error.into())),
+                    error => Reason::Hook(Arc::new(error)),
+                })
+            }
+        });
+        self
     }
 }
 

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_never_quoted() {
+    fn row_88_a_value_is_never_quoted() {
         for value in ["hunter2", "hunter2, expected ", "a, expected hunter2, expected "] {
             let json =
                 serde_json::to_string(&BTreeMap::from([("item", 1.into()), ("x", serde_json::json!(value))]));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_data_and_long_names_give_a_short_error() {
+    fn row_83_deep_data_and_long_names_give_a_short_error() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let invalid = parse::<serde_json::Value>(Some(&deep)).expect_err("too deep");
         assert!(invalid.to_string().ends_with("recursion limit exceeded"), "{invalid}");

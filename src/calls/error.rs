@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_and_fields_are_bounded_at_a_character() {
+    fn row_87_texts_and_fields_are_bounded_at_a_character() {
         let long = "ü".repeat(5000);
         assert_eq!(CallError::refused(long.clone()).text(), "ü".repeat(MAX_TEXT / 2));
         let invalid = InvalidData::new(&format!("a{long}"), &long);

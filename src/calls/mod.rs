@@ -97,6 +97,9 @@
 //! connection is open, while their deadlines run. `Peer::with_resend` decides about calls that were
 //! sent over a connection that is lost. The calls of the server are answered only over the connection
 //! that they arrived over.
+//!
+//! `Attached::on_open` sets a hook for each new connection, which calls the server before all that
+//! waits: to log in, or to join a room again.
 
 mod attached;
 mod call;

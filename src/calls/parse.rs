@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_json_takes_no_stack() {
+    fn row_83_deep_json_takes_no_stack() {
         for deep in ["[".repeat(1 << 20), r#"{"a":"#.repeat(1 << 18)] {
             for text in [format!(r#"{{"x":{deep}"#), format!(r#"{{"event":"a","data":{deep}"#)] {
                 assert!(malformed(&text).1.starts_with("invalid JSON"), "{:.20}", text);

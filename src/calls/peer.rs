@@ -23,7 +23,8 @@ use crate::{CloseCode, CloseFrame, Error, Message, Sender, Utf8Bytes};
 /// The peer of a connection: emits events to it, and calls it.
 ///
 /// It can be cloned, which is cheap, and used from any task. Over a connection, it sends as a
-/// [`Sender`] does; over a client that reconnects, as its `Handle` does.
+/// [`Sender`] does; over a client that reconnects, as its `Handle` does. The peer of a hook for a new
+/// connection sends over that one alone.
 ///
 /// ```
 /// use fullduplex::calls::{CallError, Peer};
@@ -37,6 +38,7 @@ use crate::{CloseCode, CloseFrame, Error, Message, Sender, Utf8Bytes};
 pub struct Peer {
     link: Link,
     pending: Arc<Pending>,
+    max_calls: usize,
     timeout: Option<Duration>,
     #[cfg(feature = "reconnect")]
     resend: bool,
@@ -48,6 +50,9 @@ pub(super) enum Link {
     Connection(Sender),
     #[cfg(feature = "reconnect")]
     Client(Handle),
+    /// One connection of a client, past its queue.
+    #[cfg(feature = "reconnect")]
+    Opened(Sender),
 }
 
 impl fmt::Debug for Peer {
@@ -63,7 +68,8 @@ impl Peer {
     pub(super) fn new(link: Link, limits: &Limits) -> Self {
         Self {
             link,
-            pending: Arc::new(Pending::new(limits.max_calls)),
+            pending: Arc::default(),
+            max_calls: limits.max_calls,
             timeout: limits.call_timeout,
             #[cfg(feature = "reconnect")]
             resend: false,
@@ -173,6 +179,8 @@ impl Peer {
             Link::Connection(sender) => sender.start_close(Some(CloseFrame::new(code, reason)?))?,
             #[cfg(feature = "reconnect")]
             Link::Client(handle) => handle.close(code, reason)?,
+            #[cfg(feature = "reconnect")]
+            Link::Opened(sender) => sender.start_close(Some(CloseFrame::new(code, reason)?))?,
         }
         self.pending.wake();
         Ok(())
@@ -189,6 +197,8 @@ impl Peer {
             Link::Connection(sender) => Some(sender),
             #[cfg(feature = "reconnect")]
             Link::Client(_) => None,
+            #[cfg(feature = "reconnect")]
+            Link::Opened(sender) => Some(sender),
         }
     }
 
@@ -197,8 +207,8 @@ impl Peer {
     #[cfg_attr(docsrs, doc(cfg(feature = "reconnect")))]
     pub fn handle(&self) -> Option<&Handle> {
         match &self.link {
-            Link::Connection(_) => None,
             Link::Client(handle) => Some(handle),
+            Link::Connection(_) | Link::Opened(_) => None,
         }
     }
 
@@ -212,6 +222,8 @@ impl Peer {
             Link::Connection(sender) => self.feed(sender, message).await,
             #[cfg(feature = "reconnect")]
             Link::Client(handle) => self.queue(handle, message).await,
+            #[cfg(feature = "reconnect")]
+            Link::Opened(sender) => self.feed_opened(sender, message).await,
         }
     }
 
@@ -222,6 +234,8 @@ impl Peer {
             Link::Connection(sender) => self.feed(sender, message).await,
             #[cfg(feature = "reconnect")]
             Link::Client(handle) => self.answer_with_client(handle, number, message).await,
+            #[cfg(feature = "reconnect")]
+            Link::Opened(sender) => self.feed_opened(sender, message).await,
         }
     }
 
@@ -236,7 +250,7 @@ impl Peer {
     }
 
     fn begin<D: Serialize + ?Sized>(&self, event: &str, data: &D) -> Result<(Ticket, Message), CallError> {
-        let ticket = self.pending.register()?;
+        let ticket = self.pending.register(self.max_calls)?;
         let message = encode::call(event, ticket.id(), data)?;
         Ok((ticket, message))
     }
@@ -249,6 +263,8 @@ impl Peer {
             }
             #[cfg(feature = "reconnect")]
             Link::Client(handle) => self.exchange_with_client(handle, ticket, message).await,
+            #[cfg(feature = "reconnect")]
+            Link::Opened(sender) => self.exchange_opened(sender, ticket, message).await,
         }
     }
 }
@@ -261,10 +277,17 @@ mod client {
         task::Poll,
     };
 
-    use super::{Answer, CallError, Message, Peer, Ticket};
+    use super::{Answer, CallError, Link, Message, Peer, Sender, Ticket};
     use crate::reconnect::{Delivery, Handle, QueuedMessage};
 
     impl Peer {
+        /// Returns the same peer over one connection of the client, past the queue.
+        pub(in crate::calls) fn over(&self, sender: Sender) -> Self {
+            // Those that wait for the hook must not keep it from calling.
+            let max_calls = self.max_calls.saturating_mul(2);
+            Self { link: Link::Opened(sender), max_calls, ..self.clone() }
+        }
+
         /// Queues a message for the next connection, if none is open.
         pub(super) async fn queue(&self, handle: &Handle, message: Message) -> Result<(), CallError> {
             let message = QueuedMessage::new(message).retry(self.resend);
@@ -280,11 +303,33 @@ mod client {
             connection: u64,
             message: Message,
         ) -> Result<(), CallError> {
+            if let Some(sender) = self.pending.hooked_sender(connection) {
+                // The hook may be waiting for what the peer does with the answer.
+                return self.feed_opened(&sender, message).await;
+            }
             if handle.is_lost(connection) {
                 return Err(CallError::Closed);
             }
             let message = QueuedMessage::new(message).only(connection);
             handle.send(message).await.map(drop).map_err(|_closed| CallError::Closed)
+        }
+
+        /// Queues a message for one connection. Its error is returned by the client.
+        pub(super) async fn feed_opened(&self, sender: &Sender, message: Message) -> Result<(), CallError> {
+            let fed = sender.feed(message).await;
+            self.pending.wake();
+            fed.map_err(|_ended| CallError::Closed)
+        }
+
+        pub(super) async fn exchange_opened(
+            &self,
+            sender: &Sender,
+            mut ticket: Ticket,
+            message: Message,
+        ) -> Answer {
+            self.feed_opened(sender, message).await?;
+            // Calls over other connections of the client continue to wait.
+            either(&mut ticket, sender.closed()).await.unwrap_or(Err(CallError::Lost))
         }
 
         pub(super) async fn exchange_with_client(

@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 
 use super::{error::CallError, parse::MAX_ID};
 use crate::Error;
+#[cfg(feature = "reconnect")]
+use crate::Sender;
 
 /// What a peer answered.
 pub(super) type Answer = Result<Option<Box<RawValue>>, CallError>;
@@ -21,7 +23,6 @@ pub(super) type Answer = Result<Option<Box<RawValue>>, CallError>;
 #[derive(Default)]
 pub(super) struct Pending {
     state: Mutex<State>,
-    limit: usize,
 }
 
 #[derive(Default)]
@@ -34,6 +35,9 @@ struct State {
     paused: Option<Waker>,
     /// The error that ended the connection, if a peer has encountered it.
     cause: Option<Error>,
+    /// The connection of a client whose hook runs, with its number: what is queued waits for it.
+    #[cfg(feature = "reconnect")]
+    hooked: Option<(u64, Sender)>,
 }
 
 impl fmt::Debug for Pending {
@@ -43,22 +47,18 @@ impl fmt::Debug for Pending {
 }
 
 impl Pending {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), limit }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a call, which waits until the ticket is dropped.
-    pub(super) fn register(self: &Arc<Self>) -> Result<Ticket, CallError> {
+    /// Registers a call, which waits until the ticket is dropped, unless so many wait already.
+    pub(super) fn register(self: &Arc<Self>, max_calls: usize) -> Result<Ticket, CallError> {
         let (sender, answer) = oneshot::channel();
         let mut state = self.state();
         if state.ended {
             return Err(CallError::Closed);
         }
-        if state.calls.len() >= self.limit {
+        if state.calls.len() >= max_calls {
             return Err(CallError::Full);
         }
         loop {
@@ -124,6 +124,34 @@ impl Pending {
     pub(super) fn take_cause(&self) -> Option<Error> {
         self.state().cause.take()
     }
+
+    /// Records that the hook of a connection runs, until what this returns is dropped.
+    #[cfg(feature = "reconnect")]
+    pub(super) fn hooked(self: &Arc<Self>, number: u64, sender: Sender) -> Hooked {
+        let before = self.state().hooked.replace((number, sender));
+        drop(before);
+        Hooked(self.clone())
+    }
+
+    /// Returns the sender of a connection if its hook runs.
+    #[cfg(feature = "reconnect")]
+    pub(super) fn hooked_sender(&self, number: u64) -> Option<Sender> {
+        let state = self.state();
+        state.hooked.as_ref().filter(|(hooked, _)| *hooked == number).map(|(_, sender)| sender.clone())
+    }
+}
+
+/// A hook that runs.
+#[cfg(feature = "reconnect")]
+#[derive(Debug)]
+pub(super) struct Hooked(Arc<Pending>);
+
+#[cfg(feature = "reconnect")]
+impl Drop for Hooked {
+    fn drop(&mut self) {
+        let sender = self.0.state().hooked.take();
+        drop(sender);
+    }
 }
 
 /// A call that waits for its answer. Dropping it forgets the call.
@@ -161,9 +189,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_reaches_its_call_once_and_others_are_ignored() {
-        let pending = Arc::new(Pending::new(9));
-        let [mut first, mut second] = [(); 2].map(|()| pending.register().expect("room"));
+    fn row_85_an_answer_reaches_its_call_once_and_others_are_ignored() {
+        let pending = Arc::new(Pending::default());
+        let [mut first, mut second] = [(); 2].map(|()| pending.register(9).expect("room"));
         assert_eq!((first.id(), second.id()), (1, 2));
         pending.resolve(2, || Ok(None));
         pending.resolve(2, || panic!("nothing waits"));
@@ -174,29 +202,29 @@ mod tests {
 
     #[test]
     fn a_dropped_call_makes_room_for_another() {
-        let pending = Arc::new(Pending::new(1));
-        let ticket = pending.register().expect("room");
-        assert!(matches!(pending.register(), Err(CallError::Full)));
+        let pending = Arc::new(Pending::default());
+        let ticket = pending.register(1).expect("room");
+        assert!(matches!(pending.register(1), Err(CallError::Full)));
         drop(ticket);
         assert!(!pending.is_waited_for());
-        assert_eq!(pending.register().expect("room").id(), 2);
+        assert_eq!(pending.register(1).expect("room").id(), 2);
     }
 
     #[test]
     fn the_end_fails_what_waits_and_what_follows() {
-        let pending = Arc::new(Pending::new(9));
-        let mut ticket = pending.register().expect("room");
+        let pending = Arc::new(Pending::default());
+        let mut ticket = pending.register(9).expect("room");
         pending.end();
         assert!(matches!(poll(&mut ticket), Poll::Ready(Err(CallError::Lost))));
-        assert!(matches!(pending.register(), Err(CallError::Closed)));
+        assert!(matches!(pending.register(9), Err(CallError::Closed)));
     }
 
     #[test]
     fn ids_stay_within_what_javascript_represents_and_are_not_used_twice() {
-        let pending = Arc::new(Pending::new(9));
-        let _first = pending.register().expect("room");
+        let pending = Arc::new(Pending::default());
+        let _first = pending.register(9).expect("room");
         pending.state().last = MAX_ID - 1;
-        let ids = [(); 2].map(|()| pending.register().expect("room")).map(|ticket| ticket.id());
+        let ids = [(); 2].map(|()| pending.register(9).expect("room")).map(|ticket| ticket.id());
         assert_eq!(ids, [MAX_ID, 2]);
     }
 }

@@ -96,12 +96,14 @@
 //! ```
 //!
 //! # A client
-//! It calls the server, and the server can call it. Calls wait while there is no connection.
+//! It calls the server, and the server can call it. Calls wait while there is no connection, and while
+//! the hook for a new one runs. If the server refuses the call of the hook, the client tries again
+//! later: [`Attached::on_open`](crate::calls::Attached::on_open) shows how to stop instead.
 //!
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use fullduplex::{Client, calls::{self, CallError, Router}, reconnect::Reconnecting};
+//! use fullduplex::{Client, calls::{CallError, Router}, reconnect::Reconnecting};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Serialize)]
@@ -117,17 +119,17 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let client = Reconnecting::client(Client::default(), "ws://127.0.0.1:9001/ann")?
-//!         // On each new connection, before the calls that wait.
-//!         .on_open(|opened| async move { opened.sender().send(calls::event("subscribe", "news")?).await })
-//!         .build();
+//!     let client = Reconnecting::client(Client::default(), "ws://127.0.0.1:9001/ann")?.build();
 //!     let router = Router::new()
 //!         .on("posted", |_context, posted: Posted| async move {
 //!             println!("{}: {}", posted.from, posted.text);
 //!             Ok(())
 //!         })
 //!         .on("version", |_context, (): ()| async { Ok(env!("CARGO_PKG_VERSION")) });
-//!     let attached = router.attach(client, ());
+//!     let attached = router
+//!         .attach(client, ())
+//!         // On each new connection, before the calls that wait.
+//!         .on_open(|peer, _opened| async move { peer.call::<(), _>("join", "room 7").await });
 //!     let peer = attached.peer().clone();
 //!     let running = tokio::spawn(attached.run());
 //!

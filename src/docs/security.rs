@@ -20,8 +20,9 @@
 //! ```
 //!
 //! Other origins are rejected with 403. A request without `Origin` passes, because browsers always
-//! send one and other clients can send any. [`Server::allow_origins_by`] takes a function; compare
-//! whole host names in it. [`accept`](crate::accept) accepts any origin.
+//! send one and other clients can send any. [`Server::same_origin`] and [`Server::same_origin_or`]
+//! accept pages of the host that the request is for. [`Server::allow_origins_by`] takes a function;
+//! compare whole host names in it. [`accept`](crate::accept) accepts any origin.
 //!
 //! # Tokens
 //! - Browsers cannot set header fields on a WebSocket request. Send the token in the first message,

@@ -60,7 +60,7 @@
 //! | `on_upgrade`, `on_failed_upgrade` | the same |
 //! | `recv() -> Option<Result<Message, Error>>` | `recv() -> Result<Option<Message>, Error>` |
 //! | `Message::Ping`, `Pong`, `Close` | [`Event`](crate::Event), from `recv_event`; they are answered either way |
-//! | a page of any site may connect | a page of the same origin, or those of [`allow_origins`](crate::axum::WebSocketUpgrade::allow_origins) |
+//! | a page of any site may connect | a page of the same origin, or those of [`same_origin_or`](crate::axum::WebSocketUpgrade::same_origin_or) and [`allow_origins`](crate::axum::WebSocketUpgrade::allow_origins) |
 //! | no compression, no keep-alive | `Config::deflate`, [`ping_interval`](crate::Config::ping_interval) |
 //! | a rejection without a reason | a text that says what is wrong |
 //!

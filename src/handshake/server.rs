@@ -38,8 +38,9 @@ pub struct Server {
 enum Origins {
     #[default]
     Any,
-    SameHost,
     Listed(Box<[Box<str>]>),
+    /// That of the host that the request is for, and these.
+    SameHostOr(Box<[Box<str>]>),
     Predicate(Arc<dyn Fn(&str) -> bool + Send + Sync>),
 }
 
@@ -47,8 +48,8 @@ impl fmt::Debug for Origins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("Any"),
-            Self::SameHost => f.write_str("SameHost"),
             Self::Listed(origins) => origins.fmt(f),
+            Self::SameHostOr(origins) => f.debug_tuple("SameHostOr").field(origins).finish(),
             Self::Predicate(_) => f.write_str("Predicate"),
         }
     }
@@ -90,14 +91,7 @@ impl Server {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let mut allowed = Vec::new();
-        for entry in origins {
-            match origin::normalize(entry.as_ref()) {
-                Some(origin) => allowed.push(origin),
-                None => self.fail(InvalidHandshake::Origin(entry.as_ref().into())),
-            }
-        }
-        self.origins = Origins::Listed(allowed.into());
+        self.origins = Origins::Listed(self.normalized(origins));
         self
     }
 
@@ -154,7 +148,34 @@ impl Server {
     /// # Ok::<(), http::Error>(())
     /// ```
     pub fn same_origin(mut self) -> Self {
-        self.origins = Origins::SameHost;
+        self.origins = Origins::SameHostOr(Box::default());
+        self
+    }
+
+    /// Accepts only requests from web pages of the host that the request is for, or of these origins.
+    ///
+    /// This is [`same_origin`](Self::same_origin) with exceptions, which are written as for
+    /// [`allow_origins`](Self::allow_origins). It replaces the rules of both.
+    ///
+    /// ```
+    /// use fullduplex::{Server, handshake::respond};
+    /// use http::Request;
+    ///
+    /// let server = Server::default().same_origin_or(["https://app.example"]);
+    /// # let request = |origin| Request::get("/").header("Host", "example.com:8443").header("Upgrade", "websocket")
+    /// #     .header("Connection", "Upgrade").header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    /// #     .header("Sec-WebSocket-Version", "13").header("Origin", origin).body(()).map(|request| request.into_parts().0);
+    /// assert!(respond(&request("https://example.com:8443")?, &server).is_ok());
+    /// assert!(respond(&request("https://app.example")?, &server).is_ok());
+    /// assert!(respond(&request("https://other.example")?, &server).is_err());
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    pub fn same_origin_or<I>(mut self, origins: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.origins = Origins::SameHostOr(self.normalized(origins));
         self
     }
 
@@ -243,6 +264,22 @@ impl Server {
         self
     }
 
+    /// Returns origins as browsers send them.
+    fn normalized<I>(&mut self, origins: I) -> Box<[Box<str>]>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let mut normalized = Vec::new();
+        for entry in origins {
+            match origin::normalize(entry.as_ref()) {
+                Some(origin) => normalized.push(origin),
+                None => self.fail(InvalidHandshake::Origin(entry.as_ref().into())),
+            }
+        }
+        normalized.into()
+    }
+
     /// Stores the first error.
     fn fail(&mut self, error: InvalidHandshake) {
         self.invalid.get_or_insert(error);
@@ -286,14 +323,21 @@ impl Server {
     pub(super) fn allows_origin(&self, origin: &[u8], host: HostPort<'_>) -> bool {
         match &self.origins {
             Origins::Any => true,
-            Origins::SameHost => str::from_utf8(origin).is_ok_and(|origin| origin::is_of_host(origin, host)),
-            Origins::Listed(origins) => origins.iter().any(|allowed| allowed.as_bytes() == origin),
+            Origins::Listed(origins) => is_listed(origins, origin),
+            Origins::SameHostOr(origins) => {
+                str::from_utf8(origin).is_ok_and(|origin| origin::is_of_host(origin, host))
+                    || is_listed(origins, origin)
+            }
             // An origin is ASCII (RFC 6454 section 6.2).
             Origins::Predicate(is_allowed) => {
                 origin.is_ascii() && str::from_utf8(origin).is_ok_and(|origin| is_allowed(origin))
             }
         }
     }
+}
+
+fn is_listed(origins: &[Box<str>], origin: &[u8]) -> bool {
+    origins.iter().any(|listed| listed.as_bytes() == origin)
 }
 
 #[cfg(test)]
@@ -308,6 +352,7 @@ mod tests {
         for (server, error) in [
             (Server::default().allow_origins(["https://a", "*", "b"]), Origin("*".into())),
             (Server::default().allow_origins(["a"]).allow_origins(["https://a"]), Origin("a".into())),
+            (Server::default().same_origin_or(["https://a", "a"]).same_origin(), Origin("a".into())),
             (Server::default().subprotocols(["a", "b c"]), Subprotocol("b c".into())),
             (Server::default().subprotocols([""]).allow_origins(["*"]), Subprotocol("".into())),
             (Server::default().bearer_prefix("bearer "), Subprotocol("bearer ".into())),
@@ -336,6 +381,19 @@ mod tests {
         assert_shared(&server);
         assert!(format!("{server:?}").contains("origins: Predicate"));
         assert!(server.allow_origins(["https://list.example"]).allows_origin(b"https://list.example", HOST));
+    }
+
+    #[test]
+    fn the_same_origin_has_exceptions_until_a_rule_replaces_it() {
+        let allowed = |server: &Server| {
+            let origins = ["https://example.com", "https://a.example:8443", "https://b.example", "null"];
+            origins.map(|origin| server.allows_origin(origin.as_bytes(), HOST))
+        };
+        let server = Server::default().same_origin_or(["HTTPS://A.example:8443/", "https://b.example:443"]);
+        assert_eq!((server.check(), allowed(&server)), (Ok(()), [true, true, true, false]));
+        assert_eq!(allowed(&server.clone().same_origin()), [true, false, false, false]);
+        assert_eq!(allowed(&server.clone().allow_origins(["null"])), [false, false, false, true]);
+        assert_eq!(allowed(&server.same_origin_or(["null"])), [true, false, false, true]);
     }
 
     #[test]

@@ -10,11 +10,12 @@ use super::{
     error::HubError,
     held::Held,
     inner::Inner,
+    key::{Key, RoomRef},
     member::Member,
     position::{MemberId, Position},
     record::{Publication, Transient},
     slow::Slow,
-    to::To,
+    to::{Selected, To},
     whom::Whom,
 };
 use crate::{Message, Sender};
@@ -59,19 +60,19 @@ impl<R: RoomKey> Hub<R> {
     }
 
     /// Selects the members of a room, on all hubs, to send to.
-    pub fn to<'a>(&'a self, room: &'a R) -> To<'a, R> {
-        To::new(self, Target::Room(room))
+    pub fn to(&self, room: &(impl RoomRef<R> + ?Sized)) -> To<'_, R> {
+        To::new(self, Selected::Room(self.0.rooms.key(room)))
     }
 
     /// Selects all members of all hubs.
     pub fn to_all(&self) -> To<'_, R> {
-        To::new(self, Target::All)
+        To::new(self, Selected::All)
     }
 
     /// Selects one member of any hub. What is sent does not wait for messages that are queued for a
     /// room.
     pub fn to_one(&self, member: MemberId) -> To<'_, R> {
-        To::new(self, Target::Member(member))
+        To::new(self, Selected::Member(member))
     }
 
     /// Keeps a room while it has no members: the hub receives its messages, and is told who enters and
@@ -84,7 +85,7 @@ impl<R: RoomKey> Hub<R> {
     /// ```
     /// use fullduplex::hub::{Hub, HubError, Member, Since};
     ///
-    /// async fn join(hub: &Hub, room: &String, member: &Member<String>) -> Result<(), HubError> {
+    /// async fn join(hub: &Hub, room: &str, member: &Member<String>) -> Result<(), HubError> {
     ///     let held = hub.hold(room).await?;
     ///     let position = held.position();
     ///     let page = hub.read_before(room, Some(position.offset + 1), 100).await?;
@@ -100,7 +101,7 @@ impl<R: RoomKey> Hub<R> {
     ///
     /// # Cancel safety
     /// If the future is dropped, the room is not kept.
-    pub async fn hold(&self, room: &R) -> Result<Held<R>, HubError> {
+    pub async fn hold(&self, room: &(impl RoomRef<R> + ?Sized)) -> Result<Held<R>, HubError> {
         Held::new(&self.0, room).await
     }
 
@@ -113,7 +114,7 @@ impl<R: RoomKey> Hub<R> {
     ///
     /// ```
     /// # async fn example(hub: fullduplex::hub::Hub) -> Result<(), fullduplex::hub::HubError> {
-    /// let published = hub.publish(&"class 1b".to_owned(), "Good morning").await?;
+    /// let published = hub.publish("class 1b", "Good morning").await?;
     /// println!("at {}", published.position);
     /// # Ok(())
     /// # }
@@ -129,17 +130,18 @@ impl<R: RoomKey> Hub<R> {
     /// If the future is dropped, the message may have been stored.
     pub async fn publish(
         &self,
-        room: &R,
+        room: &(impl RoomRef<R> + ?Sized),
         publication: impl Into<Publication>,
     ) -> Result<Published, HubError> {
         let mut publication = publication.into();
         if self.0.backplane.is_remote() && publication.id.is_none() {
             publication.id = Some(self.0.unique_id());
         }
-        if let Some(room) = self.0.rooms.find(room) {
-            delivery::keep_up(&self.0, Audience::Room(room)).await;
+        let key = self.0.rooms.key(room);
+        if let Key::Here(room) = &key {
+            delivery::keep_up(&self.0, Audience::Room(room.clone())).await;
         }
-        Ok(self.0.call(|| self.0.backplane.publish(room, publication.clone())).await?)
+        Ok(self.0.call(|| self.0.backplane.publish(&key, publication.clone())).await?)
     }
 
     /// Reads at most `most` messages of a room behind a position, the oldest first.
@@ -152,11 +154,11 @@ impl<R: RoomKey> Hub<R> {
     /// Dropping the future changes nothing.
     pub async fn read_after(
         &self,
-        room: &R,
+        room: &(impl RoomRef<R> + ?Sized),
         position: Position,
         most: usize,
     ) -> Result<Page, BackplaneError> {
-        self.0.backplane.read_after(room, position, most).await
+        self.0.backplane.read_after(&self.0.rooms.key(room), position, most).await
     }
 
     /// Reads the last `most` messages of a room before an offset, the oldest first; before `None`,
@@ -169,11 +171,11 @@ impl<R: RoomKey> Hub<R> {
     /// Dropping the future changes nothing.
     pub async fn read_before(
         &self,
-        room: &R,
+        room: &(impl RoomRef<R> + ?Sized),
         offset: Option<u64>,
         most: usize,
     ) -> Result<Page, BackplaneError> {
-        self.0.backplane.read_before(room, offset, most).await
+        self.0.backplane.read_before(&self.0.rooms.key(room), offset, most).await
     }
 
     /// Deletes the history of a room. Its members stay.
@@ -183,8 +185,8 @@ impl<R: RoomKey> Hub<R> {
     ///
     /// # Cancel safety
     /// If the future is dropped, the history may have been deleted.
-    pub async fn delete_history(&self, room: &R) -> Result<(), BackplaneError> {
-        self.0.backplane.delete(room).await
+    pub async fn delete_history(&self, room: &(impl RoomRef<R> + ?Sized)) -> Result<(), BackplaneError> {
+        self.0.backplane.delete(&self.0.rooms.key(room)).await
     }
 
     /// Returns who has [entered](Member::enter) a room and not left it, on all hubs.
@@ -194,8 +196,8 @@ impl<R: RoomKey> Hub<R> {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn present(&self, room: &R) -> Result<Vec<Present>, BackplaneError> {
-        self.0.backplane.present(room).await
+    pub async fn present(&self, room: &(impl RoomRef<R> + ?Sized)) -> Result<Vec<Present>, BackplaneError> {
+        self.0.backplane.present(&self.0.rooms.key(room)).await
     }
 
     /// Sends a message of the program to the other hubs, which get it as
@@ -209,7 +211,7 @@ impl<R: RoomKey> Hub<R> {
     }
 
     /// Returns the members of a room on this hub.
-    pub fn members(&self, room: &R) -> Vec<MemberId> {
+    pub fn members(&self, room: &(impl RoomRef<R> + ?Sized)) -> Vec<MemberId> {
         let Some(room) = self.0.rooms.find(room) else { return Vec::new() };
         let snapshot = room.snapshot();
         let serials = snapshot.iter().flat_map(|chunk| chunk.iter()).map(|member| member.recipient.serial);
@@ -217,7 +219,7 @@ impl<R: RoomKey> Hub<R> {
     }
 
     /// Returns how many members a room has on this hub.
-    pub fn member_count(&self, room: &R) -> usize {
+    pub fn member_count(&self, room: &(impl RoomRef<R> + ?Sized)) -> usize {
         self.0.rooms.find(room).map_or(0, |room| room.len())
     }
 

@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc};
 
 use tokio::task::yield_now;
 
-use super::{backplane::RoomKey, error::HubError, inner::Inner, position::Position, room::Room};
+use super::{
+    backplane::RoomKey, error::HubError, inner::Inner, key::RoomRef, position::Position, room::Room,
+};
 
 /// A room that a hub keeps although it may have no members, returned by
 /// [`Hub::hold`](super::Hub::hold), until this is dropped.
@@ -14,7 +16,7 @@ pub struct Held<R: RoomKey> {
 }
 
 impl<R: RoomKey> Held<R> {
-    pub(super) async fn new(hub: &Arc<Inner<R>>, key: &R) -> Result<Self, HubError> {
+    pub(super) async fn new(hub: &Arc<Inner<R>>, key: &(impl RoomRef<R> + ?Sized)) -> Result<Self, HubError> {
         loop {
             let room = hub.rooms.find_or_add(key);
             if !room.begin_to_join() {

@@ -24,6 +24,7 @@ use super::{
     counters::{Counters, Delivered},
     delivery::{self, Audience, Content, Item, Queue, Sending},
     event::Event,
+    key::{Key, RoomRef},
     position::{MemberId, Position},
     recipient::Recipient,
     record::Transient,
@@ -126,26 +127,30 @@ impl<R: RoomKey> Inner<R> {
 
     /// Sends a message to members of this hub.
     pub(super) fn send_here(self: &Arc<Self>, to: Target<'_, R>, transient: Transient) -> Sending {
-        let Transient { message, whom, slow } = transient;
-        let message = PreparedMessage::from(message);
-        let audience = match to {
+        match to {
             Target::Room(room) => match self.rooms.find(room) {
-                Some(room) => Audience::Room(room),
-                None => return Sending::done(Delivered::default()),
+                Some(room) => self.send_to(Audience::Room(room), transient),
+                None => Sending::done(Delivered::default()),
             },
-            Target::All => Audience::All,
+            Target::All => self.send_to(Audience::All, transient),
             Target::Member(id) => {
                 let mut delivered = Delivered::default();
                 if let Some(recipient) = self.member(id)
-                    && whom.includes(&recipient, self.node)
+                    && transient.whom.includes(&recipient, self.node)
                 {
-                    delivered.count(recipient.send(&message, &slow));
+                    delivered.count(recipient.send(&transient.message.into(), &transient.slow));
                     self.counters.add(&delivered);
                 }
-                return Sending::done(delivered);
+                Sending::done(delivered)
             }
-            Target::Hubs => return Sending::done(Delivered::default()),
-        };
+            Target::Hubs => Sending::done(Delivered::default()),
+        }
+    }
+
+    /// Sends a message to an audience.
+    pub(super) fn send_to(self: &Arc<Self>, audience: Audience<R>, transient: Transient) -> Sending {
+        let Transient { message, whom, slow } = transient;
+        let message = PreparedMessage::from(message);
         let item = Item { content: Content::Transient(message), whom, slow, report: None };
         delivery::send(self, audience, item)
     }
@@ -274,18 +279,23 @@ impl MemberMap {
 }
 
 impl<R: RoomKey> RoomMap<R> {
-    pub(super) fn find(&self, key: &R) -> Option<Arc<Room<R>>> {
-        self.0.of(key).get(key).cloned()
+    pub(super) fn find(&self, key: &(impl RoomRef<R> + ?Sized)) -> Option<Arc<Room<R>>> {
+        key.find(&self.0.of(key)).cloned()
     }
 
-    pub(super) fn find_or_add(&self, key: &R) -> Arc<Room<R>> {
+    pub(super) fn find_or_add(&self, key: &(impl RoomRef<R> + ?Sized)) -> Arc<Room<R>> {
         let mut shard = self.0.of(key);
-        if let Some(room) = shard.get(key) {
+        if let Some(room) = key.find(&shard) {
             return room.clone();
         }
-        let room = Arc::new(Room::new(key.clone()));
-        shard.insert(key.clone(), room.clone());
+        let room = Arc::new(Room::new(key.to_owned()));
+        shard.insert(room.key.clone(), room.clone());
         room
+    }
+
+    /// Returns the key itself.
+    pub(super) fn key(&self, key: &(impl RoomRef<R> + ?Sized)) -> Key<R> {
+        self.find(key).map_or_else(|| Key::Elsewhere(key.to_owned()), Key::Here)
     }
 
     /// Returns the rooms that have members, with their numbers of members.

@@ -16,6 +16,7 @@ use super::{
     backplane::{BackplaneError, Page, RoomKey},
     error::HubError,
     inner::Inner,
+    key::RoomRef,
     position::{MemberId, Position},
     recipient::{Recipient, poll_flushed},
     room::{Membership, Room},
@@ -101,7 +102,7 @@ impl<R: RoomKey> Member<R> {
     ///
     /// # Cancel safety
     /// If the future is dropped, the member has not joined, unless it had before.
-    pub async fn join(&self, room: &R) -> Result<Position, HubError> {
+    pub async fn join(&self, room: &(impl RoomRef<R> + ?Sized)) -> Result<Position, HubError> {
         let joining = match self.begin(room).await {
             Begun::IsMember(membership) => return Ok(position_of(&membership.room)),
             Begun::Joining(joining) => joining,
@@ -126,7 +127,11 @@ impl<R: RoomKey> Member<R> {
     /// # Cancel safety
     /// If the future is dropped, the member has not joined, unless it had before. Messages that were
     /// queued by then are sent.
-    pub async fn join_since(&self, room: &R, since: Since) -> Result<Joined, HubError> {
+    pub async fn join_since(
+        &self,
+        room: &(impl RoomRef<R> + ?Sized),
+        since: Since,
+    ) -> Result<Joined, HubError> {
         if since == Since::Now {
             return Ok(Joined { position: self.join(room).await?, has_lost: false });
         }
@@ -154,15 +159,20 @@ impl<R: RoomKey> Member<R> {
     ///
     /// # Cancel safety
     /// If the future is dropped, the member may have joined, and may be present; it leaves as usual.
-    pub async fn enter(&self, room: &R, data: impl Into<Bytes>) -> Result<(), HubError> {
+    pub async fn enter(
+        &self,
+        room: &(impl RoomRef<R> + ?Sized),
+        data: impl Into<Bytes>,
+    ) -> Result<(), HubError> {
         let (data, hub) = (data.into(), self.inner());
         self.join(room).await?;
         let Some(membership) = self.find(room) else { return Err(HubError::Left) };
         // Set before, so that the member leaves whether the future completes or not.
         membership.is_present.store(true, Relaxed);
-        hub.call(|| hub.backplane.enter(room, self.id(), data.clone())).await?;
+        let key = &membership.room.key;
+        hub.call(|| hub.backplane.enter(key, self.id(), data.clone())).await?;
         if membership.has_left() {
-            hub.backplane.exit(room, self.id());
+            hub.backplane.exit(key, self.id());
             return Err(HubError::Left);
         }
         Ok(())
@@ -172,9 +182,9 @@ impl<R: RoomKey> Member<R> {
     ///
     /// The member receives nothing more that is sent to the room, except what another thread is
     /// sending to it at this moment.
-    pub fn leave(&self, room: &R) -> bool {
+    pub fn leave(&self, room: &(impl RoomRef<R> + ?Sized)) -> bool {
         let mut rooms = self.lock();
-        let Some(index) = rooms.iter().position(|membership| membership.room.key == *room) else {
+        let Some(index) = rooms.iter().position(|membership| room.is(&membership.room.key)) else {
             return false;
         };
         let membership = rooms.swap_remove(index);
@@ -189,7 +199,7 @@ impl<R: RoomKey> Member<R> {
     }
 
     /// Begins to join a room, unless the member is in it. Waits for other calls that join it.
-    async fn begin(&self, key: &R) -> Begun<'_, R> {
+    async fn begin(&self, key: &(impl RoomRef<R> + ?Sized)) -> Begun<'_, R> {
         loop {
             let mut other = pin!(self.inner().joined.notified());
             other.as_mut().enable();
@@ -201,9 +211,9 @@ impl<R: RoomKey> Member<R> {
         }
     }
 
-    fn try_begin(&self, key: &R) -> Result<Begun<'_, R>, Blocked> {
+    fn try_begin(&self, key: &(impl RoomRef<R> + ?Sized)) -> Result<Begun<'_, R>, Blocked> {
         let mut rooms = self.lock();
-        if let Some(membership) = rooms.iter().find(|membership| membership.room.key == *key) {
+        if let Some(membership) = rooms.iter().find(|membership| key.is(&membership.room.key)) {
             let is_complete = membership.is_complete.load(Relaxed);
             return is_complete.then(|| Begun::IsMember(membership.clone())).ok_or(Blocked::ByOther);
         }
@@ -294,8 +304,8 @@ impl<R: RoomKey> Member<R> {
         Ok(last)
     }
 
-    fn find(&self, room: &R) -> Option<Arc<Membership<R>>> {
-        self.lock().iter().find(|membership| membership.room.key == *room).cloned()
+    fn find(&self, room: &(impl RoomRef<R> + ?Sized)) -> Option<Arc<Membership<R>>> {
+        self.lock().iter().find(|membership| room.is(&membership.room.key)).cloned()
     }
 
     fn inner(&self) -> &Arc<Inner<R>> {

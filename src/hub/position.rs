@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_invalid() {
+    fn row_96_other_text_is_invalid() {
         for text in
             ["", "-", "1-", "-1", "1-+1", "1--1", "1-1-1", "G-1", "A-1", "1 -1", "10000000000000000-1"]
         {

@@ -306,7 +306,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn row_99_any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             if let Ok(publication) = Publication::from_bytes(&bytes) {
                 prop_assert_eq!(publication.to_bytes(), bytes.clone());
             }

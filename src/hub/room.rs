@@ -137,6 +137,11 @@ impl<R> Room<R> {
         is_unused
     }
 
+    /// Returns whether it is no longer a room of the hub.
+    pub(super) fn is_removed(&self) -> bool {
+        self.lock().is_removed
+    }
+
     /// Creates a membership, which is not in the list of members yet.
     pub(super) fn membership(self: &Arc<Self>, recipient: &Arc<Recipient>) -> Arc<Membership<R>> {
         Arc::new(Membership {

@@ -23,7 +23,7 @@ impl<T: Default> Shards<T> {
 
 impl<T> Shards<T> {
     /// Locks the part of a key.
-    pub(super) fn of(&self, key: &impl Hash) -> MutexGuard<'_, T> {
+    pub(super) fn of(&self, key: &(impl Hash + ?Sized)) -> MutexGuard<'_, T> {
         lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
     }
 

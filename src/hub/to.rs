@@ -1,10 +1,13 @@
 //! Sending to selected members.
 
+use std::fmt;
+
 use super::{
     Hub,
     backplane::{RoomKey, Target},
     counters::Delivered,
-    delivery::Sending,
+    delivery::{Audience, Sending},
+    key::Key,
     position::MemberId,
     record::Transient,
     slow::Slow,
@@ -13,19 +16,31 @@ use super::{
 use crate::Message;
 
 /// Selected members, to send to.
-#[derive(Debug)]
 #[must_use = "nothing is sent before `send` is called"]
 pub struct To<'a, R> {
     hub: &'a Hub<R>,
-    target: Target<'a, R>,
+    selected: Selected<R>,
     whom: Whom,
     slow: Slow,
     is_local: bool,
 }
 
+/// Who is selected.
+pub(super) enum Selected<R> {
+    Room(Key<R>),
+    All,
+    Member(MemberId),
+}
+
+impl<R> fmt::Debug for To<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("To").field("whom", &self.whom).field("slow", &self.slow).finish_non_exhaustive()
+    }
+}
+
 impl<'a, R: RoomKey> To<'a, R> {
-    pub(super) fn new(hub: &'a Hub<R>, target: Target<'a, R>) -> Self {
-        Self { hub, target, whom: Whom::Everyone, slow: Slow::default(), is_local: false }
+    pub(super) fn new(hub: &'a Hub<R>, selected: Selected<R>) -> Self {
+        Self { hub, selected, whom: Whom::Everyone, slow: Slow::default(), is_local: false }
     }
 
     /// Excludes a member. It replaces another selection.
@@ -74,13 +89,21 @@ impl<'a, R: RoomKey> To<'a, R> {
     pub fn send(self, message: impl Into<Message>) -> Sending {
         let transient = Transient { message: message.into(), whom: self.whom, slow: self.slow };
         let hub = self.hub.inner();
-        let is_elsewhere = match self.target {
-            Target::Member(member) => member.node != hub.node,
-            _ => true,
+        let target: Target<'_, R> = match &self.selected {
+            Selected::Room(key) => Target::Room(key),
+            Selected::All => Target::All,
+            Selected::Member(member) => Target::Member(*member),
         };
-        if !self.is_local && is_elsewhere && hub.backplane.send(self.target, &transient).is_err() {
+        let is_elsewhere = !matches!(target, Target::Member(member) if member.node == hub.node);
+        if !self.is_local && is_elsewhere && hub.backplane.send(target, &transient).is_err() {
             hub.counters.add(&Delivered { unreached: 1, ..Delivered::default() });
         }
-        hub.send_here(self.target, transient)
+        match &self.selected {
+            // Found already.
+            Selected::Room(Key::Here(room)) if !room.is_removed() => {
+                hub.send_to(Audience::Room(room.clone()), transient)
+            }
+            _ => hub.send_here(target, transient),
+        }
     }
 }

@@ -17,7 +17,8 @@ const MAX_DELAY: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// The delay before attempt `n` is `min_delay`, plus a random share of `max_spread` or of
 /// `step * 2^n`, whichever is less. The first attempt has number 0 and no delay. The number grows
-/// with each attempt, and starts again after a connection that was open for `reset_after`.
+/// with each attempt, and starts again after a connection that was open for `reset_after`, from the
+/// end of its hook on.
 ///
 /// The share is random so that the clients of a server that restarts do not all return at once.
 ///

@@ -1,6 +1,6 @@
 //! How a client is configured: the closures of the program, and their arguments.
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,13 +20,34 @@ pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Connected<S> = (WebSocket<S>, Option<Response<()>>);
 pub(super) type Connecting<S> = BoxFuture<Result<Connected<S>, Error>>;
 type Classifier = Box<dyn FnMut(&Reason, u32) -> Verdict + Send>;
-pub(super) type Hook = BoxFuture<Result<(), Error>>;
+pub(super) type Hook = BoxFuture<Result<(), Reason>>;
 
 /// The closures of the program.
 pub(super) struct Closures<S> {
     pub(super) connect: Box<dyn FnMut(Attempt) -> Connecting<S> + Send>,
     pub(super) on_open: Option<Box<dyn FnMut(Opened) -> Hook + Send>>,
     pub(super) classify: Option<Classifier>,
+}
+
+impl<S> Closures<S> {
+    /// Adds a hook that runs after the one that is set.
+    #[cfg(feature = "calls")]
+    pub(super) fn add_on_open<F>(&mut self, mut hook: impl FnMut(Opened) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), Reason>> + Send + 'static,
+    {
+        let mut first = self.on_open.take();
+        self.on_open = Some(Box::new(move |opened| {
+            let first = first.as_mut().map(|first| first(opened.clone()));
+            let then = hook(opened);
+            Box::pin(async move {
+                if let Some(first) = first {
+                    first.await?;
+                }
+                then.await
+            })
+        }));
+    }
 }
 
 /// Configures a [`Reconnecting`] client.
@@ -93,7 +114,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Builder<S> {
     ///
     /// It can subscribe again, and ask for what was missed. Messages are received while it runs.
     /// The [`Sender`] that it receives sends over this connection alone, and past the queue. If it
-    /// returns an error, the connection is dropped, and the error is the reason.
+    /// returns an error, the connection is dropped, and the error is the reason. The next attempt
+    /// counts as one after an attempt that failed, however long the hook has run.
     ///
     /// ```
     /// use fullduplex::{Client, Error, reconnect::Reconnecting};
@@ -109,7 +131,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Builder<S> {
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        self.closures.on_open = Some(Box::new(move |opened| Box::pin(hook(opened))));
+        self.closures.on_open = Some(Box::new(move |opened| {
+            let hook = hook(opened);
+            Box::pin(async move { hook.await.map_err(|error| Reason::Lost(Arc::new(error))) })
+        }));
         self
     }
 
@@ -175,7 +200,7 @@ impl Attempt {
     }
 }
 
-/// A new connection: the argument of the hook of [`Builder::on_open`].
+/// A new connection: the argument of the hook of [`Builder::on_open`], and of those of other layers.
 ///
 /// ```
 /// use fullduplex::{Error, reconnect::Opened};
@@ -185,7 +210,7 @@ impl Attempt {
 ///     opened.sender().send(request).await
 /// }
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Opened {
     pub(super) sender: Sender,
     pub(super) response: Option<Response<()>>,

@@ -37,8 +37,12 @@ use crate::{CloseCode, CloseFrame, Error};
 pub enum Reason {
     /// No connection could be opened.
     Failed(Arc<Error>),
-    /// The connection ended with an error, or the hook for a new connection returned one.
+    /// The connection ended with an error, or the hook of [`Builder::on_open`](super::Builder::on_open)
+    /// returned one.
     Lost(Arc<Error>),
+    /// Another hook for a new connection returned an error: that of `calls::Attached::on_open`, whose
+    /// error is a `CallError`.
+    Hook(Arc<dyn std::error::Error + Send + Sync>),
     /// The connection ended with a closing handshake. Contains the Close of the server; `None` if
     /// it has no code.
     Closed(Option<CloseFrame>),
@@ -54,6 +58,7 @@ impl Reason {
         match self {
             Self::Failed(error) | Self::Lost(error) => is_final(error),
             Self::Closed(frame) => frame.as_ref().is_some_and(|frame| is_final_code(frame.code())),
+            Self::Hook(_) => false,
             Self::Requested => true,
         }
     }
@@ -62,7 +67,7 @@ impl Reason {
     pub fn error(&self) -> Option<&Error> {
         match self {
             Self::Failed(error) | Self::Lost(error) => Some(error),
-            Self::Closed(_) | Self::Requested => None,
+            Self::Hook(_) | Self::Closed(_) | Self::Requested => None,
         }
     }
 
@@ -85,20 +90,26 @@ impl fmt::Display for Reason {
         match self {
             Self::Failed(_) => f.write_str("cannot connect"),
             Self::Lost(_) => f.write_str("connection lost"),
+            Self::Hook(_) => f.write_str("hook for the connection failed"),
             Self::Closed(Some(frame)) => write!(f, "server closed the connection: {frame}"),
             Self::Closed(None) => f.write_str("server closed the connection"),
             Self::Requested => f.write_str("closed by this program"),
         }?;
-        match self.error().filter(|_| f.alternate()) {
-            Some(error) => write!(f, ": {error:#}"),
-            None => Ok(()),
+        match self {
+            Self::Failed(error) | Self::Lost(error) if f.alternate() => write!(f, ": {error:#}"),
+            Self::Hook(error) if f.alternate() => write!(f, ": {error}"),
+            _ => Ok(()),
         }
     }
 }
 
 impl std::error::Error for Reason {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error().map(|error| error as _)
+        match self {
+            Self::Failed(error) | Self::Lost(error) => Some(&**error),
+            Self::Hook(error) => Some(&**error),
+            Self::Closed(_) | Self::Requested => None,
+        }
     }
 }
 

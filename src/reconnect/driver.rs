@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     backlog::Shutdown,
     backoff::Backoff,
-    builder::{Attempt, Builder, Closures, Connecting, IntoConnection, Opened},
+    builder::{Attempt, BoxFuture, Builder, Closures, Connecting, IntoConnection, Opened},
     classify::{Reason, Verdict},
     handle::{Handle, Shared, State},
     live::{Held, Live},
@@ -286,6 +286,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reconnecting<S> {
         self.connections
     }
 
+    /// Adds a hook that runs on each new connection, after that of the builder.
+    #[cfg(feature = "calls")]
+    pub(crate) fn add_on_open<F>(&mut self, hook: impl FnMut(Opened) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), Reason>> + Send + 'static,
+    {
+        self.closures.add_on_open(hook);
+    }
+
     fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)
     }
@@ -320,7 +329,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reconnecting<S> {
     fn connect(&mut self) {
         let attempt = Attempt { number: self.attempt, why: self.why.clone() };
         let connecting = (self.closures.connect)(attempt);
-        self.phase = Phase::Connecting(limited(self.attempt_timeout, connecting));
+        let late = || Error::Timeout(Timeout::Connect);
+        self.phase = Phase::Connecting(limited(self.attempt_timeout, connecting, late));
         self.shared.state.send_replace(State::Connecting { attempt: self.attempt });
     }
 
@@ -329,7 +339,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reconnecting<S> {
         let subprotocol = ws.subprotocol().map(Into::into);
         let (receiver, sender) = ws.split();
         let opened = Opened { sender, response, subprotocol, earlier: self.connections };
-        let hook = self.closures.on_open.as_mut().map(|hook| limited(self.attempt_timeout, hook(opened)));
+        let late = || Reason::Lost(Arc::new(Error::Timeout(Timeout::Connect)));
+        let hook =
+            self.closures.on_open.as_mut().map(|hook| limited(self.attempt_timeout, hook(opened), late));
         self.connections += 1;
         self.shared.backlog.opened(self.connections);
         self.phase = Phase::Open(Box::new(Live::new(receiver, hook)));
@@ -340,7 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reconnecting<S> {
     fn lost(&mut self, why: Reason, is_closing: bool) {
         if let Phase::Open(mut live) = mem::replace(&mut self.phase, Phase::Start) {
             live.lose(&self.shared.backlog);
-            if live.opened().elapsed() >= self.backoff.reset_after {
+            if live.was_ready_for(self.backoff.reset_after) {
                 self.attempt = 0;
             }
         }
@@ -378,12 +390,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Reconnecting<S> {
 }
 
 /// Adds a deadline to what a closure of the program returned.
-fn limited<T: Send + 'static>(
+fn limited<T: Send + 'static, E: Send + 'static>(
     limit: Option<Duration>,
-    future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
-) -> Pin<Box<dyn Future<Output = Result<T, Error>> + Send>> {
+    future: BoxFuture<Result<T, E>>,
+    late: fn() -> E,
+) -> BoxFuture<Result<T, E>> {
     let Some(limit) = limit else { return future };
-    Box::pin(async move { timeout(limit, future).await.unwrap_or(Err(Error::Timeout(Timeout::Connect))) })
+    Box::pin(async move { timeout(limit, future).await.unwrap_or_else(|_elapsed| Err(late())) })
 }
 
 /// A future that polls the client: when dropped, senders no longer rely on the receiver.

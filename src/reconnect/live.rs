@@ -5,6 +5,7 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -31,7 +32,8 @@ pub(super) struct Live<S> {
     /// sent.
     hook: Option<Hook>,
     in_flight: VecDeque<InFlight>,
-    opened: Instant,
+    /// Since when the connection is open and its hook has completed.
+    ready: Option<Instant>,
     /// Whether our Close is queued.
     closing: bool,
 }
@@ -86,8 +88,8 @@ impl Held {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Live<S> {
     pub(super) fn new(receiver: Receiver<S>, hook: Option<Hook>) -> Self {
         let sender = TrackedSender::new(receiver.sender());
-        let in_flight = VecDeque::new();
-        Self { receiver, sender, hook, in_flight, opened: Instant::now(), closing: false }
+        let ready = hook.is_none().then(Instant::now);
+        Self { receiver, sender, hook, in_flight: VecDeque::new(), ready, closing: false }
     }
 
     /// Runs the connection. Returns `None` if a message was received, and otherwise why the
@@ -125,10 +127,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Live<S> {
         let Poll::Ready(result) = self.hook.as_mut()?.as_mut().poll(cx) else { return None };
         self.hook = None;
         match result {
-            Ok(()) => None,
+            Ok(()) => {
+                self.ready = Some(Instant::now());
+                None
+            }
             // The connection has ended already, and the receiver will return why.
-            Err(Error::Closed) if self.receiver.is_closed() => None,
-            Err(error) => Some(Reason::Lost(Arc::new(error))),
+            Err(Reason::Lost(error)) if matches!(*error, Error::Closed) && self.receiver.is_closed() => None,
+            Err(reason) => Some(reason),
         }
     }
 
@@ -202,9 +207,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Live<S> {
         }
     }
 
-    /// Returns when the connection was opened.
-    pub(super) fn opened(&self) -> Instant {
-        self.opened
+    /// Returns whether the connection was ready for this long.
+    pub(super) fn was_ready_for(&self, time: Duration) -> bool {
+        self.ready.is_some_and(|ready| ready.elapsed() >= time)
     }
 
     /// Ends the wait of a task that no longer polls the connection.

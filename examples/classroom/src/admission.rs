@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use fullduplex::{Config, Rejection, Server, axum::WebSocketUpgrade};
@@ -113,23 +113,14 @@ impl Admission {
         admit().inspect_err(|refused| self.metrics.refused(refused.label()))
     }
 
-    /// Returns the settings with which a request opens its connection.
+    /// Returns the settings with which a request to an endpoint opens its connection.
     ///
     /// Pages of the same host may connect, and of the origins that are allowed, and programs that
     /// are no browsers.
-    pub fn server(&self, endpoint: Endpoint, headers: &HeaderMap, uri: &Uri) -> Server {
-        let server = Server::new(self.config.clone()).subprotocols([endpoint.subprotocol()]);
-        if self.allow_origins.is_empty() {
-            return server.same_origin();
-        }
-        // HTTP/2 has the host in the URI.
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let own = host.or(uri.authority().map(|authority| authority.as_str())).map(|host| {
-            // Behind a proxy that ends TLS, the scheme is not known.
-            ["http", "https"].map(|scheme| format!("{scheme}://{host}"))
-        });
-        let own = own.into_iter().flatten().filter(|origin| is_origin(origin));
-        server.allow_origins(self.allow_origins.iter().cloned().chain(own))
+    pub fn server(&self, endpoint: Endpoint) -> Server {
+        Server::new(self.config.clone())
+            .subprotocols([endpoint.subprotocol()])
+            .same_origin_or(self.allow_origins.iter())
     }
 
     fn identify(&self, upgrade: &mut WebSocketUpgrade, uri: &Uri) -> Result<Identity, Refused> {

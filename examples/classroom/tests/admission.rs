@@ -41,7 +41,7 @@ async fn enter(
         Ok(admitted) => admitted,
         Err(refused) => return refused.into_response(),
     };
-    let server = admission.server(endpoint, upgrade.headers(), &uri);
+    let server = admission.server(endpoint);
     upgrade.server(&server).on_upgrade(async move |mut ws| {
         let place = admitted.place;
         let identity = admitted.identity;

@@ -86,7 +86,7 @@ where
         Ok(admitted) => admitted,
         Err(refused) => return refused.into_response(),
     };
-    let server = admission.server(endpoint, upgrade.headers(), uri);
+    let server = admission.server(endpoint);
     upgrade.server(&server).on_upgrade(async move |ws| {
         if let Err(error) = serve(ws, admitted).await {
             // What clients do is no fault of the server.
