@@ -44,6 +44,10 @@ struct Progress {
     cursor: Option<Cursor>,
     /// Whether messages are passed as they are published.
     is_live: bool,
+    /// Whether the subscription has ended. The room does not become live then.
+    is_suspended: bool,
+    /// Whether what is being read may be from before the room was subscribed.
+    is_outdated: bool,
     reading: Reading,
     /// The last message that was published while the room was not live.
     heard: Option<Head>,
@@ -79,6 +83,8 @@ impl<R: RoomKey> Room<R> {
         let progress = Progress {
             cursor: None,
             is_live: false,
+            is_suspended: false,
+            is_outdated: false,
             reading: Reading::No,
             heard: None,
             waiting: vec![waiting],
@@ -135,15 +141,34 @@ impl<R: RoomKey> Room<R> {
     pub(crate) fn interrupt(&self) {
         let mut progress = self.lock();
         progress.is_live = false;
+        progress.is_suspended = false;
+        progress.is_outdated = false;
         progress.reading = Reading::No;
         progress.heard = None;
+    }
+
+    /// Stops passing messages as they are published, because the subscription has ended.
+    pub(crate) fn suspend(&self) {
+        let mut progress = self.lock();
+        progress.is_live = false;
+        progress.is_suspended = true;
+    }
+
+    /// Notes that the room is subscribed again. It has to be compared.
+    pub(crate) fn resume(&self) {
+        let mut progress = self.lock();
+        progress.is_suspended = false;
+        progress.is_outdated = progress.reading != Reading::No;
     }
 
     /// Compares the room with the end of its history, which was read after the cursor `before` was.
     /// Returns whether the room has to be read.
     pub(crate) fn compare(&self, before: Cursor, state: Option<State>) -> bool {
         let mut progress = self.lock();
-        let Some(cursor) = progress.cursor.filter(|_| progress.reading == Reading::No) else { return false };
+        if progress.is_suspended || progress.reading != Reading::No {
+            return false;
+        }
+        let Some(cursor) = progress.cursor else { return false };
         let is_level = match state {
             // The history has expired or was deleted: the next message tells what follows.
             None => true,
@@ -207,6 +232,7 @@ impl<R: RoomKey> Room<R> {
     pub(crate) fn begin_to_read(&self) -> Option<Cursor> {
         let mut progress = self.lock();
         progress.heard = None;
+        progress.is_outdated = false;
         progress.cursor.filter(|_| !self.is_closed())
     }
 
@@ -242,7 +268,9 @@ impl<R: RoomKey> Room<R> {
 
     /// Stops reading after an error. The next comparison begins again.
     pub(crate) fn stop_reading(&self) {
-        self.lock().reading = Reading::No;
+        let mut progress = self.lock();
+        progress.reading = Reading::No;
+        progress.is_outdated = false;
     }
 
     /// Reports that messages are lost, and continues behind them.
@@ -282,6 +310,13 @@ impl Progress {
     /// Makes a room live that is level with its history, unless messages were published since. Returns
     /// whether it has to be read.
     fn settle(&mut self) -> bool {
+        if self.is_suspended {
+            self.reading = Reading::No;
+            return false;
+        }
+        if std::mem::take(&mut self.is_outdated) {
+            return self.reading == Reading::Now || self.queue();
+        }
         let is_known = |heard: &Head, cursor: &Cursor| cursor.judge(heard) == Verdict::Known;
         if let (Some(heard), Some(cursor)) = (&self.heard, &self.cursor)
             && !is_known(heard, cursor)

@@ -105,6 +105,19 @@ impl<R: RoomKey> Rooms<R> {
         self.lock().rooms.values().filter(|room| !room.is_closed()).cloned().collect()
     }
 
+    /// Notes that the subscriptions of channels have ended: they have to be subscribed again.
+    pub(crate) fn suspend(&self, is_ended: impl Fn(&str) -> bool) {
+        let rooms: Vec<_> = self.all().into_iter().filter(|room| is_ended(&room.keys.channel)).collect();
+        if rooms.is_empty() {
+            return;
+        }
+        // The lock of a room is held while the hub may call this type.
+        rooms.iter().for_each(|room| room.suspend());
+        let mut inner = self.lock();
+        inner.changed.extend(rooms.iter().map(|room| room.keys.channel.clone()));
+        self.changed.notify_one();
+    }
+
     /// Begins again, for a new connection, which has no subscriptions: all rooms have to be subscribed.
     pub(crate) fn interrupt(&self) {
         // The lock of a room is held while the hub may call this type.

@@ -1,6 +1,7 @@
 //! A server of Redis for each test, and what may happen between it and a node.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
+pub mod cluster;
 #[path = "../../../../tests/support/proxy.rs"]
 pub mod proxy;
 
@@ -89,6 +90,13 @@ impl Server {
         }
     }
 
+    /// Stops the process of the server, or continues it.
+    pub fn signal(&self, name: &str) {
+        let pid = self.lock().as_ref().expect("it runs").id().to_string();
+        let status = Command::new("kill").args([name, &pid]).status().expect("it is executable");
+        assert!(status.success());
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -145,7 +153,11 @@ impl Engine for Server {
 
 /// Returns a builder with short times, which are long enough for a machine that is busy.
 pub fn builder(url: &str) -> Builder<String> {
-    Redis::builder(url)
+    short(Redis::builder(url))
+}
+
+fn short(builder: Builder<String>) -> Builder<String> {
+    builder
         .heartbeat(Duration::from_millis(300))
         .timeout(Duration::from_secs(5))
         .lease(Duration::from_secs(6))
