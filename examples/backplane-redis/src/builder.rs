@@ -35,6 +35,7 @@ const MAX_RETRY_WAIT: u64 = 200;
 pub struct Builder<R> {
     urls: Vec<String>,
     is_cluster: bool,
+    #[cfg(feature = "tls")]
     certificates: Option<Vec<u8>>,
     settings: Settings,
     rooms: PhantomData<fn() -> R>,
@@ -77,6 +78,7 @@ impl<R: RoomKey + AsRef<str>> Builder<R> {
         Self {
             urls,
             is_cluster,
+            #[cfg(feature = "tls")]
             certificates: None,
             settings: Settings {
                 prefix: "fullduplex".into(),
@@ -285,7 +287,8 @@ mod tests {
 
     #[test]
     fn the_urls_of_a_cluster_are_of_servers_with_the_same_credentials() {
-        for urls in [&[][..], &["redis://me:secret@one", "redis://two"], &["unix:///path"], &["one", "x://"]] {
+        for urls in [&[][..], &["redis://me:secret@one", "redis://two"], &["unix:///path"], &["one", "x://"]]
+        {
             assert!(matches!(build(cluster(urls)), Err(InvalidSettings::Url(_))), "{urls:?}");
         }
     }

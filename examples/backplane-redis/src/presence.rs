@@ -145,8 +145,7 @@ pub(crate) async fn present<R: RoomKey + AsRef<str>>(
     }
     let names: Vec<&str> = leases.keys().copied().collect();
     let alive = &shared.scripts.alive;
-    let alive: Vec<u8> =
-        alive.key(shared.keys.leases()).arg(&names[..]).run(&mut link.commands).await?;
+    let alive: Vec<u8> = alive.key(shared.keys.leases()).arg(&names[..]).run(&mut link.commands).await?;
     leases.extend(names.into_iter().zip(alive.into_iter().map(|alive| alive == 1)));
     let is_alive: Vec<bool> = listed.iter().map(|(_, lease)| leases[lease.as_str()]).collect();
     let present = listed.into_iter().zip(is_alive).filter(|(_, is_alive)| *is_alive);

@@ -124,8 +124,7 @@ impl<R: RoomKey + AsRef<str>> Backplane<R> for Redis<R> {
         let shared = self.shared();
         Box::pin(shared.call(move |mut link| async move {
             let keys = shared.keys.room(room.as_ref());
-            let published =
-                history::publish(&mut link, shared, &keys, &publication).await;
+            let published = history::publish(&mut link, shared, &keys, &publication).await;
             published.map_err(|error| link.failed(error))
         }))
     }
@@ -157,6 +156,8 @@ impl<R: RoomKey + AsRef<str>> Backplane<R> for Redis<R> {
         }))
     }
 
+    /// A room that has no history, because nobody has subscribed to it or published in it, has the epoch
+    /// 0, which no history has.
     fn read_before<'a>(
         &'a self,
         room: &'a R,

@@ -99,7 +99,8 @@ impl Shards {
         for redirects in 0..=REDIRECTS {
             let groups = self.by_owner(std::mem::take(&mut remaining))?;
             let mut redirection = None;
-            for ran in join_all(groups.into_iter().map(|(address, group)| self.run_at(address, group))).await {
+            for ran in join_all(groups.into_iter().map(|(address, group)| self.run_at(address, group))).await
+            {
                 let ran = ran?;
                 done.extend(ran.done);
                 remaining.extend(ran.moved);
@@ -127,13 +128,10 @@ impl Shards {
             places.keys().cloned().collect()
         };
         let pings = join_all(owners.into_iter().map(|address| self.run_at(address, Vec::new()))).await;
-        pings.into_iter().map(|ran| ran.map(drop)).collect()
+        pings.into_iter().try_for_each(|ran| ran.map(drop))
     }
 
-    fn by_owner(
-        &self,
-        commands: Vec<OnChannel>,
-    ) -> Result<HashMap<NodeAddress, Vec<OnChannel>>, RedisError> {
+    fn by_owner(&self, commands: Vec<OnChannel>) -> Result<HashMap<NodeAddress, Vec<OnChannel>>, RedisError> {
         let any = NodeAddress::try_from(self.seed.get_connection_info().addr())?;
         let mut groups: HashMap<NodeAddress, Vec<OnChannel>> = HashMap::new();
         let mut state = self.lock();

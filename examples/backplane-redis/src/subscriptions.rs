@@ -83,10 +83,12 @@ async fn apply_to_shards<R: RoomKey + AsRef<str>>(
         command.arg(name).arg(&channel);
         OnChannel { channel, command, is_redirected }
     };
-    let subscribe = changes.rooms.iter().map(|room| on_channel("SSUBSCRIBE", room.keys.channel.clone(), true));
+    let subscribe =
+        changes.rooms.iter().map(|room| on_channel("SSUBSCRIBE", room.keys.channel.clone(), true));
     let unsubscribe =
         changes.unsubscribed.into_iter().map(|channel| on_channel("SUNSUBSCRIBE", channel, false));
-    let done: HashSet<String> = shards.run(subscribe.chain(unsubscribe).collect()).await?.into_iter().collect();
+    let done: HashSet<String> =
+        shards.run(subscribe.chain(unsubscribe).collect()).await?.into_iter().collect();
     let subscribed = changes.rooms.into_iter().filter(|room| done.contains(&room.keys.channel));
     Ok(subscribed.inspect(|room| room.resume()).collect())
 }

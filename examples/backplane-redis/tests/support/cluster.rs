@@ -33,8 +33,12 @@ pub struct Shared {
 impl Cluster {
     /// Starts primaries, each with as many slots as the others.
     pub fn start(primaries: usize) -> Self {
-        let start = |_| Self::server(&[]);
-        let cluster = Self { primaries: (0..primaries).map(start).collect(), replicas: Vec::new() };
+        Self::of((0..primaries).map(|_| Self::server(&[])).collect())
+    }
+
+    /// Makes a cluster of servers that are part of none.
+    pub fn of(primaries: Vec<Server>) -> Self {
+        let cluster = Self { primaries, replicas: Vec::new() };
         cluster.form();
         cluster
     }
@@ -111,6 +115,26 @@ impl Cluster {
         }
     }
 
+    /// Waits until a replica has all that its primary has stored.
+    pub fn wait_until_replicated(&self, index: usize) {
+        let (primary, replica) = (&self.primaries[index], &self.replicas[index]);
+        until("it is replicated", || primary.replication_offset() == replica.replication_offset());
+    }
+
+    /// Makes a replica take over from its primary, with its consent.
+    pub fn hand_over(&self, index: usize) {
+        let replica = &self.replicas[index];
+        until("the replica is the primary", || {
+            // The others may not vote in time.
+            replica.command::<()>(&["CLUSTER", "FAILOVER"]);
+            let start = Instant::now();
+            while !replica.is_primary() && start.elapsed() < Duration::from_secs(6) {
+                sleep(Duration::from_millis(10));
+            }
+            replica.is_primary()
+        });
+    }
+
     /// Returns the URLs of the primaries.
     pub fn urls(&self) -> Vec<String> {
         self.primaries.iter().map(Server::url).collect()
@@ -130,22 +154,29 @@ impl Cluster {
 
     /// Moves the slot of a room, as `redis-cli --cluster reshard` does.
     pub fn move_slot(&self, room: &str, from: &Server, to: &Server) {
+        self.begin_to_move(room, from, to)();
+    }
+
+    /// Begins to move the slot of a room, and moves the keys. Returns what completes it.
+    pub fn begin_to_move<'a>(&'a self, room: &str, from: &'a Server, to: &'a Server) -> impl FnOnce() + 'a {
         let slot = slot(room).to_string();
         let (from_id, to_id) = (id(from), id(to));
         to.command::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
         from.command::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
-        let port = to.port().to_string();
-        loop {
-            // One at a time: a room is on both servers meanwhile.
-            let keys: Vec<String> = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]);
-            let Some(key) = keys.first() else { break };
-            from.command::<()>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
-            sleep(Duration::from_millis(20));
-        }
-        to.command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
-        from.command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
-        for other in &self.primaries {
-            other.command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+        move || {
+            let port = to.port().to_string();
+            loop {
+                // One at a time: the keys of a room are on both servers meanwhile.
+                let keys: Vec<String> = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]);
+                let Some(key) = keys.first() else { break };
+                from.command::<()>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+                sleep(Duration::from_millis(20));
+            }
+            // The one that the slot is moved to comes first.
+            let others = self.primaries.iter().filter(|other| other.port() != to.port());
+            for server in std::iter::once(to).chain(others) {
+                server.command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+            }
         }
     }
 }
@@ -172,13 +203,30 @@ impl Shared {
     }
 
     pub fn builder(&self) -> Builder<String> {
-        self.cluster.builder().prefix(&*self.prefix)
+        self.builder_of(self.cluster.urls())
+    }
+
+    pub fn builder_of(&self, urls: impl IntoIterator<Item = String>) -> Builder<String> {
+        short(Redis::cluster(urls)).prefix(&*self.prefix)
     }
 }
 
 impl Engine for Shared {
     async fn node(&self) -> Node {
         connected(&self.builder().build().expect("valid")).await
+    }
+}
+
+impl Server {
+    fn replication_offset(&self) -> String {
+        let info: String = self.command(&["INFO", "replication"]);
+        let line = info.lines().find(|line| line.starts_with("master_repl_offset:"));
+        line.expect("an offset").to_owned()
+    }
+
+    /// Returns whether a server of a cluster is a primary.
+    pub fn is_primary(&self) -> bool {
+        self.command::<String>(&["INFO", "replication"]).contains("role:master")
     }
 }
 

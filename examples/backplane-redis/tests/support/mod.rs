@@ -156,7 +156,7 @@ pub fn builder(url: &str) -> Builder<String> {
     short(Redis::builder(url))
 }
 
-fn short(builder: Builder<String>) -> Builder<String> {
+pub fn short(builder: Builder<String>) -> Builder<String> {
     builder
         .heartbeat(Duration::from_millis(300))
         .timeout(Duration::from_secs(5))
@@ -171,22 +171,23 @@ pub async fn connected(redis: &Redis<String>) -> Node {
     node
 }
 
-/// Starts a server again, while the tasks of the test go on.
-pub async fn started(server: Server) -> Server {
-    let run = move || {
-        server.run();
-        server
+/// Does something that blocks with a server or a cluster, while the tasks of the test go on.
+pub async fn changed<T: Send + 'static>(changed: T, change: impl FnOnce(&T) + Send + 'static) -> T {
+    let change = move || {
+        change(&changed);
+        changed
     };
-    spawn_blocking(run).await.expect("no panic")
+    spawn_blocking(change).await.expect("no panic")
 }
 
-/// Kills a server and starts it again, while the tasks of the test go on.
+/// Starts a server again.
+pub async fn started(server: Server) -> Server {
+    changed(server, Server::run).await
+}
+
+/// Kills a server and starts it again.
 pub async fn restarted(server: Server) -> Server {
-    let kill = move || {
-        server.kill();
-        server
-    };
-    started(spawn_blocking(kill).await.expect("no panic")).await
+    started(changed(server, Server::kill).await).await
 }
 
 /// Returns the path of a program. Those of Debian's packages may not be in `PATH`.
@@ -195,6 +196,34 @@ fn program(name: &str) -> PathBuf {
     let found = env::split_paths(&paths).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     let found = found.map(|directory| directory.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("this test needs {name}: Debian has it in the package redis-server"))
+}
+
+/// A certificate for some names.
+pub struct Tls {
+    /// The certificate, in PEM.
+    pub certificate: String,
+    directory: TempDir,
+}
+
+impl Tls {
+    pub fn new(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let certified = rcgen::generate_simple_self_signed(names).expect("valid");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
+        std::fs::write(directory.path().join("cert.pem"), &certificate).expect("writable");
+        std::fs::write(directory.path().join("key.pem"), key).expect("writable");
+        Self { certificate, directory }
+    }
+
+    /// Starts a server that has a port for TLS, too.
+    pub fn start(&self, port: u16, start: impl Fn(&[&str]) -> Server) -> Server {
+        let path = |name: &str| self.directory.path().join(name).to_str().expect("text").to_owned();
+        let (port, cert, key) = (port.to_string(), path("cert.pem"), path("key.pem"));
+        let files = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+        let options = ["--tls-port", &port, "--tls-auth-clients", "no", "--tls-cluster", "yes"];
+        start(&[&files[..], &options[..]].concat())
+    }
 }
 
 /// Returns a port that no program uses now.
