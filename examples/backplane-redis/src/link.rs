@@ -149,7 +149,9 @@ impl<R: RoomKey + AsRef<str>> Listener for Receiver<R> {
             // The server no longer owns the slot; or the answer to a command of this node, which has
             // no effect, because the room is closed.
             (PushKind::SUnsubscribe, [Value::BulkString(channel), ..]) => {
-                shared.rooms.suspend(|other| other.as_bytes() == channel);
+                if let Ok(channel) = std::str::from_utf8(channel) {
+                    shared.rooms.suspend(channel);
+                }
             }
             (PushKind::Disconnection, _) => {
                 self.broken.report((ErrorKind::Io, "the connection for subscriptions was closed").into());
@@ -160,7 +162,7 @@ impl<R: RoomKey + AsRef<str>> Listener for Receiver<R> {
 
     fn lose(&self, slots: &HashSet<Slot>) {
         let Some(shared) = self.shared.upgrade() else { return };
-        shared.rooms.suspend(|channel| slots.contains(&Slot::for_key(channel)));
+        shared.rooms.suspend_if(|channel| slots.contains(&Slot::for_key(channel)));
     }
 }
 

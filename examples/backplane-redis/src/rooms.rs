@@ -105,16 +105,22 @@ impl<R: RoomKey> Rooms<R> {
         self.lock().rooms.values().filter(|room| !room.is_closed()).cloned().collect()
     }
 
-    /// Notes that the subscriptions of channels have ended: they have to be subscribed again.
-    pub(crate) fn suspend(&self, is_ended: impl Fn(&str) -> bool) {
-        let rooms: Vec<_> = self.all().into_iter().filter(|room| is_ended(&room.keys.channel)).collect();
-        if rooms.is_empty() {
-            return;
-        }
+    /// Notes that the subscription of a channel has ended: it has to be subscribed again.
+    pub(crate) fn suspend(&self, channel: &str) {
+        self.suspend_all(self.get(channel).as_slice());
+    }
+
+    /// Notes that the subscriptions of some channels have ended.
+    pub(crate) fn suspend_if(&self, is_ended: impl Fn(&str) -> bool) {
+        let mut rooms = self.all();
+        rooms.retain(|room| is_ended(&room.keys.channel));
+        self.suspend_all(&rooms);
+    }
+
+    fn suspend_all(&self, rooms: &[Arc<Room<R>>]) {
         // The lock of a room is held while the hub may call this type.
         rooms.iter().for_each(|room| room.suspend());
-        let mut inner = self.lock();
-        inner.changed.extend(rooms.iter().map(|room| room.keys.channel.clone()));
+        self.lock().changed.extend(rooms.iter().map(|room| room.keys.channel.clone()));
         self.changed.notify_one();
     }
 

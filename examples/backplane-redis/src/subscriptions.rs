@@ -83,14 +83,21 @@ async fn apply_to_shards<R: RoomKey + AsRef<str>>(
         command.arg(name).arg(&channel);
         OnChannel { channel, command, is_redirected }
     };
+    // Before: a subscription may end again as soon as it is confirmed.
+    let suspensions: Vec<u64> = changes.rooms.iter().map(|room| room.suspensions()).collect();
     let subscribe =
         changes.rooms.iter().map(|room| on_channel("SSUBSCRIBE", room.keys.channel.clone(), true));
     let unsubscribe =
         changes.unsubscribed.into_iter().map(|channel| on_channel("SUNSUBSCRIBE", channel, false));
     let done: HashSet<String> =
         shards.run(subscribe.chain(unsubscribe).collect()).await?.into_iter().collect();
-    let subscribed = changes.rooms.into_iter().filter(|room| done.contains(&room.keys.channel));
-    Ok(subscribed.inspect(|room| room.resume()).collect())
+    let rooms = changes.rooms.into_iter().zip(suspensions);
+    let subscribed = rooms.filter(|(room, _)| done.contains(&room.keys.channel));
+    let resume = |(room, suspensions): (Arc<Room<R>>, u64)| {
+        room.resume(suspensions);
+        room
+    };
+    Ok(subscribed.map(resume).collect())
 }
 
 /// Opens a room that is subscribed. Returns an error that ends the link.

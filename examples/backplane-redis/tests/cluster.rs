@@ -10,7 +10,7 @@ use backplane::{Engine, Node, Seat, publish_at_once, room, soon};
 use fullduplex::hub::{BackplaneError, Event, Position};
 use fullduplex_backplane_redis::Redis;
 use support::{
-    Server, Tls, changed,
+    Server, changed,
     cluster::{Cluster, Shared},
     connected, free_port, short,
 };
@@ -426,7 +426,7 @@ async fn a_server_that_is_not_in_a_cluster_is_reported() {
 #[cfg(feature = "tls")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_used_with_all_servers_of_a_cluster() {
-    let (tls, ports) = (Tls::new(&["127.0.0.1"]), [free_port(), free_port()]);
+    let (tls, ports) = (support::Tls::new(&["127.0.0.1"]), [free_port(), free_port()]);
     let cluster = Cluster::of(ports.iter().map(|port| tls.start(*port, Cluster::server)).collect());
     let url = format!("rediss://127.0.0.1:{}", ports[0]);
     let redis = short(Redis::cluster([&*url])).root_certificates(&*tls.certificate).build().expect("valid");

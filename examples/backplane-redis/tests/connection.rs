@@ -10,11 +10,10 @@ use backplane::{Engine, Node, room, soon};
 use fullduplex::hub::{BackplaneError, Hub};
 use fullduplex_backplane_redis::Redis;
 use support::{
-    Server, Tls, builder, connected, free_port,
+    Server, builder, connected,
     proxy::{Mode, Proxy},
     started,
 };
-use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_fail_at_once_while_the_server_is_away_and_go_on_when_it_is_back() {
@@ -210,8 +209,8 @@ async fn a_second_hub_is_refused() {
 #[cfg(feature = "tls")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_used_and_certificates_are_verified() {
-    let tls = Tls::new(&["localhost"]);
-    let tls_port = free_port();
+    let tls = support::Tls::new(&["localhost"]);
+    let tls_port = support::free_port();
     let server = tls.start(tls_port, Server::start_with);
     let url = format!("rediss://localhost:{tls_port}");
     let trusting = builder(&url).root_certificates(&*tls.certificate).build().expect("valid");
@@ -225,6 +224,6 @@ async fn tls_is_used_and_certificates_are_verified() {
 
     let distrusting: Redis<String> = builder(&url).build().expect("valid");
     let _node = Node::new(distrusting.clone());
-    let error = timeout(Duration::from_secs(60), distrusting.connected()).await.expect("an attempt");
+    let error = soon("an attempt", distrusting.connected()).await;
     assert!(error.is_err(), "its certificate is self-signed");
 }
