@@ -261,3 +261,98 @@ impl fmt::Debug for Shards {
         f.debug_struct("Shards").field("owners", &self.lock().owners.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redis::{IntoConnectionInfo, ProtocolVersion};
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Heard(StdMutex<Vec<HashSet<Slot>>>);
+
+    impl Listener for Heard {
+        fn receive(&self, _push: PushInfo) {}
+
+        fn lose(&self, slots: &HashSet<Slot>) {
+            self.0.lock().expect("no panic").push(slots.clone());
+        }
+    }
+
+    /// Receives a command.
+    async fn receive(stream: &mut BufStream<TcpStream>) -> Option<Vec<String>> {
+        async fn number(stream: &mut BufStream<TcpStream>) -> Option<usize> {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.ok()?;
+            line.get(1..)?.trim_end().parse().ok()
+        }
+        let mut words = Vec::new();
+        for _ in 0..number(stream).await? {
+            let mut word = vec![0; number(stream).await? + 2];
+            stream.read_exact(&mut word).await.ok()?;
+            words.push(String::from_utf8_lossy(&word[..word.len() - 2]).into_owned());
+        }
+        Some(words)
+    }
+
+    /// Answers as a server does that ends a subscription before it answers `SPUBLISH`.
+    async fn serve(stream: TcpStream) -> Option<()> {
+        let mut stream = BufStream::new(stream);
+        while let Some(words) = receive(&mut stream).await {
+            let answer = match &*words[0] {
+                "HELLO" => "%1\r\n$5\r\nproto\r\n:3\r\n".to_owned(),
+                "PING" => format!("${}\r\n{}\r\n", words[1].len(), words[1]),
+                "SSUBSCRIBE" => {
+                    format!(">3\r\n$10\r\nssubscribe\r\n${}\r\n{}\r\n:1\r\n", words[1].len(), words[1])
+                }
+                "SPUBLISH" => ">3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:0\r\n:1\r\n".to_owned(),
+                _ => "+OK\r\n".to_owned(),
+            };
+            stream.write_all(answer.as_bytes()).await.ok()?;
+            stream.flush().await.ok()?;
+        }
+        Some(())
+    }
+
+    fn on_channel(name: &str, channel: &str) -> OnChannel {
+        let mut command = Cmd::new();
+        command.arg(name).arg(channel).arg((name == "SPUBLISH").then_some("text"));
+        OnChannel { channel: channel.into(), command, is_redirected: true }
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_answers_are_out_of_step_is_replaced() {
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("redis://{}", server.local_addr().expect("bound"));
+        let serving = tokio::spawn(async move {
+            let mut accepted = 0;
+            // The third connection would be one too many.
+            while accepted < 2 {
+                let (stream, _peer) = server.accept().await.expect("open");
+                tokio::spawn(serve(stream));
+                accepted += 1;
+            }
+        });
+        let info = url.into_connection_info().expect("valid");
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let seed = Client::open(info.set_redis_settings(settings)).expect("valid");
+        let heard = Arc::new(Heard::default());
+        let shards = Arc::new(Shards::new(seed, AsyncConnectionConfig::new(), heard.clone()));
+        let (a, b) = (Slot::for_key("a"), Slot::for_key("b"));
+
+        let subscribed = shards.run(vec![on_channel("SSUBSCRIBE", "a"), on_channel("SSUBSCRIBE", "b")]).await;
+        assert_eq!(subscribed.expect("reachable"), ["a", "b"]);
+        let published = shards.run(vec![on_channel("SPUBLISH", "b")]).await;
+        assert_eq!(published.expect("reachable"), Vec::<String>::new(), "the outcome is unknown");
+        assert_eq!(*heard.0.lock().expect("no panic"), [HashSet::from([a, b])]);
+        let again = shards.run(vec![on_channel("SSUBSCRIBE", "b")]).await;
+        assert_eq!(again.expect("reachable"), ["b"]);
+        serving.await.expect("two connections");
+        shards.ping().await.expect("in step");
+        assert_eq!(heard.0.lock().expect("no panic").len(), 1);
+    }
+}
