@@ -2,17 +2,21 @@
 
 use std::{error::Error, io, sync::Arc};
 
-use async_nats::jetstream::{
-    self,
-    consumer::pull::{BatchError, BatchErrorKind},
-    context::{
-        CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, PublishError,
-        PublishErrorKind,
+use async_nats::{
+    ConnectError, ConnectErrorKind,
+    jetstream::{
+        self,
+        consumer::pull::{BatchError, BatchErrorKind},
+        context::{
+            CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind, PublishError,
+            PublishErrorKind,
+        },
+        stream::{
+            ConsumerError, ConsumerErrorKind, InfoError, LastRawMessageErrorKind, PurgeError, PurgeErrorKind,
+            RawMessageError,
+        },
     },
-    stream::{
-        ConsumerError, ConsumerErrorKind, InfoError, LastRawMessageErrorKind, PurgeError, PurgeErrorKind,
-        RawMessageError,
-    },
+    rustls,
 };
 use fullduplex::hub::BackplaneError;
 
@@ -23,6 +27,10 @@ pub enum Failure {
     /// The server, or JetStream, cannot be reached or does not answer.
     #[error("the server cannot be reached")]
     Away(#[source] Arc<dyn Error + Send + Sync>),
+    /// TLS with the server has failed. Usually its certificate is not trusted, or is for another name.
+    /// The node continues to try.
+    #[error("TLS with the server has failed")]
+    Tls(#[source] Arc<dyn Error + Send + Sync>),
     /// The server has answered with an error.
     #[error("the server has refused a request")]
     Refused(#[source] Arc<dyn Error + Send + Sync>),
@@ -43,16 +51,28 @@ impl Failure {
     }
 
     pub(crate) fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_))
+        matches!(self, Self::Away(_) | Self::Tls(_))
     }
 }
 
 impl From<Failure> for BackplaneError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Away(_) => Self::Away,
+            Failure::Away(_) | Failure::Tls(_) => Self::Away,
             Failure::Refused(source) => Self::Failed(source),
         }
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        // The library calls it an error of input or output.
+        let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        let is_rustls = cause.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>());
+        if is_rustls || error.kind() == ConnectErrorKind::Tls {
+            return Self::Tls(Arc::new(error));
+        }
+        Self::away(error)
     }
 }
 

@@ -77,8 +77,7 @@ impl Link {
                 std::future::ready(())
             })
             .connect(servers)
-            .await
-            .map_err(Failure::away)?;
+            .await?;
         let limit = settings.timeout;
         let context = ContextBuilder::new().timeout(limit).ack_timeout(limit).build(client.clone());
         let rooms = context.create_or_update_stream(rooms_config(settings, names)).await?;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_nats::ConnectOptions;
 use backplane::{Engine, Node, room, soon};
 use fullduplex::hub::{BackplaneError, Hub};
-use fullduplex_backplane_nats::Nats;
+use fullduplex_backplane_nats::{Failure, Nats};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use support::{
     Server, builder, changed, connected,
     proxy::{Mode, Proxy},
@@ -128,4 +129,46 @@ async fn a_second_hub_is_refused() {
     let nats: Nats<String> = builder("nats://127.0.0.1:1").build().expect("valid");
     let _first: Hub<String> = Hub::builder().backplane(nats.clone()).build();
     let _second: Hub<String> = Hub::builder().backplane(nats).build();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_used_and_certificates_are_verified() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = |name: &str, contents: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, contents).expect("writable");
+        path
+    };
+    // Authorities with names of their own.
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(Vec::new()).expect("valid");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("random");
+        let certificate = file(name, &params.self_signed(&key).expect("valid").pem());
+        (certificate, Issuer::new(params, key))
+    };
+    let ((known, issuer), (other, _)) = (authority("known"), authority("other"));
+    let key = KeyPair::generate().expect("random");
+    let params = CertificateParams::new(["localhost".into()]).expect("valid");
+    let certificate = file("cert.pem", &params.signed_by(&key, &issuer).expect("valid").pem());
+    let key = file("key.pem", &key.serialize_pem());
+    let text = |path: &std::path::Path| path.to_str().expect("text").to_owned();
+    let server = Server::start_with(&["--tls", "--tlscert", &text(&certificate), "--tlskey", &text(&key)]);
+    let url = format!("tls://localhost:{}", server.port());
+    let trusting = |path| builder(&url).options(ConnectOptions::new().add_root_certificates(path));
+
+    let node = connected(&trusting(known).build().expect("valid")).await;
+    let mut member = node.joined("r").await;
+    let position = node.publish("r", "a").await;
+    assert_eq!(member.stored().await, (position, "a".into()));
+
+    for distrusting in [trusting(other), builder(&url)] {
+        let nats: Nats<String> = distrusting.build().expect("valid");
+        let node = Node::new(nats.clone());
+        let failure = soon("an attempt", nats.connected()).await.expect_err("the certificate is not known");
+        let Failure::Tls(error) = &failure else { panic!("{failure:?}") };
+        assert!(format!("{error} {error:?}").contains("UnknownIssuer"), "{failure:?}");
+        assert!(matches!(node.hub.present(&room("r")).await, Err(BackplaneError::Away)));
+    }
 }

@@ -3,13 +3,22 @@
 use std::{fmt, marker::PhantomData, time::Duration};
 
 use fullduplex::hub::RoomKey;
-use redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError};
+use redis::{
+    Client, IntoConnectionInfo, ProtocolVersion, RedisError,
+    cluster::{ClusterClient, ClusterClientBuilder},
+};
 
-use crate::{Redis, shared::Shared};
+use crate::{Redis, server::Server, shared::Shared};
 
 /// Ids that are known, at least, however short the history is. A node publishes again what the
 /// server has not acknowledged, and others may have published meanwhile.
 const LEAST_IDS: u64 = 1000;
+
+/// How often a command is repeated that a cluster cannot execute now, and the limits of the pauses, in
+/// milliseconds. Together, the pauses are shorter than the default timeout.
+const RETRIES: u32 = 16;
+const MIN_RETRY_WAIT: u64 = 10;
+const MAX_RETRY_WAIT: u64 = 200;
 
 /// Configures a [`Redis`] backplane.
 ///
@@ -24,7 +33,9 @@ const LEAST_IDS: u64 = 1000;
 /// | [`lease`](Self::lease) | 15 s |
 #[must_use = "a backplane is made by `build`"]
 pub struct Builder<R> {
-    url: String,
+    urls: Vec<String>,
+    is_cluster: bool,
+    #[cfg(feature = "tls")]
     certificates: Option<Vec<u8>>,
     settings: Settings,
     rooms: PhantomData<fn() -> R>,
@@ -46,7 +57,8 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSettings {
-    /// The URL or the certificates are invalid.
+    /// A URL or the certificates are invalid. Or there is no URL of a cluster, or they have different
+    /// credentials.
     #[error("invalid URL or certificates")]
     Url(#[source] RedisError),
     /// The prefix is empty, or contains a brace, which has a meaning in clusters.
@@ -62,9 +74,11 @@ pub enum InvalidSettings {
 }
 
 impl<R: RoomKey + AsRef<str>> Builder<R> {
-    pub(crate) fn new(url: &str) -> Self {
+    pub(crate) fn new(urls: Vec<String>, is_cluster: bool) -> Self {
         Self {
-            url: url.into(),
+            urls,
+            is_cluster,
+            #[cfg(feature = "tls")]
             certificates: None,
             settings: Settings {
                 prefix: "fullduplex".into(),
@@ -147,12 +161,21 @@ impl<R: RoomKey + AsRef<str>> Builder<R> {
     /// Returns an error if a setting is invalid.
     pub fn build(self) -> Result<Redis<R>, InvalidSettings> {
         self.settings.check()?;
-        let client = self.client().map_err(InvalidSettings::Url)?;
-        Ok(Redis::of(Shared::new(self.settings, client)))
+        let server = self.server().map_err(InvalidSettings::Url)?;
+        Ok(Redis::of(Shared::new(self.settings, server)))
     }
 
-    fn client(&self) -> Result<Client, RedisError> {
-        let info = self.url.as_str().into_connection_info()?;
+    fn server(&self) -> Result<Server, RedisError> {
+        let clients: Vec<Client> = self.urls.iter().map(|url| self.client(url)).collect::<Result<_, _>>()?;
+        if self.is_cluster {
+            let cluster = self.cluster(&clients)?;
+            return Ok(Server::of_cluster(clients, cluster));
+        }
+        Ok(Server::new(clients))
+    }
+
+    fn client(&self, url: &str) -> Result<Client, RedisError> {
+        let info = url.into_connection_info()?;
         // Only this version of the protocol has both answers and published messages on one connection.
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_redis_settings(redis);
@@ -161,12 +184,32 @@ impl<R: RoomKey + AsRef<str>> Builder<R> {
             // Fails if the program has chosen one. Without any, connecting would panic if the program
             // is built with more than one.
             let _chosen = rustls::crypto::ring::default_provider().install_default();
-            if let Some(pem) = &self.certificates {
-                let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) };
+            if let Some(certificates) = self.certificates() {
                 return Client::build_with_tls(info, certificates);
             }
         }
         Client::open(info)
+    }
+
+    fn cluster(&self, clients: &[Client]) -> Result<ClusterClient, RedisError> {
+        let addresses = clients.iter().map(|client| client.get_connection_info().clone());
+        let builder = ClusterClientBuilder::new(addresses)
+            .connection_timeout(self.settings.timeout)
+            .response_timeout(self.settings.timeout)
+            .retries(RETRIES)
+            .min_retry_wait(MIN_RETRY_WAIT)
+            .max_retry_wait(MAX_RETRY_WAIT);
+        #[cfg(feature = "tls")]
+        if let Some(certificates) = self.certificates() {
+            return builder.certs(certificates).build();
+        }
+        builder.build()
+    }
+
+    #[cfg(feature = "tls")]
+    fn certificates(&self) -> Option<redis::TlsCertificates> {
+        let root_cert = self.certificates.clone()?;
+        Some(redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
     }
 }
 
@@ -212,7 +255,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 
 impl<R> fmt::Debug for Builder<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL may contain a password.
+        // The URLs may contain a password.
         f.debug_struct("Builder").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
@@ -227,15 +270,32 @@ mod tests {
         builder.build()
     }
 
+    fn with(url: &str) -> Builder<String> {
+        Builder::new(vec![url.to_owned()], false)
+    }
+
+    fn cluster(urls: &[&str]) -> Builder<String> {
+        Builder::new(urls.iter().map(|&url| url.to_owned()).collect(), true)
+    }
+
     #[test]
     fn the_defaults_are_valid() {
-        assert!(build(Builder::new("redis://localhost")).is_ok());
-        assert!(build(Builder::new("redis://localhost:6380/3").prefix("chat")).is_ok());
+        assert!(build(with("redis://localhost")).is_ok());
+        assert!(build(with("redis://localhost:6380/3").prefix("chat")).is_ok());
+        assert!(build(cluster(&["redis://me:secret@one", "redis://me:secret@two"])).is_ok());
+    }
+
+    #[test]
+    fn the_urls_of_a_cluster_are_of_servers_with_the_same_credentials() {
+        for urls in [&[][..], &["redis://me:secret@one", "redis://two"], &["unix:///path"], &["one", "x://"]]
+        {
+            assert!(matches!(build(cluster(urls)), Err(InvalidSettings::Url(_))), "{urls:?}");
+        }
     }
 
     #[test]
     fn invalid_settings_are_refused() {
-        let with = || Builder::new("redis://localhost");
+        let with = || with("redis://localhost");
         for prefix in ["", "a{b", "}"] {
             assert!(matches!(build(with().prefix(prefix)), Err(InvalidSettings::Prefix)), "{prefix}");
         }
@@ -257,14 +317,16 @@ mod tests {
     #[test]
     fn errors_and_debug_output_do_not_contain_the_password() {
         for url in ["redis://me:hunter2@", "redis://me:hunter2@host:x", "http://me:hunter2@host", "hunter2"] {
-            let builder = Builder::new(url);
+            let builder = with(url);
             assert!(!format!("{builder:?}").contains("hunter2"));
             let error = build(builder).expect_err(url);
             let source = error.source().map(ToString::to_string).unwrap_or_default();
             let printed = format!("{error} {error:?} {source}");
             assert!(!printed.contains("hunter2"), "{printed}");
         }
-        let redis = build(Builder::new("redis://me:hunter2@localhost")).expect("valid");
-        assert!(!format!("{redis:?}").contains("hunter2"));
+        for builder in [with("redis://me:hunter2@localhost"), cluster(&["redis://me:hunter2@localhost"])] {
+            let redis = build(builder).expect("valid");
+            assert!(!format!("{redis:?}").contains("hunter2"));
+        }
     }
 }

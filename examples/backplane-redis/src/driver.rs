@@ -63,8 +63,13 @@ async fn connect<R: RoomKey + AsRef<str>>(
     outgoing: Outgoing,
 ) -> Result<Link, RedisError> {
     let mut link = Link::open(shared, broken, outgoing).await?;
-    shared.scripts.load(&mut link.commands).await?;
-    presence::renew(shared, &mut link.commands).await?;
+    if shared.server.is_cluster() {
+        link.check().await?;
+        // A replica that has become the primary may not know who entered last: all enter again.
+        presence::begin(shared, &mut link.commands).await?;
+    } else {
+        presence::renew(shared, &mut link.commands).await?;
+    }
     let node = shared.inbox.get().map_or(0, |inbox| inbox.node());
     let mut pipe = redis::pipe();
     pipe.cmd("SUBSCRIBE").arg(shared.keys.node(node)).cmd("SUBSCRIBE").arg(shared.keys.everyone());
@@ -89,7 +94,7 @@ fn spawn<R: RoomKey + AsRef<str>>(
     tasks.spawn(presence::tell(shared.clone(), link.clone()));
     tasks.spawn(presence::keep_lease(shared.clone(), link.clone()));
     tasks.spawn(presence::sweep(shared.clone(), link.clone()));
-    tasks.spawn(transient::write(shared.clone(), link.commands.clone(), queue));
-    tasks.spawn(link.ping(heartbeat, limit));
+    tasks.spawn(transient::write(shared.clone(), link.clone(), queue));
+    tasks.spawn(link.keep_checking(heartbeat, limit));
     tasks
 }

@@ -1,14 +1,17 @@
 //! The history of rooms: publishing and reading.
 
-use fullduplex::hub::{BackplaneError, Page, Position, Publication, Published, Stored};
-use redis::{FromRedisValue, RedisError, aio::MultiplexedConnection};
+use fullduplex::hub::{BackplaneError, Page, Position, Publication, Published, RoomKey, Stored};
+use futures_util::future::try_join_all;
+use redis::{FromRedisValue, RedisError};
 
 use crate::{
     builder::{Settings, millis},
+    commands::Commands,
     cursor::{Head, State},
     keys::RoomKeys,
     link::Link,
     scripts::Scripts,
+    shared::Shared,
 };
 
 /// The most messages that one call reads, whatever was asked for.
@@ -16,9 +19,6 @@ const MAX_PAGE: usize = 1000;
 
 /// The messages that are read at a time to pass them.
 const STEP: usize = 64;
-
-/// The command that publishes.
-pub(crate) const PUBLISH: &str = "PUBLISH";
 
 /// The end of a history, and entries of it.
 #[derive(Debug)]
@@ -39,15 +39,15 @@ type RawEntry = (String, Vec<(String, Vec<u8>)>);
 type RawState = (Option<String>, Option<u64>, Option<u64>, Option<u64>);
 
 /// Stores a message.
-pub(crate) async fn publish(
+pub(crate) async fn publish<R: RoomKey + AsRef<str>>(
     link: &mut Link,
-    scripts: &Scripts,
-    settings: &Settings,
+    shared: &Shared<R>,
     keys: &RoomKeys,
     publication: &Publication,
 ) -> Result<Published, RedisError> {
-    let (epoch, offset, is_known): (String, u64, u8) = scripts
-        .publish
+    let settings = &shared.settings;
+    let publish = &shared.scripts.publish;
+    let (epoch, offset, is_known): (String, u64, u8) = publish
         .key(&keys.state)
         .key(&keys.log)
         .key(&keys.ids)
@@ -59,9 +59,9 @@ pub(crate) async fn publish(
         .arg(settings.max_ids())
         .arg(settings.max_age.map_or(0, millis))
         .arg(millis(settings.expire_after))
-        .arg(PUBLISH)
+        .arg(shared.server.publish())
         .arg(&keys.channel)
-        .invoke_async(&mut link.commands)
+        .run(&mut link.commands)
         .await?;
     let position = Position { epoch: parse_epoch(&epoch)?, offset };
     Ok(Published { position, duplicate: is_known == 1 })
@@ -69,7 +69,7 @@ pub(crate) async fn publish(
 
 /// Returns the end of a history, which begins if there is none.
 pub(crate) async fn open(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Commands,
     scripts: &Scripts,
     settings: &Settings,
     keys: &RoomKeys,
@@ -81,7 +81,7 @@ pub(crate) async fn open(
         .key(&keys.ids)
         .arg(new_epoch())
         .arg(millis(settings.expire_after))
-        .invoke_async(connection)
+        .run(connection)
         .await?;
     // Where the epoch begins matters only to those who were there before.
     Ok(State { epoch: parse_epoch(&epoch)?, offset, stamp, base: 0 })
@@ -89,47 +89,53 @@ pub(crate) async fn open(
 
 /// Gives a history a new epoch in the place of `epoch`.
 pub(crate) async fn fork(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Commands,
     scripts: &Scripts,
     keys: &RoomKeys,
     epoch: u64,
 ) -> Result<(), RedisError> {
-    scripts.fork.key(&keys.state).arg(print_epoch(epoch)).arg(new_epoch()).invoke_async(connection).await
+    scripts.fork.key(&keys.state).arg(print_epoch(epoch)).arg(new_epoch()).run(connection).await
 }
 
 /// Returns the ends of histories.
 pub(crate) async fn states(
-    connection: &mut MultiplexedConnection,
+    connection: &Commands,
     rooms: impl Iterator<Item = &RoomKeys>,
 ) -> Result<Vec<Option<State>>, RedisError> {
-    let mut pipe = redis::pipe();
-    for keys in rooms {
-        pipe.add_command(read_state(keys));
-    }
-    let states: Vec<RawState> = pipe.query_async(connection).await?;
-    states.into_iter().map(parse_state).collect()
+    // In a cluster, the rooms are on several servers.
+    let states = try_join_all(rooms.map(|keys| {
+        let mut connection = connection.clone();
+        async move {
+            let mut command = redis::cmd("HMGET");
+            command.arg(&keys.state).arg(&["epoch", "offset", "stamp", "base"]);
+            command.query_async(&mut connection).await
+        }
+    }));
+    states.await?.into_iter().map(parse_state).collect()
 }
 
 /// Reads messages to pass, from an offset on.
 pub(crate) async fn read_step(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Commands,
+    scripts: &Scripts,
     keys: &RoomKeys,
     from: u64,
 ) -> Result<Option<Read>, RedisError> {
     // One more, because the first one was passed already.
-    read(connection, keys, "XRANGE", &from.to_string(), "+", STEP + 1).await
+    read(connection, scripts, keys, "XRANGE", &from.to_string(), "+", STEP + 1).await
 }
 
 /// Reads messages behind a position.
 pub(crate) async fn read_after(
     link: &mut Link,
+    scripts: &Scripts,
     keys: &RoomKeys,
     position: Position,
     most: usize,
 ) -> Result<Page, ReadError> {
     let most = most.min(MAX_PAGE);
     let from = position.offset.saturating_add(1).to_string();
-    let read = read(&mut link.commands, keys, "XRANGE", &from, "+", most.max(1)).await?;
+    let read = read(&mut link.commands, scripts, keys, "XRANGE", &from, "+", most.max(1)).await?;
     let Some(Read { state, entries }) = read else { return Err(ReadError::Lost) };
     let is_of_it = position.epoch == state.epoch && (state.base..=state.offset).contains(&position.offset);
     let is_trimmed = position.offset < state.offset
@@ -148,6 +154,7 @@ pub(crate) async fn read_after(
 /// Reads messages before an offset.
 pub(crate) async fn read_before(
     link: &mut Link,
+    scripts: &Scripts,
     keys: &RoomKeys,
     offset: Option<u64>,
     most: usize,
@@ -155,7 +162,7 @@ pub(crate) async fn read_before(
     let most = most.min(MAX_PAGE);
     let end = offset.map_or_else(|| "+".into(), |offset| offset.saturating_sub(1).to_string());
     // One more, to learn whether there is one.
-    let read = read(&mut link.commands, keys, "XREVRANGE", &end, "-", most + 1).await?;
+    let read = read(&mut link.commands, scripts, keys, "XREVRANGE", &end, "-", most + 1).await?;
     let Some(Read { state, mut entries }) = read else {
         return Ok(Page { epoch: 0, messages: Vec::new(), is_last: true });
     };
@@ -192,32 +199,18 @@ impl ReadError {
     }
 }
 
-fn read_state(keys: &RoomKeys) -> redis::Cmd {
-    let mut command = redis::cmd("HMGET");
-    command.arg(&keys.state).arg(&["epoch", "offset", "stamp", "base"]);
-    command
-}
-
 /// Reads the end of a history and entries of it, at one time.
 async fn read(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Commands,
+    scripts: &Scripts,
     keys: &RoomKeys,
     command: &str,
     from: &str,
     to: &str,
     count: usize,
 ) -> Result<Option<Read>, RedisError> {
-    let (state, entries): (RawState, Vec<RawEntry>) = redis::pipe()
-        .atomic()
-        .add_command(read_state(keys))
-        .cmd(command)
-        .arg(&keys.log)
-        .arg(from)
-        .arg(to)
-        .arg("COUNT")
-        .arg(count)
-        .query_async(connection)
-        .await?;
+    let call = scripts.read.key(&keys.state).key(&keys.log).arg(command).arg(from).arg(to).arg(count);
+    let (state, entries): (RawState, Vec<RawEntry>) = call.run(connection).await?;
     let Some(state) = parse_state(state)? else { return Ok(None) };
     let entries =
         entries.into_iter().map(|entry| parse_entry(state.epoch, entry)).collect::<Result<_, _>>()?;

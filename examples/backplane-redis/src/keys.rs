@@ -44,6 +44,12 @@ impl Keys {
         }
     }
 
+    /// Returns whether a channel is that of a room.
+    pub(crate) fn is_of_room(channel: &str) -> bool {
+        // Neither the prefix nor the other channels have a brace.
+        channel.contains('{')
+    }
+
     /// The channel of one node.
     pub(crate) fn node(&self, node: u64) -> String {
         format!("{}:node:{node:x}", self.channels)

@@ -22,6 +22,7 @@
 #![deny(missing_debug_implementations, missing_docs, unreachable_pub)]
 
 mod builder;
+mod commands;
 mod cursor;
 mod driver;
 mod history;
@@ -33,6 +34,8 @@ mod redis_backplane;
 mod room;
 mod rooms;
 mod scripts;
+mod server;
+mod shards;
 mod shared;
 mod subscriptions;
 mod transient;

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use fullduplex::hub::{BackplaneError, Present, RoomKey};
 use fullduplex_backplane_common::Change;
 use futures_util::future::join_all;
-use redis::{RedisError, aio::MultiplexedConnection};
+use redis::RedisError;
 use tokio::time::sleep;
 
 use crate::{
     builder::millis,
-    history::PUBLISH,
+    commands::Commands,
     keys::{RoomKeys, parse_seat, seat},
     link::{Link, is_away},
     shared::Shared,
@@ -103,15 +103,15 @@ async fn apply_one<R: RoomKey + AsRef<str>>(
         .arg(change.seat.member.to_string())
         .arg(lease)
         .arg(&data[..])
-        .arg(PUBLISH)
+        .arg(shared.server.publish())
         .arg(&keys.channel)
-        .invoke_async(&mut commands)
+        .run(&mut commands)
         .await
 }
 
 async fn exit<R: RoomKey + AsRef<str>>(
     shared: &Shared<R>,
-    commands: &mut MultiplexedConnection,
+    commands: &mut Commands,
     keys: &RoomKeys,
     member: &str,
     lease: &str,
@@ -120,9 +120,9 @@ async fn exit<R: RoomKey + AsRef<str>>(
     exit.key(&keys.members)
         .arg(member)
         .arg(lease)
-        .arg(PUBLISH)
+        .arg(shared.server.publish())
         .arg(&keys.channel)
-        .invoke_async(commands)
+        .run(commands)
         .await
 }
 
@@ -145,8 +145,7 @@ pub(crate) async fn present<R: RoomKey + AsRef<str>>(
     }
     let names: Vec<&str> = leases.keys().copied().collect();
     let alive = &shared.scripts.alive;
-    let alive: Vec<u8> =
-        alive.key(shared.keys.leases()).arg(&names[..]).invoke_async(&mut link.commands).await?;
+    let alive: Vec<u8> = alive.key(shared.keys.leases()).arg(&names[..]).run(&mut link.commands).await?;
     leases.extend(names.into_iter().zip(alive.into_iter().map(|alive| alive == 1)));
     let is_alive: Vec<bool> = listed.iter().map(|(_, lease)| leases[lease.as_str()]).collect();
     let present = listed.into_iter().zip(is_alive).filter(|(_, is_alive)| *is_alive);
@@ -171,12 +170,20 @@ fn parse_member(member: &str, mut value: Vec<u8>) -> Result<(Present, String), R
 /// again.
 pub(crate) async fn renew<R: RoomKey + AsRef<str>>(
     shared: &Shared<R>,
-    commands: &mut MultiplexedConnection,
+    commands: &mut Commands,
 ) -> Result<(), RedisError> {
     let lease = shared.members.lease();
     if !lease.is_empty() && renew_one(shared, commands, &lease, false).await? {
         return Ok(());
     }
+    begin(shared, commands).await
+}
+
+/// Begins a lease, under which all members enter again. The one before ends when it is not renewed.
+pub(crate) async fn begin<R: RoomKey + AsRef<str>>(
+    shared: &Shared<R>,
+    commands: &mut Commands,
+) -> Result<(), RedisError> {
     let lease = format!("{:016x}", rand::random::<u64>());
     renew_one(shared, commands, &lease, true).await?;
     shared.members.set_lease(lease);
@@ -185,13 +192,13 @@ pub(crate) async fn renew<R: RoomKey + AsRef<str>>(
 
 async fn renew_one<R: RoomKey + AsRef<str>>(
     shared: &Shared<R>,
-    commands: &mut MultiplexedConnection,
+    commands: &mut Commands,
     lease: &str,
     begins: bool,
 ) -> Result<bool, RedisError> {
     let renew = &shared.scripts.renew;
     let time = millis(shared.settings.lease);
-    renew.key(shared.keys.leases()).arg(lease).arg(time).arg(u8::from(begins)).invoke_async(commands).await
+    renew.key(shared.keys.leases()).arg(lease).arg(time).arg(u8::from(begins)).run(commands).await
 }
 
 /// Renews the lease now and then. Returns the error that ends the link.
@@ -224,10 +231,10 @@ pub(crate) async fn sweep<R: RoomKey + AsRef<str>>(shared: Arc<Shared<R>>, mut l
 
 async fn sweep_all<R: RoomKey + AsRef<str>>(
     shared: &Shared<R>,
-    commands: &mut MultiplexedConnection,
+    commands: &mut Commands,
 ) -> Result<(), RedisError> {
     let ended = &shared.scripts.ended;
-    let leases: Vec<String> = ended.key(shared.keys.leases()).arg(ENDED).invoke_async(commands).await?;
+    let leases: Vec<String> = ended.key(shared.keys.leases()).arg(ENDED).run(commands).await?;
     let own = shared.members.lease();
     for lease in leases.iter().filter(|lease| **lease != own) {
         sweep_lease(shared, commands, lease).await?;
@@ -241,7 +248,7 @@ async fn sweep_all<R: RoomKey + AsRef<str>>(
 /// The lease is removed last, so that another node completes what one has left undone.
 async fn sweep_lease<R: RoomKey + AsRef<str>>(
     shared: &Shared<R>,
-    commands: &mut MultiplexedConnection,
+    commands: &mut Commands,
     lease: &str,
 ) -> Result<(), RedisError> {
     let set = shared.keys.lease(lease);

@@ -47,7 +47,28 @@ impl<R: RoomKey + AsRef<str>> Redis<R> {
     /// The URL is `redis://[user][:password@]host[:port][/database]`, or `rediss://` for TLS. A path
     /// of a Unix socket is `unix:///path`.
     pub fn builder(url: &str) -> Builder<R> {
-        Builder::new(url)
+        Builder::new(vec![url.to_owned()], false)
+    }
+
+    /// Returns a builder, for a cluster.
+    ///
+    /// The URLs are those of some of its servers, which know the others. All have the same credentials.
+    /// The servers need Redis 7.0 or later.
+    ///
+    /// The cluster is away while one of its primaries cannot be reached, until a replica has replaced
+    /// it. The README of this package describes what a cluster guarantees.
+    ///
+    /// ```
+    /// use fullduplex_backplane_redis::Redis;
+    ///
+    /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redis: Redis<String> = Redis::cluster(["redis://one:6379", "redis://two:6379"]).build()?;
+    /// # Ok(())
+    /// # }
+    /// # run().unwrap();
+    /// ```
+    pub fn cluster<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Builder<R> {
+        Builder::new(urls.into_iter().map(Into::into).collect(), true)
     }
 
     pub(crate) fn of(shared: Shared<R>) -> Self {
@@ -103,8 +124,7 @@ impl<R: RoomKey + AsRef<str>> Backplane<R> for Redis<R> {
         let shared = self.shared();
         Box::pin(shared.call(move |mut link| async move {
             let keys = shared.keys.room(room.as_ref());
-            let published =
-                history::publish(&mut link, &shared.scripts, &shared.settings, &keys, &publication).await;
+            let published = history::publish(&mut link, shared, &keys, &publication).await;
             published.map_err(|error| link.failed(error))
         }))
     }
@@ -131,11 +151,13 @@ impl<R: RoomKey + AsRef<str>> Backplane<R> for Redis<R> {
         let shared = self.shared();
         Box::pin(shared.call(move |mut link| async move {
             let keys = shared.keys.room(room.as_ref());
-            let page = history::read_after(&mut link, &keys, position, most).await;
+            let page = history::read_after(&mut link, &shared.scripts, &keys, position, most).await;
             page.map_err(|error| error.of(&link))
         }))
     }
 
+    /// A room that has no history, because nobody has subscribed to it or published in it, has the epoch
+    /// 0, which no history has.
     fn read_before<'a>(
         &'a self,
         room: &'a R,
@@ -145,7 +167,7 @@ impl<R: RoomKey + AsRef<str>> Backplane<R> for Redis<R> {
         let shared = self.shared();
         Box::pin(shared.call(move |mut link| async move {
             let keys = shared.keys.room(room.as_ref());
-            let page = history::read_before(&mut link, &keys, offset, most).await;
+            let page = history::read_before(&mut link, &shared.scripts, &keys, offset, most).await;
             page.map_err(|error| error.of(&link))
         }))
     }

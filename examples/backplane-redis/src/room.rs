@@ -44,6 +44,12 @@ struct Progress {
     cursor: Option<Cursor>,
     /// Whether messages are passed as they are published.
     is_live: bool,
+    /// How often the subscription has ended, and up to which of these the room is subscribed again.
+    /// While they differ, the room does not become live.
+    suspensions: u64,
+    resumed: u64,
+    /// Whether what is being read may be from before the room was subscribed.
+    is_outdated: bool,
     reading: Reading,
     /// The last message that was published while the room was not live.
     heard: Option<Head>,
@@ -79,6 +85,9 @@ impl<R: RoomKey> Room<R> {
         let progress = Progress {
             cursor: None,
             is_live: false,
+            suspensions: 0,
+            resumed: 0,
+            is_outdated: false,
             reading: Reading::No,
             heard: None,
             waiting: vec![waiting],
@@ -135,15 +144,39 @@ impl<R: RoomKey> Room<R> {
     pub(crate) fn interrupt(&self) {
         let mut progress = self.lock();
         progress.is_live = false;
+        progress.resumed = progress.suspensions;
+        progress.is_outdated = false;
         progress.reading = Reading::No;
         progress.heard = None;
+    }
+
+    /// Stops passing messages as they are published, because the subscription has ended.
+    pub(crate) fn suspend(&self) {
+        let mut progress = self.lock();
+        progress.is_live = false;
+        progress.suspensions += 1;
+    }
+
+    /// Returns how often the subscription has ended.
+    pub(crate) fn suspensions(&self) -> u64 {
+        self.lock().suspensions
+    }
+
+    /// Notes that the room was subscribed again after so many suspensions. It has to be compared.
+    pub(crate) fn resume(&self, suspensions: u64) {
+        let mut progress = self.lock();
+        progress.resumed = suspensions;
+        progress.is_outdated = progress.reading != Reading::No;
     }
 
     /// Compares the room with the end of its history, which was read after the cursor `before` was.
     /// Returns whether the room has to be read.
     pub(crate) fn compare(&self, before: Cursor, state: Option<State>) -> bool {
         let mut progress = self.lock();
-        let Some(cursor) = progress.cursor.filter(|_| progress.reading == Reading::No) else { return false };
+        if progress.is_suspended() || progress.reading != Reading::No {
+            return false;
+        }
+        let Some(cursor) = progress.cursor else { return false };
         let is_level = match state {
             // The history has expired or was deleted: the next message tells what follows.
             None => true,
@@ -207,6 +240,7 @@ impl<R: RoomKey> Room<R> {
     pub(crate) fn begin_to_read(&self) -> Option<Cursor> {
         let mut progress = self.lock();
         progress.heard = None;
+        progress.is_outdated = false;
         progress.cursor.filter(|_| !self.is_closed())
     }
 
@@ -242,7 +276,9 @@ impl<R: RoomKey> Room<R> {
 
     /// Stops reading after an error. The next comparison begins again.
     pub(crate) fn stop_reading(&self) {
-        self.lock().reading = Reading::No;
+        let mut progress = self.lock();
+        progress.reading = Reading::No;
+        progress.is_outdated = false;
     }
 
     /// Reports that messages are lost, and continues behind them.
@@ -282,6 +318,13 @@ impl Progress {
     /// Makes a room live that is level with its history, unless messages were published since. Returns
     /// whether it has to be read.
     fn settle(&mut self) -> bool {
+        if self.is_suspended() {
+            self.reading = Reading::No;
+            return false;
+        }
+        if std::mem::take(&mut self.is_outdated) {
+            return self.reading == Reading::Now || self.queue();
+        }
         let is_known = |heard: &Head, cursor: &Cursor| cursor.judge(heard) == Verdict::Known;
         if let (Some(heard), Some(cursor)) = (&self.heard, &self.cursor)
             && !is_known(heard, cursor)
@@ -292,6 +335,10 @@ impl Progress {
         self.is_live = true;
         self.reading = Reading::No;
         false
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.suspensions != self.resumed
     }
 
     /// Makes a room be read. Returns `false` if it waits for that already, or is being read.
@@ -307,4 +354,85 @@ impl Progress {
 
 fn position(cursor: Cursor) -> Position {
     Position { epoch: cursor.epoch, offset: cursor.offset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Keys;
+
+    const STATE: State = State { epoch: 1, offset: 10, stamp: Some(1010), base: 0 };
+    const LATER: State = State { offset: 12, stamp: Some(1012), ..STATE };
+
+    /// Returns a room that is live, behind the tenth message.
+    fn room() -> Room<String> {
+        let (waiting, _position) = oneshot::channel();
+        let room = Room::new("r".to_owned(), Keys::new("chat", 0).room("r"), waiting);
+        assert!(!room.open(Ok(STATE)));
+        assert!(room.lock().is_live);
+        room
+    }
+
+    fn compare(room: &Room<String>, state: State) -> bool {
+        room.compare(room.cursor().expect("open"), Some(state))
+    }
+
+    #[test]
+    fn a_suspended_room_is_compared_once_it_is_subscribed_again() {
+        let room = room();
+        room.suspend();
+        assert!(!compare(&room, LATER), "it is not subscribed");
+        assert!(!compare(&room, STATE) && !room.lock().is_live);
+        room.resume(room.suspensions());
+        assert!(compare(&room, LATER), "it has to be read");
+    }
+
+    #[test]
+    fn a_room_that_has_missed_nothing_is_live_again() {
+        let room = room();
+        room.suspend();
+        room.resume(room.suspensions());
+        assert!(!room.lock().is_live, "before it is compared");
+        assert!(!compare(&room, STATE));
+        assert!(room.lock().is_live);
+    }
+
+    #[test]
+    fn a_room_that_is_suspended_while_it_is_being_subscribed_stays_suspended() {
+        let room = room();
+        room.suspend();
+        let subscribing = room.suspensions();
+        room.suspend();
+        room.resume(subscribing);
+        assert!(!compare(&room, STATE) && !room.lock().is_live);
+        room.resume(room.suspensions());
+        assert!(!compare(&room, STATE) && room.lock().is_live);
+    }
+
+    #[test]
+    fn what_was_read_before_a_room_was_subscribed_again_is_read_again() {
+        let room = room();
+        assert!(compare(&room, LATER) && room.start_reading());
+        let from = room.begin_to_read().expect("open");
+        room.suspend();
+        room.resume(room.suspensions());
+        assert!(!compare(&room, LATER), "it is being read");
+        assert_eq!(from.plan(&STATE, &[]), Plan::Level);
+        assert_eq!(room.end_to_catch_up(), Next::Read);
+        assert!(room.begin_to_read().is_some());
+        assert_eq!(room.end_to_catch_up(), Next::Done);
+        assert!(room.lock().is_live);
+    }
+
+    #[test]
+    fn a_room_that_was_read_while_it_is_suspended_does_not_become_live() {
+        let room = room();
+        assert!(compare(&room, LATER) && room.start_reading());
+        room.suspend();
+        assert!(room.begin_to_read().is_some());
+        assert_eq!(room.end_to_catch_up(), Next::Done);
+        assert!(!room.lock().is_live);
+        room.resume(room.suspensions());
+        assert!(!compare(&room, STATE) && room.lock().is_live);
+    }
 }

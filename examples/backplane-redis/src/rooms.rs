@@ -105,6 +105,25 @@ impl<R: RoomKey> Rooms<R> {
         self.lock().rooms.values().filter(|room| !room.is_closed()).cloned().collect()
     }
 
+    /// Notes that the subscription of a channel has ended: it has to be subscribed again.
+    pub(crate) fn suspend(&self, channel: &str) {
+        self.suspend_all(self.get(channel).as_slice());
+    }
+
+    /// Notes that the subscriptions of some channels have ended.
+    pub(crate) fn suspend_if(&self, is_ended: impl Fn(&str) -> bool) {
+        let mut rooms = self.all();
+        rooms.retain(|room| is_ended(&room.keys.channel));
+        self.suspend_all(&rooms);
+    }
+
+    fn suspend_all(&self, rooms: &[Arc<Room<R>>]) {
+        // The lock of a room is held while the hub may call this type.
+        rooms.iter().for_each(|room| room.suspend());
+        self.lock().changed.extend(rooms.iter().map(|room| room.keys.channel.clone()));
+        self.changed.notify_one();
+    }
+
     /// Begins again, for a new connection, which has no subscriptions: all rooms have to be subscribed.
     pub(crate) fn interrupt(&self) {
         // The lock of a room is held while the hub may call this type.

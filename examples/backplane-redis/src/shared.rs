@@ -8,16 +8,18 @@ use std::{
 use bytes::Bytes;
 use fullduplex::hub::{BackplaneError, Inbox, MemberId, PresenceChange, Present, RoomKey, Target, Transient};
 use fullduplex_backplane_common::Members;
-use redis::{Client, RedisError};
+use redis::RedisError;
 use tokio::{sync::watch, task::yield_now, time::timeout};
 
-use crate::{builder::Settings, keys::Keys, link::Link, notice::Notice, rooms::Rooms, scripts::Scripts};
+use crate::{
+    builder::Settings, keys::Keys, link::Link, notice::Notice, rooms::Rooms, scripts::Scripts, server::Server,
+};
 
 /// What the handles of a backplane and its tasks share.
 #[derive(Debug)]
 pub(crate) struct Shared<R> {
     pub(crate) settings: Settings,
-    pub(crate) client: Client,
+    pub(crate) server: Server,
     pub(crate) keys: Keys,
     pub(crate) scripts: Scripts,
     pub(crate) rooms: Rooms<R>,
@@ -39,11 +41,11 @@ pub(crate) enum Status {
 }
 
 impl<R: RoomKey + AsRef<str>> Shared<R> {
-    pub(crate) fn new(settings: Settings, client: Client) -> Self {
-        let keys = Keys::new(&settings.prefix, client.get_connection_info().redis_settings().db());
+    pub(crate) fn new(settings: Settings, server: Server) -> Self {
+        let keys = Keys::new(&settings.prefix, server.database());
         Self {
             settings,
-            client,
+            server,
             keys,
             scripts: Scripts::new(),
             rooms: Rooms::new(),

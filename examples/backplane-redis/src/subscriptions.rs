@@ -1,17 +1,18 @@
 //! The tasks that subscribe rooms, read what is missing, and look for what was not noticed.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::pending, sync::Arc, time::Duration};
 
 use fullduplex::hub::{BackplaneError, Inbox, RoomKey};
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
-use redis::RedisError;
+use redis::{Cmd, RedisError};
 use tokio::time::sleep;
 
 use crate::{
     history,
-    link::{Link, is_away},
+    link::{Link, is_away, is_being_moved},
     room::{Next, Room},
     rooms::Changes,
+    shards::{OnChannel, Shards},
     shared::Shared,
 };
 
@@ -48,22 +49,55 @@ async fn apply<R: RoomKey + AsRef<str>>(
     link: &mut Link,
     changes: Changes<R>,
 ) -> Result<(), RedisError> {
-    let Changes { rooms, unsubscribed, retired } = changes;
-    retired.iter().for_each(|room| room.wait_until_silent());
-    let mut pipe = redis::pipe();
-    for room in &rooms {
-        // One channel in each command, because the library expects one answer.
-        pipe.cmd("SUBSCRIBE").arg(&room.keys.channel);
-    }
-    for channel in &unsubscribed {
-        pipe.cmd("UNSUBSCRIBE").arg(channel);
-    }
-    pipe.exec_async(&mut link.subscriptions).await?;
+    changes.retired.iter().for_each(|room| room.wait_until_silent());
+    let rooms = match &link.shards {
+        Some(shards) => apply_to_shards(shards, changes).await?,
+        None => {
+            let mut pipe = redis::pipe();
+            for room in &changes.rooms {
+                // One channel in each command, because the library expects one answer.
+                pipe.cmd("SUBSCRIBE").arg(&room.keys.channel);
+            }
+            for channel in &changes.unsubscribed {
+                pipe.cmd("UNSUBSCRIBE").arg(channel);
+            }
+            pipe.exec_async(&mut link.subscriptions).await?;
+            changes.rooms
+        }
+    };
     // Read after the subscription is confirmed: what is published later is received.
     let (open, new): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|room| room.cursor().is_some());
     compare(shared, link, &open).await?;
     let results = join_all(new.iter().map(|room| begin(shared, link, room))).await;
     results.into_iter().collect()
+}
+
+/// Subscribes and unsubscribes rooms in a cluster. Returns the rooms that are subscribed. Others are
+/// among the next changes.
+async fn apply_to_shards<R: RoomKey + AsRef<str>>(
+    shards: &Arc<Shards>,
+    changes: Changes<R>,
+) -> Result<Vec<Arc<Room<R>>>, RedisError> {
+    let on_channel = |name: &str, channel: String, is_redirected| {
+        let mut command = Cmd::new();
+        command.arg(name).arg(&channel);
+        OnChannel { channel, command, is_redirected }
+    };
+    // Before: a subscription may end again as soon as it is confirmed.
+    let suspensions: Vec<u64> = changes.rooms.iter().map(|room| room.suspensions()).collect();
+    let subscribe =
+        changes.rooms.iter().map(|room| on_channel("SSUBSCRIBE", room.keys.channel.clone(), true));
+    let unsubscribe =
+        changes.unsubscribed.into_iter().map(|channel| on_channel("SUNSUBSCRIBE", channel, false));
+    let done: HashSet<String> =
+        shards.run(subscribe.chain(unsubscribe).collect()).await?.into_iter().collect();
+    let rooms = changes.rooms.into_iter().zip(suspensions);
+    let subscribed = rooms.filter(|(room, _)| done.contains(&room.keys.channel));
+    let resume = |(room, suspensions): (Arc<Room<R>>, u64)| {
+        room.resume(suspensions);
+        room
+    };
+    Ok(subscribed.map(resume).collect())
 }
 
 /// Opens a room that is subscribed. Returns an error that ends the link.
@@ -84,6 +118,12 @@ async fn begin<R: RoomKey + AsRef<str>>(
             room.open(Err(BackplaneError::Away));
             shared.rooms.abandon(room);
             Err(error)
+        }
+        // The hub calls again.
+        Err(error) if is_being_moved(&error) => {
+            room.open(Err(BackplaneError::Away));
+            shared.rooms.abandon(room);
+            Ok(())
         }
         Err(error) => {
             room.open(Err(BackplaneError::failed(error)));
@@ -119,10 +159,9 @@ async fn compare<R: RoomKey + AsRef<str>>(
     if rooms.is_empty() {
         return Ok(());
     }
-    let states = history::states(&mut link.commands, rooms.iter().map(|(room, _)| &room.keys)).await?;
-    // Its answer follows all messages that were published until now. Without it, messages that are on
-    // the way would be taken for missing ones.
-    redis::cmd("PING").exec_async(&mut link.subscriptions).await?;
+    let states = history::states(&link.commands, rooms.iter().map(|(room, _)| &room.keys)).await?;
+    // Without this, messages that are on the way would be taken for missing ones.
+    link.pass_published().await?;
     for ((room, before), state) in rooms.into_iter().zip(states) {
         if room.compare(before, state) {
             shared.rooms.read(room.clone());
@@ -188,7 +227,7 @@ async fn read_step<R: RoomKey + AsRef<str>>(
     room: &Room<R>,
 ) -> Result<bool, RedisError> {
     let Some(from) = room.begin_to_read() else { return Ok(false) };
-    let read = history::read_step(&mut link.commands, &room.keys, from.offset).await?;
+    let read = history::read_step(&mut link.commands, &shared.scripts, &room.keys, from.offset).await?;
     match room.end_to_read(inbox, from, read) {
         Next::Read => Ok(true),
         Next::Done => Ok(false),

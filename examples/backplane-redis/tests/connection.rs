@@ -10,11 +10,10 @@ use backplane::{Engine, Node, room, soon};
 use fullduplex::hub::{BackplaneError, Hub};
 use fullduplex_backplane_redis::Redis;
 use support::{
-    Server, builder, connected, free_port,
+    Server, builder, connected,
     proxy::{Mode, Proxy},
     started,
 };
-use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_fail_at_once_while_the_server_is_away_and_go_on_when_it_is_back() {
@@ -210,26 +209,11 @@ async fn a_second_hub_is_refused() {
 #[cfg(feature = "tls")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_used_and_certificates_are_verified() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = |name: &str| directory.path().join(name).to_str().expect("text").to_owned();
-    let certified = rcgen::generate_simple_self_signed(["localhost".into()]).expect("valid");
-    std::fs::write(path("cert.pem"), certified.cert.pem()).expect("writable");
-    std::fs::write(path("key.pem"), certified.signing_key.serialize_pem()).expect("writable");
-    let tls_port = free_port();
-    let server = Server::start_with(&[
-        "--tls-port",
-        &tls_port.to_string(),
-        "--tls-cert-file",
-        &path("cert.pem"),
-        "--tls-key-file",
-        &path("key.pem"),
-        "--tls-ca-cert-file",
-        &path("cert.pem"),
-        "--tls-auth-clients",
-        "no",
-    ]);
+    let tls = support::Tls::new(&["localhost"]);
+    let tls_port = support::free_port();
+    let server = tls.start(tls_port, Server::start_with);
     let url = format!("rediss://localhost:{tls_port}");
-    let trusting = builder(&url).root_certificates(certified.cert.pem()).build().expect("valid");
+    let trusting = builder(&url).root_certificates(&*tls.certificate).build().expect("valid");
     let node = connected(&trusting).await;
     let mut member = node.joined("r").await;
     node.publish("r", "a").await;
@@ -240,6 +224,6 @@ async fn tls_is_used_and_certificates_are_verified() {
 
     let distrusting: Redis<String> = builder(&url).build().expect("valid");
     let _node = Node::new(distrusting.clone());
-    let error = timeout(Duration::from_secs(60), distrusting.connected()).await.expect("an attempt");
+    let error = soon("an attempt", distrusting.connected()).await;
     assert!(error.is_err(), "its certificate is self-signed");
 }

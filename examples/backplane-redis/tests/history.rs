@@ -91,6 +91,8 @@ async fn a_message_whose_acknowledgement_was_lost_is_stored_once() {
     let mut one = connected(&builder(&server.url_at(proxy.port)).build().expect("valid")).await;
     let two = server.node().await;
     let mut b = two.joined("r").await;
+    // The server knows the script from now on.
+    one.publish("other", "first").await;
     proxy.set(Mode::LoseResponse(b"the message".to_vec()));
     let published = soon("publishing", one.hub.publish(&room("r"), "the message")).await.expect("published");
     assert!(published.duplicate, "it was stored by the first attempt");

@@ -87,6 +87,15 @@ pub struct Args {
     /// need the same secret.
     #[arg(long, value_name = "URL", conflicts_with = "nats", requires = "jwt_secret")]
     pub redis: Option<String>,
+    /// Servers of a Redis Cluster instead, separated by commas. They know the others.
+    #[arg(
+        long,
+        value_name = "URLS",
+        value_delimiter = ',',
+        conflicts_with_all = ["redis", "nats"],
+        requires = "jwt_secret"
+    )]
+    pub redis_cluster: Vec<String>,
     /// NATS server with JetStream that several nodes share, which then keeps the history: nats://...
     #[arg(long, value_name = "URL", requires = "jwt_secret")]
     pub nats: Option<String>,
@@ -199,6 +208,8 @@ mod tests {
             (&["--tls-cert", "a.pem"], "--tls-key"),
             (&["--redis", "redis://a", "--nats", "nats://a"], "--nats"),
             (&["--redis", "redis://a"], "--jwt-secret"),
+            (&["--redis-cluster", "redis://a,redis://b"], "--jwt-secret"),
+            (&["--redis-cluster", "redis://a", "--redis", "redis://a"], "--redis"),
             (&["--keep-messages", "0"], "--keep-messages"),
             (&["--rate", "0"], "--rate"),
             (&["--room", ""], "--room"),

@@ -92,8 +92,13 @@ fn live(args: &Args, store: &Store, shutdown: &Shutdown, metrics: &Metrics) -> R
         metrics: metrics.clone(),
     };
     let (store, keep) = (store.clone(), args.keep_in_engine());
-    if let Some(url) = &args.redis {
-        let redis = Redis::builder(url).prefix(PREFIX).max_messages(keep.into()).build()?;
+    let redis = match &args.redis {
+        Some(url) => Some(Redis::builder(url)),
+        None if args.redis_cluster.is_empty() => None,
+        None => Some(Redis::cluster(&args.redis_cluster)),
+    };
+    if let Some(redis) = redis {
+        let redis = redis.prefix(PREFIX).max_messages(keep.into()).build()?;
         return Ok(Live::with_backplane(redis, store, settings));
     }
     if let Some(url) = &args.nats {

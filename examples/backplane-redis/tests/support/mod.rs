@@ -1,6 +1,7 @@
 //! A server of Redis for each test, and what may happen between it and a node.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
+pub mod cluster;
 #[path = "../../../../tests/support/proxy.rs"]
 pub mod proxy;
 
@@ -89,6 +90,13 @@ impl Server {
         }
     }
 
+    /// Stops the process of the server, or continues it.
+    pub fn signal(&self, name: &str) {
+        let pid = self.lock().as_ref().expect("it runs").id().to_string();
+        let status = Command::new("kill").args([name, &pid]).status().expect("it is executable");
+        assert!(status.success());
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -145,7 +153,11 @@ impl Engine for Server {
 
 /// Returns a builder with short times, which are long enough for a machine that is busy.
 pub fn builder(url: &str) -> Builder<String> {
-    Redis::builder(url)
+    short(Redis::builder(url))
+}
+
+pub fn short(builder: Builder<String>) -> Builder<String> {
+    builder
         .heartbeat(Duration::from_millis(300))
         .timeout(Duration::from_secs(5))
         .lease(Duration::from_secs(6))
@@ -159,22 +171,23 @@ pub async fn connected(redis: &Redis<String>) -> Node {
     node
 }
 
-/// Starts a server again, while the tasks of the test go on.
-pub async fn started(server: Server) -> Server {
-    let run = move || {
-        server.run();
-        server
+/// Does something that blocks with a server or a cluster, while the tasks of the test go on.
+pub async fn changed<T: Send + 'static>(changed: T, change: impl FnOnce(&T) + Send + 'static) -> T {
+    let change = move || {
+        change(&changed);
+        changed
     };
-    spawn_blocking(run).await.expect("no panic")
+    spawn_blocking(change).await.expect("no panic")
 }
 
-/// Kills a server and starts it again, while the tasks of the test go on.
+/// Starts a server again.
+pub async fn started(server: Server) -> Server {
+    changed(server, Server::run).await
+}
+
+/// Kills a server and starts it again.
 pub async fn restarted(server: Server) -> Server {
-    let kill = move || {
-        server.kill();
-        server
-    };
-    started(spawn_blocking(kill).await.expect("no panic")).await
+    started(changed(server, Server::kill).await).await
 }
 
 /// Returns the path of a program. Those of Debian's packages may not be in `PATH`.
@@ -183,6 +196,34 @@ fn program(name: &str) -> PathBuf {
     let found = env::split_paths(&paths).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     let found = found.map(|directory| directory.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("this test needs {name}: Debian has it in the package redis-server"))
+}
+
+/// A certificate for some names.
+pub struct Tls {
+    /// The certificate, in PEM.
+    pub certificate: String,
+    directory: TempDir,
+}
+
+impl Tls {
+    pub fn new(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let certified = rcgen::generate_simple_self_signed(names).expect("valid");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
+        std::fs::write(directory.path().join("cert.pem"), &certificate).expect("writable");
+        std::fs::write(directory.path().join("key.pem"), key).expect("writable");
+        Self { certificate, directory }
+    }
+
+    /// Starts a server that has a port for TLS, too.
+    pub fn start(&self, port: u16, start: impl Fn(&[&str]) -> Server) -> Server {
+        let path = |name: &str| self.directory.path().join(name).to_str().expect("text").to_owned();
+        let (port, cert, key) = (port.to_string(), path("cert.pem"), path("key.pem"));
+        let files = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+        let options = ["--tls-port", &port, "--tls-auth-clients", "no", "--tls-cluster", "yes"];
+        start(&[&files[..], &options[..]].concat())
+    }
 }
 
 /// Returns a port that no program uses now.
