@@ -3,9 +3,8 @@
 mod support;
 
 use std::{
-    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -14,6 +13,7 @@ use std::{
 };
 
 use support::{
+    engine::{Engine, free_port, nats, redis},
     person::{Person, Place, read, talk},
     program::Program,
 };
@@ -23,50 +23,6 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// The messages of each sender.
 const MESSAGES: usize = 150;
-
-/// The server of an engine, which is killed when this is dropped.
-struct Engine(Child);
-
-impl Engine {
-    /// Starts the server, and waits until it listens.
-    async fn start(command: &mut Command, port: u16) -> Self {
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut engine = Self(quiet.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(engine.0.try_wait().expect("a child").is_none(), "it has ended: {command:?}");
-            sleep(Duration::from_millis(10)).await;
-        }
-        engine
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|tcp| tcp.local_addr()).expect("a port").port()
-}
-
-fn redis(directory: &Path, port: u16) -> Command {
-    let mut command = Command::new("redis-server");
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]);
-    command.arg(directory).args(["--appendonly", "yes", "--appendfsync", "always"]);
-    command
-}
-
-fn nats(directory: &Path, port: u16) -> Command {
-    let program =
-        if Path::new("/usr/sbin/nats-server").exists() { "/usr/sbin/nats-server" } else { "nats-server" };
-    let mut command = Command::new(program);
-    command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"]);
-    command.arg(directory);
-    command
-}
 
 /// Starts a program with a database of its own.
 async fn start(directory: &Path, engine: &'static str, url: &str) -> Program {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod engine;
 pub mod page;
 pub mod person;
 pub mod program;
