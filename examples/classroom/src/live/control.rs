@@ -22,6 +22,7 @@ pub(super) const REFUSED: u16 = 4005;
 /// Reasons of the Close.
 pub(super) const WHY_REMOVED: &str = "a teacher has removed you from the room";
 pub(super) const WHY_CLOSED: &str = "the room is closed";
+pub(super) const WHY_NAME_TAKEN: &str = "somebody in the room has this name: choose another one";
 
 /// What a teacher or an administrator does in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

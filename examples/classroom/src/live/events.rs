@@ -13,7 +13,7 @@ use super::{
     publications,
     rooms::{Room, Rooms},
     roster::Change,
-    wire::Person,
+    wire::{Entered, Person},
 };
 use crate::store::Store;
 
@@ -54,7 +54,8 @@ pub(super) async fn read_roster(hub: &Hub, room: &Room) -> Result<(), fullduplex
 
 /// Returns the persons that a list of connections names, each once.
 pub(super) fn persons(present: &[Present]) -> Vec<Person> {
-    let persons = present.iter().filter_map(entry).map(|(_, person)| (person.id.clone(), person));
+    let persons = present.iter().filter_map(entry).map(|(_, entered)| entered.person);
+    let persons = persons.map(|person| (person.id.clone(), person));
     persons.collect::<HashMap<_, _>>().into_values().collect()
 }
 
@@ -85,6 +86,8 @@ async fn read_all(
     let present = hub.present(&room.name).await?;
     let mut state = room.lock();
     state.roster.read(present.iter().filter_map(entry).collect()).iter().for_each(tell);
+    // Persons may have joined on two nodes that did not reach each other.
+    state.close_without_name();
     Ok(())
 }
 
@@ -93,7 +96,7 @@ fn present(hub: &Hub, room: &Room, change: PresenceChange) {
     let mut state = room.lock();
     let change = match change {
         PresenceChange::Entered(present) => match entry(&present) {
-            Some((member, person)) => state.roster.entered(member, person),
+            Some((member, entered)) => state.roster.entered(member, entered),
             None => return,
         },
         PresenceChange::Left(present) => state.roster.left(present.member),
@@ -101,12 +104,15 @@ fn present(hub: &Hub, room: &Room, change: PresenceChange) {
     };
     if let Some(change) = change {
         tell(hub, &room.name, &change);
+        if let Change::Joined(_) = change {
+            state.close_without_name();
+        }
     }
 }
 
-fn entry(present: &Present) -> Option<(MemberId, Person)> {
+fn entry(present: &Present) -> Option<(MemberId, Entered)> {
     match serde_json::from_slice(&present.data) {
-        Ok(person) => Some((present.member, person)),
+        Ok(entered) => Some((present.member, entered)),
         Err(error) => {
             tracing::warn!(%error, member = %present.member, "a person of another version");
             None

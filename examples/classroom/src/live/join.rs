@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::{
     Live,
     chat::Chat,
-    control::{CLOSED, Control, NAME_TAKEN, REFUSED, REMOVED, WHY_CLOSED, WHY_REMOVED, What},
+    control::{CLOSED, Control, NAME_TAKEN, REFUSED, REMOVED, WHY_CLOSED, WHY_NAME_TAKEN, WHY_REMOVED, What},
     events, history, publications,
     rooms::Seated,
     seat::Seat,
@@ -178,10 +178,7 @@ async fn join_room(
     let member = hub.add_user(sender.clone(), identity.id.as_str());
     let seat = Arc::new(Seat::new(room.to_string(), identity, address, rate, member));
     // Before anything is read: what a teacher does from now on reaches the seat.
-    let seated = live.0.rooms.take_seat(seat).map_err(|_taken| {
-        let text = "somebody in the room has this name: choose another one";
-        Refused::new(text, CloseCode::from(NAME_TAKEN), text)
-    })?;
+    let seated = live.0.rooms.take_seat(seat).map_err(|_taken| Refused::name_taken())?;
     let seat = &seated.seat;
     check(live, seat, &room, join.reopen).await?;
     // A history that is read, and then followed, has to exist.
@@ -191,6 +188,11 @@ async fn join_room(
     let me = seat.person();
     let mut participants = events::persons(&hub.present(&seat.room).await.map_err(Refused::unavailable)?);
     participants.retain(|person| person.id != me.id);
+    // On other nodes as well. Those who join at the same time are told apart once they have.
+    let name = me.name.folded();
+    if participants.iter().any(|person| person.name.folded() == name) {
+        return Err(Refused::name_taken());
+    }
     participants.push(me.clone());
     let info = RoomInfo { name: &room, delayed: !hub.is_available() };
     let answer = Joined { me: &me, room: info, participants: &participants, history };
@@ -266,6 +268,10 @@ impl Refused {
         tracing::error!(%error, "a person could not join");
         let text = "unavailable: the room cannot be entered now";
         Self::new(text, CloseCode::INTERNAL_ERROR, "the room is not available")
+    }
+
+    fn name_taken() -> Self {
+        Self::new(WHY_NAME_TAKEN, CloseCode::from(NAME_TAKEN), WHY_NAME_TAKEN)
     }
 
     fn store(error: StoreError) -> Self {
