@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use classroom::auth::Secret;
+use classroom::{auth::Secret, live::LEAST_KEPT};
 use fullduplex::{
     Config,
     hub::{Hub, Memory},
@@ -14,7 +14,7 @@ use serde_json::json;
 use support::page::{Options, Server, texts};
 
 /// The messages of each room that the engine keeps.
-const KEPT: usize = 1000;
+const KEPT: usize = LEAST_KEPT as usize;
 
 fn engine() -> Memory<String> {
     Memory::history(KEPT, Duration::from_secs(3600))
@@ -149,4 +149,30 @@ async fn of_two_who_have_joined_with_one_name_the_first_one_stays() {
             tokio::task::yield_now().await;
         }
     }
+}
+
+#[tokio::test]
+async fn who_was_removed_is_barred_however_much_was_decided_since() {
+    let engine = engine();
+    let secret = Secret::random();
+    let [one, two] = [start(&engine, &secret).await, start(&engine, &secret).await];
+    let mut tess = one.teacher("Tess").await;
+    let token = two.student_token("Bob");
+    let mut bob = two.open(&token).await;
+    bob.join("student:join", json!({})).await;
+    let ann = two.student("Ann").await;
+    for id in [bob.id(), ann.id()] {
+        assert_eq!(tess.expect("participant:joined").await["id"], json!(id));
+    }
+    tess.call("teacher:remove-student", json!({"id": bob.id()})).await.expect("done");
+    // Twice as much as the engine keeps.
+    for number in 0..2 * KEPT {
+        let event = if number % 2 == 0 { "teacher:mute" } else { "teacher:unmute" };
+        tess.call(event, json!({"id": ann.id()})).await.expect("done");
+    }
+    let three = start(&engine, &secret).await;
+    let mut again = three.open(&token).await;
+    again.call("student:join", json!({})).await.expect_err("refused");
+    assert_eq!(again.closed().await.0, 4001);
+    assert_eq!(three.student("Eve").await.joined["me"]["muted"], json!(false));
 }

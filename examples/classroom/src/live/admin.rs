@@ -19,8 +19,8 @@ use tokio::time::sleep;
 
 use super::{
     Live,
-    chat::{Nothing, unavailable},
-    control::{CLOSED_BY_ADMIN, Control, What},
+    chat::{Nothing, not_decided, unavailable},
+    control::{CLOSED_BY_ADMIN, What},
     rooms::Room,
     seat::Seat,
 };
@@ -159,8 +159,8 @@ async fn connections(context: Context<Watcher>, ask: AskConnections) -> Result<C
 
 async fn close_room(context: Context<Watcher>, AskRoom { room }: AskRoom) -> Result<Nothing, CallError> {
     let by = "an administrator".parse().map_err(unavailable::<crate::values::Invalid>)?;
-    let control = Control { room, what: What::Close { by } };
-    context.state().live.control(control, || {}).await.map_err(unavailable)?;
+    let decisions = context.state().live.0.decisions.of(&room);
+    decisions.decide(What::Close { by }, || {}).await.map_err(not_decided)?;
     Ok(Nothing {})
 }
 

@@ -7,40 +7,38 @@ use fullduplex::{
     hub::{Event, Hub, MemberId, Position, PresenceChange, Present, Slow},
 };
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::{
-    control::{self, Control},
-    publications,
+    decisions, publications,
     rooms::{Room, Rooms},
     roster::Change,
     wire::{Entered, Person},
 };
-use crate::store::Store;
 
 /// The messages of a history that are read at a time.
 const PAGE: usize = 100;
 
-/// Handles an event of the hub.
-pub(super) fn handle(hub: &Hub, rooms: &Arc<Rooms>, store: &Store, event: Event<String>) {
+/// Handles an event of the hub. `back` is notified when the engine can be reached again.
+pub(super) fn handle(hub: &Hub, rooms: &Arc<Rooms>, back: &Notify, event: Event<String>) {
     match event {
         Event::Presence { room, change } => {
             if let Some(room) = rooms.find(&room) {
                 present(hub, &room, change);
             }
         }
+        // The nodes notice this when they read.
+        Event::Lost { room } if decisions::is_key(&room) => {}
         Event::Lost { room } => drop(tokio::spawn(lost(hub.clone(), room))),
         Event::BackplaneAway => delayed(hub, true),
         Event::BackplaneBack => {
             delayed(hub, false);
+            back.notify_waiters();
             // Who came and went meanwhile is not told.
             for room in rooms.all() {
                 tokio::spawn(read_roster_again(hub.clone(), room));
             }
         }
-        Event::Signal(message) => match serde_json::from_slice::<Control>(message.as_bytes()) {
-            Ok(control) => drop(tokio::spawn(control::take(rooms.clone(), store.clone(), control))),
-            Err(error) => tracing::warn!(%error, "another node has sent something unknown"),
-        },
         other => tracing::warn!(event = ?other, "the hub has told something unknown"),
     }
 }
@@ -174,11 +172,6 @@ mod tests {
     use tokio::io::DuplexStream;
 
     use super::*;
-    use crate::{
-        live::control::What,
-        store::{RoomState, Settings},
-    };
-
     const ROOM: &str = "maths";
 
     /// A hub with one member, and the other end of its connection.
@@ -198,15 +191,11 @@ mod tests {
         serde_json::from_slice(message.as_bytes()).expect("JSON")
     }
 
-    fn store() -> Store {
-        Store::open(&Settings::memory(10)).expect("opens")
-    }
-
     #[tokio::test]
     async fn pages_are_told_while_the_engine_is_away() {
         let (hub, _member, mut client) = hub().await;
         for (event, delayed) in [(Event::BackplaneAway, true), (Event::BackplaneBack, false)] {
-            handle(&hub, &Arc::default(), &store(), event);
+            handle(&hub, &Arc::default(), &Notify::new(), event);
             let told = json!({"event": "room:delayed", "data": {"delayed": delayed}});
             assert_eq!(next(&mut client).await, told);
         }
@@ -220,35 +209,9 @@ mod tests {
             hub.publish(&room, number.to_string()).await.expect("stored");
             client.recv().await.expect("open");
         }
-        handle(&hub, &Arc::default(), &store(), Event::Lost { room });
+        handle(&hub, &Arc::default(), &Notify::new(), Event::Lost { room });
         let told = next(&mut client).await;
         // The history keeps the last three.
         assert_eq!((&told["event"], &told["data"]["offset"]), (&json!("history:lost"), &json!(2)));
-    }
-
-    #[tokio::test]
-    async fn what_was_done_on_another_node_is_stored() {
-        let (hub, _member, _client) = hub().await;
-        let store = store();
-        let [id, name] = ["bob", "Bob"];
-        let (id, name) = (id.parse().expect("valid"), name.parse().expect("valid"));
-        let room = ROOM.parse().expect("valid");
-        let what = What::Remove { id, name, by: "Tess".parse().expect("valid") };
-        let signal = fullduplex::Message::json(&Control { room, what }).expect("strings");
-        handle(&hub, &Arc::default(), &store, Event::Signal("nonsense".into()));
-        handle(&hub, &Arc::default(), &store, Event::Signal(signal));
-        let barred = async {
-            let state = || {
-                store.room_state(
-                    ROOM.parse().expect("valid"),
-                    "bob".parse().expect("valid"),
-                    "B".parse().expect("valid"),
-                )
-            };
-            while !matches!(state().await, Ok(RoomState { is_barred: true, .. })) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(60), barred).await.expect("stored");
     }
 }
