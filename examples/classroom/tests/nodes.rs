@@ -152,6 +152,30 @@ async fn of_two_who_have_joined_with_one_name_the_first_one_stays() {
 }
 
 #[tokio::test]
+async fn an_administrator_sees_and_closes_connections_of_all_servers() {
+    let [one, two] = two().await;
+    let (_ann, mut bob) = (one.student("Ann").await, two.student("Bob").await);
+    let mut admin = one.admin().await;
+    let stats = admin.call("admin:watch", json!({})).await.expect("stats");
+    let room = &stats["rooms"][0];
+    assert_eq!((&room["participants"], &room["connections"]), (&json!(2), &json!(1)));
+    let list = admin.call("admin:connections", json!({"room": "maths"})).await.expect("a page");
+    let list = list["connections"].as_array().expect("a list");
+    let of = |name: &str| list.iter().find(|one| one["name"] == name).expect("listed").clone();
+    assert_eq!((list.len(), &of("Ann")["address"]), (2, &json!("127.0.0.1")));
+    assert!(of("Bob")["since"].is_i64() && of("Bob").get("address").is_none());
+    assert!(of("Bob").get("queued_bytes").is_none());
+    let close = json!({"id": of("Bob")["id"], "room": "maths"});
+    admin.call("admin:close-connection", close).await.expect("closed");
+    assert_eq!(bob.closed().await.0, 4004);
+    // A room without connections on the server that is asked.
+    drop(bob);
+    let mut admin = two.admin().await;
+    let list = admin.call("admin:connections", json!({"room": "maths"})).await.expect("a page");
+    assert_eq!(list["connections"][0]["name"], json!("Ann"));
+}
+
+#[tokio::test]
 async fn who_was_removed_is_barred_however_much_was_decided_since() {
     let engine = engine();
     let secret = Secret::random();

@@ -20,6 +20,7 @@ pub(super) const REFUSED: u16 = 4005;
 pub(super) const WHY_REMOVED: &str = "a teacher has removed you from the room";
 pub(super) const WHY_CLOSED: &str = "the room is closed";
 pub(super) const WHY_NAME_TAKEN: &str = "somebody in the room has this name: choose another one";
+pub(super) const WHY_CLOSED_BY_ADMIN: &str = "an administrator has closed the connection";
 
 /// What a teacher or an administrator decides about a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use super::{
     decisions, publications,
     rooms::{Room, Rooms},
     roster::Change,
+    signal,
     wire::{Entered, Person},
 };
 
@@ -39,6 +40,7 @@ pub(super) fn handle(hub: &Hub, rooms: &Arc<Rooms>, back: &Notify, event: Event<
                 tokio::spawn(read_roster_again(hub.clone(), room));
             }
         }
+        Event::Signal(message) => signal::take(rooms, &message),
         other => tracing::warn!(event = ?other, "the hub has told something unknown"),
     }
 }
@@ -108,7 +110,7 @@ fn present(hub: &Hub, room: &Room, change: PresenceChange) {
     }
 }
 
-fn entry(present: &Present) -> Option<(MemberId, Entered)> {
+pub(super) fn entry(present: &Present) -> Option<(MemberId, Entered)> {
     match serde_json::from_slice(&present.data) {
         Ok(entered) => Some((present.member, entered)),
         Err(error) => {

@@ -13,6 +13,7 @@ mod rooms;
 mod roster;
 mod route;
 mod seat;
+mod signal;
 mod wire;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
