@@ -529,8 +529,9 @@ async fn a_backplane_can_say_that_messages_are_lost() {
     let (hub, events) = observed(flaky.clone());
     let seat = seat(&hub);
     seat.member.join(&room()).await.expect("in memory");
-    flaky.inbox.get().expect("attached").lost(&room());
-    assert_eq!(take(&events), [Event::Lost { room: room() }]);
+    let position = Position { epoch: 1, offset: 2 };
+    flaky.inbox.get().expect("attached").lost(&room(), position);
+    assert_eq!(take(&events), [Event::Lost { room: room(), position }]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use fullduplex::{
     calls::event,
-    hub::{Event, Hub, MemberId, Position, PresenceChange, Present, Slow},
+    hub::{Event, Hub, MemberId, PresenceChange, Present, Slow},
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -17,9 +17,6 @@ use super::{
     wire::{Entered, Person},
 };
 
-/// The messages of a history that are read at a time.
-const PAGE: usize = 100;
-
 /// Handles an event of the hub. `back` is notified when the engine can be reached again.
 pub(super) fn handle(hub: &Hub, rooms: &Arc<Rooms>, back: &Notify, event: Event<String>) {
     match event {
@@ -29,8 +26,10 @@ pub(super) fn handle(hub: &Hub, rooms: &Arc<Rooms>, back: &Notify, event: Event<
             }
         }
         // The nodes notice this when they read.
-        Event::Lost { room } if decisions::is_key(&room) => {}
-        Event::Lost { room } => drop(tokio::spawn(lost(hub.clone(), room))),
+        Event::Lost { room, .. } if decisions::is_key(&room) => {}
+        Event::Lost { room, position } => {
+            drop(hub.to(&room).here().slow(Slow::Close).send(publications::lost(position)));
+        }
         Event::BackplaneAway => delayed(hub, true),
         Event::BackplaneBack => {
             delayed(hub, false);
@@ -147,29 +146,13 @@ fn delayed(hub: &Hub, delayed: bool) {
     drop(hub.to_all().here().slow(Slow::Close).send(message));
 }
 
-/// Tells the members of a room up to where messages are lost: before the first that is kept.
-async fn lost(hub: Hub, room: String) {
-    let mut first = None;
-    loop {
-        let page = match hub.read_before(&room, first.map(|position: Position| position.offset), PAGE).await {
-            Ok(page) => page,
-            Err(error) => return tracing::warn!(%error, room, "what is lost is not known"),
-        };
-        if let Some(stored) = page.messages.first() {
-            first = Some(Position { epoch: page.epoch, offset: stored.offset });
-        }
-        if page.is_last || page.messages.is_empty() {
-            break;
-        }
-    }
-    let Some(Position { epoch, offset }) = first else { return };
-    let message = publications::lost(Position { epoch, offset: offset.saturating_sub(1) });
-    drop(hub.to(&room).here().slow(Slow::Close).send(message));
-}
-
 #[cfg(test)]
 mod tests {
-    use fullduplex::{Config, WebSocket, hub::Member, testing};
+    use fullduplex::{
+        Config, WebSocket,
+        hub::{Member, Position},
+        testing,
+    };
     use serde_json::Value;
     use tokio::io::DuplexStream;
 
@@ -206,14 +189,11 @@ mod tests {
     #[tokio::test]
     async fn pages_are_told_up_to_where_messages_are_lost() {
         let (hub, _member, mut client) = hub().await;
-        let room = ROOM.to_owned();
-        for number in 1..=5 {
-            hub.publish(&room, number.to_string()).await.expect("stored");
-            client.recv().await.expect("open");
-        }
-        handle(&hub, &Arc::default(), &Notify::new(), Event::Lost { room });
-        let told = next(&mut client).await;
-        // The history keeps the last three.
-        assert_eq!((&told["event"], &told["data"]["offset"]), (&json!("history:lost"), &json!(2)));
+        let (room, position) = (ROOM.to_owned(), Position { epoch: 0xAB, offset: 2 });
+        handle(&hub, &Arc::default(), &Notify::new(), Event::Lost { room: room.clone(), position });
+        hub.publish(&room, "next").await.expect("stored");
+        let told = json!({"event": "history:lost", "data": {"epoch": "00000000000000ab", "offset": 2}});
+        assert_eq!(next(&mut client).await, told);
+        assert_eq!(client.recv().await.expect("open").expect("a message").as_text(), Some("next"));
     }
 }
