@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -78,6 +79,27 @@ async fn a_room_that_is_held_is_followed_without_members() {
     drop(stranger);
     assert_eq!(seen.lock().expect("no panic").len(), 1, "the room is not followed any more");
     assert_eq!(hub.rooms(), []);
+}
+
+#[tokio::test]
+async fn a_program_waits_for_messages_of_a_room_that_it_holds() {
+    let memory = Memory::history(100, HOUR);
+    let (hub, other) = (numbering(&memory), numbering(&memory));
+    publish(&other, "before").await;
+    let mut held = hub.hold(&room()).await.expect("in memory");
+    pending(pin!(held.arrived()), "nothing has arrived since");
+    let first = {
+        let mut arrived = pin!(held.arrived());
+        pending(arrived.as_mut(), "nothing has arrived since");
+        let first = publish(&other, "a").await;
+        assert_eq!(arrived.await, first);
+        first
+    };
+    pending(pin!(held.arrived()), "that one was returned");
+    publish(&hub, "b").await;
+    let last = publish(&other, "c").await;
+    assert_eq!((held.arrived().await, last.offset), (last, first.offset + 2));
+    pending(pin!(held.arrived()), "both have arrived before");
 }
 
 #[tokio::test]
@@ -556,8 +578,9 @@ async fn a_backplane_can_say_that_messages_are_lost() {
     let (hub, events) = observed(flaky.clone());
     let seat = seat(&hub);
     seat.member.join(&room()).await.expect("in memory");
-    flaky.inbox.get().expect("attached").lost(&room());
-    assert_eq!(take(&events), [Event::Lost { room: room() }]);
+    let position = Position { epoch: 1, offset: 2 };
+    flaky.inbox.get().expect("attached").lost(&room(), position);
+    assert_eq!(take(&events), [Event::Lost { room: room(), position }]);
 }
 
 #[tokio::test]

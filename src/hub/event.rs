@@ -1,6 +1,6 @@
 //! What a hub tells the program.
 
-use super::backplane::PresenceChange;
+use super::{backplane::PresenceChange, position::Position};
 use crate::Message;
 
 /// What a hub tells the program, by the function of
@@ -16,10 +16,12 @@ pub enum Event<R> {
         change: PresenceChange,
     },
     /// Messages of a room no longer exist that its members here have not received. What is sent to
-    /// them next follows the gap.
+    /// them next follows the gap: a message that the program sends to them now arrives before it.
     Lost {
         /// The room.
         room: R,
+        /// The end of the gap: messages up to this position are lost.
+        position: Position,
     },
     /// The engine of the backplane cannot be reached. What is published waits.
     BackplaneAway,

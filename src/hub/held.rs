@@ -1,6 +1,6 @@
 //! A room that is kept without a member.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::pin, sync::Arc};
 
 use tokio::task::yield_now;
 
@@ -13,6 +13,8 @@ use super::{
 pub struct Held<R: RoomKey> {
     hub: Arc<Inner<R>>,
     room: Arc<Room<R>>,
+    /// The position of the last message that the program knows to have arrived.
+    known: Option<Position>,
 }
 
 impl<R: RoomKey> Held<R> {
@@ -24,9 +26,51 @@ impl<R: RoomKey> Held<R> {
                 yield_now().await;
                 continue;
             }
-            let held = Self { hub: hub.clone(), room };
+            let mut held = Self { hub: hub.clone(), room, known: None };
             hub.subscribe(&held.room).await?;
+            held.known = held.room.position();
             return Ok(held);
+        }
+    }
+
+    /// Waits until a message of the room has arrived after the position that this has returned before,
+    /// or at which the room was held. Returns the position of the last one.
+    ///
+    /// A program that follows a room itself then reads by [`Hub::read_after`](super::Hub::read_after)
+    /// what is behind the last message that it has read. Several messages may have arrived.
+    ///
+    /// ```
+    /// use fullduplex::hub::{Hub, HubError};
+    ///
+    /// async fn follow(hub: &Hub, room: &String) -> Result<(), HubError> {
+    ///     let mut held = hub.hold(room).await?;
+    ///     let mut reached = held.position();
+    ///     loop {
+    ///         let page = hub.read_after(room, reached, 100).await?;
+    ///         for stored in page.messages {
+    ///             println!("{:?}", stored.publication.message());
+    ///             reached.offset = stored.offset;
+    ///         }
+    ///         if page.is_last {
+    ///             held.arrived().await;
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the next call returns what has arrived meanwhile.
+    pub async fn arrived(&mut self) -> Position {
+        let notify = self.room.arrived();
+        loop {
+            let mut next = pin!(notify.notified());
+            next.as_mut().enable();
+            let last = self.room.position();
+            if let Some(position) = last.filter(|_| last != self.known) {
+                self.known = last;
+                return position;
+            }
+            next.await;
         }
     }
 

@@ -87,10 +87,11 @@ impl<R: RoomKey> Inbox<R> {
         hub.event(Event::Presence { room: room.clone(), change });
     }
 
-    /// Tells the hub that messages of a room between the last one and the next no longer exist.
-    pub fn lost(&self, room: &R) {
+    /// Tells the hub that messages of a room behind the last one no longer exist, up to this position. The
+    /// next message follows it.
+    pub fn lost(&self, room: &R, position: Position) {
         let Some(hub) = self.hub.upgrade() else { return };
-        hub.event(Event::Lost { room: room.clone() });
+        hub.event(Event::Lost { room: room.clone(), position });
     }
 
     /// Tells the hub whether the engine of the backplane can be reached.

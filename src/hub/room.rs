@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use super::{
     delivery::{Content, Item, Queue},
@@ -43,6 +43,8 @@ struct State<R> {
     joining: usize,
     /// Whether it is no longer a room of the hub. No member is added then.
     is_removed: bool,
+    /// Notified of each message, if the program follows the room.
+    arrived: Option<Arc<Notify>>,
 }
 
 /// A member of a room.
@@ -79,7 +81,7 @@ pub(super) type Snapshot<R> = Arc<Vec<Chunk<R>>>;
 impl<R> Room<R> {
     pub(super) fn new(key: R) -> Self {
         let members = Members(Arc::default());
-        let state = State { members, position: None, era: 0, joining: 0, is_removed: false };
+        let state = State { members, position: None, era: 0, joining: 0, is_removed: false, arrived: None };
         Self {
             key,
             queue: Mutex::default(),
@@ -99,6 +101,17 @@ impl<R> Room<R> {
         let content = Content::Stored { position, era: state.era, message };
         // Queued under the lock of the state, so that the queue has the order of the positions.
         self.queue().push(Item { content, whom, slow: slow.clone(), report: None });
+        let arrived = state.arrived.clone();
+        // Not under the lock, because wakers may run any code.
+        drop(state);
+        if let Some(arrived) = arrived {
+            arrived.notify_waiters();
+        }
+    }
+
+    /// Returns what is notified of each message from now on.
+    pub(super) fn arrived(&self) -> Arc<Notify> {
+        self.lock().arrived.get_or_insert_default().clone()
     }
 
     /// Records the position at which the backplane begins.

@@ -103,7 +103,7 @@ impl Node {
 
     pub async fn lost(&mut self, wanted: &str) {
         self.event("messages are lost", |event| match event {
-            Event::Lost { room } if room == wanted => Some(()),
+            Event::Lost { room, .. } if room == wanted => Some(()),
             _ => None,
         })
         .await;

@@ -42,7 +42,7 @@ pub async fn run(args: &NodeArgs) -> Result<()> {
         None => message.into(),
     };
     let report = |_: &Hub, event| {
-        if let Event::Lost { room } = event {
+        if let Event::Lost { room, .. } = event {
             eprintln!("node: messages of {room} are lost");
         }
     };

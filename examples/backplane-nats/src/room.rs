@@ -271,7 +271,7 @@ impl<R: RoomKey + AsRef<str>> Room<R> {
     /// Reports that messages are lost, and continues behind them.
     fn lose(&self, cursor: Cursor) {
         self.cursor.send_replace(Some(cursor));
-        self.inbox.lost(&self.key);
+        self.inbox.lost(&self.key, Position { epoch: cursor.epoch, offset: cursor.offset });
     }
 
     fn cursor(&self) -> Option<Cursor> {

@@ -288,7 +288,7 @@ impl<R: RoomKey> Room<R> {
         }
         // Not under the lock, because it calls a function of the program. Nothing else is passed
         // meanwhile, because the room is not live.
-        inbox.lost(&self.key);
+        inbox.lost(&self.key, position(cursor));
         self.lock().cursor = Some(cursor);
         Next::Read
     }

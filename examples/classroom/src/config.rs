@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 use fullduplex::Config;
 use tracing_subscriber::filter::Targets;
 
-use crate::{admission::is_origin, auth::Secret, store, values::RoomName};
+use crate::{admission::is_origin, auth::Secret, live::LEAST_KEPT, store, values::RoomName};
 
 /// The largest message that is received, in bytes: a text of 1,000 characters, each escaped as a
 /// surrogate pair, and what is around it.
@@ -36,13 +36,14 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "class")]
     pub room: Vec<RoomName>,
 
-    /// SQLite file for messages, restrictions and the secret.
+    /// SQLite file for messages, restrictions and the secret. With Redis or NATS, there is none.
     #[arg(long, value_name = "FILE", default_value = "classroom.sqlite")]
     pub database: PathBuf,
     /// Where the history is kept; in memory, it ends with the process, and no file is written.
     #[arg(long, value_enum, default_value_t = History::Sqlite)]
     pub history: History,
-    /// Messages that each room keeps: 100,000 in the file, 1,000 in memory.
+    /// Messages that each room keeps: 100,000 in the file, 1,000 in memory. Redis and NATS keep 100,000,
+    /// and 1,000 at least.
     #[arg(long, value_name = "COUNT")]
     pub keep_messages: Option<NonZeroU32>,
 
@@ -121,7 +122,10 @@ impl Args {
     /// Returns the settings of the store.
     pub fn store(&self) -> store::Settings {
         let keep = self.keep_messages.map(NonZeroU32::get);
+        let is_in_engine = self.redis.is_some() || !self.redis_cluster.is_empty() || self.nats.is_some();
         match self.history {
+            // Nothing is in it.
+            _ if is_in_engine => store::Settings::memory(1),
             History::Sqlite => store::Settings::file(&self.database, keep.unwrap_or(KEEP)),
             History::Memory => store::Settings::memory(keep.unwrap_or(1000)),
         }
@@ -129,7 +133,7 @@ impl Args {
 
     /// Returns how many messages of each room an engine keeps that several nodes share.
     pub fn keep_in_engine(&self) -> u32 {
-        self.keep_messages.map_or(KEEP, NonZeroU32::get)
+        self.keep_messages.map_or(KEEP, NonZeroU32::get).max(LEAST_KEPT)
     }
 
     /// Returns the limits and deadlines of connections.
@@ -188,6 +192,20 @@ mod tests {
     fn a_history_in_memory_writes_no_file() {
         let settings = parse(&["--history", "memory"]).expect("valid").store();
         assert_eq!((settings.path, settings.keep), (None, 1000));
+    }
+
+    #[test]
+    fn what_several_nodes_share_is_in_no_file_and_is_kept_long_enough() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let engines =
+            [("--redis", "redis://a"), ("--redis-cluster", "redis://a,redis://b"), ("--nats", "nats://a")];
+        for (option, url) in engines {
+            for (keep, kept) in [("1", 1000), ("1000", 1000), ("5000", 5000)] {
+                let args = [option, url, "--jwt-secret", secret, "--keep-messages", keep];
+                let args = parse(&args).expect("valid");
+                assert_eq!((args.store().path, args.keep_in_engine()), (None, kept));
+            }
+        }
     }
 
     #[test]

@@ -67,9 +67,10 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     print_links(args, &auth, &args.url(address))?;
     let trust_forwarded_for = TrustForwardedFor(args.trust_forwarded_for);
     let live = live(args, &store, &shutdown, &metrics)?;
+    let decisions = live.decisions();
     let admission = admission(args, &auth, &metrics);
     let live = routes(RouteApp { live, admission, trust_forwarded_for });
-    let app = App { auth, store, metrics, shutdown: shutdown.clone(), trust_forwarded_for };
+    let app = App { auth, store, decisions, metrics, shutdown: shutdown.clone(), trust_forwarded_for };
     let drain = Duration::from_secs(args.drain);
     let serving = listener.run(router(app, &args.allow_origin).merge(live), &shutdown, drain);
     let stopping = async {
@@ -91,7 +92,7 @@ fn live(args: &Args, store: &Store, shutdown: &Shutdown, metrics: &Metrics) -> R
         shutdown: shutdown.clone(),
         metrics: metrics.clone(),
     };
-    let (store, keep) = (store.clone(), args.keep_in_engine());
+    let keep = args.keep_in_engine();
     let redis = match &args.redis {
         Some(url) => Some(Redis::builder(url)),
         None if args.redis_cluster.is_empty() => None,
@@ -99,13 +100,13 @@ fn live(args: &Args, store: &Store, shutdown: &Shutdown, metrics: &Metrics) -> R
     };
     if let Some(redis) = redis {
         let redis = redis.prefix(PREFIX).max_messages(keep.into()).build()?;
-        return Ok(Live::with_backplane(redis, store, settings));
+        return Ok(Live::with_backplane(redis, settings));
     }
     if let Some(url) = &args.nats {
         let nats = Nats::builder(url).name(PREFIX).max_messages(keep).build()?;
-        return Ok(Live::with_backplane(nats, store, settings));
+        return Ok(Live::with_backplane(nats, settings));
     }
-    Ok(Live::new(store, settings))
+    Ok(Live::new(store.clone(), settings))
 }
 
 fn admission(args: &Args, auth: &Arc<Auth>, metrics: &Metrics) -> Admission {

@@ -60,7 +60,11 @@ async fn connections_are_listed_by_pages_and_closed() {
     assert_eq!(pages[7].closed().await.0, 4004);
     for (data, error) in [
         (json!({"id": "7"}), "field `data.id`: not two hexadecimal numbers with a hyphen between them"),
-        (json!({"id": "7-7"}), "field `data.id`: no connection of this node has this id"),
+        (
+            json!({"id": "7-7"}),
+            "field `data.id`: no connection of this node has this id; for one of another, `data.room` is needed",
+        ),
+        (json!({"id": "7-7", "room": "maths"}), "field `data.id`: no connection in the room has this id"),
         (json!({}), "field `data.id` is missing"),
     ] {
         assert_eq!(admin.call("admin:close-connection", data).await.expect_err("refused"), error);

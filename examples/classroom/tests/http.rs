@@ -8,6 +8,7 @@ use classroom::{
     address::TrustForwardedFor,
     auth::{Auth, Role, Scope, Secret},
     http::{App, Listener, router},
+    live::Decisions,
     metrics::Metrics,
     store::{Restriction, Settings, Store},
     values::{Name, ParticipantId},
@@ -23,9 +24,11 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        let store = Store::open(&Settings::memory(10)).expect("opens");
         let app = App {
             auth: Arc::new(Auth::new(&Secret::random())),
-            store: Store::open(&Settings::memory(10)).expect("opens"),
+            decisions: Decisions::stored(store.clone()),
+            store,
             metrics: Metrics::new(),
             shutdown: Shutdown::new(),
             trust_forwarded_for: TrustForwardedFor(false),

@@ -57,10 +57,10 @@ function connection({ id, name, role, room, address, since, queued_bytes: queued
     element("th", { scope: "row" }, written(name)),
     element("td", {}, role),
     element("td", {}, written(room ?? "")),
-    element("td", {}, address),
+    element("td", {}, address ?? "another node"),
     element("td", {}, time(since)),
-    number(queued),
-    element("td", {}, button("Close", name, () => call("admin:close-connection", { id }))),
+    queued === undefined ? element("td", { class: "number" }, "–") : number(queued),
+    element("td", {}, button("Close", name, () => call("admin:close-connection", { id, room }))),
   );
 }
 

@@ -5,6 +5,7 @@ import { by, element } from "./dom.js";
 import { Messages } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { Participants } from "./participants.js";
+import { Sending } from "./sending.js";
 import { Timeline } from "./timeline.js";
 import { TypingSender, Typists } from "./typing.js";
 
@@ -16,9 +17,9 @@ export class Chat {
   #session;
   #me = null;
   #outbox = null;
+  #sending = null;
   #timeline = new Timeline();
   #typists = new Typists();
-  #isSending = false;
   #isLoading = false;
   #messages = new Messages({
     onOlder: () => this.#older(),
@@ -61,7 +62,7 @@ export class Chat {
     this.#messages.insert(items);
     this.#showTop();
     if (this.#timeline.isBehind) this.#catchUp();
-    this.#flush();
+    this.#sending?.flush();
   }
 
   // Takes an event of the server.
@@ -97,6 +98,13 @@ export class Chat {
     this.#composer.problem(me.muted ? "A teacher has muted you." : "");
     if (!isNew) return;
     this.#outbox = new Outbox(localStorageOrNone(), me.id);
+    this.#sending?.stop();
+    this.#sending = new Sending({
+      session: this.#session,
+      outbox: this.#outbox,
+      onChange: () => this.#showOutbox(),
+      onSent: (message) => this.#messages.insert(this.#timeline.acknowledge({ ...message, from: this.#me })),
+    });
     this.#showOutbox();
   }
 
@@ -124,63 +132,14 @@ export class Chat {
     }
     this.#messages.end();
     this.#showOutbox();
-    this.#flush();
+    this.#sending?.flush();
     return true;
-  }
-
-  // Sends what waits, one after the other, so that the order stays.
-  async #flush() {
-    if (this.#isSending) return;
-    this.#isSending = true;
-    try {
-      let wire, entry;
-      while ((wire = this.#session.wire) && (entry = this.#outbox.next())) {
-        if (!(await this.#send(wire, entry))) break;
-      }
-    } finally {
-      this.#isSending = false;
-    }
-  }
-
-  // Returns whether the next message may follow.
-  async #send(wire, { clientId, text, to }) {
-    this.#outbox.sending(clientId);
-    this.#showOutbox();
-    const [event, target] = typeof to === "object" ? ["chat:private", to.id] : ["chat:message", to];
-    try {
-      const { offset, timestamp } = await wire.call(event, { client_id: clientId, text, to: target });
-      this.#outbox.take(clientId);
-      this.#showOutbox();
-      const message = { offset, timestamp, client_id: clientId, from: this.#me, to, text };
-      this.#messages.insert(this.#timeline.acknowledge(message));
-      return true;
-    } catch (error) {
-      return this.#unsent(wire, clientId, error);
-    }
-  }
-
-  async #unsent(wire, clientId, error) {
-    const isTooFast = error.kind === "refused" && error.message.startsWith("rate:");
-    if (error.kind === "refused" && !isTooFast) {
-      this.#outbox.failed(clientId, error.message);
-      this.#showOutbox();
-      return true;
-    }
-    this.#outbox.wait(clientId);
-    this.#showOutbox();
-    if (isTooFast) {
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-      return true;
-    }
-    // Only another connection shows whether the message has arrived.
-    if (error.kind === "timeout" && this.#session.wire === wire) this.#session.reset("the server does not answer");
-    return false;
   }
 
   #retry(clientId) {
     this.#outbox.wait(clientId);
     this.#showOutbox();
-    this.#flush();
+    this.#sending?.flush();
   }
 
   #discard(clientId) {

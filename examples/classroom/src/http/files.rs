@@ -39,6 +39,7 @@ const FILES: &[File] = &[
     script!("messages.js"),
     script!("outbox.js"),
     script!("participants.js"),
+    script!("sending.js"),
     script!("session.js"),
     script!("timeline.js"),
     script!("typing.js"),

@@ -24,6 +24,7 @@ pub use self::listener::{Listener, ListenerError};
 use crate::{
     address::TrustForwardedFor,
     auth::Auth,
+    live::Decisions,
     metrics::{self, Metrics},
     store::Store,
 };
@@ -43,8 +44,10 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct App {
     /// Signs and checks tickets and tokens.
     pub auth: Arc<Auth>,
-    /// Who is barred, and which rooms are closed.
+    /// Whether it runs is a part of the health.
     pub store: Store,
+    /// Who is barred, and which rooms are closed.
+    pub decisions: Decisions,
     /// The counters.
     pub metrics: Metrics,
     /// Begins when the server stops.

@@ -1,6 +1,6 @@
 //! Exchanges tickets for tokens.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -9,11 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::{
     auth::{Auth, AuthError, Exchanged, Identity, Role, Scope, TOKEN_LIFETIME},
+    live::Decisions,
     metrics::{Metrics, Refusal},
-    store::{RoomState, Store, StoreError},
+    store::RoomState,
     values::{Name, ParticipantId, RoomName},
 };
 
@@ -56,16 +58,20 @@ pub(super) enum Refused {
     Ticket(AuthError),
     Barred,
     Closed,
-    Store(StoreError),
+    /// What is decided is not known: the error for the log.
+    Unavailable(String),
 }
+
+/// How long what is decided may take to read.
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 pub(super) async fn exchange(
     State(auth): State<Arc<Auth>>,
-    State(store): State<Store>,
+    State(decisions): State<Decisions>,
     State(metrics): State<Metrics>,
     body: Result<Json<Request>, JsonRejection>,
 ) -> Result<Response, Refused> {
-    match issue(&auth, &store, body).await {
+    match issue(&auth, &decisions, body).await {
         Ok(issued) => {
             metrics.token_issued();
             Ok(([(header::CACHE_CONTROL, "no-store")], Json(issued)).into_response())
@@ -81,7 +87,7 @@ pub(super) async fn exchange(
 
 async fn issue(
     auth: &Auth,
-    store: &Store,
+    decisions: &Decisions,
     body: Result<Json<Request>, JsonRejection>,
 ) -> Result<Issued, Refused> {
     let Json(Request { ticket, name }) = body.map_err(Refused::Body)?;
@@ -89,8 +95,10 @@ async fn issue(
     let Identity { id, name, scope } = &exchanged.identity;
     // A teacher may enter a closed room, to open it again.
     if let Scope::Student(room) = scope {
-        let state = store.room_state(room.clone(), id.clone(), name.clone()).await;
-        match state.map_err(Refused::Store)? {
+        let decisions = decisions.of(room);
+        let state = timeout(TIMEOUT, decisions.state(id, name)).await;
+        let state = state.map_err(|late| Refused::Unavailable(late.to_string()))?;
+        match state.map_err(|error| Refused::Unavailable(error.to_string()))? {
             RoomState { is_barred: true, .. } => return Err(Refused::Barred),
             RoomState { is_closed: true, .. } => return Err(Refused::Closed),
             _ => {}
@@ -107,7 +115,7 @@ impl Refused {
             Self::Ticket(AuthError::Signing) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Ticket(_) => StatusCode::UNAUTHORIZED,
             Self::Barred | Self::Closed => StatusCode::FORBIDDEN,
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -119,7 +127,7 @@ impl Refused {
             Self::Ticket(AuthError::NotValid) => "not_valid",
             Self::Barred => "removed",
             Self::Closed => "closed",
-            Self::Ticket(AuthError::Signing) | Self::Store(_) => "unavailable",
+            Self::Ticket(AuthError::Signing) | Self::Unavailable(_) => "unavailable",
         }
     }
 
@@ -131,7 +139,9 @@ impl Refused {
             Self::Ticket(AuthError::NotValid) => "the link is not valid".into(),
             Self::Barred => "a teacher has removed you from the room".into(),
             Self::Closed => "a teacher has closed the room".into(),
-            Self::Ticket(AuthError::Signing) | Self::Store(_) => "the server is not available now".into(),
+            Self::Ticket(AuthError::Signing) | Self::Unavailable(_) => {
+                "the server is not available now".into()
+            }
         }
     }
 
@@ -144,15 +154,15 @@ impl Refused {
             Self::Ticket(AuthError::NotValid) => Refusal::NotValid,
             Self::Barred => Refusal::Barred,
             Self::Closed => Refusal::Closed,
-            Self::Ticket(AuthError::Signing) | Self::Store(_) => Refusal::Store,
+            Self::Ticket(AuthError::Signing) | Self::Unavailable(_) => Refusal::Store,
         })
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        if let Self::Store(error) = &self {
-            tracing::error!(%error, "no token was issued");
+        if let Self::Unavailable(error) = &self {
+            tracing::error!(error, "no token was issued");
         }
         let status = self.status();
         let body = serde_json::json!({"code": self.code(), "error": self.text()});

@@ -9,20 +9,23 @@ use std::{
 };
 
 use fullduplex::{
-    CloseCode, Error,
+    Error,
     axum::WebSocket,
     calls::{CallError, Context, InvalidData, Peer, Router},
-    hub::MemberId,
+    hub::{BackplaneError, MemberId},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use tokio::time::sleep;
 
 use super::{
     Live,
-    chat::{Nothing, unavailable},
-    control::{CLOSED_BY_ADMIN, Control, What},
+    chat::{Nothing, not_decided, unavailable},
+    control::What,
+    events,
     rooms::Room,
     seat::Seat,
+    signal,
+    wire::{Entered, Person},
 };
 use crate::{
     admission::Admitted,
@@ -70,8 +73,15 @@ struct Connection {
     name: Name,
     role: Role,
     room: String,
-    address: String,
     since: i64,
+    #[serde(flatten)]
+    here: Option<Here>,
+}
+
+/// What only the node knows that has the connection.
+#[derive(Debug, Serialize)]
+struct Here {
+    address: String,
     queued_bytes: usize,
 }
 
@@ -95,6 +105,7 @@ struct AskRoom {
 #[derive(Debug, Deserialize)]
 struct AskConnection {
     id: String,
+    room: Option<RoomName>,
 }
 
 /// Returns the handlers.
@@ -149,31 +160,36 @@ async fn send_stats(live: Live, peer: Peer) {
 
 async fn connections(context: Context<Watcher>, ask: AskConnections) -> Result<Connections, CallError> {
     let after = ask.after.map(|after| member_id(&after, "data.after")).transpose()?;
-    let Some(room) = context.state().live.0.rooms.find(ask.room.as_str()) else {
-        return Ok(Connections { connections: Vec::new(), more: false });
-    };
-    let mut seats = room.seats().into_iter().filter(|seat| after.is_none_or(|after| seat.id() > after));
-    let connections = seats.by_ref().take(MOST).map(|seat| Connection::of(&seat)).collect();
-    Ok(Connections { connections, more: seats.next().is_some() })
+    let mut all = context.state().live.connections(&ask.room).await.map_err(unavailable)?;
+    all.retain(|(id, _)| after.is_none_or(|after| *id > after));
+    let more = all.len() > MOST;
+    Ok(Connections { connections: all.into_iter().take(MOST).map(|(_, one)| one).collect(), more })
 }
 
 async fn close_room(context: Context<Watcher>, AskRoom { room }: AskRoom) -> Result<Nothing, CallError> {
     let by = "an administrator".parse().map_err(unavailable::<crate::values::Invalid>)?;
-    let control = Control { room, what: What::Close { by } };
-    context.state().live.control(control, || {}).await.map_err(unavailable)?;
+    let decisions = context.state().live.0.decisions.of(&room);
+    decisions.decide(What::Close { by }, || {}).await.map_err(not_decided)?;
     Ok(Nothing {})
 }
 
 async fn close_connection(
     context: Context<Watcher>,
-    AskConnection { id }: AskConnection,
+    AskConnection { id, room }: AskConnection,
 ) -> Result<Nothing, CallError> {
-    let id = member_id(&id, "data.id")?;
-    let rooms = context.state().live.0.rooms.all();
-    let Some(seat) = rooms.iter().flat_map(|room| room.seats()).find(|seat| seat.id() == id) else {
-        return Err(InvalidData::new("data.id", "no connection of this node has this id").into());
+    let (id, live) = (member_id(&id, "data.id")?, &context.state().live.0);
+    if signal::close_here(&live.rooms, id) {
+        return Ok(Nothing {});
+    }
+    let Some(room) = room else {
+        let error = "no connection of this node has this id; for one of another, `data.room` is needed";
+        return Err(InvalidData::new("data.id", error).into());
     };
-    seat.close(CloseCode::from(CLOSED_BY_ADMIN), "an administrator has closed the connection");
+    let present = live.hub.present(&room.to_string()).await.map_err(unavailable)?;
+    if !present.iter().any(|present| present.member == id) {
+        return Err(InvalidData::new("data.id", "no connection in the room has this id").into());
+    }
+    signal::close_connection(&live.hub, id).map_err(unavailable)?;
     Ok(Nothing {})
 }
 
@@ -182,6 +198,20 @@ fn member_id(text: &str, field: &str) -> Result<MemberId, CallError> {
 }
 
 impl Live {
+    /// Returns the connections in a room on all nodes, by their ids.
+    async fn connections(&self, room: &RoomName) -> Result<Vec<(MemberId, Connection)>, BackplaneError> {
+        let room = room.to_string();
+        let present = self.0.hub.present(&room).await?;
+        let seats = self.0.rooms.find(&room).map(|room| room.seats()).unwrap_or_default();
+        let elsewhere = present.iter().filter(|present| self.0.hub.sender(present.member).is_none());
+        let elsewhere = elsewhere.filter_map(events::entry);
+        let mut all: Vec<_> =
+            elsewhere.map(|(id, entered)| (id, Connection::elsewhere(id, &room, entered))).collect();
+        all.extend(seats.iter().map(|seat| (seat.id(), Connection::of(seat))));
+        all.sort_unstable_by_key(|(id, _)| *id);
+        Ok(all)
+    }
+
     fn stats(&self) -> Stats {
         let all = self.0.rooms.all();
         let mut slow: Vec<Arc<Seat>> = all.iter().flat_map(|room| room.seats()).collect();
@@ -216,9 +246,16 @@ impl Connection {
             name: seat.identity.name.clone(),
             role: seat.identity.scope.role(),
             room: seat.room.clone(),
-            address: seat.address.to_string(),
             since: seat.since,
-            queued_bytes: seat.sender().queued_bytes(),
+            here: Some(Here {
+                address: seat.address.to_string(),
+                queued_bytes: seat.sender().queued_bytes(),
+            }),
         }
+    }
+
+    fn elsewhere(id: MemberId, room: &str, Entered { person, since }: Entered) -> Self {
+        let Person { name, role, .. } = person;
+        Self { id: id.to_string(), name, role, room: room.to_owned(), since, here: None }
     }
 }

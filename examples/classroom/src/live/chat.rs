@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::{
     Live,
-    control::{Control, What},
+    control::What,
+    decisions::{DecisionError, OfRoom},
     publications,
     rooms::Seated,
     seat::Seat,
@@ -29,6 +30,8 @@ use crate::{
 pub(super) struct Chat {
     pub(super) live: Live,
     pub(super) seated: Seated,
+    /// What is decided about the room, which is followed for as long as this connection is open.
+    pub(super) decisions: OfRoom,
 }
 
 /// An answer without content.
@@ -99,11 +102,10 @@ pub(super) fn router() -> Router<Chat> {
         })
         .on("room:close", async |context: Context<Chat>, _data: IgnoredAny| {
             let chat = context.state();
-            let control =
-                Control { room: chat.room()?, what: What::Close { by: chat.seat().identity.name.clone() } };
+            let what = What::Close { by: chat.seat().identity.name.clone() };
             // Behind the Close, which this connection gets as well, nothing can be answered.
-            let answer = || acknowledge(&context);
-            chat.live.control(control, answer).await.map_err(unavailable)?;
+            let (seat, id) = (chat.seated.seat.clone(), context.id());
+            chat.decisions.decide(what, move || acknowledge(&seat, id)).await.map_err(not_decided)?;
             Ok(Nothing {})
         })
         .on("ping", async |_context, _data: IgnoredAny| Ok(Nothing {}))
@@ -130,10 +132,10 @@ fn check(context: &Context<Chat>) -> Result<(), CallError> {
 }
 
 /// Answers a call at once. The answer of its handler is dropped if the connection is then closed.
-fn acknowledge(context: &Context<Chat>) {
-    if let Some(id) = context.id() {
+fn acknowledge(seat: &Seat, id: Option<u64>) {
+    if let Some(id) = id {
         let answer = Message::json(&json!({"ack": id, "ok": true, "data": {}})).expect("a number");
-        context.state().seat().tell_message(answer);
+        seat.tell_message(answer);
     }
 }
 
@@ -219,8 +221,7 @@ impl Chat {
     }
 
     async fn control(&self, what: What) -> Result<Nothing, CallError> {
-        let control = Control { room: self.room()?, what };
-        self.live.control(control, || {}).await.map_err(unavailable)?;
+        self.decisions.decide(what, || {}).await.map_err(not_decided)?;
         Ok(Nothing {})
     }
 
@@ -231,6 +232,14 @@ impl Chat {
         let stored = page.messages.into_iter().find(|stored| stored.offset == offset);
         let record = stored.map(|stored| publications::record(stored.publication.message()));
         Ok(record.transpose().map_err(unavailable)?.map(|record| record.timestamp))
+    }
+}
+
+/// Something was not decided.
+pub(super) fn not_decided(error: DecisionError) -> CallError {
+    match error {
+        DecisionError::Full(_) => CallError::refused(error.to_string()),
+        error => unavailable(error),
     }
 }
 

@@ -4,43 +4,42 @@ use std::{collections::HashMap, sync::Arc};
 
 use fullduplex::{
     calls::event,
-    hub::{Event, Hub, MemberId, Position, PresenceChange, Present, Slow},
+    hub::{Event, Hub, MemberId, PresenceChange, Present, Slow},
 };
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::{
-    control::{self, Control},
-    publications,
+    decisions, publications,
     rooms::{Room, Rooms},
     roster::Change,
-    wire::Person,
+    signal,
+    wire::{Entered, Person},
 };
-use crate::store::Store;
 
-/// The messages of a history that are read at a time.
-const PAGE: usize = 100;
-
-/// Handles an event of the hub.
-pub(super) fn handle(hub: &Hub, rooms: &Arc<Rooms>, store: &Store, event: Event<String>) {
+/// Handles an event of the hub. `back` is notified when the engine can be reached again.
+pub(super) fn handle(hub: &Hub, rooms: &Arc<Rooms>, back: &Notify, event: Event<String>) {
     match event {
         Event::Presence { room, change } => {
             if let Some(room) = rooms.find(&room) {
                 present(hub, &room, change);
             }
         }
-        Event::Lost { room } => drop(tokio::spawn(lost(hub.clone(), room))),
+        // The nodes notice this when they read.
+        Event::Lost { room, .. } if decisions::is_key(&room) => {}
+        Event::Lost { room, position } => {
+            drop(hub.to(&room).here().slow(Slow::Close).send(publications::lost(position)));
+        }
         Event::BackplaneAway => delayed(hub, true),
         Event::BackplaneBack => {
             delayed(hub, false);
+            back.notify_waiters();
             // Who came and went meanwhile is not told.
             for room in rooms.all() {
                 tokio::spawn(read_roster_again(hub.clone(), room));
             }
         }
-        Event::Signal(message) => match serde_json::from_slice::<Control>(message.as_bytes()) {
-            Ok(control) => drop(tokio::spawn(control::take(rooms.clone(), store.clone(), control))),
-            Err(error) => tracing::warn!(%error, "another node has sent something unknown"),
-        },
+        Event::Signal(message) => signal::take(rooms, &message),
         other => tracing::warn!(event = ?other, "the hub has told something unknown"),
     }
 }
@@ -54,7 +53,8 @@ pub(super) async fn read_roster(hub: &Hub, room: &Room) -> Result<(), fullduplex
 
 /// Returns the persons that a list of connections names, each once.
 pub(super) fn persons(present: &[Present]) -> Vec<Person> {
-    let persons = present.iter().filter_map(entry).map(|(_, person)| (person.id.clone(), person));
+    let persons = present.iter().filter_map(entry).map(|(_, entered)| entered.person);
+    let persons = persons.map(|person| (person.id.clone(), person));
     persons.collect::<HashMap<_, _>>().into_values().collect()
 }
 
@@ -85,6 +85,8 @@ async fn read_all(
     let present = hub.present(&room.name).await?;
     let mut state = room.lock();
     state.roster.read(present.iter().filter_map(entry).collect()).iter().for_each(tell);
+    // Persons may have joined on two nodes that did not reach each other.
+    state.close_without_name();
     Ok(())
 }
 
@@ -93,7 +95,7 @@ fn present(hub: &Hub, room: &Room, change: PresenceChange) {
     let mut state = room.lock();
     let change = match change {
         PresenceChange::Entered(present) => match entry(&present) {
-            Some((member, person)) => state.roster.entered(member, person),
+            Some((member, entered)) => state.roster.entered(member, entered),
             None => return,
         },
         PresenceChange::Left(present) => state.roster.left(present.member),
@@ -101,12 +103,15 @@ fn present(hub: &Hub, room: &Room, change: PresenceChange) {
     };
     if let Some(change) = change {
         tell(hub, &room.name, &change);
+        if let Change::Joined(_) = change {
+            state.close_without_name();
+        }
     }
 }
 
-fn entry(present: &Present) -> Option<(MemberId, Person)> {
+pub(super) fn entry(present: &Present) -> Option<(MemberId, Entered)> {
     match serde_json::from_slice(&present.data) {
-        Ok(person) => Some((present.member, person)),
+        Ok(entered) => Some((present.member, entered)),
         Err(error) => {
             tracing::warn!(%error, member = %present.member, "a person of another version");
             None
@@ -141,38 +146,17 @@ fn delayed(hub: &Hub, delayed: bool) {
     drop(hub.to_all().here().slow(Slow::Close).send(message));
 }
 
-/// Tells the members of a room up to where messages are lost: before the first that is kept.
-async fn lost(hub: Hub, room: String) {
-    let mut first = None;
-    loop {
-        let page = match hub.read_before(&room, first.map(|position: Position| position.offset), PAGE).await {
-            Ok(page) => page,
-            Err(error) => return tracing::warn!(%error, room, "what is lost is not known"),
-        };
-        if let Some(stored) = page.messages.first() {
-            first = Some(Position { epoch: page.epoch, offset: stored.offset });
-        }
-        if page.is_last || page.messages.is_empty() {
-            break;
-        }
-    }
-    let Some(Position { epoch, offset }) = first else { return };
-    let message = publications::lost(Position { epoch, offset: offset.saturating_sub(1) });
-    drop(hub.to(&room).here().slow(Slow::Close).send(message));
-}
-
 #[cfg(test)]
 mod tests {
-    use fullduplex::{Config, WebSocket, hub::Member, testing};
+    use fullduplex::{
+        Config, WebSocket,
+        hub::{Member, Position},
+        testing,
+    };
     use serde_json::Value;
     use tokio::io::DuplexStream;
 
     use super::*;
-    use crate::{
-        live::control::What,
-        store::{RoomState, Settings},
-    };
-
     const ROOM: &str = "maths";
 
     /// A hub with one member, and the other end of its connection.
@@ -192,15 +176,11 @@ mod tests {
         serde_json::from_slice(message.as_bytes()).expect("JSON")
     }
 
-    fn store() -> Store {
-        Store::open(&Settings::memory(10)).expect("opens")
-    }
-
     #[tokio::test]
     async fn pages_are_told_while_the_engine_is_away() {
         let (hub, _member, mut client) = hub().await;
         for (event, delayed) in [(Event::BackplaneAway, true), (Event::BackplaneBack, false)] {
-            handle(&hub, &Arc::default(), &store(), event);
+            handle(&hub, &Arc::default(), &Notify::new(), event);
             let told = json!({"event": "room:delayed", "data": {"delayed": delayed}});
             assert_eq!(next(&mut client).await, told);
         }
@@ -209,40 +189,11 @@ mod tests {
     #[tokio::test]
     async fn pages_are_told_up_to_where_messages_are_lost() {
         let (hub, _member, mut client) = hub().await;
-        let room = ROOM.to_owned();
-        for number in 1..=5 {
-            hub.publish(&room, number.to_string()).await.expect("stored");
-            client.recv().await.expect("open");
-        }
-        handle(&hub, &Arc::default(), &store(), Event::Lost { room });
-        let told = next(&mut client).await;
-        // The history keeps the last three.
-        assert_eq!((&told["event"], &told["data"]["offset"]), (&json!("history:lost"), &json!(2)));
-    }
-
-    #[tokio::test]
-    async fn what_was_done_on_another_node_is_stored() {
-        let (hub, _member, _client) = hub().await;
-        let store = store();
-        let [id, name] = ["bob", "Bob"];
-        let (id, name) = (id.parse().expect("valid"), name.parse().expect("valid"));
-        let room = ROOM.parse().expect("valid");
-        let what = What::Remove { id, name, by: "Tess".parse().expect("valid") };
-        let signal = fullduplex::Message::json(&Control { room, what }).expect("strings");
-        handle(&hub, &Arc::default(), &store, Event::Signal("nonsense".into()));
-        handle(&hub, &Arc::default(), &store, Event::Signal(signal));
-        let barred = async {
-            let state = || {
-                store.room_state(
-                    ROOM.parse().expect("valid"),
-                    "bob".parse().expect("valid"),
-                    "B".parse().expect("valid"),
-                )
-            };
-            while !matches!(state().await, Ok(RoomState { is_barred: true, .. })) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(60), barred).await.expect("stored");
+        let (room, position) = (ROOM.to_owned(), Position { epoch: 0xAB, offset: 2 });
+        handle(&hub, &Arc::default(), &Notify::new(), Event::Lost { room: room.clone(), position });
+        hub.publish(&room, "next").await.expect("stored");
+        let told = json!({"event": "history:lost", "data": {"epoch": "00000000000000ab", "offset": 2}});
+        assert_eq!(next(&mut client).await, told);
+        assert_eq!(client.recv().await.expect("open").expect("a message").as_text(), Some("next"));
     }
 }

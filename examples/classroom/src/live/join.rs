@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use super::{
     Live,
     chat::Chat,
-    control::{CLOSED, Control, NAME_TAKEN, REFUSED, REMOVED, WHY_CLOSED, WHY_REMOVED, What},
+    control::{CLOSED, NAME_TAKEN, REFUSED, REMOVED, WHY_CLOSED, WHY_NAME_TAKEN, WHY_REMOVED, What},
+    decisions::OfRoom,
     events, history, publications,
     rooms::Seated,
     seat::Seat,
@@ -27,7 +28,6 @@ use crate::{
     admission::Admitted,
     auth::{Identity, Role},
     limits::Rate,
-    store::StoreError,
     values::RoomName,
 };
 
@@ -101,8 +101,8 @@ pub(super) async fn serve(
         Err(end) => Err(end),
     };
     let result = match joined {
-        Ok(seated) => {
-            let chat = Chat { live: live.clone(), seated };
+        Ok((seated, decisions)) => {
+            let chat = Chat { live: live.clone(), seated, decisions };
             router.serve((receiver, sender, guard), chat).await
         }
         Err(end) => refuse(end, guard, receiver, &sender).await,
@@ -170,7 +170,7 @@ async fn join_room(
     (identity, address, rate): (Identity, IpAddr, Rate),
     call: &Call,
     join: Join,
-) -> Result<Seated, Refused> {
+) -> Result<(Seated, OfRoom), Refused> {
     let Some(room) = identity.scope.room().cloned() else {
         return Err(Refused::new("no room", CloseCode::from(REFUSED), "no room"));
     };
@@ -178,12 +178,9 @@ async fn join_room(
     let member = hub.add_user(sender.clone(), identity.id.as_str());
     let seat = Arc::new(Seat::new(room.to_string(), identity, address, rate, member));
     // Before anything is read: what a teacher does from now on reaches the seat.
-    let seated = live.0.rooms.take_seat(seat).map_err(|_taken| {
-        let text = "somebody in the room has this name: choose another one";
-        Refused::new(text, CloseCode::from(NAME_TAKEN), text)
-    })?;
-    let seat = &seated.seat;
-    check(live, seat, &room, join.reopen).await?;
+    let seated = live.0.rooms.take_seat(seat).map_err(|_taken| Refused::name_taken())?;
+    let (seat, decisions) = (&seated.seat, live.0.decisions.of(&room));
+    check(&decisions, seat, join.reopen).await?;
     // A history that is read, and then followed, has to exist.
     let held = hub.hold(&seat.room).await.map_err(Refused::hub)?;
     let (history, position) =
@@ -191,6 +188,11 @@ async fn join_room(
     let me = seat.person();
     let mut participants = events::persons(&hub.present(&seat.room).await.map_err(Refused::unavailable)?);
     participants.retain(|person| person.id != me.id);
+    // On other nodes as well. Those who join at the same time are told apart once they have.
+    let name = me.name.folded();
+    if participants.iter().any(|person| person.name.folded() == name) {
+        return Err(Refused::name_taken());
+    }
     participants.push(me.clone());
     let info = RoomInfo { name: &room, delayed: !hub.is_available() };
     let answer = Joined { me: &me, room: info, participants: &participants, history };
@@ -209,17 +211,16 @@ async fn join_room(
     if seat.is_muted() != me.muted {
         seat.tell("participant:changed", &json!({"id": me.id, "muted": seat.is_muted()}));
     }
-    Ok(seated)
+    Ok((seated, decisions))
 }
 
-/// Checks what is stored about the room and the person.
-async fn check(live: &Live, seat: &Seat, room: &RoomName, reopen: bool) -> Result<(), Refused> {
-    let Identity { id, name, .. } = seat.identity.clone();
+/// Checks what is decided about the room and the person.
+async fn check(decisions: &OfRoom, seat: &Seat, reopen: bool) -> Result<(), Refused> {
+    let Identity { id, name, .. } = &seat.identity;
     if seat.is_teacher() && reopen {
-        let control = Control { room: room.clone(), what: What::Reopen };
-        live.control(control, || {}).await.map_err(Refused::store)?;
+        decisions.decide(What::Reopen, || {}).await.map_err(Refused::unavailable)?;
     }
-    let state = live.0.store.room_state(room.clone(), id, name).await.map_err(Refused::store)?;
+    let state = decisions.state(id, name).await.map_err(Refused::unavailable)?;
     // Restrictions are for students, also those for a name.
     if state.is_barred && !seat.is_teacher() {
         return Err(Refused::new(WHY_REMOVED, CloseCode::from(REMOVED), WHY_REMOVED));
@@ -268,8 +269,8 @@ impl Refused {
         Self::new(text, CloseCode::INTERNAL_ERROR, "the room is not available")
     }
 
-    fn store(error: StoreError) -> Self {
-        Self::unavailable(error)
+    fn name_taken() -> Self {
+        Self::new(WHY_NAME_TAKEN, CloseCode::from(NAME_TAKEN), WHY_NAME_TAKEN)
     }
 
     fn hub(error: HubError) -> Self {

@@ -4,6 +4,7 @@ mod admin;
 mod backplane;
 mod chat;
 mod control;
+mod decisions;
 mod events;
 mod history;
 mod join;
@@ -12,6 +13,7 @@ mod rooms;
 mod roster;
 mod route;
 mod seat;
+mod signal;
 mod wire;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -20,18 +22,26 @@ use fullduplex::{
     hub::{Backplane, Hub, Slow},
     serve::Shutdown,
 };
+use tokio::sync::Notify;
 
-pub use self::route::{RouteApp, routes};
 use self::{
     backplane::StoreBackplane,
     history::{Source, View},
     rooms::Rooms,
+};
+pub use self::{
+    decisions::Decisions,
+    route::{RouteApp, routes},
 };
 use crate::{
     metrics::Metrics,
     store::Store,
     values::{ParticipantId, RoomName},
 };
+
+/// The messages of each room that an engine has to keep at least. What is decided about a room is among
+/// so many of its messages, however often it is changed.
+pub const LEAST_KEPT: u32 = 1000;
 
 /// The rooms and those who are in them. Clones share them.
 #[derive(Debug, Clone)]
@@ -40,7 +50,7 @@ pub struct Live(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     hub: Hub,
-    store: Store,
+    decisions: Decisions,
     /// Where the history is.
     source: Source,
     rooms: Arc<Rooms>,
@@ -63,42 +73,61 @@ pub struct Settings {
 }
 
 impl Live {
-    /// Creates rooms on one machine, whose messages a store keeps.
+    /// Creates rooms on one machine, whose messages a store keeps, and what is decided.
     ///
     /// # Panics
     /// Panics outside a tokio runtime.
     pub fn new(store: Store, settings: Settings) -> Self {
-        let source = Source::Store(store.clone());
-        Self::build(StoreBackplane::new(store.clone()), source, store, settings)
+        let rooms = Arc::<Rooms>::default();
+        let decisions = Decisions::in_store(store.clone(), rooms.clone());
+        let hub = hub(StoreBackplane::new(store.clone()), &rooms, Arc::default());
+        Self::of(hub, rooms, decisions, Source::Store(store), settings)
     }
 
-    /// Creates rooms that several machines share, whose messages the engine of a backplane keeps. The
-    /// store keeps who is restricted.
+    /// Creates rooms that several machines share, whose messages the engine of a backplane keeps, and
+    /// what is decided.
+    ///
+    /// The engine has to keep at least [`LEAST_KEPT`] messages of each room.
     ///
     /// # Panics
     /// Panics outside a tokio runtime.
-    pub fn with_backplane(backplane: impl Backplane<String>, store: Store, settings: Settings) -> Self {
-        Self::build(backplane, Source::Engine, store, settings)
+    pub fn with_backplane(backplane: impl Backplane<String>, settings: Settings) -> Self {
+        let (rooms, back) = (Arc::<Rooms>::default(), Arc::<Notify>::default());
+        let hub = hub(backplane, &rooms, back.clone());
+        let decisions = Decisions::in_history(hub.clone(), rooms.clone(), back);
+        Self::of(hub, rooms, decisions, Source::Engine, settings)
     }
 
-    fn build(backplane: impl Backplane<String>, source: Source, store: Store, settings: Settings) -> Self {
-        let rooms = Arc::<Rooms>::default();
-        let (known, stored) = (rooms.clone(), store.clone());
-        let hub = Hub::builder()
-            .backplane(backplane)
-            .slow(Slow::Close)
-            .encode(|_room, position, message| publications::encode(position, &message).into())
-            .on_event(move |hub, event| events::handle(hub, &known, &stored, event))
-            .build();
+    fn of(hub: Hub, rooms: Arc<Rooms>, decisions: Decisions, source: Source, settings: Settings) -> Self {
         settings.metrics.observe(&hub);
-        let live = Self(Arc::new(Shared { hub, store, source, rooms, settings }));
+        let live = Self(Arc::new(Shared { hub, decisions, source, rooms, settings }));
         tokio::spawn(tick(Arc::downgrade(&live.0.rooms)));
         live
+    }
+
+    /// Returns who is barred or muted, and which rooms are closed.
+    pub fn decisions(&self) -> Decisions {
+        self.0.decisions.clone()
     }
 
     fn view<'a>(&'a self, room: &'a RoomName, viewer: &'a ParticipantId) -> View<'a> {
         View { source: &self.0.source, hub: &self.0.hub, room, viewer }
     }
+}
+
+/// Creates a hub. `back` is notified when its engine can be reached again.
+fn hub(backplane: impl Backplane<String>, rooms: &Arc<Rooms>, back: Arc<Notify>) -> Hub {
+    let rooms = rooms.clone();
+    Hub::builder()
+        .backplane(backplane)
+        .slow(Slow::Close)
+        .encode(|room, position, message| match decisions::is_key(room) {
+            // For nobody: the nodes read it.
+            true => message.into(),
+            false => publications::encode(position, &message).into(),
+        })
+        .on_event(move |hub, event| events::handle(hub, &rooms, &back, event))
+        .build()
 }
 
 /// Counts the messages of each second, for as long as there are rooms.

@@ -8,10 +8,14 @@ use std::{
     },
 };
 
-use fullduplex::hub::MemberId;
+use fullduplex::{CloseCode, hub::MemberId};
 use tokio::sync::OnceCell;
 
-use super::{roster::Roster, seat::Seat};
+use super::{
+    control::{NAME_TAKEN, WHY_NAME_TAKEN},
+    roster::Roster,
+    seat::Seat,
+};
 use crate::values::ParticipantId;
 
 /// The rooms that have connections on this node, by name.
@@ -119,6 +123,14 @@ impl Room {
 }
 
 impl State {
+    /// Closes the connections on this node whose name a person on another node was first to use.
+    pub(super) fn close_without_name(&self) {
+        let losers = self.roster.without_name();
+        for seat in self.seats.iter().filter(|seat| losers.contains(&seat.identity.id)) {
+            seat.close(CloseCode::from(NAME_TAKEN), WHY_NAME_TAKEN);
+        }
+    }
+
     fn has_name_of(&self, seat: &Seat) -> bool {
         let (own, name) = (&seat.identity.id, seat.identity.name.folded());
         let here = self.seats.iter().map(|other| (&other.identity.id, &other.identity.name));

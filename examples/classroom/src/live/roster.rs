@@ -4,15 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use fullduplex::hub::MemberId;
 
-use super::wire::Person;
+use super::wire::{Entered, Person};
 use crate::values::ParticipantId;
 
 /// The persons in a room.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     people: HashMap<ParticipantId, Entry>,
-    /// Who each connection is.
-    members: HashMap<MemberId, ParticipantId>,
+    /// Who each connection is, and since when.
+    members: HashMap<MemberId, (ParticipantId, i64)>,
     /// The connections that have changed while the list of all is being read.
     changed: Option<HashSet<MemberId>>,
 }
@@ -33,9 +33,9 @@ pub(super) enum Change {
 
 impl Roster {
     /// Takes a connection that has entered, or has new data.
-    pub(super) fn entered(&mut self, member: MemberId, person: Person) -> Option<Change> {
+    pub(super) fn entered(&mut self, member: MemberId, entered: Entered) -> Option<Change> {
         self.note(member);
-        self.add(member, person)
+        self.add(member, entered)
     }
 
     /// Takes a connection that has left.
@@ -50,13 +50,13 @@ impl Roster {
     }
 
     /// Takes the list of all connections. What has changed since it was begun to be read is newer.
-    pub(super) fn read(&mut self, present: Vec<(MemberId, Person)>) -> Vec<Change> {
+    pub(super) fn read(&mut self, present: Vec<(MemberId, Entered)>) -> Vec<Change> {
         let newer = self.changed.take().unwrap_or_default();
         let listed: HashSet<_> = present.iter().map(|(member, _)| *member).collect();
         let gone: Vec<_> =
             self.members.keys().filter(|id| !listed.contains(id) && !newer.contains(id)).copied().collect();
         let entered = present.into_iter().filter(|(id, _)| !newer.contains(id));
-        let mut changes: Vec<_> = entered.filter_map(|(id, person)| self.add(id, person)).collect();
+        let mut changes: Vec<_> = entered.filter_map(|(id, entered)| self.add(id, entered)).collect();
         changes.extend(gone.into_iter().filter_map(|id| self.remove(id)));
         changes
     }
@@ -74,6 +74,29 @@ impl Roster {
     /// Returns how many persons there are.
     pub(super) fn len(&self) -> usize {
         self.people.len()
+    }
+
+    /// Returns those who have to leave because another person has a name that looks the same: all but
+    /// the one whose first connection was opened first, or has the smaller id.
+    ///
+    /// All nodes have the same list, so they agree.
+    pub(super) fn without_name(&self) -> Vec<ParticipantId> {
+        let mut by_name = HashMap::<String, Vec<&ParticipantId>>::new();
+        for person in self.people() {
+            by_name.entry(person.name.folded()).or_default().push(&person.id);
+        }
+        let mut losers = Vec::new();
+        for mut ids in by_name.into_values().filter(|ids| ids.len() > 1) {
+            ids.sort_by_cached_key(|id| self.claim(id));
+            losers.extend(ids.into_iter().skip(1).cloned());
+        }
+        losers
+    }
+
+    /// Returns the first connection of a person.
+    fn claim(&self, id: &ParticipantId) -> Option<(i64, MemberId)> {
+        let own = self.members.iter().filter(|(_, (of, _))| of == id);
+        own.map(|(member, (_, since))| (*since, *member)).min()
     }
 
     /// Returns what has changed since a page was given a list.
@@ -94,8 +117,8 @@ impl Roster {
         }
     }
 
-    fn add(&mut self, member: MemberId, person: Person) -> Option<Change> {
-        let is_new = self.members.insert(member, person.id.clone()).is_none();
+    fn add(&mut self, member: MemberId, Entered { person, since }: Entered) -> Option<Change> {
+        let is_new = self.members.insert(member, (person.id.clone(), since)).is_none();
         match self.people.get_mut(&person.id) {
             Some(entry) => {
                 entry.connections += usize::from(is_new);
@@ -112,7 +135,7 @@ impl Roster {
     }
 
     fn remove(&mut self, member: MemberId) -> Option<Change> {
-        let id = self.members.remove(&member)?;
+        let (id, _) = self.members.remove(&member)?;
         let entry = self.people.get_mut(&id)?;
         entry.connections -= 1;
         if entry.connections > 0 {
@@ -137,15 +160,19 @@ mod tests {
         Person { id: id.parse().expect("valid"), name, role: Role::Student, muted }
     }
 
+    fn entered(id: &str, muted: bool) -> Entered {
+        Entered { person: person(id, muted), since: 5 }
+    }
+
     #[test]
     fn a_person_joins_with_the_first_connection_and_leaves_with_the_last() {
         let mut roster = Roster::default();
         let ann = person("ann", false);
-        assert_eq!(roster.entered(member(1), ann.clone()), Some(Change::Joined(ann.clone())));
-        assert_eq!(roster.entered(member(2), ann.clone()), None);
-        assert_eq!(roster.entered(member(2), ann.clone()), None, "the same connection again");
+        assert_eq!(roster.entered(member(1), entered("ann", false)), Some(Change::Joined(ann.clone())));
+        assert_eq!(roster.entered(member(2), entered("ann", false)), None);
+        assert_eq!(roster.entered(member(2), entered("ann", false)), None, "the same connection again");
         let muted = person("ann", true);
-        assert_eq!(roster.entered(member(1), muted.clone()), Some(Change::Changed(muted)));
+        assert_eq!(roster.entered(member(1), entered("ann", true)), Some(Change::Changed(muted)));
         assert_eq!(roster.left(member(1)), None);
         assert_eq!(roster.left(member(2)), Some(Change::Left(ann.id)));
         assert_eq!(roster.left(member(2)), None);
@@ -155,11 +182,11 @@ mod tests {
     #[test]
     fn a_list_that_was_read_corrects_what_is_known_but_not_what_is_newer() {
         let mut roster = Roster::default();
-        roster.entered(member(1), person("ann", false));
+        roster.entered(member(1), entered("ann", false));
         roster.begin_to_read();
         roster.left(member(2));
-        roster.entered(member(3), person("eve", false));
-        let list = vec![(member(2), person("bob", false)), (member(4), person("joe", false))];
+        roster.entered(member(3), entered("eve", false));
+        let list = vec![(member(2), entered("bob", false)), (member(4), entered("joe", false))];
         let changes = roster.read(list);
         let ann = "ann".parse().expect("valid");
         assert_eq!(changes, [Change::Joined(person("joe", false)), Change::Left(ann)]);
@@ -171,8 +198,8 @@ mod tests {
     #[test]
     fn changes_since_a_list_are_the_difference() {
         let mut roster = Roster::default();
-        roster.entered(member(1), person("ann", true));
-        roster.entered(member(2), person("eve", false));
+        roster.entered(member(1), entered("ann", true));
+        roster.entered(member(2), entered("eve", false));
         let list = [person("ann", false), person("bob", false)];
         let mut changes = roster.changes_since(&list);
         changes.sort_by_key(|change| format!("{change:?}"));
@@ -180,5 +207,27 @@ mod tests {
         let expected =
             [Change::Changed(person("ann", true)), Change::Joined(person("eve", false)), Change::Left(bob)];
         assert_eq!(changes, expected);
+    }
+
+    #[test]
+    fn of_persons_with_one_name_the_first_one_stays() {
+        let named = |id: &str, name: &str, since| {
+            let person = Person { name: name.parse().expect("valid"), ..person(id, false) };
+            Entered { person, since }
+        };
+        let mut roster = Roster::default();
+        roster.entered(member(1), named("b", "Ann", 7));
+        roster.entered(member(9), entered("joe", false));
+        assert_eq!(roster.without_name(), []);
+        roster.entered(member(2), named("a", "ann", 6));
+        roster.entered(member(3), named("c", "Ann ", 6));
+        let id = |id: &str| id.parse::<ParticipantId>().expect("valid");
+        assert_eq!(roster.without_name(), [id("c"), id("b")], "at one time, the smaller id");
+        // The first connection of a person counts.
+        roster.entered(member(4), named("c", "Ann", 5));
+        assert_eq!(roster.without_name(), [id("a"), id("b")]);
+        roster.left(member(4));
+        roster.left(member(2));
+        assert_eq!(roster.without_name(), [id("b")]);
     }
 }

@@ -18,7 +18,7 @@ use fullduplex::{
 use serde::Serialize;
 use tokio::sync;
 
-use super::wire::{self, Person, now};
+use super::wire::{self, Entered, Person, now};
 use crate::{
     auth::{Identity, Role},
     limits::Rate,
@@ -123,8 +123,9 @@ impl Seat {
         if !self.has_joined.load(SeqCst) {
             return Ok(());
         }
-        let person = serde_json::to_vec(&self.person()).expect("strings");
-        self.member.enter(&self.room, person).await
+        let entered = Entered { person: self.person(), since: self.since };
+        let entered = serde_json::to_vec(&entered).expect("strings and a number");
+        self.member.enter(&self.room, entered).await
     }
 
     /// Records that the connection has joined, and tells all nodes.

@@ -19,6 +19,15 @@ pub(super) struct Person {
     pub(super) muted: bool,
 }
 
+/// A connection that has joined, as the nodes tell each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entered {
+    #[serde(flatten)]
+    pub(super) person: Person,
+    /// When it was opened, in milliseconds since 1970.
+    pub(super) since: i64,
+}
+
 /// A person by id and name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Named {

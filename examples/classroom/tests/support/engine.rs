@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::{
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -56,4 +57,13 @@ pub fn nats(directory: &Path, port: u16) -> Command {
     command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"]);
     command.arg(directory);
     command
+}
+
+/// Executes a command of Redis, and returns the first line of the answer.
+pub fn execute(port: u16, command: &str) -> String {
+    let mut tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    write!(tcp, "{command}\r\n").expect("open");
+    let mut answer = [0; 256];
+    let read = tcp.read(&mut answer).expect("open");
+    String::from_utf8_lossy(&answer[..read]).lines().next().unwrap_or_default().to_owned()
 }

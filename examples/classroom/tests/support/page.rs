@@ -74,7 +74,7 @@ impl Server {
             metrics: metrics.clone(),
         };
         let live = match options.engine {
-            Some(engine) => Live::with_backplane(engine, store.clone(), settings),
+            Some(engine) => Live::with_backplane(engine, settings),
             None => Live::new(store.clone(), settings),
         };
         let trust_forwarded_for = TrustForwardedFor(false);
@@ -86,11 +86,13 @@ impl Server {
             config: options.config,
             metrics: metrics.clone(),
         };
+        let decisions = live.decisions();
         let routes = routes(RouteApp { live, admission, trust_forwarded_for });
         let (auth_of_app, store_of_app) = (auth.clone(), store.clone());
         let app = App {
             auth: auth_of_app,
             store: store_of_app,
+            decisions,
             metrics: metrics.clone(),
             shutdown: shutdown.clone(),
             trust_forwarded_for,

@@ -44,10 +44,16 @@ impl Program {
         })
     }
 
+    /// Sends a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let name = format!("-{name}");
+        assert!(Command::new("kill").args([&name, &pid]).status().expect("it runs").success());
+    }
+
     /// Sends the signal of Ctrl-C, and returns what is printed until the end.
     pub fn interrupt(mut self) -> String {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("it runs").success());
+        self.signal("INT");
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).expect("text");
         assert!(self.child.wait().expect("ended").success());
