@@ -13,7 +13,7 @@ use std::{
 };
 
 use support::{
-    engine::{Engine, free_port, nats, redis},
+    engine::{Engine, execute, free_port, nats, redis},
     person::{Person, Place, read, talk},
     program::Program,
 };
@@ -41,13 +41,20 @@ async fn acknowledged(count: &AtomicUsize, messages: usize) {
     }
 }
 
-/// Persons talk on two programs. Kills one of them, then the engine, in the middle of it.
-async fn talk_over(option: &'static str, scheme: &str, command: impl Fn(&Path, u16) -> Command) {
+/// Persons talk on two programs. Kills one of them, then the engine, in the middle of it. The engine is
+/// set up once, after its first start.
+async fn talk_over(
+    option: &'static str,
+    scheme: &str,
+    command: impl Fn(&Path, u16) -> Command,
+    set_up: impl FnOnce(u16),
+) {
     let directories: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().expect("a directory"));
     let [of_engine, one, two] = directories.each_ref().map(|directory| directory.path());
     let port = free_port();
     let url = format!("{scheme}://127.0.0.1:{port}");
     let engine = Engine::start(&mut command(of_engine, port), port).await;
+    set_up(port);
     let mut first = start(one, option, &url).await;
     let second = start(two, option, &url).await;
     let [_, student] = first.tickets();
@@ -85,10 +92,28 @@ async fn talk_over(option: &'static str, scheme: &str, command: impl Fn(&Path, u
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_redis_each_acknowledged_message_is_there_once_in_order() {
-    talk_over("--redis", "redis", redis).await;
+    talk_over("--redis", "redis", redis, |_| {}).await;
+}
+
+/// The cluster is one server, which has all slots.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_cluster_of_redis_each_acknowledged_message_is_there_once_in_order() {
+    let command = |directory: &Path, port| {
+        let (mut command, bus) = (redis(directory, port), free_port().to_string());
+        command.args(["--cluster-enabled", "yes", "--cluster-port", &bus]);
+        command
+    };
+    talk_over("--redis-cluster", "redis", command, |port| {
+        assert_eq!(execute(port, "CLUSTER ADDSLOTSRANGE 0 16383"), "+OK");
+        // It serves its slots a moment later.
+        while execute(port, "EXISTS key") != ":0" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_nats_each_acknowledged_message_is_there_once_in_order() {
-    talk_over("--nats", "nats", nats).await;
+    talk_over("--nats", "nats", nats, |_| {}).await;
 }
