@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     io,
     pin::{Pin, pin},
     sync::Arc,
@@ -13,8 +14,9 @@ use std::{
 use fullduplex::{
     Config, PreparedMessage, Role, WebSocket,
     handshake::Negotiated,
-    hub::{Delivered, Hub, Publication, Slow},
+    hub::{Delivered, Hub, MemberId, Publication, Slow},
 };
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use support::{
     finished,
     frames::{self, close},
@@ -40,6 +42,41 @@ async fn joined(hub: &Hub<u32>, room: u32) -> Seat<u32> {
     let seat = seat(hub);
     seat.member.join(&room).await.expect("in memory");
     seat
+}
+
+/// The list of members is in chunks of 128.
+#[tokio::test]
+async fn a_large_room_has_the_members_that_joined_and_did_not_leave() {
+    let hub = Hub::<u32>::new();
+    let seats: Vec<_> = (0..500).map(|_| seat(&hub)).collect();
+    let mut random = StdRng::seed_from_u64(1);
+    let mut members = BTreeSet::new();
+    for steps in [400, 400, 2000, 2000] {
+        for _ in 0..steps {
+            let seat = &seats[random.random_range(0..seats.len())].member;
+            if members.remove(&seat.id()) {
+                seat.leave(&1);
+            } else {
+                seat.join(&1).await.expect("in memory");
+                members.insert(seat.id());
+            }
+        }
+        check_members(&hub, &members).await;
+    }
+    for seat in &seats {
+        seat.member.leave(&1);
+        members.remove(&seat.member.id());
+        if members.len() % 100 == 0 {
+            check_members(&hub, &members).await;
+        }
+    }
+    assert!(members.is_empty());
+}
+
+async fn check_members(hub: &Hub<u32>, members: &BTreeSet<MemberId>) {
+    assert_eq!(&hub.members(&1).into_iter().collect::<BTreeSet<_>>(), members);
+    assert_eq!(hub.member_count(&1), members.len());
+    assert_eq!(hub.to(&1).send("to all").await, delivered(|to| to.sent = members.len() as u64));
 }
 
 #[tokio::test]

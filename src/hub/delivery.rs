@@ -21,7 +21,7 @@ use super::{
     inner::Inner,
     position::Position,
     recipient::Recipient,
-    room::{CHUNK, Membership, Room, Snapshot},
+    room::{CHUNK, Members, Membership, Room},
     slow::Slow,
     whom::Whom,
 };
@@ -103,7 +103,7 @@ pub(super) enum Audience<R> {
 
 /// The members of an audience when a message is sent.
 enum Recipients<R> {
-    Room(Snapshot<R>),
+    Room(Members<R>),
     All(Vec<Arc<Recipient>>),
 }
 
@@ -127,11 +127,6 @@ impl Sending {
 }
 
 impl<R: RoomKey> Audience<R> {
-    /// Returns whether it has so few members that a call sends to all of them.
-    fn is_small(&self, hub: &Inner<R>) -> bool {
-        self.len(hub) <= CHUNK
-    }
-
     fn len(&self, hub: &Inner<R>) -> usize {
         match self {
             Self::Room(room) => room.len(),
@@ -163,18 +158,11 @@ pub(super) fn drive<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>) {
 
 /// Queues a message for an audience, and sends it, unless another thread is sending before it.
 pub(super) fn send<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>, mut item: Item) -> Sending {
-    // Before the queue is locked: a room locks its queue while it locks its members.
-    let is_small = audience.is_small(hub);
     let mut queue = queue_of(hub, &audience);
-    let is_first = !queue.is_delivering && queue.items.is_empty();
-    if is_first && is_small {
+    if !queue.is_delivering && queue.items.is_empty() {
         queue.is_delivering = true;
         drop(queue);
-        let turn = Turn { hub: hub.clone(), audience, has_ended: false };
-        let recipients = turn.recipients();
-        let delivered = turn.send_whole(item, &recipients);
-        turn.go_on();
-        return Sending(State::Done(delivered));
+        return Turn { hub: hub.clone(), audience, has_ended: false }.send_first(item);
     }
     if queue.is_full() {
         drop(queue);
@@ -225,6 +213,20 @@ impl<R: RoomKey> Turn<R> {
         Some(Self { hub: hub.clone(), audience, has_ended: false })
     }
 
+    /// Sends a message before which none is queued: at once to a small audience, otherwise in a task.
+    fn send_first(self, mut item: Item) -> Sending {
+        let recipients = self.recipients();
+        if recipients.len() <= CHUNK {
+            let delivered = self.send_whole(item, &recipients);
+            self.go_on();
+            return Sending(State::Done(delivered));
+        }
+        let (report, waits) = oneshot::channel();
+        item.report = Some(report);
+        self.go_on_in_task(Some((item, recipients)));
+        Sending(State::Waits(waits))
+    }
+
     /// Sends what is queued: a little at once, the rest in a task.
     fn go_on(mut self) {
         for _ in 0..MAX_FOR_OTHERS {
@@ -267,7 +269,7 @@ impl<R: RoomKey> Turn<R> {
 
     fn recipients(&self) -> Recipients<R> {
         match &self.audience {
-            Audience::Room(room) => Recipients::Room(room.snapshot()),
+            Audience::Room(room) => Recipients::Room(room.members()),
             Audience::All => Recipients::All(self.hub.members.all()),
         }
     }
@@ -340,14 +342,14 @@ fn preload<'a>(members: impl Iterator<Item = &'a Recipient> + Clone) {
 impl<R> Recipients<R> {
     fn len(&self) -> usize {
         match self {
-            Self::Room(members) => members.iter().map(|chunk| chunk.len()).sum(),
+            Self::Room(members) => members.len(),
             Self::All(members) => members.len(),
         }
     }
 
     fn chunks(&self) -> usize {
         match self {
-            Self::Room(members) => members.len(),
+            Self::Room(members) => members.chunks(),
             Self::All(members) => members.len().div_ceil(CHUNK),
         }
     }
@@ -395,7 +397,7 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
     fn send_to_chunk(&mut self, recipients: &Recipients<R>, chunk: usize) {
         match recipients {
             Recipients::Room(members) => {
-                for group in members[chunk].chunks(GROUP) {
+                for group in members.chunk(chunk).chunks(GROUP) {
                     preload(group.iter().map(|membership| &*membership.recipient));
                     group.iter().for_each(|membership| self.send_to_member(membership));
                 }

@@ -213,8 +213,8 @@ impl<R: RoomKey> Hub<R> {
     /// Returns the members of a room on this hub.
     pub fn members(&self, room: &(impl RoomRef<R> + ?Sized)) -> Vec<MemberId> {
         let Some(room) = self.0.rooms.find(room) else { return Vec::new() };
-        let snapshot = room.snapshot();
-        let serials = snapshot.iter().flat_map(|chunk| chunk.iter()).map(|member| member.recipient.serial);
+        let members = room.members();
+        let serials = members.iter().map(|member| member.recipient.serial);
         serials.map(|serial| MemberId { node: self.0.node, serial }).collect()
     }
 

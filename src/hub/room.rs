@@ -71,16 +71,17 @@ const UNLISTED: u32 = u32::MAX;
 
 /// The members of a room, in chunks. A broadcast keeps the list as it was when it began; what is
 /// changed meanwhile is copied, but no more than a chunk or two of it.
-pub(super) struct Members<R>(Arc<Vec<Chunk<R>>>);
+pub(super) struct Members<R> {
+    /// The chunks before the last one, which are full. A small room has none.
+    full: Option<Arc<Vec<Chunk<R>>>>,
+    last: Chunk<R>,
+}
 
 type Chunk<R> = Arc<Vec<Arc<Membership<R>>>>;
 
-/// The members of a room at one time.
-pub(super) type Snapshot<R> = Arc<Vec<Chunk<R>>>;
-
 impl<R> Room<R> {
     pub(super) fn new(key: R) -> Self {
-        let members = Members(Arc::default());
+        let members = Members { full: None, last: Arc::default() };
         let state = State { members, position: None, era: 0, joining: 0, is_removed: false, arrived: None };
         Self {
             key,
@@ -225,8 +226,8 @@ impl<R> Room<R> {
     }
 
     /// Returns the members now.
-    pub(super) fn snapshot(&self) -> Snapshot<R> {
-        self.lock().members.0.clone()
+    pub(super) fn members(&self) -> Members<R> {
+        self.lock().members.clone()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -281,40 +282,76 @@ impl<R> Membership<R> {
 
 impl<R> Members<R> {
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
-    fn len(&self) -> usize {
-        match self.0.split_last() {
-            Some((last, full)) => full.len() * CHUNK + last.len(),
-            None => 0,
-        }
+    pub(super) fn len(&self) -> usize {
+        self.full().len() * CHUNK + self.last.len()
+    }
+
+    fn full(&self) -> &[Chunk<R>] {
+        self.full.as_ref().map_or(&[], |full| full)
+    }
+
+    /// Returns the number of chunks, each of which has at most [`CHUNK`] members.
+    pub(super) fn chunks(&self) -> usize {
+        self.full().len() + 1
+    }
+
+    pub(super) fn chunk(&self, index: usize) -> &[Arc<Membership<R>>] {
+        self.full().get(index).unwrap_or(&self.last)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Membership<R>> {
+        (0..self.chunks()).flat_map(|index| self.chunk(index)).map(|membership| &**membership)
     }
 
     fn add(&mut self, membership: Arc<Membership<R>>) {
         membership.place.store(self.len() as u32, Relaxed);
-        let chunks = Arc::make_mut(&mut self.0);
-        match chunks.last_mut() {
-            Some(last) if last.len() < CHUNK => Arc::make_mut(last).push(membership),
-            _ => chunks.push(Arc::new(vec![membership])),
+        if self.last.len() == CHUNK {
+            let last = mem::take(&mut self.last);
+            Arc::make_mut(self.full.get_or_insert_default()).push(last);
         }
+        Arc::make_mut(&mut self.last).push(membership);
     }
 
     /// Removes a member; the last one takes its place.
     fn remove(&mut self, membership: &Membership<R>) -> Option<Arc<Membership<R>>> {
         let place = membership.place.load(Relaxed) as usize;
-        let chunks = Arc::make_mut(&mut self.0);
-        let end = chunks.last_mut()?;
-        let last = Arc::make_mut(end).pop()?;
-        if end.is_empty() {
-            chunks.pop();
+        let last = Arc::make_mut(&mut self.last).pop()?;
+        if self.last.is_empty() {
+            self.shorten();
         }
         if std::ptr::eq(&*last, membership) {
             return Some(last);
         }
         last.place.store(place as u32, Relaxed);
-        let chunk = Arc::make_mut(chunks.get_mut(place / CHUNK)?);
-        Some(mem::replace(chunk.get_mut(place % CHUNK)?, last))
+        Some(mem::replace(self.chunk_mut(place / CHUNK)?.get_mut(place % CHUNK)?, last))
+    }
+
+    /// Makes the last chunk that is full the last one, which is empty.
+    fn shorten(&mut self) {
+        let Some(full) = &mut self.full else { return };
+        let full = Arc::make_mut(full);
+        if let Some(last) = full.pop() {
+            self.last = last;
+        }
+        if full.is_empty() {
+            self.full = None;
+        }
+    }
+
+    fn chunk_mut(&mut self, index: usize) -> Option<&mut Vec<Arc<Membership<R>>>> {
+        match &mut self.full {
+            Some(full) if index < full.len() => Arc::make_mut(full).get_mut(index).map(Arc::make_mut),
+            _ => Some(Arc::make_mut(&mut self.last)),
+        }
+    }
+}
+
+impl<R> Clone for Members<R> {
+    fn clone(&self) -> Self {
+        Self { full: self.full.clone(), last: self.last.clone() }
     }
 }
 

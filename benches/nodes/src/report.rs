@@ -77,7 +77,8 @@ fn head(all: &[Figures], command: &str, settings: &Settings, sync: Duration) -> 
 fn put_rates(out: &mut String, figures: &[&Figures]) {
     out.push_str(
         "The highest rate: each sender sends its next message once the last one is acknowledged and has arrived at all \
-         members. Processor time in cores, and in µs per message.\n\n\
+         members. Processor time in cores, and in µs per message. The limit is a core that is used up, or `waiting`: all \
+         senders wait for a message that is on its way, and no core is used up.\n\n\
          | | members | messages/s | Redis | node A | node B | load | idle | Redis, µs | node A, µs | node B, µs | limit |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
@@ -101,7 +102,7 @@ fn limit(sample: &Sample, cores: f64) -> String {
     if most > FULL {
         format!("the core of {name}")
     } else if sample.used.idle > (1.0 - FULL) * cores {
-        "waiting".to_owned()
+        format!("waiting; {name} uses most")
     } else if others > 0.25 * cores {
         format!("{others:.2} cores are used by others")
     } else {
@@ -180,6 +181,6 @@ mod tests {
         assert_eq!(limit(0.95, 0.0), "the core of Redis");
         assert_eq!(limit(0.8, 0.0), "all cores; Redis uses most");
         assert_eq!(limit(0.3, 0.0), "0.60 cores are used by others");
-        assert_eq!(limit(0.3, 0.6), "waiting");
+        assert_eq!(limit(0.3, 0.6), "waiting; node A uses most");
     }
 }
