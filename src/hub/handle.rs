@@ -75,8 +75,8 @@ impl<R: RoomKey> Hub<R> {
         To::new(self, Selected::Member(member))
     }
 
-    /// Keeps a room while it has no members: the hub receives its messages, and is told who enters and
-    /// leaves.
+    /// Keeps a room while it has no members: the hub continues to receive its messages, and the events
+    /// of those who enter and leave.
     ///
     /// A program that reads a history, and lets a member join behind it, holds the room meanwhile: the
     /// history of a room that nobody is in need not exist, and begins once somebody is. While the

@@ -167,16 +167,12 @@ impl Source for OnlyBatch<'_> {
 
 #[cfg(all(test, not(fullduplex_loom)))]
 mod tests {
-    use std::{
-        sync::Arc,
-        task::{Wake, Waker},
-    };
+    use std::{sync::Arc, task::Waker};
 
     use super::{
         super::{
             shared::Slot,
-            sync::Flag,
-            wait_list::{Ticket, Wait},
+            wait_list::{Ticket, Wait, Woken},
         },
         *,
     };
@@ -206,16 +202,6 @@ mod tests {
     /// Returns the room that is available, and the bytes that are queued or staged.
     fn rooms(shared: &TestShared) -> (usize, usize) {
         (shared.room().available_permits(), shared.queued_bytes())
-    }
-
-    /// A task that records that it was woken.
-    #[derive(Default)]
-    struct Woken(Flag);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.set();
-        }
     }
 
     #[test]

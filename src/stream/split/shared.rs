@@ -545,12 +545,12 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
 #[cfg(all(test, not(fullduplex_loom)))]
 mod tests {
-    use std::{future::Future, task::Wake, time::Duration};
+    use std::{future::Future, time::Duration};
 
     use tokio::time::advance;
 
     use super::{
-        super::{sync::Flag, wait_list::Ticket},
+        super::wait_list::{Ticket, Woken},
         *,
     };
     use crate::{Config, Outgoing, proto::CloseCode, proto::CloseFrame, stream::test_stream::TestStream};
@@ -576,16 +576,6 @@ mod tests {
         fn close_with(&self, code: CloseCode) -> Result<u64, SendError> {
             let frame = CloseFrame::from_static(code, "");
             self.with_open(0, |send, key, buffers| send.close(Some(&frame), key, buffers))
-        }
-    }
-
-    /// A task that records that it was woken.
-    #[derive(Default)]
-    struct Woken(Flag);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.set();
         }
     }
 

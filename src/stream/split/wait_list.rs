@@ -264,3 +264,15 @@ impl Wake for ReadWaker {
         }
     }
 }
+
+/// A task of a test that records that it was woken.
+#[cfg(all(test, not(fullduplex_loom)))]
+#[derive(Debug, Default)]
+pub(super) struct Woken(pub(super) Flag);
+
+#[cfg(all(test, not(fullduplex_loom)))]
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.set();
+    }
+}
