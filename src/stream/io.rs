@@ -12,8 +12,9 @@ use super::{
     pings::Pings,
     pool::{self, Scratch},
     stats::SendCounters,
+    strides::{InStrides, Strides},
     timers::Timeouts,
-    transport::{InStrides, Strides, Transport, TransportStatus},
+    transport::{Transport, TransportStatus},
     watchdog::Watchdog,
 };
 use crate::{

@@ -18,6 +18,7 @@ mod send;
 mod sink;
 mod split;
 mod stats;
+mod strides;
 #[cfg(test)]
 mod test_stream;
 mod timers;

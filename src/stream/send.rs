@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, connection::Connection, io::Side, transport::TURN};
+use super::{WebSocket, connection::Connection, io::Side, strides::TURN};
 use crate::{
     Error, Outgoing,
     proto::{MAX_CONTROL_PAYLOAD, SendError},

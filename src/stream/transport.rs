@@ -4,29 +4,22 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::{Pin, pin},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Buf;
 #[cfg(feature = "hub")]
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    task::{coop, yield_now},
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::pool::{self, Scratch};
-use crate::proto::{Batch, Buffers, PayloadMut, SendPath};
+use crate::proto::{Batch, PayloadMut, SendPath};
 
 /// The maximum number of slices of one vectored write.
 const MAX_SLICES: usize = 64;
 
 /// The number of slices that suffice for one large message.
 const FEW_SLICES: usize = 4;
-
-/// The number of message bytes compressed for one unit of the task's budget: about 0.25 ms at level
-/// 6. A task that is interrupted more often loses its compressor from the processor's cache.
-const STRIDE: usize = 16 << 10;
 
 /// The queue that a transport writes.
 pub(super) trait Source {
@@ -58,122 +51,6 @@ impl Source for SendPath {
         let waited = self.queued_in_order_bytes() > 0;
         pool::with_buffers(|buffers| SendPath::clear(self, buffers));
         waited
-    }
-}
-
-/// The sending path, for short accesses while messages are compressed.
-pub(super) trait PathAccess {
-    /// Calls a function with the sending path.
-    fn with<T>(
-        &mut self,
-        batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
-    ) -> T;
-
-    /// Returns ready if another stride may be compressed; pending if other tasks are to run first.
-    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
-}
-
-/// The number of strides that are compressed in one turn, so that a connection reads in between,
-/// and a split one does not lock its transport for long.
-const STRIDES: u8 = 4;
-
-/// The number of message bytes that are compressed in one turn.
-///
-/// A call that only queues messages compresses and writes them once there are this many: many long
-/// messages in a row would no longer be in the processor's cache later.
-pub(super) const TURN: usize = STRIDE * STRIDES as usize;
-
-/// The strides left in one turn.
-#[derive(Debug)]
-pub(super) struct Strides {
-    left: u8,
-    exhausted: bool,
-}
-
-impl Strides {
-    pub(super) fn new() -> Self {
-        Self { left: STRIDES, exhausted: false }
-    }
-
-    /// Takes a stride and a unit of the task's budget; pending if either is used up.
-    pub(super) fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(left) = self.left.checked_sub(1) else {
-            self.exhausted = true;
-            return Poll::Pending;
-        };
-        ready!(coop::poll_proceed(cx)).made_progress();
-        self.left = left;
-        Poll::Ready(())
-    }
-
-    /// Wakes the task to continue after others have run, if the strides were used up.
-    pub(super) fn poll_yield(&self, waker: &Waker) {
-        if self.exhausted {
-            let _pending = pin!(yield_now()).poll(&mut Context::from_waker(waker));
-        }
-    }
-}
-
-/// The sending path of a whole connection while it compresses, for one turn.
-pub(super) struct InStrides<'a> {
-    pub(super) path: &'a mut SendPath,
-    pub(super) strides: Strides,
-}
-
-impl Source for InStrides<'_> {
-    fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.path.has_uncompressed() {
-            return poll_compress(self, batch.get_or_insert_with(pool::batch), cx);
-        }
-        self.path.poll_stage(batch, cx)
-    }
-
-    fn clear(&mut self) -> bool {
-        Source::clear(self.path)
-    }
-}
-
-impl PathAccess for InStrides<'_> {
-    fn with<T>(
-        &mut self,
-        batch: &mut Batch,
-        call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
-    ) -> T {
-        pool::with_buffers(|buffers| call(self.path, batch, buffers))
-    }
-
-    fn poll_proceed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.strides.poll_proceed(cx)
-    }
-}
-
-/// Stages frames and compresses messages, until the batch is full or the task's budget is used up.
-/// Returns `true` if there is anything to write.
-#[inline(never)]
-pub(super) fn poll_compress(
-    path: &mut impl PathAccess,
-    batch: &mut Batch,
-    cx: &mut Context<'_>,
-) -> Poll<bool> {
-    loop {
-        // Stages what needs no compression, including pings that were queued meanwhile.
-        let Some(mut deflater) = path.with(batch, |send, batch, buffers| send.take_deflater(batch, buffers))
-        else {
-            return Poll::Ready(batch.has_remaining());
-        };
-        let proceed = path.poll_proceed(cx);
-        let mut stride = STRIDE;
-        let staged = match proceed {
-            Poll::Ready(()) => {
-                pool::with_buffers(|buffers| deflater.compress(batch, &mut stride, buffers.codecs()))
-            }
-            Poll::Pending => 0,
-        };
-        path.with(batch, |send, _, buffers| send.return_deflater(deflater, staged, buffers));
-        if proceed.is_pending() {
-            return if batch.has_remaining() { Poll::Ready(true) } else { Poll::Pending };
-        }
     }
 }
 
@@ -502,6 +379,8 @@ fn poll_write_slices<S: AsyncWrite + Unpin, const N: usize>(
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
     use crate::{
         Config, Outgoing, Role,
@@ -612,12 +491,15 @@ mod tests {
     #[cfg(feature = "deflate")]
     #[test]
     fn compression_that_is_interrupted_counts_as_progress_and_not_as_a_stream_that_accepts_nothing() {
-        use crate::Deflate;
+        use crate::{
+            Deflate,
+            stream::strides::{InStrides, Strides, TURN},
+        };
 
         let (stream, settings) = (TestStream::default(), Deflate::new());
         let mut path = server().with_deflate(settings, settings.into());
         let mut transport = Transport::new(stream.clone());
-        queue(&mut path, vec![0; STRIDE * (2 * usize::from(STRIDES) + 1)]);
+        queue(&mut path, vec![0; 2 * TURN + 1]);
         let mut cx = Context::from_waker(Waker::noop());
         for turn in 1..=2 {
             let before = transport.moves();

@@ -39,12 +39,24 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// acquired all room by then, the write buffer exceeds its capacity by that. The remaining
     /// content of `outgoing` is unspecified once it is staged.
     pub(super) fn write_direct(&self, outgoing: &mut Outgoing<'_>) -> Option<Written> {
+        self.direct(
+            |transport| Some(((), self.stage_direct(transport, outgoing)?)),
+            |transport, (), cx| transport.poll_transmit(&mut OnlyBatch(Locked::new(&self.state)), cx),
+        )
+    }
+
+    /// Begins a message and writes it, unless another task is writing or it cannot begin. `begin` also
+    /// returns the position that a flush has to reach.
+    #[inline]
+    fn direct<B>(
+        &self,
+        begin: impl FnOnce(&mut T) -> Option<(B, u64)>,
+        write: impl FnOnce(&mut T, B, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Option<Written> {
         let mut transport = self.transport.try_lock()?;
-        let target = self.stage_direct(&mut transport, outgoing);
-        let written = match target {
-            Some(target) => {
-                let (batch, cx) = (&mut OnlyBatch(Locked::new(&self.state)), &mut self.context());
-                let written = transport.poll_transmit(batch, cx);
+        let written = match begin(&mut transport) {
+            Some((begun, target)) => {
+                let written = write(&mut transport, begun, &mut Context::from_waker(&self.waker));
                 Some(self.finish_direct(transport, written, target))
             }
             None => {
@@ -62,7 +74,6 @@ impl<T: Transmit + ?Sized> Shared<T> {
             return None;
         }
         let batch = transport.batch()?;
-        // Fails while a message in parts is open.
         state.send.send_direct(outgoing, mask_key(self.role()), batch).ok()?;
         state.ledger.staged_direct(batch.remaining());
         Some(state.ledger.flush_target())
@@ -72,21 +83,10 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// that it shares with other connections. Returns `None` also if its frame has to be masked.
     #[cfg(feature = "hub")]
     pub(super) fn write_prepared(&self, message: &PreparedMessage) -> Option<Written> {
-        let mut transport = self.transport.try_lock()?;
-        let begun = self.begin_direct(message);
-        let written = match begun {
-            Some((frame, target)) => {
-                let (queue, cx) = (&mut Locked::new(&self.state), &mut self.context());
-                let written = transport.poll_write_frame(frame, queue, cx);
-                Some(self.finish_direct(transport, written, target))
-            }
-            None => {
-                drop(transport);
-                None
-            }
-        };
-        self.write_if_requested();
-        written
+        self.direct(
+            |_| self.begin_direct(message),
+            |transport, frame, cx| transport.poll_write_frame(frame, &mut Locked::new(&self.state), cx),
+        )
     }
 
     /// Returns the frame of a message that may be written at once, and the position that a flush has
@@ -106,6 +106,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     #[inline]
     fn is_clear_for(&self, state: &SendState, payload_len: usize) -> bool {
         state.is_open()
+            && !state.send.is_message_open()
             && !state.ledger.transport().stuck
             // Less is available while others are about to queue: this one does not overtake them.
             && self.room().available_permits() >= self.need(payload_len) as usize
@@ -131,11 +132,6 @@ impl<T: Transmit + ?Sized> Shared<T> {
             }
         }
         Written::Until(target)
-    }
-
-    /// Returns the context in which the stream is polled to write.
-    fn context(&self) -> Context<'_> {
-        Context::from_waker(&self.waker)
     }
 
     /// Reads from each part of the memory that `write_prepared` uses. Returns a number that depends on
@@ -276,6 +272,8 @@ mod tests {
                 let before = rooms(&shared);
                 assert_eq!(write(&shared, b"12345678"), None, "{case}");
                 assert_eq!((stream.take_written(), rooms(&shared)), (Vec::new(), before), "{case}");
+                let batch = shared.take().and_then(|parts| parts.transport.into_parts().1);
+                assert!(batch.is_none(), "{case}");
             });
         }
     }

@@ -7,7 +7,8 @@ use crate::{
     proto::{Batch, Buffers, SendPath},
     stream::{
         pool,
-        transport::{PathAccess, Source, Strides, poll_compress},
+        strides::{PathAccess, Strides, poll_compress},
+        transport::Source,
     },
 };
 
