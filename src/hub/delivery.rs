@@ -1,11 +1,10 @@
 //! Sending to many members, in order, by whoever comes first.
 
 use std::{
-    collections::VecDeque,
     future::{Future, poll_fn},
     hint::black_box,
     pin::{Pin, pin},
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
     thread,
 };
@@ -19,18 +18,14 @@ use super::{
     backplane::RoomKey,
     counters::Delivered,
     inner::Inner,
-    position::Position,
+    members::{CHUNK, Listed, Members},
+    queue::{Content, Item, Queue},
     recipient::Recipient,
-    room::{CHUNK, Members, Membership, Room},
+    room::Room,
     slow::Slow,
     whom::Whom,
 };
-use crate::{Message, PreparedMessage};
-
-/// How many messages, and how many bytes of them, may be queued for an audience. Beyond that,
-/// messages that are not stored are dropped, and those who publish wait.
-const MAX_QUEUED: usize = 1024;
-const MAX_QUEUED_BYTES: usize = 8 << 20;
+use crate::PreparedMessage;
 
 /// The number of messages that a call sends for others before it leaves the rest to a task.
 const MAX_FOR_OTHERS: usize = 16;
@@ -38,62 +33,6 @@ const MAX_FOR_OTHERS: usize = 16;
 /// The number of members whose memory is loaded together, before they are sent a message one by
 /// one.
 const GROUP: usize = 16;
-
-/// Messages that are queued for an audience.
-pub(super) struct Queue {
-    pub(super) items: VecDeque<Item>,
-    /// The number of bytes of their payload data.
-    pub(super) bytes: usize,
-    /// Whether a thread or a task sends them.
-    pub(super) is_delivering: bool,
-}
-
-/// A message that is queued.
-pub(super) struct Item {
-    pub(super) content: Content,
-    pub(super) whom: Whom,
-    pub(super) slow: Slow,
-    pub(super) report: Option<oneshot::Sender<Delivered>>,
-}
-
-pub(super) enum Content {
-    /// A message of the history, which is encoded when it is sent.
-    Stored {
-        position: Position,
-        era: u32,
-        message: Message,
-    },
-    Transient(PreparedMessage),
-    /// Nothing: it is reported when all before it is sent.
-    Marker,
-}
-
-impl Queue {
-    pub(super) fn push(&mut self, item: Item) {
-        self.bytes += item.len();
-        self.items.push_back(item);
-    }
-
-    fn pop(&mut self) -> Option<Item> {
-        let item = self.items.pop_front()?;
-        self.bytes -= item.len();
-        Some(item)
-    }
-
-    fn is_full(&self) -> bool {
-        self.items.len() >= MAX_QUEUED || self.bytes >= MAX_QUEUED_BYTES
-    }
-}
-
-impl Item {
-    fn len(&self) -> usize {
-        match &self.content {
-            Content::Stored { message, .. } => message.len(),
-            Content::Transient(message) => message.len(),
-            Content::Marker => 0,
-        }
-    }
-}
 
 /// Whom a message is for.
 pub(super) enum Audience<R> {
@@ -133,6 +72,29 @@ impl<R: RoomKey> Audience<R> {
             Self::All => hub.members.len(),
         }
     }
+
+    /// Calls a function with the queue.
+    fn with_queue<T>(&self, hub: &Inner<R>, call: impl FnOnce(&mut Queue) -> T) -> T {
+        match self {
+            Self::Room(room) => room.with_queue(call),
+            Self::All => call(&mut hub.queue.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Calls a function with the queue. Returns what it returns, and the recipients now.
+    fn take<T>(
+        &self,
+        hub: &Inner<R>,
+        call: impl FnOnce(&mut Queue) -> Option<T>,
+    ) -> Option<(T, Recipients<R>)> {
+        match self {
+            Self::Room(room) => room.take(call).map(|(taken, members)| (taken, Recipients::Room(members))),
+            Self::All => {
+                let taken = self.with_queue(hub, call)?;
+                Some((taken, Recipients::All(hub.members.all())))
+            }
+        }
+    }
 }
 
 impl Future for Sending {
@@ -158,38 +120,38 @@ pub(super) fn drive<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>) {
 
 /// Queues a message for an audience, and sends it, unless another thread is sending before it.
 pub(super) fn send<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>, mut item: Item) -> Sending {
-    let mut queue = queue_of(hub, &audience);
-    if !queue.is_delivering && queue.items.is_empty() {
-        queue.is_delivering = true;
-        drop(queue);
-        return Turn { hub: hub.clone(), audience, has_ended: false }.send_first(item);
+    if let Some(((), recipients)) = audience.take(hub, |queue| queue.begin_first().then_some(())) {
+        return Turn { hub: hub.clone(), audience, has_ended: false }.send_first(item, recipients);
     }
-    if queue.is_full() {
-        drop(queue);
+    let (report, waits) = oneshot::channel();
+    item.report = Some(report);
+    let is_queued = audience.with_queue(hub, |queue| {
+        let has_room = !queue.is_full();
+        if has_room {
+            queue.push(item);
+        }
+        has_room
+    });
+    if !is_queued {
         let delivered = Delivered { dropped: audience.len(hub) as u64, ..Delivered::default() };
         hub.counters.add(&delivered);
         return Sending(State::Done(delivered));
     }
-    let (report, waits) = oneshot::channel();
-    item.report = Some(report);
-    queue.push(item);
-    drop(queue);
     drive(hub, audience);
     Sending(State::Waits(waits))
 }
 
 /// Waits until no more is queued for an audience than may be.
 pub(super) async fn keep_up<R: RoomKey>(hub: &Arc<Inner<R>>, audience: Audience<R>) {
-    let sent = {
-        let mut queue = queue_of(hub, &audience);
-        if !queue.is_full() {
-            return;
-        }
-        let (report, sent) = oneshot::channel();
-        let (content, slow) = (Content::Marker, Slow::default());
-        queue.push(Item { content, whom: Whom::Everyone, slow, report: Some(report) });
-        sent
-    };
+    let sent = audience.with_queue(hub, |queue| {
+        queue.is_full().then(|| {
+            let (report, sent) = oneshot::channel();
+            let (content, slow) = (Content::Marker, Slow::default());
+            queue.push(Item { content, whom: Whom::Everyone, slow, report: Some(report) });
+            sent
+        })
+    });
+    let Some(sent) = sent else { return };
     drive(hub, audience);
     // Fails if the runtime is shut down, in which nothing more is sent.
     let _ended = sent.await;
@@ -204,18 +166,12 @@ struct Turn<R: RoomKey> {
 
 impl<R: RoomKey> Turn<R> {
     fn begin(hub: &Arc<Inner<R>>, audience: Audience<R>) -> Option<Self> {
-        let mut queue = queue_of(hub, &audience);
-        if queue.is_delivering || queue.items.is_empty() {
-            return None;
-        }
-        queue.is_delivering = true;
-        drop(queue);
-        Some(Self { hub: hub.clone(), audience, has_ended: false })
+        let begins = audience.with_queue(hub, Queue::begin);
+        begins.then(|| Self { hub: hub.clone(), audience, has_ended: false })
     }
 
     /// Sends a message before which none is queued: at once to a small audience, otherwise in a task.
-    fn send_first(self, mut item: Item) -> Sending {
-        let recipients = self.recipients();
+    fn send_first(self, mut item: Item, recipients: Recipients<R>) -> Sending {
         if recipients.len() <= CHUNK {
             let delivered = self.send_whole(item, &recipients);
             self.go_on();
@@ -254,24 +210,9 @@ impl<R: RoomKey> Turn<R> {
 
     /// Returns the next message, and its recipients. Ends the turn if there is none.
     fn next(&mut self) -> Option<(Item, Recipients<R>)> {
-        let mut queue = queue_of(&self.hub, &self.audience);
-        let Some(item) = queue.pop() else {
-            queue.items.shrink_to(MAX_FOR_OTHERS);
-            queue.is_delivering = false;
-            drop(queue);
-            self.has_ended = true;
-            return None;
-        };
-        drop(queue);
-        let recipients = self.recipients();
-        Some((item, recipients))
-    }
-
-    fn recipients(&self) -> Recipients<R> {
-        match &self.audience {
-            Audience::Room(room) => Recipients::Room(room.members()),
-            Audience::All => Recipients::All(self.hub.members.all()),
-        }
+        let next = self.audience.take(&self.hub, Queue::next);
+        self.has_ended = next.is_none();
+        next
     }
 
     fn send_whole(&self, item: Item, recipients: &Recipients<R>) -> Delivered {
@@ -302,7 +243,7 @@ impl<R: RoomKey> Drop for Turn<R> {
         if self.has_ended {
             return;
         }
-        queue_of(&self.hub, &self.audience).is_delivering = false;
+        self.audience.with_queue(&self.hub, Queue::end);
         // If the program's encoder has panicked, a task sends what is queued behind that message.
         // Otherwise the runtime is shut down.
         if thread::panicking()
@@ -320,13 +261,6 @@ impl<R> Clone for Audience<R> {
             Self::Room(room) => Self::Room(room.clone()),
             Self::All => Self::All,
         }
-    }
-}
-
-fn queue_of<'a, R>(hub: &'a Inner<R>, audience: &'a Audience<R>) -> MutexGuard<'a, Queue> {
-    match audience {
-        Audience::Room(room) => room.queue(),
-        Audience::All => hub.queue.lock().unwrap_or_else(PoisonError::into_inner),
     }
 }
 
@@ -398,8 +332,11 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
         match recipients {
             Recipients::Room(members) => {
                 for group in members.chunk(chunk).chunks(GROUP) {
-                    preload(group.iter().map(|membership| &*membership.recipient));
-                    group.iter().for_each(|membership| self.send_to_member(membership));
+                    let group = group.iter().flatten();
+                    // Loaded at the same time as the recipients: the list refers to both.
+                    black_box(group.clone().filter(|listed| listed.membership.has_left()).count());
+                    preload(group.clone().map(|listed| &*listed.recipient));
+                    group.for_each(|listed| self.send_to_member(listed));
                 }
             }
             Recipients::All(members) => {
@@ -412,10 +349,11 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
         }
     }
 
-    fn send_to_member(&mut self, membership: &Membership<R>) {
+    fn send_to_member(&mut self, listed: &Listed<R>) {
+        let membership = &listed.membership;
         let is_needed = self.stored.is_none_or(|(offset, era)| membership.needs(offset, era));
         if is_needed && !membership.has_left() {
-            self.send_to_recipient(&membership.recipient);
+            self.send_to_recipient(&listed.recipient);
         }
     }
 

@@ -22,10 +22,11 @@ use super::{
     backplane::{Backplane, BackplaneError, BoxFuture, RoomKey, Target},
     builder::Settings,
     counters::{Counters, Delivered},
-    delivery::{self, Audience, Content, Item, Queue, Sending},
+    delivery::{self, Audience, Sending},
     event::Event,
     key::{Key, RoomRef},
     position::{MemberId, Position},
+    queue::{Content, Item, Queue},
     recipient::Recipient,
     record::Transient,
     room::{Membership, Room},
@@ -164,11 +165,11 @@ impl<R: RoomKey> Inner<R> {
     }
 
     /// Removes a member from a room.
-    pub(super) fn leave(&self, membership: &Membership<R>) {
+    pub(super) fn leave(&self, membership: &Membership<R>, member: MemberId) {
         let room = &membership.room;
         room.remove(membership);
         if membership.is_present.load(Relaxed) {
-            self.backplane.exit(&room.key, MemberId { node: self.node, serial: membership.recipient.serial });
+            self.backplane.exit(&room.key, member);
         }
         self.remove_if_unused(room);
     }

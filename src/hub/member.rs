@@ -108,7 +108,7 @@ impl<R: RoomKey> Member<R> {
             Begun::Joining(joining) => joining,
         };
         self.inner().subscribe(&joining.membership.room).await?;
-        let position = joining.membership.room.add(&joining.membership, false);
+        let position = joining.membership.room.add(&joining.membership, &self.recipient, false);
         joining.complete()?;
         Ok(position.unwrap_or(NOWHERE))
     }
@@ -142,7 +142,7 @@ impl<R: RoomKey> Member<R> {
             Begun::Joining(joining) => joining,
         };
         self.inner().subscribe(&joining.membership.room).await?;
-        joining.membership.room.add(&joining.membership, true);
+        joining.membership.room.add(&joining.membership, &self.recipient, true);
         let joined = self.catch_up(&joining.membership, since).await?;
         joining.complete()?;
         Ok(joined)
@@ -189,7 +189,7 @@ impl<R: RoomKey> Member<R> {
         };
         let membership = rooms.swap_remove(index);
         drop(rooms);
-        self.inner().leave(&membership);
+        self.inner().leave(&membership, self.id());
         true
     }
 
@@ -221,7 +221,7 @@ impl<R: RoomKey> Member<R> {
         if !room.begin_to_join() {
             return Err(Blocked::ByRemoval);
         }
-        let membership = room.membership(&self.recipient);
+        let membership = room.membership();
         if rooms.is_empty() {
             // Most members are in one room.
             rooms.reserve_exact(1);
@@ -321,7 +321,7 @@ impl<R: RoomKey> Drop for Member<R> {
     fn drop(&mut self) {
         self.inner().members.remove(self.recipient.serial);
         let rooms = std::mem::take(&mut *self.lock());
-        rooms.iter().for_each(|membership| self.inner().leave(membership));
+        rooms.iter().for_each(|membership| self.inner().leave(membership, self.id()));
     }
 }
 
@@ -396,7 +396,7 @@ impl<R: RoomKey> Drop for Joining<'_, R> {
         let hub = self.member.inner();
         if !self.membership.is_complete.load(Relaxed) {
             self.member.lock().retain(|other| !Arc::ptr_eq(other, &self.membership));
-            hub.leave(&self.membership);
+            hub.leave(&self.membership, self.member.id());
         }
         self.membership.room.end_to_join();
         hub.remove_if_unused(&self.membership.room);

@@ -1,48 +1,42 @@
 //! A room: its members here, and the messages that are queued for them.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use tokio::sync::{Notify, OnceCell};
 
 use super::{
-    delivery::{Content, Item, Queue},
+    members::{Listed, Members},
     position::Position,
+    queue::{Content, Item, Queue},
     recipient::Recipient,
     record::Publication,
     slow::Slow,
 };
 
-/// The number of members in one chunk of the list.
-pub(super) const CHUNK: usize = 128;
-
 /// A room of a hub.
 pub(super) struct Room<R> {
     pub(super) key: R,
-    pub(super) queue: Mutex<Queue>,
     /// Set once the backplane passes the messages of the room.
     pub(super) subscription: OnceCell<()>,
     /// Whether the backplane was asked to.
     pub(super) is_subscribed: AtomicBool,
+    /// Whether it is no longer a room of the hub. No member is added then. It is set under the lock.
+    is_removed: AtomicBool,
     state: Mutex<State<R>>,
 }
 
 struct State<R> {
     members: Members<R>,
+    queue: Queue,
     /// The position of the last message that was queued; `None` until the room is subscribed.
     position: Option<Position>,
     /// The number of histories before this one.
     era: u32,
     /// The number of calls that are about to add a member.
     joining: usize,
-    /// Whether it is no longer a room of the hub. No member is added then.
-    is_removed: bool,
     /// Notified of each message, if the program follows the room.
     arrived: Option<Arc<Notify>>,
 }
@@ -50,14 +44,13 @@ struct State<R> {
 /// A member of a room.
 pub(super) struct Membership<R> {
     pub(super) room: Arc<Room<R>>,
-    pub(super) recipient: Arc<Recipient>,
     /// The offset of the last message that the member does not need.
     from: AtomicU64,
     /// The history that this offset is in.
     era: AtomicU32,
     /// The place in the list of members, which the lock of the room protects; `UNLISTED` if it is not
     /// in the list.
-    place: AtomicU32,
+    pub(super) place: AtomicU32,
     /// Whether the call that joins has completed.
     pub(super) is_complete: AtomicBool,
     /// Whether the member has left. It does not come back: if it joins again, it has another
@@ -69,25 +62,15 @@ pub(super) struct Membership<R> {
 
 const UNLISTED: u32 = u32::MAX;
 
-/// The members of a room, in chunks. A broadcast keeps the list as it was when it began; what is
-/// changed meanwhile is copied, but no more than a chunk or two of it.
-pub(super) struct Members<R> {
-    /// The chunks before the last one, which are full. A small room has none.
-    full: Option<Arc<Vec<Chunk<R>>>>,
-    last: Chunk<R>,
-}
-
-type Chunk<R> = Arc<Vec<Arc<Membership<R>>>>;
-
 impl<R> Room<R> {
     pub(super) fn new(key: R) -> Self {
-        let members = Members { full: None, last: Arc::default() };
-        let state = State { members, position: None, era: 0, joining: 0, is_removed: false, arrived: None };
+        let (members, queue) = (Members::default(), Queue::default());
+        let state = State { members, queue, position: None, era: 0, joining: 0, arrived: None };
         Self {
             key,
-            queue: Mutex::default(),
             subscription: OnceCell::new(),
             is_subscribed: AtomicBool::new(false),
+            is_removed: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -100,8 +83,7 @@ impl<R> Room<R> {
         }
         let Publication { message, whom, .. } = publication;
         let content = Content::Stored { position, era: state.era, message };
-        // Queued under the lock of the state, so that the queue has the order of the positions.
-        self.queue().push(Item { content, whom, slow: slow.clone(), report: None });
+        state.queue.push(Item { content, whom, slow: slow.clone(), report: None });
         let arrived = state.arrived.clone();
         // Not under the lock, because wakers may run any code.
         drop(state);
@@ -134,8 +116,9 @@ impl<R> Room<R> {
     /// removed.
     pub(super) fn begin_to_join(&self) -> bool {
         let mut state = self.lock();
-        state.joining += usize::from(!state.is_removed);
-        !state.is_removed
+        let is_removed = self.is_removed();
+        state.joining += usize::from(!is_removed);
+        !is_removed
     }
 
     /// Ends what `begin_to_join` began.
@@ -145,22 +128,20 @@ impl<R> Room<R> {
 
     /// Removes the room if it has no members. Returns whether it did.
     pub(super) fn remove_if_unused(&self) -> bool {
-        let mut state = self.lock();
-        let is_unused = state.joining == 0 && state.members.is_empty() && !state.is_removed;
-        state.is_removed |= is_unused;
-        is_unused
+        let state = self.lock();
+        let is_unused = state.joining == 0 && state.members.is_empty();
+        is_unused && !self.is_removed.swap(true, Relaxed)
     }
 
     /// Returns whether it is no longer a room of the hub.
     pub(super) fn is_removed(&self) -> bool {
-        self.lock().is_removed
+        self.is_removed.load(Relaxed)
     }
 
     /// Creates a membership, which is not in the list of members yet.
-    pub(super) fn membership(self: &Arc<Self>, recipient: &Arc<Recipient>) -> Arc<Membership<R>> {
+    pub(super) fn membership(self: &Arc<Self>) -> Arc<Membership<R>> {
         Arc::new(Membership {
             room: self.clone(),
-            recipient: recipient.clone(),
             from: AtomicU64::new(u64::MAX),
             era: AtomicU32::new(u32::MAX),
             place: AtomicU32::new(UNLISTED),
@@ -172,13 +153,18 @@ impl<R> Room<R> {
 
     /// Adds a member for the messages that follow, or one that catches up first. Returns the position
     /// that they follow.
-    pub(super) fn add(&self, membership: &Arc<Membership<R>>, catches_up: bool) -> Option<Position> {
+    pub(super) fn add(
+        &self,
+        membership: &Arc<Membership<R>>,
+        recipient: &Arc<Recipient>,
+        catches_up: bool,
+    ) -> Option<Position> {
         let mut state = self.lock();
         if !membership.has_left() {
             if !catches_up {
                 membership.follow(&state);
             }
-            state.members.add(membership.clone());
+            state.members.add(Listed { membership: membership.clone(), recipient: recipient.clone() });
         }
         state.position
     }
@@ -234,8 +220,16 @@ impl<R> Room<R> {
         self.lock().members.len()
     }
 
-    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Calls a function with the queue.
+    pub(super) fn with_queue<T>(&self, call: impl FnOnce(&mut Queue) -> T) -> T {
+        call(&mut self.lock().queue)
+    }
+
+    /// Calls a function with the queue. Returns what it returns, and the members now.
+    pub(super) fn take<T>(&self, call: impl FnOnce(&mut Queue) -> Option<T>) -> Option<(T, Members<R>)> {
+        let mut state = self.lock();
+        let taken = call(&mut state.queue)?;
+        Some((taken, state.members.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
@@ -277,87 +271,5 @@ impl<R> Membership<R> {
         // reads a message that was queued before, which is not needed either way.
         let since = self.era.load(Relaxed);
         era > since || (era == since && offset > self.from.load(Relaxed))
-    }
-}
-
-impl<R> Members<R> {
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.full().len() * CHUNK + self.last.len()
-    }
-
-    fn full(&self) -> &[Chunk<R>] {
-        self.full.as_ref().map_or(&[], |full| full)
-    }
-
-    /// Returns the number of chunks, each of which has at most [`CHUNK`] members.
-    pub(super) fn chunks(&self) -> usize {
-        self.full().len() + 1
-    }
-
-    pub(super) fn chunk(&self, index: usize) -> &[Arc<Membership<R>>] {
-        self.full().get(index).unwrap_or(&self.last)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Membership<R>> {
-        (0..self.chunks()).flat_map(|index| self.chunk(index)).map(|membership| &**membership)
-    }
-
-    fn add(&mut self, membership: Arc<Membership<R>>) {
-        membership.place.store(self.len() as u32, Relaxed);
-        if self.last.len() == CHUNK {
-            let last = mem::take(&mut self.last);
-            Arc::make_mut(self.full.get_or_insert_default()).push(last);
-        }
-        Arc::make_mut(&mut self.last).push(membership);
-    }
-
-    /// Removes a member; the last one takes its place.
-    fn remove(&mut self, membership: &Membership<R>) -> Option<Arc<Membership<R>>> {
-        let place = membership.place.load(Relaxed) as usize;
-        let last = Arc::make_mut(&mut self.last).pop()?;
-        if self.last.is_empty() {
-            self.shorten();
-        }
-        if std::ptr::eq(&*last, membership) {
-            return Some(last);
-        }
-        last.place.store(place as u32, Relaxed);
-        Some(mem::replace(self.chunk_mut(place / CHUNK)?.get_mut(place % CHUNK)?, last))
-    }
-
-    /// Makes the last chunk that is full the last one, which is empty.
-    fn shorten(&mut self) {
-        let Some(full) = &mut self.full else { return };
-        let full = Arc::make_mut(full);
-        if let Some(last) = full.pop() {
-            self.last = last;
-        }
-        if full.is_empty() {
-            self.full = None;
-        }
-    }
-
-    fn chunk_mut(&mut self, index: usize) -> Option<&mut Vec<Arc<Membership<R>>>> {
-        match &mut self.full {
-            Some(full) if index < full.len() => Arc::make_mut(full).get_mut(index).map(Arc::make_mut),
-            _ => Some(Arc::make_mut(&mut self.last)),
-        }
-    }
-}
-
-impl<R> Clone for Members<R> {
-    fn clone(&self) -> Self {
-        Self { full: self.full.clone(), last: self.last.clone() }
-    }
-}
-
-/// An empty queue.
-impl Default for Queue {
-    fn default() -> Self {
-        Self { items: VecDeque::new(), bytes: 0, is_delivering: false }
     }
 }

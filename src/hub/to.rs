@@ -32,6 +32,16 @@ pub(super) enum Selected<R> {
     Member(MemberId),
 }
 
+impl<R: RoomKey> Selected<R> {
+    fn target(&self) -> Target<'_, R> {
+        match self {
+            Self::Room(key) => Target::Room(key),
+            Self::All => Target::All,
+            Self::Member(member) => Target::Member(*member),
+        }
+    }
+}
+
 impl<R> fmt::Debug for To<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("To").field("whom", &self.whom).field("slow", &self.slow).finish_non_exhaustive()
@@ -89,21 +99,17 @@ impl<'a, R: RoomKey> To<'a, R> {
     pub fn send(self, message: impl Into<Message>) -> Sending {
         let transient = Transient { message: message.into(), whom: self.whom, slow: self.slow };
         let hub = self.hub.inner();
-        let target: Target<'_, R> = match &self.selected {
-            Selected::Room(key) => Target::Room(key),
-            Selected::All => Target::All,
-            Selected::Member(member) => Target::Member(*member),
-        };
+        let target = self.selected.target();
         let is_elsewhere = !matches!(target, Target::Member(member) if member.node == hub.node);
         if !self.is_local && is_elsewhere && hub.backplane.send(target, &transient).is_err() {
             hub.counters.add(&Delivered { unreached: 1, ..Delivered::default() });
         }
-        match &self.selected {
+        match self.selected {
             // Found already.
             Selected::Room(Key::Here(room)) if !room.is_removed() => {
-                hub.send_to(Audience::Room(room.clone()), transient)
+                hub.send_to(Audience::Room(room), transient)
             }
-            _ => hub.send_here(target, transient),
+            selected => hub.send_here(selected.target(), transient),
         }
     }
 }
