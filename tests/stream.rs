@@ -178,10 +178,18 @@ fn the_next_six_reads_are_wide_after_a_read_that_filled_the_buffer() {
 }
 
 #[test]
-fn reads_are_narrow_after_a_message_was_read_into_its_own_buffer() {
-    let large = binary(vec![7; 300 * KIB]).masked().build();
+fn the_rest_of_a_large_message_is_read_at_once_and_the_next_read_is_narrow() {
+    let (len, header) = (300 * KIB, 14);
+    let large = binary(vec![7; len]).masked().build();
     let (requested, received) = requested_reads([large, text("one").masked().build()]);
-    let (first, last) = (requested[0], requested[requested.len() - 1]);
-    assert_eq!((first, last, received), (64 * KIB, 64 * KIB, 2));
-    assert_eq!(requested[1], 64 * KIB - 14, "the buffer at most doubles");
+    assert_eq!(requested, [64 * KIB, len + header - 64 * KIB, 64 * KIB]);
+    assert_eq!(received, 2);
+}
+
+#[test]
+fn the_buffer_of_a_message_that_is_longer_than_1_mib_doubles() {
+    let (requested, received) = requested_reads([binary(vec![7; 2048 * KIB]).masked().build()]);
+    let arrived = 64 * KIB - 14;
+    assert_eq!(requested[..4], [64 * KIB, arrived, 2 * arrived, 4 * arrived]);
+    assert_eq!(received, 1);
 }

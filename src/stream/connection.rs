@@ -378,6 +378,7 @@ impl<I: Io> Connection<I> {
         let read = match self.inbound.receive.want() {
             Want::Payload(room) => {
                 self.inbound.wide = 0;
+                pool::expect_large();
                 ready!(self.io.poll_read_payload(room, cx))
             }
             Want::Scratch => {

@@ -8,6 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     hint::black_box,
+    sync::Once,
 };
 
 use rand::{
@@ -24,6 +25,9 @@ const NARROW: usize = 64 << 10;
 /// The same for some reads after one that filled a narrow scratch, so that a burst of large
 /// messages is read, and answered, at once.
 const WIDE: usize = 256 << 10;
+
+/// Half of the freed memory that the heap keeps once a large message has been received.
+const LARGE: usize = 4 << 20;
 
 /// The size of the small scratch that each thread keeps, for the unhandled rest of a read.
 const SHORT: usize = 4 << 10;
@@ -130,11 +134,9 @@ impl Scratch {
     }
 
     fn wide() -> Self {
-        // glibc remembers the size of a freed block (mallopt(3), M_MMAP_THRESHOLD), and from then
-        // on keeps twice as much at the end of its heap before it returns memory to the system.
         // Without this, a burst of large messages costs page faults each time: 5 us instead of 3 us
         // for each of 16 messages of 16 KiB.
-        drop(black_box(Vec::<u8>::with_capacity(WIDE)));
+        keep_freed(WIDE);
         Self::with_len(WIDE)
     }
 
@@ -242,6 +244,23 @@ pub(super) fn scratch(wide: bool) -> Box<Scratch> {
         wide.or_else(|| pool.scratch.take()).or_else(|| pool.more.borrow_mut().scratches.pop())
     });
     kept.unwrap_or_default().unwrap_or_else(|| Box::new(Scratch::narrow()))
+}
+
+/// Lets the heap keep the memory of freed messages for the next ones, because a large message is
+/// being received. Without this, each may cost a page fault for every 4 KiB.
+#[inline]
+pub(super) fn expect_large() {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| keep_freed(LARGE));
+}
+
+/// Lets the heap keep freed memory of up to twice this size.
+///
+/// glibc remembers the size of a freed block (mallopt(3), M_MMAP_THRESHOLD), and from then on keeps
+/// twice as much at the end of its heap before it returns memory to the system.
+#[cold]
+fn keep_freed(size: usize) {
+    drop(black_box(Vec::<u8>::with_capacity(size)));
 }
 
 /// Creates a small scratch with the unread bytes of `of`, which must be short.

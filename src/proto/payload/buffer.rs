@@ -14,6 +14,10 @@ use crate::proto::utf8::{InvalidUtf8, Utf8Validator};
 /// The minimum growth of a buffer that is read into, in bytes.
 const GROWTH_STEP: usize = 16 << 10;
 
+/// The maximum size of a buffer that is reserved at once for a frame of which a 16th has arrived.
+/// Growing it in steps would copy what has arrived, and cost page faults where it is moved.
+const AT_ONCE: usize = 1 << 20;
+
 /// The payload data of one message: unmasked once, and validated as it arrives if it is text.
 ///
 /// It owns both the bytes and their validation state, so that a [`Utf8Bytes`] needs no second
@@ -177,7 +181,8 @@ impl Payload {
     }
 
     /// Makes room for `more` bytes. The buffer at most doubles what has `arrived`, or grows by one
-    /// step, or by both up to the end of the frame.
+    /// step, or by both up to the end of the frame; or it grows at once up to the end of a frame of
+    /// which a 16th has arrived, if that is at most [`AT_ONCE`].
     fn grow(&mut self, more: usize, arrived: usize, hint: SizeHint) {
         let len = self.bytes.len();
         let needed = len + more;
@@ -190,6 +195,8 @@ impl Payload {
         // bytes.
         let least =
             if double.saturating_add(GROWTH_STEP) < frame_end { arrived + GROWTH_STEP } else { frame_end };
+        let at_once = arrived.saturating_mul(16).min(AT_ONCE);
+        let least = if frame_end <= at_once { frame_end } else { least };
         // The size of the following fragments is unknown.
         let end = if hint.last { frame_end } else { hint.limit };
         let target = double.max(least).min(end);
@@ -317,6 +324,21 @@ mod tests {
         assert_eq!(room.chunk_mut().len(), 0);
         payload.receive(None).expect("binary");
         assert_eq!(payload.finish().expect("binary").len(), 70_000);
+    }
+
+    #[test]
+    fn memory_for_a_frame_of_at_most_1_mib_is_reserved_once_a_16th_has_arrived() {
+        for (arrived, frame, capacity) in [
+            (MIB / 16, MIB, MIB),
+            (MIB / 16 - 1, MIB, MIB / 8 - 2),
+            (MIB / 16, MIB + 1, MIB / 8),
+            (MIB / 2, 2 * MIB, MIB),
+            (16_000, 256_000, 256_000),
+        ] {
+            let mut payload = Payload::new(MessageKind::Binary);
+            payload.push(&vec![1; arrived], None, last(frame)).expect("binary");
+            assert_eq!(payload.bytes.capacity(), capacity, "{arrived} of {frame}");
+        }
     }
 
     #[test]
