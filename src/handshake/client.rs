@@ -422,6 +422,16 @@ mod tests {
         }
     }
 
+    /// RFC 6455 section 4.1, with erratum 3150.
+    #[test]
+    fn the_key_is_the_nonce_in_base64_without_stray_bits() {
+        let nonce = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        let target = "ws://a".parse().expect("valid");
+        let request = Client::default().request(&target, nonce).expect("valid");
+        let request = String::from_utf8(request).expect("text");
+        assert!(request.contains("\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\n"), "{request}");
+    }
+
     #[test]
     fn subprotocols_are_sent_in_one_field_in_order() {
         let client = Client::default().subprotocol("b").subprotocol("a");
