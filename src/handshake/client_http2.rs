@@ -124,6 +124,16 @@ mod tests {
         }
     }
 
+    /// RFC 8441 section 5.
+    #[test]
+    fn a_request_has_no_field_of_http_1() {
+        let client = Client::default().subprotocol("a").header("X-A", "1");
+        let request = request(&client, "wss://user:pw@example.com/");
+        for name in ["connection", "upgrade", "host", "sec-websocket-key"] {
+            assert!(!request.headers().contains_key(name), "{name}");
+        }
+    }
+
     #[test]
     fn credentials_of_the_target_are_sent_and_hidden() {
         let request = request(&Client::default(), "ws://user:pw@example.com/");
