@@ -446,6 +446,16 @@ mod tests {
         }
     }
 
+    /// RFC 6455 section 9.
+    #[test]
+    fn a_server_answers_no_extension_that_was_not_offered() {
+        for lines in [&[][..], &[&b"x"[..]], &[b"x-webkit-deflate-frame", b"permessage-bzip2; x=9"]] {
+            let (response, negotiated) = exchange(lines, Some(Deflate::new())).expect("accepted");
+            assert!(!response.headers().contains_key("sec-websocket-extensions"), "{lines:?}");
+            assert_eq!((negotiated.deflate(), negotiated.extensions()), (None, ""));
+        }
+    }
+
     #[test]
     fn a_subprotocol_of_the_application_does_not_change_the_extension() {
         let (mut response, mut negotiated) =
