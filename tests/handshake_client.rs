@@ -123,6 +123,17 @@ async fn a_request_has_the_exact_bytes_and_a_new_nonce() {
     assert_ne!(nonces[0], nonces[1]);
 }
 
+/// RFC 6455 section 4.1.
+#[tokio::test(start_paused = true)]
+async fn nothing_follows_the_request_until_the_response_has_arrived() {
+    let (io, written) = Script::new([Step::Hangs]);
+    let result = Client::default().handshake(TARGET, io).await;
+    assert!(matches!(result, Err(Error::Timeout(Timeout::Handshake))), "{result:?}");
+    let written = written.text();
+    assert!(written.starts_with("GET /chat HTTP/1.1\r\n"), "{written}");
+    assert_eq!(written.find("\r\n\r\n"), Some(written.len() - 4), "{written}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn row_01_one_deadline_covers_the_whole_response() {
     let (mut near, io) = duplex(1 << 16);
