@@ -204,6 +204,19 @@ fn with_context_takeover_messages_may_refer_to_earlier_ones() {
     }
 }
 
+/// RFC 7692 section 7.2.2: without a smaller agreement, the window has 32,768 bytes.
+#[test]
+fn a_message_may_refer_to_what_is_32_kib_back() {
+    // Three bytes from a distance of 32,768, in a block with fixed codes.
+    let far = b"\x02\xDE\xFF\x0F\x00";
+    let bytes = noise(32 << 10);
+    let frames = [compressed(2, stored(&bytes, 30_000)), compressed(2, far)];
+    let outcomes = [message(bytes.as_slice()), message(&bytes[..3])];
+    for role in [Server, Client] {
+        assert_outcomes_for(role, Deflate::new().context_takeover(true), &quiet(), &frames, &outcomes);
+    }
+}
+
 // --- row 25: RFC 7692 section 6, RSV1
 
 #[tokio::test]

@@ -140,6 +140,30 @@ fn any_window_size_is_respected_and_the_smallest_disables_compression() {
     });
 }
 
+/// RFC 7692 section 7.2.1. Data that is repeated within the window is compressed, and data that is
+/// repeated from beyond it is not.
+#[test]
+fn no_reference_goes_beyond_the_agreed_window() {
+    at_either_end(|role, settings, _| {
+        for bits in 9..=15 {
+            let ours = match role {
+                Server => settings.server_max_window_bits(bits),
+                Client => settings.client_max_window_bits(bits),
+            };
+            let repeated = |distance: usize, times: usize| {
+                let (mut ws, script) = open(role, ours);
+                let data = noise(distance).repeat(times);
+                finished(ws.send(data.as_slice())).expect("open");
+                (script.written().len(), data.len())
+            };
+            let (sent, len) = repeated(1 << bits, 2);
+            assert!(sent > len, "{bits}: {sent} of {len} bytes");
+            let (sent, len) = repeated(1 << (bits - 2), 8);
+            assert!(sent < len / 2, "{bits}: {sent} of {len} bytes");
+        }
+    });
+}
+
 #[test]
 fn compressed_messages_are_received_with_a_window_too_small_to_compress() {
     at_either_end(|role, settings, _| {

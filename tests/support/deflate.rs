@@ -176,7 +176,8 @@ impl Unzip {
         Self::with_window(takeover, 15)
     }
 
-    /// Creates an inflater with a window of this size.
+    /// Creates an inflater with a window of this size. The library does not enforce it: a reference
+    /// that goes back further, up to 32 KiB, is inflated too.
     pub fn with_window(takeover: bool, bits: u8) -> Self {
         Self { zlib: Inflate::new(false, bits), takeover }
     }
