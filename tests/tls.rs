@@ -6,10 +6,12 @@ mod certificates;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use certificates::{Authority, Identity, params, self_signed};
 use fullduplex::{
-    Client, ClientStream, CloseCode, Config, Error, ProtocolError, RedirectFault, ResponseError, Timeout,
-    TlsAcceptor, TlsConnector, TlsError, TlsStream, WebSocket,
+    Client, ClientStream, CloseCode, Config, Error, ProtocolError, RedirectFault, ResponseError, Role,
+    Timeout, TlsAcceptor, TlsConnector, TlsError, TlsStream, WebSocket,
+    handshake::Negotiated,
     tls::rustls::{self, pki_types::pem::PemObject},
 };
 use tokio::{
@@ -339,6 +341,36 @@ async fn row_50_an_end_without_close_notify_is_an_ordinary_end() {
         drop(server);
     });
     assert!(matches!(closed, Ok(None)));
+}
+
+/// RFC 6455 section 7.1.1.
+#[tokio::test]
+async fn the_closing_handshake_ends_the_tls_session_of_both_ends() {
+    // Without `close_notify`, reading to the end would fail.
+    let (mut ws, mut server) = opened(&Config::new()).await;
+    let (closed, read) = tokio::join!(ws.close(CloseCode::NORMAL, ""), async {
+        server.read_exact(&mut [0; 8]).await.expect("a Close");
+        server.write_all(b"\x88\x02\x03\xE8").await.expect("written");
+        server.shutdown().await.expect("written");
+        server.read_to_end(&mut Vec::new()).await
+    });
+    closed.expect("closed cleanly");
+    assert_eq!(read.expect("close_notify"), 0);
+
+    let authority = Authority::new();
+    let (client, server) = handshakes(&trusting(&authority), &acceptor(&authority.issue(NAME)), NAME).await;
+    let (mut client, server) = (client.expect("valid"), server.expect("valid"));
+    let mut ws =
+        WebSocket::from_raw(server, Bytes::new(), Role::Server, &Config::new(), Negotiated::default());
+    let (closed, read) = tokio::join!(ws.close(CloseCode::NORMAL, ""), async {
+        client.read_exact(&mut [0; 4]).await.expect("a Close");
+        client.write_all(b"\x88\x82\0\0\0\0\x03\xE8").await.expect("written");
+        let read = client.read_to_end(&mut Vec::new()).await;
+        client.shutdown().await.expect("written");
+        read
+    });
+    closed.expect("closed cleanly");
+    assert_eq!(read.expect("close_notify"), 0);
 }
 
 #[tokio::test]
