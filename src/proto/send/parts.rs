@@ -120,6 +120,20 @@ mod tests {
         assert_eq!(staged(&mut path, &mut batch, &mut buffers), b"\x81\x05other");
     }
 
+    /// RFC 6455 section 6.1.
+    #[test]
+    fn a_message_does_not_continue_after_a_close() {
+        use crate::proto::Received;
+
+        let (mut path, mut batch, mut buffers) = path();
+        let key = MaskKey::default();
+        path.begin_message(MessageKind::Binary).expect("none is open");
+        path.send_part("part".into(), false, key, &mut buffers).expect("open");
+        path.answer(&Received::Close(None), key, &mut buffers);
+        assert_eq!(path.send_part("late".into(), true, key, &mut buffers), Err(SendError::Closing));
+        assert_eq!(staged(&mut path, &mut batch, &mut buffers), b"\x02\x04part\x88\x00");
+    }
+
     #[test]
     fn an_abandoned_message_fails_the_connection_if_a_part_of_it_is_queued() {
         let (mut path, mut batch, mut buffers) = path();
