@@ -3,12 +3,17 @@
 //!
 //! `HOSTILE_TABLE=write cargo test --test hostile_table` writes the list of tests below the table.
 
+#[path = "support/tests_of.rs"]
+mod tests_of;
+
 use std::{
     collections::BTreeMap,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
+
+use tests_of::tests_of;
 
 const TABLE: &str = "tests/HOSTILE.md";
 /// The heading of the list that [`list`] writes.
@@ -118,27 +123,14 @@ fn find_files(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the tests of a file that are named after a row. In Rust, only functions with the
-/// attribute of a test count.
+/// Returns the tests of a file that are named after a row. Those in Python begin with `test_`.
 fn numbered(source: &str) -> Vec<(u32, &str)> {
-    let mut found = Vec::new();
-    let mut is_test = false;
-    for line in source.lines().map(str::trim_start) {
-        let (python, definition) = match line.strip_prefix("def test_") {
-            Some(definition) => (true, definition),
-            None => (false, line.trim_start_matches("async ").strip_prefix("fn ").unwrap_or("")),
-        };
-        if definition.starts_with("row_") && (python || is_test) {
-            let name = definition.split(['(', '<']).next().expect("a name");
-            let number = name[4..].split('_').next().and_then(|digits| digits.parse().ok());
-            found.push((number.unwrap_or_else(|| panic!("no number: {name}")), name));
-        }
-        is_test = match line {
-            _ if line.starts_with("#[test]") || line.starts_with("#[tokio::test") => true,
-            _ => is_test && (line.starts_with("#[") || line.starts_with("///")),
-        };
-    }
-    found
+    let names = tests_of(source).into_iter().map(|name| name.strip_prefix("test_").unwrap_or(name));
+    let numbered = names.filter(|name| name.starts_with("row_")).map(|name| {
+        let number = name[4..].split('_').next().and_then(|digits| digits.parse().ok());
+        (number.unwrap_or_else(|| panic!("no number: {name}")), name)
+    });
+    numbered.collect()
 }
 
 /// Writes the tests of each row.
