@@ -116,8 +116,8 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 # For `quick`: the unit tests, and the integration tests that find most faults in the least time.
 core() {
   local name tests=()
-  for name in axum bearer byte_stream calls calls_on_open closing connect handshake_client handshake_server hostile_frames hostile_peer \
-    hostile_table http2 hub hub_contract hub_history hub_races hyper json parts proto proxy reconnect room serve shutdown sink split \
+  for name in axum bearer byte_stream calls calls_on_open closing compliance connect handshake_client handshake_server \
+    hostile_frames hostile_peer hostile_table http2 hub hub_contract hub_history hub_races hyper json parts proto proxy reconnect room serve shutdown sink split \
     stream tasks timers tls \
     tracing; do
     tests+=(--test "$name")
