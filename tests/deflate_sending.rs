@@ -7,7 +7,7 @@ use std::{pin::pin, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use fullduplex::{
-    CloseCode, Config, Deflate, Error, Message, Outgoing, PreparedMessage,
+    CloseCode, Config, Deflate, Error, Message, MessageKind, Outgoing, PreparedMessage,
     Role::{self, Client, Server},
     TrySendError, WebSocket,
     proto::{Batch, Buffers, MaskKey, SendPath},
@@ -120,7 +120,7 @@ fn incompressible_messages_are_sent_uncompressed_unless_context_takeover_is_used
 }
 
 #[test]
-fn any_window_size_is_respected_and_the_smallest_disables_compression() {
+fn any_window_size_is_respected_and_the_smallest_is_for_short_messages() {
     at_either_end(|role, settings, takeover| {
         for bits in 8..=15 {
             let ours = match role {
@@ -129,12 +129,13 @@ fn any_window_size_is_respected_and_the_smallest_disables_compression() {
             };
             let (mut ws, script) = open(role, ours);
             let mut unzip = Unzip::with_window(takeover, bits);
-            for len in [100, 1000, 40_000, 300] {
+            for len in [100, 1000, 4096, 4097, 40_000, 300] {
                 let words = json(len);
                 finished(ws.send(words.as_str())).expect("open");
                 finished(ws.send(PreparedMessage::new(words.as_str()))).expect("open");
                 let messages = sent(&script.take_written(), &mut unzip);
-                assert!(messages == vec![(bits > 8, words.into_bytes()); 2], "{bits}");
+                let compressed = bits > 8 || len <= 4096;
+                assert!(messages == vec![(compressed, words.into_bytes()); 2], "{len} bytes, {bits}");
             }
         }
     });
@@ -165,7 +166,20 @@ fn no_reference_goes_beyond_the_agreed_window() {
 }
 
 #[test]
-fn compressed_messages_are_received_with_a_window_too_small_to_compress() {
+fn with_the_smallest_window_messages_in_parts_are_sent_uncompressed() {
+    at_either_end(|role, settings, takeover| {
+        let (mut ws, script) = open(role, settings.server_max_window_bits(8).client_max_window_bits(8));
+        let mut writer = ws.writer(MessageKind::Text).expect("open");
+        finished(writer.feed_part(json(300))).expect("open");
+        finished(writer.finish()).expect("open");
+        finished(ws.send(json(300))).expect("open");
+        let messages = sent(&script.take_written(), &mut Unzip::with_window(takeover, 8));
+        assert_eq!(messages, [false, true].map(|compressed| (compressed, json(300).into_bytes())));
+    });
+}
+
+#[test]
+fn compressed_messages_are_received_with_the_smallest_window() {
     at_either_end(|role, settings, _| {
         let (mut ws, script) = open(role, settings.server_max_window_bits(8).client_max_window_bits(8));
         script.bring(sent_to(role, frame(1, b"\xF2\x48\xCD\xC9\xC9\x07\x00").rsv(4)).build());

@@ -3,6 +3,8 @@
 use super::{
     compressor::{Compressor, Shape},
     decompressor::Decompressor,
+    engine::Engine,
+    short::{self, ShortCompressor},
 };
 
 /// The number of compressors that are kept, of one shape and of all. Messages are compressed one
@@ -17,18 +19,11 @@ const KEPT_DECOMPRESSORS: usize = 4;
 /// The largest buffer that is kept.
 pub(in crate::proto) const KEPT_BUFFER: usize = 64 * 1024;
 
-/// The largest messages for which less is enough, and what that is: a message of no more bytes than
-/// a block holds, all of which the window reaches back over, comes out the same as from the largest
-/// tables. Those are cleared in part between messages, and take room in the caches, and a short
-/// message would pay for that more than for its own bytes.
-const SMALL: usize = (1 << 8) - 1;
-const SMALL_SHAPE: (u8, u8) = (2, 10);
-const MEDIUM: usize = (1 << 11) - 1;
-const MEDIUM_SHAPE: (u8, u8) = (5, 12);
-
 /// Compressors, decompressors and a buffer for the messages of one thread's connections.
 #[derive(Debug, Default)]
 pub(crate) struct Codecs {
+    /// One is enough: a short message is compressed at once.
+    short: Option<Box<ShortCompressor>>,
     #[allow(clippy::vec_box, reason = "a connection holds the box")]
     compressors: Vec<Box<Compressor>>,
     #[allow(clippy::vec_box, reason = "a connection holds the box")]
@@ -37,19 +32,31 @@ pub(crate) struct Codecs {
 }
 
 impl Codecs {
-    /// Takes a compressor with an empty window for one message of `len` bytes, or of unknown
-    /// length, with at most the parameters `most`.
-    pub(in crate::proto) fn compressor(&mut self, most: Shape, len: Option<usize>) -> Box<Compressor> {
-        let shape = shape_for(most, len);
+    /// Takes what compresses one message of `len` bytes, or of unknown length, without reference to
+    /// others.
+    pub(in crate::proto) fn engine(&mut self, shape: Shape, len: Option<usize>) -> Engine {
+        if len.is_some_and(|len| len <= short::LONGEST) {
+            return Engine::Short(
+                self.short.take().unwrap_or_else(|| Box::new(ShortCompressor::new())),
+                shape,
+            );
+        }
         // The last one that was returned may still be in the caches.
-        match self.compressors.iter().rposition(|kept| kept.shape() == shape) {
+        Engine::Stream(match self.compressors.iter().rposition(|kept| kept.shape() == shape) {
             Some(index) => self.compressors.remove(index),
             None => Box::new(Compressor::new(shape)),
+        })
+    }
+
+    /// Returns it to the pool, in any state.
+    pub(in crate::proto) fn take_back_engine(&mut self, engine: Engine) {
+        match engine {
+            Engine::Short(short, _) => self.short = Some(short),
+            Engine::Stream(compressor) => self.take_back_compressor(compressor),
         }
     }
 
-    /// Returns a compressor to the pool, in any state.
-    pub(in crate::proto) fn take_back_compressor(&mut self, mut compressor: Box<Compressor>) {
+    fn take_back_compressor(&mut self, mut compressor: Box<Compressor>) {
         let shape = compressor.shape();
         if self.compressors.iter().filter(|kept| kept.shape() == shape).count() == KEPT_OF_A_SHAPE {
             return;
@@ -96,67 +103,42 @@ impl Codecs {
     }
 }
 
-/// Returns the smallest parameters that compress a message of `len` bytes as well as `most` does.
-fn shape_for(most: Shape, len: Option<usize>) -> Shape {
-    let (memory_level, window_bits) = match len {
-        Some(0..=SMALL) => SMALL_SHAPE,
-        Some(..=MEDIUM) => MEDIUM_SHAPE,
-        _ => return most,
-    };
-    Shape {
-        memory_level: memory_level.min(most.memory_level),
-        window_bits: window_bits.min(most.window_bits),
-        ..most
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::compressor::End, *};
+    use super::{
+        super::{compressor::End, work::Work},
+        *,
+    };
 
     const FULL: Shape = Shape { level: 6, memory_level: 8, window_bits: 15 };
 
-    fn compress(codecs: &mut Codecs, most: Shape, message: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut compressor = codecs.compressor(most, Some(message.len()));
-        compressor.compress(message, End::Message, &mut out);
-        codecs.take_back_compressor(compressor);
+    fn compress(codecs: &mut Codecs, len: Option<usize>, message: &[u8], end: End) -> Vec<u8> {
+        let mut work = Work::new(codecs.engine(FULL, len), codecs);
+        work.advance(message, end, &mut { usize::MAX });
+        let out = work.out().to_vec();
+        work.end(codecs);
         out
     }
 
-    /// Returns `len` bytes of JSON.
-    fn json(len: usize) -> Vec<u8> {
-        let trades =
-            (0_u32..).map(|n| format!("{{\"s\":\"ABC\",\"p\":\"{}\"}},", n.wrapping_mul(2_654_435_769)));
-        trades.flat_map(String::into_bytes).take(len).collect()
-    }
-
     #[test]
-    fn a_short_message_is_compressed_as_with_the_largest_tables() {
+    fn a_message_of_up_to_4096_bytes_takes_no_compressor_of_streams() {
         let mut codecs = Codecs::default();
-        for len in [1, 100, SMALL, SMALL + 1, 1000, MEDIUM, MEDIUM + 1, 9000] {
-            for level in [1, 6, 9] {
-                let most = Shape { level, ..FULL };
-                let mut whole = Vec::new();
-                Compressor::new(most).compress(&json(len), End::Message, &mut whole);
-                assert_eq!(compress(&mut codecs, most, &json(len)), whole, "{len} bytes at level {level}");
-            }
+        for (len, streams) in [(Some(0), 0), (Some(4096), 0), (Some(4097), 1), (None, 1)] {
+            let message = vec![0; len.unwrap_or(1)];
+            let out = compress(&mut codecs, len, &message, End::Message);
+            assert_eq!(codecs.decompressor().message(&out), Ok(message));
+            assert_eq!(codecs.compressors.len(), streams, "{len:?}");
         }
-    }
-
-    #[test]
-    fn the_shape_never_exceeds_the_negotiated_one() {
-        let most = Shape { level: 1, memory_level: 1, window_bits: 9 };
-        for len in [None, Some(0), Some(SMALL), Some(MEDIUM), Some(usize::MAX)] {
-            assert_eq!(shape_for(most, len), most);
-        }
+        assert!(codecs.short.is_some());
     }
 
     #[test]
     fn a_pooled_codec_has_an_empty_window() {
         let mut codecs = Codecs::default();
-        let first = compress(&mut codecs, FULL, b"Hello");
-        assert_eq!(compress(&mut codecs, FULL, b"Hello"), first);
+        let first = compress(&mut codecs, None, b"Hello", End::Message);
+        assert_eq!(compress(&mut codecs, None, b"Hello", End::Message), first);
+        assert_eq!(compress(&mut codecs, Some(5), b"Hello", End::Message), first);
+        assert_eq!(compress(&mut codecs, Some(5), b"Hello", End::Message), first);
         assert_eq!(codecs.compressors.len(), 1);
 
         let mut decompressor = codecs.decompressor();
@@ -168,11 +150,8 @@ mod tests {
     #[test]
     fn a_compressor_may_be_returned_in_the_middle_of_a_message() {
         let mut codecs = Codecs::default();
-        let mut compressor = codecs.compressor(FULL, None);
-        compressor.compress(b"Hello", End::Part, &mut Vec::new());
-        codecs.take_back_compressor(compressor);
-        let mut out = Vec::new();
-        codecs.compressor(FULL, None).compress(b"Hello", End::Message, &mut out);
+        compress(&mut codecs, None, b"Hello", End::Part);
+        let out = compress(&mut codecs, None, b"Hello", End::Message);
         assert_eq!(out, b"\xF2\x48\xCD\xC9\xC9\x07\x00");
     }
 
@@ -180,8 +159,8 @@ mod tests {
     fn the_most_recent_codecs_are_kept_up_to_the_maximum() {
         let mut codecs = Codecs::default();
         for level in 1..=9 {
-            let buffers: Vec<_> = (0..6).map(|_| codecs.compressor(Shape { level, ..FULL }, None)).collect();
-            buffers.into_iter().for_each(|compressor| codecs.take_back_compressor(compressor));
+            let engines: Vec<_> = (0..6).map(|_| codecs.engine(Shape { level, ..FULL }, None)).collect();
+            engines.into_iter().for_each(|engine| codecs.take_back_engine(engine));
         }
         let kept: Vec<_> = codecs.compressors.iter().map(|kept| kept.shape().level).collect();
         assert_eq!(kept, [7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9]);

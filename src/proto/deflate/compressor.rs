@@ -4,13 +4,7 @@ use std::fmt;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
-use super::TAIL;
-
-/// The beginning of an empty stored block, without the tail: an empty message, or the empty last
-/// part of one.
-///
-/// RFC 7692 section 7.2.3.6.
-const EMPTY: u8 = 0x00;
+use super::{EMPTY, TAIL};
 
 /// The maximum room for compressed data in one step.
 const STEP: usize = 16 * 1024;
@@ -27,9 +21,15 @@ pub(crate) struct Shape {
     /// The size of its tables, 1 to 9. A block has at least `2^(memory_level + 6) - 1` bytes of a
     /// message.
     pub(crate) memory_level: u8,
-    /// The window has `2^window_bits` bytes, 9 to 15. zlib does not support 8; an end that agreed
-    /// to 8 sends messages uncompressed.
+    /// The window has `2^window_bits` bytes, 8 to 15. zlib does not support 8.
     pub(crate) window_bits: u8,
+}
+
+impl Shape {
+    /// Returns whether a [`Compressor`] supports it: zlib has no windows of less than 9 bits.
+    pub(crate) fn is_for_streams(&self) -> bool {
+        self.window_bits >= 9
+    }
 }
 
 /// What ends with the data that is compressed.
@@ -53,10 +53,10 @@ impl Compressor {
     /// Creates a compressor.
     ///
     /// # Panics
-    /// Panics if a parameter is out of its range.
+    /// Panics if a parameter is out of its range, or not [supported](Shape::is_for_streams).
     pub(crate) fn new(shape: Shape) -> Self {
         assert!((1..=9).contains(&shape.level) && (1..=9).contains(&shape.memory_level));
-        assert!((9..=15).contains(&shape.window_bits));
+        assert!(shape.is_for_streams() && shape.window_bits <= 15);
         let config = DeflateConfig {
             level: shape.level.into(),
             mem_level: shape.memory_level.into(),

@@ -43,7 +43,7 @@ impl Encodings {
         // again.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let at = known.iter().position(|(other, _)| *other == shape).unwrap_or_else(|| {
-            let work = Work::new(codecs.compressor(shape, Some(payload.len())), codecs);
+            let work = Work::new(codecs.engine(shape, Some(payload.len())), codecs);
             known.push((shape, Encoding::Begun(work)));
             known.len() - 1
         });

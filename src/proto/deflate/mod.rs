@@ -8,9 +8,11 @@ mod codecs;
 mod compressor;
 mod decompressor;
 mod encodings;
+mod engine;
 mod inflation;
 mod params;
 mod settings;
+mod short;
 mod work;
 
 pub(crate) use codecs::Codecs;
@@ -19,6 +21,7 @@ pub(super) use compressor::{Compressor, End, Shape};
 #[cfg(test)]
 pub(super) use decompressor::Decompressor;
 pub(super) use encodings::Encodings;
+pub(super) use engine::Engine;
 pub(super) use inflation::{Compressed, Inflation, most_compressed};
 pub use params::DeflateParams;
 pub(crate) use params::{
@@ -26,7 +29,14 @@ pub(crate) use params::{
     SERVER_NO_CONTEXT_TAKEOVER,
 };
 pub use settings::Deflate;
+pub(super) use short::LONGEST as LONGEST_SHORT;
 pub(super) use work::{LEAST_STRIDE, Work};
+
+/// The beginning of an empty stored block, without the tail: an empty message, or the empty last
+/// part of one.
+///
+/// RFC 7692 section 7.2.3.6.
+const EMPTY: u8 = 0x00;
 
 /// The end of an empty stored block, which is not sent: its length, 0, and the complement of that.
 ///

@@ -21,7 +21,8 @@ use super::params::{DeflateParams, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 /// # Memory
 /// Without context takeover, each message is compressed without reference to others, with a
 /// compressor that the connections of a thread share. An idle connection has neither a compressor
-/// nor a window.
+/// nor a window. The compressor for messages of at most 4 KiB takes 35 KB for each thread; those for
+/// longer ones have the sizes of the table below, and a thread keeps up to twelve.
 ///
 /// A received message grows up to 1,032 times when it is decompressed: 65 KB become 64 MiB. It is
 /// therefore kept compressed until it is complete, or until a sixteenth of
@@ -44,7 +45,8 @@ use super::params::{DeflateParams, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 /// | 9 | 366 | 368 | 372 | 380 | 396 | 429 | 495 |
 ///
 /// # Time
-/// At level 6, compression takes about 20 ms for each MiB. Messages are compressed when they are
+/// At level 6, compression takes about 20 ms for each MiB; without context takeover, 3 µs for 100
+/// bytes of JSON and 11 µs for 1 KiB. Messages are compressed when they are
 /// written, in strides of a few KiB. Each stride takes a unit of the budget of the task, so that a
 /// large message does not keep other tasks from running.
 ///
@@ -68,8 +70,7 @@ pub struct Deflate {
     /// The effort of the compressor, from 1, the fastest, to 9, the smallest result.
     level: u8,
     /// The memory of the compressor while it works, from 1 to 9: each step doubles a part of its
-    /// tables. Beyond 6, the result is hardly smaller, and a small message takes longer, because
-    /// the tables are cleared for each message.
+    /// tables. Beyond 6, the result is hardly smaller.
     memory_level: u8,
     /// Messages with fewer bytes of payload data are sent uncompressed.
     threshold: usize,
@@ -106,6 +107,8 @@ impl Deflate {
     }
 
     /// Sets how much memory the compressor takes, clamped to 1 to 9.
+    ///
+    /// It has no effect on messages of at most 4 KiB without context takeover.
     pub fn memory_level(mut self, level: u8) -> Self {
         self.memory_level = level.clamp(1, 9);
         self
@@ -136,12 +139,18 @@ impl Deflate {
     }
 
     /// Sets the maximum window of the server's compressor, clamped to 8 to 15.
+    ///
+    /// With 8, a server of this crate compresses only messages of at most 4 KiB that are not sent in
+    /// parts, each by itself.
     pub fn server_max_window_bits(mut self, bits: u8) -> Self {
         self.server_max_window_bits = bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
         self
     }
 
     /// Sets the maximum window of the client's compressor, clamped to 8 to 15.
+    ///
+    /// With 8, a client of this crate compresses only messages of at most 4 KiB that are not sent in
+    /// parts, each by itself.
     pub fn client_max_window_bits(mut self, bits: u8) -> Self {
         self.client_max_window_bits = bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
         self

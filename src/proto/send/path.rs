@@ -84,13 +84,13 @@ impl SendPath {
     /// path.send("na ".repeat(40).into(), MaskKey::default(), &mut buffers)?;
     /// path.send(Outgoing::from("short"), MaskKey::default(), &mut buffers)?;
     /// path.stage(&mut batch, &mut buffers);
-    /// assert_eq!(batch.copy_to_bytes(batch.remaining()), &b"\xC1\x08\xCA\x4B\x54\xC8\x1B\x08\x04\x00\x81\x05short"[..]);
+    /// assert_eq!(batch.copy_to_bytes(batch.remaining()), &b"\xC1\x07\xCA\x4B\x54\x18\x10\x04\x00\x81\x05short"[..]);
     /// # Ok::<(), fullduplex::proto::SendError>(())
     /// ```
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn with_deflate(mut self, settings: Deflate, params: DeflateParams) -> Self {
-        self.deflation = Deflation::new(self.role, settings, params).map(Box::new);
+        self.deflation = Some(Box::new(Deflation::new(self.role, settings, params)));
         self
     }
 

@@ -13,7 +13,7 @@ use super::{
     terms::Terms,
 };
 use crate::proto::{
-    deflate::{Codecs, Compressor, End, KEPT_BUFFER, LEAST_STRIDE, Work},
+    deflate::{Codecs, Compressor, End, Engine, KEPT_BUFFER, LEAST_STRIDE, Work},
     header::Header,
     opcode::Opcode,
     outgoing::is_copied,
@@ -178,13 +178,13 @@ impl Deflater {
 
     /// Begins to compress payload data of this length.
     fn begin(&mut self, form: Form, len: usize, codecs: &mut Codecs) -> Work {
-        let most = self.terms.shape();
-        let compressor = match (self.own.take(), self.terms.takeover()) {
-            (Some(own), _) => own,
-            (None, true) => Box::new(Compressor::new(most)),
-            (None, false) => codecs.compressor(most, (form == Form::Message).then_some(len)),
+        let shape = self.terms.shape();
+        let engine = match (self.own.take(), self.terms.takeover()) {
+            (Some(own), _) => Engine::Stream(own),
+            (None, true) => Engine::Stream(Box::new(Compressor::new(shape))),
+            (None, false) => codecs.engine(shape, (form == Form::Message).then_some(len)),
         };
-        Work::new(compressor, codecs)
+        Work::new(engine, codecs)
     }
 
     /// Returns whether to send the message uncompressed: it would not be shorter, and no other
@@ -195,11 +195,11 @@ impl Deflater {
 
     /// Stages a compressed frame.
     fn push(&mut self, form: Form, header: Header, work: Work, batch: &mut Batch, codecs: &mut Codecs) {
-        let (compressor, out) = work.into_parts();
-        if self.terms.takeover() || (form == Form::Part && !header.fin) {
-            self.own = Some(compressor);
-        } else {
-            codecs.take_back_compressor(compressor);
+        let (engine, out) = work.into_parts();
+        let goes_on = self.terms.takeover() || (form == Form::Part && !header.fin);
+        match engine {
+            Engine::Stream(compressor) if goes_on => self.own = Some(compressor),
+            engine => codecs.take_back_engine(engine),
         }
         // RFC 7692 section 6: RSV1 is set on the first frame of a message.
         let rsv1 = header.opcode != Opcode::Continuation;

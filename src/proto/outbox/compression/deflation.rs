@@ -31,9 +31,9 @@ pub(in crate::proto) struct Deflation {
 }
 
 impl Deflation {
-    /// Creates it from what was negotiated; `None` if this end does not compress.
-    pub(in crate::proto) fn new(role: Role, settings: Deflate, params: DeflateParams) -> Option<Self> {
-        Terms::new(role, settings, params).map(|terms| Self { terms, in_parts: false, deflater: None })
+    /// Creates it from what was negotiated.
+    pub(in crate::proto) fn new(role: Role, settings: Deflate, params: DeflateParams) -> Self {
+        Self { terms: Terms::new(role, settings, params), in_parts: false, deflater: None }
     }
 
     /// Queues a message, if it is to be compressed; returns whether it was queued.
@@ -50,9 +50,9 @@ impl Deflation {
         wanted
     }
 
-    /// Begins a message that is sent in parts, compressed or not.
+    /// Begins a message that is sent in parts, compressed if that is possible, or not.
     pub(in crate::proto) fn begin_parts(&mut self, compressed: bool) {
-        self.in_parts = compressed;
+        self.in_parts = compressed && self.terms.wants_parts();
     }
 
     /// Returns whether the message that is sent in parts is compressed.

@@ -1,43 +1,40 @@
 //! What one end compresses, and with what.
 
 use crate::proto::{
-    deflate::{Deflate, DeflateParams, Shape},
+    deflate::{Deflate, DeflateParams, LONGEST_SHORT, Shape},
     outgoing::{Compression, Outgoing},
     role::Role,
 };
 
-/// The smallest window that zlib-rs compresses with. An end that agreed to a smaller one sends
-/// messages uncompressed, which RFC 7692 section 6 allows.
-const LEAST_WINDOW_BITS: u8 = 9;
-
 /// How one end compresses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    most: Shape,
+    shape: Shape,
     takeover: bool,
     /// In bytes.
     threshold: u32,
 }
 
 impl Terms {
-    /// Creates the terms from what was negotiated; `None` if this end does not compress.
-    pub(super) fn new(role: Role, settings: Deflate, params: DeflateParams) -> Option<Self> {
+    /// Creates the terms from what was negotiated.
+    pub(super) fn new(role: Role, settings: Deflate, params: DeflateParams) -> Self {
         let (no_takeover, window_bits) = match role {
             Role::Server => (params.server_no_context_takeover(), params.server_max_window_bits()),
             Role::Client => (params.client_no_context_takeover(), params.client_max_window_bits()),
         };
         let (level, memory_level) = (settings.get_level(), settings.get_memory_level());
-        let most = Shape { level, memory_level, window_bits };
-        (window_bits >= LEAST_WINDOW_BITS).then_some(Self {
-            most,
-            takeover: !no_takeover,
+        let shape = Shape { level, memory_level, window_bits };
+        Self {
+            shape,
+            // RFC 7692 section 7.1.1: an end may compress messages by themselves in any case.
+            takeover: !no_takeover && shape.is_for_streams(),
             threshold: u32::try_from(settings.get_threshold()).unwrap_or(u32::MAX),
-        })
+        }
     }
 
     /// Returns the parameters of the compressor, which determine the result.
     pub(super) fn shape(&self) -> Shape {
-        self.most
+        self.shape
     }
 
     /// Returns whether a message may refer to earlier ones.
@@ -47,10 +44,18 @@ impl Terms {
 
     /// Returns whether this message is to be compressed.
     pub(super) fn wants(&self, outgoing: &Outgoing<'_>) -> bool {
-        match outgoing.compression {
+        let wanted = match outgoing.compression {
             Compression::Open => outgoing.len() >= self.threshold as usize,
             Compression::Wanted => true,
             Compression::Unwanted => false,
-        }
+        };
+        wanted && (self.wants_parts() || outgoing.len() <= LONGEST_SHORT)
+    }
+
+    /// Returns whether messages in parts are to be compressed, and long ones.
+    ///
+    /// With a window of 8 bits they are sent uncompressed, which RFC 7692 section 6 allows.
+    pub(super) fn wants_parts(&self) -> bool {
+        self.shape.is_for_streams()
     }
 }
