@@ -59,7 +59,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
 fn echoes(settings: &Settings, peers: &[&dyn Peer], table: &mut Section) -> Result<()> {
     let runtime = load::runtime()?;
     let windows = CELLS.map(|cell| Window::new(Kind::Binary, cell.size, cell.in_flight));
-    interleave(settings.rounds, CELLS.len(), peers.len(), |row, column| {
+    interleave(settings.rounds, CELLS.len(), peers, |row, column| {
         let work =
             echo::measure(settings, peers[column], Manner::Best, CELLS[row].connections, &windows[row]);
         match LocalSet::new().block_on(&runtime, work) {
@@ -72,7 +72,7 @@ fn echoes(settings: &Settings, peers: &[&dyn Peer], table: &mut Section) -> Resu
 
 fn opening(settings: &Settings, peers: &[&dyn Peer], table: &mut Section) -> Result<()> {
     let (runtime, row) = (load::runtime()?, CELLS.len());
-    interleave(settings.rounds, 1, peers.len(), |_, column| {
+    interleave(settings.rounds, 1, peers, |_, column| {
         // The same handshake as that of the column before.
         if peers[column].standing() == Standing::Apart {
             return;
@@ -90,7 +90,7 @@ fn idle(settings: &Settings, peers: &[&dyn Peer], table: &mut Section) -> Result
     let count = settings.idle_connections.min(machine::raise_file_limit()?.saturating_sub(OTHER_FILES));
     ensure!(count > FIRST, "too few files may be open");
     eprintln!("{} idle connections", whole(count));
-    interleave(settings.rounds, 1, peers.len(), |_, column| {
+    interleave(settings.rounds, 1, peers, |_, column| {
         match runtime.block_on(memory::measure(peers[column], count)) {
             Ok([_, resident, _, allocated]) => {
                 table.record(row, column, resident);

@@ -18,7 +18,7 @@ use crate::{
 pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     let runtime = load::runtime()?;
     // With a whole connection, one task cannot send while another one receives.
-    let peers: Vec<_> = peers::active().into_iter().filter(|peer| peer.name() != "fullduplex").collect();
+    let peers: Vec<_> = peers::over_tcp().into_iter().filter(|peer| peer.name() != "fullduplex").collect();
     let about = format!(
         "A binary message of {} bytes to {} connections over loopback TCP, one after the other by one task, while a task \
          for each connection receives.",
@@ -26,9 +26,10 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
         whole(settings.broadcast_connections)
     );
     let mut section = Section::new("Broadcast", "as the row says", &about, &peers);
+    section.all_columns = true;
     section.add_row("ns of server CPU per connection", Better::Lower, Target::None, true);
     section.add_row("µs until the last connection has it", Better::Lower, Target::None, false);
-    interleave(settings.rounds, 1, peers.len(), |_, column| {
+    interleave(settings.rounds, 1, &peers, |_, column| {
         match runtime.block_on(measure(settings, peers[column])) {
             Ok((cpu, latency)) => {
                 section.record(0, column, cpu);

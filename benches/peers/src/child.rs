@@ -104,7 +104,7 @@ impl Drop for Child {
 
 /// Returns the command that starts a server.
 fn command(peer: &dyn Peer, job: Job) -> Result<Command> {
-    let mut command = Command::new(env::current_exe()?);
+    let mut command = Command::new(peer.program().map_or_else(env::current_exe, |path| Ok(path.into()))?);
     command.args(["serve", "--peer", peer.name()]);
     match job {
         Job::Echo(manner) => command.args(["--manner", name(manner)]),

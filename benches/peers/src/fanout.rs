@@ -53,7 +53,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
         (section("Members in 1,000 rooms", by_rooms, peers::IN_ROOMS, counts), peers::IN_ROOMS),
     ];
     for (section, peers) in &mut tables {
-        interleave(settings.rounds, counts.len(), peers.len(), |count, column| {
+        interleave(settings.rounds, counts.len(), peers, |count, column| {
             let first = count * ROWS.len();
             match runtime.block_on(measure(settings, peers[column], counts[count])) {
                 Ok(values) => {

@@ -26,15 +26,17 @@ const LEFT_OUT: [&str; 3] = ["bare loop", "fullduplex, split", "web-socket"];
 
 pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     let runtime = load::runtime()?;
-    let peers: Vec<_> = peers::active().into_iter().filter(|peer| !LEFT_OUT.contains(&peer.name())).collect();
+    let peers: Vec<_> =
+        peers::over_tcp().into_iter().filter(|peer| !LEFT_OUT.contains(&peer.name())).collect();
     let about = format!(
         "Over loopback TCP, {OPENING} at a time, from accepting the TCP connection to its end; the request has no \
          header that is not needed. fastwebsockets and yawc open connections by hyper; web-socket has no handshake."
     );
     let mut section = Section::new("Opening handshakes", "as the row says", &about, &peers);
+    section.all_columns = true;
     section.add_row("ns of server CPU per handshake", Better::Lower, Target::None, true);
     section.add_row("handshakes per second", Better::Higher, Target::None, false);
-    interleave(settings.rounds, 1, peers.len(), |_, column| {
+    interleave(settings.rounds, 1, &peers, |_, column| {
         match LocalSet::new().block_on(&runtime, measure(settings, peers[column])) {
             Ok((cpu, rate)) => {
                 section.record(0, column, cpu);

@@ -54,7 +54,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
         table.add_row(cell.label, Better::Lower, Target::None, false);
     }
     let windows = CELLS.map(|cell| Window::new(Kind::Binary, cell.size, cell.in_flight));
-    interleave(settings.rounds, CELLS.len(), peers.len(), |row, column| {
+    interleave(settings.rounds, CELLS.len(), peers, |row, column| {
         let work = measure(settings, peers[column], CELLS[row].streams, &windows[row]);
         match LocalSet::new().block_on(&runtime, work) {
             Ok(sample) => table.record(row, column, sample.cpu_nanoseconds),

@@ -29,10 +29,11 @@ const FEWEST: usize = 2_000;
 
 pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     let runtime = load::runtime()?;
-    let peers = peers::active();
+    let peers = peers::over_tcp();
     let about = "64 B echo over loopback TCP, one message in flight on each connection, from before the write to after the \
                  read. A share of it is the load generator's own.";
     let mut section = Section::new("Latency", "µs", about, &peers);
+    section.all_columns = true;
     for connections in CONNECTIONS {
         for (_, name) in PERCENTILES {
             let plotted = connections == 1 && name != "p99";
@@ -41,7 +42,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
             section.add_row(label, Better::Lower, Target::None, plotted);
         }
     }
-    interleave(settings.rounds, CONNECTIONS.len(), peers.len(), |case, column| {
+    interleave(settings.rounds, CONNECTIONS.len(), &peers, |case, column| {
         let first = case * PERCENTILES.len();
         match LocalSet::new().block_on(&runtime, measure(settings, peers[column], CONNECTIONS[case])) {
             Ok(values) => {

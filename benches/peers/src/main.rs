@@ -61,6 +61,9 @@ struct Args {
     /// One short round, to see that everything runs; its figures are rough.
     #[arg(long, conflicts_with = "rounds")]
     quick: bool,
+    /// Measure uWebSockets too: a checkout of its source, with its submodule uSockets. It is compiled here.
+    #[arg(long, value_name = "DIR")]
+    uwebsockets: Option<PathBuf>,
     /// Write the tables as Markdown.
     #[arg(long, value_name = "PATH")]
     markdown: Option<PathBuf>,
@@ -173,6 +176,11 @@ fn main() -> ExitCode {
 fn measure(args: &Args) -> Result<()> {
     machine::pin_to(machine::cores() - 1)?;
     machine::raise_file_limit()?;
+    if let Some(directory) = &args.uwebsockets
+        && !peers::compile_uwebsockets(directory)?
+    {
+        eprintln!("there is no C++ compiler: uWebSockets is not measured");
+    }
     let settings = if args.quick { Settings::quick() } else { Settings::full(args.rounds) };
     let mut results = Results::default();
     for part in Part::value_variants() {
@@ -205,6 +213,9 @@ fn command(args: &Args) -> String {
         options.push("--quick".to_owned());
     } else if args.rounds != 5 {
         options.push(format!("--rounds {}", args.rounds));
+    }
+    if args.uwebsockets.is_some() {
+        options.push("--uwebsockets DIR".to_owned());
     }
     if !options.is_empty() {
         command += &format!(" -- {}", options.join(" "));

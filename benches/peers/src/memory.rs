@@ -31,19 +31,20 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     let runtime = load::runtime()?;
     let count = settings.idle_connections.min(machine::raise_file_limit()?.saturating_sub(OTHER_FILES));
     ensure!(count > FIRST, "too few files may be open");
-    let peers = peers::ALL;
+    let peers = [peers::ALL, peers::APART].concat();
     let about = format!(
         "User-space bytes for each of {} idle connections over loopback TCP: task, TCP stream and library, by the \
          plain loop, where it holds less; before and after one echo of 512 bytes. Resident memory (RSS), and what is \
          allocated. The bare loop is a task with a TCP stream and no state.",
         whole(count)
     );
-    let mut section = Section::new("Memory of an idle connection", "bytes", &about, peers);
+    let mut section = Section::new("Memory of an idle connection", "bytes", &about, &peers);
+    section.all_columns = true;
     section.add_row("resident, before the first message", Better::Lower, Target::None, false);
     section.add_row("resident, after an echo", Better::Lower, Target::AtMost(TARGET), true);
     section.add_row("allocated, before the first message", Better::Lower, Target::None, false);
     section.add_row("allocated, after an echo", Better::Lower, Target::AtMost(TARGET), false);
-    interleave(settings.rounds, 1, peers.len(), |_, column| {
+    interleave(settings.rounds, 1, &peers, |_, column| {
         match runtime.block_on(measure(peers[column], count)) {
             Ok(bytes) => {
                 for (row, value) in bytes.into_iter().enumerate() {

@@ -40,7 +40,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
         let payload = Bytes::from(kind.payload(size));
         wires.push((wire_of(kind, &payload), payload, kind));
     }
-    interleave(settings.rounds, CELLS.len(), peers.len(), |row, column| {
+    interleave(settings.rounds, CELLS.len(), &peers, |row, column| {
         let (wire, payload, kind) = &wires[row];
         let messages = messages_in(settings, payload.len());
         let tally = Tally::new(payload.clone(), messages, kind.is_text());

@@ -17,8 +17,12 @@ pub enum Target {
     None,
     /// At most this many times the best peer.
     TimesBest(f64),
+    /// The same, and at most as much as the column that is not compared, where it was measured.
+    TimesBestAndApart(f64),
     /// At most this many times the baseline, which is the last one before the column.
     TimesBare(f64),
+    /// The same, or at most as much as the best peer.
+    TimesBareOrBest(f64),
     AtMost(f64),
 }
 
@@ -163,7 +167,12 @@ impl Section {
         let text = match row.target {
             Target::None => return None,
             Target::TimesBest(times) => format!("{times:.2} × best peer"),
+            Target::TimesBestAndApart(times) => {
+                let apart = self.apart(row).map(|(name, _)| format!(", 1.00 × {name}"));
+                format!("{times:.2} × best peer{}", apart.unwrap_or_default())
+            }
             Target::TimesBare(times) => format!("{times:.2} × bare loop"),
+            Target::TimesBareOrBest(times) => format!("{times:.2} × bare loop, or 1.00 × best peer"),
             Target::AtMost(limit) => format!("at most {}", figure(limit)),
         };
         let ours = (0..self.columns.len()).filter(|&column| self.columns[column].standing == Standing::Ours);
@@ -184,14 +193,27 @@ impl Section {
         let limit = match row.target {
             Target::None => return None,
             Target::TimesBest(times) => times * self.best_peer(row)?,
-            Target::TimesBare(times) => {
-                let before = &self.columns[..column];
-                let baseline = before.iter().rposition(|before| before.standing == Standing::Baseline)?;
-                times * row.median(baseline)?
+            Target::TimesBestAndApart(times) => {
+                let apart = self.apart(row).map_or(f64::INFINITY, |(_, median)| median);
+                apart.min(times * self.best_peer(row)?)
             }
+            Target::TimesBare(times) => times * self.baseline(row, column)?,
+            Target::TimesBareOrBest(times) => (times * self.baseline(row, column)?).max(self.best_peer(row)?),
             Target::AtMost(limit) => limit,
         };
         Some(row.median(column)? <= limit)
+    }
+
+    /// Returns the median of the last baseline before a column.
+    fn baseline(&self, row: &Row, column: usize) -> Option<f64> {
+        let before = &self.columns[..column];
+        row.median(before.iter().rposition(|before| before.standing == Standing::Baseline)?)
+    }
+
+    /// Returns the name and the median of the column that is not compared, where it was measured.
+    fn apart(&self, row: &Row) -> Option<(&str, f64)> {
+        let column = self.columns.iter().position(|column| column.standing == Standing::Apart)?;
+        Some((&self.columns[column].name, row.median(column)?))
     }
 }
 
@@ -233,12 +255,16 @@ fn grouped(digits: &str) -> String {
     out
 }
 
-/// Measures each cell once a round, the peers in turn, each round beginning with another peer.
-pub fn interleave(rounds: usize, rows: usize, columns: usize, mut measure: impl FnMut(usize, usize)) {
+/// Measures each cell once a round, the peers in turn, each round beginning with another peer. Those
+/// that are not present are left out.
+pub fn interleave(rounds: usize, rows: usize, peers: &[&dyn Peer], mut measure: impl FnMut(usize, usize)) {
     for round in 0..rounds {
         for row in 0..rows {
-            for turn in 0..columns {
-                measure(row, (turn + round) % columns);
+            for turn in 0..peers.len() {
+                let column = (turn + round) % peers.len();
+                if peers[column].is_present() {
+                    measure(row, column);
+                }
             }
         }
         eprintln!("  round {} of {rounds}", round + 1);
@@ -248,6 +274,7 @@ pub fn interleave(rounds: usize, rows: usize, columns: usize, mut measure: impl 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers;
 
     #[test]
     fn the_median_of_an_even_number_is_between_the_two() {
@@ -294,10 +321,33 @@ mod tests {
     }
 
     #[test]
+    fn a_column_apart_is_a_limit_only_where_it_was_measured() {
+        use Standing::{Apart, Ours, Peer};
+        let columns = [(Ours, 6.0), (Peer, 10.0), (Apart, 5.0)];
+        let target = Target::TimesBestAndApart(0.7);
+        assert_eq!(judged(false, target, &columns).as_deref(), Some("**not reached**"));
+        assert_eq!(judged(false, target, &columns[..2]).as_deref(), Some("reached"));
+        assert_eq!(
+            judged(false, Target::TimesBestAndApart(0.5), &columns[..2]).as_deref(),
+            Some("**not reached**")
+        );
+    }
+
+    #[test]
+    fn level_with_the_best_peer_is_as_good_as_near_the_baseline() {
+        use Standing::{Baseline, Ours, Peer};
+        let target = Target::TimesBareOrBest(1.04);
+        for (ours, verdict) in [(10.4, "reached"), (10.5, "reached"), (10.6, "**not reached**")] {
+            let columns = [(Baseline, 10.0), (Ours, ours), (Peer, 10.5)];
+            assert_eq!(judged(false, target, &columns).as_deref(), Some(verdict));
+        }
+    }
+
+    #[test]
     fn every_column_is_first_in_some_round() {
         let mut firsts = Vec::new();
         let mut turn = 0;
-        interleave(3, 1, 3, |_, column| {
+        interleave(3, 1, &peers::ALL[..3], |_, column| {
             if turn % 3 == 0 {
                 firsts.push(column);
             }

@@ -164,12 +164,12 @@ fn echoes(
     cells: &[(String, usize, Window)],
 ) -> Result<Section> {
     let runtime = load::runtime()?;
-    let peers = peers::active();
+    let peers = peers::over_tcp();
     let mut section = Section::new(title, "ns of server CPU per message", about, &peers);
     for (label, ..) in cells {
         section.add_row(label.as_str(), Better::Lower, Target::None, false);
     }
-    interleave(settings.rounds, cells.len(), peers.len(), |row, column| {
+    interleave(settings.rounds, cells.len(), &peers, |row, column| {
         let (_, connections, window) = &cells[row];
         let work = echo::measure(settings, peers[column], Manner::Best, *connections, window);
         match LocalSet::new().block_on(&runtime, work) {

@@ -47,7 +47,7 @@ fn measure_all(settings: &Settings, manner: Manner, title: &str, about: &str) ->
         section.add_row(label, Better::Lower, target, plotted && manner == Manner::Plain);
         payloads.push(Bytes::from(Kind::Binary.payload(size)));
     }
-    interleave(settings.rounds, CELLS.len(), peers.len(), |row, column| {
+    interleave(settings.rounds, CELLS.len(), &peers, |row, column| {
         let payload = payloads[row].clone();
         let messages = messages_in(settings, payload.len());
         let sending = Sending { role: CELLS[row].0, payload, messages, manner };

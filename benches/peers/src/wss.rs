@@ -72,7 +72,7 @@ fn echoes(settings: &Settings, identity: &Identity) -> Result<[Section; 2]> {
     }
     let windows = CELLS.map(|cell| Window::new(Kind::Binary, cell.size, cell.in_flight));
     let connector = identity.connector(Resumption::disabled())?;
-    interleave(settings.rounds, CELLS.len(), peers.len(), |row, column| {
+    interleave(settings.rounds, CELLS.len(), &peers, |row, column| {
         let work = echo(settings, peers[column], identity, &connector, CELLS[row].connections, &windows[row]);
         match LocalSet::new().block_on(&runtime, work) {
             Ok(sample) => {
@@ -122,7 +122,7 @@ fn handshakes(settings: &Settings, identity: &Identity) -> Result<Section> {
         section.add_row(cpu, Better::Lower, Target::None, false);
         section.add_row(format!("{kind}, handshakes per second"), Better::Higher, Target::None, false);
     }
-    interleave(settings.rounds, 2, peers.len(), |kind, column| {
+    interleave(settings.rounds, 2, &peers, |kind, column| {
         let session = if kind == 0 { Session::Full } else { Session::Resumed };
         match LocalSet::new().block_on(&runtime, shake_hands(settings, peers[column], identity, session)) {
             Ok((cpu, rate)) => {
@@ -183,7 +183,7 @@ fn memory(settings: &Settings, identity: &Identity) -> Result<Section> {
     section.add_row("resident, after an echo", Better::Lower, Target::TimesBest(MEMORY), false);
     section.add_row("allocated, after an echo", Better::Lower, Target::TimesBest(MEMORY), false);
     let connector = identity.connector(Resumption::disabled())?;
-    interleave(settings.rounds, 1, peers.len(), |_, column| {
+    interleave(settings.rounds, 1, &peers, |_, column| {
         match runtime.block_on(hold(peers[column], identity, &connector, count)) {
             Ok([_, resident, _, allocated]) => {
                 section.record(0, column, resident);

@@ -63,7 +63,7 @@ pub fn run(settings: &Settings) -> Result<Vec<Section>> {
     let mut tables = tables(&peers);
     // Leaked, because the tasks that send them need `'static`.
     let loads: Vec<&'static [Window]> = CELLS.iter().map(|cell| windows(cell.size)).collect();
-    interleave(settings.rounds, CELLS.len(), peers.len(), |row, column| {
+    interleave(settings.rounds, CELLS.len(), &peers, |row, column| {
         let (peer, cell) = (peers[column], &CELLS[row]);
         if peer.compresses(cell.takeover) == Compresses::No {
             return;
@@ -184,7 +184,7 @@ fn memory(settings: &Settings, peers: &[&dyn Peer]) -> Result<Section> {
         table.add_row(format!("{mode}, allocated"), Better::Lower, Target::None, false);
     }
     let window: &'static Window = Box::leak(Box::new(Window::new(&mut Feed::new(), KEPT, 1)));
-    interleave(settings.rounds, MODES.len(), peers.len(), |mode, column| {
+    interleave(settings.rounds, MODES.len(), peers, |mode, column| {
         let (peer, takeover) = (peers[column], MODES[mode].0);
         if peer.compresses(takeover) == Compresses::No {
             return;

@@ -12,10 +12,11 @@ mod sockudo;
 mod soketto;
 mod tokio_websockets;
 mod tungstenite;
+mod uwebsockets;
 mod web_socket;
 mod yawc;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
+pub use uwebsockets::compile as compile_uwebsockets;
 
 use crate::{
     arrivals::{Arrivals, Orders},
@@ -42,7 +44,7 @@ pub enum Standing {
     Peer,
     /// No library: the cost without one.
     Baseline,
-    /// A library without the same settings: shown, but not compared.
+    /// A library in another language, or without the same settings: shown, but never the best peer.
     Apart,
 }
 
@@ -168,8 +170,23 @@ pub trait Peer: Sync {
         Some(self.name())
     }
 
+    /// Returns the version of what is not a package.
+    fn version(&self) -> Option<&'static str> {
+        None
+    }
+
     fn standing(&self) -> Standing {
         Standing::Peer
+    }
+
+    /// Returns whether it can be measured.
+    fn is_present(&self) -> bool {
+        true
+    }
+
+    /// Returns the program that serves, if it is not this one.
+    fn program(&self) -> Option<&'static Path> {
+        None
     }
 
     /// Returns notes for the readers of a table.
@@ -251,6 +268,9 @@ pub static ALL: &[&dyn Peer] = &[
     &soketto::Soketto,
 ];
 
+/// The columns that are programs of their own.
+pub static APART: &[&dyn Peer] = &[&uwebsockets::UWebSockets];
+
 /// The number of rooms over which members are spread.
 const ROOMS: usize = 1_000;
 
@@ -276,9 +296,14 @@ pub fn active() -> Vec<&'static dyn Peer> {
     ALL.iter().copied().filter(|peer| !peer.is_idle_variant()).collect()
 }
 
+/// Returns the columns of tables about servers over TCP: also those that are programs of their own.
+pub fn over_tcp() -> Vec<&'static dyn Peer> {
+    active().into_iter().chain(APART.iter().copied()).collect()
+}
+
 /// Returns each column once.
 pub fn all() -> impl Iterator<Item = &'static dyn Peer> {
-    let others = axum::ALL.iter().chain(IN_ONE_ROOM).chain(IN_ROOMS);
+    let others = APART.iter().chain(axum::ALL).chain(IN_ONE_ROOM).chain(IN_ROOMS);
     let others = others.filter(|peer| ALL.iter().all(|other| other.name() != peer.name()));
     ALL.iter().chain(others).copied()
 }
