@@ -1,5 +1,6 @@
 """The servers under test, with clients of Python's `websockets` and Node's `ws`."""
 
+import contextlib
 import http.client
 import re
 import resource
@@ -33,6 +34,7 @@ SERVERS = {
     "echo_on_two_threads": ["echo", "--threads", "2", "--ping-interval", "20"],
     "echo_split": ["echo", "--split", "--threads", "2"],
     "echo_parts": ["echo", "--parts", "--threads", "2"],
+    "per_core": ["per_core", "--cores", "2"],
     "blocking_echo": ["blocking_echo"],
 }
 
@@ -112,7 +114,13 @@ def test_message_over_the_limit_is_closed_with_1009_for_node(echo):
         assert client.exit_code() == 0, str(client)
 
 
-STOPPABLE = [["echo", "--threads", "2"], ["echo", "--split"], ["echo", "--parts"], ["blocking_echo"]]
+STOPPABLE = [
+    ["echo", "--threads", "2"],
+    ["echo", "--split"],
+    ["echo", "--parts"],
+    ["per_core", "--cores", "2"],
+    ["blocking_echo"],
+]
 
 
 @pytest.mark.parametrize("arguments", STOPPABLE, ids=" ".join)
@@ -139,7 +147,10 @@ def test_signal_without_a_connection_exits_with_0(server, how, arguments):
     assert server.exit_code() == 0, str(server)
 
 
-@pytest.mark.parametrize("arguments", [["echo"], ["echo", "--split"], ["echo", "--parts"], ["blocking_echo"]], ids=" ".join)
+LIMITED = [["echo"], ["echo", "--split"], ["echo", "--parts"], ["per_core", "--cores", "1"], ["blocking_echo"]]
+
+
+@pytest.mark.parametrize("arguments", LIMITED, ids=" ".join)
 def test_connection_over_the_maximum_is_refused(server, arguments):
     program, url = server(*arguments, "--max-connections", "2")
     with python_client.opened(url) as first, python_client.opened(url):
@@ -151,6 +162,26 @@ def test_connection_over_the_maximum_is_refused(server, arguments):
     wait_until(lambda: accepts(url), program)
     python_client.text(url)
     assert "panicked" not in program.errors()
+
+
+def test_connections_are_spread_over_the_accept_loops(server):
+    program, url = server("per_core", "--cores", "2", "--max-connections", "32")
+    with contextlib.ExitStack() as clients:
+        # More than one loop accepts. By chance, one of them may reach its limit before the other.
+        opened = [clients.enter_context(client) for _ in range(64) if (client := try_to_open(url))]
+        assert len(opened) > 32, str(program)
+        for client in opened:
+            client.send("still here")
+        for client in opened:
+            python_client.expect(client, "still here")
+
+
+def try_to_open(url):
+    """Returns a connection; `None` if it is refused."""
+    try:
+        return python_client.opened(url)
+    except (OSError, EOFError, WebSocketException):
+        return None
 
 
 def accepts(url):
