@@ -32,6 +32,8 @@ pub enum Job {
     Count(Manner),
     Open,
     Broadcast(usize),
+    /// Echo, and broadcast to all open connections.
+    Storm,
     /// Echo on the streams of HTTP/2.
     Http2,
     /// Echo compressed messages.
@@ -88,6 +90,10 @@ impl Child {
         machine::resident_bytes(self.process.id())
     }
 
+    pub fn open_files(&self) -> Result<usize> {
+        machine::open_files(self.process.id())
+    }
+
     pub fn allocated_bytes(&mut self) -> Result<i64> {
         self.order("stat")?;
         Ok(self.answer()?.parse()?)
@@ -110,6 +116,7 @@ fn command(peer: &dyn Peer, job: Job) -> Result<Command> {
         Job::Echo(manner) => command.args(["--manner", name(manner)]),
         Job::Count(manner) => command.args(["--count", "--manner", name(manner)]),
         Job::Open => command.arg("--open"),
+        Job::Storm => command.arg("--storm"),
         Job::Http2 => command.arg("--http2"),
         Job::Broadcast(connections) => command.args(["--broadcast", &connections.to_string()]),
         Job::Compressed(takeover, manner) => {

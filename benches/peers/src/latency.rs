@@ -72,11 +72,12 @@ async fn measure(settings: &Settings, peer: &dyn Peer, count: usize) -> Result<[
     {
         sleep(settings.measured / 8).await;
     }
-    percentiles(times.take())
+    percentiles(times.take(), FEWEST)
 }
 
-fn percentiles(mut times: Vec<Duration>) -> Result<[f64; 3]> {
-    ensure!(times.len() >= FEWEST, "only {} answers", times.len());
+/// Returns the median and the tail in microseconds.
+pub fn percentiles(mut times: Vec<Duration>, fewest: usize) -> Result<[f64; 3]> {
+    ensure!(times.len() >= fewest, "only {} answers", times.len());
     times.sort_unstable();
     Ok(PERCENTILES.map(|(share, _)| {
         let at = (times.len() as f64 * share) as usize;

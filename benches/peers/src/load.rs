@@ -116,6 +116,11 @@ impl<S: Io> Connection<S> {
         Ok(())
     }
 
+    /// Returns the stream.
+    pub fn into_inner(self) -> S {
+        self.io
+    }
+
     /// Frees the read buffer.
     pub fn forget_room(&mut self) {
         self.room = Vec::new();

@@ -86,6 +86,11 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(kilobytes << 10)
 }
 
+/// Returns how many files a process has open.
+pub fn open_files(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 /// Returns cores, processor and kernel in one line.
 pub fn describe() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -35,6 +35,7 @@ mod scale;
 mod send;
 mod server;
 mod settings;
+mod storms;
 mod tls;
 mod wss;
 
@@ -101,13 +102,15 @@ enum Part {
     /// Runs only if it is selected, because it takes long.
     Fanout,
     /// Runs only if it is selected, because it takes long.
+    Storms,
+    /// Runs only if it is selected, because it takes long.
     Scale,
 }
 
 impl Part {
     /// Returns whether it runs if no section is selected.
     fn is_default(self) -> bool {
-        !matches!(self, Self::Fanout | Self::Scale)
+        !matches!(self, Self::Fanout | Self::Storms | Self::Scale)
     }
 }
 
@@ -133,6 +136,7 @@ impl Results {
             Part::Axum => axum::run(settings),
             Part::Http2 => http2::run(settings),
             Part::Fanout => fanout::run(settings),
+            Part::Storms => storms::run(settings),
             Part::Scale => {
                 let (sections, curves) = scale::run(settings)?;
                 self.curves = curves;

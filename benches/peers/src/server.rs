@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     runtime,
     sync::{mpsc, oneshot},
 };
@@ -28,6 +28,12 @@ use crate::{
 
 /// The message of a broadcast.
 pub const BROADCAST: &[u8] = &[0x42; 128];
+
+/// The message of a broadcast beside echoes.
+pub const STORM: &[u8] = &[0x42; 1 << 10];
+
+/// The connections that may wait to be accepted by a server that also broadcasts.
+const BACKLOG: u32 = 4096;
 
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
@@ -52,6 +58,9 @@ pub struct ServeArgs {
     /// Broadcast to this many connections.
     #[arg(long, value_name = "CONNECTIONS")]
     broadcast: Option<usize>,
+    /// Echo, and broadcast to all open connections.
+    #[arg(long)]
+    storm: bool,
     /// Count allocated bytes.
     #[arg(long)]
     count: bool,
@@ -75,12 +84,16 @@ pub fn run(args: &ServeArgs) -> Result<()> {
 }
 
 async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = if args.storm { listen_for_many()? } else { TcpListener::bind("127.0.0.1:0").await? };
     println!("{}", listener.local_addr()?.port());
     if let Some(connections) = args.broadcast {
         let arrivals = Arrivals::new(listener, connections, orders);
         let work = peer.broadcast(arrivals, BROADCAST.into());
         return work.context("it does not broadcast")?.await;
+    }
+    if args.storm {
+        let work = peer.storm(listener, orders, STORM.into());
+        return work.context("it does not broadcast beside echoes")?.await;
     }
     if args.tls {
         return serve_tls(args, peer, &listener).await;
@@ -97,6 +110,13 @@ async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Res
             peer.serve(tcp, args.manner).context("it does not echo")?;
         }
     }
+}
+
+/// Listens with room for thousands of connections that are not accepted yet.
+fn listen_for_many() -> Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    Ok(socket.listen(BACKLOG)?)
 }
 
 /// Performs the TLS handshake of each connection in a task, which then ends.

@@ -21,6 +21,11 @@ pub struct Settings {
     /// sample, all together.
     pub members: [usize; 2],
     pub fanned_out: usize,
+    /// For the storms section: the number of connections beside broadcasts, for how many seconds they
+    /// are measured, and the number of connections that come back.
+    pub beside_broadcasts: usize,
+    pub storm_seconds: u32,
+    pub returning: usize,
     /// For the scale section: the maximum number of connections, how long they are kept alive, and
     /// the maximum number of connections in memory.
     pub most_connections: usize,
@@ -41,6 +46,9 @@ impl Settings {
             broadcasts: 50,
             members: [5_000, 18_000],
             fanned_out: 1_000_000,
+            beside_broadcasts: 5_000,
+            storm_seconds: 8,
+            returning: 18_000,
             most_connections: usize::MAX,
             kept_alive: Duration::from_secs(45),
             largest_crowd: 1_000_000,
@@ -60,6 +68,9 @@ impl Settings {
             broadcasts: 5,
             members: [1_000, 2_000],
             fanned_out: 20_000,
+            beside_broadcasts: 1_000,
+            storm_seconds: 2,
+            returning: 2_000,
             most_connections: 1_000,
             // Longer than one interval between pings.
             kept_alive: Duration::from_secs(23),

@@ -10,6 +10,7 @@ mod hub;
 mod opening;
 mod sockudo;
 mod soketto;
+mod storm;
 mod tokio_websockets;
 mod tungstenite;
 mod uwebsockets;
@@ -24,7 +25,7 @@ use futures_util::{FutureExt, TryFutureExt};
 pub use opening::{ACCEPT, KEY};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 pub use uwebsockets::compile as compile_uwebsockets;
 
@@ -247,6 +248,12 @@ pub trait Peer: Sync {
         None
     }
 
+    /// Accepts connections, echoes what they send, and sends the message to all that are open once for
+    /// each order, without waiting for those that do not read.
+    fn storm(&self, _listener: TcpListener, _orders: Orders, _message: Bytes) -> Option<Work<()>> {
+        None
+    }
+
     /// Returns whether it differs from another column only while it is idle.
     fn is_idle_variant(&self) -> bool {
         false
@@ -291,6 +298,10 @@ pub static IN_ROOMS: &[&dyn Peer] = &[
     &channels::WithChannels::TungsteniteByRooms,
 ];
 
+/// The columns of the tables about broadcasts beside echoes.
+pub static IN_STORM: &[&dyn Peer] =
+    &[&storm::InStorm::Hub, &storm::InStorm::Tungstenite, &storm::InStorm::Sockudo];
+
 /// Returns the columns of most tables: all except those that differ only while idle.
 pub fn active() -> Vec<&'static dyn Peer> {
     ALL.iter().copied().filter(|peer| !peer.is_idle_variant()).collect()
@@ -303,7 +314,7 @@ pub fn over_tcp() -> Vec<&'static dyn Peer> {
 
 /// Returns each column once.
 pub fn all() -> impl Iterator<Item = &'static dyn Peer> {
-    let others = APART.iter().chain(axum::ALL).chain(IN_ONE_ROOM).chain(IN_ROOMS);
+    let others = APART.iter().chain(axum::ALL).chain(IN_ONE_ROOM).chain(IN_ROOMS).chain(IN_STORM);
     let others = others.filter(|peer| ALL.iter().all(|other| other.name() != peer.name()));
     ALL.iter().chain(others).copied()
 }

@@ -105,7 +105,7 @@ impl Peer for Sockudo {
 }
 
 /// Accepts a connection without its type-erased stream, which costs more.
-async fn accept(tcp: TcpStream) -> Result<WebSocketStream<TcpStream>> {
+pub async fn accept(tcp: TcpStream) -> Result<WebSocketStream<TcpStream>> {
     let server = WebSocketServer::<Http1>::new(Config::default());
     Ok(server.accept_raw(tcp).await?.0)
 }
