@@ -34,6 +34,8 @@ pub enum Job {
     Broadcast(usize),
     /// Echo, and broadcast to all open connections.
     Storm,
+    /// Echo with threads on all cores.
+    Cores,
     /// Echo on the streams of HTTP/2.
     Http2,
     /// Echo compressed messages.
@@ -117,6 +119,7 @@ fn command(peer: &dyn Peer, job: Job) -> Result<Command> {
         Job::Count(manner) => command.args(["--count", "--manner", name(manner)]),
         Job::Open => command.arg("--open"),
         Job::Storm => command.arg("--storm"),
+        Job::Cores => command.arg("--cores"),
         Job::Http2 => command.arg("--http2"),
         Job::Broadcast(connections) => command.args(["--broadcast", &connections.to_string()]),
         Job::Compressed(takeover, manner) => {

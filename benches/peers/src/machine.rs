@@ -2,7 +2,7 @@
 //! description.
 #![allow(unsafe_code)]
 
-use std::{fs, io, mem, time::Duration};
+use std::{fs, io, mem, ops::Range, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -21,14 +21,25 @@ pub fn pin_to(core: usize) -> Result<()> {
     if cores() < 2 {
         return Ok(());
     }
-    // SAFETY: an all-zero set is an empty set, `core` is far below its size, and it outlives the
+    allow(core..core + 1)
+}
+
+/// Allows this thread, and those that it will start, to run on all cores.
+pub fn unpin() -> Result<()> {
+    allow(0..cores())
+}
+
+fn allow(cores: Range<usize>) -> Result<()> {
+    // SAFETY: an all-zero set is an empty set, the cores are far below its size, and it outlives the
     // call.
     let failed = unsafe {
         let mut set: libc::cpu_set_t = mem::zeroed();
-        libc::CPU_SET(core, &mut set);
+        for core in cores.clone() {
+            libc::CPU_SET(core, &mut set);
+        }
         libc::sched_setaffinity(0, mem::size_of_val(&set), &set) != 0
     };
-    ensure!(!failed, "cannot pin to core {core}: {}", io::Error::last_os_error());
+    ensure!(!failed, "cannot run on the cores {cores:?}: {}", io::Error::last_os_error());
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod arrivals;
 mod axum;
 mod broadcast;
 mod child;
+mod cores;
 mod counting;
 mod crowd;
 mod curves;
@@ -103,6 +104,8 @@ enum Part {
     Fanout,
     /// Runs only if it is selected, because it takes long.
     Storms,
+    /// Runs only if it is selected, because its servers have threads on all cores.
+    Cores,
     /// Runs only if it is selected, because it takes long.
     Scale,
 }
@@ -110,7 +113,7 @@ enum Part {
 impl Part {
     /// Returns whether it runs if no section is selected.
     fn is_default(self) -> bool {
-        !matches!(self, Self::Fanout | Self::Storms | Self::Scale)
+        !matches!(self, Self::Fanout | Self::Storms | Self::Cores | Self::Scale)
     }
 }
 
@@ -137,6 +140,7 @@ impl Results {
             Part::Http2 => http2::run(settings),
             Part::Fanout => fanout::run(settings),
             Part::Storms => storms::run(settings),
+            Part::Cores => cores::run(settings),
             Part::Scale => {
                 let (sections, curves) = scale::run(settings)?;
                 self.curves = curves;

@@ -61,13 +61,20 @@ pub struct ServeArgs {
     /// Echo, and broadcast to all open connections.
     #[arg(long)]
     storm: bool,
+    /// Echo with threads on all cores.
+    #[arg(long)]
+    cores: bool,
     /// Count allocated bytes.
     #[arg(long)]
     count: bool,
 }
 
 pub fn run(args: &ServeArgs) -> Result<()> {
-    machine::pin_to(machine::SERVER_CORE)?;
+    if args.cores {
+        machine::unpin()?;
+    } else {
+        machine::pin_to(machine::SERVER_CORE)?;
+    }
     machine::raise_file_limit()?;
     if args.count {
         counting::start();
@@ -79,6 +86,9 @@ pub fn run(args: &ServeArgs) -> Result<()> {
         let ended = take_orders(&give);
         std::process::exit(i32::from(ended.is_err()));
     });
+    if args.cores {
+        return peer.serve_on_cores().context("it does not serve on all cores")?;
+    }
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(args, peer, orders))
 }

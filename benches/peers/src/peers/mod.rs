@@ -11,6 +11,7 @@ mod opening;
 mod sockudo;
 mod soketto;
 mod storm;
+mod threads;
 mod tokio_websockets;
 mod tungstenite;
 mod uwebsockets;
@@ -254,6 +255,11 @@ pub trait Peer: Sync {
         None
     }
 
+    /// Echoes with threads on all cores, until it fails.
+    fn serve_on_cores(&self) -> Option<Result<()>> {
+        None
+    }
+
     /// Returns whether it differs from another column only while it is idle.
     fn is_idle_variant(&self) -> bool {
         false
@@ -302,6 +308,10 @@ pub static IN_ROOMS: &[&dyn Peer] = &[
 pub static IN_STORM: &[&dyn Peer] =
     &[&storm::InStorm::Hub, &storm::InStorm::Tungstenite, &storm::InStorm::Sockudo];
 
+/// The columns of the table about many cores.
+pub static ON_CORES: &[&dyn Peer] =
+    &[&threads::Threads::One, &threads::Threads::Shared, &threads::Threads::Apart];
+
 /// Returns the columns of most tables: all except those that differ only while idle.
 pub fn active() -> Vec<&'static dyn Peer> {
     ALL.iter().copied().filter(|peer| !peer.is_idle_variant()).collect()
@@ -314,7 +324,8 @@ pub fn over_tcp() -> Vec<&'static dyn Peer> {
 
 /// Returns each column once.
 pub fn all() -> impl Iterator<Item = &'static dyn Peer> {
-    let others = APART.iter().chain(axum::ALL).chain(IN_ONE_ROOM).chain(IN_ROOMS).chain(IN_STORM);
+    let others =
+        APART.iter().chain(axum::ALL).chain(IN_ONE_ROOM).chain(IN_ROOMS).chain(IN_STORM).chain(ON_CORES);
     let others = others.filter(|peer| ALL.iter().all(|other| other.name() != peer.name()));
     ALL.iter().chain(others).copied()
 }
