@@ -32,8 +32,11 @@ pub const BROADCAST: &[u8] = &[0x42; 128];
 /// The message of a broadcast beside echoes.
 pub const STORM: &[u8] = &[0x42; 1 << 10];
 
-/// The connections that may wait to be accepted by a server that also broadcasts.
+/// The connections that may wait to be accepted by a server that also broadcasts, and the size of its
+/// send buffers in bytes. By default, each may hold megabytes over loopback, and a client that does
+/// not read would be noticed late.
 const BACKLOG: u32 = 4096;
+const SEND_BUFFER: u32 = 32 << 10;
 
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
@@ -125,6 +128,8 @@ async fn serve(args: &ServeArgs, peer: &'static dyn Peer, orders: Orders) -> Res
 /// Listens with room for thousands of connections that are not accepted yet.
 fn listen_for_many() -> Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
+    // Accepted sockets have the same size.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(([127, 0, 0, 1], 0).into())?;
     Ok(socket.listen(BACKLOG)?)
 }

@@ -1,27 +1,24 @@
 //! Storms: echoes beside broadcasts, many clients that come back at once, and clients that stop
 //! reading.
 
+mod connections;
 mod paced;
 mod probe;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::{
-    net::{TcpSocket, TcpStream},
     task::LocalSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use self::{paced::Paced, probe::Probe};
+use self::{connections::open_many, paced::Paced, probe::Probe};
 use crate::{
     child::{Child, Job},
     frames::{Kind, Window},
-    load::{self, Connection, OPENING, PATIENCE},
+    load::{self, OPENING, PATIENCE},
     machine,
     memory::OTHER_FILES,
     peers::{self, Peer},
@@ -135,7 +132,8 @@ fn abouts(settings: &Settings) -> [String; 3] {
         ),
         format!(
             "{count} connections, of which one of {STALLED} stops reading, while a message of {message} B goes to all of them \
-             {PER_SECOND} times per second for {} s; the others send a message of 64 B per second each. Then all read, and those \
+             {PER_SECOND} times per second for {} s; the others send a message of 64 B per second each. The server's send buffers \
+             have 32 KiB, so that the system does not take all of it. Then all read, and those \
              that had stopped send a message: they have read all once it is answered.",
             settings.storm_seconds
         ),
@@ -189,7 +187,7 @@ async fn coming_back(settings: &Settings, peer: &dyn Peer) -> Result<Vec<f64>> {
     let child = Child::start(peer, Job::Storm)?;
     let before = child.open_files()?;
     let probe = Probe::start(child.address, CONNECTED, CONNECTED_EVERY)?;
-    let mut crowd = load::open_many(child.address, settings.returning, OPENING).await?;
+    let mut crowd = open_many(child.address, settings.returning, OPENING, None).await?;
     load::warm_up(&mut crowd, &Window::new(Kind::Binary, 64, 1)).await?;
     drop(crowd);
     let noticed = async {
@@ -200,7 +198,7 @@ async fn coming_back(settings: &Settings, peer: &dyn Peer) -> Result<Vec<f64>> {
     };
     timeout(PATIENCE, noticed).await.context("the server keeps connections that are lost")??;
     let begin = Instant::now();
-    let crowd = load::open_many(child.address, settings.returning, AT_ONCE).await?;
+    let crowd = open_many(child.address, settings.returning, AT_ONCE, None).await?;
     let end = Instant::now();
     drop(crowd);
     let latencies = probe.stop()?.percentiles(begin..end)?;
@@ -212,8 +210,7 @@ async fn stalled(settings: &Settings, peer: &dyn Peer) -> Result<Vec<f64>> {
     let mut child = Child::start(peer, Job::Storm)?;
     let count = settings.beside_broadcasts / STALLED;
     let address = child.address;
-    let stalled = stream::iter(0..count).map(|_| open_small(address)).buffer_unordered(OPENING);
-    let stalled: Vec<TcpStream> = stalled.try_collect().await?;
+    let stalled = open_many(address, count, OPENING, Some(SMALL)).await?;
     let paced = Paced::new(EVERY);
     paced.start(address, settings.beside_broadcasts - count).await?;
     sleep(WARM_UP).await;
@@ -228,21 +225,13 @@ async fn stalled(settings: &Settings, peer: &dyn Peer) -> Result<Vec<f64>> {
     let end = Instant::now();
     most = most.max(resident(&child)?);
     paced.check()?;
-    let all = stream::iter(stalled).map(|tcp| paced.catch_up(tcp)).buffer_unordered(count);
+    let all = stream::iter(stalled)
+        .map(|connection| paced.catch_up(connection.into_inner()))
+        .buffer_unordered(count);
     timeout(PATIENCE, all.try_collect::<()>()).await.context("those that read again have no answer")??;
     let caught_up = end.elapsed().as_secs_f64() * 1e3;
     sleep(AFTER).await;
     let after = resident(&child)?;
     let latencies = paced.latencies().percentiles(begin..end)?;
     Ok([latencies.as_slice(), &[before, most, after, caught_up]].concat())
-}
-
-/// Opens a connection with a small receive buffer.
-async fn open_small(address: SocketAddr) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(SMALL)?;
-    let tcp = socket.connect(address).await?;
-    tcp.set_nodelay(true)?;
-    tcp.set_zero_linger()?;
-    Ok(Connection::over(tcp, address).await?.into_inner())
 }

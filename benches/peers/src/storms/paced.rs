@@ -19,10 +19,11 @@ use tokio::{
     time::{self, MissedTickBehavior, interval_at},
 };
 
+use super::connections::open_many;
 use crate::{
     frames::{Kind, Window, put_unmasked},
     latency::percentiles,
-    load,
+    load::OPENING,
     server::STORM,
 };
 
@@ -70,7 +71,7 @@ impl Paced {
 
     /// Opens connections, and starts them at even distances over an interval.
     pub async fn start(self: &Rc<Self>, address: SocketAddr, count: usize) -> Result<()> {
-        let connections = load::open_many(address, count, load::OPENING).await?;
+        let connections = open_many(address, count, OPENING, None).await?;
         let begin = time::Instant::now();
         for (number, connection) in connections.into_iter().enumerate() {
             let (paced, first) = (self.clone(), self.every.mul_f64(number as f64 / count as f64));
