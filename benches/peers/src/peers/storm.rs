@@ -66,8 +66,8 @@ impl Peer for InStorm {
             }
             Self::Tungstenite => {
                 "each connection is split, and has a channel for 64 messages (`tokio::sync::mpsc`): one task receives, and \
-                 sends what comes out of the channel; an echo waits for room in it, a message of a broadcast is dropped if there is none \
-                 (`try_send`)"
+                 sends what comes out of the channel; an echo waits for room in it, a message of a broadcast is dropped \
+                 if there is none (`try_send`); a read buffer of 128 KiB (the default), which is cleared before each read"
             }
             Self::Sockudo => "the same with the halves of sockudo-ws",
         }
