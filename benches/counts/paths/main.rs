@@ -6,6 +6,7 @@
 #![allow(missing_docs)]
 
 mod deflate;
+mod echo;
 mod hub;
 mod opening;
 mod receive;
@@ -18,8 +19,8 @@ use gungraun::{Callgrind, prelude::*};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    deflate::deflate_paths, hub::hub_paths, opening::opening_paths, receive::receive_paths, send::send_paths,
-    split::split_paths,
+    deflate::deflate_paths, echo::echo_paths, hub::hub_paths, opening::opening_paths, receive::receive_paths,
+    send::send_paths, split::split_paths,
 };
 
 /// Returns a configuration without timers, which would need a runtime.
@@ -34,5 +35,5 @@ fn open<S: AsyncRead + AsyncWrite + Unpin>(io: S, role: Role) -> WebSocket<S> {
 main!(
     config = LibraryBenchmarkConfig::default().tool(Callgrind::with_args(["cache-sim=no"])),
     library_benchmark_groups =
-        [receive_paths, send_paths, split_paths, hub_paths, deflate_paths, opening_paths]
+        [receive_paths, send_paths, split_paths, echo_paths, hub_paths, deflate_paths, opening_paths]
 );

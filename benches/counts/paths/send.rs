@@ -64,15 +64,38 @@ fn feed(mut sending: Sending) -> Sending {
     sending
 }
 
-// A borrowed message is copied directly to the queue.
-#[library_benchmark]
-#[bench::server_32(sending(Role::Server, 1, 16))]
-#[bench::client_32(sending(Role::Client, 1, 16))]
-fn send_borrowed(mut sending: Sending) -> Sending {
-    for _ in 0..256 {
-        now(sending.ws.send(black_box("a text of thirty-two characters."))).expect("open");
+/// A connection, and a message that it borrows.
+struct Lending {
+    ws: WebSocket<Replay>,
+    message: Vec<u8>,
+}
+
+impl Lending {
+    fn send(&mut self, count: usize) {
+        for _ in 0..count {
+            now(self.ws.send(black_box(&self.message))).expect("open");
+        }
     }
-    sending
+}
+
+fn lending(role: Role, len: usize) -> Lending {
+    let mut lending = Lending { ws: open(Replay::silent(), role), message: vec![0x55; len] };
+    lending.send(2);
+    lending
+}
+
+#[library_benchmark]
+#[bench::server_16(lending(Role::Server, 16))]
+#[bench::client_16(lending(Role::Client, 16))]
+#[bench::server_32(lending(Role::Server, 32))]
+#[bench::client_32(lending(Role::Client, 32))]
+#[bench::server_1k(lending(Role::Server, 1 << 10))]
+#[bench::client_1k(lending(Role::Client, 1 << 10))]
+#[bench::server_16k(lending(Role::Server, 16 << 10))]
+#[bench::client_16k(lending(Role::Client, 16 << 10))]
+fn send_borrowed(mut lending: Lending) -> Lending {
+    lending.send(256);
+    lending
 }
 
 library_benchmark_group!(name = send_paths, benchmarks = [send_each, feed, send_borrowed]);

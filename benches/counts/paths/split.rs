@@ -84,6 +84,37 @@ fn split_feed(mut sending: Sending) -> Sending {
     sending
 }
 
+struct Lending {
+    halves: Halves,
+    message: Vec<u8>,
+}
+
+impl Lending {
+    fn send(&mut self, count: usize) {
+        for _ in 0..count {
+            now(self.halves.1.send(black_box(&self.message))).expect("open");
+        }
+    }
+}
+
+fn lending(role: Role, len: usize) -> Lending {
+    let (mut receiver, sender) = open(Replay::silent(), role).split();
+    receive_burst(&mut receiver);
+    let mut lending = Lending { halves: (receiver, sender), message: vec![0x55; len] };
+    lending.send(2);
+    lending
+}
+
+#[library_benchmark]
+#[bench::server_16(lending(Role::Server, 16))]
+#[bench::client_16(lending(Role::Client, 16))]
+#[bench::server_16k(lending(Role::Server, 16 << 10))]
+#[bench::client_16k(lending(Role::Client, 16 << 10))]
+fn split_send_borrowed(mut lending: Lending) -> Lending {
+    lending.send(256);
+    lending
+}
+
 struct Broadcast {
     message: PreparedMessage,
     members: Vec<Halves>,
@@ -118,4 +149,7 @@ fn prepared(mut broadcast: Broadcast) -> Broadcast {
     broadcast
 }
 
-library_benchmark_group!(name = split_paths, benchmarks = [split_recv, split_send, split_feed, prepared]);
+library_benchmark_group!(
+    name = split_paths,
+    benchmarks = [split_recv, split_send, split_feed, split_send_borrowed, prepared]
+);

@@ -201,11 +201,11 @@ async fn receive_split(mut receiver: Receiver<Memory>, mut tally: Tally) -> Resu
 async fn send(mut ws: WebSocket<Memory>, sending: Sending) -> Result<()> {
     for _ in 0..sending.batches() {
         if sending.manner == Manner::Plain {
-            ws.send(sending.payload.clone()).await?;
+            ws.send(&sending.payload[..]).await?;
             continue;
         }
         for _ in 0..sending.batch() {
-            ws.feed(sending.payload.clone()).await?;
+            ws.feed(&sending.payload[..]).await?;
         }
         ws.flush().await?;
     }
@@ -216,11 +216,11 @@ async fn send(mut ws: WebSocket<Memory>, sending: Sending) -> Result<()> {
 async fn send_split(receiver: Receiver<Memory>, sender: Sender, sending: Sending) -> Result<()> {
     for _ in 0..sending.batches() {
         if sending.manner == Manner::Plain {
-            sender.send(sending.payload.clone()).await?;
+            sender.send(&sending.payload[..]).await?;
             continue;
         }
         for _ in 0..sending.batch() {
-            sender.feed(sending.payload.clone()).await?;
+            sender.feed(&sending.payload[..]).await?;
         }
         sender.flush().await?;
     }
