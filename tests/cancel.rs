@@ -105,6 +105,22 @@ async fn dropped_send_has_queued_its_whole_message_or_nothing() {
 }
 
 #[tokio::test]
+async fn dropped_send_of_a_borrowed_message_has_queued_all_of_it_once_it_was_polled() {
+    for len in [30, 200] {
+        at_every_await(|role, writes, times| {
+            let (mut ws, script) = script::open(role, &narrow());
+            writes.set_up(&script);
+            let data = vec![7; len];
+            let done = polled(ws.send(&data), times, || writes.step(&script));
+            let expected = if times == 0 { Vec::new() } else { vec![(0x82, data)] };
+            assert_eq!(drain(ws, &script), expected);
+            done.is_some()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn dropped_flush_loses_nothing_and_completed_flush_has_written_and_flushed_everything() {
     at_every_await(|role, writes, times| {
         let (mut ws, script) = with_a_message_queued(role, writes);

@@ -337,11 +337,12 @@ fn sending_a_short_borrowed_message_allocates_nothing() {
 }
 
 #[test]
-fn a_long_borrowed_message_is_copied_once() {
-    for role in [Role::Client, Role::Server] {
+fn a_long_borrowed_message_is_copied_once_if_it_is_queued_or_masked() {
+    // A server does not copy the two that are sent while nothing is queued.
+    for (role, copies) in [(Role::Client, 6), (Role::Server, 4)] {
         let allocated = sending(role, true);
-        assert_eq!(allocated.count_total, 6, "one for each message");
-        assert!(allocated.bytes_total < 6 * 10_100, "{}", allocated.bytes_total);
+        assert_eq!(allocated.count_total, copies, "{role:?}");
+        assert!(allocated.bytes_total < copies * 10_100, "{}", allocated.bytes_total);
     }
 }
 

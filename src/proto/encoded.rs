@@ -37,7 +37,6 @@ impl EncodedFrame {
     }
 
     /// Returns the whole frame.
-    #[cfg(feature = "hub")]
     pub(super) fn bytes(&self) -> &Bytes {
         &self.0
     }

@@ -116,8 +116,15 @@ impl Header {
     /// Appends the header to a buffer.
     #[inline(always)]
     pub(super) fn append_to(&self, buffer: &mut Vec<u8>) {
+        let (bytes, len) = self.to_bytes();
+        append_start(bytes, len, buffer);
+    }
+
+    /// Returns the header, followed by zeros, and its length.
+    #[inline(always)]
+    pub(super) fn to_bytes(self) -> ([u8; 16], usize) {
         let (bits, len) = self.to_bits();
-        append_start(bits.to_le_bytes(), usize::from(len), buffer);
+        (bits.to_le_bytes(), usize::from(len))
     }
 
     /// Returns the header's bytes as one number, the first byte least significant, and how many

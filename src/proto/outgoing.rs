@@ -31,6 +31,9 @@ pub(super) const fn is_copied(len: usize) -> bool {
 /// cheap to clone; a borrowed one is copied once. Only the future of a sending call borrows the
 /// message; queues do not.
 ///
+/// A server that sends a borrowed message of more than 4 KiB while nothing is queued writes it from
+/// where it is, and copies it only if the stream does not accept all of it at once.
+///
 /// ```
 /// use fullduplex::{Outgoing, PreparedMessage};
 ///

@@ -93,7 +93,6 @@ impl PreparedMessage {
     }
 
     /// Returns the whole frame, as a server sends it.
-    #[cfg(feature = "hub")]
     pub(super) fn frame(&self) -> &Bytes {
         self.frame.bytes()
     }

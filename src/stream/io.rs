@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
+use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -378,13 +379,6 @@ impl<S> OwnedIo<S> {
         self.send.send_short(outgoing, key, self.transport.staged())
     }
 
-    /// Stages a message directly. Nothing may be queued or staged.
-    #[inline]
-    pub(super) fn send_staged(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), SendError> {
-        let key = mask_key(self.send.role());
-        self.send.send_direct(outgoing, key, self.transport.batch())
-    }
-
     /// Frees the box if it is no longer needed.
     fn drop_unused(&mut self) {
         self.extra.take_if(|extra| extra.is_unused());
@@ -392,6 +386,31 @@ impl<S> OwnedIo<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
+    /// Writes a message. Nothing may be queued or staged, and the write side may not have ended.
+    ///
+    /// If this returns pending, the rest is staged, but the task might not be woken: the caller has to
+    /// transmit. If it returns a [`SendError`], the message is unchanged.
+    #[inline(always)]
+    pub(super) fn poll_send_now(
+        &mut self,
+        outgoing: &mut Outgoing<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<io::Result<()>>, SendError> {
+        let key = mask_key(self.send.role());
+        let Some(frame) = self.send.direct_frame(outgoing, key)?.filter(|_| !self.transport.is_stuck())
+        else {
+            self.send.stage_direct(outgoing, key, self.transport.batch());
+            return Ok(Poll::Pending);
+        };
+        let (accepted, written) = self.transport.poll_write_frame(frame.parts(), &mut self.send, cx);
+        if written.is_pending() && accepted < frame.len() {
+            let batch = self.transport.batch();
+            self.send.stage_direct(outgoing, key, batch);
+            batch.advance(accepted);
+        }
+        Ok(written)
+    }
+
     /// Writes and flushes what is queued, on behalf of a task.
     #[inline]
     pub(super) fn poll_transmit_for(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -533,5 +552,109 @@ pub(super) fn mask_key(role: Role) -> MaskKey {
     match role {
         Role::Client => pool::mask_key(),
         Role::Server => MaskKey::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::{Config, PreparedMessage, stream::test_stream::TestStream};
+
+    fn open(stream: &TestStream, role: Role) -> OwnedIo<TestStream> {
+        OwnedIo::new(stream.clone(), SendPath::new(role, &Config::new()), false)
+    }
+
+    fn send(io: &mut OwnedIo<TestStream>, message: Outgoing<'_>) -> Poll<io::Result<()>> {
+        let mut message = message;
+        io.poll_send_now(&mut message, &mut Context::from_waker(Waker::noop())).expect("no message is open")
+    }
+
+    /// Returns a message of this length in each form.
+    fn forms(data: &[u8], prepared: &PreparedMessage) -> [Outgoing<'static>; 5] {
+        [
+            Outgoing::from(data).into_owned(),
+            data.to_vec().into(),
+            bytes::Bytes::copy_from_slice(data).into(),
+            bytes::BytesMut::from(data).into(),
+            prepared.into(),
+        ]
+    }
+
+    /// Unmasks a frame of a client. Masking keys are random.
+    fn unmasked(frame: &[u8], role: Role) -> Vec<u8> {
+        if role == Role::Server {
+            return frame.to_vec();
+        }
+        let at = if frame[1] & 0x7F == 126 { 4 } else { 2 };
+        let key: [u8; 4] = frame[at..at + 4].try_into().expect("four bytes");
+        let mut data = frame[at + 4..].to_vec();
+        MaskKey::from(key).apply(&mut data);
+        [&[frame[0], frame[1] & 0x7F], &frame[2..at], &data[..]].concat()
+    }
+
+    #[test]
+    fn a_frame_is_whole_wherever_the_stream_stops_accepting() {
+        for len in [0, 1, 48, 112, 113, 126, 256, 257, 4096, 4097, 9000] {
+            let data: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            let prepared = PreparedMessage::new(data.clone());
+            for (role, vectored) in [Role::Server, Role::Client].into_iter().zip([true, false]) {
+                let frame_len = SendPath::frame_len(len, role);
+                let header = frame_len - len;
+                for room in [0, 1, header, header + 1, frame_len / 2, frame_len - 1, frame_len] {
+                    let borrowed = Outgoing::from(&data[..]);
+                    for message in forms(&data, &prepared).into_iter().chain([borrowed]) {
+                        let stream = TestStream::limited(room);
+                        stream.state().vectored = vectored;
+                        let mut io = open(&stream, role);
+                        let sent = send(&mut io, message);
+                        assert_eq!(stream.state().written.len() + io.transport.staged(), frame_len);
+                        assert_eq!(sent.is_ready(), room >= frame_len && io.transport.staged() == 0);
+                        stream.state().room = None;
+                        let mut cx = Context::from_waker(Waker::noop());
+                        assert!(matches!(io.poll_transmit_for(Side::Sender, &mut cx), Poll::Ready(Ok(()))));
+                        let wire = unmasked(&stream.take_written(), role);
+                        assert!(
+                            wire.ends_with(&data) && wire.len() == SendPath::frame_len(len, Role::Server)
+                        );
+                        assert_eq!(wire[0], 0x82);
+                        assert!(io.transport.status().staged == 0 && stream.state().flushes == 1);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_one_write_and_two_without_vectored_writes() {
+        let data = vec![7; 9000];
+        for (vectored, writes) in [(true, 1), (false, 2)] {
+            let stream = TestStream::default();
+            stream.state().vectored = vectored;
+            assert!(matches!(send(&mut open(&stream, Role::Server), (&data).into()), Poll::Ready(Ok(()))));
+            assert_eq!(stream.state().writes, writes);
+            assert_eq!(stream.state().flushes, 1);
+            assert_eq!(stream.take_written(), [&[0x82, 126, 0x23, 0x28], &data[..]].concat());
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_ends_the_write_side() {
+        let stream = TestStream::default();
+        stream.state().write_error = Some(io::ErrorKind::BrokenPipe);
+        let mut io = open(&stream, Role::Server);
+        let Poll::Ready(Err(error)) = send(&mut io, "lost".into()) else { panic!("it fails") };
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert!(io.transport.has_lost() && io.transport.staged() == 0);
+    }
+
+    #[test]
+    fn a_stream_that_panics_has_lost_the_message() {
+        let stream = TestStream::default();
+        stream.state().panics = true;
+        let mut io = open(&stream, Role::Server);
+        let sent = catch_unwind(AssertUnwindSafe(|| send(&mut io, "lost".into())));
+        assert!(sent.is_err() && io.transport.has_lost());
     }
 }

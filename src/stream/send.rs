@@ -47,7 +47,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let mut outgoing = Some(message.into());
         poll_fn(move |cx| {
             if self.connection.io.is_clear() {
-                self.stage(&mut outgoing)?;
+                if outgoing.is_some() {
+                    return self.poll_send_now(cx, &mut outgoing);
+                }
             } else if !self.queue_short(&mut outgoing) {
                 ready!(self.poll_feed(cx, &mut outgoing))?;
             }
@@ -284,17 +286,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Poll::Ready(self.check_written())
     }
 
-    /// Stages the message, unless that has been done already. Nothing else may be queued or staged.
+    /// Writes a message. Nothing may be queued or staged.
     // Always inlined: this is most of a short `send`.
     #[inline(always)]
-    fn stage(&mut self, outgoing: &mut Option<Outgoing<'_>>) -> Result<(), Error> {
-        let Some(waiting) = outgoing else { return Ok(()) };
+    fn poll_send_now(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &mut Option<Outgoing<'_>>,
+    ) -> Poll<Result<(), Error>> {
         self.check_open()?;
-        let staged = self.connection.io.send_staged(waiting);
+        let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
+        let io = &mut self.connection.io;
+        let sent = io.poll_send_now(waiting, cx);
         Outgoing::end(outgoing);
-        staged?;
-        self.connection.io.count_sent(1);
-        Ok(())
+        let written = sent?;
+        io.count_sent(1);
+        match written {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            // The rest is staged.
+            Poll::Pending => self.poll_flush(cx),
+            failed => self.poll_unwritten(failed, cx),
+        }
     }
 
     #[inline]

@@ -2,9 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -22,6 +22,11 @@ pub(super) struct TestStreamState {
     pub(super) written: Vec<u8>,
     /// The number of bytes that are still accepted; `None` for all.
     pub(super) room: Option<usize>,
+    /// Whether vectored writes are supported.
+    pub(super) vectored: bool,
+    pub(super) writes: usize,
+    /// Whether the next write panics.
+    pub(super) panics: bool,
     /// The error of the next write.
     pub(super) write_error: Option<io::ErrorKind>,
     pub(super) flushes: usize,
@@ -30,7 +35,7 @@ pub(super) struct TestStreamState {
 
 impl TestStream {
     pub(super) fn state(&self) -> MutexGuard<'_, TestStreamState> {
-        self.0.lock().expect("no test panics while it holds this")
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Accepts at most `room` bytes from now on.
@@ -53,6 +58,25 @@ impl TestStream {
     }
 }
 
+impl TestStreamState {
+    fn accept(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if std::mem::take(&mut self.panics) {
+            std::panic::resume_unwind(Box::new("a stream that panics"));
+        }
+        if let Some(error) = self.write_error.take() {
+            return Poll::Ready(Err(error.into()));
+        }
+        let accepted = self.room.unwrap_or(usize::MAX).min(bytes.len());
+        if accepted == 0 {
+            return Poll::Pending;
+        }
+        self.writes += 1;
+        self.room = self.room.map(|room| room - accepted);
+        self.written.extend_from_slice(&bytes[..accepted]);
+        Poll::Ready(Ok(accepted))
+    }
+}
+
 impl AsyncRead for TestStream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -67,17 +91,20 @@ impl AsyncRead for TestStream {
 
 impl AsyncWrite for TestStream {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.state();
-        if let Some(error) = state.write_error.take() {
-            return Poll::Ready(Err(error.into()));
-        }
-        let accepted = state.room.unwrap_or(usize::MAX).min(bytes.len());
-        if accepted == 0 {
-            return Poll::Pending;
-        }
-        state.room = state.room.map(|room| room - accepted);
-        state.written.extend_from_slice(&bytes[..accepted]);
-        Poll::Ready(Ok(accepted))
+        self.state().accept(bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.state().accept(&bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.state().vectored
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

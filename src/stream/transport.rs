@@ -8,8 +8,6 @@ use std::{
 };
 
 use bytes::Buf;
-#[cfg(feature = "hub")]
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::pool::{self, Scratch};
@@ -213,47 +211,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
         Poll::Ready(done)
     }
 
-    /// Writes and flushes a frame. Nothing may be staged, and the write side may not have ended.
+    /// Writes the two parts of a frame, and flushes the stream if it accepts all of it. Nothing may be
+    /// staged, and the write side may not have ended.
     ///
-    /// If the stream does not accept all of it at once, the rest is staged and this returns pending,
-    /// although the task might not be woken: the caller has to transmit.
-    #[cfg(feature = "hub")]
+    /// Also returns the number of accepted bytes. If this is pending, the caller has to stage those
+    /// that were not, and to transmit, because the task might not be woken.
+    #[inline]
     pub(super) fn poll_write_frame<Q: Source + ?Sized>(
         &mut self,
-        frame: &Bytes,
+        parts: [&[u8]; 2],
         source: &mut Q,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> (usize, Poll<io::Result<()>>) {
         debug_assert!(!self.is_write_ended() && !self.is_stuck());
-        let done = self.poll_write_all(frame, cx);
-        if let Poll::Ready(Err(_)) = done {
+        // Until the stream returns: if it panics, what is left of the frame is lost.
+        self.end = WriteEnd::Lost;
+        let written = poll_write_parts(&mut self.stream, parts, cx);
+        let accepted = match written {
+            Poll::Ready(Ok(accepted)) if accepted > 0 => accepted,
+            Poll::Pending => 0,
+            failed => return (0, Poll::Ready(Err(self.write_failed(failed, source)))),
+        };
+        self.end = WriteEnd::Open;
+        self.accepted(accepted);
+        if accepted < parts[0].len() + parts[1].len() {
+            return (accepted, Poll::Pending);
+        }
+        let flushed = self.poll_flush(cx);
+        if let Poll::Ready(Err(_)) = flushed {
             self.end_write(source);
         }
-        done
+        (accepted, flushed)
     }
 
-    #[cfg(feature = "hub")]
-    fn poll_write_all(&mut self, frame: &Bytes, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = match Pin::new(&mut self.stream).poll_write(cx, frame)? {
-            Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(written) => written,
-            Poll::Pending => 0,
-        };
-        self.accepted(written);
-        if written < frame.len() {
-            self.batch().push_rest(frame.slice(written..));
-            return Poll::Pending;
+    /// Ends the write side after a failed write. Returns the error.
+    #[cold]
+    fn write_failed<Q: Source + ?Sized>(
+        &mut self,
+        failed: Poll<io::Result<usize>>,
+        source: &mut Q,
+    ) -> io::Error {
+        self.end_write(source);
+        match failed {
+            Poll::Ready(Err(error)) => error,
+            _ => io::ErrorKind::WriteZero.into(),
         }
-        self.poll_flush(cx)
     }
 
     /// Records that the stream has accepted bytes.
+    #[inline]
     fn accepted(&mut self, written: usize) {
         self.written = self.written.wrapping_add(written as u32);
         self.needs_flush |= written > 0;
     }
 
     /// Flushes the stream, if it may hold back bytes.
+    #[inline]
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.needs_flush {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
@@ -337,6 +350,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
             self.moves = self.moves.wrapping_add(1);
         }
         staged
+    }
+}
+
+/// Writes the parts of a frame, each once: with one write if the stream supports vectored writes.
+#[inline]
+fn poll_write_parts<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    [head, payload]: [&[u8]; 2],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if payload.is_empty() {
+        return Pin::new(io).poll_write(cx, head);
+    }
+    if head.is_empty() {
+        return Pin::new(io).poll_write(cx, payload);
+    }
+    if io.is_write_vectored() {
+        return Pin::new(io).poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(payload)]);
+    }
+    let written = ready!(Pin::new(&mut *io).poll_write(cx, head))?;
+    if written < head.len() {
+        return Poll::Ready(Ok(written));
+    }
+    match Pin::new(io).poll_write(cx, payload)? {
+        Poll::Ready(more) => Poll::Ready(Ok(written + more)),
+        Poll::Pending => Poll::Ready(Ok(written)),
     }
 }
 

@@ -76,13 +76,6 @@ impl Batch {
         1 + 3 * self.segments.len()
     }
 
-    /// Stages what is left of a frame, whose beginning is written. Nothing may be staged.
-    #[cfg(feature = "hub")]
-    pub(crate) fn push_rest(&mut self, rest: Bytes) {
-        debug_assert_eq!(self.len, 0);
-        self.push_uncopied(EncodedHeader::NONE, rest);
-    }
-
     pub(in crate::proto) fn has_room(&self, len: usize) -> bool {
         self.len == 0 || self.len + len <= BATCH
     }

@@ -6,6 +6,7 @@ mod compression;
 #[cfg(not(feature = "deflate"))]
 #[path = "no_compression.rs"]
 mod compression;
+mod direct;
 mod frames;
 mod queue;
 mod segment;
@@ -13,5 +14,6 @@ mod segment;
 pub use batch::Batch;
 pub(crate) use compression::Deflater;
 pub(super) use compression::Deflation;
+pub(crate) use direct::DirectFrame;
 pub(super) use frames::{push_message, push_short, short};
 pub(super) use queue::Queue;

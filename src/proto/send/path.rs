@@ -1,8 +1,6 @@
 //! The send path.
 
 use bytes::Buf;
-#[cfg(feature = "hub")]
-use bytes::Bytes;
 
 #[cfg(feature = "deflate")]
 use crate::proto::deflate::{Deflate, DeflateParams};
@@ -14,7 +12,7 @@ use crate::proto::{
     error::SendError,
     header::Header,
     opcode::Opcode,
-    outbox::{Batch, Deflater, Deflation, Queue, push_message, push_short, short},
+    outbox::{Batch, Deflater, Deflation, DirectFrame, Queue, push_message, push_short, short},
     outgoing::Outgoing,
     payload::MaskKey,
     role::Role,
@@ -151,32 +149,39 @@ impl SendPath {
         self.queue.is_none() && self.deflation.is_none()
     }
 
-    /// Writes a message into the batch directly, like [`send`](Self::send) and
-    /// [`stage`](Self::stage). Nothing may be queued ([`can_send_direct`](Self::can_send_direct))
-    /// or staged. The remaining content of `outgoing` is unspecified.
+    /// Returns the frame of a message that is written at once. Returns `None` if the message has to be
+    /// [staged](Self::stage_direct) first. Nothing may be queued
+    /// ([`can_send_direct`](Self::can_send_direct)).
     ///
     /// # Errors
-    /// As [`send`](Self::send); the message is unchanged.
-    #[inline]
-    pub(crate) fn send_direct(
-        &mut self,
-        outgoing: &mut Outgoing<'_>,
+    /// As [`send`](Self::send).
+    // Always inlined: this is most of a short `send`.
+    #[inline(always)]
+    pub(crate) fn direct_frame<'a>(
+        &self,
+        outgoing: &'a Outgoing<'_>,
         key: MaskKey,
-        batch: &mut Batch,
-    ) -> Result<(), SendError> {
-        debug_assert!(self.can_send_direct() && !batch.has_remaining());
+    ) -> Result<Option<DirectFrame<'a>>, SendError> {
+        debug_assert!(self.can_send_direct());
         self.no_message()?;
+        Ok(DirectFrame::of(outgoing, self.mask(key)))
+    }
+
+    /// Writes a message into the batch directly, if it has no [direct frame](Self::direct_frame). Nothing
+    /// may be queued or staged. The remaining content of `outgoing` is unspecified.
+    #[inline]
+    pub(crate) fn stage_direct(&self, outgoing: &mut Outgoing<'_>, key: MaskKey, batch: &mut Batch) {
+        debug_assert!(self.can_send_direct() && !batch.has_remaining());
         push_message(outgoing, self.mask(key), batch);
-        Ok(())
     }
 
     /// Returns the frame of a prepared message, if it may be written as it is: it would overtake
-    /// nothing, and needs neither compression nor masking. `None` also if no message may begin.
+    /// nothing, and needs neither compression nor masking.
     #[cfg(feature = "hub")]
     #[inline]
-    pub(crate) fn direct_frame<'a>(&self, message: &'a PreparedMessage) -> Option<&'a Bytes> {
+    pub(crate) fn direct_prepared<'a>(&self, message: &'a PreparedMessage) -> Option<&'a [u8]> {
         let is_ready = self.can_send_direct() && !self.role.masks() && self.no_message().is_ok();
-        is_ready.then(|| message.frame())
+        is_ready.then(|| &message.frame()[..])
     }
 
     /// Moves the next frames to the batch, unless it has something left to write.

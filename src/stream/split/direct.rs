@@ -6,8 +6,6 @@ use std::{
 };
 
 use bytes::Buf;
-#[cfg(feature = "hub")]
-use bytes::Bytes;
 
 use super::{
     locked::Locked,
@@ -18,7 +16,7 @@ use super::{
 use crate::PreparedMessage;
 use crate::{
     Error, Outgoing,
-    proto::Batch,
+    proto::{Batch, MaskKey},
     stream::{io::mask_key, pool, transport::Source},
 };
 
@@ -39,67 +37,81 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// acquired all room by then, the write buffer exceeds its capacity by that. The remaining
     /// content of `outgoing` is unspecified once it is staged.
     pub(super) fn write_direct(&self, outgoing: &mut Outgoing<'_>) -> Option<Written> {
-        self.direct(
-            |transport| Some(((), self.stage_direct(transport, outgoing)?)),
-            |transport, (), cx| transport.poll_transmit(&mut OnlyBatch(Locked::new(&self.state)), cx),
-        )
-    }
-
-    /// Begins a message and writes it, unless another task is writing or it cannot begin. `begin` also
-    /// returns the position that a flush has to reach.
-    #[inline]
-    fn direct<B>(
-        &self,
-        begin: impl FnOnce(&mut T) -> Option<(B, u64)>,
-        write: impl FnOnce(&mut T, B, &mut Context<'_>) -> Poll<io::Result<()>>,
-    ) -> Option<Written> {
-        let mut transport = self.transport.try_lock()?;
-        let written = match begin(&mut transport) {
-            Some((begun, target)) => {
-                let written = write(&mut transport, begun, &mut Context::from_waker(&self.waker));
-                Some(self.finish_direct(transport, written, target))
-            }
-            None => {
-                drop(transport);
-                None
-            }
-        };
+        let transport = self.transport.try_lock()?;
+        let written = self.write_locked(transport, outgoing);
         self.write_if_requested();
         written
     }
 
-    fn stage_direct(&self, transport: &mut T, outgoing: &mut Outgoing<'_>) -> Option<u64> {
+    #[inline]
+    fn write_locked(&self, mut transport: Guard<'_, T>, outgoing: &mut Outgoing<'_>) -> Option<Written> {
         let mut state = self.state.lock();
         if !state.send.can_send_direct() || !self.is_clear_for(&state, outgoing.len()) {
             return None;
         }
-        let batch = transport.batch()?;
-        state.send.send_direct(outgoing, mask_key(self.role()), batch).ok()?;
-        state.ledger.staged_direct(batch.remaining());
-        Some(state.ledger.flush_target())
+        let key = mask_key(self.role());
+        let Some(frame) = state.send.direct_frame(outgoing, key).ok()? else {
+            let batch = transport.batch()?;
+            state.send.stage_direct(outgoing, key, batch);
+            let target = state.ledger.staged_direct(batch.remaining());
+            drop(state);
+            let mut cx = Context::from_waker(&self.waker);
+            let written = transport.poll_transmit(&mut OnlyBatch(Locked::new(&self.state)), &mut cx);
+            return Some(self.finish_direct(transport, written, target));
+        };
+        let target = state.ledger.staged_direct(frame.len());
+        drop(state);
+        let (accepted, written) = self.write_frame(&mut *transport, frame.parts());
+        if written.is_pending() && accepted < frame.len() {
+            self.stage_rest(&mut *transport, outgoing, key, accepted);
+        }
+        Some(self.finish_direct(transport, written, target))
     }
 
     /// Writes a prepared message at once, as [`write_direct`](Self::write_direct) does, from the bytes
     /// that it shares with other connections. Returns `None` also if its frame has to be masked.
     #[cfg(feature = "hub")]
     pub(super) fn write_prepared(&self, message: &PreparedMessage) -> Option<Written> {
-        self.direct(
-            |_| self.begin_direct(message),
-            |transport, frame, cx| transport.poll_write_frame(frame, &mut Locked::new(&self.state), cx),
-        )
+        let transport = self.transport.try_lock()?;
+        let written = self.write_prepared_locked(transport, message);
+        self.write_if_requested();
+        written
     }
 
-    /// Returns the frame of a message that may be written at once, and the position that a flush has
-    /// to reach, after recording that the frame is staged.
     #[cfg(feature = "hub")]
-    fn begin_direct<'a>(&self, message: &'a PreparedMessage) -> Option<(&'a Bytes, u64)> {
+    #[inline]
+    fn write_prepared_locked(
+        &self,
+        mut transport: Guard<'_, T>,
+        message: &PreparedMessage,
+    ) -> Option<Written> {
         let mut state = self.state.lock();
-        let frame = state.send.direct_frame(message)?;
+        let frame = state.send.direct_prepared(message)?;
         if !self.is_clear_for(&state, message.len()) {
             return None;
         }
-        state.ledger.staged_direct(frame.len());
-        Some((frame, state.ledger.flush_target()))
+        let target = state.ledger.staged_direct(frame.len());
+        drop(state);
+        let (accepted, written) = self.write_frame(&mut *transport, [frame, &[]]);
+        if written.is_pending() && accepted < frame.len() {
+            self.stage_rest(&mut *transport, &mut message.into(), MaskKey::default(), accepted);
+        }
+        Some(self.finish_direct(transport, written, target))
+    }
+
+    #[inline]
+    fn write_frame(&self, transport: &mut T, parts: [&[u8]; 2]) -> (usize, Poll<io::Result<()>>) {
+        let mut cx = Context::from_waker(&self.waker);
+        transport.poll_write_frame(parts, &mut Locked::new(&self.state), &mut cx)
+    }
+
+    /// Stages the rest of a frame that the stream has not accepted as a whole.
+    #[cold]
+    fn stage_rest(&self, transport: &mut T, outgoing: &mut Outgoing<'_>, key: MaskKey, accepted: usize) {
+        if let Some(batch) = transport.batch() {
+            self.state.lock().send.stage_direct(outgoing, key, batch);
+            batch.advance(accepted);
+        }
     }
 
     /// Returns whether nothing is ahead of a message of this length, except for what may be queued.
@@ -163,7 +175,11 @@ impl Source for OnlyBatch<'_> {
 
 #[cfg(all(test, not(fullduplex_loom)))]
 mod tests {
-    use std::{sync::Arc, task::Waker};
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::Arc,
+        task::Waker,
+    };
 
     use super::{
         super::{
@@ -230,6 +246,41 @@ mod tests {
                 assert_eq!(stream.take_written(), b"\x82\x0812345678");
             });
         }
+    }
+
+    #[test]
+    fn a_frame_is_whole_wherever_the_stream_stops_accepting() {
+        for len in [1, 112, 113, 4096, 4097] {
+            let message = vec![7; len];
+            let frame_len = SendPath::frame_len(len, Role::Server);
+            for accepted in [0, 1, 4, 5, frame_len / 2, frame_len - 1].map(|most| most.min(frame_len - 1)) {
+                each_way(|write| {
+                    let stream = TestStream::limited(accepted);
+                    stream.state().vectored = true;
+                    let shared = shared(&stream, Role::Server);
+                    assert_eq!(write(&shared, &message), Some(Written::Until(frame_len as u64)));
+                    stream.state().room = None;
+                    shared.drive();
+                    let written = stream.take_written();
+                    assert!(written.len() == frame_len && written.ends_with(&message), "{len} {accepted}");
+                    assert_eq!(rooms(&shared), (CAPACITY, 0));
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_panics_ends_the_connection() {
+        each_way(|write| {
+            let stream = TestStream::default();
+            let shared = shared(&stream, Role::Server);
+            stream.state().panics = true;
+            catch_unwind(AssertUnwindSafe(|| write(&shared, b"lost"))).expect_err("the stream panics");
+            let target = shared.flush_target();
+            shared.drive();
+            assert!(matches!(shared.is_flushed(target), Err(Error::Closed)) && shared.room().is_closed());
+            assert_eq!((write(&shared, b"late"), stream.take_written()), (None, Vec::new()));
+        });
     }
 
     #[test]

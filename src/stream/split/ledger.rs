@@ -104,11 +104,12 @@ impl Ledger {
     }
 
     /// Records that a frame of this length was staged without being queued, and occupies no room yet.
-    /// Nothing was queued or staged before.
-    pub(super) fn staged_direct(&mut self, len: usize) {
+    /// Nothing was queued or staged before. Returns the position that a flush has to reach.
+    pub(super) fn staged_direct(&mut self, len: usize) -> u64 {
         self.fed += len as u64;
         self.staged_through = self.fed;
         self.transport.staged = len;
+        self.fed
     }
 
     /// Records that `room` was acquired for something that is staged.

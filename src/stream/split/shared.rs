@@ -8,8 +8,6 @@ use std::{
 };
 
 use bytes::Buf;
-#[cfg(feature = "hub")]
-use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,
@@ -104,13 +102,12 @@ pub(super) trait Transmit: Send {
     fn poll_transmit(&mut self, source: &mut dyn Source, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Writes a frame; see [`Transport::poll_write_frame`]. Does nothing if the stream has been
     /// dropped, which the ledger knows.
-    #[cfg(feature = "hub")]
     fn poll_write_frame(
         &mut self,
-        frame: &Bytes,
+        parts: [&[u8]; 2],
         source: &mut dyn Source,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>>;
+    ) -> (usize, Poll<io::Result<()>>);
     fn end_write(&mut self, source: &mut dyn Source);
     fn status(&self) -> TransportStatus;
 
@@ -129,14 +126,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
         self.0.as_mut().map_or(Poll::Ready(Ok(())), |transport| transport.poll_transmit(source, cx))
     }
 
-    #[cfg(feature = "hub")]
     fn poll_write_frame(
         &mut self,
-        frame: &Bytes,
+        parts: [&[u8]; 2],
         source: &mut dyn Source,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.0.as_mut().map_or(Poll::Ready(Ok(())), |transport| transport.poll_write_frame(frame, source, cx))
+    ) -> (usize, Poll<io::Result<()>>) {
+        match &mut self.0 {
+            Some(transport) => transport.poll_write_frame(parts, source, cx),
+            None => (0, Poll::Ready(Ok(()))),
+        }
     }
 
     fn end_write(&mut self, source: &mut dyn Source) {

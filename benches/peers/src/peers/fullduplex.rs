@@ -205,7 +205,7 @@ async fn send(mut ws: WebSocket<Memory>, sending: Sending) -> Result<()> {
             continue;
         }
         for _ in 0..sending.batch() {
-            ws.feed(&sending.payload[..]).await?;
+            ws.feed(sending.payload.clone()).await?;
         }
         ws.flush().await?;
     }
@@ -220,7 +220,7 @@ async fn send_split(receiver: Receiver<Memory>, sender: Sender, sending: Sending
             continue;
         }
         for _ in 0..sending.batch() {
-            sender.feed(&sending.payload[..]).await?;
+            sender.feed(sending.payload.clone()).await?;
         }
         sender.flush().await?;
     }
