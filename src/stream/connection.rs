@@ -4,7 +4,7 @@
 //! is written once, for a whole connection and for the receiving half of a split one.
 
 use std::{
-    mem,
+    io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -208,9 +208,10 @@ impl<I: Io> Connection<I> {
             // is, before the next read. A failed write does not end the loop: what the peer has
             // sent is still read.
             self.io.register_receiver(cx);
-            self.write_pending(cx);
+            let (written, status) = self.io.transmit(cx);
+            self.record_written(written);
             // A sender has ended the connection: the stream may never end.
-            if self.io.write_status().over {
+            if status.over {
                 self.finish();
                 continue;
             }
@@ -223,7 +224,7 @@ impl<I: Io> Connection<I> {
             // RFC 6455 section 7.1.1: an endpoint need not wait for the peer for ever. A peer that
             // sends without a pause must not postpone these deadlines, so they are checked before
             // each read. A few more reads receive what had arrived before the deadline.
-            self.inbound.grace_reads = match self.overdue(cx) {
+            self.inbound.grace_reads = match self.overdue(status, cx) {
                 None => GRACE_READS,
                 Some(_) if self.inbound.grace_reads > 0 => self.inbound.grace_reads - 1,
                 Some(timeout) => {
@@ -343,7 +344,14 @@ impl<I: Io> Connection<I> {
 
     /// Attempts to write what is queued. An error is recorded.
     fn write_pending(&mut self, cx: &mut Context<'_>) {
-        if let Poll::Ready(Err(error)) = self.io.poll_transmit(cx) {
+        let written = self.io.poll_transmit(cx);
+        self.record_written(written);
+    }
+
+    /// Records the error of a write, if it failed.
+    #[inline]
+    fn record_written(&mut self, written: Poll<io::Result<()>>) {
+        if let Poll::Ready(Err(error)) = written {
             self.record(Error::from(error));
         }
     }
@@ -423,8 +431,7 @@ impl<I: Io> Connection<I> {
     /// Checks the deadlines that a peer must not postpone by sending: of a stuck write, of closing,
     /// and of a message.
     #[inline]
-    pub(super) fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Timeout> {
-        let status = self.io.write_status();
+    pub(super) fn overdue(&mut self, status: WriteStatus, cx: &mut Context<'_>) -> Option<Timeout> {
         if !status.is_stuck() && !self.is_closing(status) && self.inbound.message_timeout().is_none() {
             return None;
         }

@@ -92,7 +92,8 @@ impl<I: Io> Connection<I> {
     /// Ends the stream, and then the connection.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Checked before reading: a peer that sends without a pause uses up the task's budget.
-        match self.overdue(cx) {
+        let status = self.io.write_status();
+        match self.overdue(status, cx) {
             Some(timeout) => self.time_out(timeout, cx),
             None => ready!(self.poll_drain(cx)),
         }

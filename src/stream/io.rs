@@ -67,6 +67,12 @@ pub(super) trait Io {
     /// more.
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Writes like [`poll_transmit`](Self::poll_transmit), and returns the status after it.
+    #[inline]
+    fn transmit(&mut self, cx: &mut Context<'_>) -> (Poll<io::Result<()>>, WriteStatus) {
+        (self.poll_transmit(cx), self.write_status())
+    }
+
     /// Shuts down the write side. What is still queued is discarded.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 

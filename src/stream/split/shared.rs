@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     ledger::{Changes, Ledger, Queued},
     locked::Locked,
-    sync::{Flag, Guard, Mutex},
+    sync::{Guard, Mutex, Request},
     wait_list::{ReadWaker, Wait, WaitList},
 };
 use crate::{
@@ -49,7 +49,7 @@ pub(super) struct Shared<T: ?Sized> {
     capacity: u32,
     role: Role,
     /// Whether a task wants to write, and may have found the transport locked.
-    write_requested: Flag,
+    write_requested: Request,
     timeouts: Timeouts,
     /// Whether sent messages are counted.
     counts: bool,
@@ -184,7 +184,7 @@ impl<S> Shared<Slot<S>> {
             room,
             capacity,
             role,
-            write_requested: Flag::default(),
+            write_requested: Request::default(),
             timeouts,
             counts,
             compresses,
@@ -318,8 +318,20 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Writes what is queued, unless another task is writing, which then checks the queue again.
     pub(super) fn drive(&self) {
-        self.write_requested.set();
-        self.write_if_requested();
+        while let Some(transport) = self.lock_or_request() {
+            let _pending = self.transmit(transport);
+            if !self.write_requested.take() {
+                return;
+            }
+        }
+    }
+
+    /// Locks the transport. If another task has, leaves it a request to write.
+    fn lock_or_request(&self) -> Option<Guard<'_, T>> {
+        self.transport.try_lock().or_else(|| {
+            self.write_requested.set();
+            self.transport.try_lock()
+        })
     }
 
     /// Compresses and writes one turn of what is queued, if there is as much.
@@ -329,12 +341,11 @@ impl<T: Transmit + ?Sized> Shared<T> {
         }
     }
 
-    /// Writes for the tasks that found the transport locked.
+    /// Writes for the tasks that found the transport locked. Called after it was unlocked.
+    #[inline]
     pub(super) fn write_if_requested(&self) {
-        while self.write_requested.is_set() {
-            let Some(transport) = self.transport.try_lock() else { return };
-            self.write_requested.clear();
-            let _pending = self.transmit(transport);
+        if self.write_requested.take() {
+            self.drive();
         }
     }
 
@@ -623,7 +634,7 @@ mod tests {
         drop(transport);
         shared.write_if_requested();
         assert_eq!(stream.take_written(), b"\x81\x01a");
-        assert!(!shared.write_requested.is_set());
+        assert!(!shared.write_requested.take());
     }
 
     #[test]

@@ -78,6 +78,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
     }
 }
 
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
+    fn write_queued(&self) -> Poll<io::Result<()>> {
+        let result = self.shared.transmit(self.shared.transport.lock());
+        self.shared.write_if_requested();
+        result.map(Ok)
+    }
+
+    /// Reads from the stream, then writes for the senders that found it locked. Reading does not change
+    /// what the ledger knows of the stream. Returns 0 if the stream has been dropped.
+    #[inline]
+    fn read_with(
+        &self,
+        read: impl FnOnce(&mut Transport<S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let mut slot = self.shared.transport.lock();
+        let read = match &mut slot.0 {
+            Some(transport) => read(transport, &mut Context::from_waker(&self.shared.read_waker)),
+            None => Poll::Ready(Ok(0)),
+        };
+        drop(slot);
+        self.shared.write_if_requested();
+        read
+    }
+}
+
 impl<S> Drop for SharedIo<S> {
     fn drop(&mut self) {
         let taken = self.shared.take();
@@ -119,16 +144,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
         call(&mut self.shared.state.lock().outcome)
     }
 
-    fn poll_transmit(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let state = self.shared.state.lock();
-        let idle = !state.ledger.transport().stuck && state.send.queued_bytes() == 0;
-        drop(state);
-        if idle {
-            return Poll::Ready(Ok(()));
+    fn transmit(&mut self, _: &mut Context<'_>) -> (Poll<io::Result<()>>, WriteStatus) {
+        let status = self.write_status();
+        if !status.pending {
+            return (Poll::Ready(Ok(())), status);
         }
-        let result = self.shared.transmit(self.shared.transport.lock());
-        self.shared.write_if_requested();
-        result.map(Ok)
+        (self.write_queued(), self.write_status())
+    }
+
+    fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transmit(cx).0
     }
 
     fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -138,14 +163,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
     }
 
     fn poll_read(&mut self, scratch: &mut Scratch, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut cx = Context::from_waker(&self.shared.read_waker);
-        self.with_transport(|transport, _| transport.poll_read(scratch, &mut cx))
-            .unwrap_or(Poll::Ready(Ok(0)))
+        self.read_with(|transport, cx| transport.poll_read(scratch, cx))
     }
 
     fn poll_read_payload(&mut self, room: PayloadMut<'_>, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut cx = Context::from_waker(&self.shared.read_waker);
-        self.with_transport(|transport, _| transport.poll_read_payload(room, &mut cx))
-            .unwrap_or(Poll::Ready(Ok(0)))
+        self.read_with(|transport, cx| transport.poll_read_payload(room, cx))
     }
 }

@@ -55,6 +55,41 @@ impl Flag {
     }
 }
 
+/// A request that one task leaves for another, which holds a lock.
+///
+/// One sets it and then tries to lock; the other unlocks and then takes it. At least one of the two
+/// succeeds, because each access both reads and writes, so that the later one sees what happened
+/// before the earlier. This costs less than a fence.
+#[derive(Debug, Default)]
+pub(super) struct Request(AtomicBool);
+
+impl Request {
+    pub(super) fn set(&self) {
+        self.0.swap(true, Ordering::AcqRel);
+    }
+
+    /// Returns whether it was set, and clears it.
+    #[inline]
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// A flag that is changed under a lock. Readers are ordered by the locks that they have held since.
+#[derive(Debug, Default)]
+pub(super) struct Hint(AtomicBool);
+
+impl Hint {
+    pub(super) fn set(&self, value: bool) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl<T> Mutex<T> {
     pub(super) fn new(value: T) -> Self {
         Self {

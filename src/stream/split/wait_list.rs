@@ -7,7 +7,7 @@ use std::{
     task::{Wake, Waker},
 };
 
-use super::sync::{Flag, Mutex};
+use super::sync::{Flag, Hint, Mutex};
 
 /// The tasks that wait.
 ///
@@ -17,7 +17,7 @@ use super::sync::{Flag, Mutex};
 pub(super) struct WaitList {
     entries: Mutex<Entries>,
     /// Whether the receiver is in the state [`ReceiverState::Waiting`], readable without a lock.
-    receiver: Flag,
+    receiver: Hint,
     /// Whether a sender may be waiting. Usually none is, and the lock is not needed to see that.
     senders: Flag,
 }
@@ -84,18 +84,11 @@ enum ReceiverState {
 impl WaitList {
     /// Registers the receiver, which has been polled and may have to wait.
     pub(super) fn register_receiver(&self, waker: &Waker) {
-        let mut entries = self.entries.lock();
-        if let ReceiverState::Waiting(registered) = &entries.receiver
-            && registered.will_wake(waker)
-        {
-            return;
-        }
-        drop(entries);
         // Cloned and dropped outside of the lock, because both may run any code.
         let waker = waker.clone();
-        entries = self.entries.lock();
+        let mut entries = self.entries.lock();
         let before = mem::replace(&mut entries.receiver, ReceiverState::Waiting(waker));
-        self.receiver.set();
+        self.receiver.set(true);
         drop(entries);
         drop(before);
     }
@@ -105,7 +98,7 @@ impl WaitList {
     pub(super) fn deregister_receiver(&self) -> bool {
         let mut entries = self.entries.lock();
         let before = mem::take(&mut entries.receiver);
-        self.receiver.clear();
+        self.receiver.set(false);
         drop(entries);
         matches!(before, ReceiverState::Woken)
     }
@@ -118,7 +111,7 @@ impl WaitList {
             ReceiverState::Woken => entries.receiver = ReceiverState::Woken,
             ReceiverState::Waiting(waker) => {
                 entries.receiver = ReceiverState::Woken;
-                self.receiver.clear();
+                self.receiver.set(false);
                 drop(entries);
                 waker.wake();
             }
@@ -132,7 +125,7 @@ impl WaitList {
     /// queued.
     #[inline]
     pub(super) fn wake_waiting_receiver(&self) {
-        if self.receiver.peek() {
+        if self.receiver.is_set() {
             self.wake_receiver();
         }
     }
@@ -153,9 +146,14 @@ impl WaitList {
         drop(before);
     }
 
-    /// Returns `true` if a sender waits for room.
+    /// Returns `true` if a sender waits for room, after something was queued under the lock of the
+    /// state.
+    ///
+    /// A sender that starts to wait after this check writes what is queued, for which it locks the
+    /// state later, itself or by a request to the task that is writing.
+    #[inline]
     pub(super) fn is_room_wanted(&self) -> bool {
-        self.senders.is_set() && self.entries.lock().for_room > 0
+        self.senders.peek() && self.entries.lock().for_room > 0
     }
 
     /// Returns `false` if no sender waits.
