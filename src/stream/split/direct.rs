@@ -8,9 +8,8 @@ use std::{
 use bytes::Buf;
 
 use super::{
-    locked::Locked,
     shared::{SendState, Shared, Transmit},
-    sync::Guard,
+    sync::{Guard, Mutex},
 };
 #[cfg(feature = "hub")]
 use crate::PreparedMessage;
@@ -56,7 +55,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
             let target = state.ledger.staged_direct(batch.remaining());
             drop(state);
             let mut cx = Context::from_waker(&self.waker);
-            let written = transport.poll_transmit(&mut OnlyBatch(Locked::new(&self.state)), &mut cx);
+            let written = transport.poll_transmit(&mut OnlyBatch(&self.state), &mut cx);
             return Some(self.finish_direct(transport, written, target));
         };
         let target = state.ledger.staged_direct(frame.len());
@@ -102,7 +101,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     #[inline]
     fn write_frame(&self, transport: &mut T, parts: [&[u8]; 2]) -> (usize, Poll<io::Result<()>>) {
         let mut cx = Context::from_waker(&self.waker);
-        transport.poll_write_frame(parts, &mut Locked::new(&self.state), &mut cx)
+        transport.poll_write_frame(parts, &mut OnlyBatch(&self.state), &mut cx)
     }
 
     /// Stages the rest of a frame that the stream has not accepted as a whole.
@@ -158,7 +157,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
 }
 
 /// The queue, of which nothing is staged: only the batch is written.
-struct OnlyBatch<'a>(Locked<'a>);
+struct OnlyBatch<'a>(&'a Mutex<SendState>);
 
 impl Source for OnlyBatch<'_> {
     fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, _: &mut Context<'_>) -> Poll<bool> {
@@ -169,7 +168,7 @@ impl Source for OnlyBatch<'_> {
     }
 
     fn clear(&mut self) -> bool {
-        self.0.clear()
+        Source::clear(&mut self.0.lock().send)
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::task::{Context, Poll};
 
-use super::{shared::SendState, sync::Mutex};
+use super::{
+    shared::SendState,
+    sync::{Guard, Mutex},
+};
 use crate::{
     proto::{Batch, Buffers, SendPath},
     stream::{
@@ -15,18 +18,26 @@ use crate::{
 /// The queue, which is locked for each access. Messages are compressed while it is unlocked.
 pub(super) struct Locked<'a> {
     state: &'a Mutex<SendState>,
+    /// Kept for the next access, if the stream is not used before it.
+    held: Option<Guard<'a, SendState>>,
     pub(super) strides: Strides,
 }
 
 impl<'a> Locked<'a> {
     pub(super) fn new(state: &'a Mutex<SendState>) -> Self {
-        Self { state, strides: Strides::new() }
+        Self { state, held: None, strides: Strides::new() }
+    }
+
+    /// Locks the queue, if it is not locked already.
+    #[inline]
+    pub(super) fn lock(&mut self) -> Guard<'a, SendState> {
+        self.held.take().unwrap_or_else(|| self.state.lock())
     }
 }
 
 impl Source for Locked<'_> {
     fn poll_stage(&mut self, batch: &mut Option<Box<Batch>>, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         // The batch is empty: what was staged before has been written and flushed.
         state.ledger.batch_written();
         if state.send.has_uncompressed() {
@@ -35,11 +46,15 @@ impl Source for Locked<'_> {
         }
         let staged = state.send.poll_stage(batch, cx);
         state.staged(batch.as_deref());
+        if let Poll::Ready(false) = staged {
+            // Nothing is written: the ledger is settled under the same lock.
+            self.held = Some(state);
+        }
         staged
     }
 
     fn clear(&mut self) -> bool {
-        Source::clear(&mut self.state.lock().send)
+        Source::clear(&mut self.lock().send)
     }
 }
 
@@ -49,7 +64,7 @@ impl PathAccess for Locked<'_> {
         batch: &mut Batch,
         call: impl FnOnce(&mut SendPath, &mut Batch, &mut Buffers) -> T,
     ) -> T {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let result = pool::with_buffers(|buffers| call(&mut state.send, batch, buffers));
         state.staged(Some(batch));
         result

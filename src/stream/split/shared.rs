@@ -25,7 +25,7 @@ use crate::{
     error::Timeout,
     proto::{Batch, Buffers, Closing, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
-        io::{IoParts, Outcome, OwnedIo, with_path},
+        io::{IoParts, Outcome, OwnedIo, WriteStatus, with_path},
         pings::Pings,
         stats::SendCounters,
         strides::TURN,
@@ -89,6 +89,21 @@ impl SendState {
     /// Returns `true` if something that is queued now can still be sent.
     pub(super) fn is_open(&self) -> bool {
         !self.send.is_close_sent() && !self.ledger.transport().ended
+    }
+
+    /// Returns the status of the sending side.
+    #[inline]
+    pub(super) fn status(&self) -> WriteStatus {
+        WriteStatus::of(&self.send, self.ledger.transport(), self.outcome.is_over())
+    }
+
+    /// Records the transport's status after it was used.
+    #[inline(always)]
+    fn settle(&mut self, transport: TransportStatus) -> Changes {
+        if let Some(sent) = &mut self.sent {
+            sent.written(transport.written);
+        }
+        self.ledger.settle(transport, Queued::of(&self.send))
     }
 
     /// Records that something was moved to the batch.
@@ -341,28 +356,34 @@ impl<T: Transmit + ?Sized> Shared<T> {
         }
     }
 
-    /// Writes for the tasks that found the transport locked. Called after it was unlocked.
+    /// Writes for the tasks that found the transport locked. Called after it was unlocked. Returns
+    /// `true` if there were any.
     #[inline]
-    pub(super) fn write_if_requested(&self) {
-        if self.write_requested.take() {
+    pub(super) fn write_if_requested(&self) -> bool {
+        let requested = self.write_requested.take();
+        if requested {
             self.drive();
         }
+        requested
     }
 
-    /// Writes what is queued. If that fails, the error is returned by the first call that
-    /// encounters it.
-    pub(super) fn transmit(&self, transport: Guard<'_, T>) -> Poll<()> {
+    /// Writes what is queued, and returns the status after it. If that fails, the error is returned by
+    /// the first call that encounters it.
+    pub(super) fn transmit(&self, mut transport: Guard<'_, T>) -> (Poll<()>, WriteStatus) {
         let mut queue = Locked::new(&self.state);
-        let transmitted = self.with_transport(transport, |transport, cx| {
-            transport.poll_transmit(&mut queue, cx).map(|result| {
-                if let Err(error) = result {
-                    self.state.lock().outcome.record(Error::from(error));
-                }
-            })
+        let written = transport.poll_transmit(&mut queue, &mut Context::from_waker(&self.waker));
+        let mut state = queue.lock();
+        let written = written.map(|result| {
+            if let Err(error) = result {
+                state.outcome.record(Error::from(error));
+            }
         });
+        let (changes, status) = (state.settle(transport.status()), state.status());
+        drop(state);
+        self.unlock_after(transport, changes);
         // Wakes the waiting tasks to continue, after other tasks have had their turn.
         queue.strides.poll_yield(&self.waker);
-        transmitted
+        (written, status)
     }
 
     /// Uses the transport, updates the ledger, and after unlocking wakes the tasks that wait for a
@@ -380,7 +401,13 @@ impl<T: Transmit + ?Sized> Shared<T> {
     /// Updates the ledger after the transport was used, unlocks it, and wakes the tasks that wait for
     /// a change.
     pub(super) fn unlock(&self, transport: Guard<'_, T>) {
-        let changes = self.settle(transport.status());
+        let changes = self.state.lock().settle(transport.status());
+        self.unlock_after(transport, changes);
+    }
+
+    // Always inlined: the changes then stay in registers.
+    #[inline(always)]
+    fn unlock_after(&self, transport: Guard<'_, T>, changes: Changes) {
         drop(transport);
         self.room.add_permits(changes.released);
         if changes.ended {
@@ -398,16 +425,6 @@ impl<T: Transmit + ?Sized> Shared<T> {
         if changes.stopped {
             self.wait_list.wake_receiver();
         }
-    }
-
-    /// Records the transport's status after it was used.
-    fn settle(&self, status: TransportStatus) -> Changes {
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        if let Some(sent) = &mut state.sent {
-            sent.written(status.written);
-        }
-        state.ledger.settle(status, Queued::of(&state.send))
     }
 
     /// Releases the room that is no longer occupied.

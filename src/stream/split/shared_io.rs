@@ -79,12 +79,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> SharedIo<S> {
-    fn write_queued(&self) -> Poll<io::Result<()>> {
-        let result = self.shared.transmit(self.shared.transport.lock());
-        self.shared.write_if_requested();
-        result.map(Ok)
-    }
-
     /// Reads from the stream, then writes for the senders that found it locked. Reading does not change
     /// what the ledger knows of the stream. Returns 0 if the stream has been dropped.
     #[inline]
@@ -123,8 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
     }
 
     fn write_status(&mut self) -> WriteStatus {
-        let state = self.shared.state.lock();
-        WriteStatus::of(&state.send, state.ledger.transport(), state.outcome.is_over())
+        self.shared.state.lock().status()
     }
 
     fn role(&self) -> Role {
@@ -149,7 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for SharedIo<S> {
         if !status.pending {
             return (Poll::Ready(Ok(())), status);
         }
-        (self.write_queued(), self.write_status())
+        let (written, status) = self.shared.transmit(self.shared.transport.lock());
+        let changed = self.shared.write_if_requested();
+        (written.map(Ok), if changed { self.write_status() } else { status })
     }
 
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
