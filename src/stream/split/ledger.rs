@@ -103,6 +103,15 @@ impl Ledger {
         self.release(after)
     }
 
+    /// Records that a message was queued behind others, for which exactly the room of its frame was
+    /// acquired. Returns the position that a flush has to reach.
+    #[inline]
+    pub(super) fn queued_short(&mut self, len: usize) -> u64 {
+        self.fed += len as u64;
+        self.held += len;
+        self.fed
+    }
+
     /// Records that a frame of this length was staged without being queued, and occupies no room yet.
     /// Nothing was queued or staged before. Returns the position that a flush has to reach.
     pub(super) fn staged_direct(&mut self, len: usize) -> u64 {

@@ -451,14 +451,7 @@ impl Sender {
         outgoing: &mut Outgoing<'_>,
         room: SemaphorePermit<'_>,
     ) -> Result<u64, SendError> {
-        let target = self.shared.with_open(room.num_permits(), |send, key, buffers| {
-            // The room is released when the message has been written.
-            room.forget();
-            if send.is_message_open() {
-                return Err(SendError::MessageOpen);
-            }
-            send.send_mut(outgoing, key, buffers)
-        })?;
+        let target = self.shared.queue(outgoing, room)?;
         self.shared.count_sent(1);
         // A message that is only fed takes room from senders that wait for it and expect it to be
         // written.

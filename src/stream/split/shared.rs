@@ -11,7 +11,7 @@ use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     runtime::Handle,
-    sync::{Notify, Semaphore},
+    sync::{Notify, Semaphore, SemaphorePermit},
 };
 
 use super::{
@@ -21,11 +21,11 @@ use super::{
     wait_list::{ReadWaker, Wait, WaitList},
 };
 use crate::{
-    Error, Role,
+    Error, Outgoing, Role,
     error::Timeout,
     proto::{Batch, Buffers, Closing, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
-        io::{IoParts, Outcome, OwnedIo, WriteStatus, with_path},
+        io::{IoParts, Outcome, OwnedIo, WriteStatus, mask_key, with_path},
         pings::Pings,
         stats::SendCounters,
         strides::TURN,
@@ -89,6 +89,13 @@ impl SendState {
     /// Returns `true` if something that is queued now can still be sent.
     pub(super) fn is_open(&self) -> bool {
         !self.send.is_close_sent() && !self.ledger.transport().ended
+    }
+
+    /// Tries the fast path for a short message behind others. Returns `true` if it is queued.
+    #[inline]
+    fn queue_short(&mut self, outgoing: &Outgoing<'_>) -> bool {
+        // Without a queue the fast path fails, and a masking key is expensive.
+        self.send.has_queue() && self.send.send_short(outgoing, mask_key(self.send.role()), 0)
     }
 
     /// Returns the status of the sending side.
@@ -297,6 +304,28 @@ impl<T: Transmit + ?Sized> Shared<T> {
             return Err(SendError::Closing);
         }
         let (result, target) = self.with_state(state, room, call);
+        result.map(|()| target)
+    }
+
+    /// Queues a message, unless the connection has closed since the caller acquired its room. Returns the
+    /// position that a flush has to reach. If this fails, the message is unchanged.
+    pub(super) fn queue(
+        &self,
+        outgoing: &mut Outgoing<'_>,
+        room: SemaphorePermit<'_>,
+    ) -> Result<u64, SendError> {
+        let mut state = self.state.lock();
+        if !state.is_open() {
+            return Err(SendError::Closing);
+        }
+        let acquired = room.num_permits();
+        // The room is released when the message has been written.
+        room.forget();
+        if acquired == self.need(outgoing.len()) as usize && state.queue_short(outgoing) {
+            return Ok(state.ledger.queued_short(acquired));
+        }
+        let (result, target) =
+            self.with_state(state, acquired, |send, key, buffers| send.send_mut(outgoing, key, buffers));
         result.map(|()| target)
     }
 
@@ -581,7 +610,7 @@ mod tests {
         super::wait_list::{Ticket, Woken},
         *,
     };
-    use crate::{Config, Outgoing, proto::CloseCode, proto::CloseFrame, stream::test_stream::TestStream};
+    use crate::{Config, proto::CloseCode, proto::CloseFrame, stream::test_stream::TestStream};
 
     const CAPACITY: usize = 100;
     const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -596,9 +625,8 @@ mod tests {
         /// Acquires room and queues a message, as a sender does. Returns what a flush has to reach.
         fn feed(&self, message: impl Into<Outgoing<'static>>) -> Result<u64, SendError> {
             let mut outgoing = message.into();
-            let need = self.need(outgoing.len());
-            self.room.try_acquire_many(need).expect("room").forget();
-            self.with_open(need as usize, |send, key, buffers| send.send_mut(&mut outgoing, key, buffers))
+            let room = self.room.try_acquire_many(self.need(outgoing.len())).expect("room");
+            self.queue(&mut outgoing, room)
         }
 
         fn close_with(&self, code: CloseCode) -> Result<u64, SendError> {
@@ -631,6 +659,47 @@ mod tests {
         assert_eq!((shared.room.available_permits(), shared.queued_bytes()), (CAPACITY, 0));
         assert!(shared.is_flushed(target).expect("open"));
         assert!(flush.0.is_set() && !ping.0.is_set(), "only the flush is complete");
+    }
+
+    #[test]
+    fn a_short_message_behind_another_occupies_room_until_it_is_written() {
+        let stream = TestStream::limited(0);
+        let shared = shared(&stream);
+        assert_eq!(shared.feed("first").expect("open"), 7);
+        assert_eq!(shared.feed("second").expect("open"), 15);
+        assert_eq!((shared.room.available_permits(), shared.queued_bytes()), (CAPACITY - 15, 15));
+        shared.drive();
+        assert!(!shared.is_flushed(15).expect("open"));
+        // The third is queued behind what is staged, for which a permit for more was acquired.
+        let room = shared.room.try_acquire_many(50).expect("room");
+        assert_eq!(shared.queue(&mut "third".into(), room).expect("open"), 22);
+        let room = shared.room.try_acquire_many(50).expect("room");
+        assert_eq!(shared.queue(&mut "fourth".into(), room).expect("open"), 30);
+        assert_eq!((shared.room.available_permits(), shared.queued_bytes()), (CAPACITY - 30, 30));
+        stream.state().room = None;
+        shared.drive();
+        assert_eq!((shared.room.available_permits(), shared.queued_bytes()), (CAPACITY, 0));
+        assert!(shared.is_flushed(30).expect("open"));
+        assert_eq!(stream.take_written(), b"\x81\x05first\x81\x06second\x81\x05third\x81\x06fourth");
+    }
+
+    #[test]
+    fn a_message_behind_one_in_parts_or_a_close_is_declined_and_unchanged() {
+        let shared = shared(&TestStream::limited(0));
+        shared.feed("first").expect("open");
+        let rooms = [9, 9].map(|room| shared.room.try_acquire_many(room).expect("room"));
+        let mut message = Outgoing::from("between");
+        let errors = [SendError::MessageOpen, SendError::Closing];
+        for (room, expected) in rooms.into_iter().zip(errors) {
+            if expected == SendError::MessageOpen {
+                shared.with_send(0, |send, _, _| send.begin_message(crate::MessageKind::Text)).expect("open");
+            } else {
+                shared.with_send(0, |send, key, buffers| send.abandon_message(key, buffers));
+                shared.close_with(CloseCode::NORMAL).expect("open");
+            }
+            assert_eq!(shared.queue(&mut message, room), Err(expected));
+            assert_eq!(message, Outgoing::from("between"));
+        }
     }
 
     #[test]
