@@ -70,6 +70,8 @@ pub use header::{EncodedHeader, Header, MAX_HEADER};
 pub use json::{JsonError, JsonErrorKind};
 pub use opcode::{MAX_CONTROL_PAYLOAD, Opcode};
 pub use outbox::Batch;
+#[allow(unused_imports, reason = "used by the upper floor, which is optional")]
+pub(crate) use outbox::DirectHead;
 pub use outgoing::Outgoing;
 #[allow(unused_imports, reason = "used by the upper floor, which is optional")]
 pub(crate) use payload::debug_payload;

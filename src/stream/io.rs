@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Error, Outgoing, Role,
     error::Timeout,
-    proto::{Buffers, MaskKey, PayloadMut, Received, SendError, SendPath},
+    proto::{Buffers, DirectHead, MaskKey, PayloadMut, Received, SendError, SendPath},
 };
 
 /// The sending path and the stream, owned or shared.
@@ -403,13 +403,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
         cx: &mut Context<'_>,
     ) -> Result<Poll<io::Result<()>>, SendError> {
         let key = mask_key(self.send.role());
-        let Some(frame) = self.send.direct_frame(outgoing, key)?.filter(|_| !self.transport.is_stuck())
-        else {
+        let mut head = DirectHead::default();
+        let frame = self.send.direct_frame(outgoing, key, &mut head)?;
+        let Some(frame) = frame.filter(|_| !self.transport.is_stuck()) else {
             self.send.stage_direct(outgoing, key, self.transport.batch());
             return Ok(Poll::Pending);
         };
-        let (accepted, written) = self.transport.poll_write_frame(frame.parts(), &mut self.send, cx);
-        if written.is_pending() && accepted < frame.len() {
+        let len = frame[0].len() + frame[1].len();
+        let (accepted, written) = self.transport.poll_write_frame(frame, &mut self.send, cx);
+        if written.is_pending() && accepted < len {
             let batch = self.transport.batch();
             self.send.stage_direct(outgoing, key, batch);
             batch.advance(accepted);

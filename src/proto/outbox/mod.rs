@@ -14,6 +14,6 @@ mod segment;
 pub use batch::Batch;
 pub(crate) use compression::Deflater;
 pub(super) use compression::Deflation;
-pub(crate) use direct::DirectFrame;
+pub(crate) use direct::DirectHead;
 pub(super) use frames::{push_message, push_short, short};
 pub(super) use queue::Queue;

@@ -12,7 +12,7 @@ use crate::proto::{
     error::SendError,
     header::Header,
     opcode::Opcode,
-    outbox::{Batch, Deflater, Deflation, DirectFrame, Queue, push_message, push_short, short},
+    outbox::{Batch, Deflater, Deflation, DirectHead, Queue, push_message, push_short, short},
     outgoing::Outgoing,
     payload::MaskKey,
     role::Role,
@@ -149,9 +149,9 @@ impl SendPath {
         self.queue.is_none() && self.deflation.is_none()
     }
 
-    /// Returns the frame of a message that is written at once. Returns `None` if the message has to be
-    /// [staged](Self::stage_direct) first. Nothing may be queued
-    /// ([`can_send_direct`](Self::can_send_direct)).
+    /// Returns the frame of a message that is written at once, in two parts, of which `head` holds the
+    /// first. Returns `None` if the message has to be [staged](Self::stage_direct) first. Nothing may be
+    /// queued ([`can_send_direct`](Self::can_send_direct)).
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -161,10 +161,11 @@ impl SendPath {
         &self,
         outgoing: &'a Outgoing<'_>,
         key: MaskKey,
-    ) -> Result<Option<DirectFrame<'a>>, SendError> {
+        head: &'a mut DirectHead,
+    ) -> Result<Option<[&'a [u8]; 2]>, SendError> {
         debug_assert!(self.can_send_direct());
         self.no_message()?;
-        Ok(DirectFrame::of(outgoing, self.mask(key)))
+        Ok(head.frame(outgoing, self.mask(key)))
     }
 
     /// Writes a message into the batch directly, if it has no [direct frame](Self::direct_frame). Nothing

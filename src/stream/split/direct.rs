@@ -15,7 +15,7 @@ use super::{
 use crate::PreparedMessage;
 use crate::{
     Error, Outgoing,
-    proto::{Batch, MaskKey},
+    proto::{Batch, DirectHead, MaskKey},
     stream::{io::mask_key, pool, transport::Source},
 };
 
@@ -49,7 +49,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
             return None;
         }
         let key = mask_key(self.role());
-        let Some(frame) = state.send.direct_frame(outgoing, key).ok()? else {
+        let mut head = DirectHead::default();
+        let Some(frame) = state.send.direct_frame(outgoing, key, &mut head).ok()? else {
             let batch = transport.batch()?;
             state.send.stage_direct(outgoing, key, batch);
             let target = state.ledger.staged_direct(batch.remaining());
@@ -58,10 +59,11 @@ impl<T: Transmit + ?Sized> Shared<T> {
             let written = transport.poll_transmit(&mut OnlyBatch(&self.state), &mut cx);
             return Some(self.finish_direct(transport, written, target));
         };
-        let target = state.ledger.staged_direct(frame.len());
+        let len = frame[0].len() + frame[1].len();
+        let target = state.ledger.staged_direct(len);
         drop(state);
-        let (accepted, written) = self.write_frame(&mut *transport, frame.parts());
-        if written.is_pending() && accepted < frame.len() {
+        let (accepted, written) = self.write_frame(&mut *transport, frame);
+        if written.is_pending() && accepted < len {
             self.stage_rest(&mut *transport, outgoing, key, accepted);
         }
         Some(self.finish_direct(transport, written, target))
@@ -99,9 +101,9 @@ impl<T: Transmit + ?Sized> Shared<T> {
     }
 
     #[inline]
-    fn write_frame(&self, transport: &mut T, parts: [&[u8]; 2]) -> (usize, Poll<io::Result<()>>) {
+    fn write_frame(&self, transport: &mut T, frame: [&[u8]; 2]) -> (usize, Poll<io::Result<()>>) {
         let mut cx = Context::from_waker(&self.waker);
-        transport.poll_write_frame(parts, &mut OnlyBatch(&self.state), &mut cx)
+        transport.poll_write_frame(frame, &mut OnlyBatch(&self.state), &mut cx)
     }
 
     /// Stages the rest of a frame that the stream has not accepted as a whole.
