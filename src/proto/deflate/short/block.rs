@@ -90,10 +90,8 @@ impl BlockWriter {
 
 /// Appends a message uncompressed, and the beginning of an empty stored block.
 fn store(message: &[u8], out: &mut Vec<u8>) {
-    let len = message.len() as u16;
-    out.push(STORED as u8);
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(&(!len).to_le_bytes());
+    let [low, high] = (message.len() as u16).to_le_bytes();
+    out.extend_from_slice(&[STORED as u8, low, high, !low, !high]);
     out.extend_from_slice(message);
     out.push(STORED as u8);
 }

@@ -62,7 +62,6 @@ impl LenSequence {
         end
     }
 
-    #[inline]
     fn push_run(&mut self, len: u8, mut run: usize) {
         if len > 0 && run > 0 {
             self.push(len, 0);

@@ -116,10 +116,9 @@ impl Matcher {
                 at += 1;
                 continue;
             }
-            let begin = at - 1;
             let (len, distance) = (best.len as u16, best.distance as u16);
-            found.push(Match { literals: (begin - literals) as u16, len, distance });
-            at = begin + best.len;
+            found.push(Match { literals: (at - 1 - literals) as u16, len, distance });
+            at += best.len - 1;
             for skipped in inserted..at.min(last) {
                 self.insert(skipped, self.word(skipped));
             }
@@ -143,7 +142,8 @@ impl Matcher {
         let mut wanted = self.pair(at + best.len - 1);
         while next > end && left > 0 {
             let from = next - 1;
-            self.step();
+            #[cfg(test)]
+            (self.steps += 1);
             // The last bytes of what would be longer differ most often.
             if self.pair(from + best.len - 1) == wanted {
                 let len = self.common(from, at, here, most);
@@ -176,7 +176,8 @@ impl Matcher {
     fn common(&mut self, from: usize, at: usize, here: u64, most: usize) -> usize {
         let (mut differ, mut len) = (here ^ self.word(from), 0);
         while differ == 0 && len + WORD < most {
-            self.step();
+            #[cfg(test)]
+            (self.steps += 1);
             len += WORD;
             differ = self.word(at + len) ^ self.word(from + len);
         }
@@ -192,12 +193,6 @@ impl Matcher {
     #[inline(always)]
     fn pair(&self, at: usize) -> u16 {
         self.text[at % LONGEST..].first_chunk().map_or(0, |bytes| u16::from_le_bytes(*bytes))
-    }
-
-    #[inline(always)]
-    fn step(&mut self) {
-        #[cfg(test)]
-        (self.steps += 1);
     }
 }
 
