@@ -22,7 +22,7 @@ pub fn markdown(sections: &[&Section], command: &str, settings: &Settings) -> St
         out.push_str(&section.to_markdown());
         out.push('\n');
     }
-    put_columns(&mut out);
+    put_columns(sections, &mut out);
     put_rules(&mut out);
     out
 }
@@ -39,9 +39,12 @@ fn rounds(settings: &Settings) -> String {
     }
 }
 
-fn put_columns(out: &mut String) {
+/// Describes the columns of the tables.
+fn put_columns(sections: &[&Section], out: &mut String) {
     out.push_str("## Columns\n\n| | version | |\n|---|---|---|\n");
-    for peer in peers::all() {
+    let occurs =
+        |name| sections.iter().flat_map(|section| &section.columns).any(|column| column.name == name);
+    for peer in peers::all().filter(|peer| occurs(peer.name())) {
         let version = peer.version().or_else(|| peer.package().and_then(version)).unwrap_or("");
         let _ = writeln!(out, "| {} | {version} | {} |", peer.name(), peer.notes());
     }
