@@ -157,7 +157,7 @@ fn no_reference_goes_beyond_the_agreed_window() {
                 finished(ws.send(data.as_slice())).expect("open");
                 (script.written().len(), data.len())
             };
-            let (sent, len) = repeated(1 << bits, 2);
+            let (sent, len) = repeated((1 << bits) + 1, 2);
             assert!(sent > len, "{bits}: {sent} of {len} bytes");
             let (sent, len) = repeated(1 << (bits - 2), 8);
             assert!(sent < len / 2, "{bits}: {sent} of {len} bytes");

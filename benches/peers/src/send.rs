@@ -14,9 +14,9 @@ use crate::{
 };
 
 const CELLS: [(Role, usize, &str, f64, bool); 4] = [
-    (Role::Server, 16, "server, 16 B", 0.5, true),
+    (Role::Server, 16, "server, 16 B", 1.2, true),
     (Role::Server, 16 << 10, "server, 16 KiB", 1.0, false),
-    (Role::Client, 16, "client, 16 B", 0.5, true),
+    (Role::Client, 16, "client, 16 B", 1.0, true),
     (Role::Client, 16 << 10, "client, 16 KiB", 1.0, true),
 ];
 
