@@ -425,6 +425,7 @@ def test_browser_and_echo_server_compress_messages(browsers, arguments):
         sent = wire.messages(end)
         large = [one.length for one, text in zip(sent, texts) if len(text) > 1000]
         if end == "server" and "8" in arguments:
-            assert not any(one.compressed for one in sent)
+            # Very short ones would not become shorter; long ones are not compressed with so small a window.
+            assert [one.compressed for one in sent] == [len(text) == 100 for text in texts]
         else:
             assert all(length < 350_000 for length in large)

@@ -76,6 +76,22 @@ def assert_compressed(sent, messages, takeover):
     assert again < 20 if takeover else again == once
 
 
+def assert_only_short_compressed(sent, messages):
+    """Asserts that those of at most 4 KiB were sent compressed, each by itself, and no others; none if sent in parts."""
+    assert len(sent) == len(messages)
+    if any(len(one.frames) > 1 for one in sent):
+        assert not any(one.compressed for one in sent)
+        return
+    for one, message in zip(sent, map(payload, messages)):
+        if len(message) > 4096:
+            assert not one.compressed
+        elif len(message) >= 500 and message != REPEATED:
+            assert one.compressed and one.length < len(message)
+    assert any(one.compressed for one in sent)
+    once, *again = (one.length for one in sent[-3:])
+    assert again == [once, once]
+
+
 class Offer:
     """The parameters that a client of either peer offers."""
 
@@ -217,11 +233,11 @@ def test_server_limits_both_windows(converse, bits):
         assert_compressed(wire.messages(end)[2:], MESSAGES, takeover=True)
 
 
-def test_server_with_a_window_of_8_bits_sends_uncompressed(server, converse):
+def test_server_with_a_window_of_8_bits_compresses_short_messages(server, converse):
     wire = converse(server, MESSAGES, {"server_max_window_bits": 8})
     assert parameters(wire.extensions("server")) == {"server_max_window_bits": 8}
     assert_compressed(wire.messages("client"), MESSAGES, takeover=True)
-    assert not any(message.compressed for message in wire.messages("server"))
+    assert_only_short_compressed(wire.messages("server"), MESSAGES)
 
 
 def test_server_inflates_messages_compressed_with_8_bits(server):
@@ -374,12 +390,12 @@ def test_client_limits_both_windows(peer, bits):
         assert_compressed(wire.messages(end)[2:], LINES, takeover=True)
 
 
-def test_client_with_a_window_of_8_bits_sends_uncompressed(peer):
+def test_client_with_a_window_of_8_bits_compresses_short_messages(peer):
     with peer("echo", {"client_max_window_bits": 8}) as server:
         wire, _ = send_lines(server, LINES, "--binary", *WILLING)
     assert parameters(wire.extensions("server")) == {"client_max_window_bits": 8}
     assert_compressed(wire.messages("server"), LINES, takeover=True)
-    assert not any(one.compressed for one in wire.messages("client"))
+    assert_only_short_compressed(wire.messages("client"), LINES)
 
 
 def test_client_inflates_messages_compressed_with_8_bits():
