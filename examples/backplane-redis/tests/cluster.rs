@@ -11,7 +11,7 @@ use fullduplex::hub::{BackplaneError, Event, Position};
 use fullduplex_backplane_redis::Redis;
 use support::{
     Server, changed,
-    cluster::{Cluster, Shared},
+    cluster::{Cluster, SOON, Shared},
     connected, free_port, short,
 };
 use tokio::{sync::watch, task::JoinSet, time::sleep};
@@ -214,7 +214,8 @@ async fn rooms_are_moved_to_a_server_that_was_added() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_without_messages_waits_while_its_slot_is_moved_and_others_go_on() {
     let shared = Shared::start();
-    let (cluster, mut node) = (shared.cluster(), shared.node().await);
+    let (cluster, redis) = (shared.cluster(), shared.builder().build().expect("valid"));
+    let mut node = connected(&redis).await;
     let mut beside = node.joined("other").await;
     let server = |index: usize| &cluster.primaries[(cluster.owner("new") + index) % 3];
     let move_on = cluster.begin_to_move("new", server(0), server(1));
@@ -236,7 +237,7 @@ async fn a_room_without_messages_waits_while_its_slot_is_moved_and_others_go_on(
     move_on();
     let (mut seat, position) = soon("publishing", waiting).await.expect("no panic");
     assert_eq!(seat.stored().await, (position, "a".into()));
-    assert_eq!(troubles(&mut node), []);
+    assert_eq!(troubles(&mut node), [], "{:?}", redis.last_error());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -338,7 +339,7 @@ async fn messages_and_members_that_were_not_replicated_are_reported_or_enter_aga
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_fail_at_once_while_a_shard_is_away_and_go_on_when_it_is_back() {
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::start_with(3, &SOON);
     let mut node = cluster.node().await;
     let rooms = ["a", "b", "c"];
     let mut seats = joined(&node, &rooms).await;

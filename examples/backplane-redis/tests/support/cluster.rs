@@ -17,6 +17,10 @@ use crate::backplane::{Engine, Node};
 
 const SLOTS: usize = 16384;
 
+/// Makes the others soon notice that a server has failed. Without it, they wait for longer than a busy
+/// machine may stop one.
+pub const SOON: [&str; 2] = ["--cluster-node-timeout", "1000"];
+
 /// Servers that form a cluster, and are killed when this is dropped.
 pub struct Cluster {
     pub primaries: Vec<Server>,
@@ -33,7 +37,12 @@ pub struct Shared {
 impl Cluster {
     /// Starts primaries, each with as many slots as the others.
     pub fn start(primaries: usize) -> Self {
-        Self::of((0..primaries).map(|_| Self::server(&[])).collect())
+        Self::start_with(primaries, &[])
+    }
+
+    /// Starts primaries with options.
+    pub fn start_with(primaries: usize, options: &[&str]) -> Self {
+        Self::of((0..primaries).map(|_| Self::server(options)).collect())
     }
 
     /// Makes a cluster of servers that are part of none.
@@ -43,10 +52,10 @@ impl Cluster {
         cluster
     }
 
-    /// Starts primaries with a replica each.
+    /// Starts primaries with a replica each, which soon replaces a primary that has failed.
     pub fn with_replicas(primaries: usize) -> Self {
-        let mut cluster = Self::start(primaries);
-        cluster.replicas = (0..primaries).map(|_| Self::server(&[])).collect();
+        let mut cluster = Self::start_with(primaries, &SOON);
+        cluster.replicas = (0..primaries).map(|_| Self::server(&SOON)).collect();
         for (primary, replica) in cluster.primaries.iter().zip(&cluster.replicas) {
             cluster.meet(replica);
             let id = id(primary);
@@ -73,7 +82,7 @@ impl Cluster {
             "--cluster-port",
             &bus,
             "--cluster-node-timeout",
-            "1000",
+            "30000",
             "--cluster-replica-validity-factor",
             "0",
             "--repl-diskless-sync-delay",
