@@ -14,7 +14,8 @@ pub fn markdown(sections: &[&Section], command: &str, settings: &Settings) -> St
          Machine: {}. The server has one core, the load generator another; in memory there is one thread.\n\n\
          A figure is the median of the rounds; behind it in brackets, how many times the best peer that is. Lower is \
          better, except for what is per second. Targets are judged by the column `fullduplex`, those of memory by \
-         the one without keep-alive, unless the table says otherwise. A dash: it has no such thing, or failed, which is said below its table.\n\n",
+         the one without keep-alive, unless the table says otherwise. A dash: it has no such thing, or failed, which is said below its table. \
+         A tilde: the largest of the rounds is more than 1.2 times the smallest, so that small differences mean nothing.\n\n",
         rounds(settings),
         machine::describe()
     );

@@ -4,6 +4,10 @@ use std::fmt::Write;
 
 use crate::peers::{Peer, Standing};
 
+/// How many times its smallest sample the largest one of a figure may be, beyond which the figure is
+/// marked.
+const STEADY: f64 = 1.2;
+
 /// A column: its name and its standing.
 #[derive(Debug, Clone)]
 pub struct Column {
@@ -128,12 +132,13 @@ impl Section {
         let _ = write!(out, "| {} |", row.label);
         let best = self.best_peer(row);
         for &column in shown {
+            let mark = if row.is_steady(column) { "" } else { "~" };
             match (row.median(column), best) {
                 (Some(value), Some(best)) => {
-                    let _ = write!(out, " {} ({:.2}) |", figure(value), value / best);
+                    let _ = write!(out, " {mark}{} ({:.2}) |", figure(value), value / best);
                 }
                 (Some(value), None) => {
-                    let _ = write!(out, " {} |", figure(value));
+                    let _ = write!(out, " {mark}{} |", figure(value));
                 }
                 (None, _) => out.push_str(" – |"),
             }
@@ -221,6 +226,14 @@ impl Row {
     pub fn median(&self, column: usize) -> Option<f64> {
         median(&self.samples[column])
     }
+
+    /// Returns whether the rounds differ little enough for small differences between columns to mean
+    /// anything.
+    fn is_steady(&self, column: usize) -> bool {
+        let samples = self.samples[column].iter().copied();
+        let (smallest, largest) = (samples.clone().reduce(f64::min), samples.reduce(f64::max));
+        smallest.zip(largest).is_none_or(|(smallest, largest)| largest <= smallest * STEADY)
+    }
 }
 
 pub fn median(samples: &[f64]) -> Option<f64> {
@@ -286,6 +299,19 @@ mod tests {
     fn figures_are_short() {
         let shown = [0.44, 9.94, 12.6, 999.9, 190_000.0].map(figure);
         assert_eq!(shown, ["0.4", "9.9", "13", "1,000", "190,000"]);
+    }
+
+    #[test]
+    fn a_figure_whose_rounds_differ_by_more_than_a_fifth_is_marked() {
+        let mut section = Section::new("", "", "", &[]);
+        let column = Column { name: "a".into(), standing: Standing::Peer };
+        section.columns = vec![column.clone(), column];
+        section.add_row("row", Better::Lower, Target::None, false);
+        for (steady, unsteady) in [(100.0, 100.0), (120.0, 121.0), (110.0, 110.0)] {
+            section.record(0, 0, steady);
+            section.record(0, 1, unsteady);
+        }
+        assert!(section.to_markdown().ends_with("| row | 110 (1.00) | ~110 (1.00) |\n"));
     }
 
     /// Returns the verdict about a row of these figures.
