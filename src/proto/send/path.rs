@@ -280,8 +280,9 @@ impl SendPath {
     #[inline]
     pub fn has_room(&self, payload_len: usize, staged: usize) -> bool {
         let waiting = self.queued_bytes().saturating_add(staged);
-        waiting == 0
-            || waiting.saturating_add(Self::frame_len(payload_len, self.role)) <= self.max_write_buffer_size
+        // More than `usize::MAX` bytes of shared payload data can be queued where it has 32 bits.
+        let sum = waiting.checked_add(Self::frame_len(payload_len, self.role));
+        waiting == 0 || sum.is_some_and(|sum| sum <= self.max_write_buffer_size)
     }
 
     /// Returns whether something is queued. A call that queues more then does not use the buffer
@@ -439,6 +440,14 @@ mod tests {
         assert_eq!(path.queued_bytes(), 500);
         assert!(path.has_room(496, 0) && !path.has_room(497, 0) && !path.has_room(496, 1));
         assert!(!path.has_room(usize::MAX, 0));
+    }
+
+    #[test]
+    fn without_a_limit_the_number_of_queued_bytes_does_not_overflow() {
+        let (mut path, _, mut buffers) = path();
+        path.set_limits(&Config::new().max_write_buffer_size(usize::MAX));
+        send(&mut path, vec![0; 496], &mut buffers);
+        assert!(path.has_room(usize::MAX - 1000, 0) && !path.has_room(usize::MAX - 500, 0));
     }
 
     #[test]
