@@ -56,7 +56,8 @@ impl QueueLimits {
         Self { max_bytes: 1 << 20, max_messages: 1024, when_full: WhenFull::Wait }
     }
 
-    /// Sets how many bytes of payload data the queue holds, from 1 to 4 GiB.
+    /// Sets how many bytes of payload data the queue holds, from 1 to 4 GiB, or to 512 MiB where `usize` has 32
+    /// bits.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
