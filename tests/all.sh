@@ -15,6 +15,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+readonly wanted=("$@")
 export CARGO_TERM_COLOR=never PYTHONDONTWRITEBYTECODE=1 RUST_BACKTRACE=1
 locked=()
 if [ "${CI:-}" = true ]; then
@@ -31,7 +32,8 @@ hangs=3000
 
 # --- the steps
 
-setup() { bash tests/setup.sh; }
+# Tools that only a long run needs are installed for that, and for the steps that need them.
+setup() { bash tests/setup.sh "${wanted[@]}"; }
 
 fmt() {
   cargo fmt --all --check
@@ -108,6 +110,62 @@ lines() {
   # shellcheck disable=SC2016 # awk's own
   none "a file over 800 lines" awk '$2 != "total" && $1 > 800' \
     < <(find src examples benches tests fuzz -name '*.rs' -not -path '*/target/*' -print0 | xargs -0 wc -l)
+}
+
+# The tables of DEPENDENCIES.md are those of the dependency trees of the features.
+dependencies() { python3 tests/dependencies.py; }
+
+# Licences, sources, crates in several versions; and known vulnerabilities, where their database can be
+# reached.
+deny() {
+  none "a crate in two versions in the default tree" \
+    cargo tree "${locked[@]}" --duplicates --edges normal,build --target all --prefix none
+  cargo deny --locked check bans licenses sources
+  if timeout 120 cargo deny fetch db; then
+    cargo deny --locked check advisories
+  else
+    echo "advisories: NOT CHECKED, because their database on GitHub cannot be reached from here"
+  fi
+}
+
+# The public API is that of tests/public-api.txt. `PUBLIC_API=write` renews the file.
+public_api() {
+  local api=$logs/public-api.txt
+  CARGO_TARGET_DIR=target/public-api cargo +nightly public-api --simplified --features $features >"$api"
+  [ -s "$api" ] || fail "no public API"
+  if [ "${PUBLIC_API:-}" = write ]; then
+    cp "$api" tests/public-api.txt
+  fi
+  diff -u tests/public-api.txt "$api" ||
+    fail "the public API has changed: PUBLIC_API=write bash tests/all.sh public_api, and read what has"
+}
+
+# Each feature, each pair of features, and all, compile without a warning.
+feature_sets() {
+  local sets count=0 set
+  sets=$(python3 tests/feature_sets.py)
+  while IFS= read -r set; do
+    echo "--- ${set:-no features}"
+    CARGO_INCREMENTAL=0 cargo clippy "${locked[@]}" --quiet --lib --no-default-features --features "$set" -- -D warnings
+    count=$((count + 1))
+  done <<<"$sets"
+  echo "$count sets of features"
+}
+
+# The library compiles with the lowest versions that Cargo.toml allows, in a manifest of its own that has
+# nothing but the library.
+minimal_versions() {
+  local copy=target/minimal-versions set
+  rm -rf $copy/Cargo.* $copy/src
+  mkdir -p $copy
+  ln -s ../../src $copy/src
+  awk '/^\[/ { keep = !/^\[(dev-dependencies|workspace)\]|^\[\[(bench|example|test)\]\]/ } keep' Cargo.toml >$copy/Cargo.toml
+  echo '[workspace]' >>$copy/Cargo.toml
+  cargo +nightly -Z direct-minimal-versions generate-lockfile --manifest-path $copy/Cargo.toml
+  for set in "" default $features; do
+    cargo check --locked --lib --manifest-path $copy/Cargo.toml --no-default-features --features "$set"
+  done
+  cargo tree --locked --manifest-path $copy/Cargo.toml --depth 1 --all-features
 }
 
 # One set of features, for `quick`.
@@ -325,6 +383,7 @@ readonly steps=(
   "circles check"
   "first_lines check"
   "floors check"
+  "dependencies check"
   "clippy check"
   "lint check"
   "core tests"
@@ -341,14 +400,18 @@ readonly steps=(
   "asan tests nightly"
   "bench check"
   "package check"
+  "feature_sets check"
+  "minimal_versions check nightly"
+  "public_api check nightly cargo_public_api"
+  "deny check cargo_deny"
   "program_long tests"
   "autobahn_long tests python autobahn servers"
   "fuzz_long check nightly cargo_fuzz"
 )
 readonly quick=(fmt lines unsafe_code circles first_lines floors lint core)
-readonly long=(setup packages release program_long autobahn_long fuzz_long)
+readonly long=(setup packages release feature_sets minimal_versions public_api deny program_long autobahn_long fuzz_long)
 # Steps of `quick` and `long` that are not part of a plain run.
-readonly not_plain=(lint core program_long autobahn_long fuzz_long)
+readonly not_plain=(lint core feature_sets minimal_versions public_api deny program_long autobahn_long fuzz_long)
 
 among() {
   local name=$1 other

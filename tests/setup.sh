@@ -7,6 +7,9 @@
 #   tests/peers/node_modules  `ws` as a peer (Node)
 #   target/gungraun-VERSION   the runner of benches/counts
 #
+# cargo-deny and cargo-public-api take minutes to build. They are installed only if an argument is `long`,
+# or the name of the step of tests/all.sh that needs one.
+#
 # If a part cannot be installed, the others still are. target/setup/missing then has a line with the
 # name of the part and the reason, and the exit code is 1.
 set -euo pipefail
@@ -137,6 +140,13 @@ part_nightly() {
 
 part_cargo_fuzz() { have cargo-fuzz || cargo install cargo-fuzz --locked; }
 
+part_cargo_deny() { have cargo-deny || cargo install cargo-deny --version 0.20.2 --locked; }
+
+# Its version has to read the format of the nightly toolchain's rustdoc. That of the lock file is the older one.
+part_cargo_public_api() {
+  have cargo-public-api || cargo install cargo-public-api --version 0.52.0 --locked
+}
+
 # The runner must have the version of the library that benches/counts is built with.
 part_gungraun() {
   local version
@@ -218,7 +228,15 @@ part_node() {
   echo "$stamp" >tests/peers/node_modules/stamp
 }
 
-for name in valgrind browser servers nightly cargo_fuzz gungraun python autobahn node; do
+parts=(valgrind browser servers nightly cargo_fuzz gungraun python autobahn node)
+for step in "$@"; do
+  case $step in
+    long) parts+=(cargo_deny cargo_public_api) ;;
+    deny) parts+=(cargo_deny) ;;
+    public_api) parts+=(cargo_public_api) ;;
+  esac
+done
+for name in "${parts[@]}"; do
   part $name
 done
 if [ -s $missing ]; then
