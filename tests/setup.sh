@@ -7,7 +7,7 @@
 #   tests/peers/node_modules  `ws` as a peer (Node)
 #   target/gungraun-VERSION   the runner of benches/counts
 #
-# cargo-deny and cargo-public-api take minutes to build. They are installed only if an argument is `long`,
+# cargo-deny and cargo-public-api take minutes to build, even without optimization. They are installed only if an argument is `long`,
 # or the name of the step of tests/all.sh that needs one.
 #
 # If a part cannot be installed, the others still are. target/setup/missing then has a line with the
@@ -140,11 +140,11 @@ part_nightly() {
 
 part_cargo_fuzz() { have cargo-fuzz || cargo install cargo-fuzz --locked; }
 
-part_cargo_deny() { have cargo-deny || cargo install cargo-deny --version 0.20.2 --locked; }
+part_cargo_deny() { have cargo-deny || cargo install cargo-deny --version 0.20.2 --locked --debug; }
 
 # Its version has to read the format of the nightly toolchain's rustdoc. That of the lock file is the older one.
 part_cargo_public_api() {
-  have cargo-public-api || cargo install cargo-public-api --version 0.52.0 --locked
+  have cargo-public-api || cargo install cargo-public-api --version 0.52.0 --locked --debug
 }
 
 # The runner must have the version of the library that benches/counts is built with.
