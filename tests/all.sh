@@ -106,6 +106,12 @@ circles() { python3 tests/circles.py; }
 # may only fall.
 first_lines() { python3 tests/first_lines.py --at-most 0; }
 
+# Each test of tests/HOSTILE.md has a defence, and each defence is in the code.
+defence_list() { python3 tests/defences.py --check; }
+
+# Each test of tests/HOSTILE.md fails without its defence: takes them out one at a time, in a copy.
+defences() { python3 tests/defences.py --keep-going; }
+
 lines() {
   # shellcheck disable=SC2016 # awk's own
   none "a file over 800 lines" awk '$2 != "total" && $1 > 800' \
@@ -384,6 +390,7 @@ readonly steps=(
   "unsafe_code check"
   "circles check"
   "first_lines check"
+  "defence_list check"
   "floors check"
   "dependencies check"
   "clippy check"
@@ -407,13 +414,18 @@ readonly steps=(
   "public_api check nightly cargo_public_api"
   "deny check cargo_deny"
   "program_long tests"
+  "defences check python servers"
   "autobahn_long tests python autobahn servers"
   "fuzz_long check nightly cargo_fuzz"
 )
-readonly quick=(fmt lines unsafe_code circles first_lines floors lint core)
-readonly long=(setup packages release feature_sets minimal_versions public_api deny program_long autobahn_long fuzz_long)
+readonly quick=(fmt lines unsafe_code circles first_lines defence_list floors lint core)
+readonly long=(
+  setup packages release feature_sets minimal_versions public_api deny program_long defences autobahn_long fuzz_long
+)
 # Steps of `quick` and `long` that are not part of a plain run.
-readonly not_plain=(lint core feature_sets minimal_versions public_api deny program_long autobahn_long fuzz_long)
+readonly not_plain=(
+  lint core feature_sets minimal_versions public_api deny program_long defences autobahn_long fuzz_long
+)
 
 among() {
   local name=$1 other

@@ -436,15 +436,15 @@ mod proxied {
         let (opened, _io) = tokio::join!(client.connect("ws://server.test/"), async {
             let (_, _, mut io) = dialings.recv().await.expect("dialed");
             read_head(&mut io).await;
-            // An interim response of the target, behind the answer of the proxy in one write.
-            io.write_all(b"HTTP/1.0 200 OK\r\n\r\nHTTP/1.1 103 Early\r\n\r\n").await.expect("written");
+            // A part of an interim response of the target, behind the answer of the proxy in one write.
+            io.write_all(b"HTTP/1.0 200 OK\r\n\r\nHTTP/1.1 103 Ea").await.expect("written");
             let request = read_head(&mut io).await;
             let key =
                 request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
             let accept = fullduplex::handshake::accept_key(key.as_bytes());
             io.write_all(
                 format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    "rly\r\n\r\nHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                      Sec-WebSocket-Accept: {accept}\r\n\r\n"
                 )
                 .as_bytes(),

@@ -103,11 +103,18 @@ async fn row_01_one_deadline_covers_all_of_accept() {
 
 #[tokio::test(start_paused = true)]
 async fn row_01_accepting_a_received_request_has_its_own_deadline() {
-    let (mut near, io) = duplex(1 << 10);
-    near.write_all(REQUEST.as_bytes()).await.expect("fits");
-    let pending = Server::default().read_request(io).await.expect("a valid request");
+    let (mut near, io) = duplex(64);
+    let server = Server::default();
+    let (pending, ()) = tokio::join!(server.read_request(io), async {
+        near.write_all(REQUEST.as_bytes()).await.expect("read");
+    });
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(pending.accept().await.is_ok());
+    // The response does not fit into the transport, so that writing it takes a while.
+    let (accepted, ()) = tokio::join!(pending.expect("a valid request").accept(), async {
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        near.read_exact(&mut vec![0; SWITCHING.len()]).await.expect("a response");
+    });
+    assert!(accepted.is_ok(), "{accepted:?}");
 }
 
 #[tokio::test(start_paused = true)]
