@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fullduplex::{
     CloseCode, Config, Error, Server,
-    serve::{Failure, InvalidProxyHeader, Refusal},
+    serve::{Failure, Incoming, InvalidProxyHeader, Refusal},
 };
 use http::{Response, StatusCode};
 use serve::{REQUEST, assert_echoes, rest, start, start_with, within};
@@ -122,6 +122,43 @@ async fn each_key_of_a_request_has_its_own_limit() {
     assert_echoes(&mut ann[0], "ann").await;
     ann[1].close(CloseCode::NORMAL, "").await.expect("a clean end");
     within(async { while running.try_connect("/ann").await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn the_addresses_of_a_network_share_a_limit_and_a_handler_that_panics_leaves_its_place() {
+    let running = start_with(
+        |serve| serve.proxy_protocol(true).max_connections_per(1, Incoming::network),
+        |mut ws, _request| async move {
+            ws.recv().await?;
+            panic!("a fault of the program");
+        },
+    )
+    .await;
+    let from = |ip: &str| format!("PROXY TCP6 {ip} 2001:db8::9 51234 443\r\n{REQUEST}");
+    let first = running.write(from("2001:db8:1:2::1")).await;
+    running.counted(|snapshot| snapshot.opened == 1).await;
+    assert_unavailable(&running.exchange(from("2001:db8:1:2:ffff::1")).await);
+    assert_unavailable(&running.exchange(from("2001:db8:1:2::1")).await);
+    let _other = running.write(from("2001:db8:1:3::1")).await;
+    running.counted(|snapshot| snapshot.opened == 2).await;
+
+    drop(first);
+    within(async {
+        loop {
+            let _next = running.write(from("2001:db8:1:2::2")).await;
+            let refused = running.metrics.snapshot().refused.get(&Refusal::ConnectionsPerKey).copied();
+            running
+                .counted(|snapshot| {
+                    snapshot.opened == 3
+                        || snapshot.refused.get(&Refusal::ConnectionsPerKey).copied() > refused
+                })
+                .await;
+            if running.metrics.snapshot().opened == 3 {
+                return;
+            }
+        }
+    })
+    .await;
 }
 
 /// A header of version 2 for 192.0.2.1:51234.

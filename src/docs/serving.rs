@@ -69,7 +69,7 @@
 //! # Limits
 //! [`max_connections`](Serve::max_connections) and [`max_handshakes`](Serve::max_handshakes) have
 //! defaults. [`max_connections_per`](Serve::max_connections_per) limits the connections of one
-//! address, user or room. What exceeds a limit is answered with 503 and `Retry-After`, or dropped
+//! network, user or room. What exceeds a limit is answered with 503 and `Retry-After`, or dropped
 //! if the answer would take a TLS handshake.
 //!
 //! Behind a load balancer, all connections come from its address. If it speaks the PROXY protocol,

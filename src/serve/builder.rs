@@ -207,21 +207,14 @@ impl Serve {
     ///
     /// The key may be an address, a user or a room. There is no such limit by default, because all
     /// connections that a load balancer relays come from its address. A host often has a whole /64
-    /// of IPv6 addresses, so a limit for each peer has to mask them.
+    /// of IPv6 addresses, so a limit for each peer has to mask them, as
+    /// [`Incoming::network`] does. A connection counts from its request to the end of its handler.
     ///
     /// ```no_run
-    /// use std::net::IpAddr;
     /// use fullduplex::serve::{Incoming, Serve};
     ///
-    /// fn network(request: &Incoming) -> IpAddr {
-    ///     match request.peer().ip().to_canonical() {
-    ///         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-    ///         ip => ip,
-    ///     }
-    /// }
-    ///
     /// # async fn run() -> std::io::Result<()> {
-    /// let serve = Serve::bind("[::]:9001").await?.max_connections_per(20, network);
+    /// let serve = Serve::bind("[::]:9001").await?.max_connections_per(20, Incoming::network);
     /// # Ok(())
     /// # }
     /// ```

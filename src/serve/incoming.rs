@@ -1,6 +1,9 @@
 //! A request as the closures of a program see it, and what they decide.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -100,6 +103,28 @@ impl Incoming {
         self.inner.peer
     }
 
+    /// Returns the network of the peer, as a key for
+    /// [`max_connections_per`](super::Serve::max_connections_per).
+    ///
+    /// This is the address of the [`peer`](Self::peer) without its port, and of IPv6 the first 64 bits
+    /// alone, because a host often has all addresses that begin with them. An IPv4 address that is
+    /// mapped to IPv6 is returned as that of IPv4.
+    ///
+    /// ```
+    /// use fullduplex::serve::{Incoming, Serve};
+    ///
+    /// # async fn run() -> std::io::Result<()> {
+    /// let serve = Serve::bind("[::]:9001").await?.max_connections_per(20, Incoming::network);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn network(&self) -> IpAddr {
+        match self.peer().ip().to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+            ip => ip,
+        }
+    }
+
     /// Returns the request, with its method, target and header fields.
     pub fn request(&self) -> &Request<()> {
         &self.inner.request
@@ -172,5 +197,19 @@ mod tests {
         let shown = format!("{incoming:?} {:?}", incoming.header("x-room"));
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("192.0.2.1:80") && shown.contains("/chat") && shown.contains("Some(\"7\")"));
+    }
+
+    #[test]
+    fn the_network_of_an_address_is_a_prefix_of_64_bits_of_ipv6_and_all_of_ipv4() {
+        for (peer, network) in [
+            ("192.0.2.1:51234", "192.0.2.1"),
+            ("[::ffff:192.0.2.1]:51234", "192.0.2.1"),
+            ("[2001:db8:1:2:3:4:5:6]:51234", "2001:db8:1:2::"),
+            ("[2001:db8:1:2:ffff::]:443", "2001:db8:1:2::"),
+            ("[2001:db8:1:3::1]:443", "2001:db8:1:3::"),
+        ] {
+            let incoming = Incoming::new(Request::new(()), peer.parse().expect("an address"));
+            assert_eq!(incoming.network(), network.parse::<IpAddr>().expect("an address"), "{peer}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use fullduplex::{CloseCode, Error, serve::{Metrics, Serve, Shutdown}};
+//! use fullduplex::{CloseCode, Error, serve::{Incoming, Metrics, Serve, Shutdown}};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Error> {
@@ -21,7 +21,7 @@
 //!         .await?
 //!         .shutdown(&shutdown)
 //!         .metrics(&metrics)
-//!         .max_connections_per(20, |request| request.peer().ip())
+//!         .max_connections_per(20, Incoming::network)
 //!         .on_failure(|failure| eprintln!("{failure:#}"))
 //!         .run(|mut ws, request| async move {
 //!             println!("{} {}", request.peer(), request.path());

@@ -53,7 +53,7 @@ async fn serve(args: &Args) -> Result<(), Error> {
         .server(server)
         .shutdown(&shutdown)
         .metrics(&metrics)
-        .max_connections_per(args.max_connections_per_address, |request| request.peer().ip())
+        .max_connections_per(args.max_connections_per_address, Incoming::network)
         .on_http(move |request| {
             let response = answer(&request, &exporter);
             async move { response }
