@@ -146,7 +146,9 @@
 //! | [`Client::connect_timeout`]: name lookup, TCP, proxy and TLS | 10 s | `Timeout::Connect` |
 //! | [`handshake_timeout`](Config::handshake_timeout), the whole opening handshake | 10 s | `Timeout::Handshake` |
 //! | [`close_timeout`](Config::close_timeout), from our Close to the end of the stream | 5 s | the connection ends; `Timeout::Close` if our Close was not written |
+//! | [`total_close_timeout`](Config::total_close_timeout), the same with all that is queued before it | 60 s | the same |
 //! | [`write_timeout`](Config::write_timeout), without the stream taking a byte | 30 s | `Timeout::Write` |
+//! | [`min_write_rate`](Config::min_write_rate), bytes per second that the stream takes, over `write_timeout` | off | `Timeout::Write` |
 //! | [`ping_interval`](Config::ping_interval), silence before a keep-alive ping | 20 s | a ping |
 //! | [`pong_timeout`](Config::pong_timeout), for its pong or any other frame | 20 s | `Timeout::Pong`, 1011 |
 //! | [`idle_timeout`](Config::idle_timeout), without a message or an answered ping | off | `Timeout::Idle`, 1001 |

@@ -31,7 +31,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{DuplexStream, duplex},
+    io::{AsyncReadExt, DuplexStream, duplex},
     sync::mpsc,
     time::{sleep, timeout},
 };
@@ -391,4 +391,31 @@ async fn http2_is_agreed_on_over_tls() {
     let url = format!("wss://localhost:{}/", serve_tls(old).await);
     let error = client.http2(&*url).await.expect_err("HTTP/1.1 alone");
     assert!(matches!(error, Error::Tls(_) | Error::Response(_)), "{error:?}");
+}
+
+/// The server returns the window of flow control in steps.
+#[tokio::test(start_paused = true)]
+async fn row_100_a_rate_ends_a_connection_whose_window_opens_slowly() {
+    let second = Duration::from_secs(1);
+    let config = Config::new().ping_interval(None).write_timeout(30 * second);
+    for (bytes_per_second, ends) in [(None, false), (Some(100_000), true)] {
+        let app = Router::new().route(
+            "/",
+            any(async |upgrade: WebSocketUpgrade| {
+                upgrade.config(Config::new().ping_interval(None)).on_upgrade(async |mut ws| {
+                    let mut reader = ws.reader(u64::MAX).await.expect("valid").expect("a message");
+                    let mut buffer = vec![0; MIB];
+                    while reader.read_exact(&mut buffer).await.is_ok() {
+                        sleep(Duration::from_secs(20)).await;
+                    }
+                })
+            }),
+        );
+        let client = Client::new(config.clone().min_write_rate(bytes_per_second));
+        let http2 = client.http2_over("ws://example.com", serve(app)).await.expect("allowed");
+        let (mut ws, _) = http2.connect("ws://example.com/").await.expect("accepted");
+        let ended = timeout(300 * second, ws.send(vec![7; 32 * MIB])).await;
+        assert_eq!(matches!(ended, Ok(Err(Error::Timeout(Timeout::Write)))), ends, "{ended:?}");
+        assert!(ends || ended.is_err(), "it is still open: {ended:?}");
+    }
 }

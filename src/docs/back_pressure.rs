@@ -26,8 +26,12 @@
 //!
 //! # Deadlines for slow readers
 //! `write_timeout`, 30 s by default, ends a connection whose stream takes no byte for that long,
-//! while bytes wait. It does not end one that takes a few bytes from time to time. The write buffer
-//! bounds the memory of such a peer, and the policy below bounds its delay.
+//! while bytes wait. One that takes a byte from time to time restarts it, unless
+//! [`min_write_rate`](crate::Config::min_write_rate) is set: then it has to take bytes at that rate,
+//! measured over `write_timeout`. The write buffer bounds the memory of such a peer in any case, and
+//! the policy below bounds its delay. A connection that closes ends after
+//! [`total_close_timeout`](crate::Config::total_close_timeout), 60 s by default, however slowly its
+//! peer reads.
 //!
 //! # A broadcast with a policy
 //! [`try_send`](Sender::try_send) never waits, so one slow member delays no one else. Encode the
@@ -41,7 +45,7 @@
 //!     members.retain(|member| match member.try_send(&message) {
 //!         Ok(()) => true,
 //!         Err(TrySendError::Full(_)) => {
-//!             // Queued behind the unread messages, and bounded by `close_timeout`. `abort` is immediate.
+//!             // Queued behind the unread messages, and bounded by `total_close_timeout`. `abort` is immediate.
 //!             let frame = CloseFrame::new(CloseCode::TRY_AGAIN_LATER, "too slow").ok();
 //!             let _ = member.start_close(frame);
 //!             false

@@ -76,7 +76,8 @@
 //! Between tasks, [`Sender::reserve`] does the same.
 //!
 //! # Closing with a deadline
-//! `close` is bounded by [`close_timeout`](crate::Config::close_timeout). A shorter deadline of
+//! `close` is bounded by [`close_timeout`](crate::Config::close_timeout) and
+//! [`total_close_timeout`](crate::Config::total_close_timeout). A shorter deadline of
 //! your own is safe as well:
 //!
 //! ```

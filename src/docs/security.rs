@@ -100,7 +100,7 @@
 //!
 //! # Limits
 //! The [table](crate#limits) on the front page lists them; they are finite by default. Consider
-//! three of them for each server:
+//! four of them for each server:
 //!
 //! - **`max_message_size`**, 64 MiB, is generous. Memory follows the bytes that arrive, not the
 //!   length that a header announces, and a message in progress takes at most about twice its size.
@@ -110,8 +110,11 @@
 //!   seconds stays connected. Set it where connections are scarce. A client that answers pings stays
 //!   connected too, also with `idle_timeout`: to disconnect one that sends no messages, wrap `recv`
 //!   in a `timeout`.
+//! - **`min_write_rate`** is disabled by default: a client that reads a byte every few seconds keeps
+//!   what is queued for it, at most `max_write_buffer_size` and a message. Set it, well below the rate
+//!   of the slowest client to be served, where memory is scarce.
 //! - **The number of connections** is limited by `serve::Serve` (feature `serve`), in all and for
-//!   each address or user. With another loop it is the application's to limit, for example with a
+//!   each network or user. With another loop it is the application's to limit, for example with a
 //!   `Semaphore` before `accept`. So is the rate of messages.
 //!
 //! The opening handshake has one deadline for all of it, 10 s, and limits on its size, so a slow or

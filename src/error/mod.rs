@@ -38,10 +38,12 @@ pub enum Timeout {
     /// open a tunnel.
     #[error("opening handshake")]
     Handshake,
-    /// The transport accepted no bytes for [`write_timeout`](crate::Config::write_timeout).
+    /// The transport accepted no bytes for [`write_timeout`](crate::Config::write_timeout), or fewer
+    /// than [`min_write_rate`](crate::Config::min_write_rate) requires.
     #[error("write")]
     Write,
-    /// The Close was not written within [`close_timeout`](crate::Config::close_timeout).
+    /// The Close was not written within [`close_timeout`](crate::Config::close_timeout) or
+    /// [`total_close_timeout`](crate::Config::total_close_timeout).
     #[error("close")]
     Close,
     /// A keep-alive ping was not answered within [`pong_timeout`](crate::Config::pong_timeout).

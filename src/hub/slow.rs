@@ -20,7 +20,8 @@ pub enum Slow {
     /// The connection is closed with code 1013, behind what is queued. The message is dropped.
     ///
     /// A peer that accepts nothing is disconnected after
-    /// [`close_timeout`](crate::Config::close_timeout).
+    /// [`close_timeout`](crate::Config::close_timeout), and one that reads too slowly after
+    /// [`total_close_timeout`](crate::Config::total_close_timeout).
     Close,
     /// The connection is ended at once, without a Close.
     Abort,

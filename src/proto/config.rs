@@ -19,7 +19,9 @@ use super::deflate::Deflate;
 /// | [`max_headers`](Self::max_headers) | 64 |
 /// | [`handshake_timeout`](Self::handshake_timeout) | 10 s |
 /// | [`close_timeout`](Self::close_timeout) | 5 s |
+/// | [`total_close_timeout`](Self::total_close_timeout) | 60 s |
 /// | [`write_timeout`](Self::write_timeout) | 30 s |
+/// | [`min_write_rate`](Self::min_write_rate) | off |
 /// | [`ping_interval`](Self::ping_interval) | 20 s |
 /// | [`pong_timeout`](Self::pong_timeout) | 20 s |
 /// | [`idle_timeout`](Self::idle_timeout) | off |
@@ -71,10 +73,32 @@ pub struct Config {
     /// counted from when our Close has been written. Until then, the time in which the transport
     /// must accept some bytes of our Close and of what is queued before it, counted from when the
     /// Close is queued or from the last byte that was accepted. It applies whether `recv`, `close`,
-    /// a [`Sender`](crate::Sender) or a sink closes.
+    /// a [`Sender`](crate::Sender) or a sink closes. [`total_close_timeout`](Self::total_close_timeout)
+    /// bounds all of this.
     pub close_timeout: Option<Duration>,
-    /// The time after which a write fails if the transport accepts no byte.
+    /// The maximum time of closing in all: from when our Close is queued, or the connection fails, to
+    /// its end, whatever the peer does. It bounds a peer that reads so slowly that
+    /// [`close_timeout`](Self::close_timeout) restarts again and again. What was queued before the
+    /// Close has to be written in this time too: to give it more, flush before closing, or choose a
+    /// longer time. It has no effect without a `close_timeout`.
+    pub total_close_timeout: Option<Duration>,
+    /// The time after which a write fails if the transport accepts no byte, or fewer than
+    /// [`min_write_rate`](Self::min_write_rate) requires.
     pub write_timeout: Option<Duration>,
+    /// The rate, in bytes per second, at which the transport has to accept what is queued. `None` or
+    /// 0: [`write_timeout`](Self::write_timeout) restarts with each byte, so that a peer which reads a
+    /// byte now and then keeps what is queued for it in memory.
+    ///
+    /// The rate is measured over `write_timeout`, or over 30 s if that is `None`, and only while the
+    /// transport does not accept everything at once. In each such period it has to accept all that is
+    /// queued, or as many bytes of frames as the rate and the period make, at most 4 GiB. Otherwise
+    /// the connection ends as it does after `write_timeout`, also while it closes. The first period
+    /// may take up to twice as long.
+    ///
+    /// The buffers of the transport accept bytes in steps. The bytes of one period should be several
+    /// times as many as those of a step, and the rate well below that of the slowest peer to be
+    /// served.
+    pub min_write_rate: Option<usize>,
     /// The time without any frame from the peer after which a keep-alive ping is sent.
     pub ping_interval: Option<Duration>,
     /// The deadline for the pong that answers a keep-alive ping, or any later ping. Any other frame
@@ -113,7 +137,9 @@ impl Config {
             max_headers: 64,
             handshake_timeout: Some(Duration::from_secs(10)),
             close_timeout: Some(Duration::from_secs(5)),
+            total_close_timeout: Some(Duration::from_secs(60)),
             write_timeout: Some(Duration::from_secs(30)),
+            min_write_rate: None,
             ping_interval: Some(Duration::from_secs(20)),
             pong_timeout: Some(Duration::from_secs(20)),
             idle_timeout: None,
@@ -183,9 +209,31 @@ impl Config {
         self
     }
 
+    /// Sets the maximum time of closing in all; `None` disables it.
+    pub fn total_close_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.total_close_timeout = timeout.into();
+        self
+    }
+
     /// Sets the time after which a stuck write fails; `None` disables it.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
+        self
+    }
+
+    /// Sets the rate at which the transport has to accept what is queued, in bytes per second; `None`
+    /// or 0 disables it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fullduplex::Config;
+    ///
+    /// // Ends a connection that takes less than 15,000 bytes in 30 s, although more is queued for it.
+    /// let config = Config::new().write_timeout(Duration::from_secs(30)).min_write_rate(500);
+    /// assert_eq!(config.min_write_rate, Some(500));
+    /// ```
+    pub fn min_write_rate(mut self, bytes_per_second: impl Into<Option<usize>>) -> Self {
+        self.min_write_rate = bytes_per_second.into();
         self
     }
 

@@ -158,8 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream<S> {
     /// Closes the connection cleanly, with close code 1000.
     ///
     /// Sends what was written and then our Close, and waits for the peer's Close and for the end of
-    /// the transport, at most for [`close_timeout`](crate::Config::close_timeout). What still
-    /// arrives is discarded.
+    /// the transport, at most for [`close_timeout`](crate::Config::close_timeout), and for
+    /// [`total_close_timeout`](crate::Config::total_close_timeout) in all. What still arrives is
+    /// discarded.
     ///
     /// # Errors
     /// Returns the error that ended the connection, as [`WebSocket::close`] does.

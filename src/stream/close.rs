@@ -29,7 +29,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Closes the connection cleanly.
     ///
     /// Sends what is queued and then our Close, and waits for the peer's Close and for the end of
-    /// the stream, at most for [`close_timeout`](crate::Config::close_timeout).
+    /// the stream, at most for [`close_timeout`](crate::Config::close_timeout). All of this takes at
+    /// most [`total_close_timeout`](crate::Config::total_close_timeout).
     ///
     /// Messages that still arrive are discarded. To receive them, call
     /// [`start_close`](Self::start_close), and then [`recv`](Self::recv) until it returns `None`.

@@ -465,8 +465,10 @@ impl<I: Io> Connection<I> {
             message_timeout: self.inbound.message_timeout(),
         };
         if self.inbound.timeouts.watch(activity) {
+            let limits = self.inbound.write_limits();
             let timers = self.inbound.timers.get_or_insert_with(|| Box::pin(Timers::new()));
-            if let Some(due) = ready!(timers.as_mut().poll_due(&self.inbound.timeouts, activity, cx)) {
+            let due = timers.as_mut().poll_due(&self.inbound.timeouts, &limits, activity, cx);
+            if let Some(due) = ready!(due) {
                 return Poll::Ready(due);
             }
         }

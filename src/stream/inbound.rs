@@ -10,6 +10,7 @@ use super::{
     pool::{self, Scratch},
     stats,
     timers::{Millis, Timeouts, Timers},
+    write_clock::WriteLimits,
 };
 use crate::{
     Config, Role,
@@ -52,11 +53,34 @@ pub(super) struct Rare {
     pub(super) end: Option<Box<End>>,
     /// What was agreed on in the opening handshake.
     negotiated: Negotiated,
-    message_timeout: Option<Millis>,
+    /// `None` if they are the usual ones.
+    settings: Option<Box<Settings>>,
     /// The counters, if enabled.
     received: Option<Box<stats::ReceiveCounters>>,
+}
+
+/// The settings that few programs change.
+#[derive(Debug)]
+struct Settings {
+    message_timeout: Option<Millis>,
+    write_limits: WriteLimits,
     /// Whether the program answers pings itself.
     no_pongs: bool,
+}
+
+impl Settings {
+    /// Returns the settings; `None` if they are the usual ones.
+    fn of(config: &Config, timeouts: &Timeouts) -> Option<Self> {
+        let settings = Self {
+            message_timeout: config.message_timeout.map(Millis::new),
+            write_limits: WriteLimits::new(config),
+            no_pongs: !config.automatic_pongs,
+        };
+        let usual = settings.message_timeout.is_none()
+            && settings.write_limits == timeouts.write_limits()
+            && !settings.no_pongs;
+        (!usual).then_some(settings)
+    }
 }
 
 /// What is of use when the connection ends; allocated when first needed.
@@ -69,13 +93,18 @@ pub(super) struct End {
 
 impl Rare {
     #[cold]
-    fn new(unread: usize, config: &Config, negotiated: Negotiated, trace: ConnectionTrace) -> Box<Self> {
+    fn new(
+        unread: usize,
+        config: &Config,
+        settings: Option<Settings>,
+        negotiated: Negotiated,
+        trace: ConnectionTrace,
+    ) -> Box<Self> {
         Box::new(Self {
             end: trace.is_enabled().then(|| Box::new(End { close_frame: None, trace })),
             negotiated,
-            message_timeout: config.message_timeout.map(Millis::new),
+            settings: settings.map(Box::new),
             received: config.stats.then(|| Box::new(stats::ReceiveCounters::after(unread))),
-            no_pongs: !config.automatic_pongs,
         })
     }
 }
@@ -84,21 +113,19 @@ impl Inbound {
     pub(super) fn new(unread: &[u8], role: Role, config: &Config, negotiated: Negotiated) -> Self {
         let receive = receive_path(role, config, &negotiated);
         let trace = ConnectionTrace::new(role, &negotiated);
-        let ordinary = negotiated.is_empty()
-            && !trace.is_enabled()
-            && config.message_timeout.is_none()
-            && config.automatic_pongs
-            && !config.stats;
+        let timeouts = Timeouts::new(config);
+        let settings = Settings::of(config, &timeouts);
+        let ordinary = negotiated.is_empty() && !trace.is_enabled() && settings.is_none() && !config.stats;
         Self {
             receive,
             scratch: (!unread.is_empty()).then(|| Box::new(Scratch::holding(unread))),
             timers: None,
-            timeouts: Timeouts::new(config),
+            timeouts,
             frames: 0,
             grace_reads: GRACE_READS,
             wide: 0,
             finished: false,
-            rare: if ordinary { None } else { Some(Rare::new(unread.len(), config, negotiated, trace)) },
+            rare: (!ordinary).then(|| Rare::new(unread.len(), config, settings, negotiated, trace)),
         }
     }
 
@@ -170,8 +197,16 @@ impl Inbound {
 
     /// Returns the deadline of the message that is being received, if any.
     pub(super) fn message_timeout(&self) -> Option<Millis> {
-        let timeout = self.rare.as_ref()?.message_timeout?;
+        let timeout = self.rare.as_ref()?.settings.as_ref()?.message_timeout?;
         self.receive.is_inside_message().then_some(timeout)
+    }
+
+    /// Returns the limits of writing and of closing.
+    pub(super) fn write_limits(&self) -> WriteLimits {
+        match self.rare.as_ref().and_then(|rare| rare.settings.as_ref()) {
+            Some(settings) => settings.write_limits,
+            None => self.timeouts.write_limits(),
+        }
     }
 
     /// Returns the scratch to the buffer pool.
@@ -207,7 +242,10 @@ pub(super) fn events(rare: Option<&Rare>) -> ConnectionEvents<'_> {
 #[inline]
 pub(super) fn owes_answer(rare: Option<&Rare>, received: &Received<'_>) -> bool {
     match received {
-        Received::Ping(_) => !rare.is_some_and(|rare| rare.no_pongs),
+        Received::Ping(_) => {
+            let settings = rare.and_then(|rare| rare.settings.as_ref());
+            !settings.is_some_and(|settings| settings.no_pongs)
+        }
         Received::Close(_) => true,
         _ => false,
     }

@@ -14,9 +14,9 @@ use super::{
     pool::{self, Scratch},
     stats::SendCounters,
     strides::{InStrides, Strides},
-    timers::Timeouts,
     transport::{Transport, TransportStatus},
     watchdog::Watchdog,
+    write_clock::WriteLimits,
 };
 use crate::{
     Error, Outgoing, Role,
@@ -471,17 +471,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
         done
     }
 
-    /// Checks the deadline of a sending task that waits for the stream. Returns the deadline that
-    /// has passed.
-    pub(super) fn poll_watchdog(&mut self, timeouts: &Timeouts, cx: &mut Context<'_>) -> Poll<Timeout> {
+    /// Checks the deadlines of a sending task that waits for the stream. Returns the one that has passed.
+    pub(super) fn poll_watchdog(&mut self, limits: &WriteLimits, cx: &mut Context<'_>) -> Poll<Timeout> {
         if self.transport.is_compressing() {
             return Poll::Pending;
         }
-        let closing = self.send.is_close_sent();
-        let Some((limit, timeout)) = timeouts.of_sender(closing) else { return Poll::Pending };
-        let moves = self.transport.moves();
+        let status = self.write_status();
         let stuck = self.extra.get_or_insert_default().stuck.get_or_insert_default();
-        stuck.watchdog.poll(limit, moves, None, cx).map(|()| timeout)
+        stuck.watchdog.poll(limits, &status, None, cx)
     }
 }
 

@@ -24,6 +24,7 @@ mod test_stream;
 mod timers;
 mod transport;
 mod watchdog;
+mod write_clock;
 mod writer;
 
 pub use byte_stream::ByteStream;

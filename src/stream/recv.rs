@@ -14,7 +14,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Receives the next message.
     ///
     /// Returns `Ok(None)` once the connection is closed: when our Close has been written and the
-    /// stream has ended, or [`close_timeout`](crate::Config::close_timeout) has passed. It is also
+    /// stream has ended, or [`close_timeout`](crate::Config::close_timeout) has passed. Closing takes
+    /// at most [`total_close_timeout`](crate::Config::total_close_timeout) in all. `Ok(None)` is also
     /// returned after the error that ended the connection has been returned. Messages that arrive
     /// after our Close and before the peer's are still returned.
     ///

@@ -275,7 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 io.outcome().record(error);
             }
             Poll::Pending => {
-                let timeout = ready!(io.poll_watchdog(&inbound.timeouts, cx));
+                let timeout = ready!(io.poll_watchdog(&inbound.write_limits(), cx));
                 let error = Error::Timeout(timeout);
                 inbound.events().failed(&error, || io.outcome().accepts(&error));
                 io.outcome().time_out(timeout);

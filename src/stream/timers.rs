@@ -11,13 +11,21 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{io::WriteStatus, pings::Pings};
+use super::{
+    io::WriteStatus,
+    pings::Pings,
+    transport::Moves,
+    write_clock::{WriteClock, WriteLimits},
+};
 use crate::{Config, error::Timeout};
 
 /// An idle deadline that is noticed later than this is restarted once.
 const IDLE_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// The timeouts of a connection, in few bytes; `None` disables one.
+///
+/// Those that are seldom configured are elsewhere: [`WriteLimits`] has all of writing and closing, and
+/// [`Activity`] that of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
     close: Option<Millis>,
@@ -28,7 +36,7 @@ pub(super) struct Timeouts {
 }
 
 /// A duration of at least a millisecond and at most 49 days.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Millis(NonZeroU32);
 
 impl Millis {
@@ -37,34 +45,38 @@ impl Millis {
         Self(NonZeroU32::new(millis).unwrap_or(NonZeroU32::MIN))
     }
 
-    fn duration(self) -> Duration {
+    pub(super) fn duration(self) -> Duration {
         Duration::from_millis(self.0.get().into())
     }
 
-    fn after(self, start: Instant) -> Instant {
+    /// Returns how many bytes this time has at a rate in bytes per second: at least one, and at most
+    /// 4 GiB.
+    pub(super) fn bytes_at(self, rate: usize) -> NonZeroU32 {
+        let bytes = (rate as u128 * u128::from(self.0.get())).div_ceil(1000);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        NonZeroU32::new(bytes).unwrap_or(NonZeroU32::MIN)
+    }
+
+    pub(super) fn after(self, start: Instant) -> Instant {
         start + self.duration()
     }
 }
 
 impl Timeouts {
     pub(super) fn new(config: &Config) -> Self {
+        let limits = WriteLimits::new(config);
         Self {
-            close: config.close_timeout.map(Millis::new),
-            write: config.write_timeout.map(Millis::new),
+            close: limits.close(),
+            write: limits.write(),
             ping: config.ping_interval.map(Millis::new),
             pong: config.pong_timeout.map(Millis::new),
             idle: config.idle_timeout.map(Millis::new),
         }
     }
 
-    /// Returns how long a sending task waits for the stream to accept bytes, and which timeout that
-    /// is.
-    ///
-    /// `closing` is `true` once our Close is queued or sent.
-    pub(super) fn of_sender(&self, closing: bool) -> Option<(Duration, Timeout)> {
-        let close = self.close.filter(|_| closing).map(|close| (close.duration(), Timeout::Close));
-        let write = self.write.map(|write| (write.duration(), Timeout::Write));
-        [close, write].into_iter().flatten().min_by_key(|(limit, _)| *limit)
+    /// Returns the limits of writing and closing, if no others are configured.
+    pub(super) fn write_limits(&self) -> WriteLimits {
+        WriteLimits::usual(self.write, self.close)
     }
 
     /// Returns `true` if the peer's silence is timed.
@@ -118,7 +130,7 @@ pin_project! {
         heard_at: Instant,
         ping: Option<Ping>,
         pings: Pings,
-        moves: u64,
+        moves: Moves,
         // Allocated when first needed.
         states: Option<Box<States>>,
     }
@@ -131,11 +143,7 @@ struct States {
     restarted: Option<Instant>,
     /// When the message that is being received began.
     message_since: Option<Instant>,
-    stuck_since: Option<Instant>,
-    closing_since: Option<Instant>,
-    /// Whether our Close has been written. What is queued after it does not extend the closing
-    /// deadline.
-    close_out: bool,
+    write: WriteClock,
 }
 
 /// A keep-alive ping that waits for its pong.
@@ -158,7 +166,7 @@ impl Timers {
             heard_at: now,
             ping: None,
             pings: Pings::default(),
-            moves: 0,
+            moves: Moves::NONE,
             states: None,
         }
     }
@@ -212,7 +220,7 @@ impl Timers {
 
     /// Returns `true` once our Close has been written.
     pub(super) fn is_close_out(&self) -> bool {
-        self.states.as_ref().is_some_and(|states| states.close_out)
+        self.states.as_ref().is_some_and(|states| states.write.is_close_out())
     }
 
     /// Returns what is due; pending until something is. Returns `None` if no deadline is running,
@@ -220,12 +228,15 @@ impl Timers {
     pub(super) fn poll_due(
         mut self: Pin<&mut Self>,
         timeouts: &Timeouts,
+        limits: &WriteLimits,
         activity: Activity,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Due>> {
-        self.as_mut().note(activity);
+        self.as_mut().note(limits, activity);
         loop {
-            let Some((deadline, due)) = self.next(timeouts, activity) else { return Poll::Ready(None) };
+            let Some((deadline, due)) = self.next(timeouts, limits, activity) else {
+                return Poll::Ready(None);
+            };
             let mut this = self.as_mut().project();
             if deadline < this.sleep.deadline() {
                 this.sleep.as_mut().reset(deadline);
@@ -263,17 +274,19 @@ impl Timers {
     }
 
     /// Records since when the connection has been in its present state.
-    fn note(self: Pin<&mut Self>, activity: Activity) {
+    fn note(self: Pin<&mut Self>, limits: &WriteLimits, activity: Activity) {
         let this = self.project();
         let (stuck, moves) = (activity.write.is_stuck(), activity.write.transport.moves);
-        let progressed = std::mem::replace(this.moves, moves) != moves;
+        let before = std::mem::replace(this.moves, moves);
         if this.states.is_some() || stuck || activity.closing || activity.message_timeout.is_some() {
-            this.states.get_or_insert_default().note(activity, progressed, *this.read_at);
+            let states = this.states.get_or_insert_default();
+            states.write.note(limits, before, &activity.write, activity.closing);
+            states.note_message(activity.message_timeout.is_some(), *this.read_at);
         }
         // `pong_timeout`: counted from when the ping was sent, and until it has been written, from
         // when the stream last accepted bytes.
         let Some(ping) = this.ping else { return };
-        if progressed && !ping.left {
+        if before != moves && !ping.left {
             ping.since = Instant::now();
         }
         ping.left |= !stuck;
@@ -284,7 +297,12 @@ impl Timers {
     }
 
     /// Returns the earliest deadline, and what is due then. For a ping, the latter is `None`.
-    fn next(&self, timeouts: &Timeouts, activity: Activity) -> Option<(Instant, Option<Due>)> {
+    fn next(
+        &self,
+        timeouts: &Timeouts,
+        limits: &WriteLimits,
+        activity: Activity,
+    ) -> Option<(Instant, Option<Due>)> {
         let at = |timeout: Option<Millis>, since: Option<Instant>| Some(timeout?.after(since?));
         // The peer's silence is timed only when there is nothing left to read, and not while
         // closing.
@@ -299,51 +317,29 @@ impl Timers {
             Some(_) => None,
         };
         let pong_due = self.ping.and_then(|ping| waiting(ping.since));
-        let States { message_since, stuck_since, closing_since, .. } =
-            self.states.as_deref().unwrap_or(&States::NONE);
+        let States { message_since, write, .. } = self.states.as_deref().unwrap_or(&States::NONE);
         // Checked also while the peer sends: it must not postpone this deadline with other frames.
         let message_due = message_since.filter(|_| !activity.closing);
-        [
-            (at(timeouts.close, *closing_since), Some(Due::Timeout(Timeout::Close))),
-            (at(timeouts.write, *stuck_since), Some(Due::Timeout(Timeout::Write))),
+        let of_writing =
+            write.next(limits).map(|(deadline, timeout)| (deadline, Some(Due::Timeout(timeout))));
+        let others = [
             (at(timeouts.idle, waiting(self.heard_at)), Some(Due::Timeout(Timeout::Idle))),
             (at(timeouts.pong, pong_due), Some(Due::Timeout(Timeout::Pong))),
             (at(activity.message_timeout, message_due), Some(Due::Timeout(Timeout::Message))),
             (at(timeouts.ping, ping_due), None),
-        ]
-        .into_iter()
-        .filter_map(|(deadline, due)| Some((deadline?, due)))
-        .min_by_key(|(deadline, _)| *deadline)
+        ];
+        let others = others.into_iter().filter_map(|(deadline, due)| Some((deadline?, due)));
+        of_writing.into_iter().chain(others).min_by_key(|(deadline, _)| *deadline)
     }
 }
 
 impl States {
-    const NONE: Self = Self {
-        restarted: None,
-        message_since: None,
-        stuck_since: None,
-        closing_since: None,
-        close_out: false,
-    };
+    const NONE: Self = Self { restarted: None, message_since: None, write: WriteClock::NEW };
 
-    /// Records which of the states the connection is in.
-    fn note(&mut self, activity: Activity, progressed: bool, read_at: Instant) {
-        // `write_timeout`: counted from when the stream last accepted bytes, while it is stuck.
-        if !activity.write.is_stuck() {
-            self.stuck_since = None;
-        } else if progressed || self.stuck_since.is_none() {
-            self.stuck_since = Some(Instant::now());
-        }
-        // `close_timeout` (RFC 6455 section 7.1.1): counted from when closing began, and until our
-        // Close has been written, from when the stream last accepted bytes. The messages before the
-        // Close may take their time: `write_timeout` limits them.
-        let moving = progressed && !self.close_out;
-        if activity.closing && (self.closing_since.is_none() || moving) {
-            self.closing_since = Some(Instant::now());
-        }
-        self.close_out |= activity.closing && !activity.write.pending;
-        // `message_timeout`: counted from the read that brought the first byte of the message.
-        if activity.message_timeout.is_none() {
+    /// Records whether a message is being received that has a deadline. It is counted from the read
+    /// that brought the first byte of the message.
+    fn note_message(&mut self, inside: bool, read_at: Instant) {
+        if !inside {
             self.message_since = None;
         } else if self.message_since.is_none() {
             self.message_since = Some(read_at);
@@ -368,7 +364,7 @@ mod tests {
                 staged: 0,
                 stuck: false,
                 compressing: false,
-                moves: 0,
+                moves: Moves::NONE,
                 written: 0,
                 ended: false,
             },
@@ -383,10 +379,10 @@ mod tests {
     };
 
     /// A stream that is stuck, and has accepted bytes `moves` times.
-    fn stuck(moves: u64) -> Activity {
+    fn stuck(moves: u32) -> Activity {
         let mut activity = WAITING;
         activity.write.pending = true;
-        (activity.write.transport.stuck, activity.write.transport.moves) = (true, moves);
+        (activity.write.transport.stuck, activity.write.transport.moves) = (true, Moves::new(0, moves));
         activity
     }
 
@@ -401,18 +397,20 @@ mod tests {
     struct Deadlines {
         timers: Pin<Box<Timers>>,
         timeouts: Timeouts,
+        limits: WriteLimits,
     }
 
     impl Deadlines {
         fn new(config: Config) -> Self {
-            Self { timers: Box::pin(Timers::new()), timeouts: Timeouts::new(&config) }
+            let (timeouts, limits) = (Timeouts::new(&config), WriteLimits::new(&config));
+            Self { timers: Box::pin(Timers::new()), timeouts, limits }
         }
 
         /// Returns what is due after `seconds` more.
         async fn due_after(&mut self, seconds: u64, activity: Activity) -> Option<Due> {
             advance(Duration::from_secs(seconds)).await;
             let mut cx = Context::from_waker(Waker::noop());
-            match self.timers.as_mut().poll_due(&self.timeouts, activity, &mut cx) {
+            match self.timers.as_mut().poll_due(&self.timeouts, &self.limits, activity, &mut cx) {
                 Poll::Ready(due) => due,
                 Poll::Pending => None,
             }
@@ -524,12 +522,12 @@ mod tests {
         assert_eq!(deadlines.due_after(4, closing(stuck(2).write)).await, None);
         assert!(!deadlines.timers.is_close_out());
         let mut written = WAITING.write;
-        written.transport.moves = 3;
+        written.transport.moves = Moves::new(0, 3);
         assert_eq!(deadlines.due_after(4, closing(written)).await, None);
         assert!(deadlines.timers.is_close_out());
-        written.transport.moves = 4;
+        written.transport.moves = Moves::new(0, 4);
         assert_eq!(deadlines.due_after(4, closing(written)).await, None);
-        written.transport.moves = 5;
+        written.transport.moves = Moves::new(0, 5);
         let due = deadlines.due_after(1, closing(written)).await;
         assert_eq!(due, timed_out(Timeout::Close), "pongs that follow our Close do not extend it");
     }
@@ -549,15 +547,6 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_waits_for_the_shorter_of_both_timeouts() {
-        let timeouts =
-            Timeouts::new(&without_deadlines().write_timeout(30 * SECOND).close_timeout(5 * SECOND));
-        assert_eq!(timeouts.of_sender(false), Some((30 * SECOND, Timeout::Write)));
-        assert_eq!(timeouts.of_sender(true), Some((5 * SECOND, Timeout::Close)));
-        assert_eq!(Timeouts::new(&without_deadlines()).of_sender(true), None);
-    }
-
-    #[test]
     fn a_timeout_is_at_least_a_millisecond_and_at_most_49_days() {
         for (duration, millis) in [
             (Duration::ZERO, 1),
@@ -566,6 +555,19 @@ mod tests {
             (Duration::MAX, u32::MAX.into()),
         ] {
             assert_eq!(Millis::new(duration).duration(), Duration::from_millis(millis), "{duration:?}");
+        }
+    }
+    #[test]
+    fn a_rate_makes_at_least_one_byte_and_at_most_4_gib_of_a_time() {
+        for (rate, millis, bytes) in [
+            (1, 1, 1),
+            (500, 30_000, 15_000),
+            (333, 1001, 334),
+            (1 << 20, 1000, 1 << 20),
+            (usize::MAX, 1, u32::MAX),
+        ] {
+            let time = Millis::new(Duration::from_millis(millis));
+            assert_eq!(time.bytes_at(rate).get(), bytes, "{rate} for {millis} ms");
         }
     }
 }

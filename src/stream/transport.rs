@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io::{self, IoSlice},
+    num::NonZeroU32,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
@@ -58,17 +59,24 @@ pub(super) struct Transport<S> {
     stream: S,
     /// Taken from the pool while something is being written.
     batch: Option<Box<Batch>>,
-    /// Whether the stream may hold back bytes that it has accepted. Also set if a message is not
-    /// compressed yet because the task's budget was used up.
-    needs_flush: bool,
-    /// Whether compression was interrupted; the task is woken to continue.
-    compressing: bool,
+    unfinished: Unfinished,
     /// Whether the write side has ended.
     end: WriteEnd,
-    /// The number of flushes, and of times that compression was interrupted; it wraps around.
-    moves: u8,
+    /// Bit 0 changes with each flush. The other bits count how often nothing was left to write, or
+    /// compression was interrupted; they wrap around.
+    turns: u16,
     /// The number of bytes that the stream has accepted; it wraps around.
     written: u32,
+}
+
+/// What is left to do although nothing is staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unfinished {
+    Nothing,
+    /// The stream may hold back bytes that it has accepted.
+    Flush,
+    /// Compression was interrupted; the task is woken to continue.
+    Compression,
 }
 
 /// The status of a stream's write side.
@@ -80,12 +88,37 @@ pub(super) struct TransportStatus {
     pub(super) stuck: bool,
     /// Whether compression was interrupted, and nothing waits for the stream.
     pub(super) compressing: bool,
-    /// A number that changes whenever the stream accepts bytes or is flushed.
-    pub(super) moves: u64,
+    pub(super) moves: Moves,
     /// The number of bytes that the stream has accepted; it wraps around.
     pub(super) written: u32,
     /// Whether the write side has ended, because we shut it down or it failed.
     pub(super) ended: bool,
+}
+
+/// The progress of a stream. It changes whenever the stream accepts bytes or is flushed, when nothing
+/// is left to write, and when compression is interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moves(u64);
+
+impl Moves {
+    pub(super) const NONE: Self = Self(0);
+
+    #[inline]
+    pub(super) const fn new(turns: u16, written: u32) -> Self {
+        Self((turns as u64) << 32 | written as u64)
+    }
+
+    /// Returns whether the stream has accepted `unit` bytes since it had made the progress `before`, or
+    /// everything that it was given.
+    ///
+    /// The bytes of a connection are divided into units of this size, and this returns whether another
+    /// unit has begun. So a stream that accepts each unit in time is never too slow, and one that does
+    /// not is found to be too slow at the second unit at the latest.
+    pub(super) fn has_taken(self, unit: NonZeroU32, before: Self) -> bool {
+        let pauses = |Self(moves)| moves >> 33;
+        let units = |Self(moves)| moves as u32 / unit;
+        pauses(self) != pauses(before) || units(self) != units(before)
+    }
 }
 
 /// Whether the write side of a stream has ended.
@@ -103,10 +136,9 @@ impl<S> Transport<S> {
         Self {
             stream,
             batch: None,
-            needs_flush: false,
-            compressing: false,
+            unfinished: Unfinished::Nothing,
             end: WriteEnd::Open,
-            moves: 0,
+            turns: 0,
             written: 0,
         }
     }
@@ -137,12 +169,12 @@ impl<S> Transport<S> {
 
     /// Returns `true` if something staged waits for the stream, or is not compressed yet.
     pub(super) fn is_stuck(&self) -> bool {
-        self.end == WriteEnd::Open && (self.needs_flush || self.staged() > 0)
+        self.end == WriteEnd::Open && self.is_unfinished()
     }
 
     /// Returns `true` if compression was interrupted, and nothing waits for the stream.
     pub(super) fn is_compressing(&self) -> bool {
-        self.end == WriteEnd::Open && self.compressing
+        self.end == WriteEnd::Open && self.unfinished == Unfinished::Compression
     }
 
     /// Returns the status of the write side.
@@ -167,9 +199,16 @@ impl<S> Transport<S> {
         self.end == WriteEnd::Lost
     }
 
-    /// Returns a number that changes whenever the stream accepts bytes or is flushed.
-    pub(super) fn moves(&self) -> u64 {
-        u64::from(self.moves) << 32 | u64::from(self.written)
+    /// Returns whether something is staged, or left to do although nothing is.
+    #[inline]
+    fn is_unfinished(&self) -> bool {
+        self.unfinished != Unfinished::Nothing || self.staged() > 0
+    }
+
+    /// Returns the progress of the stream.
+    #[inline]
+    pub(super) fn moves(&self) -> Moves {
+        Moves::new(self.turns, self.written)
     }
 
     /// Returns how many bytes the stream has accepted; the number wraps around.
@@ -179,10 +218,9 @@ impl<S> Transport<S> {
 
     /// Ends the write side. What is queued and staged is discarded.
     pub(super) fn end_write<Q: Source + ?Sized>(&mut self, source: &mut Q) {
-        let staged = self.needs_flush || self.staged() > 0;
-        let lost = source.clear() | staged | self.has_lost();
+        let lost = source.clear() | self.is_unfinished() | self.has_lost();
         self.end = if lost { WriteEnd::Lost } else { WriteEnd::Ended };
-        self.needs_flush = false;
+        self.unfinished = Unfinished::Nothing;
         if let Some(mut batch) = self.batch.take() {
             batch.clear();
             pool::return_batch(batch);
@@ -238,8 +276,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
             return (accepted, Poll::Pending);
         }
         let flushed = self.poll_flush(cx);
-        if let Poll::Ready(Err(_)) = flushed {
-            self.end_write(source);
+        match flushed {
+            Poll::Ready(Ok(())) => self.paused(),
+            Poll::Ready(Err(_)) => self.end_write(source),
+            Poll::Pending => {}
         }
         (accepted, flushed)
     }
@@ -262,16 +302,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     #[inline]
     fn accepted(&mut self, written: usize) {
         self.written = self.written.wrapping_add(written as u32);
-        self.needs_flush |= written > 0;
+        if written > 0 {
+            self.unfinished = Unfinished::Flush;
+        }
+    }
+
+    /// Records that nothing is left to write, or that compression was interrupted.
+    #[inline]
+    fn paused(&mut self) {
+        self.turns = self.turns.wrapping_add(2);
     }
 
     /// Flushes the stream, if it may hold back bytes.
     #[inline]
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.needs_flush {
+        if self.unfinished != Unfinished::Nothing {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.needs_flush = false;
-            self.moves = self.moves.wrapping_add(1);
+            self.unfinished = Unfinished::Nothing;
+            self.turns ^= 1;
         }
         Poll::Ready(Ok(()))
     }
@@ -334,6 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
             // Flushed after each batch, so that a flush completes even while others keep queueing.
             ready!(self.poll_flush(cx))?;
             if !ready!(self.poll_stage(source, cx)) {
+                self.paused();
                 return Poll::Ready(Ok(()));
             }
         }
@@ -342,12 +391,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     #[inline]
     fn poll_stage<Q: Source + ?Sized>(&mut self, source: &mut Q, cx: &mut Context<'_>) -> Poll<bool> {
         let staged = source.poll_stage(&mut self.batch, cx);
-        self.compressing = staged.is_pending();
         if staged.is_pending() {
             // Compressing counts as progress: the write deadline runs only once the stream is given
             // bytes.
-            self.needs_flush = true;
-            self.moves = self.moves.wrapping_add(1);
+            self.unfinished = Unfinished::Compression;
+            self.paused();
         }
         staged
     }

@@ -192,7 +192,7 @@ mod tests {
     use crate::{
         Config, Role,
         proto::SendPath,
-        stream::{io::OwnedIo, test_stream::TestStream, timers::Timeouts},
+        stream::{io::OwnedIo, test_stream::TestStream, write_clock::WriteLimits},
     };
 
     const CAPACITY: usize = 100;
@@ -202,7 +202,7 @@ mod tests {
     fn shared(stream: &TestStream, role: Role) -> TestShared {
         let config = Config::new().max_write_buffer_size(CAPACITY);
         let io = OwnedIo::new(stream.clone(), SendPath::new(role, &config), false);
-        Shared::new(io, Timeouts::new(&config))
+        Shared::new(io, WriteLimits::new(&config))
     }
 
     /// Calls a test with each way to write at once.

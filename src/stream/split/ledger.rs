@@ -33,8 +33,6 @@ pub(super) struct Ledger {
     held: usize,
     /// The number of bytes of pings and pongs that were queued when the transport was last used.
     overtaking: u32,
-    /// The number of times that the stream has accepted bytes or has become stuck; it wraps around.
-    moves: u32,
     /// The transport's status when it was last used.
     transport: TransportStatus,
 }
@@ -87,7 +85,6 @@ impl Ledger {
             announced: 0,
             held: waiting.min(capacity),
             overtaking: queued.overtaking,
-            moves: 0,
             transport,
         }
     }
@@ -143,8 +140,6 @@ impl Ledger {
         let before = mem::replace(&mut self.transport, transport);
         self.transport.ended |= before.ended;
         let stopped = transport.stuck && !before.stuck;
-        // A stream that becomes stuck has the whole of a timeout from then on.
-        self.moves = self.moves.wrapping_add(u32::from(before.moves != transport.moves || stopped));
         if !transport.stuck && !self.transport.ended {
             self.flushed = self.fed - queued.in_order as u64;
         }
@@ -188,23 +183,25 @@ impl Ledger {
         self.flushed >= target
     }
 
-    /// Returns how often the stream has accepted bytes or has become stuck.
-    pub(super) fn moves(&self) -> u32 {
-        self.moves
-    }
-
     /// Returns the transport's status when it was last used.
     pub(super) fn transport(&self) -> TransportStatus {
-        TransportStatus { moves: self.moves.into(), ..self.transport }
+        self.transport
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::transport::Moves;
 
-    const IDLE: TransportStatus =
-        TransportStatus { staged: 0, stuck: false, compressing: false, moves: 0, written: 0, ended: false };
+    const IDLE: TransportStatus = TransportStatus {
+        staged: 0,
+        stuck: false,
+        compressing: false,
+        moves: Moves::NONE,
+        written: 0,
+        ended: false,
+    };
 
     const NOTHING: Changes =
         Changes { released: 0, flushed: false, control: false, stopped: false, ended: false };
@@ -225,9 +222,9 @@ mod tests {
         assert_eq!((ledger.held(), ledger.is_flushed(target)), (0, false));
         // The stream accepts 6 bytes of it.
         ledger.hold(4);
-        let half = TransportStatus { staged: 4, stuck: true, moves: 1, ..IDLE };
+        let half = TransportStatus { staged: 4, stuck: true, ..IDLE };
         assert_eq!(ledger.settle(half, queued(0)), Changes { stopped: true, ..NOTHING });
-        let done = TransportStatus { moves: 2, ..IDLE };
+        let done = IDLE;
         assert_eq!(ledger.settle(done, queued(0)), Changes { released: 4, flushed: true, ..NOTHING });
         assert!(ledger.is_flushed(target));
     }
@@ -243,7 +240,7 @@ mod tests {
 
         // The first 10 bytes are staged, and the stream accepts 4 of them.
         ledger.staged(queued(20), 10);
-        let stuck = TransportStatus { staged: 6, stuck: true, moves: 1, ..IDLE };
+        let stuck = TransportStatus { staged: 6, stuck: true, ..IDLE };
         let changes = ledger.settle(stuck, queued(20));
         assert_eq!(changes, Changes { released: 4, stopped: true, ..NOTHING });
         assert!(!ledger.is_flushed(first));
@@ -251,11 +248,11 @@ mod tests {
         // They are written, and the next 20 bytes staged.
         ledger.batch_written();
         ledger.staged(queued(0), 20);
-        let changes = ledger.settle(TransportStatus { staged: 20, moves: 2, ..stuck }, queued(0));
+        let changes = ledger.settle(TransportStatus { staged: 20, ..stuck }, queued(0));
         assert_eq!(changes, Changes { released: 6, flushed: true, ..NOTHING });
         assert!(ledger.is_flushed(first) && !ledger.is_flushed(ledger.flush_target()));
 
-        let changes = ledger.settle(TransportStatus { moves: 3, ..IDLE }, queued(0));
+        let changes = ledger.settle(IDLE, queued(0));
         assert_eq!(changes, Changes { released: 20, flushed: true, ..NOTHING });
         assert!(ledger.is_flushed(ledger.flush_target()));
     }
@@ -285,22 +282,6 @@ mod tests {
         assert!(!ledger.settle(IDLE, pings).control);
         let changes = ledger.settle(IDLE, queued(0));
         assert!(changes.control && !changes.flushed);
-    }
-
-    #[test]
-    fn moves_count_each_time_the_stream_accepts_bytes_or_stops_accepting() {
-        let mut ledger = ledger();
-        let stuck = TransportStatus { staged: 5, stuck: true, ..IDLE };
-        for (status, moves) in [
-            (IDLE, 0),
-            (stuck, 1),
-            (stuck, 1),
-            (TransportStatus { staged: 4, moves: 1, ..stuck }, 2),
-            (TransportStatus { moves: 2, ..IDLE }, 3),
-        ] {
-            ledger.settle(status, queued(0));
-            assert_eq!(ledger.moves(), moves);
-        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocket<S> {
     /// ```
     pub fn split(self) -> (Receiver<S>, Sender) {
         let Connection { io, inbound } = self.connection;
-        let shared = Arc::new(Shared::new(io, inbound.timeouts));
+        let shared = Arc::new(Shared::new(io, inbound.write_limits()));
         let sender = Sender::new(shared.clone() as Arc<Shared<dyn Transmit>>);
         (Receiver { connection: Connection { io: SharedIo::new(shared), inbound } }, sender)
     }

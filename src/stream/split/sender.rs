@@ -39,7 +39,9 @@ use crate::{
 /// # Deadlines
 /// The connection ends if the stream accepts nothing for
 /// [`write_timeout`](crate::Config::write_timeout), or once our Close is queued for
-/// [`close_timeout`](crate::Config::close_timeout). Both are checked while the receiver is polled
+/// [`close_timeout`](crate::Config::close_timeout); also if it accepts bytes too slowly, as
+/// [`min_write_rate`](crate::Config::min_write_rate) and
+/// [`total_close_timeout`](crate::Config::total_close_timeout) define. All are checked while the receiver is polled
 /// or a sender waits. Outside of a tokio runtime, a sender uses the timers of the runtime in which
 /// the connection was split, and checks no deadline if it was not split in one. A sender that waits
 /// in a runtime whose timers are not enabled panics.
@@ -254,7 +256,8 @@ impl Sender {
     /// # Errors
     /// Returns [`Error::InvalidClose`] if the code or reason cannot be sent, without sending
     /// anything; [`Error::Closed`] if a Close has already been queued; and [`Error::Timeout`] if
-    /// the stream accepts nothing for [`close_timeout`](crate::Config::close_timeout). Otherwise
+    /// the stream accepts nothing for [`close_timeout`](crate::Config::close_timeout), or not all of
+    /// it within [`total_close_timeout`](crate::Config::total_close_timeout). Otherwise
     /// returns the same errors as [`send`](Self::send).
     ///
     /// # Cancel safety

@@ -29,9 +29,9 @@ use crate::{
         pings::Pings,
         stats::SendCounters,
         strides::TURN,
-        timers::Timeouts,
-        transport::{Source, Transport, TransportStatus},
+        transport::{Moves, Source, Transport, TransportStatus},
         watchdog::Watchdog,
+        write_clock::WriteLimits,
     },
     trace::ConnectionEvents,
 };
@@ -50,7 +50,7 @@ pub(super) struct Shared<T: ?Sized> {
     role: Role,
     /// Whether a task wants to write, and may have found the transport locked.
     write_requested: Request,
-    timeouts: Timeouts,
+    limits: WriteLimits,
     /// Whether sent messages are counted.
     counts: bool,
     /// Whether messages may be compressed.
@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
             staged: 0,
             stuck: false,
             compressing: false,
-            moves: 0,
+            moves: Moves::NONE,
             written: 0,
             ended: true,
         };
@@ -188,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transmit for Slot<S> {
 }
 
 impl<S> Shared<Slot<S>> {
-    pub(super) fn new(io: OwnedIo<S>, timeouts: Timeouts) -> Self {
+    pub(super) fn new(io: OwnedIo<S>, limits: WriteLimits) -> Self {
         let IoParts { transport, send, outcome, pings, sent } = io.into_parts();
         let wait_list = Arc::new(WaitList::default());
         let capacity =
@@ -207,7 +207,7 @@ impl<S> Shared<Slot<S>> {
             capacity,
             role,
             write_requested: Request::default(),
-            timeouts,
+            limits,
             counts,
             compresses,
             runtime: Handle::try_current().ok(),
@@ -544,31 +544,26 @@ impl<T: Transmit + ?Sized> Shared<T> {
         self.state.lock().pings.sent(payload);
     }
 
-    /// Checks the deadline of a waiting sender. If the stream has accepted nothing for too long,
-    /// ends the connection, which wakes all waiting tasks.
+    /// Checks the deadlines of a waiting sender. If one has passed, ends the connection, which wakes all
+    /// waiting tasks.
     pub(super) fn watch(&self, watchdog: &mut Watchdog, cx: &mut Context<'_>) {
         loop {
-            let state = self.state.lock();
-            let (moves, closing) = (state.ledger.moves(), state.send.is_close_sent());
-            drop(state);
-            let Some((limit, timeout)) = self.timeouts.of_sender(closing) else { return };
-            if watchdog.poll(limit, moves.into(), self.runtime.as_ref(), cx).is_pending() {
-                return;
+            let status = self.state.lock().status();
+            match watchdog.poll(&self.limits, &status, self.runtime.as_ref(), cx) {
+                Poll::Ready(timeout) => self.end_if_stuck_since(status.transport.moves, timeout),
+                Poll::Pending => return,
             }
-            self.end_if_stuck_since(moves, timeout);
-            watchdog.restart();
         }
     }
 
-    /// Ends the connection if the stream is stuck and has accepted nothing since its `moves` had
-    /// this value.
-    fn end_if_stuck_since(&self, moves: u32, timeout: Timeout) {
+    /// Ends the connection if the stream is stuck and has made no progress since it had made this one.
+    fn end_if_stuck_since(&self, moves: Moves, timeout: Timeout) {
         // Locked before the check, because another task may be writing.
         let transport = self.transport.lock();
         let state = self.state.lock();
-        let stuck = state.ledger.transport().stuck && state.ledger.moves() == moves;
+        let TransportStatus { stuck, moves: now, .. } = state.ledger.transport();
         drop(state);
-        if stuck {
+        if stuck && now == moves {
             let error = Error::Timeout(timeout);
             let counts = self.with_transport(transport, |transport, _| {
                 let mut state = self.state.lock();
@@ -618,7 +613,7 @@ mod tests {
     fn shared(stream: &TestStream) -> Shared<Slot<TestStream>> {
         let config = Config::new().max_write_buffer_size(CAPACITY).write_timeout(WRITE_TIMEOUT);
         let io = OwnedIo::new(stream.clone(), SendPath::new(Role::Server, &config), false);
-        Shared::new(io, Timeouts::new(&config))
+        Shared::new(io, WriteLimits::new(&config))
     }
 
     impl Shared<Slot<TestStream>> {
