@@ -192,16 +192,32 @@ async fn row_68_pings_received_between_our_close_and_the_peers_are_answered() {
 }
 
 #[tokio::test]
-async fn row_68_at_most_64_pings_are_answered_after_our_close() {
+async fn row_68_every_ping_after_our_close_is_answered() {
     let (mut ws, script) = script::server();
     ws.start_close(bye()).expect("open");
     ws.flush().await.expect("the stream accepts everything");
-    for n in 0..100_u8 {
+    for n in 0..=255_u8 {
         script.bring(ping([n]).masked().build());
         support::nothing_received(&mut ws);
     }
-    let pongs: Vec<_> = (0..64_u8).map(|n| pong([n])).collect();
+    let pongs: Vec<_> = (0..=255_u8).map(|n| pong([n])).collect();
     assert_eq!(script.written(), [close(1000, "bye").build(), wire(&pongs)].concat());
+}
+
+#[tokio::test]
+async fn row_68_pongs_after_our_close_are_bounded_if_the_peer_does_not_read() {
+    let (mut ws, script) = script::server();
+    script.allow_writes(0);
+    ws.start_close(bye()).expect("open");
+    for _ in 0..100 {
+        script.bring(wire(&vec![ping([7; 100]).masked(); 100]));
+        support::nothing_received(&mut ws);
+        // Our Close, the pongs that are being written, and those that are queued after them.
+        assert!(ws.queued_bytes() <= 7 + (8 << 10), "{} bytes", ws.queued_bytes());
+    }
+    script.allow_writes(None);
+    support::nothing_received(&mut ws);
+    assert!(script.written().starts_with(&close(1000, "bye").build()));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::path::SendPath;
+use super::path::{SendEnd, SendPath};
 use crate::proto::{
     buffers::Buffers,
     close::CloseFrame,
@@ -12,9 +12,6 @@ use crate::proto::{
     payload::MaskKey,
     received::Received,
 };
-
-/// The number of pings that are answered after our Close.
-const MAX_LATE_PONGS: u8 = 64;
 
 impl SendPath {
     /// Queues a ping.
@@ -52,14 +49,13 @@ impl SendPath {
     /// Queues the answer to what was received, if one is required: a pong to a ping, a Close to a
     /// Close.
     ///
-    /// After our Close, a Close is not answered, and only the first 64 pings are, so that a peer
-    /// that sends many pings and no Close does not delay the end of the connection.
+    /// After our Close, pings are still answered, and a Close is not. At most 4 KiB of pongs are
+    /// queued; beyond that, the newest replaces the last.
     pub fn answer(&mut self, received: &Received<'_>, key: MaskKey, buffers: &mut Buffers) {
         match received {
             // RFC 6455 section 5.5.2: a ping is answered unless a Close was received, whether ours
             // is sent or not.
-            Received::Ping(payload) if self.late_pongs != 1 => {
-                self.late_pongs = self.late_pongs.saturating_sub(1);
+            Received::Ping(payload) if self.end != SendEnd::Taken => {
                 // RFC 6455 section 5.5.3: a pong carries the payload data of its ping.
                 let mask = self.mask(key);
                 self.queue(buffers).push_pong(payload, mask);
@@ -101,7 +97,7 @@ impl SendPath {
         let mask = self.mask(key);
         let payload = Bytes::copy_from_slice(&payload[..len]);
         self.queue(buffers).push_behind(Header::of(Opcode::Close, len, mask), payload);
-        self.late_pongs = 1 + MAX_LATE_PONGS;
+        self.end = SendEnd::CloseSent;
     }
 }
 

@@ -38,12 +38,22 @@ pub struct SendPath {
     pub(super) queue: Option<Box<Queue>>,
     pub(super) max_write_buffer_size: usize,
     pub(super) role: Role,
-    /// 0 until our Close is queued; then the number of pings that are still answered, plus one.
-    pub(super) late_pongs: u8,
+    pub(super) end: SendEnd,
     /// The message that is sent in parts and not finished.
     pub(super) message: Option<InParts>,
     /// `None` if this end does not compress.
     pub(super) deflation: Option<Box<Deflation>>,
+}
+
+/// What may still be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SendEnd {
+    /// Everything.
+    Open,
+    /// Only pongs: our Close is queued or sent (RFC 6455 section 5.5.1).
+    CloseSent,
+    /// Nothing: the state was [taken](SendPath::take).
+    Taken,
 }
 
 /// A message that is sent in parts.
@@ -62,7 +72,7 @@ impl SendPath {
             queue: None,
             max_write_buffer_size: config.max_write_buffer_size,
             role,
-            late_pongs: 0,
+            end: SendEnd::Open,
             message: None,
             deflation: None,
         }
@@ -259,16 +269,16 @@ impl SendPath {
     /// Takes the whole state, and leaves a path on which nothing can be sent.
     #[must_use]
     pub(crate) fn take(&mut self) -> Self {
-        let Self { queue, max_write_buffer_size, role, late_pongs, message, deflation } = self;
+        let Self { queue, max_write_buffer_size, role, end, message, deflation } = self;
         let taken = Self {
             queue: queue.take(),
             max_write_buffer_size: *max_write_buffer_size,
             role: *role,
-            late_pongs: *late_pongs,
+            end: *end,
             message: message.take(),
             deflation: deflation.take(),
         };
-        *late_pongs = 1;
+        *end = SendEnd::Taken;
         taken
     }
 
@@ -370,7 +380,7 @@ impl SendPath {
     /// Returns whether our Close is queued or sent.
     #[inline]
     pub fn is_close_sent(&self) -> bool {
-        self.late_pongs > 0
+        self.end != SendEnd::Open
     }
 
     #[inline]
