@@ -110,6 +110,7 @@
 //! - [security](docs::security)
 //! - [testing your own code](docs::test_your_code)
 //! - [tuning](docs::tuning)
+//! - [how this crate is tested](docs::how_it_is_tested)
 //! - `docs::tracing`: spans and events (with the feature `tracing`)
 //! - [what is implemented and what is not](docs::features)
 //!

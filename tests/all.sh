@@ -9,7 +9,7 @@
 # A step is skipped if the machine lacks what it needs. All other steps run. Then the run fails, and
 # prints what is missing.
 #
-# FUZZ_SECONDS is how long each fuzz target runs: 20 by default, 600 in `fuzz_long`. PROGRAM_STEPS
+# FUZZ_SECONDS is how long each fuzz target runs: 14 by default, 600 in `fuzz_long`. PROGRAM_STEPS
 # and PROGRAM_FROM are for `program_long`. The last line of the output counts the tests of all
 # runners.
 set -euo pipefail
@@ -225,7 +225,7 @@ loom() {
 }
 
 # Each fuzz target, from the committed seeds. Failing inputs are kept in fuzz/artifacts.
-fuzz() { fuzz_for "${FUZZ_SECONDS:-20}"; }
+fuzz() { fuzz_for "${FUZZ_SECONDS:-14}"; }
 
 fuzz_long() { fuzz_for "${FUZZ_SECONDS:-600}"; }
 

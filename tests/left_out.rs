@@ -33,7 +33,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("a message of 10 GiB, in a release build; 32 MiB in a debug build", "bash tests/all.sh large"),
     ("the split connection under the model checker loom", "bash tests/all.sh loom"),
     ("the tests under AddressSanitizer", "bash tests/all.sh asan"),
-    ("the fuzz targets, 20 seconds each", "bash tests/all.sh fuzz"),
+    ("the fuzz targets, 14 seconds each", "bash tests/all.sh fuzz"),
     ("longer checks: fuzzing, random programs, all of Autobahn", "bash tests/all.sh long"),
     ("the benchmarks, once each as a test", "bash tests/all.sh bench"),
     ("instructions per path, compared with the parent commit", "bash tests/all.sh counts"),

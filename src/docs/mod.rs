@@ -14,6 +14,7 @@
 //! - `tracing`: spans and events; with the feature `tracing`.
 //! - [`tuning`]: fewer system calls, copies and bytes per connection.
 //! - [`features`]: what is implemented and what is not.
+//! - [`how_it_is_tested`]: what each kind of test shows, its figures, and its command.
 
 pub mod back_pressure;
 #[cfg(all(feature = "calls", feature = "serve", feature = "reconnect"))]
@@ -23,6 +24,7 @@ pub mod cancel_safety;
 pub mod connecting;
 pub mod features;
 pub mod from_tungstenite;
+pub mod how_it_is_tested;
 pub mod security;
 #[cfg(feature = "serve")]
 pub mod serving;
