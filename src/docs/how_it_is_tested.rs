@@ -21,7 +21,7 @@
 //!
 //! - **Hostile input**: `tests/HOSTILE.md` has 101 rows, each with the required behaviour and its tests.
 //!   `cargo test --all-features row_`
-//! - **Defences**: a script takes each of 225 defences out, one at a time, and expects the tests of its row to
+//! - **Defences**: a script takes each of 226 defences out, one at a time, and expects the tests of its row to
 //!   fail. `bash tests/all.sh setup defences`
 //! - **Abuse beside honest load**: thousands of hostile connections do nine of these rows at once, while
 //!   others expect their echoes. `cargo run --release -p abuse`
