@@ -101,7 +101,7 @@ async fn row_97_a_join_that_fails_while_it_flushes_leaves_no_member() {
 
 #[tokio::test]
 async fn a_dropped_join_does_not_end_a_later_membership() {
-    let (hub, _keeper) = with_history(Memory::history(100, HOUR)).await;
+    let (hub, keeper) = with_history(Memory::history(100, HOUR)).await;
     let slow = blocked(&hub);
     let room = room();
     let mut joining = Box::pin(slow.member.join_since(&room, Since::Last(20)));
@@ -109,12 +109,13 @@ async fn a_dropped_join_does_not_end_a_later_membership() {
     assert!(slow.member.leave(&room));
     slow.member.join(&room).await.expect("in memory");
     drop(joining);
+    assert_eq!(hub.members(&room), [keeper.member.id(), slow.member.id()]);
     assert_eq!(slow.member.rooms(), [room], "the second join has returned Ok");
 }
 
 #[tokio::test]
 async fn a_join_whose_room_is_left_meanwhile_does_not_say_that_it_has_joined() {
-    let (hub, _keeper) = with_history(Memory::history(100, HOUR)).await;
+    let (hub, keeper) = with_history(Memory::history(100, HOUR)).await;
     let slow = blocked(&hub);
     let room = room();
     let mut joining = Box::pin(slow.member.join_since(&room, Since::Last(20)));
@@ -123,6 +124,7 @@ async fn a_join_whose_room_is_left_meanwhile_does_not_say_that_it_has_joined() {
     slow.script.allow_writes(None);
     let joined = joining.await;
     assert!(joined.is_err(), "{joined:?}, member of {:?}", slow.member.rooms());
+    assert_eq!(hub.members(&room), [keeper.member.id()], "a membership ends once");
 }
 
 /// The old membership is in the list that a broadcast keeps; the new one reads the message from the

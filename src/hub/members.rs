@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use super::{recipient::Recipient, room::Membership};
+use super::{
+    recipient::Recipient,
+    room::{Membership, UNLISTED},
+};
 
 /// The number of members in one chunk of the list.
 pub(super) const CHUNK: usize = 128;
@@ -82,9 +85,12 @@ impl<R> Members<R> {
         self.last = members.into_iter().chain(free).collect();
     }
 
-    /// Removes a member; the last one takes its place.
+    /// Removes a member, if it is in the list; the last one takes its place.
     pub(super) fn remove(&mut self, membership: &Membership<R>) -> Option<Listed<R>> {
-        let place = membership.place.load(Relaxed) as usize;
+        let place = membership.place.swap(UNLISTED, Relaxed);
+        if place == UNLISTED {
+            return None;
+        }
         self.in_last = self.in_last.checked_sub(1)?;
         let last = Arc::make_mut(&mut self.last).get_mut(self.in_last)?.take()?;
         if self.in_last == 0 {
@@ -93,7 +99,8 @@ impl<R> Members<R> {
         if std::ptr::eq(&*last.membership, membership) {
             return Some(last);
         }
-        last.membership.place.store(place as u32, Relaxed);
+        last.membership.place.store(place, Relaxed);
+        let place = place as usize;
         self.chunk_mut(place / CHUNK)?.get_mut(place % CHUNK)?.replace(last)
     }
 
@@ -177,6 +184,7 @@ mod tests {
                         let membership = joined.swap_remove(index.index(joined.len()));
                         let removed = members.remove(&membership).expect("it is in the list");
                         assert!(Arc::ptr_eq(&removed.membership, &membership));
+                        assert!(members.remove(&membership).is_none(), "it was removed before");
                     },
                     _ => kept.push((members.clone(), joined.clone())),
                 }

@@ -60,7 +60,7 @@ pub(super) struct Membership<R> {
     pub(super) is_present: AtomicBool,
 }
 
-const UNLISTED: u32 = u32::MAX;
+pub(super) const UNLISTED: u32 = u32::MAX;
 
 impl<R> Room<R> {
     pub(super) fn new(key: R) -> Self {
@@ -204,8 +204,7 @@ impl<R> Room<R> {
     pub(super) fn remove(&self, membership: &Membership<R>) {
         let mut state = self.lock();
         membership.has_left.store(true, Relaxed);
-        let is_listed = membership.place.load(Relaxed) != UNLISTED;
-        let removed = if is_listed { state.members.remove(membership) } else { None };
+        let removed = state.members.remove(membership);
         drop(state);
         // Dropped after the lock is released, because dropping a sender may run any code.
         drop(removed);
