@@ -40,9 +40,15 @@ pub(super) struct Timeouts {
 pub(super) struct Millis(NonZeroU32);
 
 impl Millis {
-    pub(super) fn new(duration: Duration) -> Self {
-        let millis = u32::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
-        Self(NonZeroU32::new(millis).unwrap_or(NonZeroU32::MIN))
+    pub(super) const fn new(duration: Duration) -> Self {
+        // Not in 128 bits, as `as_micros` is: this runs whenever a connection is opened.
+        let part = duration.subsec_micros().div_ceil(1000);
+        let millis = duration.as_secs().saturating_mul(1000).saturating_add(part as u64);
+        let millis = if millis > u32::MAX as u64 { u32::MAX } else { millis as u32 };
+        match NonZeroU32::new(millis) {
+            Some(millis) => Self(millis),
+            None => Self(NonZeroU32::MIN),
+        }
     }
 
     pub(super) fn duration(self) -> Duration {

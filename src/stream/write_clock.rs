@@ -22,6 +22,12 @@ pub(super) struct WriteLimits {
     total_close: Option<Millis>,
 }
 
+/// The usual limit of closing in all.
+const TOTAL_CLOSE: Option<Millis> = match Config::new().total_close_timeout {
+    Some(timeout) => Some(Millis::new(timeout)),
+    None => None,
+};
+
 impl WriteLimits {
     pub(super) fn new(config: &Config) -> Self {
         let rate = config.min_write_rate.filter(|rate| *rate > 0);
@@ -38,8 +44,7 @@ impl WriteLimits {
 
     /// Returns the limits of a connection for which only these two are configured.
     pub(super) fn usual(write: Option<Millis>, close: Option<Millis>) -> Self {
-        let total_close = Config::new().total_close_timeout.map(Millis::new).filter(|_| close.is_some());
-        Self { write, unit: None, close, total_close }
+        Self { write, unit: None, close, total_close: TOTAL_CLOSE.filter(|_| close.is_some()) }
     }
 
     pub(super) fn write(&self) -> Option<Millis> {
