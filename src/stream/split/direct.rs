@@ -8,8 +8,9 @@ use std::{
 use bytes::Buf;
 
 use super::{
-    shared::{SendState, Shared, Transmit},
+    shared::{SendState, Shared},
     sync::{Guard, Mutex},
+    transmit::Transmit,
 };
 #[cfg(feature = "hub")]
 use crate::PreparedMessage;
@@ -184,7 +185,7 @@ mod tests {
 
     use super::{
         super::{
-            shared::Slot,
+            transmit::Slot,
             wait_list::{Ticket, Wait, Woken},
         },
         *,

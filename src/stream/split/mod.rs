@@ -14,6 +14,7 @@ mod sync;
 #[cfg(any(feature = "reconnect", feature = "calls", feature = "hub"))]
 #[cfg_attr(not(feature = "reconnect"), allow(dead_code, reason = "some of it is for reconnect alone"))]
 mod tracked;
+mod transmit;
 mod wait_list;
 
 use std::{
@@ -31,10 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(any(feature = "reconnect", feature = "calls", feature = "hub"))]
 pub(crate) use tracked::TrackedSender;
 
-use self::{
-    shared::{Shared, Transmit},
-    shared_io::SharedIo,
-};
+use self::{shared::Shared, shared_io::SharedIo, transmit::Transmit};
 use super::{Event, Stats, WebSocket, connection::Connection, io::OwnedIo};
 use crate::{
     Config, Error, Message, Role,

@@ -13,8 +13,9 @@ use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{
     direct::Written,
-    shared::{Shared, Transmit},
+    shared::Shared,
     sink::SenderSink,
+    transmit::Transmit,
     wait_list::{Ticket, Wait},
 };
 #[cfg(feature = "hub")]

@@ -8,10 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{
-    locked::Locked,
-    shared::{Shared, Slot},
-};
+use super::{locked::Locked, shared::Shared, transmit::Slot};
 use crate::{
     Role,
     proto::{Buffers, MaskKey, PayloadMut, SendPath},
