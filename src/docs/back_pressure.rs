@@ -62,9 +62,10 @@
 //!
 //! # Reading slowly
 //! What has not been received stays in the kernel: a connection reads at most 64 KiB ahead, or 256
-//! KiB in a burst of large messages. A program that stops calling `recv` thereby stops its peer. It
-//! also answers no ping meanwhile, so a peer with keep-alive may disconnect it: hand long work to
-//! another task, with a bounded channel in between, and keep receiving.
+//! KiB in a burst of large messages; TLS adds at most 64 KiB and the records that rustls holds. A
+//! program that stops calling `recv` thereby stops its peer. It also answers no ping meanwhile, so
+//! a peer with keep-alive may disconnect it: hand long work to another task, with a bounded channel
+//! in between, and keep receiving.
 //!
 //! # Control frames
 //! Pings and pongs do not wait for room and have small bounds of their own. At most 4 KiB of pongs

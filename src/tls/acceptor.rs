@@ -9,7 +9,9 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{HTTP_1_1, failure::handshake_error, pem, provider, stream::TlsStream, verify};
+use super::{
+    HTTP_1_1, failure::handshake_error, pem, provider, read_ahead::ReadAhead, stream::TlsStream, verify,
+};
 use crate::{
     error::{Error, Timeout, TlsError},
     opening::Deadline,
@@ -109,7 +111,7 @@ impl TlsAcceptor {
         // Boxed: the state of the handshake would otherwise enlarge the task for the whole life of
         // the connection.
         Box::pin(async move {
-            let accepting = tokio_rustls::TlsAcceptor::from(config).accept(io);
+            let accepting = tokio_rustls::TlsAcceptor::from(config).accept(ReadAhead::new(io));
             let stream = deadline.run(async { accepting.await.map_err(handshake_error) }).await?;
             Ok(TlsStream::new(stream.into()))
         })

@@ -16,6 +16,7 @@ use super::{
     HTTP_1_1,
     failure::handshake_error,
     pem, provider,
+    read_ahead::ReadAhead,
     stream::TlsStream,
     verify::{self, AcceptAny},
 };
@@ -115,7 +116,7 @@ impl TlsConnector {
             None => server_name(host)?,
         };
         let connector = tokio_rustls::TlsConnector::from(self.config.clone());
-        let stream = connector.connect(name, io).await.map_err(handshake_error)?;
+        let stream = connector.connect(name, ReadAhead::new(io)).await.map_err(handshake_error)?;
         Ok(TlsStream::new(stream.into()))
     }
 }

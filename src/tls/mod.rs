@@ -48,6 +48,7 @@ mod acceptor;
 mod connector;
 mod failure;
 mod pem;
+mod read_ahead;
 mod stream;
 mod verify;
 

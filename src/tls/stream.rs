@@ -7,14 +7,33 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::rustls::{HandshakeKind, pki_types::CertificateDer};
+use tokio_rustls::rustls::{CommonState, HandshakeKind, pki_types::CertificateDer};
 
-use super::failure::stream_error;
+use super::{failure::stream_error, read_ahead::ReadAhead};
 
 /// A stream inside TLS, of a client or of a server.
 #[derive(Debug)]
 pub struct TlsStream<S> {
-    inner: tokio_rustls::TlsStream<S>,
+    inner: Inner<S>,
+}
+
+#[derive(Debug)]
+enum Inner<S> {
+    Own(tokio_rustls::TlsStream<ReadAhead<S>>),
+    /// Of a server that uses tokio-rustls itself.
+    #[cfg(feature = "hyper")]
+    Rustls(tokio_rustls::TlsStream<S>),
+}
+
+/// Evaluates an expression for the stream of tokio-rustls, of either type.
+macro_rules! either {
+    ($inner:expr, $stream:ident => $result:expr) => {
+        match $inner {
+            Inner::Own($stream) => $result,
+            #[cfg(feature = "hyper")]
+            Inner::Rustls($stream) => $result,
+        }
+    };
 }
 
 /// A TLS stream of a server that uses tokio-rustls itself.
@@ -24,41 +43,49 @@ pub(crate) type RustlsStream = tokio_rustls::server::TlsStream<tokio::net::TcpSt
 #[cfg(feature = "hyper")]
 impl From<RustlsStream> for TlsStream<tokio::net::TcpStream> {
     fn from(inner: RustlsStream) -> Self {
-        Self { inner: inner.into() }
+        Self { inner: Inner::Rustls(inner.into()) }
     }
 }
 
 impl<S> TlsStream<S> {
-    pub(super) fn new(inner: tokio_rustls::TlsStream<S>) -> Self {
-        Self { inner }
+    pub(super) fn new(inner: tokio_rustls::TlsStream<ReadAhead<S>>) -> Self {
+        Self { inner: Inner::Own(inner) }
     }
 
     /// Returns the transport.
     pub fn get_ref(&self) -> &S {
-        self.inner.get_ref().0
+        match &self.inner {
+            Inner::Own(stream) => stream.get_ref().0.get_ref(),
+            #[cfg(feature = "hyper")]
+            Inner::Rustls(stream) => stream.get_ref().0,
+        }
+    }
+
+    fn session(&self) -> &CommonState {
+        either!(&self.inner, stream => stream.get_ref().1)
     }
 
     /// Returns the certificates that the peer has presented, its own first; `None` if it has not.
     pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        self.inner.get_ref().1.peer_certificates()
+        self.session().peer_certificates()
     }
 
     /// Returns the ALPN protocol that was agreed on; `None` if the peer does not use ALPN.
     pub fn alpn_protocol(&self) -> Option<&[u8]> {
-        self.inner.get_ref().1.alpn_protocol()
+        self.session().alpn_protocol()
     }
 
     /// Returns the host name that the client has requested (SNI); always `None` for a client.
     pub fn server_name(&self) -> Option<&str> {
-        match &self.inner {
+        either!(&self.inner, stream => match stream {
             tokio_rustls::TlsStream::Server(server) => server.get_ref().1.server_name(),
             tokio_rustls::TlsStream::Client(_) => None,
-        }
+        })
     }
 
     /// Returns whether the handshake has resumed an earlier session.
     pub fn is_resumed(&self) -> bool {
-        self.inner.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.session().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 }
 
@@ -68,21 +95,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer).map_err(stream_error)
+        either!(&mut self.inner, stream => Pin::new(stream).poll_read(cx, buffer)).map_err(stream_error)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes).map_err(stream_error)
+        either!(&mut self.inner, stream => Pin::new(stream).poll_write(cx, bytes)).map_err(stream_error)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx).map_err(stream_error)
+        either!(&mut self.inner, stream => Pin::new(stream).poll_flush(cx)).map_err(stream_error)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx).map_err(stream_error)
+        either!(&mut self.inner, stream => Pin::new(stream).poll_shutdown(cx)).map_err(stream_error)
     }
 
     fn poll_write_vectored(
@@ -90,10 +117,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices).map_err(stream_error)
+        either!(&mut self.inner, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+            .map_err(stream_error)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        either!(&self.inner, stream => stream.is_write_vectored())
     }
 }
