@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     arrivals::{Arrivals, Orders, accept},
     counting, machine,
-    peers::{self, Manner, Peer, Takeover},
+    peers::{self, Manner, Peer, ServeTls, Takeover},
     tls::Identity,
 };
 
@@ -134,19 +134,24 @@ fn listen_for_many() -> Result<TcpListener> {
     Ok(socket.listen(BACKLOG)?)
 }
 
-/// Performs the TLS handshake of each connection in a task, which then ends.
+/// Performs the TLS handshake of each connection in a task, which then ends. The load generator
+/// detects that it has failed.
 async fn serve_tls(args: &ServeArgs, peer: &dyn Peer, listener: &TcpListener) -> Result<()> {
-    let acceptor = Identity::passed()?.acceptor()?;
+    let config = Identity::passed()?.server()?;
     let serve = if args.open { peer.open_tls() } else { peer.serve_tls() };
     let (serve, manner) = (serve.context("it does not serve over TLS")?, args.manner);
     loop {
-        let (accepting, serve) = (acceptor.accept(accept(listener).await?), serve.clone());
-        tokio::spawn(async move {
-            // The load generator detects that a connection has ended.
-            if let Ok(io) = accepting.await {
-                serve(io, manner);
+        let (tcp, config) = (accept(listener).await?, config.clone());
+        match serve.clone() {
+            ServeTls::Rustls(serve) => {
+                let accepting = tokio_rustls::TlsAcceptor::from(config).accept(tcp);
+                tokio::spawn(async move { accepting.await.map(|io| serve(io, manner)) });
             }
-        });
+            ServeTls::Fullduplex(serve) => {
+                let acceptor = fullduplex::TlsAcceptor::from_config(config);
+                tokio::spawn(async move { acceptor.accept(tcp).await.map(|io| serve(io, manner)) });
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{cell::Cell, env, net::SocketAddr, process::Command, rc::Rc, sync::Arc}
 use anyhow::{Context, Result};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{
-    TlsAcceptor, TlsConnector, client,
+    TlsConnector, client,
     rustls::{
         ClientConfig, HandshakeKind, RootCertStore, ServerConfig,
         client::Resumption,
@@ -54,16 +54,16 @@ impl Identity {
         Ok(CertificateDer::from_pem_slice(self.pem.as_bytes())?)
     }
 
-    /// Creates the server's end. Its tickets contain the session, so that it stores nothing for
+    /// Creates the settings of the server's end. Its tickets contain the session, so that it stores nothing for
     /// connections that have ended.
-    pub fn acceptor(&self) -> Result<TlsAcceptor> {
+    pub fn server(&self) -> Result<Arc<ServerConfig>> {
         let key = PrivateKeyDer::from_pem_slice(self.pem.as_bytes())?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])?
             .with_no_client_auth()
             .with_single_cert(vec![self.certificate()?], key)?;
         config.ticketer = ring::Ticketer::new()?;
-        Ok(Arc::new(config).into())
+        Ok(Arc::new(config))
     }
 
     /// Creates the load generator's end, which trusts only this certificate.

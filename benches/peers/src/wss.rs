@@ -24,7 +24,8 @@ use crate::{
 const SAME_HANDSHAKES: &str = "fullduplex, split";
 
 /// What all tables have in common.
-const TLS: &str = "TLS 1.3 by tokio-rustls with ring, the same for all, over loopback TCP. The bare loop is TLS without a \
+const TLS: &str = "TLS 1.3 by tokio-rustls with ring, with the same settings for all, over loopback TCP. fullduplex calls it \
+                   by its own acceptor, which reads more from the socket at a time. The bare loop is TLS without a \
                    WebSocket library. fastwebsockets, sockudo-ws, web-socket and soketto are not measured over TLS.";
 
 struct Load {

@@ -57,7 +57,7 @@ impl Peer for Bare {
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {
-        Some(Arc::new(|io, _| spawn_opened(opening::answered(io), echo)))
+        Some(ServeTls::Rustls(Arc::new(|io, _| spawn_opened(opening::answered(io), echo))))
     }
 
     fn open(&self, _tcp: TcpStream) -> Option<()> {

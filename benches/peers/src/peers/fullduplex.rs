@@ -97,7 +97,7 @@ impl Peer for FullDuplex {
 
     fn serve_tls(&self) -> Option<ServeTls> {
         let (split, config) = (self.split, self.config());
-        Some(Arc::new(move |io, manner| serve(split, config.clone(), io, manner)))
+        Some(ServeTls::Fullduplex(Arc::new(move |io, manner| serve(split, config.clone(), io, manner))))
     }
 
     fn compresses(&self, _: Takeover) -> Compresses {

@@ -20,6 +20,7 @@ mod yawc;
 
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
+use ::fullduplex::TlsStream;
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{FutureExt, TryFutureExt};
@@ -153,8 +154,14 @@ impl Sending {
     }
 }
 
-/// Serves a connection over TLS, in a task of its own.
-pub type ServeTls = Arc<dyn Fn(ServerStream, Manner) + Send + Sync>;
+/// What serves a connection after the TLS handshake, in a task of its own.
+#[derive(Clone)]
+pub enum ServeTls {
+    /// With the stream of tokio-rustls.
+    Rustls(Arc<dyn Fn(ServerStream, Manner) + Send + Sync>),
+    /// With the stream of fullduplex, which uses tokio-rustls.
+    Fullduplex(Arc<dyn Fn(TlsStream<TcpStream>, Manner) + Send + Sync>),
+}
 
 /// A stream that a task can own.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -224,8 +231,12 @@ pub trait Peer: Sync {
 
     /// Returns what does the same as [`open`](Self::open) over TLS; the manner is ignored.
     fn open_tls(&self) -> Option<ServeTls> {
-        let serve = self.serve_tls()?;
-        Some(Arc::new(move |io, _| serve(io, Manner::Plain)))
+        Some(match self.serve_tls()? {
+            ServeTls::Rustls(serve) => ServeTls::Rustls(Arc::new(move |io, _| serve(io, Manner::Plain))),
+            ServeTls::Fullduplex(serve) => {
+                ServeTls::Fullduplex(Arc::new(move |io, _| serve(io, Manner::Plain)))
+            }
+        })
     }
 
     /// Serves a transport of HTTP/2, whose streams echo by the best loop.

@@ -52,7 +52,7 @@ impl Peer for TokioWebSockets {
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {
-        Some(Arc::new(serve))
+        Some(ServeTls::Rustls(Arc::new(serve)))
     }
 
     fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {

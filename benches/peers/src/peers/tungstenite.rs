@@ -63,7 +63,7 @@ impl Peer for Tungstenite {
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {
-        Some(Arc::new(serve))
+        Some(ServeTls::Rustls(Arc::new(serve)))
     }
 
     fn broadcast(&self, mut arrivals: Arrivals, message: Bytes) -> Option<Work<()>> {

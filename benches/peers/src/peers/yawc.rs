@@ -107,11 +107,11 @@ impl Peer for Yawc {
     }
 
     fn serve_tls(&self) -> Option<ServeTls> {
-        Some(Arc::new(serve))
+        Some(ServeTls::Rustls(Arc::new(serve)))
     }
 
     fn open_tls(&self) -> Option<ServeTls> {
-        Some(Arc::new(|io, _| open(io)))
+        Some(ServeTls::Rustls(Arc::new(|io, _| open(io))))
     }
 
     fn compresses(&self, _: Takeover) -> Compresses {
