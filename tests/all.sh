@@ -206,7 +206,10 @@ packages() {
 }
 
 # A message of 10 GiB, which takes minutes without optimization.
-large() { timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test large; }
+large() {
+  quick_release
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test large
+}
 
 # The core's own tests, then the integration tests, under AddressSanitizer.
 asan() {
@@ -229,24 +232,33 @@ fuzz() { fuzz_for "${FUZZ_SECONDS:-14}"; }
 
 fuzz_long() { fuzz_for "${FUZZ_SECONDS:-600}"; }
 
+readonly fuzz_build=(--fuzz-dir fuzz --target-dir target/fuzz)
+
+# Builds all targets, then runs two at a time.
 fuzz_for() {
-  local build=(--fuzz-dir fuzz --target-dir target/fuzz) seconds=$1 target corpus runs
   cargo fetch "${locked[@]}" --manifest-path fuzz/Cargo.toml
-  cargo +nightly fuzz build "${build[@]}"
-  for target in $(cargo +nightly fuzz list --fuzz-dir fuzz); do
-    corpus=$logs/corpus/$target
-    rm -rf "$corpus"
-    mkdir -p "$corpus"
-    [ -n "$(ls "fuzz/seeds/$target")" ] || fail "no seeds in fuzz/seeds/$target"
-    cp "fuzz/seeds/$target"/* "$corpus"
-    echo "--- fuzz target $target, $seconds s"
-    cargo +nightly fuzz run "${build[@]}" "$target" "$corpus" -- \
-      -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 >"$logs/fuzz-$target.log" 2>&1 ||
-      { tail -n 100 "$logs/fuzz-$target.log" && fail "fuzz target $target"; }
-    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/fuzz-$target.log")
-    [ "${runs:-0}" -gt 0 ] || fail "fuzz target $target ran nothing"
-    echo "$runs runs"
-  done
+  cargo +nightly fuzz build "${fuzz_build[@]}"
+  cargo +nightly fuzz list --fuzz-dir fuzz >$logs/fuzz-targets
+  [ -s $logs/fuzz-targets ] || fail "no fuzz target"
+  export -f fuzz_target fail
+  # xargs fails if one fails.
+  xargs -P 2 -I{} bash -euo pipefail -c 'fuzz_target "$@"' _ {} "$1" $logs "${fuzz_build[@]}" <$logs/fuzz-targets
+}
+
+# Runs a fuzz target for some seconds: its name, the seconds, the directory for logs, and where it was built.
+fuzz_target() {
+  local target=$1 seconds=$2 logs=$3 corpus=$3/corpus/$1 runs
+  shift 3
+  rm -rf "$corpus"
+  mkdir -p "$corpus"
+  [ -n "$(ls "fuzz/seeds/$target")" ] || fail "no seeds in fuzz/seeds/$target"
+  cp "fuzz/seeds/$target"/* "$corpus"
+  cargo +nightly fuzz run "$@" "$target" "$corpus" -- \
+    -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 >"$logs/fuzz-$target.log" 2>&1 ||
+    { tail -n 100 "$logs/fuzz-$target.log" && fail "fuzz target $target"; }
+  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/fuzz-$target.log")
+  [ "${runs:-0}" -gt 0 ] || fail "fuzz target $target ran nothing"
+  echo "fuzz target $target, $seconds s: $runs runs"
 }
 
 # Each benchmark once, as a test, built without optimization: nothing is measured.
@@ -268,6 +280,7 @@ package() {
 }
 
 release() {
+  quick_release
   cargo build "${locked[@]}" --examples --features $features
   cargo build "${locked[@]}" --examples --features $features --release
 }
@@ -290,6 +303,9 @@ program_long() {
 }
 
 # --- functions of the steps
+
+# Makes release builds without optimization across crates, which takes minutes and which no test needs.
+quick_release() { export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16; }
 
 pytest() { timeout -k 10 "$hangs" target/test-venv/bin/python -m pytest -c tests/pytest.ini -q "$@"; }
 
