@@ -179,16 +179,16 @@ minimal_versions() {
 # One set of features, for `quick`.
 lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D warnings; }
 
-# For `quick`: the unit tests, and the integration tests that find most faults in the least time.
+# The integration tests that find most faults in the least time.
+readonly core_tests=(
+  axum bearer byte_stream calls calls_on_open closing compliance connect handshake_client handshake_server
+  hostile_frames hostile_peer hostile_table http2 hub hub_contract hub_history hub_races hyper json parts proto proxy
+  reconnect room serve shutdown sink split stream tasks timers tls tracing
+)
+
+# For `quick`: the unit tests, and those.
 core() {
-  local name tests=()
-  for name in axum bearer byte_stream calls calls_on_open closing compliance connect handshake_client handshake_server \
-    hostile_frames hostile_peer hostile_table http2 hub hub_contract hub_history hub_races hyper json parts proto proxy reconnect room serve shutdown sink split \
-    stream tasks timers tls \
-    tracing; do
-    tests+=(--test "$name")
-  done
-  timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --lib "${tests[@]}" --no-fail-fast
+  timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --lib "${core_tests[@]/#/--test=}" --no-fail-fast
 }
 
 unit() {
@@ -211,14 +211,18 @@ large() {
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test large
 }
 
-# The core's own tests, then the integration tests, under AddressSanitizer.
-asan() {
+# The core's own tests, then most integration tests, under AddressSanitizer.
+asan() { asan_for "${core_tests[@]/#/--test=}" --test=program; }
+
+asan_long() { asan_for --test='*'; }
+
+asan_for() {
   local host
   host=$(rustc -vV | sed -n 's/^host: //p')
   export RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan
   local test=(timeout -k 10 "$hangs" cargo +nightly test "${locked[@]}" --target "$host" --no-fail-fast)
   "${test[@]}" --lib --no-default-features --features deflate
-  "${test[@]}" --test '*' --features $features
+  "${test[@]}" "$@" --features $features
 }
 
 # The split connection under a model checker.
@@ -429,6 +433,7 @@ readonly steps=(
   "minimal_versions check nightly"
   "public_api check nightly cargo_public_api"
   "deny check cargo_deny"
+  "asan_long tests nightly"
   "program_long tests"
   "defences check python servers"
   "autobahn_long tests python autobahn servers"
@@ -436,11 +441,13 @@ readonly steps=(
 )
 readonly quick=(fmt lines unsafe_code circles first_lines defence_list floors lint core)
 readonly long=(
-  setup packages release feature_sets minimal_versions public_api deny program_long defences autobahn_long fuzz_long
+  setup packages release feature_sets minimal_versions public_api deny asan_long program_long defences autobahn_long
+  fuzz_long
 )
 # Steps of `quick` and `long` that are not part of a plain run.
 readonly not_plain=(
-  lint core feature_sets minimal_versions public_api deny program_long defences autobahn_long fuzz_long
+  lint core feature_sets minimal_versions public_api deny asan_long program_long defences autobahn_long
+  fuzz_long
 )
 
 among() {
