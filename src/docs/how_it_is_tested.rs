@@ -43,7 +43,8 @@
 //! - **Interleavings of threads**: loom tries those of 16 models of a split connection.
 //!   `bash tests/all.sh loom`
 //! - **Memory errors**: the tests run under AddressSanitizer, half of the integration tests in each
-//!   run and all in a long one; the examples run under valgrind. `bash tests/all.sh setup asan_long`, `bash tests/all.sh setup packages release peers`
+//!   run and all in a long one; the examples run under valgrind.
+//!   `bash tests/all.sh setup asan_long`, `bash tests/all.sh setup packages release peers`
 //! - **Memory in use**: a counting allocator bounds the bytes of idle connections, of members of a room,
 //!   and of messages in progress. `cargo test --all-features memory`
 //!
