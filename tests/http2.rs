@@ -31,8 +31,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncReadExt, DuplexStream, duplex},
-    sync::mpsc,
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy_bidirectional, duplex},
+    sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
 
@@ -217,6 +217,63 @@ async fn a_dropped_connection_is_a_disconnect_for_the_peer() {
     drop(ws);
     let error = timeout(LONG, ended.recv()).await.expect("in time").expect("a result").expect_err("no Close");
     assert!(error.is_disconnect(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_dropped_connection_is_a_disconnect_for_a_peer_that_sends() {
+    let (results, mut ended) = mpsc::unbounded_channel();
+    let app = Router::new().route(
+        "/",
+        any(async move |upgrade: WebSocketUpgrade| {
+            upgrade.on_upgrade(async move |mut ws: WebSocket| {
+                let error = loop {
+                    if let Err(error) = ws.send(vec![7; MIB]).await {
+                        break error;
+                    }
+                };
+                results.send(error).expect("the test waits");
+            })
+        }),
+    );
+    let http2 = connect(app).await;
+    let (mut ws, _) = http2.connect("ws://example.com/").await.expect("accepted");
+    ws.recv().await.expect("valid");
+    drop(ws);
+    let error = timeout(LONG, ended.recv()).await.expect("in time").expect("a result");
+    assert!(error.is_disconnect(), "{error:?}");
+}
+
+/// As a reset or a killed process does.
+#[tokio::test]
+async fn a_transport_that_ends_within_a_frame_is_a_disconnect_for_both_ends() {
+    let (results, mut ended) = mpsc::unbounded_channel();
+    let app = Router::new().route(
+        "/",
+        any(async move |upgrade: WebSocketUpgrade| {
+            upgrade.on_upgrade(async move |mut ws: WebSocket| {
+                results.send(ws.recv().await).expect("the test waits");
+            })
+        }),
+    );
+    let (io, mut client) = duplex(1 << 16);
+    let mut server = serve(app);
+    let (cut, is_cut) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut server) => {}
+            _ = is_cut => {}
+        }
+        // Four of the nine bytes of a header.
+        client.write_all(&[0, 0, 5, 0]).await.expect("open");
+        server.write_all(&[0, 0, 5, 0]).await.expect("open");
+    });
+    let http2 = Client::default().http2_over("ws://example.com", io).await.expect("allowed");
+    let (mut ws, _) = http2.connect("ws://example.com/").await.expect("accepted");
+    cut.send(()).expect("the relay runs");
+    let error = timeout(LONG, ws.recv()).await.expect("in time").expect_err("no Close");
+    assert!(error.is_disconnect(), "client: {error:?}");
+    let error = timeout(LONG, ended.recv()).await.expect("in time").expect("a result").expect_err("no Close");
+    assert!(error.is_disconnect(), "server: {error:?}");
 }
 
 #[tokio::test]

@@ -281,7 +281,10 @@ fn failed(error: h2::Error) -> Error {
 
 fn stream_error(error: h2::Error) -> io::Error {
     if error.is_io() {
-        return error.into_io().unwrap_or_else(|| io::ErrorKind::Other.into());
+        let error = error.into_io().unwrap_or_else(|| io::ErrorKind::Other.into());
+        // The transport ends within a frame: so says the codec of h2, without a kind of its own.
+        let is_cut = error.kind() == io::ErrorKind::Other && error.to_string() == "bytes remaining on stream";
+        return if is_cut { io::Error::new(io::ErrorKind::UnexpectedEof, error) } else { error };
     }
     // RFC 8441 section 5: RST_STREAM is to a stream what a reset is to a TCP connection.
     let kind = match error.reason() {

@@ -56,6 +56,7 @@
 //! [`testing::upgrade_request`](crate::testing::upgrade_request) creates a request that needs no
 //! connection: a route can be tested in memory.
 
+mod over_hyper;
 mod stream;
 mod upgrade;
 

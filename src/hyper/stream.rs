@@ -10,6 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::over_hyper::OverHyper;
 use crate::delegate::delegate_io;
 #[cfg(feature = "tls")]
 use crate::tls::{RustlsStream, TlsStream};
@@ -29,7 +30,7 @@ enum Inner {
     Tls(Box<TlsStream<TcpStream>>),
     /// In a test.
     Memory(DuplexStream),
-    Other(Box<TokioIo<Upgraded>>),
+    Other(Box<OverHyper>),
 }
 
 /// Returns the transport that the server passed to hyper, if it is an `S`, and what was read from
@@ -64,7 +65,7 @@ impl UpgradedStream {
             Err(upgraded) => upgraded,
         };
         // `Upgraded` returns what was read by itself.
-        (Self { inner: Inner::Other(Box::new(TokioIo::new(upgraded))) }, Bytes::new())
+        (Self { inner: Inner::Other(Box::new(OverHyper::new(upgraded))) }, Bytes::new())
     }
 
     pub(super) fn memory(io: DuplexStream) -> Self {
@@ -110,7 +111,7 @@ impl fmt::Debug for UpgradedStream {
             #[cfg(feature = "tls")]
             Inner::Tls(tls) => tuple.field(tls),
             Inner::Memory(io) => tuple.field(io),
-            Inner::Other(other) => tuple.field(other.inner()),
+            Inner::Other(other) => tuple.field(other),
         };
         tuple.finish()
     }
