@@ -450,6 +450,45 @@ async fn http2_is_agreed_on_over_tls() {
     assert!(matches!(error, Error::Tls(_) | Error::Response(_)), "{error:?}");
 }
 
+/// The TLS of the proxy has not agreed on HTTP/2, and need not.
+#[cfg(all(feature = "tls", feature = "proxy"))]
+#[tokio::test(start_paused = true)]
+async fn http2_without_tls_passes_through_a_proxy_with_tls() {
+    use certificates::Authority;
+    use fullduplex::{TlsAcceptor, TlsConnector, proxy::Proxy};
+
+    let authority = Authority::new();
+    let identity = authority.issue("proxy.test");
+    let acceptor = TlsAcceptor::from_pem(&identity.chain, &identity.key).expect("valid");
+    let client = Client::default()
+        .tls(TlsConnector::builder().only_roots(authority.pem()).build().expect("valid"))
+        .proxy("https://proxy.test".parse::<Proxy>().expect("valid"))
+        .connector(move |_, _| {
+            let (client, io) = duplex(1 << 16);
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut tls = acceptor.accept(io).await.expect("trusted");
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    tls.read_buf(&mut head).await.expect("a request");
+                }
+                tls.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("open");
+                tls.flush().await.expect("open");
+                // The server sends nothing before the client does.
+                sleep(Duration::from_secs(1)).await;
+                copy_bidirectional(&mut tls, &mut serve(echo_app())).await
+            });
+            async move { Ok(client) }
+        });
+    let http2 = client.http2("ws://server.test").await.expect("a tunnel");
+    let (mut ws, _) = http2.connect("ws://server.test/").await.expect("accepted");
+    ws.send("hello").await.expect("open");
+    assert_eq!(ws.recv().await.expect("valid"), Some(Message::from("hello")));
+    // Nor is it the TLS of the server.
+    let (ws, _) = client.connect("ws://server.test/").await.expect("accepted");
+    assert!(ws.get_ref().tls().is_none());
+}
+
 /// The server returns the window of flow control in steps.
 #[tokio::test(start_paused = true)]
 async fn row_100_a_rate_ends_a_connection_whose_window_opens_slowly() {

@@ -245,7 +245,9 @@ async fn tunnel(
         io = ClientStream::tls_stream(tls.connect(proxy.host(), io).await?);
     }
     let early = proxy::tunnel(proxy, target, config, deadline, &mut io).await?;
-    Ok(if early.is_empty() { io } else { ClientStream::replay(early, io) })
+    // The TLS stream of the proxy is inside of the tunnel: it is not that of the server.
+    let is_bare = early.is_empty() && !proxy.is_secure();
+    Ok(if is_bare { io } else { ClientStream::replay(early, io) })
 }
 
 #[cfg(feature = "tls")]
