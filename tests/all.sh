@@ -225,6 +225,9 @@ asan_for() {
   "${test[@]}" "$@" --features $features
 }
 
+# At least 97 % of the lines of src are run by the tests of the crate, and the others are listed.
+coverage() { timeout -k 10 "$hangs" python3 tests/coverage.py; }
+
 # The split connection under a model checker.
 loom() {
   RUSTFLAGS="--cfg fullduplex_loom" CARGO_TARGET_DIR=target/loom CARGO_PROFILE_RELEASE_LTO=off \
@@ -433,6 +436,7 @@ readonly steps=(
   "minimal_versions check nightly"
   "public_api check nightly cargo_public_api"
   "deny check cargo_deny"
+  "coverage tests llvm"
   "asan_long tests nightly"
   "program_long tests"
   "defences check python servers"
@@ -440,15 +444,12 @@ readonly steps=(
   "fuzz_long check nightly cargo_fuzz"
 )
 readonly quick=(fmt lines unsafe_code circles first_lines defence_list floors lint core)
-readonly long=(
-  setup packages release feature_sets minimal_versions public_api deny asan_long program_long defences autobahn_long
-  fuzz_long
+# Steps that are not part of a plain run.
+readonly only_long=(
+  feature_sets minimal_versions public_api deny coverage asan_long program_long defences autobahn_long fuzz_long
 )
-# Steps of `quick` and `long` that are not part of a plain run.
-readonly not_plain=(
-  lint core feature_sets minimal_versions public_api deny asan_long program_long defences autobahn_long
-  fuzz_long
-)
+readonly long=(setup packages release "${only_long[@]}")
+readonly not_plain=(lint core "${only_long[@]}")
 
 among() {
   local name=$1 other

@@ -34,6 +34,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("the split connection under the model checker loom", "bash tests/all.sh loom"),
     ("the tests under AddressSanitizer", "bash tests/all.sh asan"),
     ("the fuzz targets, 14 seconds each", "bash tests/all.sh fuzz"),
+    ("the lines of src that tests run, counted", "bash tests/all.sh setup coverage"),
     ("longer checks: fuzzing, random programs, all of Autobahn", "bash tests/all.sh long"),
     ("the benchmarks, once each as a test", "bash tests/all.sh bench"),
     ("instructions per path, compared with the parent commit", "bash tests/all.sh counts"),

@@ -7,8 +7,8 @@
 #   tests/peers/node_modules  `ws` as a peer (Node)
 #   target/gungraun-VERSION   the runner of benches/counts
 #
-# cargo-deny and cargo-public-api take minutes to build, even without optimization. They are installed only if an argument is `long`,
-# or the name of the step of tests/all.sh that needs one.
+# cargo-deny and cargo-public-api take minutes to build, even without optimization, and LLVM is large. They are installed only if an
+# argument is `long`, or the name of the step of tests/all.sh that needs one.
 #
 # If a part cannot be installed, the others still are. target/setup/missing then has a line with the
 # name of the part and the reason, and the exit code is 1.
@@ -147,6 +147,16 @@ part_cargo_public_api() {
   have cargo-public-api || cargo install cargo-public-api --version 0.52.0 --locked --debug
 }
 
+# llvm-profdata and llvm-cov must have the version of the LLVM that rustc uses.
+part_llvm() {
+  local version
+  version=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+  have "llvm-cov-$version" || install_with_apt "llvm-$version"
+  have "llvm-cov-$version" && return
+  have rustup || lacks "no llvm-$version from apt, and no rustup to install its component llvm-tools"
+  rustup component add llvm-tools || lacks "no llvm-$version from apt, and rustup could not install llvm-tools"
+}
+
 # The runner must have the version of the library that benches/counts is built with.
 part_gungraun() {
   local version
@@ -231,7 +241,8 @@ part_node() {
 parts=(valgrind browser servers nightly cargo_fuzz gungraun python autobahn node)
 for step in "$@"; do
   case $step in
-    long) parts+=(cargo_deny cargo_public_api) ;;
+    long) parts+=(cargo_deny cargo_public_api llvm) ;;
+    coverage) parts+=(llvm) ;;
     deny) parts+=(cargo_deny) ;;
     public_api) parts+=(cargo_public_api) ;;
   esac
