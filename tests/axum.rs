@@ -203,6 +203,36 @@ async fn settings_of_the_handler_hold_for_the_connection() {
     assert_eq!(close.code(), CloseCode::MESSAGE_TOO_BIG);
 }
 
+/// The header fields are those of the request, and the limits those of the connection.
+#[tokio::test]
+async fn a_handler_reads_the_header_fields_and_limits_frames_and_the_write_buffer() {
+    let app = Router::new().route(
+        "/",
+        any(async |upgrade: WebSocketUpgrade| {
+            assert_eq!(upgrade.headers()["host"], "example.com");
+            assert!(format!("{upgrade:?}").starts_with("WebSocketUpgrade { server: "));
+            upgrade.max_frame_size(10).max_write_buffer_size(20).on_upgrade(async |mut ws: WebSocket| {
+                for _ in 0..2 {
+                    ws.feed("0123456789").await.expect("open");
+                    assert_eq!(ws.queued_bytes(), 12, "the first was written");
+                }
+                let error = ws.recv().await.expect_err("too big");
+                assert_eq!(error.close_code(), Some(CloseCode::MESSAGE_TOO_BIG));
+            })
+        }),
+    );
+    let (request, connection) =
+        testing::upgrade_request(&Client::default(), "ws://example.com/").expect("valid");
+    let response = app.oneshot(request.map(|()| Body::empty())).await.expect("infallible");
+    let mut ws = connection.open(&response).expect("accepted");
+    ws.send("eleven byte").await.expect("open");
+    for _ in 0..2 {
+        assert_eq!(ws.recv().await.expect("open").expect("a message").as_text(), Some("0123456789"));
+    }
+    assert_eq!(ws.recv().await.expect("closed"), None);
+    assert_eq!(ws.close_frame().expect("the server has closed").code(), CloseCode::MESSAGE_TOO_BIG);
+}
+
 #[cfg(feature = "deflate")]
 #[tokio::test]
 async fn messages_are_compressed_if_both_ends_enable_it() {

@@ -60,7 +60,9 @@ async fn a_client_dials_from_the_address_that_is_set() {
     let port = listener.local_addr().expect("bound").port();
     // On other systems than Linux, the loopback interface has a single address.
     let own = Ipv4Addr::new(127, 0, 0, if cfg!(target_os = "linux") { 2 } else { 1 });
+    assert_eq!(Client::default().get_local_address(), None);
     let client = Client::default().local_address((own, 0));
+    assert_eq!(client.get_local_address(), Some((own, 0).into()));
     // The name resolves to addresses of both families, or of the dialed one.
     let target = format!("ws://localhost:{port}/");
     let (opened, peer) = tokio::join!(client.connect(&target), async {
@@ -89,7 +91,9 @@ async fn dialing_has_its_own_deadline() {
     let address = listener.local_addr().expect("bound");
     let fill = (0..8).map(|_| tokio::spawn(TcpStream::connect(address))).collect::<Vec<_>>();
     tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(Client::default().get_connect_timeout(), Some(Duration::from_secs(10)));
     let client = Client::default().connect_timeout(Duration::from_millis(50));
+    assert_eq!(client.get_connect_timeout(), Some(Duration::from_millis(50)));
     let result = client.connect(format!("ws://{address}/")).await;
     assert!(matches!(result, Err(Error::Timeout(Timeout::Connect))), "{result:?}");
     fill.iter().for_each(tokio::task::JoinHandle::abort);
@@ -488,6 +492,48 @@ mod proxied {
             assert!(matches!(result, Err(Error::Timeout(Timeout::Connect))), "{proxy}: {result:?}");
             assert_eq!(started.elapsed(), Duration::from_secs(10));
             assert!(dialings.try_recv().is_ok());
+        }
+    }
+
+    /// Prints what a client dials, and its error. The next test runs it with other variables.
+    #[tokio::test]
+    async fn the_proxy_of_the_environment() {
+        let client = Client::default().proxy_from_environment().connector(|host, port| async move {
+            println!("dialed: {host} {port}");
+            Err::<DuplexStream, _>(io::ErrorKind::ConnectionRefused.into())
+        });
+        let error = client.connect("ws://server.test/").await.map(drop).expect_err("refused");
+        println!("error: {error:#}");
+    }
+
+    #[test]
+    fn a_client_reads_the_environment_if_it_is_to() {
+        for (variables, printed) in [
+            (&[][..], "dialed: server.test 80\nerror: transport failed: connection refused"),
+            (
+                &[("http_proxy", "http://ann:secret@proxy.test:3128")],
+                "dialed: proxy.test 3128\nerror: transport failed: proxy http://proxy.test:3128: connection refused",
+            ),
+            (&[("http_proxy", "proxy.test"), ("no_proxy", ".test")], "dialed: server.test 80"),
+            (
+                &[("all_proxy", "ftp://ann:secret@proxy.test")],
+                "error: invalid proxy: environment variable all_proxy: proxy scheme is not http, https, socks5h or \
+                 socks4a",
+            ),
+        ] {
+            let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
+            for name in ["ws", "socks", "https", "http", "all", "no"] {
+                let name = format!("{name}_proxy");
+                command.env_remove(name.to_uppercase()).env_remove(name);
+            }
+            let output = command
+                .args(["--exact", "proxied::the_proxy_of_the_environment", "--nocapture"])
+                .envs(variables.iter().copied())
+                .output()
+                .expect("it runs");
+            let shown = String::from_utf8_lossy(&output.stdout);
+            assert!(shown.contains(printed), "{variables:?}: {shown}");
+            assert!(!shown.contains("secret"), "{shown}");
         }
     }
 }
