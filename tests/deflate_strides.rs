@@ -4,20 +4,9 @@
 
 mod support;
 
-use std::{
-    cell::Cell,
-    future::poll_fn,
-    io,
-    pin::pin,
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    task::Poll,
-};
+use std::{cell::Cell, future::poll_fn, io, pin::pin, rc::Rc, sync::mpsc, task::Poll, time::Duration};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use fullduplex::{
     Config, Deflate, Error, Message, MessageKind, Outgoing, PreparedMessage,
     Role::{Client, Server},
@@ -159,27 +148,45 @@ async fn row_70_a_split_connection_receives_and_sends_pongs_while_it_compresses(
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// Payload data that calls a function when it is dropped: in its last stride.
+struct AtItsEnd<F: FnMut()>(String, F);
+
+impl<F: FnMut()> AsRef<[u8]> for AtItsEnd<F> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl<F: FnMut()> Drop for AtItsEnd<F> {
+    fn drop(&mut self) {
+        (self.1)();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn row_70_no_lock_is_held_while_a_message_is_compressed() {
-    let (ws, _script) = open(Deflate::new().context_takeover(true));
-    let (_receiver, sender) = ws.split();
-    let words = large(16 << 20);
-    let (len, strides) = (words.len(), (16 << 20) / 4096);
-    let (done, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let thread = std::thread::spawn({
-        let (sender, done, calls) = (sender.clone(), done.clone(), calls.clone());
-        move || {
-            while !done.load(Ordering::Relaxed) {
-                // If these calls waited for a stride, there would be no more of them than strides.
-                calls.fetch_add(usize::from(sender.queued_bytes() >= len), Ordering::Relaxed);
+    for settings in takeovers() {
+        let (ws, _script) = open(settings);
+        let (_receiver, sender) = ws.split();
+        let (len, other) = (1 << 20, sender.clone());
+        let (ask, asked) = mpsc::channel();
+        let (answer, answered) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            while asked.recv().is_ok() {
+                // Waits for the lock of the queue.
+                _ = answer.send(other.queued_bytes());
             }
-        }
-    });
-    sender.send(words).await.expect("open");
-    done.store(true, Ordering::Relaxed);
-    thread.join().expect("no panic");
-    let calls = calls.load(Ordering::Relaxed);
-    assert!(calls > 2 * strides, "{calls}");
+        });
+        let (seen, shown) = mpsc::channel();
+        let data = AtItsEnd(large(len), move || {
+            ask.send(()).expect("the thread runs");
+            seen.send(answered.recv_timeout(Duration::from_secs(20))).expect("the test runs");
+        });
+        sender.send(Bytes::from_owner(data)).await.expect("open");
+        // The message counts until its last stride has ended.
+        assert_eq!(shown.try_recv().expect("dropped while it was sent"), Ok(len + 10));
+        thread.join().expect("no panic");
+    }
 }
 
 #[test]
