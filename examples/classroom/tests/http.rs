@@ -16,6 +16,7 @@ use classroom::{
 use fullduplex::{CloseCode, serve::Shutdown};
 use serde_json::json;
 use support::{Response, get, post_json, request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Server {
     address: SocketAddr,
@@ -231,6 +232,20 @@ async fn health_and_metrics_are_served() {
     assert_eq!(metrics.header("content-type"), Some(kind));
     for line in ["classroom_tokens_total 1", "classroom_refused_total{reason=\"NotValid\"} 1"] {
         assert!(metrics.body.lines().any(|each| each == line), "{line} in:\n{}", metrics.body);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed() {
+    let server = Server::start().await;
+    tokio::time::pause();
+    // Nothing, and beginnings of HTTP/2 and of HTTP/1.1.
+    for beginning in ["", "PRI * HT", "GET / HT"] {
+        let mut tcp = tokio::net::TcpStream::connect(server.address).await.expect("it listens");
+        tcp.write_all(beginning.as_bytes()).await.expect("open");
+        let mut received = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(600), tcp.read_to_end(&mut received)).await;
+        assert!(ended.is_ok(), "{beginning:?} keeps a connection open");
     }
 }
 

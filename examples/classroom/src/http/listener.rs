@@ -1,6 +1,6 @@
 //! The listener: TCP, or TLS over it, with limits for what is no WebSocket connection.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use fullduplex::{TlsAcceptor, serve::Shutdown};
@@ -14,14 +14,14 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tower::ServiceExt;
 
 use crate::address::Peer;
 
-/// How long a client has for the head of a request, also of the next one.
+/// How long a client has for its first request, and for the head of each.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often pings check connections of HTTP/2, and how long they have for the answer.
@@ -156,7 +156,10 @@ impl Connection {
         TokioIo<S>: rt::Read + rt::Write,
     {
         let Self { peer, router, watcher, _place } = self;
+        let asked = Arc::new(Notify::new());
+        let first = asked.clone();
         let service = service_fn(move |request: Request<Incoming>| {
+            asked.notify_one();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));
             router.clone().oneshot(request)
@@ -172,7 +175,13 @@ impl Connection {
             // Allows WebSocket over HTTP/2 (RFC 8441).
             .enable_connect_protocol();
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        watcher.watch(connection.into_owned()).await
+        let mut serving = pin!(watcher.watch(connection.into_owned()));
+        // Before it knows which version of HTTP a client speaks, hyper has no deadline.
+        tokio::select! {
+            served = &mut serving => return served,
+            asked = timeout(HEAD_TIMEOUT, first.notified()) => asked?,
+        }
+        serving.await
     }
 }
 
