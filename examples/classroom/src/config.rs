@@ -15,10 +15,6 @@ const MAX_MESSAGE_SIZE: usize = 16 << 10;
 /// The messages that each room keeps, unless in memory.
 const KEEP: u32 = 100_000;
 
-/// After this silence, a ping is sent; a connection without an answer is dead after 25 s in all.
-const PING_INTERVAL: Duration = Duration::from_secs(15);
-const PONG_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A classroom chat: rooms, roles, history, and a page that reconnects.
 ///
 /// Without a secret, it creates one, keeps it in the database, and prints links for a teacher, for
@@ -76,6 +72,13 @@ pub struct Args {
     /// Events that a connection may send at once.
     #[arg(long, value_name = "COUNT", default_value = "30")]
     pub burst: NonZeroU32,
+
+    /// Seconds of silence before a ping is sent.
+    #[arg(long, value_name = "SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
+    pub ping_interval: u64,
+    /// Seconds that a client has to answer a ping before its connection is taken for dead.
+    #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub pong_timeout: u64,
 
     /// Certificate chain in PEM; enables TLS.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -140,8 +143,8 @@ impl Args {
     pub fn connections(&self) -> Config {
         Config::new()
             .max_message_size(MAX_MESSAGE_SIZE)
-            .ping_interval(PING_INTERVAL)
-            .pong_timeout(PONG_TIMEOUT)
+            .ping_interval(Duration::from_secs(self.ping_interval))
+            .pong_timeout(Duration::from_secs(self.pong_timeout))
             .stats(true)
     }
 
@@ -189,6 +192,13 @@ mod tests {
     }
 
     #[test]
+    fn the_deadlines_of_pings_can_be_set() {
+        let config = parse(&["--ping-interval", "5", "--pong-timeout", "3"]).expect("valid").connections();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!((config.ping_interval, config.pong_timeout), (seconds(5), seconds(3)));
+    }
+
+    #[test]
     fn a_history_in_memory_writes_no_file() {
         let settings = parse(&["--history", "memory"]).expect("valid").store();
         assert_eq!((settings.path, settings.keep), (None, 1000));
@@ -230,6 +240,7 @@ mod tests {
             (&["--redis-cluster", "redis://a", "--redis", "redis://a"], "--redis"),
             (&["--keep-messages", "0"], "--keep-messages"),
             (&["--rate", "0"], "--rate"),
+            (&["--ping-interval", "0"], "--ping-interval"),
             (&["--room", ""], "--room"),
             (&["--history", "paper"], "--history"),
         ] {
