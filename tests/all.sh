@@ -9,9 +9,9 @@
 # A step is skipped if the machine lacks what it needs. All other steps run. Then the run fails, and
 # prints what is missing.
 #
-# FUZZ_SECONDS is how long each fuzz target runs: 14 by default, 600 in `fuzz_long`. PROGRAM_STEPS
-# and PROGRAM_FROM are for `program_long`. The last line of the output counts the tests of all
-# runners.
+# FUZZ_SECONDS is how long each fuzz target runs: 14 by default, 600 in `fuzz_long`. FAULT_SECONDS is
+# how long each fault lasts: 2 by default, 60 in `faults_long`. PROGRAM_STEPS and PROGRAM_FROM are for
+# `program_long`. The last line of the output counts the tests of all runners.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -201,7 +201,7 @@ unit() {
 packages() {
   cargo clippy "${locked[@]}" --workspace --exclude fullduplex --all-targets -- -D warnings
   timeout -k 10 "$hangs" cargo test "${locked[@]}" --workspace --exclude fullduplex --no-fail-fast
-  # For `peers` and `autobahn`. Not optimized, because linking them would take longer than the tests.
+  # For `peers`, `faults` and `autobahn`. Not optimized, because linking them would take longer than the tests.
   cargo build "${locked[@]}" --workspace --exclude fullduplex
 }
 
@@ -294,6 +294,11 @@ release() {
 
 # Stops early: if nothing works, each test would wait for its deadline.
 peers() { pytest --maxfail=25 tests/peers; }
+
+# Faults of the network, of processes, of the disk and of the clock, under the servers and their clients.
+faults() { pytest tests/faults; }
+
+faults_long() { FAULT_SECONDS=${FAULT_SECONDS:-60} pytest tests/faults; }
 
 autobahn() { pytest tests/autobahn; }
 
@@ -424,6 +429,7 @@ readonly steps=(
   "packages tests servers"
   "release check"
   "peers tests python node browser valgrind servers"
+  "faults tests python faults"
   "large tests"
   "loom tests"
   "counts check valgrind gungraun"
@@ -439,6 +445,7 @@ readonly steps=(
   "coverage tests llvm"
   "asan_long tests nightly"
   "program_long tests"
+  "faults_long tests python faults"
   "defences check python servers"
   "autobahn_long tests python autobahn servers"
   "fuzz_long check nightly cargo_fuzz"
@@ -446,7 +453,8 @@ readonly steps=(
 readonly quick=(fmt lines unsafe_code circles first_lines defence_list floors lint core)
 # Steps that are not part of a plain run.
 readonly only_long=(
-  feature_sets minimal_versions public_api deny coverage asan_long program_long defences autobahn_long fuzz_long
+  feature_sets minimal_versions public_api deny coverage asan_long program_long faults_long defences autobahn_long
+  fuzz_long
 )
 readonly long=(setup packages release "${only_long[@]}")
 readonly not_plain=(lint core "${only_long[@]}")

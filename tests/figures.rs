@@ -37,6 +37,14 @@ fn the_figures_of_the_guide_are_true() {
     let lists = defences.map(|list| fs::read_to_string(list.expect("readable").path()).expect("a list"));
     assert_eq!(figure(&guide, "defences"), lists.map(|list| list.matches("[[defence]]").count()).sum());
     assert_eq!(figure(&guide, "targets"), read("fuzz/Cargo.toml").matches("[[bin]]").count());
+    let faults = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")).expect("tests");
+    let faults = faults.map(|file| file.expect("readable").path());
+    let faults = faults.filter(|file| file.extension().is_some_and(|extension| extension == "py"));
+    let faults = faults.map(|file| fs::read_to_string(file).expect("a test").matches("\ndef test_").count());
+    assert_eq!(figure(&guide, "fault runs"), faults.sum());
+    let growth = "GROWTH = 4 << 20";
+    assert_eq!(figure(&guide, "MiB more memory"), 4);
+    assert!(read("tests/faults/programs.py").contains(growth), "no {growth}");
     assert_eq!(
         figure(&guide, "models of a split"),
         read("src/stream/split/model.rs").matches("#[test]").count()

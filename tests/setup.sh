@@ -93,6 +93,12 @@ have microsocks || packages+=(microsocks)
 have redis-server || packages+=(redis-server)
 have nats-server || packages+=(nats-server)
 have haproxy || packages+=(haproxy)
+# Network namespaces with faults, and clocks that jump.
+{ have ip && have tc; } || packages+=(iproute2)
+have nft || packages+=(nftables)
+{ have unshare && have nsenter; } || packages+=(util-linux)
+have_faketime() { compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; }
+have_faketime || packages+=(libfaketime)
 { have sshd && have ssh; } || packages+=(openssh-server openssh-client)
 # The font contains the emoji in the pictures of the browser's windows.
 have chromium || packages+=(chromium fonts-noto-color-emoji)
@@ -129,6 +135,17 @@ part_servers() {
   for name in openssl nginx haproxy stunnel tinyproxy microsocks sshd ssh; do
     have $name || lacks "no $name"
   done
+}
+
+# What `faults` needs of the kernel, and the rights to it, is tried.
+part_faults() {
+  local name
+  for name in ip tc nft unshare nsenter; do
+    have $name || lacks "no $name"
+  done
+  have_faketime || lacks "no libfaketime"
+  PYTHONPATH=tests python3 tests/faults/hosts.py ||
+    lacks "no network namespaces with veth, tbf, nftables and tun: they need root, and a Linux kernel that has them; see above"
 }
 
 part_nightly() {
@@ -238,7 +255,7 @@ part_node() {
   echo "$stamp" >tests/peers/node_modules/stamp
 }
 
-parts=(valgrind browser servers nightly cargo_fuzz gungraun python autobahn node)
+parts=(valgrind browser servers faults nightly cargo_fuzz gungraun python autobahn node)
 for step in "$@"; do
   case $step in
     long) parts+=(cargo_deny cargo_public_api llvm) ;;

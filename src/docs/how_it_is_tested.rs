@@ -54,6 +54,15 @@
 //! program and the engine are killed, and a program is added. Each acknowledged message is there once, in
 //! order. `bash tests/all.sh setup packages`
 //!
+//! # Faults around it
+//!
+//! In 11 fault runs, clients send numbered messages to real servers between two network namespaces, while the
+//! link is narrow, loses, delays, reorders or resets packets, or is down; while a server or clients are killed;
+//! while the disk is full, no file descriptor is left, or clocks jump. Each acknowledged message is there
+//! once, in order; then the server has as many descriptors as before, and at most 4 MiB more memory. A counter
+//! shows that the fault took place. `bash tests/all.sh setup packages release faults`, or `faults_long` for a
+//! minute each
+//!
 //! # Speed
 //!
 //! - **Instructions** of the hot paths may grow by at most 2 % from one commit to the next, unless its
