@@ -5,7 +5,7 @@ mod support;
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use fullduplex::{
-    CloseCode, Config, Error, Message, PreparedMessage, Receiver, Role, Sender, Timeout, TrySendError,
+    CloseCode, Config, Error, Event, Message, PreparedMessage, Receiver, Role, Sender, Timeout, TrySendError,
     WebSocket,
 };
 use support::{
@@ -441,4 +441,20 @@ async fn a_small_and_a_large_message_take_two_writes_without_vectored_writes() {
     ws.feed("small").await.expect("room");
     ws.send(vec![0; 5000]).await.expect("open");
     assert_eq!(script.writes(), 2);
+}
+
+#[tokio::test]
+async fn a_receiver_has_what_was_negotiated_and_returns_events() {
+    let (mut receiver, sender, script) = server();
+    assert_eq!((receiver.subprotocol(), receiver.extensions()), (None, ""));
+    script.bring([ping("a").masked().build(), text("b").masked().build()].concat());
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        events.push(receiver.recv_event().await.expect("valid").expect("open"));
+    }
+    assert_eq!(events, [Event::Ping("a".into()), Event::Message("b".into())]);
+    let sink = sender.sink();
+    assert!(!sink.get_ref().is_closed());
+    sink.into_inner().send("c").await.expect("open");
+    assert_eq!(script.written(), wire(&[pong("a"), text("c")]));
 }
