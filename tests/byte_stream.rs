@@ -276,6 +276,21 @@ async fn a_failed_transport_is_the_error_of_a_read_or_a_write_and_never_a_clean_
     assert_eq!(read.kind(), io::ErrorKind::UnexpectedEof);
 }
 
+/// In one read: what came before the error is returned first, and the error by the next call.
+#[tokio::test]
+async fn an_invalid_frame_is_an_error_after_what_came_before_it_was_read() {
+    let (mut stream, script) = server();
+    script.bring(wire(&[binary("before").masked(), binary("not masked")]));
+    let mut read = [0; 100];
+    assert_eq!(stream.read(&mut read).await.expect("what came before"), 6);
+    assert_eq!(&read[..6], b"before");
+    script.end();
+    let error = stream.read(&mut read).await.expect_err("a client has to mask");
+    assert!(matches!(inner(&error), Error::Protocol(ProtocolError::UnmaskedFrame)), "{error:?}");
+    let written = frames::parse(&script.written());
+    assert_eq!((written[0].0, &written[0].1[..2]), (0x88, &1002_u16.to_be_bytes()[..]));
+}
+
 // RFC 6455 section 5.5.1.
 #[tokio::test]
 async fn shutdown_sends_a_close_with_1000_after_everything_that_was_written() {

@@ -307,6 +307,22 @@ fn a_writer_can_disable_compression_before_anything_is_sent() {
 }
 
 #[test]
+fn a_writer_of_a_sender_can_disable_compression_too() {
+    at_either_end(|role, settings, takeover| {
+        let (ws, script) = open(role, settings);
+        let (_receiver, sender) = ws.split();
+        let mut unzip = Unzip::new(takeover);
+        for uncompressed in [true, false] {
+            let mut writer = finished(sender.writer(MessageKind::Binary)).expect("open");
+            writer = if uncompressed { writer.uncompressed() } else { writer };
+            finished(writer.write_all(b"part")).expect("open");
+            finished(writer.finish()).expect("open");
+            assert_eq!(sent(&script.take_written(), &mut unzip), [(!uncompressed, b"part".to_vec())]);
+        }
+    });
+}
+
+#[test]
 fn a_writer_dropped_before_anything_was_sent_has_no_effect() {
     at_either_end(|role, settings, takeover| {
         let (mut ws, script) = open(role, settings);

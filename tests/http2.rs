@@ -200,6 +200,54 @@ async fn a_silent_server_ends_at_the_deadline() {
     assert!(matches!(error, Error::Timeout(Timeout::Handshake)), "{error:?}");
 }
 
+/// Runs a server that resets each stream: at once, or once it has accepted it and received data. Returns
+/// its transport.
+fn resetting(reason: Reason, accepts: bool) -> DuplexStream {
+    let (client, io) = duplex(1 << 16);
+    tokio::spawn(async move {
+        let mut builder = h2::server::Builder::new();
+        let mut requests =
+            builder.enable_connect_protocol().handshake::<_, Bytes>(io).await.expect("a client");
+        while let Some(Ok((request, mut respond))) = requests.accept().await {
+            if accepts {
+                let mut stream = respond.send_response(http::Response::new(()), false).expect("open");
+                tokio::spawn(async move {
+                    let _data = request.into_body().data().await;
+                    stream.send_reset(reason);
+                });
+            } else {
+                respond.send_reset(reason);
+            }
+        }
+    });
+    client
+}
+
+/// RFC 8441 section 5: RST_STREAM is to a stream what a reset is to a TCP connection.
+#[tokio::test]
+async fn a_stream_that_the_server_resets_is_a_transport_that_has_failed() {
+    for (reason, kind) in [
+        (Reason::REFUSED_STREAM, io::ErrorKind::ConnectionRefused),
+        (Reason::CANCEL, io::ErrorKind::ConnectionReset),
+        (Reason::INTERNAL_ERROR, io::ErrorKind::ConnectionReset),
+    ] {
+        let client = Client::default();
+        let http2 = client.http2_over("ws://example.com", resetting(reason, false)).await.expect("HTTP/2");
+        assert_eq!(format!("{http2:?}").split_once(' ').expect("its target").0, "Http2");
+        let error = http2.connect("ws://example.com/").await.map(drop).expect_err("reset");
+        let Error::Transport(error) = error else { panic!("{error:?}") };
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+
+    let transport = resetting(Reason::CANCEL, true);
+    let http2 = Client::default().http2_over("ws://example.com", transport).await.expect("HTTP/2");
+    let (mut ws, _) = http2.connect("ws://example.com/").await.expect("accepted");
+    assert!(format!("{:?}", ws.get_ref()).starts_with("Http2Stream { id: "));
+    ws.send("a").await.expect("open");
+    let error = timeout(LONG, ws.recv()).await.expect("in time").expect_err("reset");
+    assert!(error.is_disconnect(), "{error:?}");
+}
+
 /// RFC 8441 section 5: the end of a stream is that of a TCP connection.
 #[tokio::test]
 async fn a_dropped_connection_is_a_disconnect_for_the_peer() {

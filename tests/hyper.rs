@@ -205,6 +205,7 @@ async fn tls_streams_are_used_directly() {
         let tls = server.get_ref().tls().expect("the TLS stream itself");
         assert_eq!(tls.server_name(), Some("server.test"));
         assert!(server.get_ref().tcp().is_some());
+        assert!(format!("{:?}", server.get_ref()).starts_with("UpgradedStream(TlsStream"));
         client.send(Bytes::from(vec![1; 200_000])).await.expect("open");
         assert_eq!(server.recv().await.expect("valid").expect("a message").len(), 200_000);
         server.send("back").await.expect("open");
@@ -220,6 +221,7 @@ async fn a_bearer_token_is_removed_from_the_request() {
         fullduplex::testing::upgrade_request(&client, "ws://example.com/").expect("valid");
     let (response, upgrade) = ws::upgrade(&mut request, &server).expect("valid");
     assert_eq!(upgrade.bearer_token(), Some("c2VjcmV0"));
+    assert_eq!(upgrade.subprotocol(), Some("chat"));
     assert_eq!(request.headers()["sec-websocket-protocol"], "chat");
     assert!(!format!("{upgrade:?} {request:?} {response:?}").contains("c2VjcmV0"));
     assert_eq!(connection.open(&response).expect("accepted").subprotocol(), Some("chat"));
