@@ -1,0 +1,132 @@
+//! Engine.IO 4: sessions over HTTP long polling and WebSocket.
+//!
+//! An [`Engine`] is a route of axum. It runs a function for each session, in a task of its own, which
+//! receives messages from a [`Connection`]. Whether the client polls or has a WebSocket connection, and
+//! when it changes from one to the other, does not concern it.
+//!
+//! ```no_run
+//! use axum::Router;
+//! use socketio::engine::{Connection, Engine, Received, Settings};
+//!
+//! async fn echo(mut session: Connection) {
+//!     let sender = session.sender();
+//!     while let Ok(received) = session.recv().await {
+//!         let sent = match received {
+//!             Received::Text(text) => sender.send_text(&text).await,
+//!             Received::Binary(data) => sender.send_binary(data).await,
+//!         };
+//!         if sent.is_err() {
+//!             break;
+//!         }
+//!     }
+//! }
+//!
+//! # async fn serve() -> std::io::Result<()> {
+//! let engine = Engine::new(Settings::new(), echo);
+//! let app = Router::new().merge(engine.routes("/engine.io/"));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app).await
+//! # }
+//! ```
+
+mod connection;
+mod handshake;
+mod http;
+mod origins;
+mod packet;
+mod payload;
+mod polling;
+mod query;
+mod refusal;
+mod sessions;
+mod settings;
+mod sid;
+mod websocket;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use axum::{Router, routing::any};
+
+pub use self::{
+    connection::{Connection, Ending, Received, SessionSender, Text},
+    origins::Origins,
+    packet::{InvalidPacket, Packet},
+    payload::{InvalidPayload, PayloadWriter, Piece, decode_payload},
+    query::Transport,
+    settings::Settings,
+    sid::Sid,
+};
+use self::{
+    connection::Wire,
+    sessions::{Place, Sessions},
+};
+
+type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The sessions of a server. Clones are handles of the same ones.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    sessions: Arc<Sessions>,
+    serve: Box<dyn Fn(Connection) -> BoxFuture + Send + Sync>,
+}
+
+impl Engine {
+    /// Creates the sessions, and the function that is run for each of them.
+    pub fn new<F, Fut>(settings: Settings, serve: F) -> Self
+    where
+        F: Fn(Connection) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let sessions = Sessions::new(settings.max_sessions);
+        Self(Arc::new(Inner { settings, sessions, serve: Box::new(move |session| Box::pin(serve(session))) }))
+    }
+
+    /// Returns the routes of the sessions, at a path such as `/engine.io/`, with and without the slash
+    /// at its end.
+    ///
+    /// They answer requests of all methods: HTTP/2 opens WebSocket connections by CONNECT.
+    pub fn routes(&self, path: &str) -> Router {
+        let path = path.trim_end_matches('/');
+        Router::new()
+            .route(path, any(http::handle))
+            .route(&format!("{path}/"), any(http::handle))
+            .with_state(self.clone())
+    }
+
+    /// Returns how many sessions are open.
+    pub fn len(&self) -> usize {
+        self.0.sessions.len()
+    }
+
+    /// Returns whether no session is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    fn sessions(&self) -> &Arc<Sessions> {
+        &self.0.sessions
+    }
+
+    /// Runs a session. Its place is free again when it has ended.
+    fn serve(&self, wire: Wire, sender: fullduplex::Sender, place: Place) -> BoxFuture {
+        let session = Connection::new(place.sid(), wire, sender, self.settings());
+        let serving = (self.0.serve)(session);
+        Box::pin(async move {
+            let _place = place;
+            serving.await;
+        })
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("settings", self.settings()).field("len", &self.len()).finish()
+    }
+}

@@ -1,0 +1,97 @@
+//! The table of sessions.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use super::{polling::Polling, sid::Sid};
+
+/// The sessions of a server: how many there are, and those that poll, by their ids.
+///
+/// A session that has a WebSocket connection is not found by its id: no request names it.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    max: usize,
+    count: AtomicUsize,
+    polling: Mutex<HashMap<Sid, Arc<Polling>>>,
+}
+
+impl Sessions {
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, count: AtomicUsize::new(0), polling: Mutex::default() })
+    }
+
+    /// Takes a place for another session; `None` if there is none.
+    pub(super) fn place(self: &Arc<Self>) -> Option<Place> {
+        let more = |count: usize| (count < self.max).then_some(count + 1);
+        self.count.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Place { sessions: self.clone(), sid: Sid::random() })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    /// Returns the session with this id, if it polls.
+    pub(super) fn find(&self, sid: Sid) -> Option<Arc<Polling>> {
+        self.lock().get(&sid).cloned()
+    }
+
+    /// Forgets the id of a session, which does not poll any more.
+    pub(super) fn remove(&self, sid: Sid) {
+        let removed = self.lock().remove(&sid);
+        drop(removed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Sid, Arc<Polling>>> {
+        self.polling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a session, which is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    sessions: Arc<Sessions>,
+    sid: Sid,
+}
+
+impl Place {
+    pub(super) fn sid(&self) -> Sid {
+        self.sid
+    }
+
+    /// Lets requests find the session.
+    pub(super) fn publish(&self, polling: Arc<Polling>) {
+        self.sessions.lock().insert(self.sid, polling);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.sessions.remove(self.sid);
+        self.sessions.count.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_limited_and_free_again() {
+        let sessions = Sessions::new(2);
+        let [first, second] = [(); 2].map(|()| sessions.place().expect("free"));
+        assert!(sessions.place().is_none());
+        second.publish(Polling::new(1));
+        assert!(sessions.find(first.sid()).is_none() && sessions.find(second.sid()).is_some());
+        let sid = second.sid();
+        drop(second);
+        assert!(sessions.find(sid).is_none());
+        assert_eq!(sessions.len(), 1);
+        assert!(sessions.place().is_some());
+    }
+}

@@ -1,0 +1,128 @@
+//! A server that sends back what clients of Socket.IO send, to try clients with.
+//!
+//! ```text
+//! cargo run --release -p socketio -- --listen 127.0.0.1:3000
+//! ```
+
+#[path = "../../common/signals.rs"]
+mod signals;
+
+use std::{collections::BTreeMap, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
+
+use axum::{Router, routing::get};
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use socketio::{
+    Args, Auth, Binary, Io, Limits, Namespace, Socket,
+    engine::{Connection, Engine, Origins, Received, Settings},
+};
+use tokio::net::TcpListener;
+
+/// An echo server for clients of Socket.IO at /socket.io/, and of Engine.IO at /engine.io/.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    /// Address to listen on; port 0 lets the system choose one.
+    #[arg(long, default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+    /// Milliseconds between a pong and the next ping.
+    #[arg(long, value_name = "MS", default_value_t = 25_000)]
+    ping_interval: u64,
+    /// Milliseconds that a client has for a pong.
+    #[arg(long, value_name = "MS", default_value_t = 20_000)]
+    ping_timeout: u64,
+    /// Milliseconds that a client has for its first namespace.
+    #[arg(long, value_name = "MS", default_value_t = 45_000)]
+    connect_timeout: u64,
+    /// A page elsewhere that may connect, such as https://school.example; can be repeated.
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+}
+
+impl Options {
+    fn settings(&self) -> Settings {
+        Settings::new()
+            .ping_interval(Duration::from_millis(self.ping_interval))
+            .ping_timeout(Duration::from_millis(self.ping_timeout))
+            .origins(Origins::list(&self.allow_origin))
+    }
+}
+
+/// Any data, with binary data in it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Any {
+    Binary(Binary),
+    Object(BTreeMap<String, Any>),
+    Array(Vec<Any>),
+    Other(Value),
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("socketio: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let limits = Limits::new().connect_timeout(Duration::from_millis(options.connect_timeout));
+    let io = Io::builder()
+        .settings(options.settings())
+        .limits(limits)
+        .namespace(echo("/"))
+        .namespace(echo("/custom"))
+        .build();
+    let engine = Engine::new(options.settings(), echo_session);
+    let health = Router::new().route("/healthz", get(|| async { "ok\n" }));
+    let app = health.merge(io.routes()).merge(engine.routes("/engine.io/"));
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| format!("{}: {error}", options.listen))?;
+    let asked_to_stop = signals::asked_to_stop()?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).with_graceful_shutdown(asked_to_stop).await?;
+    Ok(())
+}
+
+/// Sends each event `message` back as `message-back`, and acknowledges each `message-with-ack` with its
+/// own arguments.
+fn echo(name: &str) -> Namespace {
+    Namespace::new(name)
+        .on_connect(|socket: Socket, auth: Auth| async move {
+            let auth: Value = auth.parse().unwrap_or_default();
+            report(socket.emit("auth", &auth).await);
+        })
+        .on("message", |socket: Socket, arguments: Args<Vec<Any>>| async move {
+            report(socket.emit("message-back", &arguments).await);
+        })
+        .on("message-with-ack", |_socket, arguments: Args<Vec<Any>>| async { arguments })
+        .on_failure(|socket, event, error| eprintln!("{}: {event}: {error}", socket.id()))
+}
+
+/// Prints an error, except that a client has left.
+fn report(emitted: Result<(), socketio::EmitError>) {
+    match emitted {
+        Ok(()) | Err(socketio::EmitError::Disconnected) => {}
+        Err(error) => eprintln!("{error}"),
+    }
+}
+
+/// Sends each message of Engine.IO back.
+async fn echo_session(mut session: Connection) {
+    let sender = session.sender();
+    while let Ok(received) = session.recv().await {
+        let sent = match received {
+            Received::Text(text) => sender.send_text(&text).await,
+            Received::Binary(data) => sender.send_binary(data).await,
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}

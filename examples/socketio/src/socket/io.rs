@@ -1,0 +1,145 @@
+//! A server of Socket.IO: its namespaces, and its routes.
+
+use std::{collections::HashMap, fmt, future::Future, sync::Arc};
+
+use super::{
+    auth::Auth,
+    driver,
+    limits::Limits,
+    namespace::{Name, Namespace},
+    socket::Socket,
+};
+use crate::engine::{Engine, Settings};
+
+/// A server of Socket.IO. Clones are handles of the same one.
+///
+/// See the [crate](crate) for an example.
+#[derive(Debug, Clone)]
+pub struct Io {
+    engine: Engine,
+    path: Arc<str>,
+}
+
+/// The settings and the namespaces of a server, returned by [`Io::builder`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct Builder {
+    settings: Settings,
+    limits: Limits,
+    path: Arc<str>,
+    namespaces: Vec<Namespace>,
+}
+
+/// What the connections of a server share.
+pub(super) struct Inner {
+    limits: Limits,
+    max_write_buffer_size: usize,
+    exact: HashMap<Arc<str>, Arc<Namespace>>,
+    matching: Vec<Arc<Namespace>>,
+}
+
+impl Io {
+    /// Returns a builder, without a namespace.
+    pub fn builder() -> Builder {
+        Builder {
+            settings: Settings::new(),
+            limits: Limits::new(),
+            path: "/socket.io/".into(),
+            namespaces: Vec::new(),
+        }
+    }
+
+    /// Returns the routes, to be merged with others.
+    pub fn routes(&self) -> axum::Router {
+        self.engine.routes(&self.path)
+    }
+
+    /// Returns the sessions of Engine.IO.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl Builder {
+    /// Sets the settings of Engine.IO.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets the limits of each connection.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the path, `/socket.io/` by default, which is that of clients.
+    pub fn path(mut self, path: &str) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Adds a namespace. Of several that match a name, the first counts.
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespaces.push(namespace);
+        self
+    }
+
+    /// Adds a namespace with nothing but a function that runs for each client, which can set handlers
+    /// by [`Socket::on`].
+    ///
+    /// # Panics
+    /// Panics if the name is not that of a namespace.
+    #[track_caller]
+    pub fn on_connect<F, Fut>(self, name: &str, on_connect: F) -> Self
+    where
+        F: Fn(Socket, Auth) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.namespace(Namespace::new(name).on_connect(on_connect))
+    }
+
+    /// Creates the server.
+    pub fn build(self) -> Io {
+        let Self { settings, limits, path, namespaces } = self;
+        let max_write_buffer_size = settings.write_buffer_size();
+        let (mut exact, mut matching) = (HashMap::new(), Vec::new());
+        for namespace in namespaces.into_iter().map(Arc::new) {
+            match namespace.name() {
+                Name::Exactly(name) => _ = exact.entry(name.clone()).or_insert(namespace),
+                Name::Matching(_) => matching.push(namespace),
+            }
+        }
+        let inner = Arc::new(Inner { limits, max_write_buffer_size, exact, matching });
+        let engine = Engine::new(settings, move |session| driver::run(inner.clone(), session));
+        Io { engine, path }
+    }
+}
+
+impl Inner {
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn max_write_buffer_size(&self) -> usize {
+        self.max_write_buffer_size
+    }
+
+    /// Returns a namespace, and its name.
+    pub(super) fn find(&self, name: &str) -> Option<(Arc<Namespace>, Arc<str>)> {
+        if let Some((name, namespace)) = self.exact.get_key_value(name) {
+            return Some((namespace.clone(), name.clone()));
+        }
+        let matching = self.matching.iter().find(|namespace| match namespace.name() {
+            Name::Matching(accepts) => accepts(name),
+            Name::Exactly(_) => false,
+        });
+        matching.map(|namespace| (namespace.clone(), name.into()))
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("namespaces", &self.exact.keys()).finish_non_exhaustive()
+    }
+}

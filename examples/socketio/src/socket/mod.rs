@@ -1,0 +1,37 @@
+//! Socket.IO 5, over sessions of Engine.IO.
+
+mod ack;
+mod assembly;
+mod auth;
+mod binary;
+mod check;
+mod connect;
+mod data;
+mod driver;
+mod error;
+mod event;
+mod io;
+mod limits;
+mod namespace;
+mod packet;
+mod queue;
+mod shared;
+mod socket;
+
+use std::{future::Future, pin::Pin};
+
+pub use self::{
+    assembly::{Assembly, Whole},
+    auth::{Auth, ConnectError},
+    binary::Binary,
+    data::{Args, Arguments, Data, FromAnswer, InvalidData},
+    error::{AckError, Disconnect, EmitError},
+    event::{Ack, Event, FromEvent},
+    io::{Builder, Io},
+    limits::Limits,
+    namespace::Namespace,
+    packet::{InvalidPacket, Kind, Packet},
+    socket::Socket,
+};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -1,0 +1,311 @@
+//! A client in a namespace.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::{Future, ready},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use axum::http::Extensions;
+use tokio::time::timeout;
+
+use super::{
+    ack::Acks,
+    assembly::Whole,
+    data::{Arguments, Arrived, Encoded, FromAnswer, encode_event},
+    error::{AckError, Disconnect, EmitError},
+    event::FromEvent,
+    namespace::{Handler, Namespace, erase},
+    packet::{Kind, put_head},
+    shared::Shared,
+};
+use crate::engine::Sid;
+
+/// A client in a namespace.
+///
+/// Clones are handles of the same socket, for any task. A client that is in several namespaces has a
+/// socket in each, over the same connection.
+#[derive(Clone)]
+pub struct Socket(Arc<Inner>);
+
+struct Inner {
+    id: Sid,
+    name: Arc<str>,
+    namespace: Arc<Namespace>,
+    shared: Arc<Shared>,
+    state: AtomicU8,
+    acks: Acks,
+    handlers: Mutex<Option<Box<HashMap<Box<str>, Arc<Handler>>>>>,
+    data: Mutex<Extensions>,
+}
+
+/// The values of `state`: a socket is connected once, and leaves once.
+const CONNECTING: u8 = 0;
+const CONNECTED: u8 = 1;
+const GONE: u8 = 2;
+
+impl Socket {
+    pub(super) fn new(name: Arc<str>, namespace: Arc<Namespace>, shared: Arc<Shared>) -> Self {
+        Self(Arc::new(Inner {
+            id: Sid::random(),
+            name,
+            namespace,
+            shared,
+            state: AtomicU8::new(CONNECTING),
+            acks: Acks::default(),
+            handlers: Mutex::default(),
+            data: Mutex::default(),
+        }))
+    }
+
+    /// Returns the id of the socket, which its client knows too.
+    ///
+    /// It is not the id of the session of Engine.IO, which is a secret.
+    pub fn id(&self) -> Sid {
+        self.0.id
+    }
+
+    /// Returns the name of the namespace.
+    pub fn namespace(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Returns whether the socket is in its namespace.
+    pub fn is_connected(&self) -> bool {
+        self.0.state.load(SeqCst) == CONNECTED
+    }
+
+    /// Stores a value with the socket, in place of another of its type, which is returned.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
+        lock(&self.0.data).insert(value)
+    }
+
+    /// Returns a copy of the value of a type that was stored with the socket.
+    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        lock(&self.0.data).get().cloned()
+    }
+
+    /// Sets the handler of an event for this socket alone. It precedes that of the namespace, and one
+    /// that was set before.
+    ///
+    /// See [`Namespace::on`]. Handlers of a namespace take no memory for each socket.
+    pub fn on<E, R, F, Fut>(&self, event: &str, handler: F)
+    where
+        E: FromEvent + Send + 'static,
+        R: Arguments + 'static,
+        F: Fn(Socket, E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+    {
+        let handler = erase(handler);
+        let before = lock(&self.0.handlers).get_or_insert_default().insert(event.into(), handler);
+        drop(before);
+    }
+
+    /// Waits for room, and queues an event for the client.
+    ///
+    /// ```
+    /// use socketio::{Args, EmitError, Socket};
+    ///
+    /// async fn greet(socket: &Socket) -> Result<(), EmitError> {
+    ///     socket.emit("message", "Good morning").await?;
+    ///     socket.emit("moved", &Args((1, 2))).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`EmitError::Disconnected`] if the socket is not in its namespace, and
+    /// [`EmitError::Serialize`] or [`EmitError::TooLarge`] for what cannot be sent.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it completes, nothing is queued. Once it has returned, the event
+    /// is, with its attachments.
+    pub fn emit<'a, A: Arguments + ?Sized>(
+        &'a self,
+        event: &str,
+        arguments: &A,
+    ) -> impl Future<Output = Result<(), EmitError>> + Send + use<'a, A> {
+        let encoded = encode_event(self.namespace(), None, event, arguments);
+        async move { self.send(encoded?).await }
+    }
+
+    /// Queues an event if there is room for it, and otherwise drops it. Returns whether it was queued.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`emit`](Self::emit).
+    pub fn emit_volatile(&self, event: &str, arguments: &(impl Arguments + ?Sized)) -> Result<bool, EmitError> {
+        let emitting = pin!(self.emit(event, arguments));
+        match emitting.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(emitted) => emitted.map(|()| true),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    /// Sends an event, and waits for its acknowledgement, for as long as
+    /// [`Limits::ack_timeout`](crate::Limits::ack_timeout).
+    ///
+    /// ```
+    /// use socketio::{AckError, Data, Socket};
+    ///
+    /// async fn ask(socket: &Socket) -> Result<String, AckError> {
+    ///     let Data(name) = socket.emit_with_ack("what is your name?", &()).await?;
+    ///     Ok(name)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns why there is no answer, or that it has another type.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the event may have been sent. Its answer is ignored.
+    pub fn emit_with_ack<'a, R: FromAnswer, A: Arguments + ?Sized>(
+        &'a self,
+        event: &str,
+        arguments: &A,
+    ) -> impl Future<Output = Result<R, AckError>> + Send + use<'a, R, A> {
+        self.emit_with_ack_in(self.0.shared.io().limits().ack_timeout, event, arguments)
+    }
+
+    /// Sends an event, and waits for its acknowledgement, for at most this long.
+    ///
+    /// The time begins before the event is queued.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`emit_with_ack`](Self::emit_with_ack).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the event may have been sent. Its answer is ignored.
+    pub fn emit_with_ack_in<'a, R: FromAnswer, A: Arguments + ?Sized>(
+        &'a self,
+        time: Duration,
+        event: &str,
+        arguments: &A,
+    ) -> impl Future<Output = Result<R, AckError>> + Send + use<'a, R, A> {
+        let begun = self.begin_ack(event, arguments);
+        async move {
+            let (mut ticket, encoded) = begun?;
+            let answering = async {
+                self.send(encoded).await?;
+                (&mut ticket.answer).await.map_err(|_| AckError::Disconnected)
+            };
+            let whole = timeout(time, answering).await.map_err(|_| AckError::Timeout)??;
+            drop(ticket);
+            let (json, attachments) = (whole.packet.data(), &whole.attachments[..]);
+            Ok(R::from_arrived(Arrived { json, has_name: false, attachments })?)
+        }
+    }
+
+    fn begin_ack(
+        &self,
+        event: &str,
+        arguments: &(impl Arguments + ?Sized),
+    ) -> Result<(Ticket, Encoded), AckError> {
+        let (id, answer) = self.0.acks.register(self.0.shared.io().limits().max_acks)?;
+        self.0.shared.begin_to_wait();
+        let ticket = Ticket { socket: self.clone(), id, answer };
+        let encoded = encode_event(self.namespace(), Some(id), event, arguments);
+        Ok((ticket, encoded.map_err(EmitError::from)?))
+    }
+
+    /// Disconnects the socket from its namespace, and runs the handler of the namespace for that. The
+    /// connection stays open.
+    ///
+    /// # Cancel safety
+    /// The socket is disconnected before the first await. If the future is dropped, its client may not
+    /// learn it, and the handler may not complete.
+    pub async fn disconnect(&self) {
+        if !self.leave() {
+            return;
+        }
+        self.0.shared.leave(self.namespace());
+        let mut packet = Vec::new();
+        put_head(&mut packet, Kind::Disconnect, 0, self.namespace(), None);
+        let text = String::from_utf8(packet).expect("text");
+        // It fails only if the connection has ended.
+        let _ = self.0.shared.send(Encoded { text, attachments: Vec::new() }).await;
+        self.0.namespace.disconnected(self.clone(), Disconnect::ByServer).await;
+    }
+
+    /// Waits for room, and queues a packet.
+    pub(super) fn send(&self, packet: Encoded) -> impl Future<Output = Result<(), EmitError>> + Send + '_ {
+        let connected = self.is_connected();
+        async move { if connected { self.0.shared.send(packet).await } else { Err(EmitError::Disconnected) } }
+    }
+
+    pub(super) fn connect(&self) {
+        self.0.state.store(CONNECTED, SeqCst);
+    }
+
+    /// Ends the socket. Returns `false` if it was not connected.
+    fn leave(&self) -> bool {
+        let was_connected = self.0.state.swap(GONE, SeqCst) == CONNECTED;
+        self.0.acks.end();
+        was_connected
+    }
+
+    /// Fails all that waits for an answer: the connection has ended.
+    pub(super) fn end_acks(&self) {
+        self.0.acks.end();
+    }
+
+    /// Ends the socket, and runs the handler of its namespace for that.
+    pub(super) fn left(self, why: Disconnect) -> impl Future<Output = ()> + Send {
+        let leaving = self.leave().then(|| self.0.namespace.disconnected(self.clone(), why));
+        async move {
+            if let Some(leaving) = leaving {
+                leaving.await;
+            }
+        }
+    }
+
+    /// Passes on an answer.
+    pub(super) fn answered(&self, id: u64, whole: Whole) {
+        self.0.acks.resolve(id, whole);
+    }
+
+    pub(super) fn its_namespace(&self) -> &Arc<Namespace> {
+        &self.0.namespace
+    }
+
+    /// Returns the handler of an event.
+    pub(super) fn handler(&self, event: &str) -> Option<Arc<Handler>> {
+        let own = lock(&self.0.handlers).as_ref().and_then(|handlers| handlers.get(event).cloned());
+        own.or_else(|| self.0.namespace.handler(event))
+    }
+}
+
+/// Redacted: prints neither data nor handlers.
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("id", &self.0.id).field("namespace", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+/// An answer that is waited for. Dropping it forgets it.
+struct Ticket {
+    socket: Socket,
+    id: u64,
+    answer: tokio::sync::oneshot::Receiver<Whole>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.socket.0.acks.forget(self.id);
+        self.socket.0.shared.end_to_wait();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A future that is ready, in a box.
+pub(super) fn nothing() -> super::BoxFuture<()> {
+    Box::pin(ready(()))
+}
