@@ -81,9 +81,8 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let engine = Engine::new(options.settings(), echo_session);
     let health = Router::new().route("/healthz", get(|| async { "ok\n" }));
     let app = health.merge(io.routes()).merge(engine.routes("/engine.io/"));
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .map_err(|error| format!("{}: {error}", options.listen))?;
+    let listener =
+        TcpListener::bind(options.listen).await.map_err(|error| format!("{}: {error}", options.listen))?;
     let asked_to_stop = signals::asked_to_stop()?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).with_graceful_shutdown(asked_to_stop).await?;

@@ -12,8 +12,8 @@ use fullduplex::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use socketio::{
-    Ack, AckError, Args, Auth, Binary, Builder, ConnectError, Data, Disconnect, Io, Limits, Namespace, Socket,
-    engine::Settings,
+    Ack, AckError, Args, Auth, Binary, Builder, ConnectError, Data, Disconnect, Io, Limits, Namespace,
+    Socket, engine::Settings,
 };
 use support::{Client, Poller, closed, message, open_ws, serve, text};
 
@@ -249,7 +249,9 @@ async fn binary_data_is_typed_in_both_directions() {
         .on("copy", |_socket, Data(data): Data<Binary>| async { data });
     let address = start(Io::builder().namespace(namespace)).await;
     let (mut ws, _) = connect(address, "40/chat").await;
-    ws.send(r#"451-/chat,7["post",{"text":"a","picture":{"_placeholder":true,"num":0}}]"#).await.expect("open");
+    ws.send(r#"451-/chat,7["post",{"text":"a","picture":{"_placeholder":true,"num":0}}]"#)
+        .await
+        .expect("open");
     ws.send(vec![1, 2, 3]).await.expect("open");
     expect(
         &mut ws,
@@ -388,10 +390,11 @@ async fn events_wait_for_the_function_that_connects() {
 
 #[tokio::test]
 async fn a_handler_acknowledges_later() {
-    let namespace = Namespace::new("/").on("later", |_socket, (Data(text), ack): (Data<String>, Ack)| async move {
-        assert!(ack.is_wanted());
-        tokio::spawn(async move { ack.send(&text.len()).await });
-    });
+    let namespace =
+        Namespace::new("/").on("later", |_socket, (Data(text), ack): (Data<String>, Ack)| async move {
+            assert!(ack.is_wanted());
+            tokio::spawn(async move { ack.send(&text.len()).await });
+        });
     let address = start(Io::builder().namespace(namespace)).await;
     let (mut ws, _) = connect(address, "40").await;
     ws.send(r#"429["later","abc"]"#).await.expect("open");

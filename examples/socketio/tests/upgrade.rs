@@ -62,7 +62,7 @@ async fn a_poll_that_waits_ends_with_the_probe() {
 }
 
 #[tokio::test]
-async fn after_an_upgrade_the_id_is_unknown() {
+async fn after_an_upgrade_other_requests_change_nothing() {
     let (address, _) = start(Settings::new()).await;
     let session = Poller::open(address, PATH).await;
     let mut ws = session.probe().await;
@@ -70,8 +70,8 @@ async fn after_an_upgrade_the_id_is_unknown() {
     is_echoed(&mut ws).await;
     assert_eq!(session.get().await.status, 400);
     assert_eq!(session.post("4a").await.status, 400);
-    let url = format!("ws://{address}{PATH}?EIO=4&transport=websocket&sid={}", session.sid);
-    assert!(fullduplex::connect(&url).await.is_err());
+    let mut second = connect_to(address, PATH, Some(&session.sid)).await;
+    assert_eq!(support::closed(&mut second).await, Some(1008));
     is_echoed(&mut ws).await;
 }
 
@@ -140,8 +140,8 @@ async fn one_upgrade_is_attempted_at_a_time() {
     let (address, _) = start(Settings::new()).await;
     let session = Poller::open(address, PATH).await;
     let mut ws = session.probe().await;
-    let url = format!("ws://{address}{PATH}?EIO=4&transport=websocket&sid={}", session.sid);
-    assert!(fullduplex::connect(&url).await.is_err());
+    let mut second = connect_to(address, PATH, Some(&session.sid)).await;
+    assert_eq!(support::closed(&mut second).await, Some(1008));
     ws.send("5").await.expect("open");
     is_echoed(&mut ws).await;
 }

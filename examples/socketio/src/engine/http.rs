@@ -21,7 +21,7 @@ use super::{
     polling::{Polling, SessionStream, Violation},
     query::{Query, Transport},
     refusal::Refusal,
-    sessions::Place,
+    sessions::{Found, Place},
     sid::Sid,
     websocket,
 };
@@ -63,10 +63,7 @@ fn preflight(parts: &Parts) -> Response<Body> {
 async fn answer(engine: &Engine, parts: &mut Parts, body: Body) -> Result<Response<Body>, Refusal> {
     let Query { transport, sid } = Query::parse(parts.uri.query().unwrap_or_default())?;
     let session = match sid {
-        Some(sid) => {
-            let polling = engine.sessions().find(sid).ok_or(Refusal::UnknownSession)?;
-            Some((sid, polling))
-        }
+        Some(sid) => Some((sid, engine.sessions().find(sid).ok_or(Refusal::UnknownSession)?)),
         None => None,
     };
     if transport == Transport::WebSocket {
@@ -75,8 +72,10 @@ async fn answer(engine: &Engine, parts: &mut Parts, body: Body) -> Result<Respon
     match (session, &parts.method) {
         (None, &Method::GET) => open_session(engine, parts),
         (None, _) => Err(Refusal::BadMethod),
-        (Some((_, polling)), &Method::GET) => poll(&polling).await,
-        (Some((_, polling)), &Method::POST) => post(engine, &polling, &parts.headers, body).await,
+        (Some((_, Found::Polling(polling))), &Method::GET) => poll(&polling).await,
+        (Some((_, Found::Polling(polling))), &Method::POST) => {
+            post(engine, &polling, &parts.headers, body).await
+        }
         (Some(_), _) => Err(Refusal::BadRequest),
     }
 }
@@ -85,30 +84,28 @@ async fn answer(engine: &Engine, parts: &mut Parts, body: Body) -> Result<Respon
 async fn answer_upgrade(
     engine: &Engine,
     parts: &mut Parts,
-    session: Option<(Sid, Arc<Polling>)>,
+    session: Option<(Sid, Found)>,
 ) -> Result<Response<Body>, Refusal> {
-    if session.is_none() && parts.method != Method::GET && parts.method != Method::CONNECT {
+    let is_new = session.is_none();
+    if is_new && parts.method != Method::GET && parts.method != Method::CONNECT {
         return Err(Refusal::BadMethod);
     }
-    let place = match session {
-        None => Some(admit(engine, parts)?),
-        Some(_) => None,
-    };
     let upgrade = <WebSocketUpgrade as OptionalFromRequestParts<()>>::from_request_parts(parts, &()).await;
     let upgrade = match upgrade {
         Ok(Some(upgrade)) => upgrade,
         Ok(None) => return Err(Refusal::BadRequest),
         Err(rejection) => return Ok(IntoResponse::into_response(rejection)),
     };
-    match (place, session) {
-        (Some(place), _) => {
+    match session {
+        None => {
+            let place = admit(engine, parts)?;
             let cookie = cookie(engine, &place);
             let mut response = websocket::open(engine, upgrade, place);
             response.headers_mut().extend(cookie);
             Ok(response)
         }
-        (None, Some((sid, polling))) => websocket::probe(engine, upgrade, sid, &polling),
-        (None, None) => Err(Refusal::BadRequest),
+        Some((sid, Found::Polling(polling))) => websocket::probe(engine, upgrade, sid, &polling),
+        Some((_, Found::Upgraded)) => Ok(websocket::close(upgrade)),
     }
 }
 

@@ -47,6 +47,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use axum::{Router, routing::any};
 
+use self::{
+    connection::Wire,
+    sessions::{Place, Sessions},
+};
 pub use self::{
     connection::{Connection, Ending, Received, SessionSender, Text},
     origins::Origins,
@@ -55,10 +59,6 @@ pub use self::{
     query::Transport,
     settings::Settings,
     sid::Sid,
-};
-use self::{
-    connection::Wire,
-    sessions::{Place, Sessions},
 };
 
 type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;

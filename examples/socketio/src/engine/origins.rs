@@ -55,7 +55,9 @@ impl Origins {
         }
         match &self.0 {
             Rule::Same => Origin::Refused,
-            Rule::List(list) if list.iter().any(|allowed| **allowed == *text) => Origin::Listed(origin.clone()),
+            Rule::List(list) if list.iter().any(|allowed| **allowed == *text) => {
+                Origin::Listed(origin.clone())
+            }
             Rule::List(_) => Origin::Refused,
             Rule::Any => Origin::Any,
         }
@@ -122,7 +124,8 @@ mod tests {
         let same = Origins::same();
         assert_eq!(check(&same, None), Origin::None);
         assert_eq!(check(&same, Some("http://School.example:8080")), Origin::Same);
-        for other in ["http://school.example", "http://evil.example:8080", "null", "school.example:8080", ""] {
+        for other in ["http://school.example", "http://evil.example:8080", "null", "school.example:8080", ""]
+        {
             assert_eq!(check(&same, Some(other)), Origin::Refused, "{other}");
         }
     }

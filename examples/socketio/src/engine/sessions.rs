@@ -10,19 +10,27 @@ use std::{
 
 use super::{polling::Polling, sid::Sid};
 
-/// The sessions of a server: how many there are, and those that poll, by their ids.
+/// The sessions of a server: how many there are, and those that began with polling, by their ids.
 ///
-/// A session that has a WebSocket connection is not found by its id: no request names it.
+/// A session that began with a WebSocket connection is not found by its id: no request names it.
 #[derive(Debug)]
 pub(super) struct Sessions {
     max: usize,
     count: AtomicUsize,
-    polling: Mutex<HashMap<Sid, Arc<Polling>>>,
+    found: Mutex<HashMap<Sid, Found>>,
+}
+
+/// A session that is found by its id.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    Polling(Arc<Polling>),
+    /// It has a WebSocket connection now, and needs no other.
+    Upgraded,
 }
 
 impl Sessions {
     pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, count: AtomicUsize::new(0), polling: Mutex::default() })
+        Arc::new(Self { max, count: AtomicUsize::new(0), found: Mutex::default() })
     }
 
     /// Takes a place for another session; `None` if there is none.
@@ -36,19 +44,19 @@ impl Sessions {
         self.count.load(Relaxed)
     }
 
-    /// Returns the session with this id, if it polls.
-    pub(super) fn find(&self, sid: Sid) -> Option<Arc<Polling>> {
+    /// Returns the session with this id.
+    pub(super) fn find(&self, sid: Sid) -> Option<Found> {
         self.lock().get(&sid).cloned()
     }
 
-    /// Forgets the id of a session, which does not poll any more.
-    pub(super) fn remove(&self, sid: Sid) {
-        let removed = self.lock().remove(&sid);
-        drop(removed);
+    /// Records that a session does not poll any more, unless it has ended.
+    pub(super) fn upgraded(&self, sid: Sid) {
+        let polled = self.lock().get_mut(&sid).map(|found| std::mem::replace(found, Found::Upgraded));
+        drop(polled);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Sid, Arc<Polling>>> {
-        self.polling.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Sid, Found>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,13 +74,14 @@ impl Place {
 
     /// Lets requests find the session.
     pub(super) fn publish(&self, polling: Arc<Polling>) {
-        self.sessions.lock().insert(self.sid, polling);
+        self.sessions.lock().insert(self.sid, Found::Polling(polling));
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.sessions.remove(self.sid);
+        let removed = self.sessions.lock().remove(&self.sid);
+        drop(removed);
         self.sessions.count.fetch_sub(1, Relaxed);
     }
 }
@@ -89,7 +98,10 @@ mod tests {
         second.publish(Polling::new(1));
         assert!(sessions.find(first.sid()).is_none() && sessions.find(second.sid()).is_some());
         let sid = second.sid();
+        sessions.upgraded(sid);
+        assert!(matches!(sessions.find(sid), Some(Found::Upgraded)));
         drop(second);
+        sessions.upgraded(sid);
         assert!(sessions.find(sid).is_none());
         assert_eq!(sessions.len(), 1);
         assert!(sessions.place().is_some());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::Response};
 use fullduplex::{
-    Error, Message,
+    CloseCode, Error, Message,
     axum::{WebSocket, WebSocketUpgrade},
 };
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use super::{
     connection::Wire,
     handshake::open_packet,
     packet::Packet,
-    polling::{Polling, ProbeTurn, Upgraded},
+    polling::{Polling, ProbeTurn, Upgraded, Violation},
     query::Transport,
     refusal::Refusal,
     sessions::Place,
@@ -52,7 +52,11 @@ pub(super) fn probe(
     if !settings.upgrades {
         return Err(Refusal::BadRequest);
     }
-    let turn = polling.begin_probe()?;
+    let turn = match polling.begin_probe() {
+        Ok(turn) => turn,
+        Err(Violation::Concurrent) => return Ok(close(upgrade)),
+        Err(Violation::Ended) => return Err(Refusal::UnknownSession),
+    };
     let engine = engine.clone();
     let config = settings.config();
     Ok(upgrade.any_origin().config(config).on_upgrade(async move |ws| {
@@ -61,10 +65,18 @@ pub(super) fn probe(
         if let Ok(Ok(Some(ws))) = timeout(deadline, probed(ws, &turn)).await {
             let parts = ws.into_inner();
             if turn.complete(Upgraded { io: parts.io, unread: parts.unread }) {
-                engine.sessions().remove(sid);
+                engine.sessions().upgraded(sid);
             }
         }
     }))
+}
+
+/// Opens a WebSocket connection and closes it: its session has one already. The session continues.
+pub(super) fn close(upgrade: WebSocketUpgrade) -> Response<Body> {
+    upgrade.any_origin().on_upgrade(async |mut ws: WebSocket| {
+        // What becomes of it concerns nobody.
+        let _ = ws.close(CloseCode::POLICY_VIOLATION, "the session has a connection").await;
+    })
 }
 
 /// Answers the probe of a client, and waits until it has stopped polling. Returns `None` if it does

@@ -135,7 +135,10 @@ mod tests {
         assert!(serde_json::from_str::<Binary>(json).is_err());
         let attachments = [Bytes::from_static(b"a")];
         for json in [r#"{"_placeholder":true,"num":1}"#, r#"{"num":0}"#, "{}", "[1]", r#""a""#] {
-            assert!(with_attachments(&attachments, || serde_json::from_str::<Binary>(json)).is_err(), "{json}");
+            assert!(
+                with_attachments(&attachments, || serde_json::from_str::<Binary>(json)).is_err(),
+                "{json}"
+            );
         }
     }
 

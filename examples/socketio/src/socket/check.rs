@@ -236,8 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn data_that_nests_too_deeply_is_refused() {
+    fn data_that_nests_deeply_takes_no_stack() {
         let deep = format!(r#"["a",{}{}]"#, "[".repeat(1 << 20), "]".repeat(1 << 20));
-        assert_eq!(check_event(&deep), Err(InvalidPacket::Data));
+        assert_eq!(check_event(&deep), Ok(()));
+        assert_eq!(check_placeholders(&deep, 1), Err(InvalidPacket::Placeholder));
+        assert_eq!(check_event(&deep[..deep.len() - 1]), Err(InvalidPacket::Data));
     }
 }

@@ -59,7 +59,8 @@ impl Arrived<'_> {
     fn parse<T: DeserializeOwned, F: Fold<T>>(&self) -> Result<T, InvalidData> {
         with_attachments(self.attachments, || {
             let mut json = serde_json::Deserializer::from_str(self.json);
-            let visitor = ArgumentsVisitor::<T, F> { has_name: self.has_name, marker: std::marker::PhantomData };
+            let visitor =
+                ArgumentsVisitor::<T, F> { has_name: self.has_name, marker: std::marker::PhantomData };
             Ok(json.deserialize_seq(visitor)?)
         })
     }

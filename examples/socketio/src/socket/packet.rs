@@ -225,13 +225,7 @@ fn number(digits: &str) -> Option<Option<u64>> {
 }
 
 /// Writes the beginning of a packet for a client, up to its data, with the digit of Engine.IO.
-pub(crate) fn put_head(
-    text: &mut Vec<u8>,
-    kind: Kind,
-    attachments: usize,
-    namespace: &str,
-    id: Option<u64>,
-) {
+pub(crate) fn put_head(text: &mut Vec<u8>, kind: Kind, attachments: usize, namespace: &str, id: Option<u64>) {
     let digit = match (kind, attachments) {
         (Kind::Connect, _) => b'0',
         (Kind::Disconnect, _) => b'1',

@@ -139,7 +139,11 @@ impl Socket {
     ///
     /// # Errors
     /// Returns the same errors as [`emit`](Self::emit).
-    pub fn emit_volatile(&self, event: &str, arguments: &(impl Arguments + ?Sized)) -> Result<bool, EmitError> {
+    pub fn emit_volatile(
+        &self,
+        event: &str,
+        arguments: &(impl Arguments + ?Sized),
+    ) -> Result<bool, EmitError> {
         let emitting = pin!(self.emit(event, arguments));
         match emitting.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(emitted) => emitted.map(|()| true),
@@ -283,7 +287,10 @@ impl Socket {
 /// Redacted: prints neither data nor handlers.
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("id", &self.0.id).field("namespace", &self.0.name).finish_non_exhaustive()
+        f.debug_struct("Socket")
+            .field("id", &self.0.id)
+            .field("namespace", &self.0.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -22,8 +22,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use fullduplex::{hyper::UpgradedStream, proto::Opcode};
 
-pub(crate) use self::stream::SessionStream;
 use self::outbox::Outbox;
+pub(crate) use self::stream::SessionStream;
 use super::{
     packet::Packet,
     payload::{InvalidPayload, Piece, decode_payload},
