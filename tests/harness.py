@@ -24,7 +24,7 @@ PACKAGES = TARGET / "debug"
 # Seconds after which waiting for anything fails.
 DEADLINE = 60
 
-LISTENING = re.compile(rb"listening on ((?:wss?|tcp)://\S+)")
+LISTENING = re.compile(rb"listening on ((?:wss?|tcp|https?)://\S+)")
 
 
 # Debian's servers are there, which may not be in PATH.

@@ -6,9 +6,9 @@ use super::{
     assembly::Whole,
     auth::{Auth, ConnectError},
     data::Encoded,
+    handle::Socket,
     packet::{Kind, put_head},
     shared::{NoPlace, Shared},
-    socket::Socket,
 };
 
 /// Connects a client to a namespace for which it has a place, or refuses it.

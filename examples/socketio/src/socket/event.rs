@@ -7,7 +7,7 @@ use super::{
     check::event_name,
     data::{Arguments, Arrived, InvalidData, encode_ack, sealed::FromArrived},
     error::EmitError,
-    socket::Socket,
+    handle::Socket,
 };
 
 /// An event that a client has sent.

@@ -5,9 +5,9 @@ use std::{collections::HashMap, fmt, future::Future, sync::Arc};
 use super::{
     auth::Auth,
     driver,
+    handle::Socket,
     limits::Limits,
     namespace::{Name, Namespace},
-    socket::Socket,
 };
 use crate::engine::{Engine, Settings};
 

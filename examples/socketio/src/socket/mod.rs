@@ -10,13 +10,13 @@ mod data;
 mod driver;
 mod error;
 mod event;
+mod handle;
 mod io;
 mod limits;
 mod namespace;
 mod packet;
 mod queue;
 mod shared;
-mod socket;
 
 use std::{future::Future, pin::Pin};
 
@@ -27,11 +27,11 @@ pub use self::{
     data::{Args, Arguments, Data, FromAnswer, InvalidData},
     error::{AckError, Disconnect, EmitError},
     event::{Ack, Event, FromEvent},
+    handle::Socket,
     io::{Builder, Io},
     limits::Limits,
     namespace::Namespace,
     packet::{InvalidPacket, Kind, Packet},
-    socket::Socket,
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -8,7 +8,7 @@ use super::{
     data::{Arguments, InvalidData, encode_ack},
     error::{Disconnect, EmitError},
     event::{Event, FromEvent},
-    socket::{Socket, nothing},
+    handle::{Socket, nothing},
 };
 
 pub(super) type Handler = dyn Fn(Socket, Event) -> BoxFuture<()> + Send + Sync;

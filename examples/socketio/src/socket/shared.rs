@@ -12,7 +12,7 @@ use std::{
 
 use fullduplex::Sender;
 
-use super::{data::Encoded, error::EmitError, io::Inner, socket::Socket};
+use super::{data::Encoded, error::EmitError, handle::Socket, io::Inner};
 use crate::engine::SessionSender;
 
 /// What the sockets of a connection share.

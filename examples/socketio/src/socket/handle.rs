@@ -42,9 +42,12 @@ struct Inner {
     shared: Arc<Shared>,
     state: AtomicU8,
     acks: Acks,
-    handlers: Mutex<Option<Box<HashMap<Box<str>, Arc<Handler>>>>>,
+    handlers: Mutex<Option<Handlers>>,
     data: Mutex<Extensions>,
 }
+
+/// The handlers of one socket. In a box, because most sockets have none of their own.
+type Handlers = Box<HashMap<Box<str>, Arc<Handler>>>;
 
 /// The values of `state`: a socket is connected once, and leaves once.
 const CONNECTING: u8 = 0;
