@@ -296,3 +296,144 @@ impl SessionSender {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::engine::{http::polling_session, polling::Polling};
+
+    /// A session that polls, and its task, which sends everything back.
+    fn start(settings: &Settings) -> (Arc<Polling>, SessionSender, JoinHandle<Ending>) {
+        let (polling, wire, sender) = polling_session(settings);
+        let mut session = Connection::new(Sid::random(), wire, sender, settings);
+        let sender = session.sender();
+        let echo = sender.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                match session.recv().await {
+                    Ok(Received::Text(text)) => echo.send_text(&text).await.expect("open"),
+                    Ok(Received::Binary(data)) => echo.send_binary(data).await.expect("open"),
+                    Err(ending) => return ending,
+                }
+            }
+        });
+        (polling, sender, task)
+    }
+
+    async fn poll(polling: &Arc<Polling>) -> String {
+        polling.begin_poll().expect("polls").fetch().await
+    }
+
+    async fn post(polling: &Arc<Polling>, payload: &str) {
+        let mut turn = polling.begin_post().expect("polls");
+        turn.ready().await.expect("open");
+        turn.post(payload).expect("valid");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_ping_follows_the_interval_and_each_pong_restarts_it() {
+        let (polling, _sender, _task) = start(&Settings::new());
+        let begun = Instant::now();
+        for seconds in [25, 60, 95] {
+            assert_eq!(poll(&polling).await, "2");
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+            // A pong may take long, and what is sent meanwhile is no pong.
+            sleep(Duration::from_secs(10)).await;
+            post(&polling, "3").await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_messages_are_no_pong() {
+        let (polling, _sender, task) = start(&Settings::new());
+        let begun = Instant::now();
+        assert_eq!(poll(&polling).await, "2");
+        for _ in 0..4 {
+            sleep(Duration::from_secs(4)).await;
+            post(&polling, "4still here").await;
+            assert_eq!(poll(&polling).await, "4still here");
+        }
+        // The poll that waits learns it.
+        assert_eq!(poll(&polling).await, "1");
+        assert_eq!(begun.elapsed().as_secs(), 45);
+        assert!(matches!(task.await, Ok(Ending::PingTimeout)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pongs_that_nothing_asked_for_do_not_delay_the_ping() {
+        let (polling, _sender, _task) = start(&Settings::new());
+        let begun = Instant::now();
+        for _ in 0..6 {
+            post(&polling, "3\u{1e}3").await;
+            sleep(Duration::from_secs(4)).await;
+        }
+        assert_eq!(poll(&polling).await, "2");
+        assert_eq!(begun.elapsed().as_secs(), 25);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_only_posts_is_disconnected_when_its_buffers_are_full() {
+        let settings = Settings::new().max_write_buffer_size(10_000);
+        let (polling, sender, task) = start(&settings);
+        let sending = tokio::spawn(async move {
+            let mut sent = 0;
+            while sender.send_text(&"x".repeat(1000)).await.is_ok() {
+                sent += 1;
+            }
+            sent
+        });
+        let posting = polling.clone();
+        tokio::spawn(async move {
+            // Its pongs alone would keep the session.
+            while let Ok(mut turn) = posting.begin_post() {
+                if turn.ready().await.is_err() || turn.post("3").is_err() {
+                    break;
+                }
+                drop(turn);
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let sent: usize = sending.await.expect("no panic");
+        assert!((18..=22).contains(&sent), "{sent}");
+        assert!(matches!(task.await, Ok(Ending::Transport(Error::Timeout(_)))));
+        assert!(polling.begin_poll().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_larger_than_the_buffers_is_sent() {
+        let settings = Settings::new().max_write_buffer_size(1000);
+        let (polling, sender, _task) = start(&settings);
+        let large = "x".repeat(100_000);
+        sender.send_text(&large).await.expect("open");
+        assert_eq!(poll(&polling).await, format!("4{large}"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_post_waits_until_the_one_before_was_received() {
+        let (polling, wire, sender) = polling_session(&Settings::new());
+        let settings = Settings::new();
+        post(&polling, "4first").await;
+        let waiting = polling.clone();
+        let second = tokio::spawn(async move { post(&waiting, "4second").await });
+        sleep(Duration::from_secs(1)).await;
+        assert!(!second.is_finished());
+        let mut session = Connection::new(Sid::random(), wire, sender, &settings);
+        for expected in ["4first", "4second"] {
+            assert_eq!(session.recv().await.expect("open"), Received::Text(Text::new(expected)));
+        }
+        second.await.expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_closed_and_not_polled_ends_in_time() {
+        let (_polling, sender, task) = start(&Settings::new());
+        let begun = Instant::now();
+        sender.close();
+        assert!(task.await.is_ok());
+        assert_eq!(begun.elapsed().as_secs(), 5);
+    }
+}

@@ -9,7 +9,7 @@ use axum::{
     response::IntoResponse,
 };
 use bytes::Bytes;
-use fullduplex::{Role, WebSocket, axum::WebSocketUpgrade, handshake::Negotiated};
+use fullduplex::{Role, Sender, WebSocket, axum::WebSocketUpgrade, handshake::Negotiated};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
@@ -22,6 +22,7 @@ use super::{
     query::{Query, Transport},
     refusal::Refusal,
     sessions::{Found, Place},
+    settings::Settings,
     sid::Sid,
     websocket,
 };
@@ -121,17 +122,23 @@ fn admit(engine: &Engine, parts: &Parts) -> Result<Place, Refusal> {
 fn open_session(engine: &Engine, parts: &Parts) -> Result<Response<Body>, Refusal> {
     let place = admit(engine, parts)?;
     let (settings, sid) = (engine.settings(), place.sid());
-    let polling = Polling::new(settings.max_write_buffer_size);
-    place.publish(polling.clone());
-    let stream = SessionStream::new(polling);
-    let config = settings.config();
-    let ws = WebSocket::from_raw(stream, Bytes::new(), Role::Server, &config, Negotiated::default());
-    let (receiver, sender) = ws.split();
+    let (polling, wire, sender) = polling_session(settings);
+    place.publish(polling);
     let cookie = cookie(engine, &place);
-    tokio::spawn(engine.serve(Wire::Session(receiver), sender, place));
+    tokio::spawn(engine.serve(wire, sender, place));
     let mut response = payload(open_packet(sid, Transport::Polling, settings));
     response.headers_mut().extend(cookie);
     Ok(response)
+}
+
+/// Creates a session that polls: what its requests share, and the connection over them.
+pub(super) fn polling_session(settings: &Settings) -> (Arc<Polling>, Wire, Sender) {
+    let polling = Polling::new(settings.max_write_buffer_size);
+    let stream = SessionStream::new(polling.clone());
+    let config = settings.config();
+    let ws = WebSocket::from_raw(stream, Bytes::new(), Role::Server, &config, Negotiated::default());
+    let (receiver, sender) = ws.split();
+    (polling, Wire::Session(receiver), sender)
 }
 
 fn cookie(engine: &Engine, place: &Place) -> Option<(header::HeaderName, HeaderValue)> {

@@ -8,6 +8,9 @@ use crate::engine::payload::PayloadWriter;
 /// The size of a payload, in bytes, beyond which no further packet is added to it.
 const ENOUGH: usize = 256 << 10;
 
+/// How many bytes of a message beyond the capacity are written at a time.
+const STEP: usize = 4 << 10;
+
 /// Frames that were written and not fetched yet.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -38,10 +41,11 @@ impl Outbox {
         }
     }
 
-    /// Returns whether nothing more should be written now. There is always room until a message is
-    /// complete, whatever its length, because only complete messages are fetched.
-    pub(super) fn is_full(&self, limit: usize) -> bool {
-        self.whole > 0 && self.bytes.len() >= limit
+    /// Returns how many bytes may be written now. There is room until a message is complete, whatever
+    /// its length, because only complete messages are fetched.
+    pub(super) fn room(&self, capacity: usize) -> usize {
+        let room = capacity.saturating_sub(self.bytes.len());
+        if self.whole == 0 { room.max(STEP) } else { room }
     }
 
     /// Takes complete messages as the packets of a payload; `None` if there are none.
@@ -132,9 +136,9 @@ mod tests {
         let mut outbox = Outbox::default();
         let message = frame(Opcode::Text, &[b'4'; 1000]);
         outbox.push(&message[..999]);
-        assert!(!outbox.is_full(10));
+        assert_eq!((outbox.room(10), outbox.room(9999)), (STEP, 9000));
         outbox.push(&message[999..]);
-        assert!(outbox.is_full(10) && !outbox.is_full(2000));
+        assert_eq!((outbox.room(10), outbox.room(9999)), (0, 9999 - message.len()));
     }
 
     #[test]

@@ -117,13 +117,21 @@ impl AsyncWrite for SessionStream {
                 if state.end == Some(End::Failed) {
                     return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
                 }
-                if state.outbox.is_full(polling.capacity) {
+                let mut written = 0;
+                for buf in bufs {
+                    let len = buf.len().min(state.outbox.room(polling.capacity));
+                    state.outbox.push(&buf[..len]);
+                    written += len;
+                    if len < buf.len() {
+                        break;
+                    }
+                }
+                if written == 0 && bufs.iter().any(|buf| !buf.is_empty()) {
                     state.writer = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
-                bufs.iter().for_each(|buf| state.outbox.push(buf));
                 state.wake_poll();
-                Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
+                Poll::Ready(Ok(written))
             }
             Inner::Upgraded { io, .. } => Pin::new(io).poll_write_vectored(cx, bufs),
         }
