@@ -11,6 +11,7 @@ use hyper::{HeaderMap, Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
@@ -136,12 +137,12 @@ pub async fn open_ws(address: SocketAddr, path: &str) -> (Client, Value) {
 }
 
 /// Receives a message, whatever it is.
-pub async fn message(ws: &mut Client) -> Option<Message> {
+pub async fn message<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocket<S>) -> Option<Message> {
     timeout(DEADLINE, ws.recv()).await.expect("in time").expect("no error")
 }
 
 /// Receives a message of text.
-pub async fn text(ws: &mut Client) -> String {
+pub async fn text<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocket<S>) -> String {
     let message = message(ws).await.expect("a message");
     message.into_text().expect("text").as_str().to_owned()
 }
@@ -180,9 +181,13 @@ pub async fn eventually_async<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
 pub struct Begun(TcpStream);
 
 impl Begun {
+    /// Sends more of it.
+    pub async fn send(&mut self, part: &[u8]) {
+        self.0.write_all(part).await.expect("open");
+    }
+
     /// Returns what the server answers, until it ends the connection or waits.
     pub async fn answer(mut self) -> String {
-        use tokio::io::AsyncReadExt;
         let mut answer = vec![0; 4096];
         let read = timeout(DEADLINE, self.0.read(&mut answer)).await.expect("in time").expect("open");
         String::from_utf8_lossy(&answer[..read]).into_owned()
@@ -204,8 +209,8 @@ pub async fn begin_get(session: &Poller) -> Begun {
     begun
 }
 
-async fn begin(session: &Poller, bytes: &str) -> Begun {
-    use tokio::io::AsyncWriteExt;
+/// Begins a request with these bytes.
+pub async fn begin(session: &Poller, bytes: &str) -> Begun {
     let mut tcp = TcpStream::connect(session.address).await.expect("connects");
     tcp.write_all(bytes.as_bytes()).await.expect("open");
     Begun(tcp)
