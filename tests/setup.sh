@@ -4,7 +4,7 @@
 #
 #   target/test-venv          pytest, `websockets` as a peer, Selenium for Chromium (CPython 3)
 #   target/autobahn-venv      the Autobahn test suite (CPython 2.7, or else its container image)
-#   tests/peers/node_modules  `ws` as a peer (Node)
+#   tests/peers/node_modules  `ws` and `socket.io-client` as peers (Node)
 #   target/gungraun-VERSION   the runner of benches/counts
 #
 # cargo-deny and cargo-public-api take minutes to build, even without optimization, and LLVM is large. They are installed only if an

@@ -96,6 +96,18 @@ async fn what_was_not_polled_arrives_first_and_in_order() {
 }
 
 #[tokio::test]
+async fn what_was_not_polled_is_written_although_nothing_follows() {
+    let (address, _) = start(Settings::new().ping_interval(10 * support::DEADLINE)).await;
+    let session = Poller::open(address, PATH).await;
+    let mut ws = session.probe().await;
+    session.send("4waits for a poll").await;
+    // It is in the outbox by then. If not, this tests less.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    ws.send("5").await.expect("open");
+    assert_eq!(text(&mut ws).await, "4waits for a poll");
+}
+
+#[tokio::test]
 async fn a_poll_takes_a_part_and_the_upgrade_the_rest() {
     let (address, _) = start(Settings::new()).await;
     let session = Poller::open(address, PATH).await;

@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
-use fullduplex::{Message, WebSocket};
+use fullduplex::{Config, Message, WebSocket};
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -124,7 +124,9 @@ impl Poller {
 pub async fn connect_to(address: SocketAddr, path: &str, sid: Option<&str>) -> Client {
     let sid = sid.map_or(String::new(), |sid| format!("&sid={sid}"));
     let url = format!("ws://{address}{path}?EIO=4&transport=websocket{sid}");
-    let (ws, _response) = fullduplex::connect(&url).await.expect("connects");
+    // Its own pings would make the server write.
+    let client = fullduplex::Client::new(Config::new().ping_interval(None));
+    let (ws, _response) = client.connect(&*url).await.expect("connects");
     ws
 }
 
