@@ -225,7 +225,8 @@ async fn namespaces_share_a_connection_and_match_by_pattern() {
 #[tokio::test]
 async fn the_number_of_namespaces_of_a_client_is_limited() {
     let limits = Limits::new().max_namespaces(2);
-    let all = Namespace::matching(|_| true);
+    let all = Namespace::matching(|_| true)
+        .on("leave", |socket: Socket, (): ()| async move { socket.disconnect().await });
     let address = start(Io::builder().limits(limits).namespace(all)).await;
     let (mut ws, _) = connect(address, "40/1").await;
     ws.send("40/2").await.expect("open");
@@ -235,6 +236,11 @@ async fn the_number_of_namespaces_of_a_client_is_limited() {
     ws.send("41/1,").await.expect("open");
     ws.send("40/3").await.expect("open");
     assert!(text(&mut ws).await.starts_with("40/3,{"));
+    // A place from which the server has disconnected the client is free too.
+    ws.send(r#"42/3,["leave"]"#).await.expect("open");
+    expect(&mut ws, "41/3,").await;
+    ws.send("40/4").await.expect("open");
+    assert!(text(&mut ws).await.starts_with("40/4,{"));
 }
 
 #[tokio::test]

@@ -79,11 +79,11 @@ impl Text {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The client has closed the session.
-    #[error("closed by the client")]
+    /// The session was closed, by the client or by [`SessionSender::close`].
+    #[error("closed")]
     Closed,
-    /// The server has closed the session.
-    #[error("closed by the server")]
+    /// The layer above has closed the session: its client did nothing in time.
+    #[error("closed because nothing was sent in time")]
     ClosedHere,
     /// The client has not answered a ping in time.
     #[error("no pong in time")]

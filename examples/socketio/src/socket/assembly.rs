@@ -1,5 +1,7 @@
 //! Packets together with their attachments.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
 use crate::engine::Received;
 
 /// A packet whose attachments have all arrived, and whose data is valid for its type.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Whole {
     pub(crate) packet: Packet,
     pub(crate) attachments: Vec<Bytes>,
@@ -25,6 +27,14 @@ impl Whole {
     /// Returns the attachments, in the order of their numbers.
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
+    }
+}
+
+/// Redacts data: prints only the lengths.
+impl fmt::Debug for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lens: Vec<usize> = self.attachments.iter().map(Bytes::len).collect();
+        f.debug_struct("Whole").field("packet", &self.packet).field("attachments", &lens).finish()
     }
 }
 

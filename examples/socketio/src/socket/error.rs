@@ -48,7 +48,7 @@ pub enum Disconnect {
     ByClient,
     /// The server has disconnected the socket.
     ByServer,
-    /// The client has closed its connection.
+    /// The connection was closed.
     Closed,
     /// The client has not answered a ping in time.
     PingTimeout,

@@ -35,7 +35,7 @@ pub enum Kind {
 /// assert_eq!((packet.id(), packet.data()), (Some(7), r#"["image",{}]"#));
 /// # Ok::<(), socketio::packet::InvalidPacket>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Packet {
     text: Utf8Bytes,
     kind: Kind,
@@ -143,6 +143,19 @@ impl Packet {
     /// Returns the data, which is JSON if the packet is valid, or empty.
     pub fn data(&self) -> &str {
         &self.text[self.data..]
+    }
+}
+
+/// Redacts data: prints only its length.
+impl std::fmt::Debug for Packet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packet")
+            .field("kind", &self.kind)
+            .field("attachments", &self.attachments)
+            .field("namespace", &self.namespace())
+            .field("id", &self.id)
+            .field("data", &format_args!("{} bytes", self.data().len()))
+            .finish()
     }
 }
 
@@ -336,6 +349,12 @@ mod tests {
         assert_eq!(parse(r#"29007199254740991["a"]"#).map(|packet| packet.id()), Ok(Some(MAX_ID)));
         assert_eq!(parse(r#"510-["a"]"#).map(|packet| packet.attachments()), Ok(10));
         assert!(parse(&format!("0/{}", "n".repeat(255))).is_ok());
+    }
+
+    #[test]
+    fn data_is_not_printed() {
+        let printed = format!("{:?}", parse(r#"2/a,1["secret"]"#).expect("valid"));
+        assert!(printed.contains("Event") && !printed.contains("secret"), "{printed}");
     }
 
     proptest! {

@@ -177,7 +177,11 @@ impl Shared {
                 PlaceState::Connecting | PlaceState::Open(_) => Err(NoPlace::Taken),
             };
         }
-        if places.len() >= self.io.limits().max_namespaces {
+        let max = self.io.limits().max_namespaces;
+        if places.len() >= max {
+            places.retain(|place| !matches!(place.state, PlaceState::Left));
+        }
+        if places.len() >= max {
             return Err(NoPlace::TooMany);
         }
         if places.is_empty() {

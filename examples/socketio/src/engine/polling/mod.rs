@@ -188,11 +188,11 @@ impl State {
 
     /// Ends a poll that waits, with nothing.
     fn interrupt(&mut self) {
-        if let Poller::Waits(waker) = std::mem::take(&mut self.poll) {
-            self.poll = Poller::Interrupted;
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+        let Poller::Waits(waker) = &mut self.poll else { return };
+        let waker = waker.take();
+        self.poll = Poller::Interrupted;
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
