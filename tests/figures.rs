@@ -36,6 +36,9 @@ fn the_figures_of_the_guide_are_true() {
     let defences = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/defences")).expect("lists");
     let lists = defences.map(|list| fs::read_to_string(list.expect("readable").path()).expect("a list"));
     assert_eq!(figure(&guide, "defences"), lists.map(|list| list.matches("[[defence]]").count()).sum());
+    assert!(
+        read("tests/coverage.py").contains(&format!("\nLEAST = {}.0\n", figure(&guide, "% of the lines")))
+    );
     assert_eq!(figure(&guide, "targets"), read("fuzz/Cargo.toml").matches("[[bin]]").count());
     let faults = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")).expect("tests");
     let faults = faults.map(|file| file.expect("readable").path());
