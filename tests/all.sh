@@ -11,7 +11,8 @@
 #
 # FUZZ_SECONDS is how long each fuzz target runs: 14 by default, 600 in `fuzz_long`. FAULT_SECONDS is
 # how long each fault lasts: 2 by default, 60 in `faults_long`. PROGRAM_STEPS and PROGRAM_FROM are for
-# `program_long`. The last line of the output counts the tests of all runners.
+# `program_long`, NETWORK_PROGRAM_STEPS and NETWORK_PROGRAM_FROM for `network_program_long`. The last
+# line of the output counts the tests of all runners.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -314,6 +315,14 @@ program_long() {
     timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test program -- --nocapture
 }
 
+# Random programs on a simulated network beyond those of a plain run, for about an hour in a release
+# build.
+network_program_long() {
+  hangs=9000
+  NETWORK_PROGRAM_STEPS=${NETWORK_PROGRAM_STEPS:-500000000} NETWORK_PROGRAM_FROM=${NETWORK_PROGRAM_FROM:-1000000} \
+    timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test network_program -- --nocapture
+}
+
 # --- functions of the steps
 
 # Makes release builds without optimization across crates, which takes minutes and which no test needs.
@@ -445,6 +454,7 @@ readonly steps=(
   "coverage tests llvm"
   "asan_long tests nightly"
   "program_long tests"
+  "network_program_long tests"
   "faults_long tests python faults"
   "defences check python servers"
   "autobahn_long tests python autobahn servers"
@@ -453,7 +463,8 @@ readonly steps=(
 readonly quick=(fmt lines unsafe_code circles first_lines defence_list floors lint core)
 # Steps that are not part of a plain run.
 readonly only_long=(
-  feature_sets minimal_versions public_api deny coverage asan_long program_long faults_long defences autobahn_long
+  feature_sets minimal_versions public_api deny coverage asan_long program_long network_program_long faults_long
+  defences autobahn_long
   fuzz_long
 )
 readonly long=(setup packages release "${only_long[@]}")

@@ -33,6 +33,11 @@
 //!   the sentence of the RFC that decides it. `bash tests/all.sh setup fuzz`, or `fuzz_long` for ten minutes each
 //! - **Random programs** send, receive, split, drop, stall and close on two ends, for a million steps from
 //!   numbered seeds. A model knows which messages must arrive. `cargo test --all-features --test program`
+//! - **Random programs on a simulated network** run clients, proxies and servers of the whole crate (TLS,
+//!   HTTP/2, clients that connect again, rooms with history) for a million steps on a paused clock. The network
+//!   delays, divides, resets, cuts off at any byte or falls silent; servers stop, are killed, crash and return. A
+//!   ledger knows what must arrive, each end of a connection has to fit what happened to it, and no task, member
+//!   or room may remain. A seed determines every byte. `cargo test --all-features --test network_program`
 //! - **Property tests** compare the parts with simple models: masking, UTF-8, the codec in all divisions,
 //!   the lists of members of a room. `cargo test --all-features`
 //! - **Coverage**: the unit tests and the integration tests run at least 97 % of the lines of `src`. Each
