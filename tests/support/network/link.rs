@@ -13,7 +13,7 @@ use tokio::{io::ReadBuf, time::Instant};
 use super::facts::{Fact, Way};
 
 /// How long the system sends bytes again that the peer does not acknowledge.
-const GIVES_UP: Duration = Duration::from_secs(900);
+const GIVES_UP: Duration = Duration::from_secs(3600);
 
 /// The least number of bytes under way. With fewer, which no socket has, both ends of TLS may wait until
 /// the other one reads: a server sends its tickets while the client sends its request.

@@ -53,11 +53,12 @@ use self::{
     tasks::{Tasks, resume},
 };
 
-/// How long an actor may take, in simulated time, once nothing disturbs it any more.
+/// How long an actor may take, in simulated time, once nothing disturbs it any more. It is less than
+/// the time after which the system gives up sending: deadlines of the crate have to end each wait.
 const FINISHES: Duration = Duration::from_secs(1800);
 
-/// How long tasks may remain, in simulated time: the system gives up sending after 15 minutes.
-const REMAINS: Duration = Duration::from_secs(1800);
+/// How long tasks may remain, in simulated time: the system gives up sending after an hour.
+const REMAINS: Duration = Duration::from_secs(7200);
 
 /// The age of messages in the history of a room, which no program reaches.
 const AGE: Duration = Duration::from_secs(30 * 24 * 3600);
