@@ -464,8 +464,7 @@ readonly quick=(fmt lines unsafe_code circles first_lines defence_list floors li
 # Steps that are not part of a plain run.
 readonly only_long=(
   feature_sets minimal_versions public_api deny coverage asan_long program_long network_program_long faults_long
-  defences autobahn_long
-  fuzz_long
+  defences autobahn_long fuzz_long
 )
 readonly long=(setup packages release "${only_long[@]}")
 readonly not_plain=(lint core "${only_long[@]}")
