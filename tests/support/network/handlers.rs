@@ -200,7 +200,8 @@ async fn act(
             format!("ack {id}")
         }
         ("say", _) => {
-            let _ = process.hub.to(room).except(member.id()).send(format!("t {} {rest}", words[1]));
+            // It is queued already.
+            drop(process.hub.to(room).except(member.id()).send(format!("t {} {rest}", words[1])));
             return Ok(());
         }
         _ => panic!("{message:?} was not sent"),
