@@ -113,6 +113,16 @@ defence_list() { python3 tests/defences.py --check; }
 # Each test of tests/HOSTILE.md fails without its defence: takes them out one at a time, in a copy.
 defences() { python3 tests/defences.py --keep-going; }
 
+# The scripts of mutants, and the unit tests with each mutant of the lines that the last commit changed, as far
+# as two minutes suffice.
+mutants() {
+  pytest tests/mutants
+  PYTHONPATH=tests target/test-venv/bin/python -m mutants --changed
+}
+
+# 400 mutants with all tests. It writes tests/mutants.md.
+mutants_long() { PYTHONPATH=tests target/test-venv/bin/python -m mutants; }
+
 lines() {
   # shellcheck disable=SC2016 # awk's own
   none "a file over 800 lines" awk '$2 != "total" && $1 > 800' \
@@ -437,6 +447,7 @@ readonly steps=(
   "unit tests"
   "packages tests servers"
   "release check"
+  "mutants tests python cargo_mutants"
   "peers tests python node browser valgrind servers"
   "faults tests python faults"
   "large tests"
@@ -457,14 +468,16 @@ readonly steps=(
   "network_program_long tests"
   "faults_long tests python faults"
   "defences check python servers"
+  "mutants_long check python cargo_mutants"
   "autobahn_long tests python autobahn servers"
   "fuzz_long check nightly cargo_fuzz"
 )
 readonly quick=(fmt lines unsafe_code circles first_lines defence_list floors lint core)
-# Steps that are not part of a plain run.
+# Steps that are not part of a plain run. `mutants` is not, because its tools and its builds take longer
+# than the two minutes for which it tests.
 readonly only_long=(
   feature_sets minimal_versions public_api deny coverage asan_long program_long network_program_long faults_long
-  defences autobahn_long fuzz_long
+  defences mutants mutants_long autobahn_long fuzz_long
 )
 readonly long=(setup packages release "${only_long[@]}")
 readonly not_plain=(lint core "${only_long[@]}")

@@ -141,20 +141,24 @@ def faults(defences):
             yield f"no defence for {test}"
 
 
-def copy_tree():
-    """Copies the files of the repository that have changed since the last copy."""
+def copy_tree(tree=TREE, changed=None):
+    """Copies the files of the repository that differ from their copies, with changed contents for some.
+
+    `changed` has the contents, by the names of files, which may be new ones.
+    """
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-    names = {name for name in names if name and (ROOT / name).is_file()}
-    for path in [path for path in TREE.rglob("*") if path.is_file()]:
-        if str(path.relative_to(TREE)) not in names and "__pycache__" not in path.parts:
+    contents = {name: ROOT / name for name in names if name and (ROOT / name).is_file()} | (changed or {})
+    for path in [path for path in tree.rglob("*") if path.is_file()]:
+        if str(path.relative_to(tree)) not in contents and "__pycache__" not in path.parts:
             path.unlink()
-    for name in names:
-        source, copy = ROOT / name, TREE / name
-        if not copy.is_file() or copy.read_bytes() != source.read_bytes():
+    for name, source in contents.items():
+        copy, content = tree / name, source if isinstance(source, bytes) else source.read_bytes()
+        if not copy.is_file() or copy.read_bytes() != content:
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, copy)
-            os.utime(copy)
+            copy.write_bytes(content)
+            if isinstance(source, Path):
+                shutil.copymode(source, copy)
 
 
 class BuildError(Exception):

@@ -39,6 +39,10 @@ fn the_figures_of_the_guide_are_true() {
     assert!(
         read("tests/coverage.py").contains(&format!("\nLEAST = {}.0\n", figure(&guide, "% of the lines")))
     );
+    let mutants = read("tests/mutants.md");
+    for unit in ["mutants, drawn", " viable,", " caught, which"] {
+        assert_eq!(figure(&guide, unit), figure(&mutants, unit), "{unit}");
+    }
     assert_eq!(figure(&guide, "targets"), read("fuzz/Cargo.toml").matches("[[bin]]").count());
     let faults = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")).expect("tests");
     let faults = faults.map(|file| file.expect("readable").path());

@@ -2,12 +2,12 @@
 # Installs what the tests need in addition to a Rust toolchain. tests/all.sh runs it. It does
 # nothing if everything is installed already.
 #
-#   target/test-venv          pytest, `websockets` as a peer, Selenium for Chromium (CPython 3)
+#   target/test-venv          pytest, `websockets` as a peer, Selenium for Chromium, tree-sitter (CPython 3)
 #   target/autobahn-venv      the Autobahn test suite (CPython 2.7, or else its container image)
 #   tests/peers/node_modules  `ws` and `socket.io-client` as peers (Node)
 #   target/gungraun-VERSION   the runner of benches/counts
 #
-# cargo-deny and cargo-public-api take minutes to build, even without optimization, and LLVM is large. They are installed only if an
+# cargo-deny, cargo-mutants and cargo-public-api take minutes to build, even without optimization, and LLVM is large. They are installed only if an
 # argument is `long`, or the name of the step of tests/all.sh that needs one.
 #
 # If a part cannot be installed, the others still are. target/setup/missing then has a line with the
@@ -157,6 +157,8 @@ part_nightly() {
 
 part_cargo_fuzz() { have cargo-fuzz || cargo install cargo-fuzz --locked; }
 
+part_cargo_mutants() { have cargo-mutants || cargo install cargo-mutants --version 27.1.0 --locked --debug; }
+
 part_cargo_deny() { have cargo-deny || cargo install cargo-deny --version 0.20.2 --locked --debug; }
 
 # Its version has to read the format of the nightly toolchain's rustdoc. That of the lock file is the older one.
@@ -258,8 +260,9 @@ part_node() {
 parts=(valgrind browser servers faults nightly cargo_fuzz gungraun python autobahn node)
 for step in "$@"; do
   case $step in
-    long) parts+=(cargo_deny cargo_public_api llvm) ;;
+    long) parts+=(cargo_deny cargo_public_api cargo_mutants llvm) ;;
     coverage) parts+=(llvm) ;;
+    mutants | mutants_long) parts+=(cargo_mutants) ;;
     deny) parts+=(cargo_deny) ;;
     public_api) parts+=(cargo_public_api) ;;
   esac

@@ -26,6 +26,13 @@
 //! - **Abuse beside honest load**: thousands of hostile connections do nine of these rows at once, while
 //!   others expect their echoes. `cargo run --release -p abuse`
 //!
+//! # What the tests would not notice
+//!
+//! **Mutants** are the source with one small change: another operator, a fixed value in place of a function,
+//! a missing arm of a `match`. There are 400 mutants, drawn by a seed from the protocol core, the opening
+//! handshake and the split connection: 000 viable, 000 caught, which means that a test fails with them.
+//! `tests/mutants.md` lists the others, each with the reason. `bash tests/all.sh setup mutants_long`
+//!
 //! # What nobody has thought of
 //!
 //! - **Fuzzing**: 13 targets, from committed seeds. Some compare this crate with tungstenite,
