@@ -249,7 +249,7 @@ def first_line(text: str) -> str:
 
 
 def manifest(original: str) -> str:
-    """Returns the manifest of a copy: no lint is an error, and the crate has no debug information.
+    """Returns the manifest of a copy: no lint is an error, and the crate is built for speed, with its assertions.
 
     The dependencies are the same as those of the tree itself, so they are not built again.
     """
@@ -259,7 +259,7 @@ def manifest(original: str) -> str:
             skip = line.startswith("[lints.")
         if not skip:
             kept.append(line)
-    return "".join(kept) + "\n[profile.dev.package.fullduplex]\ndebug = 0\n"
+    return "".join(kept) + "\n[profile.dev.package.fullduplex]\ndebug = 0\nopt-level = 1\n"
 
 
 # --- without switches

@@ -108,7 +108,11 @@ class Reference:
         return ending
 
     def limit(self, stage: Stage) -> float:
-        """Returns after how many seconds a stage counts as hanging."""
+        """Returns after how many seconds a stage counts as hanging.
+
+        What it skips is not subtracted, so that few stages have to be measured.
+        """
+        stage = Stage(stage.binary, stage.only)
         if stage not in self.seconds:
             ending = self.measure(stage)
             if ending.how == "stopped":
