@@ -36,12 +36,16 @@ class Results:
         self._path = path
         self._lock = threading.Lock()
         self.by_key: dict[str, Result] = {}
+        # The mutants that have to be built on their own, and why.
+        self.single: dict[str, str] = {}
         # Test programs that do not pass in the copy, and how they end.
         self.left_out: dict[str, str] = {}
         for line in path.read_text().splitlines() if path.exists() else []:
             entry = json.loads(line)
             if "left_out" in entry:
                 self.left_out[entry["left_out"]] = entry["how"]
+            elif "single" in entry:
+                self.single[entry["single"]] = entry["why"]
             else:
                 self.by_key[entry["key"]] = Result(Verdict(entry["what"], entry["by"]), entry["commit"])
 
@@ -57,6 +61,12 @@ class Results:
         with self._lock:
             self.left_out[name] = how
             self._append({"left_out": name, "how": how})
+
+    def build_alone(self, mutant: Mutant, why: str) -> None:
+        """Stores that a mutant has to be built on its own."""
+        if mutant.key not in self.single:
+            self.single[mutant.key] = why
+            self._append({"single": mutant.key, "why": why})
 
     def of(self, mutant: Mutant) -> str:
         """Returns what came of a mutant, or nothing if it was not run."""

@@ -34,7 +34,8 @@ class Session:
     def __post_init__(self) -> None:
         self._commit = commit()
         self._tree = Tree(COPIES / "tree", self.settings)
-        self._switched = Switched(self._tree, self._left())
+        # Also those that have been run, so that the copy is the same and not built again.
+        self._switched = Switched(self._tree, self._switchable())
         self._reference = Reference(self._tree.path, self.settings, {})
 
     def run(self) -> None:
@@ -51,7 +52,8 @@ class Session:
 
     def singles(self) -> dict[int, str]:
         """Returns the mutants that have to be built on their own, with the reasons."""
-        return {number: why for number, why in self._switched.single.items() if number in self._left()}
+        known = self.results.single
+        return {number: known[mutant.key] for number, mutant in self._left().items() if mutant.key in known}
 
     def run_singles(self) -> None:
         """Builds and runs the mutants that cannot be switched."""
@@ -63,6 +65,14 @@ class Session:
         """Returns the mutants without a final result."""
         return {
             number: mutant for number, mutant in self.mutants.items() if self.results.of(mutant) in ("", PASSED_UNITS)
+        }
+
+    def _switchable(self) -> dict[int, Mutant]:
+        """Returns the mutants that are not known to be impossible to switch."""
+        return {
+            number: mutant
+            for number, mutant in self.mutants.items()
+            if mutant.key not in self.results.single and self.results.of(mutant) != "unviable"
         }
 
     def _alive(self) -> list[int]:
@@ -85,6 +95,8 @@ class Session:
         for number, why in self._switched.unviable.items():
             if number in self._left():
                 self._store(number, Verdict("unviable", why))
+        for number, why in self._switched.single.items():
+            self.results.build_alone(self.mutants[number], why)
 
     def _check_units(self) -> None:
         """Runs the unit tests without a mutant, as often at a time as later with mutants."""
