@@ -84,9 +84,7 @@ def open_results(arguments: argparse.Namespace, drawn: list[Mutant]) -> Results:
 def run(mutants: dict[int, Mutant], results: Results, jobs: int) -> None:
     """Runs mutants with all tests."""
     settings = Settings(ROOT / "target", {"CARGO_INCREMENTAL": "1"})
-    session = Session(
-        mutants, results, settings, jobs, groups=[programs.first(), programs.others()], examples=True
-    )
+    session = Session(mutants, results, settings, jobs, groups=programs.groups(), examples=True)
     session.run()
     session.run_singles()
 
@@ -105,7 +103,9 @@ def run_changed(seconds: int) -> None:
     path = COPIES / "changed.jsonl"
     path.unlink(missing_ok=True)
     results = Results(path)
-    session = Session(dict(enumerate(draw(mutants, 1, len(mutants)), 1)), results, settings)
+    numbers = dict(enumerate(draw(mutants, 1, len(mutants)), 1))
+    # In a copy of its own, so that the one of a longer run is not built again.
+    session = Session(numbers, results, settings, copy="changed")
     try:
         session.run()
     except BuildError as error:

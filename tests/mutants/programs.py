@@ -18,34 +18,40 @@ LEFT_OUT = {
     "large": "takes minutes",
     "left_out": "has no tests",
 }
-# The programs that are built first. The others are built if mutants survive these.
-HANDSHAKE = [
-    "handshake_server", "handshake_client", "handshake_http", "handshake_deflate", "handshake_release", "bearer", "http2",
+# The programs of the first two groups, by the rooms that they are about. A group is built if mutants survive those
+# before it.
+GROUPS = [
+    {
+        "handshake": ["handshake_server", "handshake_client"],
+        "stream": ["split", "tasks"],
+        "proto": ["hostile_frames", "closing", "deflate_sending", "parts"],
+    },
+    {
+        "handshake": ["handshake_http", "handshake_deflate", "handshake_release", "bearer", "http2"],
+        "stream": ["room", "waiting", "sink", "hub"],
+        "proto": [
+            "proto", "hostile_caller", "hostile_peer", "deflate", "deflate_parts", "deflate_strides", "memory_deflate",
+            "outgoing", "private", "stream", "timers",
+        ],
+    },
 ]  # fmt: skip
-SPLIT = ["split", "tasks", "room", "waiting", "outgoing", "sink"]
-PROTO = [
-    "proto", "hostile_frames", "hostile_caller", "closing", "parts", "deflate", "deflate_parts", "deflate_sending",
-    "hostile_peer", "stream", "private", "timers",
-]  # fmt: skip
+# At the end of the last group, because they take long.
+SLOW = ["program", "slow_reader", "reconnect_tcp"]
 
 
-def first() -> list[str]:
-    return HANDSHAKE + SPLIT + PROTO
+def groups() -> list[list[str]]:
+    """Returns the names of all programs that are run, in groups that are built together."""
+    first = [[name for names in group.values() for name in names] for group in GROUPS]
+    all_names = sorted(path.stem for path in (ROOT / "tests").glob("*.rs"))
+    rest = [name for name in all_names if name not in (*first[0], *first[1], *LEFT_OUT)]
+    return [*first, sorted(rest, key=lambda name: name in SLOW)]
 
 
-def others() -> list[str]:
-    """Returns the programs that are not among the first, those that take long at the end."""
-    names = sorted(path.stem for path in (ROOT / "tests").glob("*.rs"))
-    rest = [name for name in names if name not in (*first(), *LEFT_OUT)]
-    return sorted(rest, key=lambda name: name in ("program", "slow_reader", "reconnect_tcp"))
-
-
-def stages(file: str, binaries: list[str]) -> list[Stage]:
+def stages(file: str, names: list[str]) -> list[Stage]:
     """Returns the stages of some programs, those related to a file first."""
     room = Path(file).parts[1]
-    related = {"handshake": HANDSHAKE, "stream": SPLIT, "proto": PROTO}.get(room, [])
-    ordered = sorted(binaries, key=lambda name: name not in related)
-    return [Stage(binary(name)) for name in ordered]
+    related = [name for group in GROUPS for name in group.get(room, [])]
+    return [Stage(binary(name)) for name in sorted(names, key=lambda name: name not in related)]
 
 
 def binary(name: str) -> Binary:

@@ -30,10 +30,12 @@ class Session:
     groups: list[list[str]] = field(default_factory=list)
     # Whether to run the examples in the documentation.
     examples: bool = False
+    # The name of the copy of the tree.
+    copy: str = "tree"
 
     def __post_init__(self) -> None:
         self._commit = commit()
-        self._tree = Tree(COPIES / "tree", self.settings)
+        self._tree = Tree(COPIES / self.copy, self.settings)
         # Also those that have been run, so that the copy is the same and not built again.
         self._switched = Switched(self._tree, self._switchable())
         self._reference = Reference(self._tree.path, self.settings, {})
