@@ -124,3 +124,42 @@ impl fmt::Debug for CloseCode {
         write!(f, "CloseCode({})", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_registered_code_has_its_name() {
+        let names = [
+            (1000, "normal closure"),
+            (1001, "going away"),
+            (1002, "protocol error"),
+            (1003, "unsupported data"),
+            (1005, "no status received"),
+            (1006, "abnormal closure"),
+            (1007, "invalid frame payload data"),
+            (1008, "policy violation"),
+            (1009, "message too big"),
+            (1010, "mandatory extension"),
+            (1011, "internal error"),
+            (1012, "service restart"),
+            (1013, "try again later"),
+            (1014, "bad gateway"),
+            (1015, "TLS handshake"),
+            (3000, "unauthorized"),
+            (3003, "forbidden"),
+            (3008, "timeout"),
+        ];
+        for code in 0..=u16::MAX {
+            let name = names.iter().find(|(registered, _)| *registered == code).map(|(_, name)| *name);
+            assert_eq!(CloseCode::from(code).name(), name, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_converted_from_its_number_and_back_and_displayed_as_it() {
+        assert_eq!(u16::from(CloseCode::from(4321)), 4321);
+        assert_eq!(CloseCode::from(4321).to_string(), "4321");
+    }
+}

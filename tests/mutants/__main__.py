@@ -1,7 +1,7 @@
 """Changes the source in small ways, and checks that a test fails each time.
 
     PYTHONPATH=tests target/test-venv/bin/python -m mutants            400 mutants, drawn by a seed
-    PYTHONPATH=tests target/test-venv/bin/python -m mutants --changed  those in lines of the last commit
+    PYTHONPATH=tests target/test-venv/bin/python -m mutants --changed  those in lines of the last commit, in two minutes
 
 cargo-mutants lists the mutants. Building the tests for each of them would take days, so most are in one
 build, behind switches that an environment variable sets (`rewrite.py`). Those that cannot be switched
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = parse()
     os.nice(10)
     if arguments.changed:
-        run_changed(arguments.seconds)
+        run_changed(arguments.since, arguments.seconds)
         return
     mutants = list_mutants()
     drawn = draw(mutants, arguments.seed, arguments.count)
@@ -55,7 +55,8 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--changed", action="store_true", help="only mutants in lines that the last commit changed")
+    parser.add_argument("--changed", action="store_true", help="only mutants in changed lines, with the unit tests")
+    parser.add_argument("--since", default="HEAD^", metavar="COMMIT", help="what --changed compares with")
     parser.add_argument("--seconds", type=int, default=120, help="how long a run of changed lines may take")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=400, help="how many mutants to draw")
@@ -89,11 +90,11 @@ def run(mutants: dict[int, Mutant], results: Results, jobs: int) -> None:
     session.run_singles()
 
 
-def run_changed(seconds: int) -> None:
-    """Runs the unit tests with the mutants in lines that the last commit changed, as many as there is time for."""
+def run_changed(since: str, seconds: int) -> None:
+    """Runs the unit tests with the mutants in lines changed since a commit, as many as there is time for."""
     settings = Settings(ROOT / "target", {}, deadline=time.monotonic() + seconds)
     try:
-        mutants = changed_since("HEAD^")
+        mutants = changed_since(since)
     except Failed as error:
         print(f"mutants: {error}")
         return

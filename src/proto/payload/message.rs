@@ -246,4 +246,10 @@ mod tests {
         assert!(size_of::<Message>() <= 40);
         assert!(size_of::<Option<Message>>() <= 40);
     }
+
+    #[test]
+    fn text_is_displayed_as_it_is_and_binary_data_as_its_length() {
+        assert_eq!(Message::from("text").to_string(), "text");
+        assert_eq!(Message::from(&b"data"[..]).to_string(), "<4 bytes>");
+    }
 }

@@ -174,4 +174,19 @@ mod tests {
         let error = Utf8Bytes::try_from(Bytes::from_static(b"ab\xED\xA0\x80")).expect_err("a surrogate");
         assert_eq!(error.valid_up_to(), 2);
     }
+
+    #[test]
+    fn text_is_borrowed_as_a_string_and_as_bytes() {
+        let text = Utf8Bytes::from("text");
+        assert_eq!(AsRef::<str>::as_ref(&text), "text");
+        assert_eq!(AsRef::<[u8]>::as_ref(&text), b"text");
+        assert_eq!(Borrow::<str>::borrow(&text), "text");
+    }
+
+    #[test]
+    fn text_is_compared_with_strings() {
+        let text = Utf8Bytes::from("text");
+        assert!(text == *"text" && text != *"other");
+        assert!(text == "text" && text != "other");
+    }
 }
