@@ -47,8 +47,10 @@ def main() -> None:
     if len(numbers) < len(drawn):
         return
     REPORT.write_text(report(drawn, len(mutants), results, COMMAND, arguments.seed))
-    sums = Sums.of(results.by_key[mutant.key].verdict for mutant in drawn)
+    sums = Sums.of(results.verdict(mutant) for mutant in drawn)
     print(f"\n{sums.caught} of {sums.viable} viable mutants caught, {percent(sums.caught, sums.viable)}")
+    if sums.by_what["not run"]:
+        sys.exit(f"{sums.by_what['not run']} were not run")
     if 100 * sums.caught < arguments.at_least * sums.viable:
         sys.exit(f"fewer than {arguments.at_least} %")
 
@@ -66,7 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="run all again")
     parser.add_argument("--at-least", type=float, default=95.0, metavar="PERCENT", help="fail if fewer are caught")
     parser.add_argument("--list", action="store_true", help="only list the mutants")
-    parser.add_argument("--report", action="store_true", help="only write the report")
+    parser.add_argument("--report", action="store_true", help="only write the report, also of a run that has not finished")
     return parser.parse_args()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .listing import ROOT, Failed, Mutant
+from .listing import ROOT, Mutant
 from .programs import LEFT_OUT
 from .runs import Verdict
 
@@ -19,7 +19,7 @@ REPORT = ROOT / "tests" / "mutants.md"
 REASONS = ROOT / "tests" / "mutants" / "survivors.toml"
 # What is stored of a mutant that no unit test catches, until the other tests are run.
 PASSED_UNITS = "passed units"
-COLUMNS = ["unviable", "unit", "integration", "doc", "timeout", "survived"]
+COLUMNS = ["unviable", "unit", "integration", "doc", "timeout", "survived", "not run"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class Results:
         result = self.by_key.get(mutant.key)
         return result.verdict.what if result is not None else ""
 
+    def verdict(self, mutant: Mutant) -> Verdict:
+        """Returns the final verdict of a mutant, which is `not run` as long as there is none."""
+        if self.of(mutant) in ("", PASSED_UNITS):
+            return Verdict("not run")
+        return self.by_key[mutant.key].verdict
+
     def _append(self, entry: dict[str, str]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
@@ -117,10 +123,7 @@ class Sums:
 
 def report(mutants: list[Mutant], listed: int, results: Results, command: str, seed: int) -> str:
     """Returns the report of a run as Markdown."""
-    missing = [mutant.name for mutant in mutants if results.of(mutant) in ("", PASSED_UNITS)]
-    if missing:
-        raise Failed(f"{len(missing)} mutants were not run, such as {missing[0]}")
-    verdicts = {mutant: results.by_key[mutant.key].verdict for mutant in mutants}
+    verdicts = {mutant: results.verdict(mutant) for mutant in mutants}
     sums = Sums.of(verdicts.values())
     by_file = {file: [verdicts[mutant] for mutant in mutants if mutant.file == file] for file in files(mutants)}
     rows = [Sums.of(found).row(f"`{file}`") for file, found in by_file.items()]
@@ -128,8 +131,8 @@ def report(mutants: list[Mutant], listed: int, results: Results, command: str, s
         [
             *introduction(sums, listed, commits(mutants, results), LEFT_OUT | results.left_out, command, seed),
             "",
-            "| file | drawn | unviable | unit tests | integration tests | examples in docs | timeouts | survived |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|",
+            "| file | drawn | unviable | unit tests | integration tests | examples in docs | timeouts | survived | not finished |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
             *rows,
             sums.row("all"),
             "",
@@ -147,7 +150,7 @@ def files(mutants: list[Mutant]) -> list[str]:
 
 def commits(mutants: list[Mutant], results: Results) -> str:
     """Returns at which commits the mutants were run, with how many at each."""
-    counts = Counter(results.by_key[mutant.key].commit for mutant in mutants)
+    counts = Counter(results.by_key[mutant.key].commit for mutant in mutants if results.of(mutant))
     return ", ".join(f"{commit} ({count})" for commit, count in counts.most_common())
 
 
@@ -174,6 +177,10 @@ def survivors(mutants: list[Mutant], results: Results) -> list[str]:
     """Returns a line for each mutant that no test catches, with the reason."""
     known, lines = reasons(), []
     for mutant in sorted(mutants, key=lambda mutant: (mutant.file, mutant.start)):
-        if results.by_key[mutant.key].verdict.what == "survived":
+        if results.of(mutant) == PASSED_UNITS:
+            lines.append(f"- `{mutant.name}`: no unit test fails; the other tests have not been run.")
+        elif not results.of(mutant):
+            lines.append(f"- `{mutant.name}`: has not been run.")
+        elif results.of(mutant) == "survived":
             lines.append(f"- `{mutant.name}`: {known.get(mutant.key, 'no reason is known.')}")
     return lines or ["None."]

@@ -279,3 +279,17 @@ impl Compressed {
         ((self.gathered.len() - self.inflated) * 4).clamp(LEAST_ROOM, MOST_ROOM)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sixteenth_of_what_decompression_takes_is_buffered_first() {
+        for limit in [1 << 20, 16 << 20, 64 << 20] {
+            assert_eq!(gathered_first(limit), (limit + BESIDE) / RATIO);
+        }
+        // A short message is buffered as a whole.
+        assert_eq!(gathered_first(100), most_compressed(100));
+    }
+}

@@ -226,6 +226,12 @@ mod tests {
     }
 
     #[test]
+    fn the_threshold_is_set_and_nothing_else() {
+        let set = Deflate::new().level(3).threshold(77);
+        assert_eq!((set.get_threshold(), set.level), (77, 3));
+    }
+
+    #[test]
     fn context_takeover_sets_both_parameters_to_the_opposite() {
         for wanted in [false, true] {
             let set = Deflate::new().context_takeover(wanted);

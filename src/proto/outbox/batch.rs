@@ -278,6 +278,17 @@ mod tests {
         assert!(batch.segments.capacity() <= SEGMENTS, "{}", batch.segments.capacity());
     }
 
+    #[test]
+    fn the_buffer_of_short_frames_is_kept_unless_it_is_large() {
+        for (capacity, kept) in [(2 * RUN, 2 * RUN), (3 * RUN, 0)] {
+            let (mut batch, mut frames) = (Batch::new(), Vec::with_capacity(capacity));
+            frames.push(7);
+            batch.take_copied(&mut frames);
+            batch.advance(1);
+            assert_eq!(batch.copied.capacity(), kept);
+        }
+    }
+
     fn vectored(batch: &Batch, most: usize) -> Vec<u8> {
         let mut slices = vec![IoSlice::new(&[]); most];
         let count = batch.chunks_vectored(&mut slices);

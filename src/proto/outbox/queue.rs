@@ -305,8 +305,10 @@ mod tests {
         queue.push_ping(b"i", None);
         push(&mut queue, "a");
         queue.tail.reserve(1 << 20);
+        queue.segments.reserve(10_000);
         queue.clear();
         assert_eq!(queue.len(), 0);
+        assert!((1..=2 * SEGMENTS).contains(&queue.segments.capacity()));
         assert!((1..=RUN + COPIED).contains(&queue.tail.capacity()));
         queue.drop_buffers();
         assert_eq!((queue.pings.capacity(), queue.tail.capacity()), (0, 0));

@@ -511,6 +511,17 @@ mod tests {
     }
 
     #[test]
+    fn an_incomplete_header_is_carried_until_it_is_complete() {
+        let mut path = ReceivePath::new(Role::Client, &Config::new());
+        let mut carried = Vec::new();
+        for piece in [&b""[..], b"\x81", b"\x7E", b"\x00", b"\x7E"] {
+            path.receive(&mut piece.to_vec()).expect("valid");
+            carried.push(path.carried_header().to_vec());
+        }
+        assert_eq!(carried, [&b""[..], b"\x81", b"\x81\x7E", b"\x81\x7E\x00", b""]);
+    }
+
+    #[test]
     fn the_end_of_the_transport_is_reported_once() {
         let mut path = ReceivePath::new(Role::Client, &Config::new());
         assert_eq!(path.receive_eof(), Err(ProtocolError::EofWithoutClose));
