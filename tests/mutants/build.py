@@ -19,6 +19,9 @@ from .rewrite import MODULE, PARSER, Rewritten, Source, Switch, ancestor, find_s
 
 # Where the crate's copies are.
 COPIES = ROOT / "target" / "mutants"
+# The number of units into which each copy of the crate is compiled. They differ, because cargo would otherwise
+# write the programs of all copies to the same files.
+UNITS = {"tree": 201, "changed": 202, "single": 203}
 # Errors of types. If the compiler reports one in the code of a mutation, it reports the same error
 # without the switches.
 TYPE_ERRORS = {"E0277", "E0308", "E0369", "E0599", "E0600", "E0604", "E0605", "E0606", "E0614"}
@@ -169,7 +172,7 @@ class Switched:
         changed = {file: rewritten.text for file, rewritten in files.items()}
         changed["src/mutants.rs"] = MODULE.encode()
         changed["src/lib.rs"] = (ROOT / "src/lib.rs").read_bytes() + b"\nmod mutants;\n"
-        changed["Cargo.toml"] = manifest((ROOT / "Cargo.toml").read_text()).encode()
+        changed["Cargo.toml"] = manifest((ROOT / "Cargo.toml").read_text(), UNITS[self.tree.path.name]).encode()
         copy_tree(self.tree.path, changed)
 
     def _remove(self, files: Mapping[str, Rewritten], errors: list[CompileError]) -> None:
@@ -248,7 +251,7 @@ def first_line(text: str) -> str:
     return text.strip().splitlines()[0]
 
 
-def manifest(original: str) -> str:
+def manifest(original: str, units: int) -> str:
     """Returns the manifest of a copy: no lint is an error, and the crate is built for speed, with its assertions.
 
     The dependencies are the same as those of the tree itself, so they are not built again.
@@ -259,7 +262,8 @@ def manifest(original: str) -> str:
             skip = line.startswith("[lints.")
         if not skip:
             kept.append(line)
-    return "".join(kept) + "\n[profile.dev.package.fullduplex]\ndebug = 0\nopt-level = 1\n"
+    profile = f"debug = 0\nopt-level = 1\ncodegen-units = {units}\n"
+    return "".join(kept) + "\n[profile.dev.package.fullduplex]\n" + profile
 
 
 # --- without switches
@@ -267,5 +271,5 @@ def manifest(original: str) -> str:
 def apply_single(tree: Tree, mutant: Mutant) -> None:
     """Writes a copy of the tree with one mutation."""
     text = replace(Source((ROOT / mutant.file).read_bytes()), mutant)
-    changed = manifest((ROOT / "Cargo.toml").read_text())
+    changed = manifest((ROOT / "Cargo.toml").read_text(), UNITS[tree.path.name])
     copy_tree(tree.path, {mutant.file: text, "Cargo.toml": changed.encode()})

@@ -144,7 +144,8 @@ def test_a_call_in_a_constant_is_about_the_function_that_was_const():
 def test_lints_are_left_out_of_the_manifest():
     original = '[package]\nname = "a"\n\n[lints.rust]\nunsafe_code = "deny"\n\n[lib]\nbench = false\n'
     start = '[package]\nname = "a"\n\n[lib]\nbench = false\n'
-    assert manifest(original) == start + "\n[profile.dev.package.fullduplex]\ndebug = 0\nopt-level = 1\n"
+    profile = "debug = 0\nopt-level = 1\ncodegen-units = 201\n"
+    assert manifest(original, 201) == start + "\n[profile.dev.package.fullduplex]\n" + profile
 
 
 def test_a_larger_draw_contains_a_smaller_one():
