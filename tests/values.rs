@@ -1,9 +1,13 @@
 //! The values that a program creates, compares and prints: conversions, names, errors and their causes.
 
-use std::{borrow::Cow, collections::HashMap, error::Error as _, io, sync::Arc};
+#[cfg(any(feature = "reconnect", feature = "serve"))]
+use std::io;
+use std::{borrow::Cow, collections::HashMap};
 
 use bytes::{Bytes, BytesMut};
-use fullduplex::{CloseCode, Error, Message, PreparedMessage, Target, Utf8Bytes};
+#[cfg(any(feature = "reconnect", feature = "serve"))]
+use fullduplex::Error;
+use fullduplex::{CloseCode, Message, PreparedMessage, Target, Utf8Bytes};
 
 #[test]
 fn a_message_is_created_from_any_string() {
@@ -116,6 +120,7 @@ fn a_proxy_is_created_from_any_string() {
     assert_eq!(Proxy::try_from("ftp://proxy.test"), Err(InvalidProxy::Scheme));
 }
 
+#[cfg(any(feature = "reconnect", feature = "serve"))]
 fn broken() -> Error {
     Error::Transport(io::ErrorKind::BrokenPipe.into())
 }
@@ -123,6 +128,8 @@ fn broken() -> Error {
 #[cfg(feature = "reconnect")]
 #[test]
 fn the_reason_of_an_end_has_the_error_as_its_source() {
+    use std::{error::Error as _, sync::Arc};
+
     use fullduplex::reconnect::Reason;
 
     let hook: Arc<dyn std::error::Error + Send + Sync> = Arc::new(io::Error::other("no token"));
@@ -144,6 +151,8 @@ fn the_reason_of_an_end_has_the_error_as_its_source() {
 #[cfg(feature = "serve")]
 #[test]
 fn a_failure_of_a_server_has_the_source_of_its_error() {
+    use std::error::Error as _;
+
     use fullduplex::serve::{Failure, Refusal};
 
     let peer = "192.0.2.1:7".parse().expect("an address");
