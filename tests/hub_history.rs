@@ -141,6 +141,42 @@ async fn a_member_may_begin_with_the_last_messages() {
     }
 }
 
+#[tokio::test]
+async fn a_message_that_is_published_while_the_last_ones_are_read_is_not_skipped() {
+    for (already, most) in [(0, 0), (0, 3), (1, 0), (1, 3)] {
+        let flaky = Flaky::new();
+        let hub = Hub::builder().backplane(flaky.clone()).build();
+        let newcomer = seat(&hub);
+        for _ in 0..already {
+            publish(&hub, "before").await;
+        }
+        *flaky.meanwhile.lock().expect("no panic") = vec!["meanwhile".into()];
+        let joined = newcomer.member.join_since(&room(), Since::Last(most)).await.expect("in memory");
+        assert_eq!((joined.position.offset, joined.has_lost), (already + 1, false));
+        publish(&hub, "after").await;
+        let before = vec!["before"; most.min(already as usize)];
+        assert_eq!(newcomer.texts(), [before, vec!["meanwhile", "after"]].concat(), "{already}, {most}");
+    }
+}
+
+#[tokio::test]
+async fn a_member_is_told_that_messages_are_lost_behind_the_last_ones() {
+    for (kept, has_lost, texts) in
+        [(1, true, vec!["a", "d"]), (2, false, vec!["a", "b", "c", "d"]), (0, false, vec!["d"])]
+    {
+        let flaky = Flaky::history(kept);
+        let hub = Hub::builder().backplane(flaky.clone()).build();
+        let (keeper, newcomer) = (seat(&hub), seat(&hub));
+        keeper.member.join(&room()).await.expect("in memory");
+        publish(&hub, "a").await;
+        *flaky.meanwhile.lock().expect("no panic") = vec!["b".into(), "c".into()];
+        let joined = newcomer.member.join_since(&room(), Since::Last(1)).await.expect("in memory");
+        assert_eq!((joined.position.offset, joined.has_lost), (3, has_lost), "{kept}");
+        publish(&hub, "d").await;
+        assert_eq!(newcomer.texts(), texts, "{kept}");
+    }
+}
+
 async fn publish_count(hub: &Hub) -> usize {
     hub.read_before(&room(), None, usize::MAX).await.expect("in memory").messages.len()
 }

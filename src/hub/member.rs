@@ -57,8 +57,8 @@ pub enum Since {
 pub struct Joined {
     /// The position that the messages follow which the member receives from now on.
     pub position: Position,
-    /// Whether messages between [`Since::Position`] and `position` no longer exist: the member has
-    /// not received them.
+    /// Whether messages behind [`Since::Position`], or behind the last one that was sent now, no
+    /// longer exist: the member has not received them, and receives what follows `position`.
     pub has_lost: bool,
 }
 
@@ -235,16 +235,19 @@ impl<R: RoomKey> Member<R> {
     async fn catch_up(&self, membership: &Membership<R>, since: Since) -> Result<Joined, HubError> {
         let (hub, room) = (self.inner(), &membership.room);
         let mut sender = TrackedSender::new(self.sender().clone());
-        let mut reached = match since {
-            Since::Now => position_of(room),
-            Since::Position(position) => position,
+        // Read first: what is queued while the history is read is behind it, and not to be skipped.
+        let queued = position_of(room);
+        // The last message that the member has, or that it does not need; `follows` if it has that one.
+        let (mut reached, mut follows) = match since {
+            Since::Now => (queued, false),
+            Since::Position(position) => (position, true),
             Since::Last(most) => {
                 let page = hub.call(|| hub.backplane.read_before(&room.key, None, most)).await?;
-                let before = position_of(room);
                 // If the history was deleted, the room does not know of the new one yet.
-                let is_new = page.epoch != NOWHERE.epoch && page.epoch != before.epoch;
-                let empty = if is_new { Position { epoch: page.epoch, offset: 0 } } else { before };
-                self.feed(&mut sender, room, &page).await?.unwrap_or(empty)
+                let is_new = page.epoch != NOWHERE.epoch && page.epoch != queued.epoch;
+                let empty = if is_new { Position { epoch: page.epoch, offset: 0 } } else { queued };
+                let last = self.feed(&mut sender, room, &page).await?;
+                (last.unwrap_or(empty), last.is_some())
             }
         };
         let mut ahead = None;
@@ -253,12 +256,14 @@ impl<R: RoomKey> Member<R> {
             let page = match page {
                 Err(BackplaneError::Lost) => {
                     let position = room.follow_now(membership).unwrap_or(reached);
-                    return Ok(Joined { position, has_lost: matches!(since, Since::Position(_)) });
+                    return Ok(Joined { position, has_lost: follows });
                 }
                 page => page?,
             };
             let before = reached;
-            reached = self.feed(&mut sender, room, &page).await?.unwrap_or(reached);
+            if let Some(last) = self.feed(&mut sender, room, &page).await? {
+                (reached, follows) = (last, true);
+            }
             if membership.has_left() {
                 return Err(HubError::Left);
             }

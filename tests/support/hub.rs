@@ -72,16 +72,23 @@ pub struct Flaky {
     pub is_away: Arc<AtomicBool>,
     /// How many publications are stored although the answer is lost.
     pub lost_answers: Arc<AtomicUsize>,
+    /// What another publishes while the next page of `read_before` is on its way.
+    pub meanwhile: Arc<Mutex<Vec<Publication>>>,
     calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl Flaky {
     pub fn new() -> Self {
+        Self::history(100)
+    }
+
+    pub fn history(messages: usize) -> Self {
         Self {
-            memory: Arc::new(Memory::history(100, Duration::from_secs(3600))),
+            memory: Arc::new(Memory::history(messages, Duration::from_secs(3600))),
             inbox: Arc::default(),
             is_away: Arc::default(),
             lost_answers: Arc::default(),
+            meanwhile: Arc::default(),
             calls: Arc::default(),
         }
     }
@@ -152,7 +159,14 @@ impl Backplane<String> for Flaky {
         offset: Option<u64>,
         most: usize,
     ) -> BoxFuture<'a, Result<Page, BackplaneError>> {
-        self.memory.read_before(room, offset, most)
+        Box::pin(async move {
+            let page = self.memory.read_before(room, offset, most).await;
+            let meanwhile = std::mem::take(&mut *self.meanwhile.lock().expect("no panic"));
+            for publication in meanwhile {
+                self.memory.publish(room, publication).await?;
+            }
+            page
+        })
     }
 
     fn send(&self, to: Target<'_, String>, transient: &Transient) -> Result<(), BackplaneError> {
