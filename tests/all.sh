@@ -54,8 +54,8 @@ clippy() {
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features --features deflate,serde -- -D warnings
   # The comparison with the peers is built but not run: it has no result that could fail.
-  cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target/peers --all-targets -- -D warnings
-  cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target/counts/here --all-targets -- -D warnings
+  cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target --all-targets -- -D warnings
+  cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target --all-targets -- -D warnings
 }
 
 docs() {
@@ -228,21 +228,26 @@ asan() { asan_for "${core_tests[@]/#/--test=}" --test=program; }
 asan_long() { asan_for --test='*'; }
 
 asan_for() {
+  asan_test --lib --no-default-features --features deflate
+  asan_test "$@" --features $features
+}
+
+asan_test() {
   local host
   host=$(rustc -vV | sed -n 's/^host: //p')
-  export RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan
-  local test=(timeout -k 10 "$hangs" cargo +nightly test "${locked[@]}" --target "$host" --no-fail-fast)
-  "${test[@]}" --lib --no-default-features --features deflate
-  "${test[@]}" "$@" --features $features
+  RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
+    timeout -k 10 "$hangs" cargo +nightly test "${locked[@]}" --target "$host" --no-fail-fast "$@"
 }
 
 # At least 97 % of the lines of src are run by the tests of the crate, and the others are listed.
 coverage() { timeout -k 10 "$hangs" python3 tests/coverage.py; }
 
 # The split connection under a model checker.
-loom() {
+loom() { loom_test model; }
+
+loom_test() {
   RUSTFLAGS="--cfg fullduplex_loom" CARGO_TARGET_DIR=target/loom CARGO_PROFILE_RELEASE_LTO=off \
-    timeout -k 10 "$hangs" cargo test "${locked[@]}" --features hub --release --lib model
+    timeout -k 10 "$hangs" cargo test "${locked[@]}" --features hub --release --lib "$@"
 }
 
 # Each fuzz target, from the committed seeds. Failing inputs are kept in fuzz/artifacts.
@@ -252,10 +257,14 @@ fuzz_long() { fuzz_for "${FUZZ_SECONDS:-600}"; }
 
 readonly fuzz_build=(--fuzz-dir fuzz --target-dir target/fuzz)
 
-# Builds all targets, then runs two at a time.
-fuzz_for() {
+build_fuzz_targets() {
   cargo fetch "${locked[@]}" --manifest-path fuzz/Cargo.toml
   cargo +nightly fuzz build "${fuzz_build[@]}"
+}
+
+# Runs all targets, two at a time.
+fuzz_for() {
+  build_fuzz_targets
   cargo +nightly fuzz list --fuzz-dir fuzz >$logs/fuzz-targets
   [ -s $logs/fuzz-targets ] || fail "no fuzz target"
   export -f fuzz_target fail
@@ -334,6 +343,21 @@ network_program_long() {
 }
 
 # --- functions of the steps
+
+# Builds what later steps need in target directories of their own, at the lowest priority, while the steps
+# before them wait for peers and deadlines. If a build fails, its step builds again, and fails.
+build_ahead() {
+  (
+    renice -n 19 "$BASHPID" >/dev/null
+    loom_test --no-run || true
+    build_fuzz_targets || true
+    asan_test --lib --no-run --no-default-features --features deflate || true
+    asan_test "${core_tests[@]/#/--test=}" --test=program --no-run --features $features || true
+  ) </dev/null >$logs/ahead.log 2>&1 &
+  ahead=$!
+  # It may have ended.
+  trap 'kill $ahead $(pgrep -P $ahead) 2>/dev/null || true' EXIT
+}
 
 # Makes release builds without optimization across crates, which takes minutes and which no test needs.
 quick_release() { export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16; }
@@ -509,6 +533,8 @@ mkdir -p $logs
 for entry in "${steps[@]}"; do
   # shellcheck disable=SC2086 # words
   if selected ${entry%% *}; then step $entry; fi
+  # After the last step that has both cores busy.
+  if [ ${#wanted[@]} = 0 ] && [ "${entry%% *}" = release ]; then build_ahead; fi
 done
 if [ -n "${set_up:-}" ] && [ -s $missing ]; then
   printf '\nFAILED: everything else passed, but this machine lacks what some steps need.\n'

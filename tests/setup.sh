@@ -92,7 +92,6 @@ have tinyproxy || packages+=(tinyproxy-bin)
 have microsocks || packages+=(microsocks)
 have redis-server || packages+=(redis-server)
 have nats-server || packages+=(nats-server)
-have haproxy || packages+=(haproxy)
 # Network namespaces with faults, and clocks that jump.
 { have ip && have tc; } || packages+=(iproute2)
 have nft || packages+=(nftables)
@@ -176,12 +175,13 @@ part_llvm() {
   rustup component add llvm-tools || lacks "no llvm-$version from apt, and rustup could not install llvm-tools"
 }
 
-# The runner must have the version of the library that benches/counts is built with.
+# The runner must have the version of the library that benches/counts is built with. It need not be fast.
 part_gungraun() {
   local version
   version=$(sed -n '/^name = "gungraun-runner"$/{n;s/^version = "\(.*\)"$/\1/p;}' benches/counts/Cargo.lock)
   [ -x "target/gungraun-$version/bin/gungraun-runner" ] ||
-    cargo install gungraun-runner --version "$version" --locked --root "target/gungraun-$version"
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+      cargo install gungraun-runner --version "$version" --locked --root "target/gungraun-$version"
 }
 
 # A virtual environment is created again when its requirements have changed.
@@ -267,9 +267,12 @@ for step in "$@"; do
     public_api) parts+=(cargo_public_api) ;;
   esac
 done
+# At the same time, except the part that needs another.
 for name in "${parts[@]}"; do
-  part $name
+  [ $name = autobahn ] || part $name &
 done
+wait
+part autobahn
 if [ -s $missing ]; then
   printf '\ntests/setup.sh: this machine lacks:\n' >&2
   sed 's/^/  /' $missing >&2
