@@ -1,5 +1,5 @@
 """The terminal client through real proxies, to our echo server, over ws:// and wss://: tinyproxy (HTTP
-CONNECT), microsocks (SOCKS5) and OpenSSH (SOCKS4a and SOCKS5)."""
+CONNECT, also over TLS by stunnel), microsocks (SOCKS5) and OpenSSH (SOCKS4a and SOCKS5)."""
 
 import contextlib
 import getpass
@@ -47,6 +47,20 @@ def tinyproxy(directory, user=""):
     )
     with started(["tinyproxy", "-d", "-c", configuration], port) as program:
         yield f"http://{user and user + '@'}127.0.0.1:{port}", program
+
+
+@contextlib.contextmanager
+def tinyproxy_over_tls(directory, identity, user=""):
+    """tinyproxy behind stunnel, which the client reaches over TLS alone."""
+    with tinyproxy(directory, user) as (plain, _):
+        port = free_port()
+        configuration = directory / "stunnel.conf"
+        configuration.write_text(
+            f"foreground = yes\npid =\n[proxy]\naccept = 127.0.0.1:{port}\nconnect = {address(plain)[1]}\n"
+            f"cert = {identity.certificate}\nkey = {identity.key}\n"
+        )
+        with started(["stunnel", configuration], port) as program:
+            yield f"https://{user and user + '@'}localhost:{port}", program
 
 
 @contextlib.contextmanager
@@ -104,6 +118,29 @@ def test_client_talks_through_a_proxy(targets, tmp_path, proxy, scheme):
     with PROXIES[proxy](tmp_path) as (proxy_url, program):
         talks(url, *options, "--proxy", proxy_url)
         assert program.is_running(), str(program)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+@pytest.mark.parametrize("user", ["", "ann:secret"])
+def test_client_talks_through_a_proxy_over_tls(targets, identity, tmp_path, user, scheme):
+    url, _ = targets[scheme]
+    with tinyproxy_over_tls(tmp_path, identity, user) as (proxy_url, program):
+        talks(url, "--ca", identity.certificate, "--proxy", proxy_url)
+        with client(url, "--ca", identity.certificate, "--proxy", proxy_url.replace("https:", "http:")) as plain:
+            assert "secret" not in fails(plain), "a proxy that expects TLS is sent none"
+        assert program.is_running(), str(program)
+
+
+def test_a_proxy_whose_certificate_is_not_trusted_is_sent_no_credentials(targets, identity, tmp_path):
+    other = Identity(tmp_path, "localhost")
+    with tinyproxy_over_tls(tmp_path, other, "ann:secret") as (proxy_url, program):
+        with client(targets["ws"][0], "--ca", identity.certificate, "--proxy", proxy_url) as refused:
+            errors = fails(refused)
+            assert "certificate" in errors and "secret" not in errors
+        # It ended in the handshake: nothing was passed on.
+        assert "s_connect" not in str(program), str(program)
+        talks(targets["ws"][0], "--ca", other.certificate, "--proxy", proxy_url)
+        assert "s_connect" in str(program), str(program)
 
 
 def test_row_19_a_proxy_that_requires_a_password_is_an_error_with_its_status(targets, tmp_path):
