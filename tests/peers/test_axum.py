@@ -2,6 +2,7 @@
 Python's `websockets`, by Node's HTTP/2, and by Chromium over TLS."""
 
 import re
+import socket
 import ssl
 import tempfile
 import urllib.request
@@ -61,6 +62,19 @@ def test_pages_and_connections_share_a_port(axum):
         assert one.recv(timeout=DEADLINE) == two.recv(timeout=DEADLINE) == "1"
         assert "websocket_connections_open 2" in get(f"{axum.url}/metrics")
     assert requests_over(get(f"{axum.url}/metrics"), "1.1") == 3
+
+
+@pytest.mark.parametrize("head", [b"", b"PRI * HTT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /echo HTTP/1.1\r\nHo"])
+def test_a_client_that_sends_no_request_holds_no_connection(head):
+    with Program([HYPER, "--listen", "127.0.0.1:0", "--head-timeout", "1"]) as program:
+        url = program.listening()
+        with socket.create_connection(address(url), DEADLINE) as silent, connect(f"{url}/echo") as ws:
+            silent.sendall(head)
+            # What the server sends of HTTP/2 comes before the end.
+            while silent.recv(4096):
+                pass
+            ws.send("still open")
+            assert ws.recv(timeout=DEADLINE) == "still open"
 
 
 def test_a_page_of_another_site_is_refused(server):

@@ -4,7 +4,7 @@
 //! cargo run --release -p fullduplex-example-hyper -- --listen 127.0.0.1:9001
 //! ```
 
-use std::{convert::Infallible, io, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use fullduplex::{
@@ -16,10 +16,17 @@ use fullduplex::{
 use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::{conn::auto, graceful::GracefulShutdown},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    time::timeout,
+};
 
 /// The reason of the Close when the server stops.
 const STOPS: &str = "the server stops";
@@ -34,13 +41,19 @@ struct Args {
     /// Seconds that connections have to close when the server stops.
     #[arg(long, value_name = "SECS", default_value_t = 10)]
     drain: u64,
+    /// Seconds that a client has for its first request, and for the head of each.
+    #[arg(long, value_name = "SECS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    head_timeout: u64,
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the requests share.
 #[derive(Debug, Clone)]
 struct App {
     server: Server,
     shutdown: Shutdown,
+    head_timeout: Duration,
 }
 
 fn main() -> ExitCode {
@@ -57,7 +70,8 @@ fn main() -> ExitCode {
 async fn run(args: &Args) -> io::Result<()> {
     let shutdown = Shutdown::new();
     let config = Config::new().deflate(Deflate::new());
-    let app = App { server: Server::new(config).same_origin(), shutdown: shutdown.clone() };
+    let head_timeout = Duration::from_secs(args.head_timeout);
+    let app = App { server: Server::new(config).same_origin(), shutdown: shutdown.clone(), head_timeout };
     let stopping = shutdown.clone();
     ctrlc::set_handler(move || {
         if let Err(error) = stopping.begin(CloseCode::GOING_AWAY, STOPS) {
@@ -85,31 +99,44 @@ async fn run(args: &Args) -> io::Result<()> {
     drop(listener);
     // hyper waits for requests under way, and not for connections that were upgraded.
     let limit = Duration::from_secs(args.drain);
-    let (drained, _) = tokio::join!(shutdown.wait(limit), tokio::time::timeout(limit, http.shutdown()));
+    let (drained, _) = tokio::join!(shutdown.wait(limit), timeout(limit, http.shutdown()));
     println!("stopped: {} connections closed, {} cut off", drained.closed, drained.cut_off);
     Ok(())
 }
 
 /// Serves the requests of one connection, in a task of its own.
 fn serve(tcp: TcpStream, peer: SocketAddr, app: &App, http: &GracefulShutdown) {
-    let app = app.clone();
-    let service = service_fn(move |request| {
-        let response = route(request, &app);
-        std::future::ready(Ok::<_, Infallible>(response))
-    });
-    let watcher = http.watcher();
+    let (app, watcher) = (app.clone(), http.watcher());
     tokio::spawn(async move {
-        if let Err(error) = tcp.set_nodelay(true) {
-            return eprintln!("{peer}: {error}");
-        }
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        // Allows WebSocket over HTTP/2 (RFC 8441).
-        builder.http2().enable_connect_protocol();
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(tcp), service);
-        if let Err(error) = watcher.watch(connection.into_owned()).await {
+        if let Err(error) = serve_requests(tcp, app, watcher).await {
             eprintln!("{peer}: {error}");
         }
     });
+}
+
+async fn serve_requests(tcp: TcpStream, app: App, watcher: Watcher) -> Result<(), BoxError> {
+    tcp.set_nodelay(true)?;
+    let head_timeout = app.head_timeout;
+    let asked = Arc::new(Notify::new());
+    let first = asked.clone();
+    let service = service_fn(move |request| {
+        asked.notify_one();
+        let response = route(request, &app);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    // Allows WebSocket over HTTP/2 (RFC 8441).
+    builder.http2().enable_connect_protocol();
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(head_timeout);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(tcp), service);
+    let mut serving = pin!(watcher.watch(connection.into_owned()));
+    // Before it knows which version of HTTP a client speaks, hyper has no deadline.
+    tokio::select! {
+        served = &mut serving => return served,
+        asked = timeout(head_timeout, first.notified()) => asked?,
+    }
+    serving.await
 }
 
 fn route(mut request: Request<Incoming>, app: &App) -> Response<Full<Bytes>> {
