@@ -314,7 +314,7 @@ pub use handshake::{
 #[doc(inline)]
 pub use proto::{
     CloseCode, CloseFrame, Closing, Config, InvalidClose, Message, MessageKind, Outgoing, PreparedMessage,
-    ProtocolError, Role, SendError, Utf8Bytes,
+    ProtocolError, Role, SendError, Sequence, Utf8Bytes,
 };
 #[cfg(feature = "deflate")]
 #[doc(inline)]

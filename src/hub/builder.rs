@@ -1,6 +1,6 @@
 //! How a hub is configured.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use super::{
     Hub,
@@ -15,6 +15,7 @@ use super::{
 use crate::{Message, PreparedMessage};
 
 type Encode<R> = Box<dyn Fn(&R, Position, Message) -> PreparedMessage + Send + Sync>;
+type RoomNamed<R> = Box<dyn Fn(&str) -> Option<R> + Send + Sync>;
 type OnEvent<R> = Box<dyn Fn(&Hub<R>, Event<R>) + Send + Sync>;
 
 /// Configures a [`Hub`].
@@ -29,11 +30,18 @@ pub(super) struct Settings<R> {
     pub(super) max_waiting: usize,
     pub(super) encode: Option<Encode<R>>,
     pub(super) on_event: Option<OnEvent<R>>,
+    pub(super) room_named: RoomNamed<R>,
 }
 
 impl<R: RoomKey> Builder<R> {
     pub(super) fn new() -> Self {
-        let settings = Settings { slow: Slow::Close, max_waiting: 1024, encode: None, on_event: None };
+        let settings = Settings {
+            slow: Slow::Close,
+            max_waiting: 1024,
+            encode: None,
+            on_event: None,
+            room_named: Box::new(own_name),
+        };
         Self { backplane: None, settings }
     }
 
@@ -63,7 +71,8 @@ impl<R: RoomKey> Builder<R> {
     ///
     /// The function gets the position of the message, for the clients to name when they connect
     /// again. It is called once for each message on each hub, and again for each member that
-    /// catches up. It must not wait.
+    /// catches up. It must not wait. Of a [`Sequence`](crate::Sequence) it gets the first message; the
+    /// others follow unchanged.
     pub fn encode<F>(mut self, encode: F) -> Self
     where
         F: Fn(&R, Position, Message) -> PreparedMessage + Send + Sync + 'static,
@@ -85,6 +94,23 @@ impl<R: RoomKey> Builder<R> {
         self
     }
 
+    /// Sets which room has a name, for the messages that are for those who are in
+    /// [rooms](super::To::rooms). Default: the key that is the name, if keys are of the type `String`;
+    /// otherwise, no room has one.
+    ///
+    /// ```
+    /// use fullduplex::hub::Hub;
+    ///
+    /// let hub: Hub<u32> = Hub::builder().room_named(|name| name.parse().ok()).build();
+    /// hub.to_all().rooms(["17", "19"]).send("to both");
+    /// ```
+    ///
+    /// It is called for each name of each such message. It must not wait.
+    pub fn room_named(mut self, room_named: impl Fn(&str) -> Option<R> + Send + Sync + 'static) -> Self {
+        self.settings.room_named = Box::new(room_named);
+        self
+    }
+
     /// Creates the hub.
     pub fn build(self) -> Hub<R> {
         let backplane = self.backplane.unwrap_or_else(|| Arc::new(Memory::default()));
@@ -92,6 +118,15 @@ impl<R: RoomKey> Builder<R> {
         inner.backplane.attach(Inbox::new(inner.node, Arc::downgrade(&inner)));
         Hub::of(inner)
     }
+}
+
+/// Returns the key that is the name itself, if keys are of the type `String`.
+fn own_name<R: RoomKey>(name: &str) -> Option<R> {
+    let mut key = None::<R>;
+    if let Some(key) = (&mut key as &mut dyn Any).downcast_mut::<Option<String>>() {
+        *key = Some(name.to_owned());
+    }
+    key
 }
 
 impl<R> fmt::Debug for Builder<R> {

@@ -23,7 +23,7 @@ use super::{
     recipient::Recipient,
     room::Room,
     slow::Slow,
-    whom::Whom,
+    whom::{InRooms, Whom},
 };
 use crate::PreparedMessage;
 
@@ -297,6 +297,8 @@ struct Broadcast<'a, R> {
     /// The offset and the era of a stored message.
     stored: Option<(u64, u32)>,
     whom: Whom,
+    /// The members of the rooms that `whom` names.
+    in_rooms: Option<Box<InRooms>>,
     slow: Slow,
     report: Option<oneshot::Sender<Delivered>>,
     delivered: Delivered,
@@ -313,7 +315,8 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
             }
             (Content::Stored { message, .. }, Audience::All) => (Some(message.into()), None),
         };
-        Self { hub, message, stored, whom, slow, report, delivered: Delivered::default() }
+        let in_rooms = hub.in_rooms(&whom);
+        Self { hub, message, stored, whom, in_rooms, slow, report, delivered: Delivered::default() }
     }
 
     /// Sends to the members of a chunk.
@@ -359,7 +362,7 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
 
     fn send_to_recipient(&mut self, recipient: &Arc<Recipient>) {
         if let Some(message) = &self.message
-            && self.whom.includes(recipient, self.hub.node)
+            && self.whom.includes(recipient, self.hub.node, self.in_rooms.as_deref())
         {
             self.delivered.count(recipient.send(message, &self.slow));
         }

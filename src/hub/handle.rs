@@ -206,7 +206,8 @@ impl<R: RoomKey> Hub<R> {
     /// # Errors
     /// Returns [`BackplaneError::Away`] if the backplane cannot be reached.
     pub fn signal(&self, message: impl Into<Message>) -> Result<(), BackplaneError> {
-        let transient = Transient { message: message.into(), whom: Whom::Everyone, slow: Slow::default() };
+        let message = message.into().into();
+        let transient = Transient { message, whom: Whom::Everyone, slow: Slow::default() };
         self.0.backplane.send(Target::Hubs, &transient)
     }
 

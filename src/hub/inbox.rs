@@ -76,7 +76,7 @@ impl<R: RoomKey> Inbox<R> {
     pub fn transient(&self, to: Target<'_, R>, transient: Transient) {
         let Some(hub) = self.hub.upgrade() else { return };
         match to {
-            Target::Hubs => hub.event(Event::Signal(transient.message)),
+            Target::Hubs => hub.event(Event::Signal(transient.message.into_first())),
             to => drop(hub.send_here(to, transient)),
         }
     }

@@ -31,8 +31,9 @@ use super::{
     record::Transient,
     room::{Membership, Room},
     shards::Shards,
+    whom::{InRooms, Whom},
 };
-use crate::{Message, PreparedMessage, Sender};
+use crate::{PreparedMessage, Sender, Sequence};
 
 /// What the handles of a hub share.
 pub(super) struct Inner<R> {
@@ -119,11 +120,20 @@ impl<R: RoomKey> Inner<R> {
     }
 
     /// Encodes a stored message for the members.
-    pub(super) fn encode(&self, room: &R, position: Position, message: Message) -> PreparedMessage {
+    pub(super) fn encode(&self, room: &R, position: Position, sequence: Sequence) -> PreparedMessage {
         match &self.settings.encode {
-            Some(encode) => encode(room, position, message),
-            None => message.into(),
+            Some(encode) => encode(room, position, sequence.first().clone()).followed_by(sequence.rest()),
+            None => sequence.into(),
         }
+    }
+
+    /// Returns the members here of the rooms that a message names.
+    pub(super) fn in_rooms(&self, whom: &Whom) -> Option<Box<InRooms>> {
+        whom.find_rooms(|name, found| {
+            if let Some(room) = (self.settings.room_named)(name).and_then(|key| self.rooms.find(&key)) {
+                found.extend(room.members().iter().map(|listed| listed.recipient.serial));
+            }
+        })
     }
 
     /// Sends a message to members of this hub.
@@ -137,7 +147,11 @@ impl<R: RoomKey> Inner<R> {
             Target::Member(id) => {
                 let mut delivered = Delivered::default();
                 if let Some(recipient) = self.member(id)
-                    && transient.whom.includes(&recipient, self.node)
+                    && transient.whom.includes(
+                        &recipient,
+                        self.node,
+                        self.in_rooms(&transient.whom).as_deref(),
+                    )
                 {
                     delivered.count(recipient.send(&transient.message.into(), &transient.slow));
                     self.counters.add(&delivered);

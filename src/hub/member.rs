@@ -19,6 +19,7 @@ use super::{
     key::RoomRef,
     position::{MemberId, Position},
     recipient::{Recipient, poll_flushed},
+    record::Publication,
     room::{Membership, Room},
 };
 use crate::{PreparedMessage, Sender, stream::TrackedSender};
@@ -293,7 +294,7 @@ impl<R: RoomKey> Member<R> {
         for stored in &page.messages {
             let position = Position { epoch: page.epoch, offset: stored.offset };
             last = Some(position);
-            if !stored.publication.whom.includes(&self.recipient, self.inner().node) {
+            if !self.is_for(&stored.publication) {
                 continue;
             }
             let message = self.inner().encode(&room.key, position, stored.publication.message.clone());
@@ -307,6 +308,19 @@ impl<R: RoomKey> Member<R> {
             flush(sender, at).await?;
         }
         Ok(last)
+    }
+
+    /// Returns whether a message of a history is for this member, by the rooms that it is in now.
+    fn is_for(&self, publication: &Publication) -> bool {
+        let (hub, serial) = (self.inner(), self.recipient.serial);
+        let in_rooms = publication.whom.find_rooms(|name, found| {
+            if let Some(room) = (hub.settings.room_named)(name)
+                && self.find(&room).is_some()
+            {
+                found.insert(serial);
+            }
+        });
+        publication.whom.includes(&self.recipient, hub.node, in_rooms.as_deref())
     }
 
     fn find(&self, room: &(impl RoomRef<R> + ?Sized)) -> Option<Arc<Membership<R>>> {

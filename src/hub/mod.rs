@@ -49,6 +49,14 @@
 //!
 //! For this, the clients have to know positions: [`Builder::encode`] adds them to the messages.
 //!
+//! # Several rooms
+//! A message can be for the members of several rooms, each of whom receives it once, without those of
+//! others: [`To::rooms`], [`To::except_rooms`]. One that is published can be so too: the history of one
+//! room then holds the messages of many in one order, and a client that comes back names one position
+//! ([`Publication::rooms`]).
+//!
+//! Several messages can be sent as one unit: see [`Sequence`](crate::Sequence).
+//!
 //! # Slow members
 //! Sending to many never waits for one. For a member whose write buffer is full, [`Slow`] decides
 //! between dropping the message, keeping the latest of its kind, and closing the connection. What

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::{counters::Delivered, position::Position, slow::Slow, whom::Whom};
-use crate::{Message, PreparedMessage};
+use crate::{Message, PreparedMessage, Sequence};
 
 /// How many messages, and how many bytes of them, may be queued for an audience. Beyond that,
 /// messages that are not stored are dropped, and those who publish wait.
@@ -38,7 +38,7 @@ pub(super) enum Content {
     Stored {
         position: Position,
         era: u32,
-        message: Message,
+        message: Sequence,
     },
     Transient(PreparedMessage),
     /// Nothing: it is reported when all before it is sent.
@@ -89,7 +89,7 @@ impl Queue {
 impl Item {
     fn len(&self) -> usize {
         match &self.content {
-            Content::Stored { message, .. } => message.len(),
+            Content::Stored { message, .. } => message.iter().map(Message::len).sum(),
             Content::Transient(message) => message.len(),
             Content::Marker => 0,
         }

@@ -13,9 +13,11 @@ use super::{
     slow::Slow,
     whom::Whom,
 };
-use crate::Message;
+use crate::Sequence;
 
 /// Selected members, to send to.
+///
+/// A member receives what is sent if it meets all conditions.
 #[must_use = "nothing is sent before `send` is called"]
 pub struct To<'a, R> {
     hub: &'a Hub<R>,
@@ -53,22 +55,54 @@ impl<'a, R: RoomKey> To<'a, R> {
         Self { hub, selected, whom: Whom::Everyone, slow: Slow::default(), is_local: false }
     }
 
-    /// Excludes a member. It replaces another selection.
+    /// Excludes a member.
     pub fn except(mut self, member: MemberId) -> Self {
-        self.whom = Whom::Except(member);
+        self.whom.except(member);
         self
     }
 
     /// Leaves out all members but those of these users, by the names with which they were
-    /// [added](Hub::add_user). It replaces another selection.
+    /// [added](Hub::add_user). A further call adds users.
     pub fn users<U: Into<String>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
-        self.whom = Whom::Users(users.into_iter().map(Into::into).collect());
+        self.whom.users(users.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Excludes the members of a user. It replaces another selection.
+    /// Excludes the members of a user.
     pub fn except_user(mut self, user: impl Into<String>) -> Self {
-        self.whom = Whom::ExceptUser(user.into());
+        self.whom.except_user(user.into());
+        self
+    }
+
+    /// Leaves out all members but those who are in one of these rooms now, by their
+    /// [names](super::Builder::room_named). Each of them receives the message once. A further call adds
+    /// rooms.
+    ///
+    /// The order is that of the selection that this begins with: of all members, or of a room.
+    ///
+    /// ```
+    /// use fullduplex::hub::Hub;
+    ///
+    /// fn announce(hub: &Hub) {
+    ///     hub.to_all().rooms(["class 1a", "class 1b"]).except_rooms(["teachers"]).send("No school today");
+    /// }
+    /// ```
+    pub fn rooms<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.whom.rooms(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Leaves out all members but these, and those of [`rooms`](Self::rooms). A further call adds
+    /// members.
+    pub fn members(mut self, members: impl IntoIterator<Item = MemberId>) -> Self {
+        self.whom.members(members.into_iter().collect());
+        self
+    }
+
+    /// Excludes the members who are in one of these rooms now, by their
+    /// [names](super::Builder::room_named).
+    pub fn except_rooms<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.whom.except_rooms(names.into_iter().map(Into::into).collect());
         self
     }
 
@@ -84,7 +118,7 @@ impl<'a, R: RoomKey> To<'a, R> {
         self
     }
 
-    /// Sends a message that is not stored.
+    /// Sends a message that is not stored, or several as one unit: a [`Sequence`].
     ///
     /// It is encoded once, and compressed once for each set of parameters. Members of this hub
     /// receive the messages of one room in the order of the calls. The message is queued before this
@@ -96,7 +130,7 @@ impl<'a, R: RoomKey> To<'a, R> {
     ///
     /// More than 128 members are sent to by a task: of the runtime of the caller, or of the one in
     /// which the hub was created. Without a runtime, this sends to all of them itself.
-    pub fn send(self, message: impl Into<Message>) -> Sending {
+    pub fn send(self, message: impl Into<Sequence>) -> Sending {
         let transient = Transient { message: message.into(), whom: self.whom, slow: self.slow };
         let hub = self.hub.inner();
         let target = self.selected.target();

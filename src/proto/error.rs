@@ -165,6 +165,10 @@ pub enum SendError {
     /// Text to send is not UTF-8 (RFC 6455 section 8.1).
     #[error("text is not valid UTF-8")]
     InvalidUtf8,
+    /// A client queues the messages of a [`Sequence`](crate::Sequence) one by one, because each needs a
+    /// masking key of its own (RFC 6455 section 5.3).
+    #[error("a sequence needs a masking key for each message")]
+    SequenceToMask,
     /// The message is longer than its permit was reserved for.
     #[error("message of {len} bytes exceeds the reserved {reserved} bytes")]
     BeyondPermit {

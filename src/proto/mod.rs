@@ -53,6 +53,7 @@ mod receive;
 mod received;
 mod role;
 mod send;
+mod sequence;
 mod utf8;
 
 pub use buffers::Buffers;
@@ -81,6 +82,7 @@ pub use receive::{ReceivePath, Want};
 pub use received::{Part, Received, Step};
 pub use role::Role;
 pub use send::SendPath;
+pub use sequence::Sequence;
 pub use utf8::{InvalidUtf8, Utf8Validator};
 
 #[cfg(feature = "deflate")]

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     payload::{Message, MessageKind, Utf8Bytes, debug_payload},
     prepared::PreparedMessage,
+    sequence::Sequence,
 };
 
 /// The longest payload data that is copied behind its header. Longer data is sent from where it is.
@@ -23,7 +24,8 @@ pub(super) const fn is_copied(len: usize) -> bool {
 /// [`send`](crate::WebSocket::send) and similar calls accept everything that converts into it: text
 /// as `&str`, `&String`, `String`, `Box<str>`, `Cow<str>` and [`Utf8Bytes`]; binary data as
 /// `&[u8]`, `&[u8; N]`, `&Vec<u8>`, `Vec<u8>`, `Box<[u8]>`, `Cow<[u8]>`, [`Bytes`] and
-/// [`BytesMut`]; a [`Message`] or a [`PreparedMessage`], or a reference to one.
+/// [`BytesMut`]; a [`Message`] or a [`PreparedMessage`], or a reference to one; and a [`Sequence`], which
+/// is several messages.
 ///
 /// # Copies
 /// A message of at most 4 KiB is copied into the write buffer when it is queued, without an
@@ -145,7 +147,8 @@ impl<'a> Outgoing<'a> {
         Outgoing { kind: self.kind, compression: self.compression, payload: self.payload.into_owned() }
     }
 
-    /// Returns the length of the payload data, in bytes.
+    /// Returns the length of the payload data, in bytes. Of a sequence, it is the length of all messages
+    /// with the headers between them.
     #[inline]
     pub fn len(&self) -> usize {
         match &self.payload {
@@ -160,6 +163,29 @@ impl<'a> Outgoing<'a> {
     /// Returns whether the payload data is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Returns whether it is more than one message.
+    #[inline]
+    pub(crate) fn is_sequence(&self) -> bool {
+        matches!(&self.payload, OutgoingPayload::Prepared(prepared) if prepared.is_sequence())
+    }
+
+    /// Returns the messages of a sequence, with the same options; `None` for one message.
+    pub(crate) fn sequence(&self) -> Option<impl Iterator<Item = Outgoing<'static>> + use<>> {
+        let OutgoingPayload::Prepared(prepared) = &self.payload else { return None };
+        let compression = self.compression;
+        let messages = prepared.is_sequence().then(|| prepared.messages())?;
+        Some(messages.into_iter().map(move |message| Outgoing { compression, ..message.into() }))
+    }
+
+    /// Returns how many messages it is.
+    #[inline]
+    pub(crate) fn count(&self) -> u64 {
+        match &self.payload {
+            OutgoingPayload::Prepared(prepared) if prepared.is_sequence() => prepared.count(),
+            _ => 1,
+        }
     }
 
     /// Drops what is left of a queued message.
@@ -232,6 +258,16 @@ impl From<Message> for Outgoing<'_> {
     #[inline]
     fn from(message: Message) -> Self {
         Self::of(message.kind(), OutgoingPayload::Bytes(message.into_bytes()))
+    }
+}
+
+impl From<Sequence> for Outgoing<'_> {
+    fn from(sequence: Sequence) -> Self {
+        if sequence.rest().is_empty() {
+            sequence.into_first().into()
+        } else {
+            PreparedMessage::new(sequence).into()
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 #[cfg(feature = "deflate")]
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use super::deflate::{Codecs, Encodings, Shape};
 use super::{
     encoded::EncodedFrame,
     payload::{Message, MessageKind, debug_payload},
+    sequence::Sequence,
 };
 
 /// A message that is encoded once and sent to any number of connections.
@@ -22,6 +23,8 @@ use super::{
 /// For connections that negotiated compression, the message is compressed once for each set of
 /// parameters, without reference to other messages. With context takeover, the messages that follow
 /// it do not refer to earlier ones.
+///
+/// It can be several messages that are sent as one unit: a [`Sequence`].
 ///
 /// ```
 /// use fullduplex::{Config, PreparedMessage, Role};
@@ -42,20 +45,69 @@ use super::{
 pub struct PreparedMessage {
     /// Uncompressed; in the clone of a connection that compressed it, compressed.
     frame: EncodedFrame,
-    /// The compressed frames, for the connections that send it later.
     #[cfg(feature = "deflate")]
-    encodings: Arc<Encodings>,
+    shared: Arc<Shared>,
+}
+
+/// What the clones of a prepared message share.
+#[cfg(feature = "deflate")]
+#[derive(Default)]
+struct Shared {
+    /// The compressed frames, for the connections that send it later.
+    encodings: Encodings,
+    /// The messages of a sequence, once a connection compresses them.
+    messages: OnceLock<Vec<PreparedMessage>>,
 }
 
 impl PreparedMessage {
-    /// Encodes a message.
-    pub fn new(message: impl Into<Message>) -> Self {
-        let message = message.into();
-        Self {
-            frame: EncodedFrame::new(message.kind(), false, message.as_bytes()),
-            #[cfg(feature = "deflate")]
-            encodings: Arc::default(),
+    /// Encodes a message, or a [`Sequence`].
+    pub fn new(message: impl Into<Sequence>) -> Self {
+        let sequence = message.into();
+        let first = sequence.first();
+        let mut frame = EncodedFrame::new(first.kind(), false, first.as_bytes());
+        if !sequence.rest().is_empty() {
+            frame = frame.followed_by(sequence.rest().iter());
         }
+        Self::of(frame)
+    }
+
+    fn of(frame: EncodedFrame) -> Self {
+        Self {
+            frame,
+            #[cfg(feature = "deflate")]
+            shared: Arc::default(),
+        }
+    }
+
+    /// Returns a sequence of this message, or these, and more that follow.
+    #[cfg(feature = "hub")]
+    pub(crate) fn followed_by(self, messages: &[Message]) -> Self {
+        if messages.is_empty() { self } else { Self::of(self.frame.followed_by(messages.iter())) }
+    }
+
+    /// Returns whether it is more than one message.
+    #[inline]
+    pub(super) fn is_sequence(&self) -> bool {
+        self.frame.is_sequence()
+    }
+
+    /// Returns the messages of a sequence.
+    ///
+    /// They are the same ones for all clones, so that each is compressed once.
+    pub(super) fn messages(&self) -> Vec<Self> {
+        #[cfg(feature = "deflate")]
+        {
+            self.shared.messages.get_or_init(|| self.frame.frames().map(Self::of).collect()).clone()
+        }
+        #[cfg(not(feature = "deflate"))]
+        {
+            self.frame.frames().map(Self::of).collect()
+        }
+    }
+
+    /// Returns how many messages it is.
+    pub(crate) fn count(&self) -> u64 {
+        self.frame.frames().map(|_| 1).sum()
     }
 
     /// Returns the same message, compressed if that makes it shorter: once for all connections with
@@ -64,11 +116,12 @@ impl PreparedMessage {
     pub(super) fn compressed(&self, shape: Shape, stride: &mut usize, codecs: &mut Codecs) -> Option<Self> {
         let (kind, payload) = (self.kind(), self.payload());
         let encode = |payload: &[u8]| EncodedFrame::new(kind, true, payload);
-        let encoded = self.encodings.advance(shape, payload, stride, codecs, encode)?;
-        Some(Self { frame: encoded.unwrap_or_else(|| self.frame.clone()), encodings: self.encodings.clone() })
+        let encoded = self.shared.encodings.advance(shape, payload, stride, codecs, encode)?;
+        Some(Self { frame: encoded.unwrap_or_else(|| self.frame.clone()), shared: self.shared.clone() })
     }
 
-    /// Returns the length of the payload data, in bytes.
+    /// Returns the length of the payload data, in bytes. Of a sequence, it is the length of all messages
+    /// with the headers between them.
     pub fn len(&self) -> usize {
         self.frame.payload_len()
     }
@@ -92,12 +145,12 @@ impl PreparedMessage {
         self.frame.payload()
     }
 
-    /// Returns the whole frame, as a server sends it.
+    /// Returns the whole frame, as a server sends it; of a sequence, all frames.
     pub(super) fn frame(&self) -> &Bytes {
         self.frame.bytes()
     }
 
-    /// Returns the whole frame, as a server sends it.
+    /// Returns the whole frame, as a server sends it; of a sequence, all frames.
     pub(super) fn into_frame(self) -> Bytes {
         self.frame.into_bytes()
     }
@@ -125,6 +178,12 @@ impl Eq for PreparedMessage {}
 impl<T: Into<Message>> From<T> for PreparedMessage {
     fn from(message: T) -> Self {
         Self::new(message)
+    }
+}
+
+impl From<Sequence> for PreparedMessage {
+    fn from(sequence: Sequence) -> Self {
+        Self::new(sequence)
     }
 }
 

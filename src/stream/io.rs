@@ -406,6 +406,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OwnedIo<S> {
         let mut head = DirectHead::default();
         let frame = self.send.direct_frame(outgoing, key, &mut head)?;
         let Some(frame) = frame.filter(|_| !self.transport.is_stuck()) else {
+            if self.send.role() == Role::Client && outgoing.is_sequence() {
+                self.with_send(|send, key, buffers| queue_message(send, outgoing, key, buffers))?;
+                return Ok(Poll::Pending);
+            }
             self.send.stage_direct(outgoing, key, self.transport.batch());
             return Ok(Poll::Pending);
         };
@@ -549,6 +553,24 @@ pub(super) fn with_path<T>(
     } else {
         pool::with_buffers(|buffers| call(send, key, buffers))
     }
+}
+
+/// Queues a message, which is unchanged if this fails. Otherwise its remaining content is unspecified.
+#[inline]
+pub(super) fn queue_message(
+    send: &mut SendPath,
+    outgoing: &mut Outgoing<'_>,
+    key: MaskKey,
+    buffers: &mut Buffers,
+) -> Result<(), SendError> {
+    if send.role() == Role::Client
+        && let Some(mut sequence) = outgoing.sequence()
+    {
+        // RFC 6455 section 5.3: a fresh key for each frame. If one cannot be queued, the first cannot.
+        return sequence
+            .try_for_each(|mut message| send.send_mut(&mut message, mask_key(send.role()), buffers));
+    }
+    send.send_mut(outgoing, key, buffers)
 }
 
 /// Returns a fresh masking key for a client (RFC 6455 section 5.3); a server does not mask.

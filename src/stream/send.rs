@@ -8,7 +8,12 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{WebSocket, connection::Connection, io::Side, strides::TURN};
+use super::{
+    WebSocket,
+    connection::Connection,
+    io::{Side, queue_message},
+    strides::TURN,
+};
 use crate::{
     Error, Outgoing,
     proto::{MAX_CONTROL_PAYLOAD, SendError},
@@ -297,10 +302,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.check_open()?;
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
         let io = &mut self.connection.io;
+        let count = waiting.count();
         let sent = io.poll_send_now(waiting, cx);
         Outgoing::end(outgoing);
         let written = sent?;
-        io.count_sent(1);
+        io.count_sent(count);
         match written {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             // The rest is staged.
@@ -312,8 +318,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[inline]
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
-        self.connection.io.with_send(|send, key, buffers| send.send_mut(outgoing, key, buffers))?;
-        self.connection.io.count_sent(1);
+        let count = outgoing.count();
+        self.connection.io.with_send(|send, key, buffers| queue_message(send, outgoing, key, buffers))?;
+        self.connection.io.count_sent(count);
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 use std::{fmt::Debug, future::Future, time::Duration};
 
 use fullduplex::{
-    Config, Message, WebSocket,
+    Config, Message, Sequence, WebSocket,
     hub::{
         Backplane, BackplaneError, Event, Hub, Joined, Member, MemberId, Position, PresenceChange, Present,
         Publication, Since, Slow,
@@ -391,6 +391,29 @@ pub async fn messages_that_are_not_stored_reach_those_they_are_for(engine: impl 
     assert_eq!(texts(&page), [""; 0]);
 }
 
+pub async fn selections_and_sequences_are_the_same_on_all_nodes(engine: impl Engine) {
+    let (one, two) = (engine.node().await, engine.node().await);
+    let (mut a, mut b) = (one.joined("r").await, two.joined("r").await);
+    soon("joining", b.member.join(&room("s"))).await.expect("joined");
+    let sequence = || Sequence::new("first", [Message::from("second")]);
+    one.hub.to_all().rooms(["s"]).send(sequence()).await;
+    one.hub.to(&room("r")).except_rooms(["s"]).send("not to s").await;
+    one.hub.to_all().members([b.id()]).send("to b").await;
+    assert_eq!(
+        (a.next().await, b.take(3).await),
+        ("not to s".into(), ["first", "second", "to b"].map(String::from).into())
+    );
+    let start = one.publish("r", "start").await;
+    one.publish("r", Publication::new(sequence()).rooms(["s"])).await;
+    one.publish("r", Publication::new("not to s").except_rooms(["s"])).await;
+    assert_eq!(a.take(2).await.last().map(|last| last.ends_with("|not to s")), Some(true));
+    assert_eq!(b.stored().await.1, "start");
+    assert_eq!((b.stored().await.1, b.next().await), ("first".into(), "second".into()));
+    let mut back = one.joined("s").await;
+    back.join_since("r", Since::Position(start)).await;
+    assert_eq!((back.stored().await.1, back.next().await), ("first".into(), "second".into()));
+}
+
 pub async fn all_nodes_learn_who_enters_and_leaves(engine: impl Engine) {
     let (mut one, mut two) = (engine.node().await, engine.node().await);
     let (a, b) = (one.joined("r").await, two.joined("r").await);
@@ -460,6 +483,7 @@ macro_rules! contract_tests {
             a_member_that_comes_back_receives_what_it_has_missed_and_what_is_published_meanwhile
             a_member_that_leaves_and_joins_again_receives_each_message_once
             messages_that_are_not_stored_reach_those_they_are_for
+            selections_and_sequences_are_the_same_on_all_nodes
             all_nodes_learn_who_enters_and_leaves
             a_thousand_rooms_are_independent
         }

@@ -88,6 +88,14 @@ pub(in crate::proto) fn push_other(outgoing: Outgoing<'_>, mask: Option<MaskKey>
         (OutgoingPayload::Prepared(prepared), None) if prepared.len() > COPIED_PREPARED => {
             to.push_uncopied(EncodedHeader::NONE, prepared.into_frame());
         }
+        (OutgoingPayload::Prepared(prepared), mask) if prepared.is_sequence() => {
+            // A client queues them one by one, each with a key of its own.
+            debug_assert!(mask.is_none());
+            for message in prepared.messages() {
+                let (header, payload) = into_frame(message.kind(), OutgoingPayload::Prepared(message), mask);
+                to.push(header, payload);
+            }
+        }
         // Masked while it is copied, to copy it once.
         (OutgoingPayload::Borrowed(payload), Some(key)) if !is_copied(payload.len()) => {
             to.push_uncopied(

@@ -107,7 +107,8 @@ impl SendPath {
     ///
     /// # Errors
     /// [`SendError::Closing`] if a Close is queued or sent; [`SendError::MessageOpen`] if a message
-    /// that is sent in parts is not finished.
+    /// that is sent in parts is not finished; [`SendError::SequenceToMask`] for a
+    /// [`Sequence`](crate::Sequence) of a client, whose messages are queued one by one.
     #[inline]
     pub fn send(
         &mut self,
@@ -115,11 +116,14 @@ impl SendPath {
         key: MaskKey,
         buffers: &mut Buffers,
     ) -> Result<(), SendError> {
+        if self.role.masks() && outgoing.is_sequence() {
+            return Err(SendError::SequenceToMask);
+        }
         self.send_mut(&mut outgoing, key, buffers)
     }
 
     /// Sends like [`send`](Self::send) without moving the message, which is unchanged if this
-    /// fails. Otherwise its remaining content is unspecified.
+    /// fails. Otherwise its remaining content is unspecified. A client does not pass a sequence.
     #[inline]
     pub(crate) fn send_mut(
         &mut self,
@@ -400,6 +404,9 @@ impl SendPath {
     // Not inlined: keeps the path without compression short.
     #[inline(never)]
     fn push_compressed(&mut self, outgoing: &mut Outgoing<'_>, mask: Option<MaskKey>, buffers: &mut Buffers) {
+        if let Some(sequence) = outgoing.sequence() {
+            return sequence.for_each(|mut message| self.push_compressed(&mut message, mask, buffers));
+        }
         let queue = self.queue.get_or_insert_with(|| buffers.queue());
         let Some(deflation) = &self.deflation else { return };
         if !queue.push_uncompressed(|uncompressed| deflation.push_message(outgoing, mask, uncompressed)) {

@@ -15,7 +15,7 @@ use super::{
 #[cfg(feature = "hub")]
 use crate::PreparedMessage;
 use crate::{
-    Error, Outgoing,
+    Error, Outgoing, Role,
     proto::{Batch, DirectHead, MaskKey},
     stream::{io::mask_key, pool, transport::Source},
 };
@@ -52,6 +52,9 @@ impl<T: Transmit + ?Sized> Shared<T> {
         let key = mask_key(self.role());
         let mut head = DirectHead::default();
         let Some(frame) = state.send.direct_frame(outgoing, key, &mut head).ok()? else {
+            if self.role() == Role::Client && outgoing.is_sequence() {
+                return None;
+            }
             let batch = transport.batch()?;
             state.send.stage_direct(outgoing, key, batch);
             let target = state.ledger.staged_direct(batch.remaining());

@@ -106,6 +106,20 @@ impl Sender {
     ///
     /// Pings and pongs are written too, but this does not wait for them.
     ///
+    /// The first poll attempts to write what is queued. A task that does not poll the receiver, and does
+    /// not wait, polls the future once and drops it:
+    ///
+    /// ```
+    /// use std::{future::Future, pin::pin, task::{Context, Waker}};
+    /// use fullduplex::Sender;
+    ///
+    /// fn write_now(sender: &Sender) {
+    ///     let flush = pin!(sender.flush());
+    ///     // What the stream does not accept now is written when the receiver is next polled.
+    ///     let _ = flush.poll(&mut Context::from_waker(Waker::noop()));
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// Returns the same errors as [`send`](Self::send).
     ///
@@ -160,7 +174,7 @@ impl Sender {
     #[cfg(feature = "hub")]
     pub(crate) fn try_send_now<'a>(&self, message: &'a PreparedMessage) -> Result<(), TrySendError<'a>> {
         if self.shared.write_prepared(message).is_some() {
-            self.shared.count_sent(1);
+            self.shared.count_sent_by(|| message.count());
             return Ok(());
         }
         let mut outgoing = message.into();
@@ -442,8 +456,9 @@ impl Sender {
 
     /// Writes a message at once, if nothing is ahead of it.
     fn write_direct(&self, outgoing: &mut Outgoing<'_>) -> Option<Written> {
+        let count = outgoing.count();
         let written = self.shared.write_direct(outgoing)?;
-        self.shared.count_sent(1);
+        self.shared.count_sent(count);
         Some(written)
     }
 
@@ -455,8 +470,9 @@ impl Sender {
         outgoing: &mut Outgoing<'_>,
         room: SemaphorePermit<'_>,
     ) -> Result<u64, SendError> {
+        let count = outgoing.count();
         let target = self.shared.queue(outgoing, room)?;
-        self.shared.count_sent(1);
+        self.shared.count_sent(count);
         // A message that is only fed takes room from senders that wait for it and expect it to be
         // written.
         if self.shared.wait_list.is_room_wanted() {

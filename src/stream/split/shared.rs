@@ -25,7 +25,7 @@ use crate::{
     error::Timeout,
     proto::{Batch, Buffers, Closing, MaskKey, ReceivePath, SendError, SendPath},
     stream::{
-        io::{IoParts, Outcome, OwnedIo, WriteStatus, mask_key, with_path},
+        io::{IoParts, Outcome, OwnedIo, WriteStatus, mask_key, queue_message, with_path},
         pings::Pings,
         stats::SendCounters,
         strides::TURN,
@@ -256,8 +256,8 @@ impl<T: Transmit + ?Sized> Shared<T> {
         if acquired == self.need(outgoing.len()) as usize && state.queue_short(outgoing) {
             return Ok(state.ledger.queued_short(acquired));
         }
-        let (result, target) =
-            self.with_state(state, acquired, |send, key, buffers| send.send_mut(outgoing, key, buffers));
+        let (result, target) = self
+            .with_state(state, acquired, |send, key, buffers| queue_message(send, outgoing, key, buffers));
         result.map(|()| target)
     }
 
@@ -459,10 +459,16 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Counts queued messages, if counters are enabled.
     pub(super) fn count_sent(&self, messages: u64) {
+        self.count_sent_by(|| messages);
+    }
+
+    /// Counts as many queued messages as a function returns, if counters are enabled.
+    #[inline]
+    pub(super) fn count_sent_by(&self, messages: impl FnOnce() -> u64) {
         if self.counts
             && let Some(sent) = &mut self.state.lock().sent
         {
-            sent.messages(messages);
+            sent.messages(messages());
         }
     }
 
