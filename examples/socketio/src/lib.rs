@@ -40,8 +40,9 @@ pub mod engine;
 mod socket;
 
 pub use self::socket::{
-    Ack, AckError, Args, Arguments, Auth, Binary, Builder, ConnectError, Data, Disconnect, EmitError, Event,
-    FromAnswer, FromEvent, InvalidData, Io, Limits, Namespace, Socket,
+    Ack, AckError, Answers, Args, Arguments, Auth, Binary, Broadcast, Builder, ClusterError, ConnectError,
+    Data, Disconnect, EmitError, Event, FromAnswer, FromEvent, InvalidData, Io, Limits, Namespace,
+    RemoteSocket, Socket,
 };
 
 /// Packets of Socket.IO, without I/O.

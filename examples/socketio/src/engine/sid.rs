@@ -7,20 +7,33 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 /// The length of an id, in characters.
 const LEN: usize = 20;
 
-/// The id of a session or of a socket: 120 random bits, as 20 characters that need no escaping.
+/// The id of a session or of a socket: 120 bits, as 20 characters that need no escaping.
 ///
-/// Whoever knows the id of a session can use the session.
+/// Whoever knows the id of a session can use the session: those are random. The id of a socket names its
+/// node and its number there, and is no secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sid([u8; LEN]);
 
 impl Sid {
     /// Creates an id that cannot be guessed.
     pub(crate) fn random() -> Self {
-        let random: [u8; LEN / 4 * 3] = rand::random();
+        Self::of_bytes(rand::random())
+    }
+
+    /// Creates an id of these bytes.
+    pub(crate) fn of_bytes(bytes: [u8; LEN / 4 * 3]) -> Self {
         let mut sid = [b'-'; LEN];
-        let written = URL_SAFE_NO_PAD.encode_slice(random, &mut sid);
+        let written = URL_SAFE_NO_PAD.encode_slice(bytes, &mut sid);
         debug_assert_eq!(written, Ok(LEN), "4 characters for each 3 bytes");
         Self(sid)
+    }
+
+    /// Returns the bytes that it was created of.
+    pub(crate) fn to_bytes(self) -> [u8; LEN / 4 * 3] {
+        let mut bytes = [0; LEN / 4 * 3];
+        let read = URL_SAFE_NO_PAD.decode_slice(self.0, &mut bytes);
+        debug_assert_eq!(read, Ok(bytes.len()), "each character is a digit, and none is left");
+        bytes
     }
 
     /// Parses an id; `None` for what is none.
@@ -57,6 +70,7 @@ mod tests {
         let [first, second] = [(); 2].map(|()| Sid::random());
         assert_eq!(Sid::parse(first.as_str()), Some(first));
         assert_ne!(first, second);
+        assert_eq!(Sid::of_bytes(first.to_bytes()), first);
         assert!(!format!("{first:?}").contains(first.as_str()));
     }
 

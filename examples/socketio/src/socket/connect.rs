@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use fullduplex::hub::Since;
+
 use super::{
     assembly::Whole,
     auth::{Auth, ConnectError},
     data::Encoded,
+    error::EmitError,
     handle::Socket,
     packet::{Kind, put_head},
+    recovery::{self, Private, Restored},
+    room::key,
     shared::{NoPlace, Shared},
 };
 
@@ -17,18 +22,50 @@ pub(super) async fn connect(shared: Arc<Shared>, whole: Whole) {
     let Some((namespace, name)) = shared.io().find(auth.namespace()) else {
         return refuse(&shared, &auth, &ConnectError::new("Invalid namespace")).await;
     };
-    let socket = Socket::new(name, namespace.clone(), shared.clone());
+    let restored = recovery::restore(shared.io(), &name, &auth).await;
+    let socket = Socket::new(name, namespace.clone(), shared.clone(), restored.as_ref());
     if let Err(error) = namespace.accepts(&socket, &auth).await {
         return refuse(&shared, &auth, &error).await;
     }
-    // Others may send from now on, and nothing may precede the packet that says so.
-    let text = accepted(&socket);
-    if shared.send(Encoded { text, attachments: Vec::new() }).await.is_err() {
-        return shared.remove(auth.namespace());
+    if let Err(error) = enter(&socket, restored).await {
+        return match error {
+            EmitError::Disconnected => shared.remove(auth.namespace()),
+            _ => refuse(&shared, &auth, &ConnectError::new("Server error")).await,
+        };
     }
-    socket.connect();
     shared.open(&socket);
     namespace.connected(socket, auth).await;
+}
+
+/// Tells a client that it is accepted, and lets it receive what is for the namespace from then on; before
+/// that, what it has missed.
+async fn enter(socket: &Socket, restored: Option<Restored>) -> Result<(), EmitError> {
+    let (shared, name) = (socket.shared(), socket.namespace());
+    let (io, member) = (shared.io(), socket.member().ok_or(EmitError::Disconnected)?);
+    io.cluster().enter(io).await?;
+    // It is a room of the hub now, so that to join it below takes no time.
+    let _held = io.hub().hold(name).await?;
+    if io.recovery().is_some() {
+        member.join(&key(name, socket.id().as_str())).await?;
+    }
+    for room in restored.iter().flat_map(|restored| &restored.rooms) {
+        member.join(&key(name, room)).await?;
+    }
+    // Nothing may precede this packet.
+    shared.send(Encoded { text: accepted(socket), attachments: Vec::new() }).await?;
+    socket.connect();
+    io.node().add(member.id(), socket);
+    let Some(restored) = restored else {
+        member.join(name).await?;
+        return Ok(());
+    };
+    let joined = member.join_since(name, Since::Position(restored.position)).await?;
+    if joined.has_lost {
+        // Since the check. The client connects again, as a new one.
+        shared.sender().abort();
+        return Err(EmitError::Disconnected);
+    }
+    Ok(())
 }
 
 async fn refuse(shared: &Shared, auth: &Auth, error: &ConnectError) {
@@ -53,6 +90,10 @@ fn accepted(socket: &Socket) -> String {
     let mut text = Vec::new();
     put_head(&mut text, Kind::Connect, 0, socket.namespace(), None);
     // The characters of an id need no escaping.
-    text.extend(format!(r#"{{"sid":"{}"}}"#, socket.id()).as_bytes());
+    let data = match socket.private() {
+        Some(Private { pid, .. }) => format!(r#"{{"sid":"{}","pid":"{pid}"}}"#, socket.id()),
+        None => format!(r#"{{"sid":"{}"}}"#, socket.id()),
+    };
+    text.extend(data.as_bytes());
     String::from_utf8(text).expect("text")
 }

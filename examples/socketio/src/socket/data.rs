@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use fullduplex::{Message, Sequence};
 use serde::{
     Deserializer, Serialize,
     de::{
@@ -197,7 +198,28 @@ pub(crate) struct Encoded {
     pub(crate) attachments: Vec<Bytes>,
 }
 
+impl From<Encoded> for Sequence {
+    fn from(packet: Encoded) -> Self {
+        Self::new(packet.text, packet.attachments.into_iter().map(Message::binary))
+    }
+}
+
 impl Encoded {
+    /// Encodes an event again whose data is JSON already, with another id.
+    pub(crate) fn of_event(namespace: &str, id: Option<u64>, json: &str, attachments: Vec<Bytes>) -> Self {
+        let mut text = Vec::with_capacity(json.len() + USUAL);
+        put_head(&mut text, Kind::Event, attachments.len(), namespace, id);
+        text.extend(json.as_bytes());
+        Self { text: String::from_utf8(text).expect("text"), attachments }
+    }
+
+    /// Returns the data of an event without an id: the name and the arguments.
+    pub(crate) fn json(&self, namespace: &str) -> &str {
+        let mut head = Vec::new();
+        put_head(&mut head, Kind::Event, self.attachments.len(), namespace, None);
+        &self.text[head.len()..]
+    }
+
     /// Returns the number of bytes that it takes in a write buffer, at most.
     pub(crate) fn size(&self) -> usize {
         let attachments = self.attachments.iter().map(Bytes::len);

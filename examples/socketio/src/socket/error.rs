@@ -1,5 +1,7 @@
 //! The errors of sending, and why a socket leaves.
 
+use fullduplex::hub::HubError;
+
 use super::data::InvalidData;
 use crate::engine::Ending;
 
@@ -17,6 +19,34 @@ pub enum EmitError {
     /// ([`max_write_buffer_size`](crate::engine::Settings::max_write_buffer_size)).
     #[error("the event and its attachments do not fit into the write buffer")]
     TooLarge,
+    /// The backplane, which connects several nodes and stores what is recovered, failed or cannot be
+    /// reached.
+    #[error(transparent)]
+    Hub(HubError),
+}
+
+impl From<HubError> for EmitError {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::Gone | HubError::Left => Self::Disconnected,
+            error => Self::Hub(error),
+        }
+    }
+}
+
+/// Why what other nodes know is not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// So many nodes have not answered in time.
+    #[error("{missing} other nodes have not answered in time")]
+    Timeout {
+        /// The number of these nodes.
+        missing: usize,
+    },
+    /// The question was not sent.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
 }
 
 /// Why an acknowledgement has not arrived.
@@ -56,6 +86,16 @@ pub enum Disconnect {
     Lost,
     /// The client has violated the protocol.
     InvalidPacket,
+}
+
+impl Disconnect {
+    /// Returns whether the client may come back and be recovered: neither end has ended the socket itself.
+    pub(crate) fn is_loss(self) -> bool {
+        match self {
+            Self::Closed | Self::PingTimeout | Self::Lost => true,
+            Self::ByClient | Self::ByServer | Self::InvalidPacket => false,
+        }
+    }
 }
 
 impl From<&Ending> for Disconnect {

@@ -6,7 +6,7 @@ use std::{
     future::{Future, ready},
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU8, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
@@ -19,11 +19,14 @@ use tokio::time::timeout;
 use super::{
     ack::Acks,
     assembly::Whole,
+    broadcast::publish,
     data::{Arguments, Arrived, Encoded, FromAnswer, encode_event},
     error::{AckError, Disconnect, EmitError},
     event::FromEvent,
     namespace::{Handler, Namespace, erase},
     packet::{Kind, put_head},
+    recovery::{self, Private, Restored},
+    room::{Member, id_of},
     shared::Shared,
 };
 use crate::engine::Sid;
@@ -40,6 +43,10 @@ struct Inner {
     name: Arc<str>,
     namespace: Arc<Namespace>,
     shared: Arc<Shared>,
+    /// `None` once the socket has left.
+    member: Mutex<Option<Arc<Member>>>,
+    /// In a box, because most servers recover nothing.
+    private: Option<Box<Private>>,
     state: AtomicU8,
     acks: Acks,
     handlers: Mutex<Option<Handlers>>,
@@ -55,12 +62,25 @@ const CONNECTED: u8 = 1;
 const GONE: u8 = 2;
 
 impl Socket {
-    pub(super) fn new(name: Arc<str>, namespace: Arc<Namespace>, shared: Arc<Shared>) -> Self {
+    /// Creates a socket that is connecting, or one that is recovered.
+    pub(super) fn new(
+        name: Arc<str>,
+        namespace: Arc<Namespace>,
+        shared: Arc<Shared>,
+        restored: Option<&Restored>,
+    ) -> Self {
+        let member = shared.io().hub().add(shared.sender().clone());
+        let private = shared.io().recovery().map(|_| {
+            let pid = restored.map_or_else(Sid::random, |restored| restored.pid);
+            Box::new(Private { pid, is_recovered: restored.is_some() })
+        });
         Self(Arc::new(Inner {
-            id: Sid::random(),
+            id: restored.map_or_else(|| id_of(member.id()), |restored| restored.sid),
             name,
             namespace,
             shared,
+            member: Mutex::new(Some(Arc::new(member))),
+            private,
             state: AtomicU8::new(CONNECTING),
             acks: Acks::default(),
             handlers: Mutex::default(),
@@ -83,6 +103,12 @@ impl Socket {
     /// Returns whether the socket is in its namespace.
     pub fn is_connected(&self) -> bool {
         self.0.state.load(SeqCst) == CONNECTED
+    }
+
+    /// Returns whether the client goes on where it was when its connection was lost: with the id, the
+    /// rooms, and the events that it has missed. See [`Builder::recovery`](crate::Builder::recovery).
+    pub fn is_recovered(&self) -> bool {
+        self.0.private.as_ref().is_some_and(|private| private.is_recovered)
     }
 
     /// Stores a value with the socket, in place of another of its type, which is returned.
@@ -135,7 +161,14 @@ impl Socket {
         arguments: &A,
     ) -> impl Future<Output = Result<(), EmitError>> + Send + use<'a, A> {
         let encoded = encode_event(self.namespace(), None, event, arguments);
-        async move { self.send(encoded?).await }
+        async move {
+            let encoded = encoded?;
+            let io = self.0.shared.io();
+            if io.recovery().is_some() && self.is_connected() {
+                return publish(io, &self.alone(), encoded).await;
+            }
+            self.send(encoded).await
+        }
     }
 
     /// Queues an event if there is room for it, and otherwise drops it. Returns whether it was queued.
@@ -147,7 +180,8 @@ impl Socket {
         event: &str,
         arguments: &(impl Arguments + ?Sized),
     ) -> Result<bool, EmitError> {
-        let emitting = pin!(self.emit(event, arguments));
+        let encoded = encode_event(self.namespace(), None, event, arguments)?;
+        let emitting = pin!(self.send(encoded));
         match emitting.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(emitted) => emitted.map(|()| true),
             Poll::Pending => Ok(false),
@@ -194,29 +228,41 @@ impl Socket {
         event: &str,
         arguments: &A,
     ) -> impl Future<Output = Result<R, AckError>> + Send + use<'a, R, A> {
-        let begun = self.begin_ack(event, arguments);
+        let begun = self.begin_ack(|id| encode_event(self.namespace(), Some(id), event, arguments));
         async move {
-            let (mut ticket, encoded) = begun?;
-            let answering = async {
-                self.send(encoded).await?;
-                (&mut ticket.answer).await.map_err(|_| AckError::Disconnected)
-            };
-            let whole = timeout(time, answering).await.map_err(|_| AckError::Timeout)??;
-            drop(ticket);
+            let whole = self.answer(begun?, time).await?;
             let (json, attachments) = (whole.packet.data(), &whole.attachments[..]);
             Ok(R::from_arrived(Arrived { json, has_name: false, attachments })?)
         }
     }
 
+    /// Sends an event that is encoded with an id, and waits for its acknowledgement.
+    pub(super) async fn ask(
+        &self,
+        encode: impl FnOnce(u64) -> Encoded,
+        time: Duration,
+    ) -> Result<Whole, AckError> {
+        let begun = self.begin_ack(|id| Ok(encode(id)))?;
+        self.answer(begun, time).await
+    }
+
+    async fn answer(&self, begun: (Ticket, Encoded), time: Duration) -> Result<Whole, AckError> {
+        let (mut ticket, encoded) = begun;
+        let answering = async {
+            self.send(encoded).await?;
+            (&mut ticket.answer).await.map_err(|_| AckError::Disconnected)
+        };
+        timeout(time, answering).await.map_err(|_| AckError::Timeout)?
+    }
+
     fn begin_ack(
         &self,
-        event: &str,
-        arguments: &(impl Arguments + ?Sized),
+        encode: impl FnOnce(u64) -> Result<Encoded, serde_json::Error>,
     ) -> Result<(Ticket, Encoded), AckError> {
         let (id, answer) = self.0.acks.register(self.0.shared.io().limits().max_acks)?;
         self.0.shared.begin_to_wait();
         let ticket = Ticket { socket: self.clone(), id, answer };
-        let encoded = encode_event(self.namespace(), Some(id), event, arguments);
+        let encoded = encode(id);
         Ok((ticket, encoded.map_err(EmitError::from)?))
     }
 
@@ -227,7 +273,7 @@ impl Socket {
     /// The socket is disconnected before the first await. If the future is dropped, its client may not
     /// learn it, and the handler may not complete.
     pub async fn disconnect(&self) {
-        if !self.leave() {
+        if !self.end() {
             return;
         }
         self.0.shared.leave(self.namespace());
@@ -250,10 +296,33 @@ impl Socket {
     }
 
     /// Ends the socket. Returns `false` if it was not connected.
-    fn leave(&self) -> bool {
+    fn end(&self) -> bool {
         let was_connected = self.0.state.swap(GONE, SeqCst) == CONNECTED;
         self.0.acks.end();
+        // Others that use it, such as a call that joins a room, drop it last.
+        let member = lock(&self.0.member).take();
+        if let Some(member) = &member {
+            self.0.shared.io().node().remove(member.id());
+        }
         was_connected
+    }
+
+    pub(super) fn downgrade(&self) -> WeakSocket {
+        WeakSocket(Arc::downgrade(&self.0))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    /// Returns the member of the hub, unless the socket has left.
+    pub(super) fn member(&self) -> Option<Arc<Member>> {
+        lock(&self.0.member).clone()
+    }
+
+    /// Returns what recovers the socket, if anything does.
+    pub(super) fn private(&self) -> Option<&Private> {
+        self.0.private.as_deref()
     }
 
     /// Fails all that waits for an answer: the connection has ended.
@@ -263,11 +332,15 @@ impl Socket {
 
     /// Ends the socket, and runs the handler of its namespace for that.
     pub(super) fn left(self, why: Disconnect) -> impl Future<Output = ()> + Send {
-        let leaving = self.leave().then(|| self.0.namespace.disconnected(self.clone(), why));
+        let rooms = self.0.private.as_ref().filter(|_| why.is_loss()).map(|_| self.rooms());
+        let leaving = self.end().then(|| self.0.namespace.disconnected(self.clone(), why));
         async move {
-            if let Some(leaving) = leaving {
-                leaving.await;
+            let Some(leaving) = leaving else { return };
+            if let (Some(rooms), Some(private)) = (rooms, &self.0.private) {
+                let io = self.0.shared.io();
+                recovery::store(io, self.namespace(), self.id(), private.pid, rooms).await;
             }
+            leaving.await;
         }
     }
 
@@ -294,6 +367,16 @@ impl fmt::Debug for Socket {
             .field("id", &self.0.id)
             .field("namespace", &self.0.name)
             .finish_non_exhaustive()
+    }
+}
+
+/// A socket, as long as it exists.
+#[derive(Clone)]
+pub(super) struct WeakSocket(Weak<Inner>);
+
+impl WeakSocket {
+    pub(super) fn upgrade(&self) -> Option<Socket> {
+        self.0.upgrade().map(Socket)
     }
 }
 

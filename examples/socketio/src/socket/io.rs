@@ -1,13 +1,17 @@
 //! A server of Socket.IO: its namespaces, and its routes.
 
-use std::{collections::HashMap, fmt, future::Future, sync::Arc};
+use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
+
+use fullduplex::hub::Backplane;
 
 use super::{
     auth::Auth,
+    broadcast::Broadcast,
     driver,
     handle::Socket,
     limits::Limits,
     namespace::{Name, Namespace},
+    node::{Node, Nodes},
 };
 use crate::engine::{Engine, Settings};
 
@@ -16,6 +20,7 @@ use crate::engine::{Engine, Settings};
 /// See the [crate](crate) for an example.
 #[derive(Debug, Clone)]
 pub struct Io {
+    inner: Arc<Inner>,
     engine: Engine,
     path: Arc<str>,
 }
@@ -28,12 +33,14 @@ pub struct Builder {
     limits: Limits,
     path: Arc<str>,
     namespaces: Vec<Namespace>,
+    nodes: Nodes,
 }
 
 /// What the connections of a server share.
 pub(super) struct Inner {
     limits: Limits,
     max_write_buffer_size: usize,
+    node: Node,
     exact: HashMap<Arc<str>, Arc<Namespace>>,
     matching: Vec<Arc<Namespace>>,
 }
@@ -46,7 +53,13 @@ impl Io {
             limits: Limits::new(),
             path: "/socket.io/".into(),
             namespaces: Vec::new(),
+            nodes: Nodes::default(),
         }
+    }
+
+    /// Selects all sockets of a namespace, on all nodes.
+    pub fn of(&self, namespace: &str) -> Broadcast {
+        Broadcast::new(self.inner.clone(), namespace)
     }
 
     /// Returns the routes, to be merged with others.
@@ -99,9 +112,33 @@ impl Builder {
         self.namespace(Namespace::new(name).on_connect(on_connect))
     }
 
+    /// Sets what connects this server to those of other nodes, and stores what is recovered.
+    ///
+    /// Each node has a backplane of its own on the same engine, such as a clone of a
+    /// [`Memory`](fullduplex::hub::Memory) in one process.
+    pub fn backplane(mut self, backplane: impl Backplane<String>) -> Self {
+        self.nodes.backplane(backplane);
+        self
+    }
+
+    /// Lets a client whose connection was lost go on where it was, for this long: with its
+    /// [id](Socket::id), its rooms, and the events that it has missed. Default: never.
+    ///
+    /// Each event for a namespace, for rooms, or for one socket is then stored in the history of its
+    /// namespace, with its place in it as a last argument, unless it is volatile, local, or to be
+    /// acknowledged. A client that comes back too late, or has missed what the history no longer has,
+    /// is a new one: see [`Socket::is_recovered`]. Values stored with a socket are not recovered.
+    ///
+    /// The history is that of the [`backplane`](Self::backplane): without one, the last 1000 events of
+    /// each namespace.
+    pub fn recovery(mut self, time: Duration) -> Self {
+        self.nodes.recovery(time);
+        self
+    }
+
     /// Creates the server.
     pub fn build(self) -> Io {
-        let Self { settings, limits, path, namespaces } = self;
+        let Self { settings, limits, path, namespaces, nodes } = self;
         let max_write_buffer_size = settings.write_buffer_size();
         let (mut exact, mut matching) = (HashMap::new(), Vec::new());
         for namespace in namespaces.into_iter().map(Arc::new) {
@@ -110,15 +147,23 @@ impl Builder {
                 Name::Matching(_) => matching.push(namespace),
             }
         }
-        let inner = Arc::new(Inner { limits, max_write_buffer_size, exact, matching });
-        let engine = Engine::new(settings, move |session| driver::run(inner.clone(), session));
-        Io { engine, path }
+        let inner = Arc::new_cyclic(|io| {
+            let node = nodes.build(io.clone());
+            Inner { limits, max_write_buffer_size, node, exact, matching }
+        });
+        let io = inner.clone();
+        let engine = Engine::new(settings, move |session| driver::run(io.clone(), session));
+        Io { inner, engine, path }
     }
 }
 
 impl Inner {
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
     }
 
     pub(super) fn max_write_buffer_size(&self) -> usize {

@@ -4,7 +4,9 @@ mod ack;
 mod assembly;
 mod auth;
 mod binary;
+mod broadcast;
 mod check;
+mod cluster;
 mod connect;
 mod data;
 mod driver;
@@ -14,8 +16,11 @@ mod handle;
 mod io;
 mod limits;
 mod namespace;
+mod node;
 mod packet;
 mod queue;
+mod recovery;
+mod room;
 mod shared;
 
 use std::{future::Future, pin::Pin};
@@ -24,8 +29,9 @@ pub use self::{
     assembly::{Assembly, Whole},
     auth::{Auth, ConnectError},
     binary::Binary,
+    broadcast::{Answers, Broadcast, RemoteSocket},
     data::{Args, Arguments, Data, FromAnswer, InvalidData},
-    error::{AckError, Disconnect, EmitError},
+    error::{AckError, ClusterError, Disconnect, EmitError},
     event::{Ack, Event, FromEvent},
     handle::Socket,
     io::{Builder, Io},

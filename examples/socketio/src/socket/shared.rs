@@ -10,7 +10,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use fullduplex::Sender;
+use fullduplex::{Sender, Sequence};
 
 use super::{data::Encoded, error::EmitError, handle::Socket, io::Inner};
 use crate::engine::SessionSender;
@@ -20,11 +20,6 @@ pub(super) struct Shared {
     io: Arc<Inner>,
     sender: Sender,
     places: Mutex<Vec<Place>>,
-    /// Held while the messages of one packet are queued, none of which waits then.
-    order: Mutex<()>,
-    /// Held while room is reserved for a packet of several messages: two that each have a part of it
-    /// would wait for each other.
-    groups: tokio::sync::Mutex<()>,
     /// The number of acknowledgements that are waited for.
     awaited: AtomicUsize,
     was_accepted: AtomicBool,
@@ -73,8 +68,6 @@ impl Shared {
             io,
             sender: sender.get_ref().clone(),
             places: Mutex::default(),
-            order: Mutex::default(),
-            groups: tokio::sync::Mutex::default(),
             awaited: AtomicUsize::new(0),
             was_accepted: AtomicBool::new(false),
             is_paused: AtomicBool::new(false),
@@ -86,15 +79,16 @@ impl Shared {
         &self.io
     }
 
+    pub(super) fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
     /// Waits for room, and queues a packet. The messages of which it consists follow each other.
     ///
     /// If the future is dropped before it completes, nothing is queued.
     pub(super) async fn send(&self, packet: Encoded) -> Result<(), EmitError> {
         if packet.attachments.is_empty() {
-            let permit = self.sender.reserve(packet.text.len()).await.map_err(disconnected)?;
-            let order = lock(&self.order);
-            permit.feed(packet.text).map_err(disconnected)?;
-            drop(order);
+            self.sender.feed(packet.text).await.map_err(disconnected)?;
         } else {
             // Boxed to keep other futures small.
             Box::pin(self.send_group(packet)).await?;
@@ -107,21 +101,7 @@ impl Shared {
         if packet.size() > self.io.max_write_buffer_size() {
             return Err(EmitError::TooLarge);
         }
-        let _turn = self.groups.lock().await;
-        let text = self.sender.reserve(packet.text.len()).await.map_err(disconnected)?;
-        let mut permits = Vec::with_capacity(packet.attachments.len());
-        for attachment in packet.attachments {
-            let permit = self.sender.reserve(attachment.len()).await.map_err(disconnected)?;
-            permits.push((permit, attachment));
-        }
-        let order = lock(&self.order);
-        // One that fails has ended the connection: the rest is not missed.
-        text.feed(packet.text).map_err(disconnected)?;
-        for (permit, attachment) in permits {
-            permit.feed(attachment).map_err(disconnected)?;
-        }
-        drop(order);
-        Ok(())
+        self.sender.feed(Sequence::from(packet)).await.map_err(disconnected)
     }
 
     /// Writes what was queued, if the task of the connection does not.
