@@ -23,7 +23,7 @@ use super::{
     recipient::Recipient,
     room::Room,
     slow::Slow,
-    whom::{InRooms, Whom},
+    whom::{Found, Whom},
 };
 use crate::PreparedMessage;
 
@@ -297,8 +297,8 @@ struct Broadcast<'a, R> {
     /// The offset and the era of a stored message.
     stored: Option<(u64, u32)>,
     whom: Whom,
-    /// The members of the rooms that `whom` names.
-    in_rooms: Option<Box<InRooms>>,
+    /// The members that `whom` names, and those of the rooms that it names.
+    found: Option<Box<Found>>,
     slow: Slow,
     report: Option<oneshot::Sender<Delivered>>,
     delivered: Delivered,
@@ -315,8 +315,8 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
             }
             (Content::Stored { message, .. }, Audience::All) => (Some(message.into()), None),
         };
-        let in_rooms = hub.in_rooms(&whom);
-        Self { hub, message, stored, whom, in_rooms, slow, report, delivered: Delivered::default() }
+        let found = hub.find_named(&whom);
+        Self { hub, message, stored, whom, found, slow, report, delivered: Delivered::default() }
     }
 
     /// Sends to the members of a chunk.
@@ -333,6 +333,14 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
 
     fn send_to_chunk(&mut self, recipients: &Recipients<R>, chunk: usize) {
         match recipients {
+            Recipients::Room(members) if self.is_for_few() => {
+                let listed = members.chunk(chunk).iter().flatten();
+                for listed in listed {
+                    if self.found.as_ref().is_none_or(|found| found.includes(&listed.recipient)) {
+                        self.send_to_member(listed);
+                    }
+                }
+            }
             Recipients::Room(members) => {
                 for group in members.chunk(chunk).chunks(GROUP) {
                     let group = group.iter().flatten();
@@ -352,6 +360,12 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
         }
     }
 
+    /// Returns whether most of those who are addressed are probably not selected: their memory is not
+    /// loaded.
+    fn is_for_few(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| !found.is_of_all())
+    }
+
     fn send_to_member(&mut self, listed: &Listed<R>) {
         let membership = &listed.membership;
         let is_needed = self.stored.is_none_or(|(offset, era)| membership.needs(offset, era));
@@ -362,7 +376,7 @@ impl<'a, R: RoomKey> Broadcast<'a, R> {
 
     fn send_to_recipient(&mut self, recipient: &Arc<Recipient>) {
         if let Some(message) = &self.message
-            && self.whom.includes(recipient, self.hub.node, self.in_rooms.as_deref())
+            && self.whom.includes(recipient, self.hub.node, self.found.as_deref())
         {
             self.delivered.count(recipient.send(message, &self.slow));
         }

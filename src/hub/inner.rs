@@ -31,7 +31,7 @@ use super::{
     record::Transient,
     room::{Membership, Room},
     shards::Shards,
-    whom::{InRooms, Whom},
+    whom::{Found, Named, Whom},
 };
 use crate::{PreparedMessage, Sender, Sequence};
 
@@ -127,12 +127,15 @@ impl<R: RoomKey> Inner<R> {
         }
     }
 
-    /// Returns the members here of the rooms that a message names.
-    pub(super) fn in_rooms(&self, whom: &Whom) -> Option<Box<InRooms>> {
-        whom.find_rooms(|name, found| {
-            if let Some(room) = (self.settings.room_named)(name).and_then(|key| self.rooms.find(&key)) {
-                found.extend(room.members().iter().map(|listed| listed.recipient.serial));
+    /// Returns the members here that a message names, and those of the rooms that it names.
+    pub(super) fn find_named(&self, whom: &Whom) -> Option<Box<Found>> {
+        whom.find(|named, found| match named {
+            Named::Room(name) => {
+                if let Some(room) = (self.settings.room_named)(name).and_then(|key| self.rooms.find(&key)) {
+                    room.members().iter().for_each(|listed| found.add(&listed.recipient));
+                }
             }
+            Named::Member(member) => self.member(member).iter().for_each(|member| found.add(member)),
         })
     }
 
@@ -150,7 +153,7 @@ impl<R: RoomKey> Inner<R> {
                     && transient.whom.includes(
                         &recipient,
                         self.node,
-                        self.in_rooms(&transient.whom).as_deref(),
+                        self.find_named(&transient.whom).as_deref(),
                     )
                 {
                     delivered.count(recipient.send(&transient.message.into(), &transient.slow));

@@ -21,6 +21,7 @@ use super::{
     recipient::{Recipient, poll_flushed},
     record::Publication,
     room::{Membership, Room},
+    whom::Named,
 };
 use crate::{PreparedMessage, Sender, stream::TrackedSender};
 
@@ -312,15 +313,19 @@ impl<R: RoomKey> Member<R> {
 
     /// Returns whether a message of a history is for this member, by the rooms that it is in now.
     fn is_for(&self, publication: &Publication) -> bool {
-        let (hub, serial) = (self.inner(), self.recipient.serial);
-        let in_rooms = publication.whom.find_rooms(|name, found| {
-            if let Some(room) = (hub.settings.room_named)(name)
-                && self.find(&room).is_some()
-            {
-                found.insert(serial);
+        let hub = self.inner();
+        let found = publication.whom.find(|named, found| {
+            let is_own = match named {
+                Named::Room(name) => {
+                    (hub.settings.room_named)(name).is_some_and(|room| self.find(&room).is_some())
+                }
+                Named::Member(member) => member == self.id(),
+            };
+            if is_own {
+                found.add(&self.recipient);
             }
         });
-        publication.whom.includes(&self.recipient, hub.node, in_rooms.as_deref())
+        publication.whom.includes(&self.recipient, hub.node, found.as_deref())
     }
 
     fn find(&self, room: &(impl RoomRef<R> + ?Sized)) -> Option<Arc<Membership<R>>> {

@@ -1,6 +1,6 @@
 //! For which of the members that are addressed a message is.
 
-use std::{collections::HashSet, mem};
+use std::mem;
 
 use super::{position::MemberId, recipient::Recipient};
 
@@ -37,11 +37,45 @@ pub(super) struct Among {
     pub(super) members: Vec<MemberId>,
 }
 
-/// The numbers of the members here of the rooms that a selection names.
+/// The members here that a selection names, and those of the rooms that it names.
+///
+/// They are found by where they are in memory, so that no memory of the others is loaded. It is made
+/// after the list of those who are addressed, which keeps them: none of these is another one later.
 #[derive(Debug, Default)]
-pub(super) struct InRooms {
-    among: HashSet<u64>,
-    except: HashSet<u64>,
+pub(super) struct Found {
+    /// `None` if all members are selected.
+    among: Option<Vec<usize>>,
+    except: Vec<usize>,
+}
+
+/// What a selection names.
+pub(super) enum Named<'a> {
+    Room(&'a str),
+    Member(MemberId),
+}
+
+impl Found {
+    /// Adds a member.
+    pub(super) fn add(&mut self, recipient: &Recipient) {
+        self.among.get_or_insert_default().push(address(recipient));
+    }
+
+    /// Returns whether all members are selected but a few.
+    pub(super) fn is_of_all(&self) -> bool {
+        self.among.is_none()
+    }
+
+    /// Returns whether a member is one of those that are selected, and not excluded. It reads nothing of
+    /// the member.
+    pub(super) fn includes(&self, recipient: &Recipient) -> bool {
+        let address = address(recipient);
+        let is_in = |members: &[usize]| members.binary_search(&address).is_ok();
+        self.among.as_ref().is_none_or(|among| is_in(among)) && !is_in(&self.except)
+    }
+}
+
+fn address(recipient: &Recipient) -> usize {
+    std::ptr::from_ref(recipient).addr()
 }
 
 impl Whom {
@@ -97,30 +131,37 @@ impl Whom {
         selection
     }
 
-    /// Finds the members of the rooms that the selection names, by a function that adds those of one.
-    /// Returns `None` if it names none.
-    pub(super) fn find_rooms(&self, mut add: impl FnMut(&str, &mut HashSet<u64>)) -> Option<Box<InRooms>> {
+    /// Finds the members that the selection names, and those of the rooms that it names, by a function
+    /// that adds them. Returns `None` if it names none.
+    pub(super) fn find(&self, mut add: impl FnMut(Named<'_>, &mut Found)) -> Option<Box<Found>> {
         let Self::Selected(selection) = self else { return None };
-        let rooms = selection.among.as_ref().map_or(&[][..], |among| &among.rooms);
-        if rooms.is_empty() && selection.except_rooms.is_empty() {
+        if selection.among.is_none() && selection.except_rooms.is_empty() {
             return None;
         }
-        let mut found = Box::<InRooms>::default();
-        rooms.iter().for_each(|room| add(room, &mut found.among));
-        selection.except_rooms.iter().for_each(|room| add(room, &mut found.except));
+        let mut found = Box::<Found>::default();
+        selection.except_rooms.iter().for_each(|room| add(Named::Room(room), &mut found));
+        found.except = found.among.take().unwrap_or_default();
+        if let Some(Among { rooms, members }) = &selection.among {
+            found.among = Some(Vec::new());
+            rooms.iter().for_each(|room| add(Named::Room(room), &mut found));
+            members.iter().for_each(|member| add(Named::Member(*member), &mut found));
+        }
+        found.among.iter_mut().chain([&mut found.except]).for_each(|members| members.sort_unstable());
         Some(found)
     }
 
     /// Returns whether the message is for a member of the hub with the number `node`, of which `found`
-    /// has the members of the rooms that the selection names.
+    /// has those that the selection names.
     #[inline]
-    pub(super) fn includes(&self, recipient: &Recipient, node: u64, found: Option<&InRooms>) -> bool {
+    pub(super) fn includes(&self, recipient: &Recipient, node: u64, found: Option<&Found>) -> bool {
         match self {
             Self::Everyone => true,
             Self::Except(member) => (member.node, member.serial) != (node, recipient.serial),
             Self::Users(users) => recipient.user().is_some_and(|own| users.iter().any(|user| user == own)),
             Self::ExceptUser(user) => recipient.user() != Some(user),
-            Self::Selected(selection) => selection.includes(recipient, node, found),
+            Self::Selected(selection) => {
+                found.is_none_or(|found| found.includes(recipient)) && selection.includes(recipient, node)
+            }
         }
     }
 
@@ -150,15 +191,10 @@ impl Selection {
         Whom::Selected(Box::new(self))
     }
 
-    fn includes(&self, recipient: &Recipient, node: u64, found: Option<&InRooms>) -> bool {
+    /// Returns whether a member meets the conditions beside those of [`Found`].
+    fn includes(&self, recipient: &Recipient, node: u64) -> bool {
         let own = MemberId { node, serial: recipient.serial };
-        let is_among = |among: &Among| {
-            among.members.contains(&own) || found.is_some_and(|found| found.among.contains(&own.serial))
-        };
-        self.among.as_ref().is_none_or(is_among)
-            && !self.except.contains(&own)
-            && !found.is_some_and(|found| found.except.contains(&own.serial))
-            && self.is_for_user(recipient.user())
+        !self.except.contains(&own) && self.is_for_user(recipient.user())
     }
 
     fn is_for_user(&self, user: Option<&str>) -> bool {

@@ -14,7 +14,7 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use socketio::{
-    Args, Auth, Binary, Io, Limits, Namespace, Socket,
+    Args, Auth, Binary, Data, Io, Limits, Namespace, Socket,
     engine::{Connection, Engine, Origins, Received, Settings},
 };
 use tokio::net::TcpListener;
@@ -35,6 +35,9 @@ struct Options {
     /// Milliseconds that a client has for its first namespace.
     #[arg(long, value_name = "MS", default_value_t = 45_000)]
     connect_timeout: u64,
+    /// Milliseconds for which a client that was lost can be recovered; by default never.
+    #[arg(long, value_name = "MS")]
+    recovery: Option<u64>,
     /// A page elsewhere that may connect, such as https://school.example; can be repeated.
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
@@ -72,12 +75,16 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let limits = Limits::new().connect_timeout(Duration::from_millis(options.connect_timeout));
-    let io = Io::builder()
+    let mut io = Io::builder()
         .settings(options.settings())
         .limits(limits)
         .namespace(echo("/"))
         .namespace(echo("/custom"))
-        .build();
+        .namespace(rooms("/rooms"));
+    if let Some(milliseconds) = options.recovery {
+        io = io.recovery(Duration::from_millis(milliseconds));
+    }
+    let io = io.build();
     let engine = Engine::new(options.settings(), echo_session);
     let health = Router::new().route("/healthz", get(|| async { "ok\n" }));
     let app = health.merge(io.routes()).merge(engine.routes("/engine.io/"));
@@ -101,6 +108,33 @@ fn echo(name: &str) -> Namespace {
             report(socket.emit("message-back", &arguments).await);
         })
         .on("message-with-ack", |_socket, arguments: Args<Vec<Any>>| async { arguments })
+        .on_failure(|socket, event, error| eprintln!("{}: {event}: {error}", socket.id()))
+}
+
+/// Lets clients join rooms, and sends what they say to others: `say` with a room, an event and its
+/// arguments, `say-to-all` without a room, and `ask`, which gathers the acknowledgements of a room.
+fn rooms(name: &str) -> Namespace {
+    Namespace::new(name)
+        .on("join", |socket: Socket, Args(rooms): Args<Vec<String>>| async move {
+            for room in &rooms {
+                report(socket.join(room).await);
+            }
+            socket.rooms()
+        })
+        .on("leave", |socket: Socket, Data(room): Data<String>| async move { socket.leave(&room) })
+        .on("say", |socket: Socket, Args((room, event, data)): Args<(String, String, Any)>| async move {
+            report(socket.to(&room).emit(&event, &data).await);
+        })
+        .on("say-to-all", |socket: Socket, Args((event, data)): Args<(String, Any)>| async move {
+            report(socket.everyone().emit(&event, &data).await);
+        })
+        .on("ask", |socket: Socket, Args((room, event, data)): Args<(String, String, Any)>| async move {
+            let ask = socket.to(&room).timeout(Duration::from_secs(20));
+            let answers = ask.emit_with_ack::<Data<Any>, _>(&event, &data).await;
+            let answers = answers.map(|answers| answers.answers).unwrap_or_default();
+            let answers = answers.into_iter().filter_map(|(_, answer)| Some(answer.ok()?.0));
+            answers.collect::<Vec<Any>>()
+        })
         .on_failure(|socket, event, error| eprintln!("{}: {event}: {error}", socket.id()))
 }
 

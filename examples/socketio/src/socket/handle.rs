@@ -338,7 +338,8 @@ impl Socket {
             let Some(leaving) = leaving else { return };
             if let (Some(rooms), Some(private)) = (rooms, &self.0.private) {
                 let io = self.0.shared.io();
-                recovery::store(io, self.namespace(), self.id(), private.pid, rooms).await;
+                // Boxed to keep the tasks of connections small.
+                Box::pin(recovery::store(io, self.namespace(), self.id(), private.pid, rooms)).await;
             }
             leaving.await;
         }
