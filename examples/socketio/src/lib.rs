@@ -41,7 +41,7 @@ mod socket;
 
 pub use self::socket::{
     Ack, AckError, Answers, Args, Arguments, Auth, Binary, Broadcast, Builder, ClusterError, ConnectError,
-    Data, Disconnect, EmitError, Event, FromAnswer, FromEvent, InvalidData, Io, Limits, Namespace,
+    Data, Disconnect, EmitError, Event, FromAnswer, FromEvent, InvalidData, Io, Limits, Namespace, Refused,
     RemoteSocket, Socket,
 };
 

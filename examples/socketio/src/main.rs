@@ -19,6 +19,9 @@ use socketio::{
 };
 use tokio::net::TcpListener;
 
+/// How long sessions may take to end when the server stops.
+const STOPPING: Duration = Duration::from_secs(10);
+
 /// An echo server for clients of Socket.IO at /socket.io/, and of Engine.IO at /engine.io/.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -92,7 +95,13 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         TcpListener::bind(options.listen).await.map_err(|error| format!("{}: {error}", options.listen))?;
     let asked_to_stop = signals::asked_to_stop()?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(asked_to_stop).await?;
+    let stopped = async move {
+        asked_to_stop.await;
+        let drained = io.close(STOPPING).await;
+        engine.close(STOPPING).await;
+        eprintln!("{} closed, {} lost, {} cut off", drained.closed, drained.lost, drained.cut_off);
+    };
+    axum::serve(listener, app).with_graceful_shutdown(stopped).await?;
     Ok(())
 }
 

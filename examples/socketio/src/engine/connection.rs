@@ -4,18 +4,21 @@ use std::{
     future::{Future, poll_fn},
     ops::Deref,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use fullduplex::{
-    CloseCode, CloseFrame, Error, Message, Outgoing, Receiver, Sender, TrySendError, Utf8Bytes,
+    CloseCode, CloseFrame, Error, Message, Outgoing, Receiver, Sender, Stats, TrySendError, Utf8Bytes,
     hyper::UpgradedStream,
 };
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{packet::Packet, polling::SessionStream, settings::Settings, sid::Sid};
+use super::{
+    head::Handshake, metrics::Meter, packet::Packet, polling::SessionStream, settings::Settings, sid::Sid,
+    stop::Stop,
+};
 
 /// How long a ping waits for room in a write buffer that is full.
 const PING_PAUSE: Duration = Duration::from_secs(1);
@@ -30,6 +33,9 @@ pub struct Connection {
     wire: Wire,
     sender: Sender,
     heart: Heart,
+    pub(super) handshake: Option<Handshake>,
+    pub(super) stop: Option<Stop>,
+    meter: Option<Box<Meter>>,
     /// Why the session ends, while the closing handshake is under way.
     ending: Option<Ending>,
 }
@@ -82,6 +88,9 @@ pub enum Ending {
     /// The session was closed, by the client or by [`SessionSender::close`].
     #[error("closed")]
     Closed,
+    /// The server stops.
+    #[error("closed because the server stops")]
+    Stopped,
     /// The layer above has closed the session: its client did nothing in time.
     #[error("closed because nothing was sent in time")]
     ClosedHere,
@@ -96,14 +105,36 @@ pub enum Ending {
     Transport(Error),
 }
 
+impl Ending {
+    /// Returns a short name, as the label of a metric.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Stopped => "stopped",
+            Self::ClosedHere => "closed_here",
+            Self::PingTimeout => "ping_timeout",
+            Self::InvalidPacket => "invalid_packet",
+            Self::Transport(_) => "transport",
+        }
+    }
+}
+
 impl Connection {
     pub(super) fn new(sid: Sid, wire: Wire, sender: Sender, settings: &Settings) -> Self {
-        Self { sid, wire, sender, heart: Heart::new(settings), ending: None }
+        let heart = Heart::new(settings);
+        let meter = settings.metrics.clone().map(|metrics| Box::new(Meter::new(metrics)));
+        Self { sid, wire, sender, heart, handshake: None, stop: None, meter, ending: None }
     }
 
     /// Returns the id of the session.
     pub fn sid(&self) -> Sid {
         self.sid
+    }
+
+    /// Returns the request that began the session, if
+    /// [`Settings::keep_handshake`](super::Settings::keep_handshake) is set.
+    pub fn handshake(&self) -> Option<&Handshake> {
+        self.handshake.as_ref()
     }
 
     /// Returns a sender for the session.
@@ -130,15 +161,31 @@ impl Connection {
     /// # Errors
     /// Returns why the session has ended.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Ending>> {
+        if self.is_stopping() {
+            self.end(Ending::Stopped);
+        }
+        self.poll_receive(cx)
+    }
+
+    /// Polls for the next message, and leaves it to the caller to end the session if the server stops.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Ending>> {
+        let received = ready!(self.poll_packets(cx));
+        if let Err(ending) = &received
+            && let Some(meter) = &mut self.meter
+        {
+            meter.metrics().ended(ending);
+            add_stats(meter, &self.wire);
+        }
+        Poll::Ready(received)
+    }
+
+    fn poll_packets(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Ending>> {
         loop {
-            let Poll::Ready(received) = self.wire.poll_recv(cx) else { break };
+            let Poll::Ready(received) = self.wire.poll_recv(self.stop.as_mut(), cx) else { break };
             let message = match received {
                 Ok(Some(message)) => message,
-                Ok(None) => return Poll::Ready(Err(self.ending.take().unwrap_or(Ending::Closed))),
-                Err(error) => {
-                    let ending = self.ending.take();
-                    return Poll::Ready(Err(ending.unwrap_or(Ending::Transport(error))));
-                }
+                Ok(None) => return Poll::Ready(Err(self.take_ending(|| Ending::Closed))),
+                Err(error) => return Poll::Ready(Err(self.take_ending(|| Ending::Transport(error)))),
             };
             if self.ending.is_some() {
                 continue;
@@ -157,6 +204,31 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Returns why the session ends, which the connection may not know.
+    fn take_ending(&mut self, of_connection: impl FnOnce() -> Ending) -> Ending {
+        match self.ending.take() {
+            Some(ending) => ending,
+            // The shutdown may have begun since it was asked for.
+            None if self.is_stopping() => Ending::Stopped,
+            None => of_connection(),
+        }
+    }
+
+    /// Returns whether the server stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.as_ref().is_some_and(Stop::has_begun)
+    }
+
+    /// Polls whether the time in which sessions may end by themselves has passed.
+    pub(crate) fn poll_cut_off(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stop.as_mut().map_or(Poll::Pending, |stop| stop.poll_cut_off(cx))
+    }
+
+    /// Returns what keeps a shutdown waiting, for as long as it exists.
+    pub(crate) fn take_stop(&mut self) -> Option<Stop> {
+        self.stop.take()
+    }
+
     fn received(&mut self, message: Message) -> Result<Option<Received>, Ending> {
         let text = match message {
             Message::Binary(data) => return Ok(Some(Received::Binary(data))),
@@ -166,6 +238,9 @@ impl Connection {
             Ok(Packet::Message(_)) => Ok(Some(Received::Text(Text(text)))),
             Ok(Packet::Pong("")) => {
                 self.heart.beat();
+                if let Some(meter) = &mut self.meter {
+                    add_stats(meter, &self.wire);
+                }
                 Ok(None)
             }
             // It ends a request, and has no other meaning.
@@ -178,16 +253,20 @@ impl Connection {
         }
     }
 
-    /// Ends the session because of the client. What it sends later is discarded.
+    /// Ends the session because of the client, or because the server stops. What it sends later is
+    /// discarded.
     ///
     /// The connection is closed, so that the client learns why. `poll_recv` returns the reason once
     /// that is done.
     pub(crate) fn end(&mut self, ending: Ending) {
-        let (code, reason) = match ending {
-            Ending::InvalidPacket => (CloseCode::PROTOCOL_ERROR, "invalid packet"),
-            _ => (CloseCode::NORMAL, ""),
-        };
-        start_close(&self.sender, code, reason);
+        match (&ending, &mut self.stop) {
+            // With the code of the shutdown.
+            (Ending::Stopped, Some(stop)) => stop.close(),
+            (Ending::InvalidPacket, _) => {
+                start_close(&self.sender, CloseCode::PROTOCOL_ERROR, "invalid packet");
+            }
+            _ => start_close(&self.sender, CloseCode::NORMAL, ""),
+        }
         self.ending.get_or_insert(ending);
     }
 }
@@ -197,11 +276,31 @@ fn start_close(sender: &Sender, code: CloseCode, reason: &'static str) {
     let _ = sender.start_close(CloseFrame::new(code, reason).ok());
 }
 
+/// Adds what a session has received and sent to the counters.
+fn add_stats(meter: &mut Meter, wire: &Wire) {
+    if let Some(stats) = wire.stats() {
+        meter.add(stats);
+    }
+}
+
 impl Wire {
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+    fn poll_recv(
+        &mut self,
+        stop: Option<&mut Stop>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, Error>> {
+        match (self, stop) {
+            (Self::WebSocket(receiver), Some(stop)) => stop.poll_recv(receiver, cx),
+            (Self::Session(receiver), Some(stop)) => stop.poll_recv(receiver, cx),
+            (Self::WebSocket(receiver), None) => receiver.poll_recv(cx),
+            (Self::Session(receiver), None) => receiver.poll_recv(cx),
+        }
+    }
+
+    fn stats(&self) -> Option<Stats> {
         match self {
-            Self::WebSocket(receiver) => receiver.poll_recv(cx),
-            Self::Session(receiver) => receiver.poll_recv(cx),
+            Self::WebSocket(receiver) => receiver.stats(),
+            Self::Session(receiver) => receiver.stats(),
         }
     }
 }

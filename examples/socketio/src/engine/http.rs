@@ -17,6 +17,7 @@ use super::{
     Engine,
     connection::Wire,
     handshake::open_packet,
+    head::Handshake,
     origins::Origin,
     polling::{Polling, SessionStream, Violation},
     query::{Query, Transport},
@@ -35,13 +36,19 @@ pub(super) async fn handle(State(engine): State<Engine>, request: Request) -> Re
     let (mut parts, body) = request.into_parts();
     let settings = engine.settings();
     let origin = settings.origins.check(&parts.uri, &parts.headers);
+    let refuse = |refusal: Refusal| {
+        if let Some(metrics) = engine.sessions().metrics() {
+            metrics.refused(refusal);
+        }
+        refusal.into_response()
+    };
     if origin == Origin::Refused {
-        return Refusal::Forbidden.into_response();
+        return refuse(Refusal::Forbidden);
     }
     let mut response = if parts.method == Method::OPTIONS {
         preflight(&parts)
     } else {
-        answer(&engine, &mut parts, body).await.unwrap_or_else(Refusal::into_response)
+        answer(&engine, &mut parts, body).await.unwrap_or_else(refuse)
     };
     origin.add_fields(settings.credentials, response.headers_mut());
     response
@@ -99,7 +106,7 @@ async fn answer_upgrade(
     };
     match session {
         None => {
-            let place = admit(engine, parts)?;
+            let place = admit(engine, parts, Transport::WebSocket)?;
             let cookie = cookie(engine, &place);
             let mut response = websocket::open(engine, upgrade, place);
             response.headers_mut().extend(cookie);
@@ -111,16 +118,23 @@ async fn answer_upgrade(
 }
 
 /// Takes a place for a session, if its request is accepted.
-fn admit(engine: &Engine, parts: &Parts) -> Result<Place, Refusal> {
-    if engine.settings().allow_request.as_ref().is_some_and(|accept| !accept(parts)) {
+fn admit(engine: &Engine, parts: &Parts, transport: Transport) -> Result<Place, Refusal> {
+    let settings = engine.settings();
+    if engine.is_stopping() {
+        return Err(Refusal::Stopping);
+    }
+    if settings.allow_request.as_ref().is_some_and(|accept| !accept(parts)) {
         return Err(Refusal::Forbidden);
     }
-    engine.sessions().place().ok_or(Refusal::TooMany)
+    let keep = |max| Handshake::new(parts, transport, max).ok_or(Refusal::HeadTooLarge);
+    let handshake = settings.kept_handshake.map(keep).transpose()?;
+    let place = engine.sessions().place().ok_or(Refusal::TooMany)?;
+    Ok(place.with_handshake(handshake))
 }
 
 /// Opens a session that polls.
 fn open_session(engine: &Engine, parts: &Parts) -> Result<Response<Body>, Refusal> {
-    let place = admit(engine, parts)?;
+    let place = admit(engine, parts, Transport::Polling)?;
     let (settings, sid) = (engine.settings(), place.sid());
     let (polling, wire, sender) = polling_session(settings);
     place.publish(polling);

@@ -31,7 +31,9 @@
 
 mod connection;
 mod handshake;
+mod head;
 mod http;
+mod metrics;
 mod origins;
 mod packet;
 mod payload;
@@ -41,18 +43,26 @@ mod refusal;
 mod sessions;
 mod settings;
 mod sid;
+mod stop;
 mod websocket;
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, routing::any};
+use fullduplex::{
+    CloseCode,
+    serve::{Drained, Shutdown},
+};
 
 use self::{
     connection::Wire,
     sessions::{Place, Sessions},
+    stop::Stop,
 };
 pub use self::{
     connection::{Connection, Ending, Received, SessionSender, Text},
+    head::{Handshake, Secure},
+    metrics::{Metrics, Snapshot},
     origins::Origins,
     packet::{InvalidPacket, Packet},
     payload::{InvalidPayload, PayloadWriter, Piece, decode_payload},
@@ -69,6 +79,7 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
+    shutdown: Shutdown,
     sessions: Arc<Sessions>,
     serve: Box<dyn Fn(Connection) -> BoxFuture + Send + Sync>,
 }
@@ -80,8 +91,10 @@ impl Engine {
         F: Fn(Connection) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let sessions = Sessions::new(settings.max_sessions);
-        Self(Arc::new(Inner { settings, sessions, serve: Box::new(move |session| Box::pin(serve(session))) }))
+        let sessions = Sessions::new(settings.max_sessions, settings.metrics.clone());
+        let shutdown = settings.shutdown.clone().unwrap_or_default();
+        let serve = Box::new(move |session| -> BoxFuture { Box::pin(serve(session)) });
+        Self(Arc::new(Inner { settings, shutdown, sessions, serve }))
     }
 
     /// Returns the routes of the sessions, at a path such as `/engine.io/`, with and without the slash
@@ -106,6 +119,46 @@ impl Engine {
         self.len() == 0
     }
 
+    /// Closes all sessions, and waits for them, for at most `limit`. Then those that are left are cut off.
+    ///
+    /// From now on, requests for new sessions are refused with status 503. A client that polls is sent the
+    /// packet `1`, one with a WebSocket connection a Close with the code 1001. Clients of `socket.io-client`
+    /// connect again after both. What was received is handled before, as far as the limit permits.
+    ///
+    /// Servers of axum wait for requests, so this precedes the end of theirs:
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use socketio::engine::Engine;
+    /// # async fn example(engine: Engine, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+    /// let stopping = engine.clone();
+    /// axum::serve(listener, engine.routes("/engine.io/"))
+    ///     .with_graceful_shutdown(async move {
+    ///         let _ = tokio::signal::ctrl_c().await;
+    ///         stopping.close(Duration::from_secs(10)).await;
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// If the settings have a [`Shutdown`](Settings::shutdown), all that takes part in it is closed.
+    ///
+    /// # Panics
+    /// Panics outside of a tokio runtime, or if its timers are not enabled.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, sessions are still closed, and none is cut off.
+    pub async fn close(&self, limit: Duration) -> Drained {
+        let begun = self.0.shutdown.begin(CloseCode::GOING_AWAY, "the server stops");
+        debug_assert!(begun.is_ok(), "the code may be sent, and the reason is short");
+        self.0.shutdown.wait(limit).await
+    }
+
+    /// Returns whether sessions are being closed, and none is accepted.
+    fn is_stopping(&self) -> bool {
+        self.0.shutdown.has_begun()
+    }
+
     fn settings(&self) -> &Settings {
         &self.0.settings
     }
@@ -115,8 +168,11 @@ impl Engine {
     }
 
     /// Runs a session. Its place is free again when it has ended.
-    fn serve(&self, wire: Wire, sender: fullduplex::Sender, place: Place) -> BoxFuture {
-        let session = Connection::new(place.sid(), wire, sender, self.settings());
+    fn serve(&self, wire: Wire, sender: fullduplex::Sender, mut place: Place) -> BoxFuture {
+        let mut session = Connection::new(place.sid(), wire, sender, self.settings());
+        session.handshake = place.take_handshake();
+        session.stop = Some(Stop::new(&self.0.shutdown));
+        place.opened();
         let serving = (self.0.serve)(session);
         Box::pin(async move {
             let _place = place;

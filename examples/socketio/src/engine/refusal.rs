@@ -17,8 +17,12 @@ pub(crate) enum Refusal {
     UnsupportedVersion,
     /// The body is longer than `maxPayload`.
     TooLarge,
+    /// The head of the request is longer than what the settings keep.
+    HeadTooLarge,
     /// There are as many sessions as the settings allow.
     TooMany,
+    /// The server stops.
+    Stopping,
 }
 
 impl Refusal {
@@ -31,7 +35,25 @@ impl Refusal {
             Self::Forbidden => (StatusCode::FORBIDDEN, 4, "Forbidden"),
             Self::UnsupportedVersion => (StatusCode::BAD_REQUEST, 5, "Unsupported protocol version"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Payload too large"),
+            Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, 3, "Head too large"),
             Self::TooMany => (StatusCode::SERVICE_UNAVAILABLE, 4, "Too many sessions"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 4, "The server stops"),
+        }
+    }
+
+    /// Returns a short name, as the label of a metric.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownTransport => "unknown_transport",
+            Self::UnknownSession => "unknown_session",
+            Self::BadMethod => "bad_method",
+            Self::BadRequest => "bad_request",
+            Self::Forbidden => "forbidden",
+            Self::UnsupportedVersion => "unsupported_version",
+            Self::TooLarge => "too_large",
+            Self::HeadTooLarge => "head_too_large",
+            Self::TooMany => "too_many",
+            Self::Stopping => "stopping",
         }
     }
 

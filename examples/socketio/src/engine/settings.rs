@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::http::request::Parts;
-use fullduplex::{Config, Deflate};
+use fullduplex::{Config, Deflate, serve::Shutdown};
 
-use super::origins::Origins;
+use super::{metrics::Metrics, origins::Origins};
 
 /// Whether a request for a new session is accepted.
 type AllowRequest = dyn Fn(&Parts) -> bool + Send + Sync;
@@ -23,6 +23,7 @@ type AllowRequest = dyn Fn(&Parts) -> bool + Send + Sync;
 /// | [`max_write_buffer_size`](Self::max_write_buffer_size) | 1 MiB for each session | senders wait |
 /// | [`origins`](Self::origins) | pages of the same origin | status 403 |
 /// | [`cookie`](Self::cookie) | none | |
+/// | [`keep_handshake`](Self::keep_handshake) | off | status 431 |
 /// | [`deflate`](Self::deflate) | off | |
 ///
 /// ```
@@ -48,6 +49,9 @@ pub struct Settings {
     pub(super) credentials: bool,
     pub(super) cookie: Option<Arc<str>>,
     pub(super) deflate: Option<Deflate>,
+    pub(super) kept_handshake: Option<usize>,
+    pub(super) shutdown: Option<Shutdown>,
+    pub(super) metrics: Option<Metrics>,
     pub(super) allow_request: Option<Arc<AllowRequest>>,
 }
 
@@ -67,6 +71,9 @@ impl Settings {
             credentials: false,
             cookie: None,
             deflate: None,
+            kept_handshake: None,
+            shutdown: None,
+            metrics: None,
             allow_request: None,
         }
     }
@@ -164,12 +171,46 @@ impl Settings {
         self
     }
 
+    /// Sets that the head of the request that began a session is kept, for
+    /// [`Connection::handshake`](super::Connection::handshake) and
+    /// [`Socket::handshake`](crate::Socket::handshake): of at most `max` bytes. Requests for sessions with a
+    /// longer head are refused with status 431. Default: no head is kept.
+    ///
+    /// The head of a browser has about 500 bytes, which each session then takes in addition.
+    #[must_use]
+    pub fn keep_handshake(mut self, max: impl Into<Option<usize>>) -> Self {
+        self.kept_handshake = max.into();
+        self
+    }
+
     /// Sets a function that accepts each request for a new session, by its head. Others are refused
     /// with status 403.
     #[must_use]
     pub fn allow_request(mut self, accept: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.allow_request = Some(Arc::new(accept));
         self
+    }
+
+    /// Lets the sessions take part in a graceful shutdown, with other connections of the program. By default,
+    /// they have one of their own.
+    ///
+    /// Once it begins, requests for new sessions are refused with status 503, and sessions are closed with
+    /// its code. [`Engine::close`](super::Engine::close) begins it too.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: &Shutdown) -> Self {
+        self.shutdown = Some(shutdown.clone());
+        self
+    }
+
+    /// Sets the counters of the server, which several servers may share. Default: nothing is counted.
+    #[must_use]
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.metrics = Some(metrics.clone());
+        self
+    }
+
+    pub(crate) fn get_metrics(&self) -> Option<&Metrics> {
+        self.metrics.as_ref()
     }
 
     pub(crate) fn write_buffer_size(&self) -> usize {
@@ -182,6 +223,7 @@ impl Settings {
             .max_message_size(self.max_payload)
             .max_write_buffer_size(self.max_write_buffer_size)
             .ping_interval(None)
+            .stats(self.metrics.is_some())
     }
 }
 

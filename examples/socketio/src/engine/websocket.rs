@@ -62,11 +62,15 @@ pub(super) fn probe(
     Ok(upgrade.any_origin().config(config).on_upgrade(async move |ws| {
         let deadline = engine.settings().upgrade_timeout;
         // Without a result, the connection is dropped, and the session continues to poll.
+        let mut is_complete = false;
         if let Ok(Ok(Some(ws))) = timeout(deadline, probed(ws, &turn)).await {
             let parts = ws.into_inner();
-            if turn.complete(Upgraded { io: parts.io, unread: parts.unread }) {
-                engine.sessions().upgraded(sid);
-            }
+            is_complete = turn.complete(Upgraded { io: parts.io, unread: parts.unread });
+        }
+        match (is_complete, engine.sessions().metrics()) {
+            (true, _) => engine.sessions().upgraded(sid),
+            (false, Some(metrics)) => metrics.failed_to_upgrade(),
+            (false, None) => {}
         }
     }))
 }

@@ -17,6 +17,11 @@ impl Auth {
         Self(packet)
     }
 
+    /// Returns the same without the buffer in which it arrived.
+    pub(crate) fn detached(&self) -> Self {
+        Self(self.0.detached())
+    }
+
     /// Parses the object. If the client sent none, it is empty.
     ///
     /// # Errors

@@ -24,6 +24,9 @@ pub(super) async fn connect(shared: Arc<Shared>, whole: Whole) {
     };
     let restored = recovery::restore(shared.io(), &name, &auth).await;
     let socket = Socket::new(name, namespace.clone(), shared.clone(), restored.as_ref());
+    if shared.handshake().is_some() {
+        socket.insert(auth.detached());
+    }
     if let Err(error) = namespace.accepts(&socket, &auth).await {
         return refuse(&shared, &auth, &error).await;
     }

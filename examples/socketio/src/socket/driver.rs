@@ -34,6 +34,8 @@ pub(super) fn run(io: Arc<Inner>, session: Connection) -> impl Future<Output = (
         let shared = driver.shared.clone();
         // The connection is not kept while the last handlers run.
         let sockets = shared.take_all();
+        // A shutdown waits for them too.
+        let _stop = driver.session.take_stop();
         drop(driver);
         for socket in sockets {
             socket.left(Disconnect::from(&ending)).await;
@@ -56,13 +58,15 @@ struct Driver {
     /// Until the client is in a namespace.
     deadline: Option<Pin<Box<Sleep>>>,
     ended: Option<Ending>,
+    /// Whether the server stops: what has arrived is handled, and nothing else.
+    is_stopping: bool,
 }
 
 impl Driver {
     fn new(io: Arc<Inner>, session: Connection) -> Self {
         let deadline = Some(Box::pin(sleep(io.limits().connect_timeout)));
         Self {
-            shared: Shared::new(io, &session.sender()),
+            shared: Shared::new(io, &session),
             session,
             assembly: Assembly::new(),
             connecting: None,
@@ -70,21 +74,41 @@ impl Driver {
             waiting: Queue::default(),
             deadline,
             ended: None,
+            is_stopping: false,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         self.shared.resume();
+        self.poll_stop(cx);
         // Handlers first: receiving writes what they have queued before it reads.
         self.poll_handlers(cx);
+        if self.is_stopping && self.is_idle() {
+            self.session.end(Ending::Stopped);
+        }
         if self.ended.is_none() {
             self.poll_deadline(cx);
             self.poll_receive(cx);
         }
-        if self.connecting.is_some() || !self.running.is_empty() || !self.waiting.is_empty() {
+        if !self.is_idle() {
             return Poll::Pending;
         }
         self.ended.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Returns whether nothing runs, or waits to run.
+    fn is_idle(&self) -> bool {
+        self.connecting.is_none() && self.running.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Notices that the server stops, and drops what runs when its time has passed.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) {
+        self.is_stopping = self.session.is_stopping();
+        if self.is_stopping && self.session.poll_cut_off(cx).is_ready() {
+            self.connecting = None;
+            self.running.clear();
+            while self.waiting.pop().is_some() {}
+        }
     }
 
     /// Polls the handlers that run, and starts those of packets that wait.
@@ -120,9 +144,8 @@ impl Driver {
             Kind::Event => match self.shared.find(whole.packet.namespace()) {
                 Found::Open(socket) => {
                     let event = Event::new(socket.clone(), whole);
-                    let handler = socket.handler(&event.name());
-                    if let Some(handler) = handler {
-                        self.spawn(handler(socket, event), cx);
+                    if let Some(handling) = socket.handling(event) {
+                        self.spawn(handling, cx);
                     }
                     Ok(())
                 }
@@ -172,7 +195,7 @@ impl Driver {
     fn poll_receive(&mut self, cx: &mut Context<'_>) {
         while self.waiting.has_room(self.shared.io().limits(), self.shared.is_awaited()) {
             let Poll::Ready(budget) = poll_proceed(cx) else { return };
-            let Poll::Ready(received) = self.session.poll_recv(cx) else { return };
+            let Poll::Ready(received) = self.session.poll_receive(cx) else { return };
             budget.made_progress();
             let message = match received {
                 Ok(message) => message,
@@ -200,7 +223,9 @@ impl Driver {
     /// wait for its turn.
     fn received(&mut self, whole: Whole) -> Result<(), Violation> {
         if whole.packet.kind() != Kind::Ack {
-            self.waiting.push(whole);
+            if !self.is_stopping {
+                self.waiting.push(whole);
+            }
             return Ok(());
         }
         match (self.shared.find(whole.packet.namespace()), whole.packet.id()) {

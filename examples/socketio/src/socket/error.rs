@@ -78,6 +78,8 @@ pub enum Disconnect {
     ByClient,
     /// The server has disconnected the socket.
     ByServer,
+    /// The server stops.
+    ServerStops,
     /// The connection was closed.
     Closed,
     /// The client has not answered a ping in time.
@@ -102,6 +104,7 @@ impl From<&Ending> for Disconnect {
     fn from(ending: &Ending) -> Self {
         match ending {
             Ending::Closed => Self::Closed,
+            Ending::Stopped => Self::ServerStops,
             Ending::ClosedHere => Self::ByServer,
             Ending::PingTimeout => Self::PingTimeout,
             Ending::InvalidPacket => Self::InvalidPacket,

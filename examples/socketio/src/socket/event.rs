@@ -2,10 +2,12 @@
 
 use std::{borrow::Cow, fmt};
 
+use bytes::Bytes;
+
 use super::{
     assembly::Whole,
     check::event_name,
-    data::{Arguments, Arrived, InvalidData, encode_ack, sealed::FromArrived},
+    data::{Arguments, Arrived, FromAnswer, InvalidData, encode_ack, sealed::FromArrived},
     error::EmitError,
     handle::Socket,
 };
@@ -23,6 +25,11 @@ impl Event {
         Self { socket, id: whole.packet.id(), whole }
     }
 
+    /// Returns the same event for whoever does not acknowledge it. The data is shared.
+    pub(crate) fn view(&self) -> Self {
+        Self { socket: self.socket.clone(), whole: self.whole.clone(), id: None }
+    }
+
     /// Returns the name.
     pub fn name(&self) -> Cow<'_, str> {
         event_name(self.whole.packet.data())
@@ -30,7 +37,20 @@ impl Event {
 
     /// Returns whether the client waits for an acknowledgement.
     pub fn wants_ack(&self) -> bool {
-        self.id.is_some()
+        self.whole.packet.id().is_some()
+    }
+
+    /// Parses the arguments, as [`Data`](crate::Data) or [`Args`](crate::Args).
+    ///
+    /// # Errors
+    /// Fails if they have another type.
+    pub fn parse<T: FromAnswer>(&self) -> Result<T, InvalidData> {
+        T::from_arrived(self.arrived())
+    }
+
+    /// Returns the binary data, in the order of its placeholders.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.whole.attachments
     }
 
     /// Returns the name and the arguments as a JSON array, with placeholders for binary data.
@@ -52,7 +72,8 @@ impl fmt::Debug for Event {
 
 /// What a handler takes from an event.
 ///
-/// Implemented for [`Data`](crate::Data), [`Args`](crate::Args), [`Ack`], `()`, and for tuples of these.
+/// Implemented for [`Data`](crate::Data), [`Args`](crate::Args), [`Ack`], [`Event`], `()`, and for tuples of
+/// these.
 pub trait FromEvent: Sized {
     /// Takes the value from an event.
     ///
@@ -64,6 +85,13 @@ pub trait FromEvent: Sized {
 impl<T: FromArrived> FromEvent for T {
     fn from_event(event: &mut Event) -> Result<Self, InvalidData> {
         T::from_arrived(event.arrived())
+    }
+}
+
+/// Takes the whole event, whose acknowledgement is what the handler returns.
+impl FromEvent for Event {
+    fn from_event(event: &mut Event) -> Result<Self, InvalidData> {
+        Ok(event.view())
     }
 }
 

@@ -1,12 +1,11 @@
 //! A client in a namespace.
 
 use std::{
-    collections::HashMap,
     fmt,
     future::{Future, ready},
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU8, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
@@ -19,17 +18,18 @@ use tokio::time::timeout;
 use super::{
     ack::Acks,
     assembly::Whole,
+    auth::Auth,
     broadcast::publish,
     data::{Arguments, Arrived, Encoded, FromAnswer, encode_event},
     error::{AckError, Disconnect, EmitError},
-    event::FromEvent,
-    namespace::{Handler, Namespace, erase},
+    listeners::Listeners,
+    namespace::Namespace,
     packet::{Kind, put_head},
     recovery::{self, Private, Restored},
     room::{Member, id_of},
     shared::Shared,
 };
-use crate::engine::Sid;
+use crate::engine::{Handshake, Sid};
 
 /// A client in a namespace.
 ///
@@ -49,12 +49,10 @@ struct Inner {
     private: Option<Box<Private>>,
     state: AtomicU8,
     acks: Acks,
-    handlers: Mutex<Option<Handlers>>,
+    /// What it has for its events. Most sockets have nothing of their own.
+    own: Mutex<Option<Box<Listeners>>>,
     data: Mutex<Extensions>,
 }
-
-/// The handlers of one socket. In a box, because most sockets have none of their own.
-type Handlers = Box<HashMap<Box<str>, Arc<Handler>>>;
 
 /// The values of `state`: a socket is connected once, and leaves once.
 const CONNECTING: u8 = 0;
@@ -83,7 +81,7 @@ impl Socket {
             private,
             state: AtomicU8::new(CONNECTING),
             acks: Acks::default(),
-            handlers: Mutex::default(),
+            own: Mutex::default(),
             data: Mutex::default(),
         }))
     }
@@ -111,30 +109,30 @@ impl Socket {
         self.0.private.as_ref().is_some_and(|private| private.is_recovered)
     }
 
+    /// Returns the request that began the session, if
+    /// [`Settings::keep_handshake`](crate::engine::Settings::keep_handshake) is set.
+    pub fn handshake(&self) -> Option<&Handshake> {
+        self.0.shared.handshake()
+    }
+
+    /// Returns what the client has connected with, if the [handshake](Self::handshake) is kept.
+    pub fn auth(&self) -> Option<Auth> {
+        self.get()
+    }
+
     /// Stores a value with the socket, in place of another of its type, which is returned.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
         lock(&self.0.data).insert(value)
     }
 
+    /// Removes the value of a type that was stored with the socket, and returns it.
+    pub fn remove<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        lock(&self.0.data).remove()
+    }
+
     /// Returns a copy of the value of a type that was stored with the socket.
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         lock(&self.0.data).get().cloned()
-    }
-
-    /// Sets the handler of an event for this socket alone. It precedes that of the namespace, and one
-    /// that was set before.
-    ///
-    /// See [`Namespace::on`]. Handlers of a namespace take no memory for each socket.
-    pub fn on<E, R, F, Fut>(&self, event: &str, handler: F)
-    where
-        E: FromEvent + Send + 'static,
-        R: Arguments + 'static,
-        F: Fn(Socket, E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = R> + Send + 'static,
-    {
-        let handler = erase(handler);
-        let before = lock(&self.0.handlers).get_or_insert_default().insert(event.into(), handler);
-        drop(before);
     }
 
     /// Waits for room, and queues an event for the client.
@@ -161,6 +159,9 @@ impl Socket {
         arguments: &A,
     ) -> impl Future<Output = Result<(), EmitError>> + Send + use<'a, A> {
         let encoded = encode_event(self.namespace(), None, event, arguments);
+        if let Ok(encoded) = &encoded {
+            self.emitting(event, None, encoded);
+        }
         async move {
             let encoded = encoded?;
             let io = self.0.shared.io();
@@ -229,6 +230,9 @@ impl Socket {
         arguments: &A,
     ) -> impl Future<Output = Result<R, AckError>> + Send + use<'a, R, A> {
         let begun = self.begin_ack(|id| encode_event(self.namespace(), Some(id), event, arguments));
+        if let Ok((ticket, encoded)) = &begun {
+            self.emitting(event, Some(ticket.id), encoded);
+        }
         async move {
             let whole = self.answer(begun?, time).await?;
             let (json, attachments) = (whole.packet.data(), &whole.attachments[..]);
@@ -262,12 +266,12 @@ impl Socket {
         let (id, answer) = self.0.acks.register(self.0.shared.io().limits().max_acks)?;
         self.0.shared.begin_to_wait();
         let ticket = Ticket { socket: self.clone(), id, answer };
-        let encoded = encode(id);
-        Ok((ticket, encoded.map_err(EmitError::from)?))
+        let encoded = encode(id).map_err(EmitError::from)?;
+        Ok((ticket, encoded))
     }
 
     /// Disconnects the socket from its namespace, and runs the handler of the namespace for that. The
-    /// connection stays open.
+    /// connection stays open; [`close`](Self::close) closes it.
     ///
     /// # Cancel safety
     /// The socket is disconnected before the first await. If the future is dropped, its client may not
@@ -292,6 +296,9 @@ impl Socket {
     }
 
     pub(super) fn connect(&self) {
+        if let Some(metrics) = self.0.shared.io().metrics() {
+            metrics.socket_connected(&self.0.name);
+        }
         self.0.state.store(CONNECTED, SeqCst);
     }
 
@@ -303,6 +310,9 @@ impl Socket {
         let member = lock(&self.0.member).take();
         if let Some(member) = &member {
             self.0.shared.io().node().remove(member.id());
+        }
+        if let Some(metrics) = self.0.shared.io().metrics().filter(|_| was_connected) {
+            metrics.socket_left(self.namespace());
         }
         was_connected
     }
@@ -350,14 +360,17 @@ impl Socket {
         self.0.acks.resolve(id, whole);
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
     pub(super) fn its_namespace(&self) -> &Arc<Namespace> {
         &self.0.namespace
     }
 
-    /// Returns the handler of an event.
-    pub(super) fn handler(&self, event: &str) -> Option<Arc<Handler>> {
-        let own = lock(&self.0.handlers).as_ref().and_then(|handlers| handlers.get(event).cloned());
-        own.or_else(|| self.0.namespace.handler(event))
+    /// Returns what this socket has for its events.
+    pub(super) fn own(&self) -> MutexGuard<'_, Option<Box<Listeners>>> {
+        lock(&self.0.own)
     }
 }
 
@@ -395,7 +408,7 @@ impl Drop for Ticket {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
 
-use fullduplex::hub::Backplane;
+use fullduplex::{hub::Backplane, serve::Drained};
 
 use super::{
     auth::Auth,
@@ -13,7 +13,7 @@ use super::{
     namespace::{Name, Namespace},
     node::{Node, Nodes},
 };
-use crate::engine::{Engine, Settings};
+use crate::engine::{Engine, Metrics, Settings};
 
 /// A server of Socket.IO. Clones are handles of the same one.
 ///
@@ -40,6 +40,7 @@ pub struct Builder {
 pub(super) struct Inner {
     limits: Limits,
     max_write_buffer_size: usize,
+    metrics: Option<Metrics>,
     node: Node,
     exact: HashMap<Arc<str>, Arc<Namespace>>,
     matching: Vec<Arc<Namespace>>,
@@ -65,6 +66,34 @@ impl Io {
     /// Returns the routes, to be merged with others.
     pub fn routes(&self) -> axum::Router {
         self.engine.routes(&self.path)
+    }
+
+    /// Closes all connections, and waits for them, for at most `limit`.
+    ///
+    /// See [`Engine::close`]. Events that have arrived are handled and acknowledged before, later ones are
+    /// dropped. Sockets leave their namespaces with [`Disconnect::ServerStops`](crate::Disconnect), and the
+    /// functions for that run to their end. The packet of a disconnection is not sent: clients that receive it
+    /// do not connect again by themselves, and after the end of their connection they do.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use socketio::Io;
+    /// # async fn example(io: Io, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+    /// let app = io.routes();
+    /// axum::serve(listener, app)
+    ///     .with_graceful_shutdown(async move {
+    ///         let _ = tokio::signal::ctrl_c().await;
+    ///         let drained = io.close(Duration::from_secs(10)).await;
+    ///         println!("{} closed, {} lost, {} cut off", drained.closed, drained.lost, drained.cut_off);
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, connections are still closed, and none is cut off.
+    pub async fn close(&self, limit: Duration) -> Drained {
+        self.engine.close(limit).await
     }
 
     /// Returns the sessions of Engine.IO.
@@ -140,6 +169,7 @@ impl Builder {
     pub fn build(self) -> Io {
         let Self { settings, limits, path, namespaces, nodes } = self;
         let max_write_buffer_size = settings.write_buffer_size();
+        let metrics = settings.get_metrics().cloned();
         let (mut exact, mut matching) = (HashMap::new(), Vec::new());
         for namespace in namespaces.into_iter().map(Arc::new) {
             match namespace.name() {
@@ -149,7 +179,7 @@ impl Builder {
         }
         let inner = Arc::new_cyclic(|io| {
             let node = nodes.build(io.clone());
-            Inner { limits, max_write_buffer_size, node, exact, matching }
+            Inner { limits, max_write_buffer_size, metrics, node, exact, matching }
         });
         let io = inner.clone();
         let engine = Engine::new(settings, move |session| driver::run(io.clone(), session));
@@ -168,6 +198,10 @@ impl Inner {
 
     pub(super) fn max_write_buffer_size(&self) -> usize {
         self.max_write_buffer_size
+    }
+
+    pub(super) fn metrics(&self) -> Option<&Metrics> {
+        self.metrics.as_ref()
     }
 
     /// Returns a namespace, and its name.

@@ -14,7 +14,10 @@ mod error;
 mod event;
 mod handle;
 mod io;
+mod leave;
 mod limits;
+mod listeners;
+mod listening;
 mod namespace;
 mod node;
 mod packet;
@@ -36,6 +39,7 @@ pub use self::{
     handle::Socket,
     io::{Builder, Io},
     limits::Limits,
+    listeners::Refused,
     namespace::Namespace,
     packet::{InvalidPacket, Kind, Packet},
 };

@@ -1,6 +1,6 @@
 //! Namespaces: what a program does with the sockets in them.
 
-use std::{collections::HashMap, fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use super::{
     BoxFuture,
@@ -9,13 +9,15 @@ use super::{
     error::{Disconnect, EmitError},
     event::{Event, FromEvent},
     handle::{Socket, nothing},
+    listeners::{Listeners, Refused},
 };
 
 pub(super) type Handler = dyn Fn(Socket, Event) -> BoxFuture<()> + Send + Sync;
 type Authorize = dyn Fn(Socket, Auth) -> BoxFuture<Result<(), ConnectError>> + Send + Sync;
 type OnConnect = dyn Fn(Socket, Auth) -> BoxFuture<()> + Send + Sync;
 type OnDisconnect = dyn Fn(Socket, Disconnect) -> BoxFuture<()> + Send + Sync;
-type OnFailure = dyn Fn(&Socket, &str, &HandlerError) + Send + Sync;
+type OnFailure = dyn Fn(&Socket, &str, &(dyn std::error::Error + 'static)) + Send + Sync;
+type Outgoing = dyn Fn(&Socket, &str, &str) + Send + Sync;
 
 /// A namespace, or all whose names a function accepts.
 ///
@@ -32,7 +34,8 @@ pub struct Namespace {
     name: Name,
     authorize: Vec<Box<Authorize>>,
     on_connect: Option<Box<OnConnect>>,
-    handlers: HashMap<Box<str>, Arc<Handler>>,
+    listeners: Listeners,
+    outgoing: Vec<Box<Outgoing>>,
     on_disconnect: Option<Box<OnDisconnect>>,
     on_failure: Option<Box<OnFailure>>,
 }
@@ -51,6 +54,19 @@ pub(crate) enum HandlerError {
     Data(#[from] InvalidData),
     #[error(transparent)]
     Answer(#[from] EmitError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl HandlerError {
+    /// Returns a short name, as the label of a metric.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Data(_) => "data",
+            Self::Answer(_) => "answer",
+            Self::Refused(_) => "refused",
+        }
+    }
 }
 
 impl Namespace {
@@ -74,7 +90,8 @@ impl Namespace {
             name,
             authorize: Vec::new(),
             on_connect: None,
-            handlers: HashMap::new(),
+            listeners: Listeners::default(),
+            outgoing: Vec::new(),
             on_disconnect: None,
             on_failure: None,
         }
@@ -122,8 +139,80 @@ impl Namespace {
         F: Fn(Socket, E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = R> + Send + 'static,
     {
-        let before = self.handlers.insert(event.into(), erase(handler));
-        assert!(before.is_none(), "event {event:?} has a handler already");
+        let had_one = self.listeners.insert(event, erase(handler), false);
+        assert!(!had_one, "event {event:?} has a handler already");
+        self
+    }
+
+    /// Sets the handler of all events that have no other. It can take the [`Event`] itself, with its name.
+    ///
+    /// ```
+    /// use socketio::{Event, Namespace, Socket};
+    ///
+    /// let namespace = Namespace::new("/")
+    ///     .fallback(|_socket: Socket, event: Event| async move { format!("no event {}", event.name()) });
+    /// # let _ = namespace;
+    /// ```
+    ///
+    /// Without one, such events are dropped, and not acknowledged.
+    #[must_use]
+    pub fn fallback<E, R, F, Fut>(mut self, handler: F) -> Self
+    where
+        E: FromEvent + Send + 'static,
+        R: Arguments + 'static,
+        F: Fn(Socket, E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+    {
+        self.listeners.set_fallback(erase(handler));
+        self
+    }
+
+    /// Adds a function that runs before the handler of each event, whether it has one or not, and may
+    /// refuse it.
+    ///
+    /// Several run in the order in which they were added, the first one that refuses is the last. A client
+    /// that waits for an acknowledgement receives [`Refused`]; the event has no further effect. The event
+    /// cannot be changed.
+    ///
+    /// ```
+    /// use socketio::{Event, Namespace, Refused, Socket};
+    ///
+    /// async fn only_teachers(socket: Socket, event: Event) -> Result<(), Refused> {
+    ///     match (&*event.name(), socket.get::<&str>()) {
+    ///         ("mute", Some("teacher")) => Ok(()),
+    ///         ("mute", _) => Err(Refused::new("Only teachers mute")),
+    ///         _ => Ok(()),
+    ///     }
+    /// }
+    ///
+    /// let classes = Namespace::new("/classes").before_event(only_teachers);
+    /// # let _ = classes;
+    /// ```
+    #[must_use]
+    pub fn before_event<F, Fut>(mut self, before: F) -> Self
+    where
+        F: Fn(Socket, Event) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Refused>> + Send + 'static,
+    {
+        self.listeners.add_before(before);
+        self
+    }
+
+    /// Adds a function that is called with each event, before all else that runs for it, also if it is
+    /// refused or has no handler. It must not block.
+    #[must_use]
+    pub fn on_any(mut self, any: impl Fn(&Socket, &Event) + Send + Sync + 'static) -> Self {
+        self.listeners.add_any(any);
+        self
+    }
+
+    /// Adds a function that is called for each event that is sent to one socket, with the name, and with
+    /// the name and the arguments as a JSON array. It must not block.
+    ///
+    /// It is called before the event is queued, and not for what is broadcast.
+    #[must_use]
+    pub fn on_any_outgoing(mut self, any: impl Fn(&Socket, &str, &str) + Send + Sync + 'static) -> Self {
+        self.outgoing.push(Box::new(any));
         self
     }
 
@@ -139,13 +228,13 @@ impl Namespace {
     }
 
     /// Sets a function that is called with the name of an event that was not handled, or not
-    /// acknowledged, and the reason. It must not block.
+    /// acknowledged, and the reason: [`InvalidData`], [`Refused`] or [`EmitError`]. It must not block.
     #[must_use]
     pub fn on_failure(
         mut self,
-        report: impl Fn(&Socket, &str, &dyn std::error::Error) + Send + Sync + 'static,
+        report: impl Fn(&Socket, &str, &(dyn std::error::Error + 'static)) + Send + Sync + 'static,
     ) -> Self {
-        self.on_failure = Some(Box::new(move |socket, event, error| report(socket, event, error)));
+        self.on_failure = Some(Box::new(report));
         self
     }
 
@@ -168,13 +257,24 @@ impl Namespace {
         self.on_disconnect.as_ref().map_or_else(nothing, |on_disconnect| on_disconnect(socket, why))
     }
 
-    pub(super) fn handler(&self, event: &str) -> Option<Arc<Handler>> {
-        self.handlers.get(event).cloned()
+    pub(super) fn listeners(&self) -> &Listeners {
+        &self.listeners
     }
 
-    fn failed(&self, socket: &Socket, event: &str, error: &HandlerError) {
-        if let Some(on_failure) = &self.on_failure {
-            on_failure(socket, event, error);
+    pub(super) fn outgoing(&self) -> &[Box<Outgoing>] {
+        &self.outgoing
+    }
+
+    /// Reports an event that was not handled, or not acknowledged.
+    pub(super) fn failed(&self, socket: &Socket, event: &str, error: &HandlerError) {
+        if let Some(metrics) = socket.shared().io().metrics() {
+            metrics.failed_event(error.as_str());
+        }
+        let Some(on_failure) = &self.on_failure else { return };
+        match error {
+            HandlerError::Data(error) => on_failure(socket, event, error),
+            HandlerError::Answer(error) => on_failure(socket, event, error),
+            HandlerError::Refused(error) => on_failure(socket, event, error),
         }
     }
 }
@@ -187,7 +287,7 @@ impl fmt::Debug for Namespace {
         };
         f.debug_struct("Namespace")
             .field("name", &name)
-            .field("events", &self.handlers.keys())
+            .field("events", &self.listeners.events().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

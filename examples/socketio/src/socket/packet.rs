@@ -117,6 +117,11 @@ impl Packet {
         }
     }
 
+    /// Returns the same packet without the buffer in which it arrived.
+    pub(crate) fn detached(&self) -> Self {
+        Self { text: self.text.as_str().into(), ..self.clone() }
+    }
+
     /// Returns the type.
     pub fn kind(&self) -> Kind {
         self.kind

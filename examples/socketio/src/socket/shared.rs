@@ -10,15 +10,16 @@ use std::{
     task::{Context, Waker},
 };
 
-use fullduplex::{Sender, Sequence};
+use fullduplex::{CloseCode, CloseFrame, Sender, Sequence};
 
 use super::{data::Encoded, error::EmitError, handle::Socket, io::Inner};
-use crate::engine::SessionSender;
+use crate::engine::{Connection, Handshake};
 
 /// What the sockets of a connection share.
 pub(super) struct Shared {
     io: Arc<Inner>,
     sender: Sender,
+    handshake: Option<Handshake>,
     places: Mutex<Vec<Place>>,
     /// The number of acknowledgements that are waited for.
     awaited: AtomicUsize,
@@ -63,10 +64,11 @@ pub(super) enum NoPlace {
 }
 
 impl Shared {
-    pub(super) fn new(io: Arc<Inner>, sender: &SessionSender) -> Arc<Self> {
+    pub(super) fn new(io: Arc<Inner>, session: &Connection) -> Arc<Self> {
         Arc::new(Self {
             io,
-            sender: sender.get_ref().clone(),
+            sender: session.sender().get_ref().clone(),
+            handshake: session.handshake().cloned(),
             places: Mutex::default(),
             awaited: AtomicUsize::new(0),
             was_accepted: AtomicBool::new(false),
@@ -81,6 +83,10 @@ impl Shared {
 
     pub(super) fn sender(&self) -> &Sender {
         &self.sender
+    }
+
+    pub(super) fn handshake(&self) -> Option<&Handshake> {
+        self.handshake.as_ref()
     }
 
     /// Waits for room, and queues a packet. The messages of which it consists follow each other.
@@ -217,6 +223,23 @@ impl Shared {
                 socket.end_acks();
             }
         }
+    }
+
+    /// Returns the sockets of all namespaces that the client is in.
+    pub(super) fn sockets(&self) -> Vec<Socket> {
+        let places = lock(&self.places);
+        let sockets = places.iter().filter_map(|place| match &place.state {
+            PlaceState::Open(socket) => Some(socket.clone()),
+            PlaceState::Connecting | PlaceState::Left => None,
+        });
+        sockets.collect()
+    }
+
+    /// Closes the connection, behind what is queued.
+    pub(super) fn close(&self) {
+        // It fails only if the connection has ended already.
+        let _ = self.sender.start_close(CloseFrame::new(CloseCode::NORMAL, "").ok());
+        self.written();
     }
 
     /// Takes all sockets: the connection has ended.

@@ -2,7 +2,13 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-use std::{net::SocketAddr, time::Duration};
+pub mod socket;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::Router;
 use fullduplex::{Config, Message, WebSocket};
@@ -27,6 +33,38 @@ pub async fn serve(router: Router) -> SocketAddr {
     let address = listener.local_addr().expect("known");
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
+}
+
+/// Serves routes that know the addresses of clients.
+pub async fn serve_with_addresses(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+    let address = listener.local_addr().expect("known");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
+}
+
+/// Notes what happens.
+#[derive(Debug, Clone, Default)]
+pub struct Notes(Arc<Mutex<Vec<String>>>);
+
+impl Notes {
+    pub fn add(&self, note: impl Into<String>) {
+        self.0.lock().expect("no panic").push(note.into());
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().expect("no panic").is_empty()
+    }
+
+    pub async fn next(&self) -> String {
+        eventually(|| self.try_next()).await
+    }
+
+    pub fn try_next(&self) -> Option<String> {
+        let mut notes = self.0.lock().expect("no panic");
+        (!notes.is_empty()).then(|| notes.remove(0))
+    }
 }
 
 #[derive(Debug)]
