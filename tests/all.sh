@@ -41,6 +41,7 @@ fmt() {
   cargo fmt --manifest-path fuzz/Cargo.toml --check
   cargo fmt --manifest-path benches/peers/Cargo.toml --check
   cargo fmt --manifest-path benches/counts/Cargo.toml --check
+  cargo fmt --manifest-path benches/socketio/Cargo.toml --check
 }
 
 clippy() {
@@ -53,8 +54,9 @@ clippy() {
   done
   cargo clippy "${locked[@]}" --lib --no-default-features -- -D warnings
   cargo clippy "${locked[@]}" --lib --no-default-features --features deflate,serde -- -D warnings
-  # The comparison with the peers is built but not run: it has no result that could fail.
+  # The comparisons with the peers are built but not run: they have no result that could fail.
   cargo clippy "${locked[@]}" --manifest-path benches/peers/Cargo.toml --target-dir target --all-targets -- -D warnings
+  cargo clippy "${locked[@]}" --manifest-path benches/socketio/Cargo.toml --target-dir target --all-targets -- -D warnings
   cargo clippy "${locked[@]}" --manifest-path benches/counts/Cargo.toml --target-dir target --all-targets -- -D warnings
 }
 

@@ -2,7 +2,7 @@
 # Installs what the tests need in addition to a Rust toolchain. tests/all.sh runs it. It does
 # nothing if everything is installed already.
 #
-#   target/test-venv          pytest, `websockets` as a peer, Selenium for Chromium, tree-sitter (CPython 3)
+#   target/test-venv          pytest, `websockets` and python-socketio as peers, Selenium for Chromium, tree-sitter (CPython 3)
 #   target/autobahn-venv      the Autobahn test suite (CPython 2.7, or else its container image)
 #   tests/peers/node_modules  `ws` and `socket.io-client` as peers (Node)
 #   target/gungraun-VERSION   the runner of benches/counts

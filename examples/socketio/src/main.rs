@@ -14,7 +14,7 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use socketio::{
-    Args, Auth, Binary, Data, Io, Limits, Namespace, Socket,
+    AckError, Args, Auth, Binary, Data, Io, Limits, Namespace, Socket,
     engine::{Connection, Engine, Origins, Received, Settings},
 };
 use tokio::net::TcpListener;
@@ -106,7 +106,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// Sends each event `message` back as `message-back`, and acknowledges each `message-with-ack` with its
-/// own arguments.
+/// own arguments. Those of `ask-me` are sent as `question`, and its acknowledgement as `answer`.
 fn echo(name: &str) -> Namespace {
     Namespace::new(name)
         .on_connect(|socket: Socket, auth: Auth| async move {
@@ -117,6 +117,13 @@ fn echo(name: &str) -> Namespace {
             report(socket.emit("message-back", &arguments).await);
         })
         .on("message-with-ack", |_socket, arguments: Args<Vec<Any>>| async { arguments })
+        .on("ask-me", |socket: Socket, arguments: Args<Vec<Any>>| async move {
+            match socket.emit_with_ack::<Args<Vec<Any>>, _>("question", &arguments).await {
+                Ok(answer) => report(socket.emit("answer", &answer).await),
+                Err(AckError::Disconnected) => {}
+                Err(error) => eprintln!("{}: {error}", socket.id()),
+            }
+        })
         .on_failure(|socket, event, error| eprintln!("{}: {event}: {error}", socket.id()))
 }
 

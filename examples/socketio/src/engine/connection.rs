@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    ops::Deref,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -10,13 +9,19 @@ use std::{
 
 use bytes::Bytes;
 use fullduplex::{
-    CloseCode, CloseFrame, Error, Message, Outgoing, Receiver, Sender, Stats, TrySendError, Utf8Bytes,
+    CloseCode, CloseFrame, Error, Message, Outgoing, Receiver, Sender, Stats, TrySendError,
     hyper::UpgradedStream,
 };
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
-    head::Handshake, metrics::Meter, packet::Packet, polling::SessionStream, settings::Settings, sid::Sid,
+    head::Handshake,
+    metrics::Meter,
+    packet::Packet,
+    polling::SessionStream,
+    received::{Received, Text},
+    settings::Settings,
+    sid::Sid,
     stop::Stop,
 };
 
@@ -45,40 +50,6 @@ pub struct Connection {
 pub(super) enum Wire {
     WebSocket(Receiver<UpgradedStream>),
     Session(Receiver<SessionStream>),
-}
-
-/// A message that a session has received.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Received {
-    /// Text.
-    Text(Text),
-    /// Binary data.
-    Binary(Bytes),
-}
-
-/// The text of a message, without the digit of its packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text(Utf8Bytes);
-
-impl Deref for Text {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0[1..]
-    }
-}
-
-impl Text {
-    /// Creates the text of a packet that begins with its digit.
-    #[cfg(test)]
-    pub(crate) fn new(packet: &str) -> Self {
-        Self(packet.into())
-    }
-
-    /// Returns the text with the digit of its packet in front.
-    pub(crate) fn into_packet(self) -> Utf8Bytes {
-        self.0
-    }
 }
 
 /// Why a session has ended.
@@ -235,7 +206,7 @@ impl Connection {
             Message::Text(text) => text,
         };
         match Packet::parse(&text) {
-            Ok(Packet::Message(_)) => Ok(Some(Received::Text(Text(text)))),
+            Ok(Packet::Message(_)) => Ok(Some(Received::Text(Text::of_packet(text)))),
             Ok(Packet::Pong("")) => {
                 self.heart.beat();
                 if let Some(meter) = &mut self.meter {

@@ -147,7 +147,7 @@ fn open_session(engine: &Engine, parts: &Parts) -> Result<Response<Body>, Refusa
 
 /// Creates a session that polls: what its requests share, and the connection over them.
 pub(super) fn polling_session(settings: &Settings) -> (Arc<Polling>, Wire, Sender) {
-    let polling = Polling::new(settings.max_write_buffer_size);
+    let polling = Polling::new(settings.max_write_buffer_size, settings.max_packets);
     let stream = SessionStream::new(polling.clone());
     let config = settings.config();
     let ws = WebSocket::from_raw(stream, Bytes::new(), Role::Server, &config, Negotiated::default());

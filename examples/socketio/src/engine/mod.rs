@@ -39,6 +39,7 @@ mod packet;
 mod payload;
 mod polling;
 mod query;
+mod received;
 mod refusal;
 mod sessions;
 mod settings;
@@ -60,13 +61,14 @@ use self::{
     stop::Stop,
 };
 pub use self::{
-    connection::{Connection, Ending, Received, SessionSender, Text},
+    connection::{Connection, Ending, SessionSender},
     head::{Handshake, Secure},
     metrics::{Metrics, Snapshot},
     origins::Origins,
     packet::{InvalidPacket, Packet},
     payload::{InvalidPayload, PayloadWriter, Piece, decode_payload},
     query::Transport,
+    received::{Received, Text},
     settings::Settings,
     sid::Sid,
 };

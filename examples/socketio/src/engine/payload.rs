@@ -26,6 +26,9 @@ pub enum InvalidPayload {
     /// One of the packets is not valid.
     #[error(transparent)]
     Packet(#[from] InvalidPacket),
+    /// There are more packets than [`Settings::max_packets`](super::Settings::max_packets).
+    #[error("too many packets")]
+    TooMany,
     /// Binary data is not Base64, with its padding.
     #[error("binary data that is not Base64")]
     Base64,

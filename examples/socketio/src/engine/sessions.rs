@@ -140,7 +140,7 @@ mod tests {
         let sessions = Sessions::new(2, None);
         let [first, second] = [(); 2].map(|()| sessions.place().expect("free"));
         assert!(sessions.place().is_none());
-        second.publish(Polling::new(1));
+        second.publish(Polling::new(1, 1));
         assert!(sessions.find(first.sid()).is_none() && sessions.find(second.sid()).is_some());
         let sid = second.sid();
         sessions.upgraded(sid);

@@ -17,10 +17,13 @@ type AllowRequest = dyn Fn(&Parts) -> bool + Send + Sync;
 /// | [`ping_interval`](Self::ping_interval) | 25 s | |
 /// | [`ping_timeout`](Self::ping_timeout) | 20 s | the session ends |
 /// | [`max_payload`](Self::max_payload) | 1,000,000 bytes | status 413, or close code 1009 |
+/// | [`max_packets`](Self::max_packets) of a POST | 16,384 | the session ends |
 /// | [`max_sessions`](Self::max_sessions) | 100,000 | status 503 |
 /// | [`post_timeout`](Self::post_timeout) | 20 s | the session ends |
 /// | [`upgrade_timeout`](Self::upgrade_timeout) | 10 s | the session stays with long polling |
 /// | [`max_write_buffer_size`](Self::max_write_buffer_size) | 1 MiB for each session | senders wait |
+/// | [`write_timeout`](Self::write_timeout) | 30 s | the session ends |
+/// | [`min_write_rate`](Self::min_write_rate) | 500 bytes per second | the session ends |
 /// | [`origins`](Self::origins) | pages of the same origin | status 403 |
 /// | [`cookie`](Self::cookie) | none | |
 /// | [`keep_handshake`](Self::keep_handshake) | off | status 431 |
@@ -41,9 +44,12 @@ pub struct Settings {
     pub(super) ping_timeout: Duration,
     pub(super) max_payload: usize,
     pub(super) max_sessions: usize,
+    pub(super) max_packets: usize,
     pub(super) post_timeout: Duration,
     pub(super) upgrade_timeout: Duration,
     pub(super) max_write_buffer_size: usize,
+    pub(super) write_timeout: Duration,
+    pub(super) min_write_rate: Option<usize>,
     pub(super) upgrades: bool,
     pub(super) origins: Origins,
     pub(super) credentials: bool,
@@ -63,9 +69,12 @@ impl Settings {
             ping_timeout: Duration::from_secs(20),
             max_payload: 1_000_000,
             max_sessions: 100_000,
+            max_packets: 16_384,
             post_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
             max_write_buffer_size: 1 << 20,
+            write_timeout: Duration::from_secs(30),
+            min_write_rate: Some(500),
             upgrades: true,
             origins: Origins::same(),
             credentials: false,
@@ -99,6 +108,13 @@ impl Settings {
         self
     }
 
+    /// Sets the maximum number of packets in the body of a POST.
+    #[must_use]
+    pub fn max_packets(mut self, packets: usize) -> Self {
+        self.max_packets = packets;
+        self
+    }
+
     /// Sets the maximum number of sessions. Further ones are refused.
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
@@ -126,6 +142,24 @@ impl Settings {
     #[must_use]
     pub fn max_write_buffer_size(mut self, bytes: usize) -> Self {
         self.max_write_buffer_size = bytes;
+        self
+    }
+
+    /// Sets the time in which a client has to take something of what is written, if anything waits.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// Sets how many bytes per second a client has to take while more waits than its transport accepts;
+    /// `None` disables it.
+    ///
+    /// It is measured over [`write_timeout`](Self::write_timeout), which alone would permit a client to take
+    /// a byte at a time.
+    #[must_use]
+    pub fn min_write_rate(mut self, bytes_per_second: impl Into<Option<usize>>) -> Self {
+        self.min_write_rate = bytes_per_second.into();
         self
     }
 
@@ -222,6 +256,8 @@ impl Settings {
         Config::new()
             .max_message_size(self.max_payload)
             .max_write_buffer_size(self.max_write_buffer_size)
+            .write_timeout(self.write_timeout)
+            .min_write_rate(self.min_write_rate)
             .ping_interval(None)
             .stats(self.metrics.is_some())
     }

@@ -152,6 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn announced_attachments_reserve_no_memory() {
+        let mut assembly = Assembly::new();
+        let announced = text(r#"510-["a",{"_placeholder":true,"num":9}]"#);
+        assert_eq!(assembly.receive(announced, &Limits::new()), Ok(None));
+        let partial = assembly.partial.expect("a part");
+        assert_eq!(partial.whole.attachments.capacity(), 0);
+    }
+
+    #[test]
     fn messages_out_of_order_are_refused() {
         let one = r#"51-["a",{"_placeholder":true,"num":0}]"#;
         let out_of_order = Err(InvalidPacket::OutOfOrder);

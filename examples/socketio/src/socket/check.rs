@@ -150,6 +150,15 @@ struct Placeholders {
     attachments: usize,
 }
 
+impl Placeholders {
+    /// Returns the value of a key. If it is no placeholder, there may be some in it.
+    fn walked<'de, A: MapAccess<'de>>(self, object: &mut A) -> Result<serde_json::Value, A::Error> {
+        let value = object.next_value::<serde_json::Value>()?;
+        self.deserialize(&value).map_err(A::Error::custom)?;
+        Ok(value)
+    }
+}
+
 impl<'de> DeserializeSeed<'de> for Placeholders {
     type Value = ();
 
@@ -198,11 +207,9 @@ impl<'de> Visitor<'de> for Placeholders {
         let (mut is_placeholder, mut has_attachment) = (false, false);
         while let Some(key) = object.next_key::<Cow<'_, str>>()? {
             match &*key {
-                "_placeholder" => {
-                    is_placeholder = object.next_value::<serde_json::Value>()? == true;
-                }
+                "_placeholder" => is_placeholder = self.walked::<A>(&mut object)? == true,
                 "num" => {
-                    let num = object.next_value::<serde_json::Value>()?.as_u64();
+                    let num = self.walked::<A>(&mut object)?.as_u64();
                     has_attachment = num.is_some_and(|num| num < self.attachments as u64);
                 }
                 _ => object.next_value_seed(self)?,
@@ -232,6 +239,20 @@ mod tests {
         ] {
             assert_eq!(check_event(data), Ok(()), "{data}");
             assert_eq!(event_name(data), name, "{data}");
+        }
+    }
+
+    #[test]
+    fn placeholders_are_found_wherever_they_are() {
+        let missing = r#"{"_placeholder":true,"num":1}"#;
+        for data in [
+            format!(r#"["a",[[{missing}]]]"#),
+            format!(r#"["a",{{"b":{missing}}}]"#),
+            format!(r#"["a",{{"num":{missing}}}]"#),
+            format!(r#"["a",{{"_placeholder":[{missing}]}}]"#),
+        ] {
+            assert_eq!(check_placeholders(&data, 1), Err(InvalidPacket::Placeholder), "{data}");
+            assert_eq!(check_placeholders(&data, 2), Ok(()), "{data}");
         }
     }
 

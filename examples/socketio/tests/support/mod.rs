@@ -226,6 +226,13 @@ impl Begun {
         self.0.write_all(part).await.expect("open");
     }
 
+    /// Returns all that the server sends.
+    pub async fn all(mut self) -> Vec<u8> {
+        let mut answer = Vec::new();
+        timeout(DEADLINE, self.0.read_to_end(&mut answer)).await.expect("in time").expect("open");
+        answer
+    }
+
     /// Returns what the server answers, until it ends the connection or waits.
     pub async fn answer(mut self) -> String {
         let mut answer = vec![0; 4096];

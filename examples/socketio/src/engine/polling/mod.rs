@@ -38,6 +38,8 @@ pub(crate) struct Polling {
     state: Mutex<State>,
     /// The number of bytes that wait for a poll before writing waits.
     capacity: usize,
+    /// The number of packets that a POST may have.
+    max_packets: usize,
 }
 
 #[derive(Debug, Default)]
@@ -95,8 +97,8 @@ pub(crate) enum Violation {
 
 impl Polling {
     /// Creates a session, for which this many bytes may wait.
-    pub(crate) fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), capacity })
+    pub(crate) fn new(capacity: usize, max_packets: usize) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), capacity, max_packets })
     }
 
     /// Begins a poll.
@@ -293,7 +295,8 @@ impl PostTurn {
     pub(crate) fn post(&mut self, payload: &str) -> Result<bool, InvalidPayload> {
         let mut posted = BytesMut::with_capacity(payload.len() + 16);
         let mut is_closed = false;
-        for piece in decode_payload(payload) {
+        for (count, piece) in decode_payload(payload).enumerate() {
+            let piece = if count < self.0.max_packets { piece } else { Err(InvalidPayload::TooMany) };
             match piece.inspect_err(|_| self.0.fail())? {
                 Piece::Binary(data) => frames::put(&mut posted, Opcode::Binary, &data),
                 Piece::Text(Packet::Close) => {
