@@ -6,7 +6,11 @@ import queue
 
 import pytest
 import socketio
+from engineio.payload import Payload
 from harness import DEADLINE, PACKAGES, Program, free_port
+
+# This client accepts 16 packets in the response to a poll, unless it is told otherwise. Servers send more.
+Payload.max_decode_packets = 1000
 
 SERVER = PACKAGES / "socketio"
 TRANSPORTS = [["polling"], ["websocket"], ["polling", "websocket"]]
@@ -82,7 +86,7 @@ def test_events_are_acknowledged_in_both_directions(server, transports):
     with connected(server.url, transports) as client:
         client.on("question", lambda *arguments: ("answered", arguments[0], b"\x01"))
         assert client.call("message-with-ack", {"a": 1}, timeout=DEADLINE) == {"a": 1}
-        assert client.call("message-with-ack", (1, "two"), timeout=DEADLINE) == [1, "two"]
+        assert client.call("message-with-ack", (1, "two"), timeout=DEADLINE) == (1, "two")
         client.emit("ask-me", 7)
         assert client.next("answer") == ("answered", 7, b"\x01")
 
@@ -123,7 +127,10 @@ def test_a_client_connects_again_after_the_server_has_stopped(transports):
         assert first.exit_code() == 0
         assert "1 closed, 0 lost, 0 cut off" in first.errors()
         client.next("disconnect")
-        stack.enter_context(start(port)).listening()
+        second = stack.enter_context(start(port)).listening()
+        if transports == ["polling"]:
+            # This client does not connect again by itself after the packet `1`; that of JavaScript does.
+            client.connect(second, transports=transports, wait_timeout=DEADLINE)
         client.next("connect")
         assert client.get_sid() != sid
         assert client.call("message-with-ack", "again", timeout=DEADLINE) == "again"

@@ -125,7 +125,8 @@ impl Engine {
     ///
     /// From now on, requests for new sessions are refused with status 503. A client that polls is sent the
     /// packet `1`, one with a WebSocket connection a Close with the code 1001. Clients of `socket.io-client`
-    /// connect again after both. What was received is handled before, as far as the limit permits.
+    /// connect again after both, those of python-socketio after a Close. What was received is handled before,
+    /// as far as the limit permits.
     ///
     /// Servers of axum wait for requests, so this precedes the end of theirs:
     ///
