@@ -230,7 +230,7 @@ async fn a_binary_event_is_broadcast_with_nothing_between_its_messages() {
         }
     }
     let payload = poller.poll().await;
-    assert!(payload.contains(&format!("{}\u{1e}beA==\u{1e}beQ==", &head[..])), "{payload}");
+    assert!(payload.contains(&format!("{}\u{1e}beA==\u{1e}beQ==", head)), "{payload}");
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ impl Disconnect {
     /// Returns whether the client may come back and be recovered: neither end has ended the socket itself.
     pub(crate) fn is_loss(self) -> bool {
         match self {
-            Self::Closed | Self::PingTimeout | Self::Lost => true,
+            Self::ServerStops | Self::Closed | Self::PingTimeout | Self::Lost => true,
             Self::ByClient | Self::ByServer | Self::InvalidPacket => false,
         }
     }

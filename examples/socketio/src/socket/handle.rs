@@ -360,10 +360,6 @@ impl Socket {
         self.0.acks.resolve(id, whole);
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.0.shared
-    }
-
     pub(super) fn its_namespace(&self) -> &Arc<Namespace> {
         &self.0.namespace
     }
