@@ -59,6 +59,30 @@ async fn a_member_of_several_selected_rooms_receives_a_message_once() {
 }
 
 #[tokio::test]
+async fn few_members_of_a_large_room_are_selected_or_excluded() {
+    let hub = Hub::new();
+    let mut seats = Vec::new();
+    for number in 0..1000 {
+        seats.push(seat_in(&hub, if number % 100 == 7 { &["all", "few"] } else { &["all"] }).await);
+    }
+    let ids = [7, 8, 107].map(|number: usize| seats[number].member.id());
+    assert_eq!(hub.to("all").rooms(["few"]).members([ids[1]]).except(ids[2]).send("1").await.sent, 10);
+    assert_eq!(hub.to_all().rooms(["few"]).send("2").await.sent, 10);
+    assert_eq!(hub.to("all").except_rooms(["few"]).send("3").await.sent, 990);
+    hub.publish("all", Publication::new("4").rooms(["few"])).await.expect("in memory");
+    hub.to("all").send("5").await;
+    for (number, seat) in seats.iter().enumerate() {
+        let expected = match number {
+            107 => &["2", "4", "5"][..],
+            8 => &["1", "3", "5"],
+            _ if number % 100 == 7 => &["1", "2", "4", "5"],
+            _ => &["3", "5"],
+        };
+        assert_eq!(seat.texts(), expected, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn several_members_are_selected_or_excluded() {
     let hub = Hub::new();
     let [a, b, c] = [seat_in(&hub, &["r"]).await, seat_in(&hub, &["r"]).await, seat_in(&hub, &["s"]).await];

@@ -58,17 +58,15 @@ async fn enter(socket: &Socket, restored: Option<Restored>) -> Result<(), EmitEr
     shared.send(Encoded { text: accepted(socket), attachments: Vec::new() }).await?;
     socket.connect();
     io.node().add(member.id(), socket);
-    let Some(restored) = restored else {
-        member.join(name).await?;
-        return Ok(());
-    };
-    let joined = member.join_since(name, Since::Position(restored.position)).await?;
-    if joined.has_lost {
-        // Since the check. The client connects again, as a new one.
-        shared.sender().abort();
-        return Err(EmitError::Disconnected);
+    let since = restored.map_or(Since::Now, |restored| Since::Position(restored.position));
+    match member.join_since(name, since).await {
+        Ok(joined) if !joined.has_lost => Ok(()),
+        // The client believes that it is connected, and that nothing is lost. It connects again.
+        _ => {
+            shared.sender().abort();
+            Err(EmitError::Disconnected)
+        }
     }
-    Ok(())
 }
 
 async fn refuse(shared: &Shared, auth: &Auth, error: &ConnectError) {

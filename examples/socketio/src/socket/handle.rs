@@ -370,6 +370,15 @@ impl Socket {
     }
 }
 
+/// The task of the connection may be dropped before the socket has left.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(member) = lock(&self.member).take() {
+            self.shared.io().node().remove(member.id());
+        }
+    }
+}
+
 /// Redacted: prints neither data nor handlers.
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
