@@ -7,7 +7,8 @@ use std::{net::SocketAddr, time::Duration};
 use fullduplex::hub::Memory;
 use serde_json::{Value, json};
 use socketio::{
-    Ack, AckError, Args, Binary, Builder, ClusterError, Data, Io, Limits, Namespace, Socket, engine::Settings,
+    Ack, AckError, Args, Binary, Builder, ClusterError, Data, Io, Limits, Namespace, RemoteSocket, Socket,
+    engine::Settings,
 };
 use support::{Client, Poller, eventually, eventually_async, message, open_ws, serve, text};
 
@@ -175,6 +176,21 @@ async fn sockets_are_selected_by_rooms_and_ids_each_once() {
     io().except("a").except(&*ids[3]).local().emit("4", &()).await.expect("in memory");
     io().to("nowhere").volatile().emit("5", &()).await.expect("in memory");
     io().to("c").volatile().emit("6", &()).await.expect("in memory");
+    let selected = [
+        (io().to("a").to("b").except("c"), &[0, 1][..]),
+        (io().to(&*ids[4]).to("a").except(&*ids[0]), &[1, 4]),
+        (io().to("b").to(&*ids[1]).to("a"), &[0, 1, 2]),
+        (io().except("a").except(&*ids[3]), &[2, 4]),
+        (io().to("nowhere"), &[]),
+    ];
+    for (broadcast, expected) in selected {
+        let found = broadcast.fetch_sockets().await.expect("one node");
+        let mut found: Vec<&str> = found.iter().map(RemoteSocket::id).collect();
+        found.sort_unstable();
+        let mut expected: Vec<&str> = expected.iter().map(|number| &*ids[*number]).collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
     let expected = [&["1"][..], &["1", "3"], &["4", "6"], &["6"], &["2", "3", "4"]];
     for (peer, expected) in peers.iter_mut().zip(expected) {
         for event in expected {
