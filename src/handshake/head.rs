@@ -573,4 +573,13 @@ mod tests {
             proptest::prop_assert_eq!(cut, whole);
         }
     }
+
+    #[test]
+    fn a_whole_head_is_all_of_its_buffer() {
+        let scan = |head: &[u8]| scan_whole(head, &Config::default(), HeadKind::Request);
+        assert_eq!(scan(b"GET / HTTP/1.1\r\n\r\n"), Ok(HeadEnd { len: 18, fields: 0 }));
+        for other in [&b"GET / HTTP/1.1\r\n\r"[..], b"GET / HTTP/1.1\r\n\r\n\n"] {
+            assert_eq!(scan(other), Err(HeadError::Incomplete));
+        }
+    }
 }

@@ -412,7 +412,11 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BufMut;
+
     use super::*;
+    #[cfg(feature = "deflate")]
+    use crate::proto::role::Role;
 
     fn assembler(config: Config) -> Assembler {
         Assembler::new(&config)
@@ -505,5 +509,42 @@ mod tests {
         let header = Header::new(Opcode::Binary, 1 << 30);
         assembler.begin_frame(&header).expect("within the limit");
         assert!(assembler.open.is_none());
+    }
+
+    #[test]
+    fn the_rest_of_a_frame_is_read_into_the_message_once_it_has_begun() {
+        let mut assembler = assembler(Config::new());
+        let header = Header::new(Opcode::Binary, 100);
+        assembler.begin_frame(&header).expect("within the limit");
+        let whole = Frame { opcode: Opcode::Binary, fin: true, mask: None, remaining: 100 };
+        assert!(assembler.room(&whole).is_none(), "a header alone allocates nothing");
+        assembler.part_of_frame(&whole, &[7; 40]).expect("binary");
+        let rest = Frame { remaining: 60, ..whole };
+        let mut room = assembler.room(&rest).expect("the message has begun");
+        room.put_bytes(7, 60);
+        assert_eq!(assembler.read_into_room(&rest), Ok(60));
+        assert_eq!(assembler.finish(), Ok(Some(Message::from(vec![7; 100]))));
+    }
+
+    /// RFC 6455 section 5.4.
+    #[test]
+    fn a_continuation_is_no_first_frame_of_a_message_in_parts() {
+        let mut assembler = assembler(Config::new());
+        assert_eq!(assembler.begin_parts(100, None), Ok(None));
+        let unexpected = assembler.begin_frame(&Header::new(Opcode::Continuation, 1));
+        assert_eq!(unexpected, Err(ProtocolError::UnexpectedContinuation));
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_compressed_frame_may_be_longer_than_the_limit_by_as_much_as_incompressible_data_grows() {
+        for (payload_len, allowed) in
+            [(100, true), (most_compressed(100), true), (most_compressed(100) + 1, false)]
+        {
+            let mut assembler = assembler(Config::new().max_message_size(100));
+            assembler.inflate_by(Inflation::new(Role::Client, crate::Deflate::new().into()));
+            let header = Header { rsv1: true, ..Header::new(Opcode::Binary, payload_len as u64) };
+            assert_eq!(assembler.begin_frame(&header).is_ok(), allowed, "{payload_len}");
+        }
     }
 }

@@ -78,3 +78,17 @@ impl Buffers {
         self.kept.get_or_insert_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_queues_are_kept_as_a_broadcast_may_use_and_no_more() {
+        let mut buffers = Buffers::new();
+        for _ in 0..=KEPT {
+            buffers.take_back(Box::default());
+        }
+        assert_eq!(buffers.kept().queues.len(), KEPT);
+    }
+}

@@ -280,6 +280,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_plain_header_has_a_length_in_its_shortest_form_below_64_kib() {
+        let len = |input: &[u8]| PlainHeader::parse(input).map(|(header, at)| (header.payload_len, at));
+        assert_eq!(len(&[0x82, 125]), Some((125, 2)));
+        assert_eq!(len(&[0x82, 126, 0, 125]), None);
+        assert_eq!(len(&[0x82, 126, 0, 126]), Some((126, 4)));
+        assert_eq!(len(&[0x82, 126, 0xFF, 0xFF]), Some((0xFFFF, 4)));
+        assert_eq!(len(&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]), None);
+    }
+
     /// RFC 6455 sections 5.2 and 5.5.
     #[test]
     fn a_header_fails_at_its_first_invalid_byte() {

@@ -391,4 +391,15 @@ mod tests {
         assert!(size_of::<Outgoing<'_>>() <= 56);
         assert!(size_of::<Option<Outgoing<'_>>>() <= 56);
     }
+
+    #[test]
+    fn nothing_is_left_of_a_message_that_has_ended() {
+        for message in
+            [Message::from("a").into(), "a".into(), vec![7].into(), PreparedMessage::new("a").into()]
+        {
+            let mut slot: Option<Outgoing<'_>> = Some(message);
+            Outgoing::end(&mut slot);
+            assert_eq!(slot, None);
+        }
+    }
 }

@@ -205,4 +205,12 @@ mod tests {
             assert_eq!(frame[at..], vec![7; len]);
         }
     }
+
+    #[test]
+    fn prepared_messages_are_equal_if_their_frames_are() {
+        let text = PreparedMessage::new("a");
+        assert_eq!(text, PreparedMessage::new("a"));
+        assert_ne!(text, PreparedMessage::new("b"));
+        assert_ne!(text, PreparedMessage::new(b"a".to_vec()));
+    }
 }

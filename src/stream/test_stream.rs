@@ -30,6 +30,8 @@ pub(super) struct TestStreamState {
     /// The error of the next write.
     pub(super) write_error: Option<io::ErrorKind>,
     pub(super) flushes: usize,
+    /// Whether flushes are pending.
+    pub(super) holds_back: bool,
     pub(super) is_shut_down: bool,
 }
 
@@ -108,8 +110,9 @@ impl AsyncWrite for TestStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.state().flushes += 1;
-        Poll::Ready(Ok(()))
+        let mut state = self.state();
+        state.flushes += 1;
+        if state.holds_back { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -278,4 +278,12 @@ mod tests {
             prop_assert_eq!(decompressor.finish(), Ok(()));
         }
     }
+
+    #[test]
+    fn the_room_for_a_short_message_is_about_its_length() {
+        let message: Vec<u8> =
+            (0..1000_u32).map(|nth| (nth.wrapping_mul(2_654_435_769) >> 24) as u8).collect();
+        let out = compress(&mut Compressor::new(FULL), &message);
+        assert!(out.len() > 800 && out.capacity() < 1500, "{} in {}", out.len(), out.capacity());
+    }
 }

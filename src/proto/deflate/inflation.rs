@@ -283,6 +283,10 @@ impl Compressed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::{
+        deflate::{Compressor, End, Shape},
+        payload::{Message, MessageKind},
+    };
 
     #[test]
     fn a_sixteenth_of_what_decompression_takes_is_buffered_first() {
@@ -291,5 +295,65 @@ mod tests {
         }
         // A short message is buffered as a whole.
         assert_eq!(gathered_first(100), most_compressed(100));
+    }
+
+    /// A message whose compressed data was received up to here.
+    fn received(gathered: &[u8], ended: bool) -> (Inflation, Compressed, Payload) {
+        let inflation = Inflation::new(Role::Client, crate::Deflate::new().into());
+        let mut compressed = inflation.begin();
+        compressed.gather(gathered, None);
+        if ended {
+            compressed.end();
+        }
+        (inflation, compressed, Payload::new(MessageKind::Binary))
+    }
+
+    fn deflated(message: &[u8]) -> Vec<u8> {
+        let shape = Shape { level: 6, memory_level: 8, window_bits: 15 };
+        let mut out = Vec::new();
+        Compressor::new(shape).compress(message, End::Message, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_message_may_be_as_long_as_the_limit_wherever_the_room_for_it_ends() {
+        for limit in [1, LEAST_ROOM - 1, LEAST_ROOM, LEAST_ROOM + 1, LEAST_ROOM + MOST_ROOM] {
+            for (len, allowed) in [(limit - 1, true), (limit, true), (limit + 1, false)] {
+                let (mut inflation, mut compressed, mut payload) = received(&deflated(&vec![7; len]), true);
+                let inflated =
+                    inflation.inflate(&mut compressed, &mut payload, limit, &mut Codecs::default());
+                let expected = if allowed {
+                    Ok(true)
+                } else {
+                    Err(ProtocolError::MessageTooBig { limit: limit as u64 })
+                };
+                assert_eq!(inflated, expected, "{len} of {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn decompression_pauses_until_more_is_received() {
+        let data = deflated(b"some text, and some more text");
+        let (mut inflation, mut compressed, mut payload) = received(&data[..data.len() / 2], false);
+        let mut inflate = |compressed: &mut Compressed| {
+            inflation.inflate(compressed, &mut payload, 1000, &mut Codecs::default())
+        };
+        assert_eq!(inflate(&mut compressed), Ok(false));
+        assert_eq!(inflate(&mut compressed), Ok(false));
+        compressed.gather(&data[data.len() / 2..], None);
+        compressed.end();
+        assert_eq!(inflate(&mut compressed), Ok(true));
+        assert_eq!(payload.finish(), Ok(Message::from(&b"some text, and some more text"[..])));
+    }
+
+    #[test]
+    fn one_call_consumes_a_limited_part_of_blocks_without_output() {
+        let empty_blocks = [0, 0, 0, 0xFF, 0xFF].repeat(INPUT_STRIDE);
+        let (mut inflation, mut compressed, mut payload) = received(&empty_blocks, false);
+        for calls in 1..=3 {
+            let inflated = inflation.inflate(&mut compressed, &mut payload, 1000, &mut Codecs::default());
+            assert_eq!((inflated, compressed.inflated), (Ok(false), calls * INPUT_STRIDE));
+        }
     }
 }

@@ -313,4 +313,21 @@ mod tests {
         queue.drop_buffers();
         assert_eq!((queue.pings.capacity(), queue.tail.capacity()), (0, 0));
     }
+
+    #[test]
+    fn short_frames_fill_a_segment_up_to_64_kib() {
+        for (len, sealed) in [(RUN - MAX_HEADER, 0), (RUN - MAX_HEADER + 1, 1)] {
+            let mut queue = Queue::default();
+            queue.push_copied(&Header::of(Opcode::Binary, len, None), &vec![1; len]);
+            assert_eq!(queue.segments.len(), sealed);
+        }
+    }
+
+    #[test]
+    fn the_largest_ordinary_buffer_is_kept() {
+        let mut queue = Queue::default();
+        queue.tail.reserve_exact(RUN + COPIED);
+        queue.clear();
+        assert_eq!(queue.tail.capacity(), RUN + COPIED);
+    }
 }

@@ -418,4 +418,16 @@ mod tests {
         assert_eq!(payload.finish(), Err(InvalidUtf8));
         assert_eq!(whole_message(b"\xE2\x82", None, MessageKind::Text), Err(InvalidUtf8));
     }
+
+    #[test]
+    fn what_was_read_and_not_received_is_dropped() {
+        let mut payload = Payload::new(MessageKind::Binary);
+        payload.push(b"a", None, last(10)).expect("binary");
+        payload.room(last(9)).put_slice(b"never");
+        assert_eq!(payload.pending(), 5);
+        payload.push(b"b", None, last(9)).expect("binary");
+        payload.room(last(8)).put_slice(b"never");
+        assert_eq!(payload.take(), &b"ab"[..]);
+        assert_eq!((payload.pending(), payload.len()), (0, 0));
+    }
 }

@@ -320,6 +320,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_backend_is_available_where_its_instructions_are() {
+        assert!(Backend::Portable.is_available());
+        #[cfg(target_arch = "x86_64")]
+        let [avx2, avx512] = [
+            is_x86_feature_detected!("avx2"),
+            is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let [avx2, avx512] = [false; 2];
+        assert_eq!([Backend::Avx2, Backend::Avx512].map(Backend::is_available), [avx2, avx512]);
+    }
+
     /// Returns a masked copy made by the backend, for any length.
     fn copied(backend: Backend, data: &[u8], key: [u8; 4]) -> (Vec<u8>, bool) {
         let mut copy = vec![MaybeUninit::new(0xAA); data.len()];

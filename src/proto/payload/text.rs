@@ -189,4 +189,10 @@ mod tests {
         assert!(text == *"text" && text != *"other");
         assert!(text == "text" && text != "other");
     }
+
+    #[test]
+    fn text_is_found_by_strings_in_maps() {
+        let map = std::collections::HashMap::from([(Utf8Bytes::from("a"), 1), (Utf8Bytes::from("b"), 2)]);
+        assert_eq!((map.get("a"), map.get("b"), map.get("c")), (Some(&1), Some(&2), None));
+    }
 }

@@ -528,4 +528,14 @@ mod tests {
         assert_eq!(path.receive_eof(), Ok(()));
         assert!(path.is_done() && path.is_eof() && !path.is_close_received());
     }
+
+    #[test]
+    fn a_message_in_one_frame_takes_the_fast_path_between_messages_alone() {
+        let mut path = ReceivePath::new(Role::Client, &Config::new());
+        let whole = b"\x81\x01a";
+        assert_eq!(path.receive_plain(whole), Some((3, Message::from("a"))));
+        assert_eq!(path.receive_plain(b"\x01\x01a"), None);
+        path.receive(&mut b"\x01\x01a".to_vec()).expect("valid");
+        assert_eq!(path.receive_plain(whole), None);
+    }
 }

@@ -365,6 +365,7 @@ mod tests {
             assert!(matches!(shared.is_flushed(6), Err(Error::Transport(_))));
             assert!(matches!(shared.why_closed(), Error::Closed));
             assert_eq!(write(&shared, b"late"), None);
+            assert_eq!(shared.queued_bytes(), 0, "nothing is kept of it");
         });
     }
 
@@ -387,5 +388,40 @@ mod tests {
             let transport = shared.take().expect("it was not taken").transport;
             assert!(transport.into_parts().1.is_none());
         });
+    }
+
+    #[test]
+    fn a_frame_that_is_accepted_and_not_flushed_is_not_staged() {
+        each_way(|write| {
+            let stream = TestStream::default();
+            let shared = shared(&stream, Role::Server);
+            stream.state().holds_back = true;
+            assert_eq!(write(&shared, b"a"), Some(Written::Until(3)));
+            assert_eq!((stream.take_written(), rooms(&shared)), (b"\x82\x01a".to_vec(), (CAPACITY, 0)));
+            assert!(!shared.is_flushed(3).expect("open"));
+            stream.state().holds_back = false;
+            shared.drive();
+            assert!(shared.is_flushed(3).expect("open"));
+        });
+        each_way(|write| {
+            let stream = TestStream::default();
+            let shared = shared(&stream, Role::Server);
+            stream.state().holds_back = true;
+            assert_eq!(write(&shared, b"a"), Some(Written::Until(3)));
+            let transport = shared.take().expect("it was not taken").transport;
+            assert!(transport.into_parts().1.is_none());
+        });
+    }
+
+    #[cfg(feature = "hub")]
+    #[test]
+    fn preloading_reads_the_room_and_whether_a_sender_may_wait() {
+        let shared = shared(&TestStream::default(), Role::Server);
+        assert_eq!(shared.preload(), CAPACITY);
+        shared.room().forget_permits(CAPACITY);
+        assert_eq!(shared.preload(), 0);
+        let (mut ticket, waker) = (Ticket::default(), Waker::from(Arc::new(Woken::default())));
+        shared.wait_list.register_sender(&mut ticket, &waker, Wait::AnyRoom);
+        assert_eq!(shared.preload(), 1);
     }
 }

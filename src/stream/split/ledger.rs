@@ -307,4 +307,24 @@ mod tests {
         assert_eq!(ledger.settle(IDLE, queued(0)).released, 10);
         assert!(ledger.is_flushed(target));
     }
+
+    #[test]
+    fn what_is_still_queued_is_not_flushed() {
+        let mut ledger = ledger();
+        ledger.queued(queued(0), queued(15), 15);
+        let changes = ledger.settle(IDLE, queued(5));
+        assert_eq!(changes, Changes { released: 10, flushed: true, ..NOTHING });
+        assert!(ledger.is_flushed(10) && !ledger.is_flushed(11) && !ledger.is_flushed(15));
+    }
+
+    #[test]
+    fn nothing_is_staged_and_nothing_waits_once_the_stream_is_dropped() {
+        let mut ledger = ledger();
+        ledger.queued(queued(0), queued(10), 10);
+        ledger.settle(TransportStatus { staged: 10, stuck: true, ..IDLE }, queued(0));
+        ledger.end();
+        let TransportStatus { staged, stuck, ended, .. } = ledger.transport();
+        assert_eq!((staged, stuck, ended, ledger.held()), (0, false, true, 10));
+        assert!(!ledger.is_flushed(10), "the bytes are lost");
+    }
 }

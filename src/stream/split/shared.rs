@@ -725,4 +725,16 @@ mod tests {
         assert_eq!(parts.send.queued_bytes(), 3);
         assert!(shared.take().is_none() && shared.room.is_closed());
     }
+
+    #[test]
+    fn a_sender_outside_of_the_queue_is_woken_once_there_is_room() {
+        let shared = shared(&TestStream::default());
+        let room = shared.room.try_acquire_many(CAPACITY as u32).expect("room");
+        let (woken, _ticket) = waiting(&shared, Wait::AnyRoom);
+        shared.wake_for_room();
+        assert!(!woken.0.is_set(), "there is no room");
+        drop(room);
+        shared.wake_for_room();
+        assert!(woken.0.is_set());
+    }
 }

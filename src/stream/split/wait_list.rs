@@ -274,3 +274,25 @@ impl Wake for Woken {
         self.0.set();
     }
 }
+
+#[cfg(all(test, not(fullduplex_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_wanted_by_those_who_wait_for_it_alone() {
+        let list = Arc::new(WaitList::default());
+        let waker = Waker::from(Arc::new(Woken::default()));
+        let mut tickets = [Ticket::default(), Ticket::default(), Ticket::default(), Ticket::default()];
+        let waits = [(Wait::Flush, false), (Wait::Control, false), (Wait::Room, true), (Wait::AnyRoom, true)];
+        for (ticket, (wait, wanted)) in tickets.iter_mut().zip(waits) {
+            list.register_sender(ticket, &waker, wait);
+            assert_eq!(list.is_room_wanted(), wanted, "{wait:?}");
+        }
+        let [_flush, _control, room, any_room] = tickets;
+        drop(room);
+        assert!(list.is_room_wanted());
+        drop(any_room);
+        assert!(!list.is_room_wanted());
+    }
+}

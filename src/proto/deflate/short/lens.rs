@@ -100,3 +100,32 @@ impl LenSequence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the code for symbols that occur equally often.
+    fn equal<const N: usize>(symbols: impl IntoIterator<Item = usize>) -> Alphabet<N> {
+        let mut alphabet = Alphabet::new();
+        symbols.into_iter().for_each(|symbol| alphabet.add(symbol));
+        alphabet.build(15);
+        alphabet
+    }
+
+    /// RFC 1951 section 3.2.7.
+    #[test]
+    fn equal_lengths_and_zeros_are_written_as_runs() {
+        let literals = equal::<288>((20..35).chain([256]));
+        let mut lens = LenSequence::new();
+        lens.set(&literals, &equal::<32>([3, 4]));
+        let zeros = |run: u8| if run > 10 { (18, run - 11) } else { (17, run - 3) };
+        let expected = [
+            &[zeros(20), (4, 0), (16, 3), (16, 3), (4, 0), (4, 0)][..],
+            &[zeros(138), zeros(83), (4, 0)],
+            &[zeros(3), (1, 0), (1, 0)],
+        ];
+        assert_eq!(lens.items, expected.concat());
+        assert_eq!(lens.numbers[..2], [257, 5]);
+    }
+}

@@ -301,6 +301,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_long_message_has_as_many_hashes_as_positions() {
+        let mut state = 1_u32;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(LONGEST)
+        .collect();
+        let mut matcher = Matcher::new();
+        matcher.find_all(&noise, LONGEST, THOROUGH, &mut Vec::new());
+        // By chance, half as many positions have the hash of this one and are before it.
+        assert!((LONGEST / 4..3 * LONGEST / 4).contains(&matcher.steps), "{}", matcher.steps);
+    }
+
     proptest! {
         #[test]
         fn matches_are_valid_within_any_window(

@@ -320,6 +320,7 @@ mod tests {
                 end.send(words(3000));
                 let queued = end.path.queued_bytes();
                 assert!(queued > (1 << 20) + 4000, "uncompressed");
+                assert_eq!(end.path.uncompressed_bytes(), queued);
                 assert_eq!(end.staged(), [(Opcode::Binary, words(1000))]);
                 assert!(end.path.queued_bytes() > (1 << 20) + 3000, "{}", end.path.queued_bytes());
                 for _ in 0..15 {
@@ -404,5 +405,18 @@ mod tests {
         // RFC 7692 section 6: RSV1 is not set.
         assert_eq!(wire[..2], [0x82, 127]);
         assert!(wire[10..] == noise);
+    }
+
+    #[test]
+    fn with_context_takeover_alone_a_message_refers_to_the_one_before_it() {
+        for takeover in [false, true] {
+            let mut end = Sending::new(Server, takeover);
+            let [first, second] = std::array::from_fn(|_| {
+                end.send(words(5000));
+                end.path.stage(&mut end.batch, &mut end.buffers);
+                end.batch.copy_to_bytes(end.batch.remaining()).len()
+            });
+            assert_eq!(second < first / 4, takeover, "{second} after {first}");
+        }
     }
 }
