@@ -8,8 +8,9 @@ build, behind switches that an environment variable sets (`rewrite.py`). Those t
 are built one at a time. The unit tests are run first, then the integration tests, until one fails; the
 file of the mutant determines the order.
 
-A run that was interrupted continues. `--again` runs the survivors again, `--fresh` all. The report is
-tests/mutants.md; the reasons in it are from survivors.toml.
+A run that was interrupted continues. `--again` also runs the survivors again, and the unit tests with
+the mutants that passed them; `--fresh` runs all again. The report is tests/mutants.md; the reasons in it
+are from survivors.toml.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=400, help="how many mutants to draw")
     parser.add_argument("--jobs", type=int, default=2, help="how many to run at a time")
     parser.add_argument("--only", default="", metavar="REGEX", help="only drawn mutants with such names; no report")
-    parser.add_argument("--again", action="store_true", help="run the survivors again")
+    parser.add_argument("--again", action="store_true", help="also run survivors again")
     parser.add_argument("--fresh", action="store_true", help="run all again")
     parser.add_argument("--at-least", type=float, default=95.0, metavar="PERCENT", help="fail if fewer are caught")
     parser.add_argument("--list", action="store_true", help="only list the mutants")
@@ -79,7 +80,7 @@ def open_results(arguments: argparse.Namespace, drawn: list[Mutant]) -> Results:
         path.unlink(missing_ok=True)
     results = Results(path)
     for mutant in drawn if arguments.again else []:
-        if re.search(arguments.only, mutant.name) and results.of(mutant) == "survived":
+        if re.search(arguments.only, mutant.name) and results.of(mutant) in ("survived", PASSED_UNITS):
             del results.by_key[mutant.key]
     return results
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from .build import Binary
@@ -35,8 +36,6 @@ GROUPS = [
         ],
     },
 ]  # fmt: skip
-# At the end of the last group, because they take long.
-SLOW = ["program", "slow_reader", "reconnect_tcp"]
 
 
 def groups() -> list[list[str]]:
@@ -44,14 +43,17 @@ def groups() -> list[list[str]]:
     first = [[name for names in group.values() for name in names] for group in GROUPS]
     all_names = sorted(path.stem for path in (ROOT / "tests").glob("*.rs"))
     rest = [name for name in all_names if name not in (*first[0], *first[1], *LEFT_OUT)]
-    return [*first, sorted(rest, key=lambda name: name in SLOW)]
+    return [*first, rest]
 
 
-def stages(file: str, names: list[str]) -> list[Stage]:
-    """Returns the stages of some programs, those related to a file first."""
+def stages(file: str, names: list[str], seconds: Mapping[Stage, float]) -> list[Stage]:
+    """Returns the stages of some programs, those related to a file first, and of those the shortest.
+
+    `seconds` is how long each takes without a mutant.
+    """
     room = Path(file).parts[1]
-    related = [name for group in GROUPS for name in group.get(room, [])]
-    return [Stage(binary(name)) for name in sorted(names, key=lambda name: name not in related)]
+    related = [Stage(binary(name)) for group in GROUPS for name in group.get(room, [])]
+    return sorted(map(Stage, map(binary, names)), key=lambda stage: (stage not in related, seconds[stage]))
 
 
 def binary(name: str) -> Binary:

@@ -126,7 +126,7 @@ class Session:
         names, runner = self._prepare_group(number), self._runner()
 
         def run(mutant: int) -> None:
-            verdict = runner.verdict(mutant, programs.stages(self.mutants[mutant].file, names))
+            verdict = runner.verdict(mutant, self._stages(mutant, names))
             if verdict.caught:
                 self._store(mutant, verdict)
 
@@ -145,7 +145,13 @@ class Session:
         for stage in failing:
             print(f"left out: {described(stage)} does not pass without a mutant", flush=True)
             self.results.leave_out(stage.binary[1], "does not pass in the copy")
-        return [name for name in self.groups[number] if Stage(programs.binary(name)) in self._reference.seconds]
+        passed = [name for name in self.groups[number] if Stage(programs.binary(name)) in self._reference.seconds]
+        seconds = sum(self._reference.seconds[Stage(programs.binary(name))] for name in passed)
+        print(f"without a mutant, {len(passed)} integration tests take {seconds:.0f} s", flush=True)
+        return passed
+
+    def _stages(self, mutant: int, names: list[str]) -> list[Stage]:
+        return programs.stages(self.mutants[mutant].file, names, self._reference.seconds)
 
     def _finish_survivors(self) -> None:
         """Runs the examples in the documentation, and stores what survives."""
@@ -186,5 +192,5 @@ class Session:
                 verdict = Verdict("integration", f"does not compile: {first_line(errors[0].text)}")
                 break
             runner.programs |= built
-            verdict = runner.verdict(number, programs.stages(mutant.file, names))
+            verdict = runner.verdict(number, self._stages(number, names))
         self._store(number, verdict)
