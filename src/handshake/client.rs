@@ -512,4 +512,11 @@ mod tests {
             assert!(matches!(result, Err(ResponseError::Subprotocol(Fault::Wrong))), "{value}");
         }
     }
+
+    #[test]
+    fn the_deadline_of_the_opening_handshake_is_set_and_nothing_else() {
+        let client = Client::default().subprotocol("a").handshake_timeout(Duration::from_secs(3));
+        assert_eq!(client.config().handshake_timeout, Some(Duration::from_secs(3)));
+        assert!(request(&client, "ws://a").contains("\r\nSec-WebSocket-Protocol: a\r\n"));
+    }
 }

@@ -477,4 +477,31 @@ mod tests {
         }
         assert_eq!(status_with(header::SEC_WEBSOCKET_PROTOCOL, &["a", "b, c"]), 101);
     }
+
+    /// RFC 6455 section 4.2.1, 3 and 4.
+    #[test]
+    fn upgrade_and_connection_contain_their_tokens() {
+        for (values, expected) in [
+            (&["WebSocket"][..], 101),
+            (&["h2c, websocket"], 101),
+            (&["h2c", "websocket"], 101),
+            (&["h2c"], 426),
+            (&[], 426),
+        ] {
+            assert_eq!(status_with(header::UPGRADE, values), expected, "{values:?}");
+        }
+        for (values, expected) in
+            [(&["upgrade"][..], 101), (&["keep-alive, Upgrade"], 101), (&["keep-alive"], 400), (&[], 400)]
+        {
+            assert_eq!(status_with(header::CONNECTION, values), expected, "{values:?}");
+        }
+    }
+
+    /// RFC 9110 section 7.8.
+    #[test]
+    fn only_http_1_1_has_upgrades() {
+        let headers = request().headers;
+        let versions = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2];
+        assert_eq!(versions.map(|version| asks_for_websocket(version, &headers)), [false, true, false]);
+    }
 }

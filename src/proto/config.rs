@@ -316,4 +316,10 @@ mod tests {
             (20, 20)
         );
     }
+
+    #[test]
+    fn counters_are_enabled_and_nothing_else() {
+        let config = Config::new().max_message_size(20).stats(true);
+        assert_eq!((config.stats, config.max_message_size, Config::new().stats), (true, 20, false));
+    }
 }

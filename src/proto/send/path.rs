@@ -534,4 +534,15 @@ mod tests {
             refuses(&mut path, &vec![0; 4097].into(), 0) && path.send_short(&vec![0; 4096].into(), key, 0)
         );
     }
+
+    #[test]
+    fn a_pong_is_owed_until_it_is_staged() {
+        let (mut path, mut batch, mut buffers) = path();
+        path.ping(b"i", MaskKey::default(), &mut buffers).expect("open");
+        assert!(!path.owes_pong());
+        path.pong(b"o", MaskKey::default(), &mut buffers).expect("open");
+        assert!(path.owes_pong());
+        assert_eq!(staged(&mut path, &mut batch, &mut buffers), b"\x89\x01i\x8A\x01o");
+        assert!(!path.owes_pong());
+    }
 }

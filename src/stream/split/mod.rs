@@ -256,3 +256,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for Receiver<S> 
         self.poll_recv(cx).map(Result::transpose)
     }
 }
+
+#[cfg(all(test, not(fullduplex_loom)))]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{handshake::Negotiated, stream::test_stream::TestStream};
+
+    /// Splits a server over a stream.
+    pub(super) fn split(stream: &TestStream, config: &Config) -> (Receiver<TestStream>, Sender) {
+        WebSocket::from_raw(stream.clone(), Bytes::new(), Role::Server, config, Negotiated::default()).split()
+    }
+
+    #[test]
+    fn a_receiver_has_counters_if_they_are_enabled_and_a_subprotocol_if_one_was_agreed_on() {
+        let (receiver, _sender) = split(&TestStream::default(), &Config::new());
+        assert_eq!((receiver.stats(), receiver.subprotocol()), (None, None));
+        let (receiver, sender) = split(&TestStream::default(), &Config::new().stats(true));
+        sender.try_send("counted").expect("open");
+        assert_eq!(receiver.stats().map(|stats| stats.messages_sent), Some(1));
+    }
+
+    #[test]
+    fn the_halves_are_reunited_unless_there_is_another_sender() {
+        let (receiver, sender) = split(&TestStream::default(), &Config::new());
+        let clone = sender.clone();
+        let (receiver, sender) = *receiver.reunite(sender).expect_err("there is a clone");
+        drop(clone);
+        receiver.reunite(sender).expect("halves of one connection");
+    }
+}

@@ -576,3 +576,37 @@ impl<'a> TrySendError<'a> {
         }
     }
 }
+
+#[cfg(all(test, not(fullduplex_loom)))]
+mod tests {
+    use std::{pin::pin, task::Waker};
+
+    use super::{super::tests::split, *};
+    use crate::{Config, stream::test_stream::TestStream};
+
+    /// Returns whether a ping is queued without waiting.
+    fn pings(sender: &Sender, payload: &[u8]) -> Result<bool, Error> {
+        match pin!(sender.ping(payload)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(queued) => queued.map(|()| true),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    /// RFC 6455 section 5.5.
+    #[tokio::test]
+    async fn a_ping_has_at_most_125_bytes() {
+        let (_receiver, sender) = split(&TestStream::default(), &Config::new());
+        assert!(pings(&sender, b"").expect("open") && pings(&sender, &[0; 125]).expect("open"));
+        assert!(matches!(pings(&sender, &[0; 126]), Err(Error::Send(SendError::PingTooLong(126)))));
+    }
+
+    #[tokio::test]
+    async fn a_ping_waits_while_8_kib_of_them_are_queued() {
+        let stream = TestStream::limited(0);
+        let (_receiver, sender) = split(&stream, &Config::new());
+        let queued = (0..1000).take_while(|_| pings(&sender, &[0; 125]).expect("open")).count();
+        assert!((65..=70).contains(&queued), "{queued}");
+        stream.state().room = None;
+        assert!(pings(&sender, b"").expect("open"));
+    }
+}

@@ -173,3 +173,27 @@ impl Drop for SenderSink {
         self.sender.shared.wait_list.wake_waiting_receiver();
     }
 }
+
+#[cfg(all(test, not(fullduplex_loom)))]
+mod tests {
+    use std::task::Waker;
+
+    use super::{super::tests::split, *};
+    use crate::{Config, stream::test_stream::TestStream};
+
+    #[tokio::test]
+    async fn a_message_that_found_no_room_is_queued_once_there_is_some() {
+        let stream = TestStream::limited(0);
+        let (_receiver, sender) = split(&stream, &Config::new().max_write_buffer_size(10));
+        let (mut sink, mut cx) = (sender.sink(), Context::from_waker(Waker::noop()));
+        let mut sink = Pin::new(&mut sink);
+        for message in ["12345678", "late"] {
+            sink.as_mut().start_send(message.into()).expect("open");
+        }
+        assert!(sink.as_mut().poll_ready(&mut cx).is_pending());
+        stream.state().room = None;
+        assert!(sink.as_mut().poll_ready(&mut cx).is_ready());
+        assert!(sink.as_mut().poll_flush(&mut cx).is_ready());
+        assert_eq!(stream.take_written(), b"\x81\x0812345678\x81\x04late");
+    }
+}

@@ -114,3 +114,28 @@ impl TrackedSender {
         state.ledger.transport().ended.then_some(false)
     }
 }
+
+#[cfg(all(test, not(fullduplex_loom)))]
+mod tests {
+    use std::task::Waker;
+
+    use super::{super::tests::split, *};
+    use crate::{Config, stream::test_stream::TestStream};
+
+    #[tokio::test]
+    async fn a_message_is_flushed_once_the_stream_has_accepted_all_of_it() {
+        let stream = TestStream::limited(2);
+        let (receiver, sender) = split(&stream, &Config::new());
+        let (mut sender, mut cx) = (TrackedSender::new(sender), Context::from_waker(Waker::noop()));
+        let Poll::Ready(Ok((position, None))) = sender.poll_feed(&mut "text".into(), false, &mut cx) else {
+            panic!("there is room");
+        };
+        assert!(sender.poll_flushed(position, &mut cx).is_pending() && !sender.is_flushed(position));
+        stream.state().room = None;
+        assert_eq!(sender.poll_flushed(position, &mut cx), Poll::Ready(true));
+        assert!(sender.is_flushed(position));
+        drop(receiver);
+        assert_eq!(sender.poll_flushed(position + 1, &mut cx), Poll::Ready(false));
+        assert!(!sender.is_flushed(position + 1));
+    }
+}

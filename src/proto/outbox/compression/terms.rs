@@ -59,3 +59,31 @@ impl Terms {
         self.shape.is_for_streams()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(settings: Deflate) -> Terms {
+        Terms::new(Role::Server, settings, settings.into())
+    }
+
+    #[test]
+    fn a_message_is_compressed_from_the_threshold_on_unless_it_says_otherwise() {
+        let terms = terms(Deflate::new().threshold(100));
+        for (len, compressed) in [(0, false), (99, false), (100, true), (1 << 20, true)] {
+            let message = || Outgoing::from(vec![7; len]);
+            assert_eq!(terms.wants(&message()), compressed, "{len}");
+            assert!(terms.wants(&message().compress(true)) && !terms.wants(&message().compress(false)));
+        }
+    }
+
+    #[test]
+    fn with_a_window_of_8_bits_only_short_messages_are_compressed() {
+        let terms = terms(Deflate::new().threshold(100).server_max_window_bits(8));
+        for (len, compressed) in [(99, false), (100, true), (LONGEST_SHORT, true), (LONGEST_SHORT + 1, false)]
+        {
+            assert_eq!(terms.wants(&Outgoing::from(vec![7; len])), compressed, "{len}");
+        }
+    }
+}
