@@ -2,6 +2,7 @@
 
 from mutants.build import CompileError, Span, blamed, manifest
 from mutants.listing import Mutant, draw
+from mutants.programs import stages
 from mutants.results import Sums
 from mutants.rewrite import Choice, Insertion, Rewritten, Source, find_switch, replace, rewrite
 from mutants.runs import LIB, Stage, Verdict, unit_stages
@@ -160,6 +161,13 @@ def test_unit_tests_of_the_same_module_are_run_first():
         Stage(LIB, only="proto::", skip=("proto::receive::", "proto::deflate::")),
         Stage(LIB, skip=("proto::", "proto::deflate::")),
     ]
+
+
+def test_integration_tests_of_the_same_room_are_run_first_and_the_shortest_of_them():
+    names = ["axum", "sink", "parts", "closing"]
+    seconds = dict(zip((Stage(("test", name)) for name in names), [1.0, 2.0, 7.0, 3.0]))
+    order = [stage.binary[1] for stage in stages("src/proto/header.rs", names, seconds)]
+    assert order == ["closing", "parts", "axum", "sink"]
 
 
 def test_a_timeout_is_caught_and_an_unviable_mutant_does_not_count():
