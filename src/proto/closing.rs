@@ -75,3 +75,23 @@ impl Closing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6455 sections 7.1.1 and 7.1.7.
+    #[test]
+    fn a_server_and_an_end_that_fails_the_connection_shut_down_first() {
+        for (closing, server, client) in [
+            (Closing::Open, false, false),
+            (Closing::CloseSent, false, false),
+            (Closing::CloseReceived, false, false),
+            (Closing::Complete, true, false),
+            (Closing::Failed, true, true),
+        ] {
+            let first = [Role::Server, Role::Client].map(|role| closing.shuts_down_first(role));
+            assert_eq!(first, [server, client], "{closing:?}");
+        }
+    }
+}

@@ -545,4 +545,16 @@ mod tests {
         assert_eq!(staged(&mut path, &mut batch, &mut buffers), b"\x89\x01i\x8A\x01o");
         assert!(!path.owes_pong());
     }
+
+    #[test]
+    fn a_message_is_open_from_its_beginning_to_its_last_part() {
+        let (mut path, _, mut buffers) = path();
+        assert!(!path.is_message_open());
+        path.begin_message(crate::MessageKind::Binary).expect("open");
+        assert!(path.is_message_open());
+        for last in [false, true] {
+            path.send_part(Bytes::new(), last, MaskKey::default(), &mut buffers).expect("open");
+            assert_eq!(path.is_message_open(), !last);
+        }
+    }
 }

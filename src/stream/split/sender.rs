@@ -609,4 +609,18 @@ mod tests {
         stream.state().room = None;
         assert!(pings(&sender, b"").expect("open"));
     }
+
+    #[tokio::test]
+    async fn a_message_is_written_at_once_unless_the_receiver_waits() {
+        let stream = TestStream::default();
+        let (mut receiver, sender) = split(&stream, &Config::new());
+        sender.try_send("a").expect("open");
+        assert_eq!(stream.take_written(), b"\x81\x01a");
+        let mut received = pin!(receiver.recv());
+        assert!(received.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        sender.try_send("b").expect("open");
+        assert_eq!(stream.take_written(), b"", "the receiver writes it");
+        assert!(received.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(stream.take_written(), b"\x81\x01b");
+    }
 }
