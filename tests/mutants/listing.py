@@ -48,7 +48,7 @@ class Mutant:
 
 def list_mutants(*arguments: str) -> list[Mutant]:
     """Returns all mutants, in the order of their positions."""
-    entries = sorted(run_cargo_mutants(*arguments), key=position)
+    entries = sorted((entry for entry in run_cargo_mutants(*arguments) if not is_test(entry)), key=position)
     plain = [POSITION.sub(": ", entry["name"], count=1) for entry in entries]
     seen: Counter[str] = Counter()
     mutants = []
@@ -89,6 +89,11 @@ def run_cargo_mutants(*arguments: str) -> list[dict[str, Any]]:
         raise Failed(f"cargo mutants: {done.stderr.strip()}\nis it installed? tests/setup.sh mutants")
     # It prints nothing in place of an empty list if a diff has no lines of source.
     return json.loads(done.stdout or "[]")
+
+
+def is_test(entry: dict[str, Any]) -> bool:
+    """Returns whether a mutant is in a test: cargo-mutants leaves out only modules with `#[cfg(test)]` alone."""
+    return bool(entry["function"]) and str(entry["function"]["function_name"]).startswith("tests::")
 
 
 def mutant(entry: dict[str, Any], key: str) -> Mutant:

@@ -1,7 +1,7 @@
 """Tests of what rewrites the source, and of what finds the mutants that an error is about."""
 
 from mutants.build import CompileError, Span, blamed, manifest
-from mutants.listing import Mutant, draw
+from mutants.listing import Mutant, draw, is_test
 from mutants.programs import stages
 from mutants.results import Sums
 from mutants.rewrite import Choice, Insertion, Rewritten, Source, find_switch, replace, rewrite
@@ -153,6 +153,11 @@ def test_a_larger_draw_contains_a_smaller_one():
     mutants = [Mutant(f"{n}", f"{n}", "", "", (1, 1), (1, 1), "", "") for n in range(100)]
     assert draw(mutants, 1, 20) == draw(mutants, 1, 50)[:20]
     assert draw(mutants, 1, 20) != draw(mutants, 2, 20)
+
+
+def test_functions_of_test_modules_have_no_mutants():
+    assert is_test({"function": {"function_name": "tests::Stream::open"}})
+    assert not is_test({"function": {"function_name": "Stream::open"}}) and not is_test({"function": None})
 
 
 def test_unit_tests_of_the_same_module_are_run_first():
