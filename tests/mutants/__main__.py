@@ -89,8 +89,10 @@ def run(mutants: dict[int, Mutant], results: Results, jobs: int) -> None:
     """Runs mutants with all tests."""
     settings = Settings(ROOT / "target", {"CARGO_INCREMENTAL": "1"})
     session = Session(mutants, results, settings, jobs, groups=programs.groups(), examples=True)
-    session.run()
+    session.run_units()
+    # Before the integration tests, which take longest: most of these do not compile or are caught at once.
     session.run_singles()
+    session.run_integration()
 
 
 def run_changed(since: str, seconds: int) -> None:
@@ -111,7 +113,7 @@ def run_changed(since: str, seconds: int) -> None:
     # In a copy of its own, so that the one of a longer run is not built again.
     session = Session(numbers, results, settings, copy="changed")
     try:
-        session.run()
+        session.run_units()
     except BuildError as error:
         print(f"mutants: {error}")
     show_changed(mutants, results, session.singles())

@@ -1,4 +1,4 @@
-"""Runs mutants: all that can be switched from one build, and then the others one at a time."""
+"""Runs mutants: all that can be switched from one build, and the others one at a time."""
 
 from __future__ import annotations
 
@@ -40,14 +40,17 @@ class Session:
         self._switched = Switched(self._tree, self._switchable())
         self._reference = Reference(self._tree.path, self.settings, {})
 
-    def run(self) -> None:
-        """Runs the mutants that have no result yet."""
+    def run_units(self) -> None:
+        """Runs the unit tests with the mutants that have no result yet."""
         print(f"{len(self._left())} mutants to run", flush=True)
         if not self._left():
             return
         self._build([])
         self._check_units()
         self._run_units()
+
+    def run_integration(self) -> None:
+        """Runs the integration tests with the mutants that no unit test has caught."""
         for number in range(len(self.groups)):
             self._run_group(number)
         self._finish_survivors()
