@@ -7,10 +7,10 @@ use std::{net::SocketAddr, time::Duration};
 use fullduplex::hub::Memory;
 use serde_json::{Value, json};
 use socketio::{
-    Ack, AckError, Args, Binary, Builder, ClusterError, Data, Io, Limits, Namespace, RemoteSocket, Socket,
-    engine::Settings,
+    Ack, AckError, Args, Auth, Binary, Builder, ClusterError, ConnectError, Data, Io, Limits, Namespace,
+    RemoteSocket, Socket, engine::Settings,
 };
-use support::{Client, Poller, eventually, eventually_async, message, open_ws, serve, text};
+use support::{Client, Poller, eventually_async, message, open_ws, serve, text};
 
 const PATH: &str = "/socket.io/";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -566,23 +566,38 @@ async fn a_slow_socket_does_not_keep_others_waiting() {
     fast.has_nothing().await;
 }
 
+/// What a socket joins while it is authorized counts once it is accepted: nothing is sent to it before.
 #[tokio::test]
-async fn handlers_of_a_socket_that_is_not_in_its_namespace_cannot_join() {
-    let refused = Namespace::new("/").authorize(|socket: Socket, _| async move {
-        // Not connected yet, but a member of the hub: rooms can be joined before.
-        socket.join("early").await.expect("in memory");
-        Ok(())
+async fn a_socket_that_is_not_accepted_receives_nothing_for_its_rooms() {
+    let gate = Namespace::new("/").authorize(|socket: Socket, auth: Auth| async move {
+        for room in ["early", "left"] {
+            socket.join(room).await.expect("later");
+        }
+        assert!(socket.leave("left") && !socket.leave("left") && socket.rooms() == ["early"]);
+        let everyone = socket.everyone();
+        for to in [everyone.clone().to("early"), everyone.clone().to(socket.id().as_str()), everyone] {
+            to.emit("secret", &()).await.expect("in memory");
+        }
+        if auth.as_json() == "{}" { Ok(()) } else { Err(ConnectError::new("no")) }
     });
-    let refused = refused.on("leave", |socket: Socket, ack: Ack| async move {
+    let gate = gate.on("leave", |socket: Socket, ack: Ack| async move {
         socket.disconnect().await;
         assert!(socket.join("late").await.is_err());
         assert!(socket.rooms().is_empty() && !socket.leave("early"));
         let _ = ack;
     });
-    let (io, address) = start(Io::builder().namespace(refused)).await;
+    let (io, address) = start(Io::builder().namespace(gate)).await;
+    let (mut refused, _) = open_ws(address, PATH).await;
+    refused.send(r#"40{"token":1}"#).await.expect("open");
+    assert_eq!(text(&mut refused).await, r#"44{"message":"no"}"#);
     let mut peer = Peer::open(address, "").await;
-    assert_eq!(io.of("/").to("early").fetch_sockets().await.expect("one node").len(), 1);
+    eventually_async(async || {
+        let found = io.of("/").to("early").fetch_sockets().await.expect("one node");
+        (found.len() == 1).then_some(())
+    })
+    .await;
+    io.of("/").to("early").to("left").emit("now", &()).await.expect("in memory");
+    assert_eq!(peer.next().await, json!(["now"]));
     peer.emit("leave", json!([])).await;
     assert_eq!(text(&mut peer.ws).await, "41");
-    eventually(|| Some(())).await;
 }

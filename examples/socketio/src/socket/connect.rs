@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fullduplex::hub::Since;
+use fullduplex::hub::{HubError, Joined, Since};
 
 use super::{
     assembly::Whole,
@@ -12,7 +12,7 @@ use super::{
     handle::Socket,
     packet::{Kind, put_head},
     recovery::{self, Private, Restored},
-    room::key,
+    room::{Member, key},
     shared::{NoPlace, Shared},
 };
 
@@ -48,18 +48,11 @@ async fn enter(socket: &Socket, restored: Option<Restored>) -> Result<(), EmitEr
     io.cluster().enter(io).await?;
     // It is a room of the hub now, so that to join it below takes no time.
     let _held = io.hub().hold(name).await?;
-    if io.recovery().is_some() {
-        member.join(&key(name, socket.id().as_str())).await?;
-    }
-    for room in restored.iter().flat_map(|restored| &restored.rooms) {
-        member.join(&key(name, room)).await?;
-    }
     // Nothing may precede this packet.
     shared.send(Encoded { text: accepted(socket), attachments: Vec::new() }).await?;
     socket.connect();
     io.node().add(member.id(), socket);
-    let since = restored.map_or(Since::Now, |restored| Since::Position(restored.position));
-    match member.join_since(name, since).await {
+    match join_all(socket, &member, restored).await {
         Ok(joined) if !joined.has_lost => Ok(()),
         // The client believes that it is connected, and that nothing is lost. It connects again.
         _ => {
@@ -67,6 +60,21 @@ async fn enter(socket: &Socket, restored: Option<Restored>) -> Result<(), EmitEr
             Err(EmitError::Disconnected)
         }
     }
+}
+
+/// Joins the rooms that a socket has from the beginning, and then the namespace, whose history has what
+/// was for them.
+async fn join_all(socket: &Socket, member: &Member, restored: Option<Restored>) -> Result<Joined, HubError> {
+    let name = socket.namespace();
+    if socket.shared().io().recovery().is_some() {
+        member.join(&key(name, socket.id().as_str())).await?;
+    }
+    let early = socket.take_early();
+    for room in restored.iter().flat_map(|restored| &restored.rooms).chain(&early) {
+        member.join(&key(name, room)).await?;
+    }
+    let since = restored.map_or(Since::Now, |restored| Since::Position(restored.position));
+    member.join_since(name, since).await
 }
 
 async fn refuse(shared: &Shared, auth: &Auth, error: &ConnectError) {

@@ -43,8 +43,7 @@ struct Inner {
     name: Arc<str>,
     namespace: Arc<Namespace>,
     shared: Arc<Shared>,
-    /// `None` once the socket has left.
-    member: Mutex<Option<Arc<Member>>>,
+    seat: Mutex<Seat>,
     /// In a box, because most servers recover nothing.
     private: Option<Box<Private>>,
     state: AtomicU8,
@@ -52,6 +51,14 @@ struct Inner {
     /// What it has for its events. Most sockets have nothing of their own.
     own: Mutex<Option<Box<Listeners>>>,
     data: Mutex<Extensions>,
+}
+
+/// The socket as a member of the hub.
+struct Seat {
+    /// `None` once the socket has left.
+    member: Option<Arc<Member>>,
+    /// The rooms that it joins once it is accepted. Until then it receives nothing.
+    early: Vec<String>,
 }
 
 /// The values of `state`: a socket is connected once, and leaves once.
@@ -77,7 +84,7 @@ impl Socket {
             name,
             namespace,
             shared,
-            member: Mutex::new(Some(Arc::new(member))),
+            seat: Mutex::new(Seat { member: Some(Arc::new(member)), early: Vec::new() }),
             private,
             state: AtomicU8::new(CONNECTING),
             acks: Acks::default(),
@@ -307,7 +314,7 @@ impl Socket {
         let was_connected = self.0.state.swap(GONE, SeqCst) == CONNECTED;
         self.0.acks.end();
         // Others that use it, such as a call that joins a room, drop it last.
-        let member = lock(&self.0.member).take();
+        let member = lock(&self.0.seat).member.take();
         if let Some(member) = &member {
             self.0.shared.io().node().remove(member.id());
         }
@@ -327,7 +334,19 @@ impl Socket {
 
     /// Returns the member of the hub, unless the socket has left.
     pub(super) fn member(&self) -> Option<Arc<Member>> {
-        lock(&self.0.member).clone()
+        lock(&self.0.seat).member.clone()
+    }
+
+    /// Calls a function with the rooms that the socket joins once it is accepted, unless it is.
+    pub(super) fn with_early<T>(&self, call: impl FnOnce(&mut Vec<String>) -> T) -> Option<T> {
+        let mut seat = lock(&self.0.seat);
+        let is_connecting = self.0.state.load(SeqCst) == CONNECTING;
+        is_connecting.then(|| call(&mut seat.early))
+    }
+
+    /// Takes those rooms, after the socket was accepted.
+    pub(super) fn take_early(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.0.seat).early)
     }
 
     /// Returns what recovers the socket, if anything does.
@@ -373,7 +392,7 @@ impl Socket {
 /// The task of the connection may be dropped before the socket has left.
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(member) = lock(&self.member).take() {
+        if let Some(member) = lock(&self.seat).member.take() {
             self.shared.io().node().remove(member.id());
         }
     }

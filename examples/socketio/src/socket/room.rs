@@ -44,7 +44,8 @@ pub(super) fn member_of(id: &str) -> Option<MemberId> {
 impl Socket {
     /// Joins a room: the socket receives what is sent to it from now on.
     ///
-    /// Each socket is in the room that has its [`id`](Self::id) as its name, without joining it.
+    /// Each socket is in the room that has its [`id`](Self::id) as its name, without joining it. One that
+    /// is not accepted yet joins once it is.
     ///
     /// # Errors
     /// Returns [`EmitError::Disconnected`] if the socket has left its namespace, and
@@ -53,6 +54,9 @@ impl Socket {
     /// # Cancel safety
     /// If the future is dropped, the socket has not joined, unless it had before.
     pub async fn join(&self, room: &str) -> Result<(), EmitError> {
+        if self.with_early(|early| early.push(room.to_owned())).is_some() {
+            return Ok(());
+        }
         let member = self.member().ok_or(EmitError::Disconnected)?;
         member.join(&key(self.namespace(), room)).await?;
         Ok(())
@@ -60,11 +64,22 @@ impl Socket {
 
     /// Leaves a room. Returns `false` if the socket was not in it.
     pub fn leave(&self, room: &str) -> bool {
+        let left_early = self.with_early(|early| {
+            let before = early.len();
+            early.retain(|other| other != room);
+            early.len() < before
+        });
+        if let Some(left_early) = left_early {
+            return left_early;
+        }
         self.member().is_some_and(|member| member.leave(&key(self.namespace(), room)))
     }
 
     /// Returns the names of the rooms that the socket is in, without that of its id.
     pub fn rooms(&self) -> Vec<String> {
+        if let Some(early) = self.with_early(|early| early.clone()) {
+            return early;
+        }
         let Some(member) = self.member() else { return Vec::new() };
         let (keys, id) = (member.rooms(), self.id());
         let names = keys.iter().filter_map(|key| name(self.namespace(), key));
