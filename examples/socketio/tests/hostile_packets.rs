@@ -20,6 +20,7 @@ use support::{
     socket::{PATH, connect, expect, start},
     text,
 };
+use tokio::{sync::Notify, time::timeout};
 
 fn ask() -> Namespace {
     Namespace::new("/").on("ask", |_socket, arguments: Args<Vec<Value>>| async { arguments })
@@ -350,7 +351,7 @@ async fn a_client_that_takes_a_little_at_a_time_is_disconnected() {
     let notes = Notes::default();
     let settings = Settings::new()
         .max_write_buffer_size(100_000)
-        .write_timeout(Duration::from_millis(200))
+        .write_timeout(Duration::from_secs(1))
         .min_write_rate(100_000_000);
     let address = start(Io::builder().settings(settings).namespace(flood(&notes))).await;
     let (mut ws, _) = connect(address, "40").await;
@@ -373,6 +374,30 @@ async fn a_client_that_reads_nothing_is_disconnected() {
     let (mut ws, _) = connect(address, "40").await;
     ws.send(r#"42["flood"]"#).await.expect("open");
     assert_eq!(notes.next().await, "Lost");
+}
+
+#[tokio::test]
+async fn a_client_that_floods_is_not_read() {
+    let release = Arc::new(Notify::new());
+    let released = release.clone();
+    let namespace = ask().on("wait", move |_, (): ()| {
+        let released = released.clone();
+        async move { released.notified().await }
+    });
+    let limits = Limits::new().max_waiting_bytes(100_000);
+    let address = start(Io::builder().limits(limits).namespace(namespace)).await;
+    let (mut ws, _) = connect(address, "40").await;
+    ws.send(r#"42["wait"]"#).await.expect("open");
+    let event = format!(r#"42["no handler","{}"]"#, "x".repeat(10_000));
+    let mut sent = 0;
+    // It stops once the buffers of both ends are full.
+    while timeout(Duration::from_secs(1), ws.send(&*event)).await.is_ok() {
+        sent += 1;
+        assert!(sent < 6_000, "60 MB were read while nothing was handled");
+    }
+    release.notify_one();
+    ws.send(r#"421["ask"]"#).await.expect("open");
+    expect(&mut ws, "431[]").await;
 }
 
 #[tokio::test]

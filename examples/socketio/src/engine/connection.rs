@@ -141,11 +141,12 @@ impl Connection {
     /// Polls for the next message, and leaves it to the caller to end the session if the server stops.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, Ending>> {
         let received = ready!(self.poll_packets(cx));
+        // A session ends once, however often it is polled after that.
         if let Err(ending) = &received
-            && let Some(meter) = &mut self.meter
+            && let Some(mut meter) = self.meter.take()
         {
             meter.metrics().ended(ending);
-            add_stats(meter, &self.wire);
+            add_stats(&mut meter, &self.wire);
         }
         Poll::Ready(received)
     }
