@@ -322,12 +322,4 @@ mod tests {
             assert_eq!(queue.segments.len(), sealed);
         }
     }
-
-    #[test]
-    fn the_largest_ordinary_buffer_is_kept() {
-        let mut queue = Queue::default();
-        queue.tail.reserve_exact(RUN + COPIED);
-        queue.clear();
-        assert_eq!(queue.tail.capacity(), RUN + COPIED);
-    }
 }
