@@ -4,7 +4,7 @@ mod support;
 
 use std::pin::pin;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use fullduplex::{
     Config, Error, Message, MessageKind, Outgoing, PreparedMessage, Role, SendError, Sequence, TrySendError,
     proto::{Batch, Buffers, MaskKey, SendPath},
@@ -324,7 +324,7 @@ mod compressed {
                 Sequence::new(Message::binary(messages[0].clone()), [Message::binary(messages[1].clone())]);
             sender.try_send(data(100)).expect("room");
             sender.try_send(sequence).expect("room");
-            sender.try_send(Outgoing::from(Bytes::from("plain")).compress(false)).expect("room");
+            sender.try_send(Outgoing::from("plain").compress(false)).expect("room");
             script.allow_writes(None);
             finished(sender.flush()).expect("open");
             let sent: Vec<_> =
