@@ -190,6 +190,15 @@ impl SendPath {
         push_message(outgoing, self.mask(key), batch);
     }
 
+    /// Writes a message into the batch whose frame was written in part, as a
+    /// [direct frame](Self::direct_frame): the rest of it precedes what others have queued since. The
+    /// remaining content of `outgoing` is unspecified.
+    #[inline]
+    pub(crate) fn stage_begun(&self, outgoing: &mut Outgoing<'_>, key: MaskKey, batch: &mut Batch) {
+        debug_assert!(self.deflation.is_none() && !batch.has_remaining());
+        push_message(outgoing, self.mask(key), batch);
+    }
+
     /// Returns the frame of a prepared message, if it may be written as it is: it would overtake
     /// nothing, and needs neither compression nor masking.
     #[cfg(feature = "hub")]

@@ -114,7 +114,7 @@ impl<T: Transmit + ?Sized> Shared<T> {
     #[cold]
     fn stage_rest(&self, transport: &mut T, outgoing: &mut Outgoing<'_>, key: MaskKey, accepted: usize) {
         if let Some(batch) = transport.batch() {
-            self.state.lock().send.stage_direct(outgoing, key, batch);
+            self.state.lock().send.stage_begun(outgoing, key, batch);
             batch.advance(accepted);
         }
     }
