@@ -179,15 +179,6 @@ impl<'a> Outgoing<'a> {
         Some(messages.into_iter().map(move |message| Outgoing { compression, ..message.into() }))
     }
 
-    /// Returns how many messages it is.
-    #[inline]
-    pub(crate) fn count(&self) -> u64 {
-        match &self.payload {
-            OutgoingPayload::Prepared(prepared) if prepared.is_sequence() => prepared.count(),
-            _ => 1,
-        }
-    }
-
     /// Drops what is left of a queued message.
     // The same as an ordinary drop, but the common kinds need no jump table.
     #[inline(always)]

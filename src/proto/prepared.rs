@@ -105,11 +105,6 @@ impl PreparedMessage {
         }
     }
 
-    /// Returns how many messages it is.
-    pub(crate) fn count(&self) -> u64 {
-        self.frame.frames().map(|_| 1).sum()
-    }
-
     /// Returns the same message, compressed if that makes it shorter: once for all connections with
     /// the same parameters. `None`: the stride is used up; the next call continues.
     #[cfg(feature = "deflate")]

@@ -302,11 +302,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.check_open()?;
         let Some(waiting) = outgoing else { return Poll::Ready(Ok(())) };
         let io = &mut self.connection.io;
-        let count = waiting.count();
         let sent = io.poll_send_now(waiting, cx);
         Outgoing::end(outgoing);
         let written = sent?;
-        io.count_sent(count);
+        io.count_sent(1);
         match written {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             // The rest is staged.
@@ -318,9 +317,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[inline]
     fn queue(&mut self, outgoing: &mut Outgoing<'_>) -> Result<(), Error> {
         self.check_open()?;
-        let count = outgoing.count();
         self.connection.io.with_send(|send, key, buffers| queue_message(send, outgoing, key, buffers))?;
-        self.connection.io.count_sent(count);
+        self.connection.io.count_sent(1);
         Ok(())
     }
 

@@ -30,7 +30,7 @@ use super::pings::Pings;
 pub struct Stats {
     /// The number of messages received.
     pub messages_received: u64,
-    /// The number of messages queued for sending.
+    /// The number of messages queued for sending. A [`Sequence`](crate::Sequence) counts as one.
     pub messages_sent: u64,
     /// The number of bytes read from the stream.
     pub bytes_received: u64,

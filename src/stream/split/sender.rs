@@ -174,7 +174,7 @@ impl Sender {
     #[cfg(feature = "hub")]
     pub(crate) fn try_send_now<'a>(&self, message: &'a PreparedMessage) -> Result<(), TrySendError<'a>> {
         if self.shared.write_prepared(message).is_some() {
-            self.shared.count_sent_by(|| message.count());
+            self.shared.count_sent(1);
             return Ok(());
         }
         let mut outgoing = message.into();
@@ -456,9 +456,8 @@ impl Sender {
 
     /// Writes a message at once, if nothing is ahead of it.
     fn write_direct(&self, outgoing: &mut Outgoing<'_>) -> Option<Written> {
-        let count = outgoing.count();
         let written = self.shared.write_direct(outgoing)?;
-        self.shared.count_sent(count);
+        self.shared.count_sent(1);
         Some(written)
     }
 
@@ -470,9 +469,8 @@ impl Sender {
         outgoing: &mut Outgoing<'_>,
         room: SemaphorePermit<'_>,
     ) -> Result<u64, SendError> {
-        let count = outgoing.count();
         let target = self.shared.queue(outgoing, room)?;
-        self.shared.count_sent(count);
+        self.shared.count_sent(1);
         // A message that is only fed takes room from senders that wait for it and expect it to be
         // written.
         if self.shared.wait_list.is_room_wanted() {

@@ -459,16 +459,10 @@ impl<T: Transmit + ?Sized> Shared<T> {
 
     /// Counts queued messages, if counters are enabled.
     pub(super) fn count_sent(&self, messages: u64) {
-        self.count_sent_by(|| messages);
-    }
-
-    /// Counts as many queued messages as a function returns, if counters are enabled.
-    #[inline]
-    pub(super) fn count_sent_by(&self, messages: impl FnOnce() -> u64) {
         if self.counts
             && let Some(sent) = &mut self.state.lock().sent
         {
-            sent.messages(messages());
+            sent.messages(messages);
         }
     }
 
