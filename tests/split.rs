@@ -47,19 +47,24 @@ async fn an_echo_loop_over_split_halves_returns_every_message() {
     echo.await.expect("no panic").expect("closed cleanly");
 }
 
+/// The pipe of the second connection accepts no message as a whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn messages_of_eight_tasks_arrive_once_intact_and_in_order() {
+    messages_of_eight_tasks_arrive(2000, 2000).await;
+    messages_of_eight_tasks_arrive(500, 5).await;
+}
+
+async fn messages_of_eight_tasks_arrive(each: usize, pipe: usize) {
     const SENDERS: usize = 8;
-    const EACH: usize = 2000;
     let config = Config::new().max_write_buffer_size(4000);
-    let (client, mut server) = pair(&config, 2000);
+    let (client, mut server) = pair(&config, pipe);
     let (mut receiver, sender) = client.split();
     let receiving = tokio::spawn(async move { receiver.recv().await });
     let mut senders = JoinSet::new();
     for index in 0..SENDERS {
         let sender = sender.clone();
         senders.spawn(async move {
-            for nth in 0..EACH {
+            for nth in 0..each {
                 let message = format!("{index} {nth} {}", "x".repeat(nth % 90));
                 match nth % 4 {
                     0 => sender.send(message).await.expect("open"),
@@ -72,7 +77,7 @@ async fn messages_of_eight_tasks_arrive_once_intact_and_in_order() {
         });
     }
     let mut next = [0; SENDERS];
-    for _ in 0..SENDERS * EACH {
+    for _ in 0..SENDERS * each {
         let message = server.recv().await.expect("valid").expect("another message");
         let mut words = message.as_text().expect("text").split(' ');
         let mut number = || words.next().and_then(|word| word.parse::<usize>().ok()).expect("a number");
@@ -84,8 +89,9 @@ async fn messages_of_eight_tasks_arrive_once_intact_and_in_order() {
     while let Some(sent) = senders.join_next().await {
         sent.expect("no panic");
     }
-    sender.close(CloseCode::NORMAL, "done").await.expect("open");
-    assert_eq!(server.recv().await.expect("closed cleanly"), None);
+    let (closed, end) = tokio::join!(sender.close(CloseCode::NORMAL, "done"), server.recv());
+    closed.expect("open");
+    assert_eq!(end.expect("closed cleanly"), None);
     assert_eq!(receiving.await.expect("no panic").expect("closed cleanly"), None);
 }
 

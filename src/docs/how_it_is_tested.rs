@@ -36,7 +36,7 @@
 //!
 //! # What nobody has thought of
 //!
-//! - **Fuzzing**: 13 targets, from committed seeds. Some compare this crate with tungstenite,
+//! - **Fuzzing**: 14 targets, from committed seeds. Some compare this crate with tungstenite,
 //!   tokio-websockets, httparse, hyper, miniz_oxide and zlib-rs; `fuzz/README.md` has every difference, and
 //!   the sentence of the RFC that decides it. `bash tests/all.sh setup fuzz`, or `fuzz_long` for ten minutes each
 //! - **Random programs** send, receive, split, drop, stall and close on two ends, for a million steps from
