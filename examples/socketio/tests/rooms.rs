@@ -483,6 +483,12 @@ async fn a_client_does_not_receive_its_own_broadcasts_when_it_is_recovered() {
 async fn a_socket_is_recovered_once_and_only_after_a_loss() {
     let memory = Memory::history(1000, HOUR);
     let (io, address) = start(recovering(&memory)).await;
+    let mut early = Peer::open(address, "").await;
+    io.of("/").emit("before", &()).await.expect("in memory");
+    let (_, before) = early.stored().await;
+    io.of("/").emit("before", &()).await.expect("in memory");
+    early.stored().await;
+    drop(early);
     let mut lost = Peer::in_rooms(address, &["a"]).await;
     io.of("/").emit("seen", &()).await.expect("in memory");
     let (_, offset) = lost.stored().await;
@@ -499,6 +505,7 @@ async fn a_socket_is_recovered_once_and_only_after_a_loss() {
         ("no pid", &offset),
         (lost.accepted["pid"].as_str().expect("text"), "no offset"),
         (lost.accepted["pid"].as_str().expect("text"), "0-ffff"),
+        (lost.accepted["pid"].as_str().expect("text"), &before),
     ] {
         let auth = json!({"pid": pid, "offset": offset}).to_string();
         let mut new = Peer::open_with(address, "", &auth).await;

@@ -73,8 +73,13 @@ async fn join_all(socket: &Socket, member: &Member, restored: Option<Restored>) 
     for room in restored.iter().flat_map(|restored| &restored.rooms).chain(&early) {
         member.join(&key(name, room)).await?;
     }
-    let since = restored.map_or(Since::Now, |restored| Since::Position(restored.position));
-    member.join_since(name, since).await
+    let since = restored.as_ref().map_or(Since::Now, |restored| Since::Position(restored.position));
+    let joined = member.join_since(name, since).await?;
+    if let Some(private) = socket.private() {
+        // It is set once.
+        let _ = private.from.set(restored.map_or(joined.position, |restored| restored.from));
+    }
+    Ok(joined)
 }
 
 async fn refuse(shared: &Shared, auth: &Auth, error: &ConnectError) {

@@ -5,7 +5,7 @@ use std::{
     future::{Future, ready},
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU8, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
@@ -77,7 +77,7 @@ impl Socket {
         let member = shared.io().hub().add(shared.sender().clone());
         let private = shared.io().recovery().map(|_| {
             let pid = restored.map_or_else(Sid::random, |restored| restored.pid);
-            Box::new(Private { pid, is_recovered: restored.is_some() })
+            Box::new(Private { pid, is_recovered: restored.is_some(), from: OnceLock::new() })
         });
         Self(Arc::new(Inner {
             id: restored.map_or_else(|| id_of(member.id()), |restored| restored.sid),
@@ -368,7 +368,7 @@ impl Socket {
             if let (Some(rooms), Some(private)) = (rooms, &self.0.private) {
                 let io = self.0.shared.io();
                 // Boxed to keep the tasks of connections small.
-                Box::pin(recovery::store(io, self.namespace(), self.id(), private.pid, rooms)).await;
+                Box::pin(recovery::store(io, self.namespace(), self.id(), private, rooms)).await;
             }
             leaving.await;
         }

@@ -1,6 +1,9 @@
 //! Recovery of a socket whose connection was lost: its id, its rooms, and what it has missed.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use fullduplex::{
     Message, PreparedMessage,
@@ -23,6 +26,8 @@ struct Asked {
 struct Stored {
     sid: String,
     rooms: Vec<String>,
+    /// The position at which it connected first: what precedes it was never for the client.
+    from: String,
     /// Until when it may be recovered, in milliseconds since 1970.
     until: u64,
     /// The id of what is stored behind it by the one who recovers it.
@@ -37,6 +42,8 @@ pub(super) struct Restored {
     pub(super) rooms: Vec<String>,
     /// The last event that the client has received.
     pub(super) position: Position,
+    /// The position at which it connected first.
+    pub(super) from: Position,
 }
 
 /// What a socket needs to be recovered later.
@@ -45,6 +52,8 @@ pub(super) struct Private {
     /// The id that only the client and the server know.
     pub(super) pid: Sid,
     pub(super) is_recovered: bool,
+    /// The position at which it connected first, once it has.
+    pub(super) from: OnceLock<Position>,
 }
 
 /// Adds the position of a stored event as its last argument, for the client to name.
@@ -62,12 +71,12 @@ fn key(namespace: &str, pid: Sid) -> String {
 /// Stores a socket whose connection was lost.
 ///
 /// It is best effort: if the backplane fails, the client connects as a new one.
-pub(super) async fn store(io: &Inner, namespace: &str, sid: Sid, pid: Sid, rooms: Vec<String>) {
-    let Some(time) = io.recovery() else { return };
+pub(super) async fn store(io: &Inner, namespace: &str, sid: Sid, private: &Private, rooms: Vec<String>) {
+    let (Some(time), Some(from)) = (io.recovery(), private.from.get()) else { return };
     let until = now().saturating_add(milliseconds(time));
-    let stored = Stored { sid: sid.to_string(), rooms, until, claim: Sid::random().to_string() };
-    if let Ok(json) = serde_json::to_string(&stored) {
-        let _ = io.hub().publish(&key(namespace, pid), json).await;
+    let (sid, from, claim) = (sid.to_string(), from.to_string(), Sid::random().to_string());
+    if let Ok(json) = serde_json::to_string(&Stored { sid, rooms, from, until, claim }) {
+        let _ = io.hub().publish(&key(namespace, private.pid), json).await;
     }
 }
 
@@ -76,21 +85,21 @@ pub(super) async fn store(io: &Inner, namespace: &str, sid: Sid, pid: Sid, rooms
 pub(super) async fn restore(io: &Inner, namespace: &str, auth: &Auth) -> Option<Restored> {
     io.recovery()?;
     let asked: Asked = auth.parse().ok()?;
-    let (pid, position) = (Sid::parse(&asked.pid)?, asked.offset.parse().ok()?);
+    let (pid, position): (_, Position) = (Sid::parse(&asked.pid)?, asked.offset.parse().ok()?);
     let (hub, key): (&Hub, _) = (io.hub(), key(namespace, pid));
     let page = hub.read_before(&key, None, 1).await.ok()?;
     let last = page.messages.last()?.publication.message().as_text()?;
     // Behind one that was taken is no JSON.
     let stored: Stored = serde_json::from_str(last).ok()?;
-    let sid = Sid::parse(&stored.sid)?;
-    if stored.until < now() {
+    let (sid, from): (_, Position) = (Sid::parse(&stored.sid)?, stored.from.parse().ok()?);
+    if stored.until < now() || position.epoch != from.epoch || position.offset < from.offset {
         return None;
     }
     hub.read_after(namespace, position, 1).await.ok()?;
     // The same id is stored once, whoever asks on which node.
     let claim = Publication::new("taken").id(stored.claim);
     let claimed = hub.publish(&key, claim).await.ok()?;
-    (!claimed.duplicate).then_some(Restored { sid, pid, rooms: stored.rooms, position })
+    (!claimed.duplicate).then_some(Restored { sid, pid, rooms: stored.rooms, position, from })
 }
 
 fn now() -> u64 {
