@@ -117,6 +117,10 @@ async fn a_check_takes_its_time_and_later_events_wait() {
     ws.send("430[true]").await.expect("open");
     expect(&mut ws, r#"431["slow"]"#).await;
     expect(&mut ws, r#"432["fast"]"#).await;
+    ws.send(r#"423["ask","slow"]"#).await.expect("open");
+    expect(&mut ws, r#"421["allow?"]"#).await;
+    ws.send("431[false]").await.expect("open");
+    expect(&mut ws, r#"433[{"error":{"message":"no"}}]"#).await;
 }
 
 #[tokio::test]
