@@ -30,23 +30,24 @@ impl Client {
     /// Sends an event, and waits for its acknowledgement.
     pub async fn ask(&mut self) -> Result<()> {
         self.0.send(QUESTION).await?;
-        loop {
-            let text = self.text().await?;
-            if text == "2" {
-                self.0.send("3").await?;
-                continue;
-            }
-            ensure!(text.starts_with("431["), "no acknowledgement: {text}");
-            return Ok(());
-        }
+        let answer = self.text().await?;
+        ensure!(answer.starts_with("431["), "no acknowledgement: {answer}");
+        Ok(())
     }
 
-    pub async fn close(mut self) -> Result<()> {
-        Ok(self.0.close(CloseCode::NORMAL, "").await?)
+    pub async fn close(mut self) {
+        // A server may end the transport without a Close of its own.
+        let _ = self.0.close(CloseCode::NORMAL, "").await;
     }
 
+    /// Returns the next message, and answers the pings before it. Some servers send one at once.
     async fn text(&mut self) -> Result<String> {
-        let message = self.0.recv().await?.context("closed")?;
-        Ok(message.as_text().context("no text")?.to_owned())
+        loop {
+            let message = self.0.recv().await?.context("closed")?;
+            match message.as_text().context("no text")? {
+                "2" => self.0.send("3").await?,
+                text => return Ok(text.to_owned()),
+            }
+        }
     }
 }

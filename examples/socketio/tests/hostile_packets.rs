@@ -363,7 +363,8 @@ async fn a_client_that_takes_a_little_at_a_time_is_disconnected() {
         }
     });
     assert_eq!(notes.next().await, "Lost");
-    reading.await.expect("no panic");
+    // What is left in the buffers of the system would take it long.
+    reading.abort();
 }
 
 #[tokio::test]
