@@ -349,8 +349,9 @@ fn flood(notes: &Notes) -> Namespace {
 #[tokio::test]
 async fn a_client_that_takes_a_little_at_a_time_is_disconnected() {
     let notes = Notes::default();
+    // More is queued than the buffers of the system accept in one step.
     let settings = Settings::new()
-        .max_write_buffer_size(100_000)
+        .max_write_buffer_size(16 << 20)
         .write_timeout(Duration::from_secs(1))
         .min_write_rate(100_000_000);
     let address = start(Io::builder().settings(settings).namespace(flood(&notes))).await;
