@@ -338,7 +338,8 @@ async fn long_queries_and_long_heads_open_no_session() {
 fn flood(notes: &Notes) -> Namespace {
     let noted = notes.clone();
     let flood = |socket: Socket, (): ()| async move {
-        tokio::spawn(async move { while socket.emit("data", &"x".repeat(10_000)).await.is_ok() {} });
+        let data = Binary::from(vec![0; 100_000]);
+        tokio::spawn(async move { while socket.emit("data", &data).await.is_ok() {} });
     };
     Namespace::new("/").on("flood", flood).on_disconnect(move |_, why| {
         noted.add(format!("{why:?}"));
@@ -353,7 +354,7 @@ async fn a_client_that_takes_a_little_at_a_time_is_disconnected() {
     let settings = Settings::new()
         .max_write_buffer_size(16 << 20)
         .write_timeout(Duration::from_secs(1))
-        .min_write_rate(100_000_000);
+        .min_write_rate(1_000_000_000);
     let address = start(Io::builder().settings(settings).namespace(flood(&notes))).await;
     let (mut ws, _) = connect(address, "40").await;
     ws.send(r#"42["flood"]"#).await.expect("open");
@@ -371,7 +372,7 @@ async fn a_client_that_takes_a_little_at_a_time_is_disconnected() {
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_disconnected() {
     let notes = Notes::default();
-    let settings = Settings::new().max_write_buffer_size(100_000).write_timeout(Duration::from_millis(200));
+    let settings = Settings::new().max_write_buffer_size(300_000).write_timeout(Duration::from_millis(200));
     let address = start(Io::builder().settings(settings).namespace(flood(&notes))).await;
     let (mut ws, _) = connect(address, "40").await;
     ws.send(r#"42["flood"]"#).await.expect("open");
