@@ -6,11 +6,12 @@
 cargo-mutants lists the mutants. Building the tests for each of them would take days, so most are in one
 build, behind switches that an environment variable sets (`rewrite.py`). Those that cannot be switched
 are built one at a time. The unit tests are run first, then the integration tests, until one fails; the
-file of the mutant determines the order.
+file of the mutant determines the order. If survivors.toml says that a mutant is equivalent, it survives
+without the integration tests, none of which can fail.
 
-A run that was interrupted continues. `--again` also runs the survivors again, and the unit tests with
-the mutants that passed them; `--fresh` runs all again. The report is tests/mutants.md; the reasons in it
-are from survivors.toml.
+A run that was interrupted continues. `--again` also runs the survivors again, with all tests, and the
+unit tests with the mutants that passed them; `--fresh` runs all again. The report is tests/mutants.md; the
+reasons in it are from survivors.toml.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import time
 from . import programs
 from .build import COPIES, BuildError, Settings
 from .listing import ROOT, Failed, Mutant, changed_since, draw, list_mutants
-from .results import PASSED_UNITS, REPORT, Results, Sums, percent, report
+from .results import PASSED_UNITS, REPORT, Results, Sums, equivalent, percent, report
 from .session import Session
 
 COMMAND = "bash tests/all.sh setup mutants_long"
@@ -44,7 +45,7 @@ def main() -> None:
         return
     results = open_results(arguments, drawn)
     if not arguments.report:
-        run(numbers, results, arguments.jobs)
+        run(numbers, results, arguments.jobs, frozenset() if arguments.again else equivalent())
     if len(numbers) < len(drawn):
         return
     REPORT.write_text(report(drawn, len(mutants), results, COMMAND, arguments.seed))
@@ -85,10 +86,11 @@ def open_results(arguments: argparse.Namespace, drawn: list[Mutant]) -> Results:
     return results
 
 
-def run(mutants: dict[int, Mutant], results: Results, jobs: int) -> None:
+def run(mutants: dict[int, Mutant], results: Results, jobs: int, equivalent: frozenset[str]) -> None:
     """Runs mutants with all tests."""
     settings = Settings(ROOT / "target", {"CARGO_INCREMENTAL": "1"})
-    session = Session(mutants, results, settings, jobs, groups=programs.groups(), examples=True)
+    groups = programs.groups()
+    session = Session(mutants, results, settings, jobs, groups, examples=True, equivalent=equivalent)
     session.run_units()
     # Before the integration tests, which take longest: most of these do not compile or are caught at once.
     session.run_singles()

@@ -92,6 +92,11 @@ def reasons() -> dict[str, str]:
     return {entry["mutant"]: entry["why"].strip() for entry in tomllib.loads(REASONS.read_text()).get("survivor", [])}
 
 
+def equivalent() -> frozenset[str]:
+    """Returns the keys of the mutants that do nothing else than the source."""
+    return frozenset(key for key, why in reasons().items() if why.startswith("Equivalent: "))
+
+
 def percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "-"
 
@@ -163,7 +168,8 @@ def introduction(
         "Mutants of `src/proto`, `src/handshake` and `src/stream/split`, as cargo-mutants lists them: a function",
         "returns a fixed value, an operator is another one, an arm of a `match` or a field is missing. A mutant is",
         "caught if a test fails with it, twice, or if the tests take more than five times as long. One is",
-        "unviable if it does not compile.",
+        "unviable if it does not compile. The integration tests are not run with those that survive the unit tests",
+        "and are equivalent to the source, which is the reason that is listed.",
         "",
         f"- {sums.drawn} mutants, drawn from {listed} by the seed {seed}: {sums.viable} viable, {sums.caught} caught, which is",
         f"  {percent(sums.caught, sums.viable)}.",

@@ -30,6 +30,8 @@ class Session:
     groups: list[list[str]] = field(default_factory=list)
     # Whether to run the examples in the documentation.
     examples: bool = False
+    # The keys of mutants that no test can fail with. They survive without the integration tests.
+    equivalent: frozenset[str] = frozenset()
     # The name of the copy of the tree.
     copy: str = "tree"
 
@@ -51,6 +53,9 @@ class Session:
 
     def run_integration(self) -> None:
         """Runs the integration tests with the mutants that no unit test has caught."""
+        for number in self._alive():
+            if self.mutants[number].key in self.equivalent:
+                self._store(number, Verdict("survived"))
         for number in range(len(self.groups)):
             self._run_group(number)
         self._finish_survivors()

@@ -1,5 +1,6 @@
 """Tests of what rewrites the source, and of what finds the mutants that an error is about."""
 
+from mutants import results
 from mutants.build import CompileError, Span, blamed, manifest
 from mutants.listing import Mutant, draw, is_test
 from mutants.programs import stages
@@ -178,6 +179,14 @@ def test_integration_tests_of_the_same_room_are_run_first_and_the_shortest_of_th
 def test_a_timeout_is_caught_and_an_unviable_mutant_does_not_count():
     sums = Sums.of([Verdict("unit"), Verdict("timeout"), Verdict("unviable"), Verdict("survived")])
     assert (sums.drawn, sums.viable, sums.caught) == (4, 3, 2)
+
+
+def test_only_mutants_whose_reason_begins_so_are_equivalent(tmp_path, monkeypatch):
+    reasons = tmp_path / "survivors.toml"
+    entry = '[[survivor]]\nmutant = "{}"\nwhy = "{}"\n'
+    reasons.write_text(entry.format("a", "Equivalent: it is the same.") + entry.format("b", "No test has this machine."))
+    monkeypatch.setattr(results, "REASONS", reasons)
+    assert results.equivalent() == {"a"}
 
 
 def test_switches_have_their_kinds():
