@@ -393,4 +393,14 @@ mod tests {
             assert_eq!(slot, None);
         }
     }
+
+    #[test]
+    fn a_sequence_is_its_messages_with_the_same_options() {
+        let parts = [Message::from("a"), Message::binary("b")].map(PreparedMessage::new);
+        let sequence = Sequence::new("a", [Message::binary("b")]);
+        let outgoing = Outgoing::from(PreparedMessage::new(sequence));
+        let messages: Vec<_> = outgoing.sequence().expect("two messages").collect();
+        assert_eq!(messages, parts.each_ref().map(Outgoing::from));
+        assert!(parts.iter().all(|part| Outgoing::from(part).sequence().is_none()));
+    }
 }
