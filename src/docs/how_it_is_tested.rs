@@ -30,9 +30,9 @@
 //!
 //! **Mutants** are the source with one small change: another operator, a fixed value in place of a function,
 //! a missing arm of a `match`. There are 400 mutants, drawn by a seed from the protocol core, the opening
-//! handshake and the split connection: 326 viable, 319 caught, which means that a test fails with them; 7 have
-//! not been run with all tests. `tests/mutants.md` lists them, and those that no test fails with, each with the
-//! reason. `bash tests/all.sh setup mutants_long`
+//! handshake and the split connection: 326 viable, 319 caught, which means that a test fails with them. The
+//! other 7 do the same as the source; `tests/mutants.md` lists them, each with the reason.
+//! `bash tests/all.sh setup mutants_long`
 //!
 //! # What nobody has thought of
 //!
