@@ -9,7 +9,8 @@ are built one at a time. The unit tests are run first, then the integration test
 file of the mutant determines the order. If survivors.toml says that a mutant is equivalent, it survives
 without the integration tests, none of which can fail.
 
-A run that was interrupted continues. `--again` also runs the survivors again, with all tests, and the
+A run that was interrupted continues, and a new one runs only the mutants in files that have changed since,
+except for their tests. `--again` also runs the survivors again, with all tests, and the
 unit tests with the mutants that passed them; `--fresh` runs all again. The report is tests/mutants.md; the
 reasons in it are from survivors.toml.
 """

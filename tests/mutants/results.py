@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import threading
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .listing import ROOT, Mutant
@@ -22,6 +25,22 @@ PASSED_UNITS = "passed units"
 COLUMNS = ["unviable", "unit", "integration", "doc", "timeout", "survived", "not run"]
 
 
+# The module with the unit tests of a file, which is at its bottom.
+TESTS = re.compile(r"\n#\[cfg\([^\n]*\btest\b[^\n]*\)\]\nmod tests \{.*", re.DOTALL)
+
+
+def digest(source: str) -> str:
+    """Returns a hash of the source of a file, without its tests."""
+    return hashlib.sha256(TESTS.sub("", source).encode()).hexdigest()[:16]
+
+
+@cache
+def digest_of(file: str) -> str:
+    """Returns the hash of a file, or nothing if there is no such file."""
+    path = ROOT / file
+    return digest(path.read_text()) if path.exists() else ""
+
+
 @dataclass(frozen=True)
 class Result:
     verdict: Verdict
@@ -30,7 +49,10 @@ class Result:
 
 
 class Results:
-    """The results of a run, in a file, so that a run that was interrupted continues."""
+    """The results of a run, in a file, so that a run that was interrupted continues.
+
+    The results of mutants in a file that has changed since, except for its tests, are not used.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,12 +68,14 @@ class Results:
                 self.left_out[entry["left_out"]] = entry["how"]
             elif "single" in entry:
                 self.single[entry["single"]] = entry["why"]
-            else:
+            elif entry.get("source") == digest_of(entry["key"].partition(": ")[0]):
                 self.by_key[entry["key"]] = Result(Verdict(entry["what"], entry["by"]), entry["commit"])
 
     def store(self, mutant: Mutant, verdict: Verdict, commit: str) -> None:
         """Appends a result. The last one of a mutant counts."""
-        entry = {"key": mutant.key, "what": verdict.what, "by": verdict.by, "commit": commit}
+        entry = {
+            "key": mutant.key, "what": verdict.what, "by": verdict.by, "commit": commit, "source": digest_of(mutant.file)
+        }  # fmt: skip
         with self._lock:
             self.by_key[mutant.key] = Result(verdict, commit)
             self._append(entry)
@@ -174,7 +198,7 @@ def introduction(
         f"- {sums.drawn} mutants, drawn from {listed} by the seed {seed}: {sums.viable} viable, {sums.caught} caught, which is",
         f"  {percent(sums.caught, sums.viable)}.",
         f"- Command: `{command}`. It writes this file.",
-        f"- Commits: {commits}.",
+        f"- Commits: {commits}. Where a file has changed since, except for its tests, its mutants were run again.",
         f"- Test programs that are not run: {', '.join(f'`{name}` ({why})' for name, why in left_out.items())}.",
     ]
 

@@ -189,6 +189,17 @@ def test_only_mutants_whose_reason_begins_so_are_equivalent(tmp_path, monkeypatc
     assert results.equivalent() == {"a"}
 
 
+def test_a_result_is_used_until_its_file_changes_except_for_its_tests(tmp_path, monkeypatch):
+    source = "fn f() {}\n"
+    monkeypatch.setattr(results, "digest_of", lambda file: results.digest(source) if file == "src/a.rs" else "")
+    found = mutant(source, "FnValue", "{}", "()")
+    results.Results(tmp_path / "results").store(found, Verdict("unit"), "commit")
+    source += "\n#[cfg(all(test, not(loom)))]\nmod tests {\n}\n"
+    assert results.Results(tmp_path / "results").of(found) == "unit"
+    source = source.replace("f()", "g()")
+    assert results.Results(tmp_path / "results").of(found) == ""
+
+
 def test_switches_have_their_kinds():
     text = "fn f(a: u8) -> u8 { match a { 1 => 3 + a, _ => 4 } }"
     source = Source(text.encode())
