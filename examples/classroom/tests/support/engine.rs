@@ -3,25 +3,34 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::{
-    io::{Read, Write},
+    fs::File,
+    io::{Read, Seek, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
     time::Duration,
 };
 
 use tokio::time::sleep;
 
 /// The server of an engine, which is killed when this is dropped.
-pub struct Engine(Child);
+pub struct Engine {
+    server: Child,
+    /// What it has printed, which is shown if the test fails.
+    output: File,
+}
 
 impl Engine {
     /// Starts the server, and waits until it listens.
     pub async fn start(command: &mut Command, port: u16) -> Self {
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut engine = Self(quiet.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
+        let output = tempfile::tempfile().expect("a file");
+        let [stdout, stderr] = [(); 2].map(|()| Stdio::from(output.try_clone().expect("a descriptor")));
+        let server = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn();
+        let server = server.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut engine = Self { server, output };
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(engine.0.try_wait().expect("a child").is_none(), "it has ended: {command:?}");
+            assert!(engine.server.try_wait().expect("a child").is_none(), "it has ended: {command:?}");
             sleep(Duration::from_millis(10)).await;
         }
         engine
@@ -30,9 +39,19 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if let Ok(Some(status)) = self.server.try_wait() {
+            eprintln!("the server of the engine had ended: {status}");
+        }
         // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        let mut printed = String::new();
+        if thread::panicking()
+            && self.output.rewind().is_ok()
+            && self.output.read_to_string(&mut printed).is_ok()
+        {
+            eprintln!("the server of the engine has printed:\n{printed}");
+        }
     }
 }
 
