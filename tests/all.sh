@@ -195,8 +195,8 @@ lint() { cargo clippy "${locked[@]}" --all-targets --features $features -- -D wa
 # The integration tests that find most faults in the least time.
 readonly core_tests=(
   axum bearer byte_stream calls calls_on_open closing compliance connect handshake_client handshake_server
-  hostile_frames hostile_peer hostile_table http2 hub hub_contract hub_history hub_races hyper json parts proto proxy
-  reconnect room serve shutdown sink split stream tasks timers tls tracing
+  hostile_frames hostile_peer hostile_table http2 hub hub_contract hub_history hub_races hub_selections hyper json parts proto proxy
+  reconnect room sequences serve shutdown sink split stream tasks timers tls tracing
 )
 
 # For `quick`: the unit tests, and those.

@@ -40,6 +40,7 @@ pub use bearer::{BearerToken, take_bearer_token};
 pub use client::Client;
 pub use encode::{encode_rejection, encode_response, extend_response};
 #[cfg(test)]
+#[allow(unused_imports, reason = "only tests of upper floors use it")]
 pub(crate) use head::EXAMINED;
 pub use head::{HeadEnd, HeadError, HeadScanner};
 pub use headers::{Extension, MalformedExtensions, is_token, parse_extensions};
