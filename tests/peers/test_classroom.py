@@ -192,6 +192,14 @@ def test_typing_is_shown_until_the_message_is_there(two):
     tess.wait_until(lambda: tess.element("typing").text == "", "nobody typing")
 
 
+def test_typing_right_after_a_message_is_shown(two):
+    tess, ann = two
+    ann.say("one")
+    ann.type("two")
+    tess.expect("one")
+    tess.wait_for_text("typing", "Ann is typing…")
+
+
 def test_participants_are_those_in_the_room(two):
     tess, ann = two
     tess.open_tab("participants")

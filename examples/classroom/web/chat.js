@@ -130,6 +130,7 @@ export class Chat {
       this.#notice("Too many messages wait to be sent.");
       return false;
     }
+    this.#typing.stopped();
     this.#messages.end();
     this.#showOutbox();
     this.#sending?.flush();

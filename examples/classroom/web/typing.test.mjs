@@ -2,12 +2,41 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { TypingSender, Typists } from "./typing.js";
 
-test("typing is said at most once in half a second", () => {
+// Returns a sender whose clock a test sets, and the times at which it has said something.
+function sender(t) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
   const sent = [];
-  let now = 0;
-  const sender = new TypingSender(() => sent.push(now));
-  for (now of [0, 10, 499, 500, 900, 1000, 200]) sender.typed(now);
-  assert.deepEqual(sent, [0, 500, 1000, 200]);
+  return [new TypingSender(() => sent.push(Date.now())), sent];
+}
+
+test("typing is said at most once in 600 ms, at last after the last key", (t) => {
+  const [typing, sent] = sender(t);
+  const keys = [0, 100, 500, 600, 800, 2000, 2100];
+  for (let now = 0; now <= 5000; now += 100) {
+    if (keys.includes(now)) typing.typed();
+    t.mock.timers.tick(100);
+  }
+  assert.deepEqual(sent, [0, 600, 1200, 2000, 2600]);
+});
+
+test("typing is not said once the message is sent", (t) => {
+  const [typing, sent] = sender(t);
+  typing.typed();
+  t.mock.timers.tick(10);
+  typing.typed();
+  typing.stopped();
+  t.mock.timers.tick(10_000);
+  assert.deepEqual(sent, [0]);
+  typing.typed();
+  assert.deepEqual(sent, [0, 10_010]);
+});
+
+test("typing is said at once if the clock was set back", (t) => {
+  const [typing, sent] = sender(t);
+  t.mock.timers.setTime(10_000);
+  typing.typed();
+  typing.typed(200);
+  assert.deepEqual(sent, [10_000, 10_000]);
 });
 
 test("those who are typing are forgotten after three seconds, or when they send", () => {
