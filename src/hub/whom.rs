@@ -154,6 +154,10 @@ impl Whom {
     /// has those that the selection names.
     #[inline]
     pub(super) fn includes(&self, recipient: &Recipient, node: u64, found: Option<&Found>) -> bool {
+        matches!(self, Self::Everyone) || self.is_met_by(recipient, node, found)
+    }
+
+    fn is_met_by(&self, recipient: &Recipient, node: u64, found: Option<&Found>) -> bool {
         match self {
             Self::Everyone => true,
             Self::Except(member) => (member.node, member.serial) != (node, recipient.serial),
