@@ -7,11 +7,12 @@
 //!
 //! Over TLS, browsers select HTTP/2, and open WebSocket connections over it (RFC 8441).
 
+#[path = "../../common/axum_tls.rs"]
+mod axum_tls;
 #[path = "../../common/compression.rs"]
 mod compression;
 mod counter;
 mod journal;
-mod listener;
 mod pages;
 
 use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -23,6 +24,7 @@ use axum::{
     response::Response,
     routing::{any, get},
 };
+use axum_tls::TlsListener;
 use clap::Parser;
 use compression::Compression;
 use counter::Counter;
@@ -32,7 +34,6 @@ use fullduplex::{
     serve::{Metrics, Shutdown},
 };
 use journal::Journal;
-use listener::TlsListener;
 use pages::Upgrades;
 use tokio::net::TcpListener;
 

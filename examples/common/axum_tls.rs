@@ -1,4 +1,4 @@
-//! TLS under axum.
+//! TLS under `axum::serve`.
 
 use std::{io, net::SocketAddr, time::Duration};
 
