@@ -35,12 +35,12 @@ NODE_DIRECTORY = Path(__file__).parent / "node"
 BOMB = bytes(65 << 20)
 
 
-def node(script, *arguments):
+def node(script, *arguments, **kwargs):
     """Runs one of the scripts for Node."""
     path = shutil.which("node") or shutil.which("nodejs")
     if path is None:
         raise Failed("no node: run tests/setup.sh")
-    return Program([path, NODE_DIRECTORY / script, *arguments])
+    return Program([path, NODE_DIRECTORY / script, *arguments], **kwargs)
 
 
 class PeerServer:

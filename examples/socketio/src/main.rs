@@ -2,8 +2,16 @@
 //!
 //! ```text
 //! cargo run --release -p socketio -- --listen 127.0.0.1:3000
+//! cargo run --release -p socketio -- --listen 127.0.0.1:3443 --self-signed server.pem
 //! ```
+//!
+//! Over TLS, browsers select HTTP/2, for polling as well as for WebSocket connections.
 
+#[cfg(feature = "tls")]
+#[path = "../../common/axum_tls.rs"]
+mod axum_tls;
+#[path = "../../common/server_tls.rs"]
+mod server_tls;
 #[path = "../../common/signals.rs"]
 mod signals;
 
@@ -13,6 +21,7 @@ use axum::{Router, routing::get};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use server_tls::Tls;
 use socketio::{
     AckError, Args, Auth, Binary, Data, Io, Limits, Namespace, Socket,
     engine::{Connection, Engine, Origins, Received, Settings},
@@ -44,6 +53,8 @@ struct Options {
     /// A page elsewhere that may connect, such as https://school.example; can be repeated.
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 impl Options {
@@ -93,16 +104,22 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let app = health.merge(io.routes()).merge(engine.routes("/engine.io/"));
     let listener =
         TcpListener::bind(options.listen).await.map_err(|error| format!("{}: {error}", options.listen))?;
+    let address = listener.local_addr()?;
     let asked_to_stop = signals::asked_to_stop()?;
-    println!("listening on http://{}", listener.local_addr()?);
     let stopped = async move {
         asked_to_stop.await;
         let drained = io.close(STOPPING).await;
         engine.close(STOPPING).await;
         eprintln!("{} closed, {} lost, {} cut off", drained.closed, drained.lost, drained.cut_off);
     };
-    axum::serve(listener, app).with_graceful_shutdown(stopped).await?;
-    Ok(())
+    #[cfg(feature = "tls")]
+    if let Some(acceptor) = options.tls.acceptor()? {
+        println!("listening on https://{address}");
+        let listener = axum_tls::TlsListener::new(listener, acceptor.http2());
+        return Ok(axum::serve(listener, app).with_graceful_shutdown(stopped).await?);
+    }
+    println!("listening on http://{address}");
+    Ok(axum::serve(listener, app).with_graceful_shutdown(stopped).await?)
 }
 
 /// Sends each event `message` back as `message-back`, and acknowledges each `message-with-ack` with its
