@@ -8,10 +8,11 @@ use tokio::task::JoinSet;
 
 use super::{
     cluster::{Action, Answer, Question},
-    data::{Arguments, Arrived, Encoded, FromAnswer, encode_event},
+    data::{Arguments, Encoded, FromAnswer, encode_event},
     error::{AckError, ClusterError, EmitError},
     handle::Socket,
     io::Inner,
+    payload::Payload,
     room::{key, member_of},
 };
 
@@ -253,10 +254,10 @@ impl Broadcast {
         async move {
             let encoded = encoded?;
             let time = self.timeout.unwrap_or(self.io.limits().ack_timeout);
+            let json = encoded.json(&self.selection.namespace).to_owned();
             let asked = Asked {
                 selection: self.selection.clone(),
-                json: encoded.json(&self.selection.namespace).to_owned(),
-                attachments: encoded.attachments.iter().map(|data| Blob(data.clone())).collect(),
+                payload: Payload::new(json, encoded.attachments),
                 milliseconds: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             };
             let elsewhere = async {
@@ -380,56 +381,24 @@ pub(super) fn describe(io: &Inner, selection: &Selection) -> Vec<RemoteSocket> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Asked {
     selection: Selection,
-    json: String,
-    attachments: Vec<Blob>,
+    /// With the name.
+    payload: Payload,
     milliseconds: u64,
 }
 
 /// What a socket has answered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Given {
-    Answer { json: String, attachments: Vec<Blob> },
+    Answer(Payload),
     Timeout,
     Disconnected,
     TooMany,
 }
 
-/// Binary data, as base64 in what nodes send to each other.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(super) struct Blob(bytes::Bytes);
-
-impl TryFrom<String> for Blob {
-    type Error = base64::DecodeError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        use base64::{Engine as _, engine::general_purpose::STANDARD};
-        Ok(Self(STANDARD.decode(text)?.into()))
-    }
-}
-
-impl From<Blob> for String {
-    fn from(blob: Blob) -> Self {
-        use base64::{Engine as _, engine::general_purpose::STANDARD};
-        STANDARD.encode(blob.0)
-    }
-}
-
-/// Redacted: prints only the length.
-impl fmt::Debug for Blob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
 impl Given {
     fn parse<R: FromAnswer>(self) -> Result<R, AckError> {
         match self {
-            Self::Answer { json, attachments } => {
-                let attachments: Vec<_> = attachments.into_iter().map(|blob| blob.0).collect();
-                let arrived = Arrived { json: &json, has_name: false, attachments: &attachments };
-                Ok(R::from_arrived(arrived)?)
-            }
+            Self::Answer(payload) => Ok(payload.parse()?),
             Self::Timeout => Err(AckError::Timeout),
             Self::Disconnected => Err(AckError::Disconnected),
             Self::TooMany => Err(AckError::TooMany),
@@ -442,15 +411,11 @@ pub(super) async fn ask_here(io: &Inner, asked: &Asked) -> Vec<(String, Given)> 
     let time = Duration::from_millis(asked.milliseconds);
     let mut asking = JoinSet::new();
     for socket in asked.selection.sockets(io) {
-        let json = asked.json.clone();
-        let attachments = asked.attachments.iter().map(|blob| blob.0.clone()).collect();
+        let (json, attachments) = (asked.payload.json.clone(), asked.payload.attachments());
         asking.spawn(async move {
             let encode = |id| Encoded::of_event(socket.namespace(), Some(id), &json, attachments);
             let given = match socket.ask(encode, time).await {
-                Ok(whole) => Given::Answer {
-                    json: whole.packet.data().to_owned(),
-                    attachments: whole.attachments.into_iter().map(Blob).collect(),
-                },
+                Ok(whole) => Given::Answer(Payload::new(whole.packet.data().to_owned(), whole.attachments)),
                 Err(AckError::Timeout) => Given::Timeout,
                 Err(AckError::TooMany) => Given::TooMany,
                 Err(_) => Given::Disconnected,

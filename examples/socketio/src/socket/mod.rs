@@ -21,6 +21,7 @@ mod listening;
 mod namespace;
 mod node;
 mod packet;
+mod payload;
 mod queue;
 mod recovery;
 mod room;
