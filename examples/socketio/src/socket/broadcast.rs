@@ -12,6 +12,7 @@ use super::{
     error::{AckError, ClusterError, EmitError},
     handle::Socket,
     io::Inner,
+    outgoing,
     payload::Payload,
     room::{key, member_of},
 };
@@ -164,7 +165,9 @@ impl Broadcast {
     ///
     /// # Errors
     /// Returns [`EmitError::Serialize`] for what cannot be sent, and [`EmitError::Hub`] if the event
-    /// is to be [recovered](crate::Builder::recovery), and the backplane failed.
+    /// is to be [recovered](crate::Builder::recovery), and the backplane failed. The same error tells that
+    /// other nodes do not know it for the functions of their namespace
+    /// ([`on_any_outgoing`](crate::Namespace::on_any_outgoing)): the event was sent.
     ///
     /// # Cancel safety
     /// If the future is dropped, the event may have been sent.
@@ -176,13 +179,15 @@ impl Broadcast {
         let encoded = encode_event(&self.selection.namespace, None, event, arguments);
         async move {
             let encoded = encoded?;
+            let told = outgoing::emitting(&self.io, &self.selection, self.is_local, &encoded);
             if self.io.recovery().is_some() && !self.is_local && !self.is_volatile {
-                return publish(&self.io, &self.selection, encoded).await;
+                publish(&self.io, &self.selection, encoded).await?;
+                return told;
             }
             for sending in self.send(encoded) {
                 sending.await;
             }
-            Ok(())
+            told
         }
     }
 
@@ -254,7 +259,7 @@ impl Broadcast {
         async move {
             let encoded = encoded?;
             let time = self.timeout.unwrap_or(self.io.limits().ack_timeout);
-            let json = encoded.json(&self.selection.namespace).to_owned();
+            let json = encoded.json(&self.selection.namespace, None).to_owned();
             let asked = Asked {
                 selection: self.selection.clone(),
                 payload: Payload::new(json, encoded.attachments),

@@ -25,6 +25,7 @@ use super::{
     broadcast::{Asked, Given, RemoteSocket, Selection, ask_here, describe},
     error::EmitError,
     io::Inner,
+    outgoing,
     room::Member,
 };
 
@@ -50,11 +51,14 @@ struct Seat {
 }
 
 /// What a node sends to the others.
+///
+/// `Emitted` sends nothing to sockets: the hubs do. It is the data of an event for the functions that see it.
 #[derive(Debug, Serialize, Deserialize)]
 enum Signal {
     Ask { from: u64, number: u64, question: Question },
     Answer { to: u64, number: u64, from: u64, answer: Answer },
     Tell { selection: Selection, action: Action },
+    Emitted { selection: Selection, json: String },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -145,6 +149,19 @@ impl Cluster {
         signal(io, &Signal::Tell { selection: selection.clone(), action: action.clone() })
     }
 
+    /// Lets all other nodes know the data of an event that is sent, for the functions of the namespace.
+    pub(super) fn tell_emitted(
+        &self,
+        io: &Inner,
+        selection: &Selection,
+        json: &str,
+    ) -> Result<(), EmitError> {
+        if !self.has_others {
+            return Ok(());
+        }
+        signal(io, &Signal::Emitted { selection: selection.clone(), json: json.to_owned() })
+    }
+
     /// Receives a signal of another node.
     pub(super) fn received(&self, io: &Arc<Inner>, message: &Message) {
         // Other programs may signal on the same backplane.
@@ -162,6 +179,8 @@ impl Cluster {
                 let io = io.clone();
                 spawn(async move { action.run(&io, &selection).await });
             }
+            // At once, which keeps the order.
+            Signal::Emitted { selection, json } => outgoing::observe(io, &selection, &json),
         }
     }
 

@@ -213,10 +213,10 @@ impl Encoded {
         Self { text: String::from_utf8(text).expect("text"), attachments }
     }
 
-    /// Returns the data of an event without an id: the name and the arguments.
-    pub(crate) fn json(&self, namespace: &str) -> &str {
+    /// Returns the data of an event with this id: the name and the arguments.
+    pub(crate) fn json(&self, namespace: &str, id: Option<u64>) -> &str {
         let mut head = Vec::new();
-        put_head(&mut head, Kind::Event, self.attachments.len(), namespace, None);
+        put_head(&mut head, Kind::Event, self.attachments.len(), namespace, id);
         &self.text[head.len()..]
     }
 

@@ -167,7 +167,7 @@ impl Socket {
     ) -> impl Future<Output = Result<(), EmitError>> + Send + use<'a, A> {
         let encoded = encode_event(self.namespace(), None, event, arguments);
         if let Ok(encoded) = &encoded {
-            self.emitting(event, None, encoded);
+            self.emitting(None, encoded);
         }
         async move {
             let encoded = encoded?;
@@ -189,6 +189,7 @@ impl Socket {
         arguments: &(impl Arguments + ?Sized),
     ) -> Result<bool, EmitError> {
         let encoded = encode_event(self.namespace(), None, event, arguments)?;
+        self.emitting(None, &encoded);
         let emitting = pin!(self.send(encoded));
         match emitting.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(emitted) => emitted.map(|()| true),
@@ -238,7 +239,7 @@ impl Socket {
     ) -> impl Future<Output = Result<R, AckError>> + Send + use<'a, R, A> {
         let begun = self.begin_ack(|id| encode_event(self.namespace(), Some(id), event, arguments));
         if let Ok((ticket, encoded)) = &begun {
-            self.emitting(event, Some(ticket.id), encoded);
+            self.emitting(Some(ticket.id), encoded);
         }
         async move {
             let whole = self.answer(begun?, time).await?;
@@ -254,6 +255,7 @@ impl Socket {
         time: Duration,
     ) -> Result<Whole, AckError> {
         let begun = self.begin_ack(|id| Ok(encode(id)))?;
+        self.emitting(Some(begun.0.id), &begun.1);
         self.answer(begun, time).await
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Inner {
     max_write_buffer_size: usize,
     metrics: Option<Metrics>,
     node: Node,
+    /// Whether any namespace has functions for the events that are sent.
+    observes_any: bool,
     exact: HashMap<Arc<str>, Arc<Namespace>>,
     matching: Vec<Arc<Namespace>>,
 }
@@ -170,6 +172,7 @@ impl Builder {
         let Self { settings, limits, path, namespaces, nodes } = self;
         let max_write_buffer_size = settings.write_buffer_size();
         let metrics = settings.get_metrics().cloned();
+        let observes_any = namespaces.iter().any(|namespace| !namespace.outgoing().is_empty());
         let (mut exact, mut matching) = (HashMap::new(), Vec::new());
         for namespace in namespaces.into_iter().map(Arc::new) {
             match namespace.name() {
@@ -179,7 +182,7 @@ impl Builder {
         }
         let inner = Arc::new_cyclic(|io| {
             let node = nodes.build(io.clone());
-            Inner { limits, max_write_buffer_size, metrics, node, exact, matching }
+            Inner { limits, max_write_buffer_size, metrics, node, observes_any, exact, matching }
         });
         let io = inner.clone();
         let engine = Engine::new(settings, move |session| driver::run(io.clone(), session));
@@ -202,6 +205,11 @@ impl Inner {
 
     pub(super) fn metrics(&self) -> Option<&Metrics> {
         self.metrics.as_ref()
+    }
+
+    /// Returns whether a namespace has functions for the events that are sent.
+    pub(super) fn observes(&self, namespace: &str) -> bool {
+        self.observes_any && self.find(namespace).is_some_and(|(found, _)| !found.outgoing().is_empty())
     }
 
     /// Returns a namespace, and its name.

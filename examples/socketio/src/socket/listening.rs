@@ -4,13 +4,12 @@ use std::{future::Future, sync::Arc};
 
 use super::{
     BoxFuture,
-    data::{Arguments, Encoded, encode_ack},
+    data::{Arguments, encode_ack},
     error::EmitError,
     event::{Event, FromEvent},
     handle::Socket,
     listeners::{Any, Before, Listeners, Refused, RefusedAnswer},
     namespace::{Handler, erase},
-    packet::{Kind, put_head},
 };
 
 impl Socket {
@@ -151,18 +150,5 @@ impl Socket {
             .or_else(|| namespace.handler(event))
             .or_else(|| own.as_ref().and_then(|own| own.fallback()))
             .or_else(|| namespace.fallback())
-    }
-
-    /// Calls what the namespace has for each event that is sent.
-    pub(super) fn emitting(&self, event: &str, id: Option<u64>, encoded: &Encoded) {
-        let outgoing = self.its_namespace().outgoing();
-        if outgoing.is_empty() || !self.is_connected() {
-            return;
-        }
-        let mut head = Vec::new();
-        put_head(&mut head, Kind::Event, encoded.attachments.len(), self.namespace(), id);
-        for outgoing in outgoing {
-            outgoing(self, event, &encoded.text[head.len()..]);
-        }
     }
 }

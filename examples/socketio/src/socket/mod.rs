@@ -20,6 +20,7 @@ mod listeners;
 mod listening;
 mod namespace;
 mod node;
+mod outgoing;
 mod packet;
 mod payload;
 mod queue;

@@ -206,10 +206,14 @@ impl Namespace {
         self
     }
 
-    /// Adds a function that is called for each event that is sent to one socket, with the name, and with
+    /// Adds a function that is called for each event that is sent to a socket, with the name, and with
     /// the name and the arguments as a JSON array. It must not block.
     ///
-    /// It is called before the event is queued, and not for what is broadcast.
+    /// It is called before the event is queued, also for one that is then dropped because it is volatile.
+    /// For an event that is sent to several sockets, it is called for each of them. Other nodes call
+    /// theirs for their sockets, when they learn of the event: not for those that leave, or join, at that
+    /// moment, and if the namespace has such a function on the node that sends as well. What a client
+    /// receives when it is [recovered](crate::Builder::recovery) was seen before.
     #[must_use]
     pub fn on_any_outgoing(mut self, any: impl Fn(&Socket, &str, &str) + Send + Sync + 'static) -> Self {
         self.outgoing.push(Box::new(any));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use socketio::Builder;
+use socketio::{Builder, Io};
 
 use super::{Client, open_ws, serve, text};
 
@@ -10,7 +10,14 @@ pub const PATH: &str = "/socket.io/";
 
 /// Serves what a builder builds.
 pub async fn start(builder: Builder) -> SocketAddr {
-    serve(builder.build().routes()).await
+    serve_io(builder).await.1
+}
+
+/// Serves what a builder builds, and returns it too.
+pub async fn serve_io(builder: Builder) -> (Io, SocketAddr) {
+    let io = builder.build();
+    let address = serve(io.routes()).await;
+    (io, address)
 }
 
 /// Opens a session, and connects to a namespace. Returns the id of the socket.
@@ -19,7 +26,8 @@ pub async fn connect(address: SocketAddr, packet: &str) -> (Client, String) {
     ws.send(packet).await.expect("open");
     let answer = text(&mut ws).await;
     let (_, sid) = answer.split_once(r#"{"sid":""#).unwrap_or_else(|| panic!("{answer}"));
-    (ws, sid.trim_end_matches(r#""}"#).to_owned())
+    let (sid, _) = sid.split_once('"').expect("the end of the id");
+    (ws, sid.to_owned())
 }
 
 pub async fn expect(ws: &mut Client, expected: &str) {
