@@ -41,8 +41,8 @@ mod socket;
 
 pub use self::socket::{
     Ack, AckError, Answers, Args, Arguments, Auth, Binary, Broadcast, Builder, ClusterError, ConnectError,
-    Data, Disconnect, EmitError, Event, FromAnswer, FromEvent, InvalidData, Io, Limits, Namespace, Refused,
-    RemoteSocket, Socket,
+    Data, Disconnect, EmitError, Event, FromAnswer, FromEvent, FromServerEvent, InvalidData, Io, Limits,
+    Namespace, NodeAnswers, Refused, RemoteSocket, ServerEvent, Socket,
 };
 
 /// Packets of Socket.IO, without I/O.

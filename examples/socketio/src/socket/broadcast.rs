@@ -120,6 +120,19 @@ impl Broadcast {
         Self { io, selection, is_local: false, is_volatile: false, timeout: None }
     }
 
+    pub(super) fn io(&self) -> &Arc<Inner> {
+        &self.io
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.selection.namespace
+    }
+
+    /// Returns how long acknowledgements are waited for.
+    pub(super) fn ack_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(self.io.limits().ack_timeout)
+    }
+
     pub(super) fn except_member(mut self, member: MemberId) -> Self {
         self.selection.except_member = Some((member.node, member.serial));
         self
@@ -258,7 +271,7 @@ impl Broadcast {
         let encoded = encode_event(&self.selection.namespace, None, event, arguments);
         async move {
             let encoded = encoded?;
-            let time = self.timeout.unwrap_or(self.io.limits().ack_timeout);
+            let time = self.ack_timeout();
             let json = encoded.json(&self.selection.namespace, None).to_owned();
             let asked = Asked {
                 selection: self.selection.clone(),
@@ -275,7 +288,7 @@ impl Broadcast {
             let (elsewhere, missing_nodes) = elsewhere?;
             let elsewhere = elsewhere.into_iter().filter_map(|answer| match answer {
                 Answer::Acks(given) => Some(given),
-                Answer::Sockets(_) => None,
+                Answer::Sockets(_) | Answer::Event(_) => None,
             });
             let given = here.into_iter().chain(elsewhere.flatten());
             let answers = given.map(|(id, given)| (id, given.parse())).collect();

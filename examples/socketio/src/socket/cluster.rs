@@ -27,6 +27,7 @@ use super::{
     io::Inner,
     outgoing,
     room::Member,
+    server_side::{self, Reply, ServerSide},
 };
 
 /// The room in which each node is present. No namespace has such a name.
@@ -59,18 +60,21 @@ enum Signal {
     Answer { to: u64, number: u64, from: u64, answer: Answer },
     Tell { selection: Selection, action: Action },
     Emitted { selection: Selection, json: String },
+    Event(ServerSide),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Question {
     Sockets(Selection),
     Acks(Asked),
+    Event(ServerSide),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     Sockets(Vec<RemoteSocket>),
     Acks(Vec<(String, Given)>),
+    Event(Reply),
 }
 
 /// What is done to sockets.
@@ -117,7 +121,7 @@ impl Cluster {
             return Ok((Vec::new(), 0));
         }
         self.enter(io).await?;
-        let deadline = Instant::now() + time + GRACE;
+        let deadline = Instant::now() + time + question.grace();
         let own = io.hub_node();
         let present = io.hub().present(NODES).await.map_err(HubError::from)?;
         let mut nodes: Vec<u64> = present.iter().map(|present| present.member.node).collect();
@@ -162,6 +166,11 @@ impl Cluster {
         signal(io, &Signal::Emitted { selection: selection.clone(), json: json.to_owned() })
     }
 
+    /// Sends an event for all other nodes themselves.
+    pub(super) fn tell_event(&self, io: &Inner, event: ServerSide) -> Result<(), EmitError> {
+        if self.has_others { signal(io, &Signal::Event(event)) } else { Ok(()) }
+    }
+
     /// Receives a signal of another node.
     pub(super) fn received(&self, io: &Arc<Inner>, message: &Message) {
         // Other programs may signal on the same backplane.
@@ -181,6 +190,10 @@ impl Cluster {
             }
             // At once, which keeps the order.
             Signal::Emitted { selection, json } => outgoing::observe(io, &selection, &json),
+            Signal::Event(event) => {
+                let io = io.clone();
+                spawn(async move { _ = server_side::handle(io, event).await });
+            }
         }
     }
 
@@ -196,6 +209,16 @@ impl Cluster {
 
 /// How much longer than its sockets a node is waited for.
 const GRACE: Duration = Duration::from_millis(500);
+
+impl Question {
+    /// Returns how much longer a node is waited for than whom it asks itself.
+    fn grace(&self) -> Duration {
+        match self {
+            Self::Sockets(_) | Self::Acks(_) => GRACE,
+            Self::Event(_) => Duration::ZERO,
+        }
+    }
+}
 
 /// Forgets a question.
 struct Forget<'a>(&'a Cluster, u64);
@@ -233,6 +256,7 @@ fn answer(io: Arc<Inner>, to: u64, number: u64, question: Question) {
         let answer = match question {
             Question::Sockets(selection) => Answer::Sockets(describe(&io, &selection)),
             Question::Acks(asked) => Answer::Acks(ask_here(&io, &asked).await),
+            Question::Event(event) => Answer::Event(server_side::handle(io.clone(), event).await),
         };
         if let Some(from) = io.hub_node() {
             // The one who asks finds that it has no answer.

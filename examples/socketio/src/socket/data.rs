@@ -252,6 +252,17 @@ pub(crate) fn encode_event(
     })
 }
 
+/// Encodes arguments alone, as a JSON array, and their attachments.
+pub(crate) fn encode_arguments(
+    arguments: &(impl Arguments + ?Sized),
+) -> Result<(String, Vec<Bytes>), serde_json::Error> {
+    let mut json = vec![b'['];
+    let (written, attachments) = collect_attachments(|| arguments.write(&mut json));
+    written?;
+    json.push(b']');
+    Ok((String::from_utf8(json).expect("JSON is text"), attachments))
+}
+
 /// Encodes an answer.
 pub(crate) fn encode_ack(
     namespace: &str,

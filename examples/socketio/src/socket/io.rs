@@ -8,6 +8,7 @@ use super::{
     auth::Auth,
     broadcast::Broadcast,
     driver,
+    error::EmitError,
     handle::Socket,
     limits::Limits,
     namespace::{Name, Namespace},
@@ -63,6 +64,20 @@ impl Io {
     /// Selects all sockets of a namespace, on all nodes.
     pub fn of(&self, namespace: &str) -> Broadcast {
         Broadcast::new(self.inner.clone(), namespace)
+    }
+
+    /// Lets the other nodes know of this one, which otherwise happens before it has its first socket.
+    ///
+    /// Only then do they wait for what it answers. A node that handles
+    /// [events of others](crate::Namespace::on_server_side) calls this when it starts.
+    ///
+    /// # Errors
+    /// Returns [`EmitError::Hub`] if the backplane cannot be reached.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the others may know of this node.
+    pub async fn announce(&self) -> Result<(), EmitError> {
+        Ok(self.inner.cluster().enter(&self.inner).await?)
     }
 
     /// Returns the routes, to be merged with others.

@@ -26,6 +26,7 @@ mod payload;
 mod queue;
 mod recovery;
 mod room;
+mod server_side;
 mod shared;
 
 use std::{future::Future, pin::Pin};
@@ -44,6 +45,7 @@ pub use self::{
     listeners::Refused,
     namespace::Namespace,
     packet::{InvalidPacket, Kind, Packet},
+    server_side::{FromServerEvent, NodeAnswers, ServerEvent},
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -10,6 +10,7 @@ use super::{
     event::{Event, FromEvent},
     handle::{Socket, nothing},
     listeners::{Listeners, Refused},
+    server_side::ServerListeners,
 };
 
 pub(super) type Handler = dyn Fn(Socket, Event) -> BoxFuture<()> + Send + Sync;
@@ -36,6 +37,7 @@ pub struct Namespace {
     on_connect: Option<Box<OnConnect>>,
     listeners: Listeners,
     outgoing: Vec<Box<Outgoing>>,
+    server_listeners: ServerListeners,
     on_disconnect: Option<Box<OnDisconnect>>,
     on_failure: Option<Box<OnFailure>>,
 }
@@ -92,6 +94,7 @@ impl Namespace {
             on_connect: None,
             listeners: Listeners::default(),
             outgoing: Vec::new(),
+            server_listeners: ServerListeners::default(),
             on_disconnect: None,
             on_failure: None,
         }
@@ -267,6 +270,14 @@ impl Namespace {
 
     pub(super) fn outgoing(&self) -> &[Box<Outgoing>] {
         &self.outgoing
+    }
+
+    pub(super) fn server_listeners(&self) -> &ServerListeners {
+        &self.server_listeners
+    }
+
+    pub(super) fn server_listeners_mut(&mut self) -> &mut ServerListeners {
+        &mut self.server_listeners
     }
 
     /// Reports an event that was not handled, or not acknowledged.

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::data::{Arrived, FromAnswer, InvalidData};
+use super::data::{Arguments, Arrived, FromAnswer, InvalidData, encode_arguments};
 
 /// The data of an event or of an answer: a JSON array, and its attachments.
 #[derive(Clone, Serialize, Deserialize)]
@@ -18,6 +18,12 @@ pub(super) struct Payload {
 impl Payload {
     pub(super) fn new(json: String, attachments: Vec<Bytes>) -> Self {
         Self { json, attachments: attachments.into_iter().map(Blob).collect() }
+    }
+
+    /// Encodes arguments.
+    pub(super) fn encode(arguments: &(impl Arguments + ?Sized)) -> Result<Self, serde_json::Error> {
+        let (json, attachments) = encode_arguments(arguments)?;
+        Ok(Self::new(json, attachments))
     }
 
     /// Parses data without the name of an event.
@@ -57,5 +63,23 @@ impl TryFrom<String> for Blob {
 impl From<Blob> for String {
     fn from(blob: Blob) -> Self {
         STANDARD.encode(blob.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Args, Binary};
+
+    #[test]
+    fn data_is_the_same_on_another_node() {
+        let sent = Payload::encode(&Args((1, Binary::from("x\0"), "z"))).expect("serializes");
+        let json = serde_json::to_string(&sent).expect("serializes");
+        let received: Payload = serde_json::from_str(&json).expect("parses");
+        let Args(data): Args<(i32, Binary, String)> = received.parse().expect("the type");
+        assert_eq!(data, (1, Binary::from("x\0"), "z".to_owned()));
+        assert!(received.parse::<Args<(i32,)>>().is_ok() && received.parse::<Args<(bool,)>>().is_err());
+        assert!(serde_json::from_str::<Payload>(r#"{"json":"[]","attachments":["?"]}"#).is_err());
+        assert_eq!(format!("{received:?}"), "Payload { len: 37, attachments: 1 }");
     }
 }
