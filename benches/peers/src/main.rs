@@ -30,6 +30,7 @@ mod memory;
 mod memory_stream;
 mod peers;
 mod plot;
+mod process;
 mod receive;
 mod report;
 mod scale;
