@@ -9,21 +9,36 @@ use fullduplex::{ClientStream, CloseCode, Config, WebSocket};
 const QUESTION: &str =
     r#"421["ask",{"id":12345,"text":"the quick brown fox jumps over the lazy dog","tags":["a","b"]}]"#;
 
+/// The event that the server sends to a room.
+const NEWS: &str = r#"42/room,["news",{"#;
+
 #[derive(Debug)]
 pub struct Client(WebSocket<ClientStream>);
 
 impl Client {
     /// Opens a session, and connects to the main namespace.
     pub async fn open(address: SocketAddr) -> Result<Self> {
+        Self::open_in(address, "").await
+    }
+
+    /// Opens a session, and connects to the namespace whose sockets are all in one room.
+    pub async fn open_in_room(address: SocketAddr) -> Result<Self> {
+        let mut client = Self::open_in(address, "/room,").await?;
+        let joined = client.text().await?;
+        ensure!(joined.starts_with(r#"42/room,["joined""#), "not in the room: {joined}");
+        Ok(client)
+    }
+
+    async fn open_in(address: SocketAddr, namespace: &str) -> Result<Self> {
         let client = fullduplex::Client::new(Config::new().ping_interval(None));
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
         let (ws, _response) = client.connect(&*url).await?;
         let mut client = Self(ws);
         let open = client.text().await?;
         ensure!(open.starts_with("0{"), "no open packet: {open}");
-        client.0.send("40").await?;
+        client.0.send(format!("40{namespace}")).await?;
         let connected = client.text().await?;
-        ensure!(connected.starts_with("40{"), "not connected: {connected}");
+        ensure!(connected.starts_with(&format!("40{namespace}{{")), "not connected: {connected}");
         Ok(client)
     }
 
@@ -32,6 +47,13 @@ impl Client {
         self.0.send(QUESTION).await?;
         let answer = self.text().await?;
         ensure!(answer.starts_with("431["), "no acknowledgement: {answer}");
+        Ok(())
+    }
+
+    /// Receives the event that the server sends to the room.
+    pub async fn receive_news(&mut self) -> Result<()> {
+        let news = self.text().await?;
+        ensure!(news.starts_with(NEWS), "another event: {news}");
         Ok(())
     }
 

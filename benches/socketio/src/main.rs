@@ -7,23 +7,31 @@
 //! Servers are child processes: this program again, with `serve`, on a core of their own.
 #![deny(unsafe_code, missing_debug_implementations)]
 
-mod child;
+mod broadcast;
 mod client;
 #[path = "../../peers/src/counting.rs"]
 mod counting;
 #[path = "../../peers/src/machine.rs"]
 #[allow(dead_code, reason = "shared with the package peers")]
 mod machine;
+#[path = "../../peers/src/process.rs"]
+#[allow(dead_code, reason = "shared with the package peers")]
+mod process;
 mod server;
 mod table;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::{runtime, task::JoinSet, time::Instant};
 
-use self::{child::Child, client::Client, server::Library, table::Table};
+use self::{
+    client::Client,
+    process::Child,
+    server::{Library, start},
+    table::Table,
+};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -33,6 +41,9 @@ const SENDERS: usize = 20;
 
 /// Connections that are opened first, so that one-time allocations are not counted.
 const FIRST: usize = 16;
+
+/// The sockets in the room to which an event is sent.
+const MEMBERS: usize = 5000;
 
 /// The time after which a server is idle.
 const REST: Duration = Duration::from_millis(300);
@@ -70,6 +81,8 @@ struct Settings {
     rounds: usize,
     time: Duration,
     idle: usize,
+    /// The sockets that are in one room.
+    members: usize,
 }
 
 fn main() -> ExitCode {
@@ -89,28 +102,36 @@ fn main() -> ExitCode {
 
 fn measure(options: &Options) -> Result<()> {
     machine::pin_to(machine::cores() - 1)?;
-    machine::raise_file_limit()?;
+    let files = machine::raise_file_limit()?;
     let settings = match options.quick {
-        true => Settings { rounds: 1, time: Duration::from_millis(500), idle: 200 },
-        false => Settings { rounds: options.rounds, time: Duration::from_secs(5), idle: 2000 },
+        true => Settings { rounds: 1, time: Duration::from_millis(500), idle: 200, members: 500 },
+        false => {
+            Settings { rounds: options.rounds, time: Duration::from_secs(5), idle: 2000, members: MEMBERS }
+        }
     };
+    ensure!(files > settings.members + 100, "{files} open files are not enough");
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let mut table = Table::new(&[
         "event with an acknowledgement: processor time of the server, µs",
         "session and namespace over WebSocket: processor time of the server, µs",
         "idle connection after an event: resident memory, bytes",
         "idle connection after an event: allocated memory, bytes",
+        "event for the sockets of a room: processor time of the server for each of them, ns",
+        "event for the sockets of a room: time until the last one has it, µs",
     ]);
     // In turn, so that what else the machine does concerns both.
     for _ in 0..settings.rounds {
         for library in Library::value_variants() {
             let values = runtime.block_on(async {
                 let [resident, allocated] = idle(*library, settings).await?;
+                let [cpu, last] = broadcast::measure(*library, settings).await?;
                 anyhow::Ok([
                     events(*library, settings).await?,
                     sessions(*library, settings).await?,
                     resident,
                     allocated,
+                    cpu,
+                    last,
                 ])
             });
             table.add(*library, values?);
@@ -122,7 +143,7 @@ fn measure(options: &Options) -> Result<()> {
 
 /// Returns the processor time of the server for an event and its acknowledgement, in microseconds.
 async fn events(library: Library, settings: Settings) -> Result<f64> {
-    let child = Child::start(library, false)?;
+    let child = start(library, false)?;
     let mut clients = Vec::new();
     for _ in 0..SENDERS {
         clients.push(Client::open(child.address).await?);
@@ -153,7 +174,7 @@ async fn events(library: Library, settings: Settings) -> Result<f64> {
 /// Returns the processor time of the server for a session that begins with WebSocket and connects to a
 /// namespace, in microseconds.
 async fn sessions(library: Library, settings: Settings) -> Result<f64> {
-    let child = Child::start(library, false)?;
+    let child = start(library, false)?;
     Client::open(child.address).await?;
     let before = child.cpu_time()?;
     let end = Instant::now() + settings.time;
@@ -178,7 +199,7 @@ async fn sessions(library: Library, settings: Settings) -> Result<f64> {
 
 /// Returns the resident and the allocated bytes of an idle connection after one event.
 async fn idle(library: Library, settings: Settings) -> Result<[f64; 2]> {
-    let mut child = Child::start(library, true)?;
+    let mut child = start(library, true)?;
     let first = open_many(&child, FIRST).await?;
     tokio::time::sleep(REST).await;
     let before = (child.resident_bytes()?, child.allocated_bytes()?);
