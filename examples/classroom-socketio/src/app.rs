@@ -30,9 +30,6 @@ use crate::{
 /// escaped as a surrogate pair.
 const MAX_PAYLOAD: usize = 64 << 10;
 
-/// The namespaces that a client may be in: that of the chat, and that of the administration.
-const MAX_NAMESPACES: usize = 2;
-
 /// What a program sets.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -88,9 +85,7 @@ impl App {
         let app = Self(Arc::new(inner));
         let io = Io::builder()
             .settings(engine(settings))
-            .limits(
-                Limits::new().max_attachments(0).max_event_size(MAX_PAYLOAD).max_namespaces(MAX_NAMESPACES),
-            )
+            .limits(Limits::new().max_attachments(0).max_event_size(MAX_PAYLOAD))
             .recovery(settings.recovery)
             .namespace(events::namespace(&app))
             .namespace(admin::namespace(&app))

@@ -56,11 +56,6 @@ impl<I: Copy + Eq + Hash> Returning<I> {
         self.lock().sockets.remove(&socket);
     }
 
-    /// Forgets the sockets of a person in a class.
-    pub fn forget_person(&self, class: &RoomName, person: &ParticipantId) {
-        self.lock().sockets.retain(|_, owner| owner.class != *class || owner.person != *person);
-    }
-
     /// Forgets the sockets of a class.
     pub fn forget_class(&self, class: &RoomName) {
         self.lock().sockets.retain(|_, owner| owner.class != *class);
@@ -127,11 +122,8 @@ mod tests {
     #[test]
     fn what_is_forgotten_does_not_come_back() {
         type Forget = fn(&Returning<usize>);
-        let ways: [Forget; 3] = [
-            |returning| returning.forget(7),
-            |returning| returning.forget_person(&class("a"), &person("1")),
-            |returning| returning.forget_class(&class("a")),
-        ];
+        let ways: [Forget; 2] =
+            [|returning| returning.forget(7), |returning| returning.forget_class(&class("a"))];
         for forget in ways {
             let returning = table();
             returning.entered(7, &class("a"), &person("1"));

@@ -232,6 +232,19 @@ async fn a_teacher_removes_a_student_who_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn a_removed_student_reads_nothing_of_what_follows() {
+    let server = Server::start().await;
+    let (mut tess, mut ann) = (server.teacher("Tess").await, server.student("Ann").await);
+    tess.emit("teacher:remove-student", json!({ "id": ann.id() })).await;
+    tess.emit("chat:message", post("t1", "not for Ann")).await;
+    let private = json!({ "to": ann.id(), "client_id": "t2", "text": "neither" });
+    assert_eq!(tess.refused("chat:private", private).await["code"], "to");
+    ann.disconnected().await;
+    let read = ann.take_events().into_iter().filter(|event| event.starts_with("chat:"));
+    assert_eq!(read.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[tokio::test]
 async fn who_joins_receives_the_last_hundred_messages() {
     let server = Server::start().await;
     let mut tess = server.teacher("Tess").await;
@@ -304,8 +317,21 @@ async fn events_that_come_too_fast_are_refused_for_a_while() {
     assert_eq!((&refused["code"], &refused["event"]), (&json!("rate"), &json!("chat:message")));
     let wait = refused["wait"].as_u64().expect("milliseconds");
     assert!((1..=1000).contains(&wait), "{wait}");
+    let long = ann.call(&"x".repeat(1000), json!({})).await;
+    assert_eq!(long["error"]["data"]["event"].as_str().map(str::len), Some(64));
     // Another socket has a bucket of its own.
     server.student("Bob").await;
+}
+
+#[tokio::test]
+async fn packets_that_are_too_large_or_binary_end_the_connection() {
+    let server = Server::start().await;
+    let mut ann = server.student("Ann").await;
+    ann.emit("chat:message", post("a1", &"a".repeat(70_000))).await;
+    assert_eq!(ann.closed().await, Some(1009));
+    let mut bob = server.student("Bob").await;
+    bob.send(r#"451-["chat:message",{"_placeholder":true,"num":0}]"#).await;
+    assert_eq!(bob.closed().await, Some(1002));
 }
 
 #[tokio::test]

@@ -153,6 +153,15 @@ async fn a_student_who_is_removed_while_away_is_not_recovered() {
 }
 
 #[tokio::test]
+async fn a_socket_of_a_class_that_was_closed_is_not_recovered() {
+    let server = Server::start().await;
+    let mut tess = server.teacher("Tess").await;
+    let auth = lose(server.student("Ann").await, &mut tess).await;
+    server.admin().await.call("admin:close-room", json!({ "room": "7b" })).await;
+    assert_eq!(refused(&server, "/", auth).await, "retry");
+}
+
+#[tokio::test]
 async fn a_lost_socket_whose_name_was_taken_is_disconnected() {
     let server = Server::start().await;
     let mut tess = server.teacher("Tess").await;

@@ -1,5 +1,6 @@
-// Clients of the classroom on Socket.IO: `node classroom_socketio.cjs SCENARIO URL TRANSPORTS TEACHER STUDENT ADMIN`. The last three
-// are tokens. TRANSPORTS are those of the client, separated by commas. Exits with 0 if the server does what is right.
+// Clients of the classroom on Socket.IO: `node classroom_socketio.cjs SCENARIO URL TRANSPORTS TEACHER STUDENT ADMIN`.
+// The last three are tokens. TRANSPORTS are those of the client, separated by commas. Exits with 0 if the server does
+// what is right.
 'use strict';
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
@@ -105,7 +106,8 @@ const scenarios = {
     ann.socket.io.reconnectionDelay(1000);
     ann.socket.io.engine.close();
     await gone;
-    const missed = [1, 2, 3].map((each) => call(tess.socket, 'chat:message', { client_id: `t-${each}`, text: `missed ${each}` }));
+    const say = (each) => call(tess.socket, 'chat:message', { client_id: `t-${each}`, text: `missed ${each}` });
+    const missed = [1, 2, 3].map(say);
     await Promise.all([arrives(ann.socket, 'connect'), ...missed]);
     assert.deepEqual([ann.socket.recovered, ann.socket.id], [true, id]);
     await call(ann.socket, 'chat:message', { client_id: 'a1', text: 'after' });

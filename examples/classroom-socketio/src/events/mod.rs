@@ -19,6 +19,9 @@ use crate::{
     refusal::{Refusal, Reply, parse, tell},
 };
 
+/// The length of the name of an event in an answer, at most, in characters.
+const MAX_NAME: usize = 64;
+
 /// The class that a socket has joined, and its seat there. It is stored with the socket.
 #[derive(Debug, Clone)]
 struct Present {
@@ -75,15 +78,20 @@ pub(crate) async fn pace(socket: Socket, event: Event) -> Result<(), Refused> {
     let Some(Pace(rate)) = socket.get() else { return Ok(()) };
     rate.take().map_err(|wait| {
         let refusal = Refusal { wait: Some(wait), ..Refusal::new("rate", "too many events: wait a moment") };
-        tell(&socket, &event.name(), &refusal);
-        refusal.to_refused(&event.name())
+        let name = short_name(&event);
+        tell(&socket, &name, &refusal);
+        refusal.to_refused(&name)
     })
 }
 
 /// Refuses events that have no handler.
 pub(crate) async fn unknown(socket: Socket, event: Event) -> Reply<()> {
-    let name: String = event.name().chars().take(64).collect();
-    Reply::new(&socket, &name, Err(Refusal::new("unknown", "there is no such event")))
+    Reply::new(&socket, &short_name(&event), Err(Refusal::new("unknown", "there is no such event")))
+}
+
+/// Returns the name of an event, which a client may have made long.
+fn short_name(event: &Event) -> String {
+    event.name().chars().take(MAX_NAME).collect()
 }
 
 /// Returns where a socket is.

@@ -15,7 +15,7 @@ pub(super) struct Remove {
 
 /// Removes a student, who may not come back.
 pub(super) async fn remove_student(
-    app: App,
+    _app: App,
     socket: Socket,
     Remove { id }: Remove,
 ) -> Result<Value, Refusal> {
@@ -31,7 +31,6 @@ pub(super) async fn remove_student(
         removed.leave(&class.room());
         removed.leave(&class.room_of(&id));
     }
-    app.returning().forget_person(class.name(), &id);
     announce(class, &state, &socket).await;
     drop(state);
     Farewell::Removed.say(sockets);

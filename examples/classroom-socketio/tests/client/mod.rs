@@ -184,6 +184,11 @@ impl Client {
         self.wire.send(&packet).await;
     }
 
+    /// Sends any packet of Engine.IO.
+    pub async fn send(&mut self, packet: &str) {
+        self.wire.send(packet).await;
+    }
+
     pub async fn emit(&mut self, event: &str, data: Value) {
         let packet = format!("42{}{}", self.namespace, json!([event, data]));
         self.wire.send(&packet).await;
@@ -260,8 +265,12 @@ impl Client {
     pub async fn arrived(&mut self) -> Vec<String> {
         // It is refused, after all that precedes it was sent.
         self.call("nothing", Value::Null).await;
-        let events = std::mem::take(&mut self.events).into_iter().map(|(event, _)| event);
-        events.filter(|event| event != "chat:error").collect()
+        self.take_events().into_iter().filter(|event| event != "chat:error").collect()
+    }
+
+    /// Takes the names of the events that have arrived.
+    pub fn take_events(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.events).into_iter().map(|(event, _)| event).collect()
     }
 
     /// Waits until the server has disconnected the socket.
