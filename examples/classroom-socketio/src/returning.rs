@@ -51,17 +51,12 @@ impl<I: Copy + Eq + Hash> Returning<I> {
         self.lock().sockets.insert(socket, owner);
     }
 
-    /// Forgets a socket that has left for good.
-    pub fn forget(&self, socket: I) {
-        self.lock().sockets.remove(&socket);
-    }
-
     /// Forgets the sockets of a class.
     pub fn forget_class(&self, class: &RoomName) {
         self.lock().sockets.retain(|_, owner| owner.class != *class);
     }
 
-    /// Notes that the connection of a socket was lost, and forgets those that were lost too long ago.
+    /// Notes that a socket has left, whose connection may have been lost, and forgets those that were lost too long ago.
     pub fn lost(&self, socket: I, now: Instant) {
         let mut table = self.lock();
         if let Some(owner) = table.sockets.get_mut(&socket) {
@@ -120,18 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_does_not_come_back() {
-        type Forget = fn(&Returning<usize>);
-        let ways: [Forget; 2] =
-            [|returning| returning.forget(7), |returning| returning.forget_class(&class("a"))];
-        for forget in ways {
-            let returning = table();
-            returning.entered(7, &class("a"), &person("1"));
-            returning.entered(8, &class("b"), &person("1"));
-            forget(&returning);
-            assert!(!returning.take(7, &class("a"), &person("1")));
-            assert!(returning.take(8, &class("b"), &person("1")), "the other one stays");
-        }
+    fn no_socket_of_a_class_that_is_forgotten_comes_back() {
+        let returning = table();
+        returning.entered(7, &class("a"), &person("1"));
+        returning.entered(8, &class("b"), &person("1"));
+        returning.forget_class(&class("a"));
+        assert!(!returning.take(7, &class("a"), &person("1")));
+        assert!(returning.take(8, &class("b"), &person("1")), "the other one stays");
     }
 
     #[test]

@@ -245,6 +245,28 @@ async fn a_removed_student_reads_nothing_of_what_follows() {
 }
 
 #[tokio::test]
+async fn who_was_removed_says_nothing_more_before_the_connection_ends() {
+    let server = Server::start().await;
+    let mut ann = server.student("Ann").await;
+    let class = server.app.classes().get(&"7b".parse().expect("valid")).expect("it exists");
+    let id = ann.id().parse().expect("valid");
+    class.lock().await.roster.remove(&id).expect("a student");
+    for (event, data) in [("chat:message", post("a1", "a")), ("chat:typing", Value::Null)] {
+        assert_eq!(ann.refused(event, data).await["code"], "not-joined", "{event}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_enters_a_class_while_it_is_being_closed() {
+    let server = Server::start().await;
+    let _tess = server.teacher("Tess").await;
+    let class = server.app.classes().get(&"7b".parse().expect("valid")).expect("it exists");
+    class.lock().await.is_closed = true;
+    let mut ann = server.connect(&server.link(Role::Student)).await;
+    assert_eq!(ann.refused("student:join", json!({ "name": "Ann" })).await["code"], "closed");
+}
+
+#[tokio::test]
 async fn who_joins_receives_the_last_hundred_messages() {
     let server = Server::start().await;
     let mut tess = server.teacher("Tess").await;

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
-use socketio::{Auth, ConnectError, Disconnect, EmitError, Socket};
+use socketio::{Auth, ConnectError, EmitError, Socket};
 
 use super::{Pace, Present, chat::Typing};
 use crate::{
@@ -230,11 +230,9 @@ pub(super) async fn announce(class: &Class, state: &State, socket: &Socket) {
 }
 
 /// Gives the seat of a socket up that has left.
-pub(super) async fn left(app: App, socket: Socket, why: Disconnect) {
-    match why {
-        Disconnect::ByClient | Disconnect::ByServer => app.returning().forget(socket.id()),
-        _ => app.returning().lost(socket.id(), Instant::now()),
-    }
+pub(super) async fn left(app: App, socket: Socket) {
+    // Those that have left for good are not recovered by the library, and forgotten with the others.
+    app.returning().lost(socket.id(), Instant::now());
     let Some(Present { class, seat }) = socket.remove() else { return };
     let mut state = class.lock().await;
     leave_seat(&class, &mut state, seat, &socket).await;

@@ -39,7 +39,7 @@ pub fn namespace(app: &App) -> Namespace {
     let namespace = Namespace::new("/")
         .authorize(move |socket, auth| entry::authorize(authorizing.clone(), socket, auth))
         .on_connect(move |socket, _auth| entry::connected(connecting.clone(), socket))
-        .on_disconnect(move |socket, why| entry::left(leaving.clone(), socket, why))
+        .on_disconnect(move |socket, _why| entry::left(leaving.clone(), socket))
         .before_event(pace)
         .fallback(unknown);
     let namespace = on(namespace, app, "teacher:join", entry::join_as_teacher);

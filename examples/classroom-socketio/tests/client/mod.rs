@@ -2,7 +2,12 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-use std::{collections::VecDeque, net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use classroom_socketio::{
@@ -16,6 +21,8 @@ use socketio::Io;
 use crate::support::{self, Poller};
 
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// How long a client may live. A test that waits longer fails, whatever else arrives meanwhile.
+const DEADLINE: Duration = Duration::from_secs(120);
 pub const PATH: &str = "/socket.io/";
 
 /// A server of this process.
@@ -39,7 +46,7 @@ impl Server {
             max_connections: 100,
             rate: number(1000),
             burst: number(1000),
-            ping_interval: Duration::from_secs(25),
+            ping_interval: Duration::from_secs(15),
             ping_timeout: Duration::from_secs(20),
             recovery: Duration::from_secs(3600),
             shutdown: Shutdown::new(),
@@ -135,6 +142,7 @@ pub struct Client {
     /// The last position that an event has named.
     pub offset: Value,
     pub is_disconnected: bool,
+    begun: Instant,
 }
 
 impl Client {
@@ -156,6 +164,7 @@ impl Client {
             acks: Vec::new(),
             offset: Value::Null,
             is_disconnected: false,
+            begun: Instant::now(),
         })
     }
 
@@ -282,6 +291,7 @@ impl Client {
 
     /// Receives one packet, and stores it.
     async fn receive(&mut self) {
+        assert!(self.begun.elapsed() < DEADLINE, "what the test waits for has not arrived");
         let packet = self.wire.receive().await;
         if packet == "2" {
             return self.wire.send("3").await;
