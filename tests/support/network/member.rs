@@ -12,7 +12,7 @@ use std::{
 
 use fullduplex::{
     CloseCode, Error, Message,
-    reconnect::{Handle, Opened, QueuedMessage, Reason, Reconnecting, Verdict},
+    reconnect::{Handle, Opened, QueuedMessage, Reason, Reconnecting, State, Verdict},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{sync::Notify, time::sleep};
@@ -99,8 +99,7 @@ pub async fn run(world: World, room: RoomOf, number: usize, mut rng: SmallRng) {
             let mut changed = pin!(member.room.publishing.changed.notified());
             changed.as_mut().enable();
             if member.is_complete() {
-                // Fails if it was closed already.
-                let _ = handle.close(CloseCode::NORMAL, "done");
+                member.close(&handle);
             }
             tokio::select! {
                 biased;
@@ -138,6 +137,16 @@ impl Member {
         let slow = why.close_code() == Some(CloseCode::TRY_AGAIN_LATER);
         net.act(if slow { "hub: closed for being slow" } else { check_reason(&self.world, why, &way) });
         Verdict::Retry
+    }
+
+    /// Closes the connection, or ends the attempt to open one.
+    fn close(&self, handle: &Handle) {
+        if matches!(*handle.state().borrow(), State::Connecting { .. }) {
+            self.world.net.note("hub: closed during an attempt");
+            self.way().add(Fact::Dropped);
+        }
+        // Fails if it was closed already.
+        let _ = handle.close(CloseCode::NORMAL, "done");
     }
 
     /// The connection is lost while it closes.
