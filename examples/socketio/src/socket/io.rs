@@ -81,6 +81,9 @@ impl Io {
     }
 
     /// Returns the routes, to be merged with others.
+    ///
+    /// A server on hyper alone makes a service of them by `TowerToHyperService` of hyper-util, and has to serve
+    /// with upgrades; `tests/hyper.rs` does so, beside answers of its own.
     pub fn routes(&self) -> axum::Router {
         self.engine.routes(&self.path)
     }
