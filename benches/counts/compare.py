@@ -19,6 +19,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -36,14 +37,19 @@ class Failed(Exception):
 
 
 def main():
-    here = count(ROOT, BUILT / "here")
-    try:
-        base = find_base()
-        check_out(base)
-        parent = count(PARENT, BUILT / "there")
-    except Failed as error:
+    # Both at once: most of the time is that of two builds, the end of which uses one processor.
+    with ThreadPoolExecutor(1) as pool:
+        counting = pool.submit(count, ROOT, BUILT / "here")
+        try:
+            base = find_base()
+            check_out(base)
+            parent, failed = count(PARENT, BUILT / "there"), None
+        except Failed as error:
+            parent, failed = {}, error
+        here = counting.result()
+    if failed:
         show(here, {}, {})
-        print(f"counts: {error}, nothing to compare")
+        print(f"counts: {failed}, nothing to compare")
         return
     grown = show(here, parent, allowances(base, here))
     if grown:
