@@ -26,17 +26,24 @@ macro_rules! file {
     };
 }
 
+/// The content of a file that the example `classroom` has too.
+macro_rules! shared {
+    ($name:literal) => {
+        include_str!(concat!("../../classroom/web/", $name))
+    };
+}
+
 const FILES: &[File] = &[
     ("/", HTML, include_str!("../web/index.html")),
     ("/admin", HTML, include_str!("../web/admin.html")),
-    file!("style.css", CSS),
-    file!("icon.svg", SVG),
+    ("/style.css", CSS, concat!(shared!("style.css"), include_str!("../web/notice.css"))),
+    ("/icon.svg", SVG, shared!("icon.svg")),
+    ("/dom.js", SCRIPT, shared!("dom.js")),
     file!("admin.js", SCRIPT),
     file!("app.js", SCRIPT),
     file!("chat.js", SCRIPT),
     file!("composer.js", SCRIPT),
     file!("connection.js", SCRIPT),
-    file!("dom.js", SCRIPT),
     file!("messages.js", SCRIPT),
     file!("outbox.js", SCRIPT),
     file!("participants.js", SCRIPT),
