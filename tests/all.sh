@@ -340,7 +340,7 @@ program_long() {
 # build.
 network_program_long() {
   hangs=9000
-  NETWORK_PROGRAM_STEPS=${NETWORK_PROGRAM_STEPS:-400000000} NETWORK_PROGRAM_FROM=${NETWORK_PROGRAM_FROM:-1000000} \
+  NETWORK_PROGRAM_STEPS=${NETWORK_PROGRAM_STEPS:-3000000000} NETWORK_PROGRAM_FROM=${NETWORK_PROGRAM_FROM:-1000000} \
     timeout -k 10 "$hangs" cargo test "${locked[@]}" --features $features --release --test network_program -- --nocapture
 }
 
