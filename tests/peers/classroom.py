@@ -1,6 +1,9 @@
 """The classroom for tests: the program with its links, clients without a page, and windows with one."""
 
+import contextlib
 import json
+import re
+import shutil
 import time
 import urllib.request
 
@@ -15,6 +18,51 @@ from websockets.sync.client import connect
 CLASSROOM = PACKAGES / "classroom"
 
 
+def printed_links(program):
+    """Returns the links that a program prints when it starts, by whom they are for."""
+    links = {}
+    # The last one.
+    while "admin" not in links:
+        line = program.line()
+        if line is None:
+            raise Failed(f"prints no links: {program}")
+        what, separator, link = line.decode().strip().partition(": http")
+        if separator:
+            links[what] = "http" + link
+    return links
+
+
+def check_parts(web):
+    """Runs the tests of the parts of a page with Node."""
+    path = shutil.which("node") or shutil.which("nodejs")
+    if path is None:
+        raise Failed("no node: run tests/setup.sh")
+    with Program([path, "--test", "--test-reporter=tap", *sorted(web.glob("*.test.mjs"))]) as program:
+        program.end_input()
+        text = b"\n".join(program.rest()).decode()
+        assert program.exit_code() == 0, text
+    [passed] = re.findall(r"^# pass (\d+)$", text, re.MULTILINE)
+    assert int(passed) > 0, text
+
+
+@contextlib.contextmanager
+def windows(browsers, kind):
+    """Opens windows with pages of a type, in two browsers. At the end, asserts that no script has failed."""
+    opened = []
+
+    def open_next(link, name=None):
+        opened.append(kind(browsers[len(opened) % 2], link, name))
+        return opened[-1]
+
+    yield open_next
+    failures = [message for page in opened if page.is_open for message in page.console_messages()]
+    for page in opened:
+        page.close()
+    # The browser itself reports requests that a server refuses, or that reach none.
+    reports = ("Failed to load resource", "WebSocket connection to")
+    assert [each for each in failures if not any(report in each for report in reports)] == []
+
+
 class Classroom:
     """The program, which can be killed and started again at the same address."""
 
@@ -27,15 +75,7 @@ class Classroom:
 
     def start(self):
         self.program = Program(self._command)
-        self.links = {}
-        # The last one.
-        while "admin" not in self.links:
-            line = self.program.line()
-            if line is None:
-                raise Failed(f"prints no links: {self.program}")
-            what, separator, link = line.decode().strip().partition(": http")
-            if separator:
-                self.links[what] = "http" + link
+        self.links = printed_links(self.program)
 
     @property
     def teacher(self):

@@ -6,9 +6,8 @@ Pictures of it are saved in `target/browser`: in light and dark colors, and on a
 import re
 
 import pytest
-from classroom import Classroom, Page
+from classroom import Classroom, Page, check_parts, windows
 from harness import ROOT
-from peers import Failed, Program, shutil
 from selenium.webdriver.common.keys import Keys
 from test_browser import browsers  # noqa: F401, a fixture
 
@@ -25,20 +24,8 @@ def classroom(tmp_path):
 
 @pytest.fixture
 def open_page(browsers, classroom):  # noqa: F811
-    """Opens windows, in two browsers. At the end, asserts that no script has failed."""
-    opened = []
-
-    def open_next(link, name=None):
-        opened.append(Page(browsers[len(opened) % 2], link, name))
-        return opened[-1]
-
-    yield open_next
-    failures = [message for page in opened if page.is_open for message in page.console_messages()]
-    for page in opened:
-        page.close()
-    # The browser itself reports requests that a server refuses, or that reach none.
-    reports = ("Failed to load resource", "WebSocket connection to")
-    assert [each for each in failures if not any(report in each for report in reports)] == []
+    with windows(browsers, Page) as open_next:
+        yield open_next
 
 
 @pytest.fixture
@@ -51,15 +38,7 @@ def two(classroom, open_page):
 
 
 def test_parts_of_the_page():
-    path = shutil.which("node") or shutil.which("nodejs")
-    if path is None:
-        raise Failed("no node: run tests/setup.sh")
-    with Program([path, "--test", "--test-reporter=tap", *sorted(WEB.glob("*.test.mjs"))]) as program:
-        program.end_input()
-        text = b"\n".join(program.rest()).decode()
-        assert program.exit_code() == 0, text
-    [passed] = re.findall(r"^# pass (\d+)$", text, re.MULTILINE)
-    assert int(passed) > 0, text
+    check_parts(WEB)
 
 
 def test_teacher_and_student_talk(two):

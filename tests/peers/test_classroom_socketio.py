@@ -3,13 +3,12 @@
 A picture of it is saved in `target/browser`.
 """
 
-import re
 import time
 
 import pytest
-from classroom import Page
+from classroom import Page, check_parts, printed_links, windows
 from harness import PACKAGES, ROOT, Program, free_port
-from peers import Failed, node, shutil
+from peers import node
 from test_browser import browsers  # noqa: F401, a fixture
 
 EXAMPLE = ROOT / "examples" / "classroom-socketio"
@@ -31,15 +30,7 @@ class Server:
     def start(self):
         self.program = Program(self._command)
         self.url = self.program.listening()
-        self.links = {}
-        # The last one.
-        while "admin" not in self.links:
-            line = self.program.line()
-            if line is None:
-                raise Failed(f"prints no links: {self.program}")
-            what, separator, link = line.decode().strip().partition(": http")
-            if separator:
-                self.links[what] = "http" + link
+        self.links = printed_links(self.program)
         self.teacher, self.student = self.links["class, teacher"], self.links["class, student"]
 
     def kill(self):
@@ -78,20 +69,8 @@ def server():
 
 @pytest.fixture
 def open_page(browsers):  # noqa: F811
-    """Opens windows, in two browsers. At the end, asserts that no script has failed."""
-    opened = []
-
-    def open_next(link, name=None):
-        opened.append(ChatPage(browsers[len(opened) % 2], link, name))
-        return opened[-1]
-
-    yield open_next
-    failures = [message for page in opened if page.is_open for message in page.console_messages()]
-    for page in opened:
-        page.close()
-    # The browser itself reports requests that a server refuses, or that reach none.
-    reports = ("Failed to load resource", "WebSocket connection to")
-    assert [each for each in failures if not any(report in each for report in reports)] == []
+    with windows(browsers, ChatPage) as open_next:
+        yield open_next
 
 
 @pytest.fixture
@@ -111,16 +90,7 @@ def test_client_of_the_page_is_the_published_one():
 
 
 def test_parts_of_the_page():
-    path = shutil.which("node") or shutil.which("nodejs")
-    if path is None:
-        raise Failed("no node: run tests/setup.sh")
-    tests = sorted((EXAMPLE / "web").glob("*.test.mjs"))
-    with Program([path, "--test", "--test-reporter=tap", *tests]) as program:
-        program.end_input()
-        text = b"\n".join(program.rest()).decode()
-        assert program.exit_code() == 0, text
-    [passed] = re.findall(r"^# pass (\d+)$", text, re.MULTILINE)
-    assert int(passed) > 0, text
+    check_parts(EXAMPLE / "web")
 
 
 @pytest.mark.parametrize("transports", ["polling", "websocket", "polling,websocket"])
